@@ -1,0 +1,134 @@
+"""Datasets by file name, and the loader whose randomness no worker can change."""
+
+import os
+import random
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from data import builtin
+from util.registry import find_class
+
+
+def create_dataset(opt: Any) -> "Loader":
+    """Build the dataset that `--dataset_mode` names, behind its loader.
+
+    Draws the built-in pictures first if `--dataroot` means them. ValueError as the dataset says.
+    """
+    if builtin.is_builtin(opt.dataroot):
+        builtin.write_once(opt.dataroot)
+    return Loader(find_class("data", opt.dataset_mode, "--dataset_mode")(opt), opt)
+
+
+def create_validation_dataset(opt: Any, most: int = 50) -> "Loader":
+    """Build the dataset of phase `val`, as test.py would read it, of at most `most` pictures."""
+    changes = {
+        "phase": "val",
+        "load_size": opt.crop_size,
+        "max_dataset_size": min(most, opt.max_dataset_size),
+        "serial_batches": True,
+        "no_flip": True,
+        "batch_size": 1,
+        "num_threads": 0,
+    }
+    return create_dataset(Namespace(**{**vars(opt), **changes}))
+
+
+class Loader:
+    """Iterates over batches, a dict of stacked tensors and lists each; `len()` counts pictures.
+
+    Every pass is one epoch: item i of epoch e is the same whatever the number of workers, since
+    all that is random in it follows from (seed, e, i).
+    """
+
+    def __init__(self, dataset: Dataset, opt: Any):
+        self.dataset = dataset
+        self.size = int(min(len(dataset), opt.max_dataset_size))
+        self.sampler = EpochSampler(self.size, shuffle=not opt.serial_batches, seed=opt.seed)
+        workers = min(opt.num_threads, os.cpu_count() or 1, self.size)
+        self.loader = DataLoader(
+            SeededDataset(dataset, opt.seed),
+            batch_size=opt.batch_size,
+            sampler=self.sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=_collate,
+            pin_memory=bool(opt.gpu_ids) and torch.cuda.is_available(),
+            generator=torch.Generator(),  # the loader's own draws leave the global one alone
+        )
+
+    def __len__(self) -> int:
+        return self.size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next pass is; passes count on from it by themselves."""
+        self.sampler.epoch = epoch
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for batch in self.loader:
+            if isinstance(batch, Exception):
+                raise batch
+            yield batch
+        self.sampler.epoch += 1
+
+
+class EpochSampler(Sampler):
+    """Yields (epoch, index), in an order drawn from (seed, epoch)."""
+
+    def __init__(self, size: int, *, shuffle: bool, seed: int):
+        self.size, self.shuffle, self.seed = size, shuffle, seed
+        self.epoch = 1
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = range(self.size)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size).tolist()
+        epoch = self.epoch
+        return ((epoch, index) for index in order)
+
+
+class SeededDataset(Dataset):
+    """Seeds Python, NumPy and torch by (seed, epoch, index) around each item, then restores them.
+
+    A user's mistake (ValueError, OSError) comes back as the item, for the loader to raise in the
+    main process: raised in a worker it would arrive wrapped in a traceback.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int):
+        self.dataset, self.seed = dataset, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        epoch, index = key
+        states = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+        word = np.random.SeedSequence([self.seed, epoch, index]).generate_state(3)
+        random.seed(int(word[0]))
+        np.random.seed(word[1])
+        torch.default_generator.manual_seed(int(word[2]))
+        try:
+            return self.dataset[index]
+        except (ValueError, OSError) as error:
+            return error
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            torch.default_generator.set_state(states[2])
+
+
+def _collate(items: list[Any]) -> Any:
+    for item in items:
+        if isinstance(item, Exception):
+            return item
+    shapes = {tuple(item["A"].shape) for item in items if "A" in item}
+    if len(shapes) > 1:
+        return ValueError(
+            f"--batch_size: pictures of different sizes ({', '.join(map(str, sorted(shapes)))}) "
+            f"cannot share a batch; use --batch_size 1 or a --preprocess that crops"
+        )
+    return default_collate(items)

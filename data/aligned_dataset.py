@@ -1,0 +1,93 @@
+"""Pairs of pictures: A|B side by side in one file, or in two folders."""
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from data.base_dataset import BaseDataset, get_params, get_transform, missing_folder
+from data.image_folder import make_dataset
+from data.transforms import load_picture, to_channels
+
+
+class AlignedDataset(BaseDataset):
+    """Pairs from `dataroot/phase` (A the left half, B the right), or, without that folder, from
+    `dataroot/phaseA` and `dataroot/phaseB`, whose files pair up by path without extension.
+
+    Both pictures of a pair are cropped and mirrored alike.
+    """
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        root = Path(opt.dataroot)
+        stitched, folder_A, folder_B = (root / f"{opt.phase}{side}" for side in ("", "A", "B"))
+        if stitched.is_dir():
+            self.A_paths = self.B_paths = make_dataset(stitched, opt.max_dataset_size)
+        elif folder_A.is_dir() and folder_B.is_dir():
+            self.A_paths, self.B_paths = paired_paths(folder_A, folder_B, opt.max_dataset_size)
+        else:
+            tree = f"{opt.phase}/ with A|B pictures, or {opt.phase}A/ and {opt.phase}B/"
+            raise missing_folder(opt, tree)
+        swapped = opt.direction == "BtoA"
+        self.flags = ("output_nc", "input_nc") if swapped else ("input_nc", "output_nc")
+
+    def __len__(self) -> int:
+        return len(self.A_paths)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return A and B, their files, and A_size, the (width, height) of A's file."""
+        A_path, B_path = self.A_paths[index], self.B_paths[index]
+        if A_path == B_path:
+            A, B = split_pair(A_path)
+        else:
+            A, B = load_picture(A_path), load_picture(B_path)
+            if A.size != B.size and self.opt.preprocess != "resize_and_crop":
+                raise ValueError(
+                    f"{A_path} has {A.width}x{A.height} pixels and {B_path} {B.width}x{B.height}: "
+                    f"make them equal or use --preprocess resize_and_crop"
+                )
+        params = get_params(self.opt, A.size)
+        item: dict[str, Any] = {"A_paths": A_path, "B_paths": B_path, "A_size": A.size}
+        for side, picture, flag in zip("AB", (A, B), self.flags, strict=True):
+            picture = to_channels(picture, getattr(self.opt, flag), flag)
+            try:
+                item[side] = get_transform(self.opt, params)(picture)
+            except ValueError as error:
+                raise ValueError(f"{item[f'{side}_paths']}: {error}") from None
+        return item
+
+
+def split_pair(path: str | Path) -> tuple[Image.Image, Image.Image]:
+    """Return the left and the right half of a picture; ValueError if its width is odd."""
+    pair = load_picture(path)
+    if pair.width % 2:
+        raise ValueError(
+            f"{path}: {pair.width} pixels wide; an A|B picture has two halves of equal width. "
+            f"Unstitched pictures go into two folders, such as trainA/ and trainB/"
+        )
+    half = pair.width // 2
+    return pair.crop((0, 0, half, pair.height)), pair.crop((half, 0, pair.width, pair.height))
+
+
+def paired_paths(A: Path, B: Path, most: float) -> tuple[list[str], list[str]]:
+    """Return the files of two folders paired by path without extension; all must have a partner."""
+    A_by_stem, B_by_stem = _by_stem(A), _by_stem(B)
+    for here, there, folder in ((A_by_stem, B_by_stem, B), (B_by_stem, A_by_stem, A)):
+        alone = sorted(here.keys() - there.keys())
+        if alone:
+            raise ValueError(
+                f"--dataroot: {here[alone[0]]} has no partner {alone[0]}.* in {folder} "
+                f"({len(alone)} pictures have none); pairs have equal names"
+            )
+    stems = sorted(A_by_stem)[: int(min(most, len(A_by_stem)))]
+    return [A_by_stem[s] for s in stems], [B_by_stem[s] for s in stems]
+
+
+def _by_stem(folder: Path) -> dict[str, str]:
+    paths: dict[str, str] = {}
+    for path in make_dataset(folder):
+        stem = Path(path).relative_to(folder).with_suffix("").as_posix()
+        if stem in paths:
+            raise ValueError(f"--dataroot: {paths[stem]} and {path} have the same name; keep one")
+        paths[stem] = path
+    return paths

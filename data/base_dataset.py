@@ -1,0 +1,87 @@
+"""The contract of a dataset, and the transforms that datasets share."""
+
+import argparse
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from data.image_folder import describe
+from data.transforms import make_transform, random_params
+
+
+class BaseDataset(Dataset, ABC):
+    """A folder of pictures as dicts of tensors.
+
+    `data/foo_dataset.py` with a class `FooDataset(BaseDataset)` makes `--dataset_mode foo` work.
+    An item is a dict of (C, H, W) tensors in [-1, 1] and their files, usually A, B, A_paths,
+    B_paths. Draw randomness from `random`, NumPy or torch as you like: the loader seeds all three
+    for every item, by the seed, the epoch and the index alone.
+    """
+
+    @staticmethod
+    def modify_commandline_options(
+        parser: argparse.ArgumentParser, is_train: bool
+    ) -> argparse.ArgumentParser:
+        """Add flags of this dataset or change defaults; return the parser."""
+        return parser
+
+    def __init__(self, opt: Any):
+        self.opt = opt
+        self.root = opt.dataroot
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of items."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return item `index`; ValueError names the file of a picture that cannot be used."""
+
+
+def get_params(opt: Any, size: tuple[int, int]) -> dict[str, Any]:
+    """Draw the crop and the mirroring that all pictures of an item of `size` (w, h) share."""
+    return random_params(
+        size, preprocess=opt.preprocess, load_size=opt.load_size, crop_size=opt.crop_size
+    )
+
+
+def get_transform(
+    opt: Any,
+    params: dict[str, Any] | None = None,
+    grayscale: bool = False,
+    convert: bool = True,
+) -> Callable[[Image.Image], Tensor]:
+    """Return `transforms.make_transform` with the sizes and the mirroring of the options."""
+    return make_transform(
+        preprocess=opt.preprocess,
+        load_size=opt.load_size,
+        crop_size=opt.crop_size,
+        flip=not opt.no_flip,
+        params=params,
+        grayscale=grayscale,
+        convert=convert,
+    )
+
+
+def missing_folder(opt: Any, expected: str) -> ValueError:
+    """Return the error for a dataroot that lacks the folders that a dataset reads."""
+    root = Path(opt.dataroot)
+    if not root.is_dir():
+        near = nearest_folder(root)
+        hint = f"; did you mean {near}?" if near else ""
+        return ValueError(f"--dataroot {root}: no such folder{hint} (expected {expected})")
+    return ValueError(f"--dataroot {root}: expected {expected}, found {describe(root)}")
+
+
+def nearest_folder(path: Path) -> Path | None:
+    """Return the existing sibling folder whose name is nearest to `path`'s."""
+    parent = path.parent
+    names = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return parent / near[0] if near else None

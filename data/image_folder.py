@@ -1,0 +1,46 @@
+"""Lists of picture files."""
+
+import os
+from pathlib import Path
+
+IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def is_image_file(filename: str) -> bool:
+    """Return whether the name ends like a picture's and is not hidden."""
+    name = os.path.basename(filename)
+    return name.lower().endswith(IMG_EXTENSIONS) and not name.startswith(".")
+
+
+def make_dataset(folder: str | Path, max_dataset_size: float = float("inf")) -> list[str]:
+    """Return the paths of the pictures in `folder` and its subfolders, sorted, at most N.
+
+    ValueError if there is no such folder or it holds no picture.
+    """
+    if not os.path.isdir(folder):
+        raise ValueError(f"--dataroot: {folder} is not a folder")
+    found = [
+        os.path.join(root, name)
+        for root, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if is_image_file(name)
+    ]
+    if not found:
+        raise ValueError(
+            f"--dataroot: {folder} holds no pictures ({', '.join(IMG_EXTENSIONS)}); "
+            f"found {describe(folder)}"
+        )
+    return sorted(found)[: int(min(max_dataset_size, len(found)))]
+
+
+def describe(folder: str | Path) -> str:
+    """Return what a folder holds, in a few words for an error line."""
+    entries = sorted(Path(folder).iterdir())
+    parts = [f"{e.name}/" for e in entries if e.is_dir() and not e.name.startswith(".")]
+    pictures = sum(e.is_file() and is_image_file(e.name) for e in entries)
+    others = sum(e.is_file() for e in entries) - pictures
+    more = [f"… {len(parts) - 6} folders more"] if len(parts) > 6 else []
+    parts = parts[:6] + more
+    parts += [f"{pictures} pictures"] if pictures else []
+    parts += [f"{others} other files"] if others else []
+    return ", ".join(parts) or "nothing"

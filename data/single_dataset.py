@@ -1,0 +1,34 @@
+"""Single pictures to translate, without targets."""
+
+from typing import Any
+
+from data.base_dataset import BaseDataset, get_transform, missing_folder
+from data.builtin import is_builtin
+from data.image_folder import make_dataset
+from data.transforms import load_picture, to_channels
+
+
+class SingleDataset(BaseDataset):
+    """All pictures in `dataroot` itself and its subfolders, as A."""
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        if is_builtin(opt.dataroot):
+            raise ValueError("--dataroot: name the folder of pictures to translate")
+        try:
+            self.A_paths = make_dataset(opt.dataroot, opt.max_dataset_size)
+        except ValueError:
+            raise missing_folder(opt, "pictures in it") from None
+
+    def __len__(self) -> int:
+        return len(self.A_paths)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return A, its file, and A_size, the (width, height) of the file."""
+        path = self.A_paths[index]
+        picture = to_channels(load_picture(path), self.opt.input_nc, "input_nc")
+        try:
+            A = get_transform(self.opt)(picture)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        return {"A": A, "A_paths": path, "A_size": picture.size}

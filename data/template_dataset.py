@@ -1,0 +1,40 @@
+"""A dataset to copy: save it as `data/foo_dataset.py`, rename the class, fill in your reading.
+
+This one makes pairs of plain pictures: A is the picture in grey, B in colour.
+"""
+
+import argparse
+from typing import Any
+
+from data.base_dataset import BaseDataset, get_params, get_transform
+from data.image_folder import make_dataset
+from data.transforms import load_picture
+
+
+class TemplateDataset(BaseDataset):
+    """Grey pictures (A, three equal channels) and their colours (B), from `dataroot` itself."""
+
+    @staticmethod
+    def modify_commandline_options(
+        parser: argparse.ArgumentParser, is_train: bool
+    ) -> argparse.ArgumentParser:
+        # Flags of your own, and defaults that differ for your data.
+        parser.add_argument("--grey_contrast", type=float, default=1.0, help="scales A")
+        parser.set_defaults(max_dataset_size=float("inf"))
+        return parser
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)  # sets self.opt and self.root
+        self.paths = make_dataset(self.root, opt.max_dataset_size)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        path = self.paths[index]
+        picture = load_picture(path)
+        params = get_params(self.opt, picture.size)  # one crop and mirroring for both
+        grey = get_transform(self.opt, params, grayscale=True)(picture)  # (1, H, W) in [-1, 1]
+        A = (grey * self.opt.grey_contrast).clamp(-1, 1).expand(3, -1, -1)
+        B = get_transform(self.opt, params)(picture)  # (3, H, W) in [-1, 1]
+        return {"A": A, "B": B, "A_paths": path, "B_paths": path}

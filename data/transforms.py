@@ -1,0 +1,146 @@
+"""From a picture file to a tensor: pure functions that every worker process can run.
+
+All geometry is PIL's own (bicubic), so that pixels equal those of published training code.
+"""
+
+import random
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+BICUBIC = Image.Resampling.BICUBIC
+PREPROCESS = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")
+CHANNEL_MODES = {1: "L", 3: "RGB"}
+DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def load_picture(path: str | Path) -> Image.Image:
+    """Read a picture as upright RGB (its EXIF orientation applied).
+
+    ValueError names the file if it cannot be read or holds more than 8 bits a channel.
+    """
+    try:
+        with Image.open(path) as file:
+            if file.mode in DEEP_MODES:
+                raise ValueError(
+                    f"{path}: has {file.mode} pixels; only 8 bits a channel are read, convert it"
+                )
+            return ImageOps.exif_transpose(file).convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: cannot be read as a picture ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "unknown format"
+    return getattr(error, "strerror", None) or str(error)
+
+
+def to_channels(image: Image.Image, channels: int, flag: str) -> Image.Image:
+    """Convert to exactly `channels` channels: 3 is RGB, 1 is grey (ITU-R 601 luma)."""
+    if channels not in CHANNEL_MODES:
+        raise ValueError(f"--{flag} {channels}: pictures have 1 (grey) or 3 (RGB) channels")
+    return image.convert(CHANNEL_MODES[channels])
+
+
+def random_params(
+    size: tuple[int, int], *, preprocess: str, load_size: int, crop_size: int
+) -> dict[str, Any]:
+    """Draw what both pictures of a pair share: the crop's corner and whether to mirror.
+
+    `size` is (width, height) of the file. Drawn from Python's `random`.
+    """
+    width, height = size
+    if preprocess == "resize_and_crop":
+        width = height = load_size
+    elif preprocess == "scale_width_and_crop":
+        width, height = load_size, max(load_size * height // width, crop_size)
+    x = random.randint(0, max(0, width - crop_size))
+    y = random.randint(0, max(0, height - crop_size))
+    return {"crop_pos": (x, y), "flip": random.random() > 0.5}
+
+
+def apply_geometry(
+    image: Image.Image,
+    *,
+    preprocess: str,
+    load_size: int,
+    crop_size: int,
+    params: dict[str, Any],
+    flip: bool = True,
+) -> Image.Image:
+    """Resize, crop and mirror as `preprocess` says; `flip=False` never mirrors.
+
+    ValueError if the picture is smaller than the crop.
+    """
+    if preprocess not in PREPROCESS:
+        raise ValueError(f"--preprocess {preprocess}: known are {', '.join(PREPROCESS)}")
+    if preprocess == "resize_and_crop":
+        image = image.resize((load_size, load_size), BICUBIC)
+    elif preprocess.startswith("scale_width"):
+        image = _scale_width(image, load_size, crop_size)
+    if preprocess.endswith("crop"):
+        image = _crop(image, params["crop_pos"], crop_size)
+    return ImageOps.mirror(image) if flip and params["flip"] else image
+
+
+def _scale_width(image: Image.Image, width: int, least_height: int) -> Image.Image:
+    height = max(width * image.height // image.width, least_height)
+    return image if image.size == (width, height) else image.resize((width, height), BICUBIC)
+
+
+def _crop(image: Image.Image, corner: tuple[int, int], size: int) -> Image.Image:
+    if min(image.size) < size:
+        raise ValueError(
+            f"{image.width}x{image.height} pixels are smaller than --crop_size {size}; use a "
+            f"smaller --crop_size (and --load_size), or --preprocess resize_and_crop"
+        )
+    x, y = corner
+    return image.crop((x, y, x + size, y + size))
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """Return (C, H, W) float32 in [-1, 1] of an 8-bit picture."""
+    pixels = np.array(image, dtype=np.uint8).reshape(image.height, image.width, -1)
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1).contiguous().float().div_(255)
+    return tensor.sub_(0.5).div_(0.5)
+
+
+def _transform(
+    image: Image.Image,
+    *,
+    grayscale: bool,
+    convert: bool,
+    params: dict[str, Any] | None,
+    flip: bool,
+    **sizes: Any,
+) -> Image.Image | Tensor:
+    params = params or random_params(image.size, **sizes)
+    image = image.convert("L") if grayscale else image
+    image = apply_geometry(image, params=params, flip=flip, **sizes)
+    return to_tensor(image) if convert else image
+
+
+def make_transform(
+    *,
+    preprocess: str,
+    load_size: int,
+    crop_size: int,
+    flip: bool = True,
+    params: dict[str, Any] | None = None,
+    grayscale: bool = False,
+    convert: bool = True,
+) -> Callable[[Image.Image], Tensor]:
+    """Return a picklable function from a PIL picture to a (C, H, W) tensor in [-1, 1].
+
+    Without `params` it draws new ones for each picture; `convert=False` leaves a PIL picture.
+    """
+    sizes = {"preprocess": preprocess, "load_size": load_size, "crop_size": crop_size}
+    choices = {"flip": flip, "params": params, "grayscale": grayscale, "convert": convert}
+    return partial(_transform, **sizes, **choices)

@@ -1,0 +1,79 @@
+"""Read a network's flags off its weights."""
+
+import re
+from typing import Any
+
+from torch import Tensor
+
+UNETS = {6: "unet_64", 7: "unet_128", 8: "unet_256", 9: "unet_512", 10: "unet_1024"}
+
+
+def describe_generator(weights: dict[str, Tensor]) -> dict[str, Any]:
+    """Return netG, ngf, norm, upsample, input_nc, output_nc, no_dropout of a generator's weights.
+
+    Dropout shows in a ResNet only, where it shifts the keys. Empty for any other network.
+    """
+    if "model.model.0.weight" in weights:
+        return _describe_unet(weights)
+    if any(key.startswith("model.10.conv_block.") for key in weights):
+        return _describe_resnet(weights)
+    return {}
+
+
+def _describe_unet(weights: dict[str, Tensor]) -> dict[str, Any]:
+    first, last = weights["model.model.0.weight"], weights.get("model.model.3.weight")
+    # Level n's down-convolution lies n modules deep.
+    depths = [key.count(".model.") for key in weights if key.endswith(".model.1.weight")]
+    if last is None or not depths:
+        return {}
+    upsample = "resize" if last.shape[-1] == 3 else "transpose"
+    return {
+        "netG": UNETS.get(max(depths), f"unet of {max(depths)} levels"),
+        "ngf": first.shape[0],
+        "input_nc": first.shape[1],
+        "output_nc": last.shape[0 if upsample == "resize" else 1],
+        "norm": _norm(weights, "model.model.1.model.1.bias", "model.model.1.model.2.weight"),
+        "upsample": upsample,
+    }
+
+
+def _describe_resnet(weights: dict[str, Tensor]) -> dict[str, Any]:
+    blocks = {m[1] for key in weights if (m := re.match(r"model\.(\d+)\.conv_block\.", key))}
+    after = 10 + len(blocks)
+    up = weights.get(f"model.{after}.weight")
+    last = weights.get(f"model.{after + 7}.weight")
+    if up is None or last is None or "model.1.weight" not in weights:
+        return {}
+    second = weights.get("model.10.conv_block.6.weight")
+    return {
+        "netG": f"resnet_{len(blocks)}blocks",
+        "ngf": weights["model.1.weight"].shape[0],
+        "input_nc": weights["model.1.weight"].shape[1],
+        "output_nc": last.shape[0],
+        "norm": _norm(weights, "model.1.bias", "model.2.weight"),
+        "upsample": "resize" if up.shape[0] < up.shape[1] else "transpose",
+        "no_dropout": second is None or second.dim() != 4,
+    }
+
+
+def _norm(weights: dict[str, Tensor], conv_bias: str, norm_weight: str) -> str:
+    if norm_weight in weights:
+        return "batch"
+    return "instance" if conv_bias in weights else "none"
+
+
+def differing_flags(weights: dict[str, Tensor], opt: Any) -> str:
+    """Return the flags, as typed, in which a generator's weights differ from the options."""
+    different = []
+    for name, value in describe_generator(weights).items():
+        if getattr(opt, name, value) == value or _same_norm(name, value, opt):
+            continue
+        if isinstance(value, bool):
+            different.append(f"--{name}" if value else f"no --{name}")
+        else:
+            different.append(f"--{name} {value}")
+    return " ".join(different)
+
+
+def _same_norm(name: str, value: Any, opt: Any) -> bool:
+    return name == "norm" and opt.norm.removeprefix("sync_") == value

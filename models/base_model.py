@@ -1,0 +1,212 @@
+"""The contract of a model: networks, losses and pictures in dicts, one update a step."""
+
+import argparse
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from models import networks
+from models.architecture import differing_flags
+from models.layers import picture_noise, preserved_statistics
+from util.checkpoint import load_weights, mismatches, save_weights, without_stale_statistics
+from util.device import pick_device, place
+from util.util import picture_seed, write_options
+
+log = logging.getLogger(__name__)
+
+
+class BaseModel(ABC):
+    """Networks with their losses and one training step.
+
+    `models/foo_model.py` with a class `FooModel(BaseModel)` makes `--model foo` work. A subclass
+    fills, in its constructor, `nets` (name → network, built on the CPU; the name is in the file
+    names: latest_net_NAME.pth) and, when training, `optimizers`; in `forward` and the losses,
+    `visuals` (name → (N, C, H, W) in [-1, 1], in the order shown) and `losses` (name → scalar).
+    """
+
+    @staticmethod
+    def modify_commandline_options(
+        parser: argparse.ArgumentParser, is_train: bool
+    ) -> argparse.ArgumentParser:
+        """Add flags of this model or change defaults; return the parser.
+
+        `parser.carry("flag")` makes test.py take a flag over from the run.
+        """
+        return parser
+
+    def __init__(self, opt: Any):
+        self.opt = opt
+        self.isTrain: bool = opt.isTrain
+        self.save_dir = Path(opt.checkpoints_dir) / opt.name
+        self.device = pick_device(opt.gpu_ids)
+        self.nets: dict[str, nn.Module] = {}
+        self.optimizers: dict[str, Optimizer] = {}
+        self.schedulers: list[Any] = []
+        self.losses: dict[str, Tensor] = {}
+        self.visuals: dict[str, Tensor] = {}
+        self.image_paths: list[str] = []
+
+    # What a subclass uses -------------------------------------------------------------
+
+    def make_generator(self) -> networks.Generator:
+        """Build a generator as the options say."""
+        opt = self.opt
+        return networks.define_G(
+            opt.input_nc,
+            opt.output_nc,
+            opt.ngf,
+            opt.netG,
+            opt.norm,
+            use_dropout=not opt.no_dropout,
+            init_type=opt.init_type,
+            init_gain=opt.init_gain,
+            upsample=opt.upsample,
+        )
+
+    def make_optimizer(self, *nets: nn.Module) -> Optimizer:
+        """Build the Adam that trains these networks together."""
+        parameters = [p for net in nets for p in net.parameters()]
+        return torch.optim.Adam(parameters, lr=self.opt.lr, betas=(self.opt.beta1, 0.999))
+
+    def take(self, batch: dict[str, Any], name: str) -> Tensor:
+        """Return a batch's pictures on the device; ValueError if the dataset has none such."""
+        if name not in batch:
+            raise ValueError(
+                f"--dataset_mode {self.opt.dataset_mode}: gives no pictures {name}, which "
+                f"--model {self.opt.model} --direction {self.opt.direction} needs"
+            )
+        return batch[name].to(self.device, non_blocking=True)
+
+    # What a subclass writes -----------------------------------------------------------
+
+    @abstractmethod
+    def set_input(self, batch: dict[str, Any]) -> None:
+        """Take a batch of the dataset onto the device, and its files as `image_paths`."""
+
+    @abstractmethod
+    def forward(self) -> None:
+        """Run the generators on the input and fill `visuals`."""
+
+    def optimize_parameters(self) -> None:
+        """Train for one step on the current input."""
+        raise ValueError(f"--model {self.opt.model}: cannot be trained")
+
+    def generator(self) -> nn.Module:
+        """Return the network that translates a picture, (N, input_nc, …) → (N, output_nc, …)."""
+        return self.nets["G"]
+
+    def validation_loss(self) -> Tensor:
+        """Return a scalar, lower is better, after `test` on a validation batch."""
+        raise ValueError(f"--lr_policy plateau: --model {self.opt.model} has no validation loss")
+
+    # Training -------------------------------------------------------------------------
+
+    def setup(self, opt: Any) -> None:
+        """Load weights if asked for, place the networks, start the schedules; then it can run."""
+        tag = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
+        if not self.isTrain or opt.continue_train:
+            self.load_networks(tag)
+        for name, net in self.nets.items():
+            self.nets[name] = place(net, self.device, opt.precision)
+            count = sum(p.numel() for p in net.parameters())
+            log.info("network %s: %.3f million parameters", name, count / 1e6)
+            if opt.verbose:
+                log.info("%s", net)
+        if self.isTrain:
+            self.schedulers = [networks.get_scheduler(o, opt) for o in self.optimizers.values()]
+            write_options(opt, self.save_dir, "train_opt")
+
+    def update(self, optimizer: Optimizer, loss: Tensor) -> None:
+        """Take one step of `optimizer` down the gradient of `loss`."""
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    def update_learning_rate(self, metric: float | None = None) -> None:
+        """Step the schedules, after an epoch; `plateau` follows `metric` (lower is better)."""
+        for scheduler in self.schedulers:
+            scheduler.step(*([metric] if self.opt.lr_policy == "plateau" else []))
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the first optimizer."""
+        return next(iter(self.optimizers.values())).param_groups[0]["lr"]
+
+    # Testing --------------------------------------------------------------------------
+
+    def eval(self) -> None:
+        """Use running statistics and no dropout from now on, against §3.3."""
+        for net in self.nets.values():
+            net.eval()
+
+    def test(self) -> None:
+        """Run `forward` as at test time (§3.3): statistics of this batch, dropout on.
+
+        Each picture's noise comes from (--seed, its file's stem) alone.
+        """
+        seeds = [picture_seed(self.opt.seed, path) for path in self.image_paths]
+        with torch.no_grad(), picture_noise(seeds):
+            self.forward()
+
+    def validate(self, batches: Iterable[dict[str, Any]]) -> float:
+        """Return the mean validation loss, leaving training's statistics and noise untouched."""
+        losses = []
+        with preserved_statistics(self.nets.values()):
+            for batch in batches:
+                self.set_input(batch)
+                self.test()
+                losses.append(self.validation_loss())
+        return torch.stack(losses).mean().item()
+
+    # What others read -----------------------------------------------------------------
+
+    def get_current_visuals(self) -> dict[str, Tensor]:
+        """Return the pictures of the last forward pass, (N, C, H, W) in [-1, 1]."""
+        return dict(self.visuals)
+
+    def get_current_losses(self) -> dict[str, float]:
+        """Return the losses of the last step as numbers; the only place that waits for them."""
+        return {name: value.item() for name, value in self.losses.items()}
+
+    def get_image_paths(self) -> list[str]:
+        """Return the files of the current input."""
+        return self.image_paths
+
+    # Files ----------------------------------------------------------------------------
+
+    def save_networks(self, epoch: int | str) -> None:
+        """Write `EPOCH_net_NAME.pth` for every network; EPOCH is a number, latest or iter_N."""
+        for name, net in self.nets.items():
+            save_weights(net.state_dict(), self.save_dir / f"{epoch}_net_{name}.pth")
+
+    def load_networks(self, epoch: int | str) -> None:
+        """Read `EPOCH_net_NAME.pth` for every network.
+
+        ValueError names the file and the flags to change. In training only G's file must be
+        there; a network without one starts fresh, which is said.
+        """
+        for name, net in self.nets.items():
+            path = self.save_dir / f"{epoch}_net_{name}.pth"
+            if self.isTrain and not name.startswith("G") and not path.exists():
+                log.warning("network %s starts fresh: %s is not there", name, path)
+                continue
+            load_into(net, path, self.opt)
+            log.info("network %s: loaded %s", name, path)
+
+
+def load_into(net: nn.Module, path: Path, opt: Any) -> None:
+    """Load a weights file into a network; ValueError names the flags that would fit it."""
+    wanted = net.state_dict()
+    loaded = without_stale_statistics(load_weights(path), wanted)
+    odd = mismatches(loaded, wanted)
+    if odd:
+        flags = differing_flags(loaded, opt)
+        hint = f"it was made with {flags}: give these" if flags else f"differing: {odd[0]}"
+        raise ValueError(f"{path}: does not fit the network of these options; {hint}")
+    net.load_state_dict(loaded)

@@ -1,0 +1,112 @@
+"""Layers that torch lacks, and what must hold around a forward pass: torch only."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class InstanceNorm(nn.GroupNorm):
+    """Instance norm without weights or running statistics, as group norm with one group a channel.
+
+    The same function as `nn.InstanceNorm2d`, whose CPU input gradient is wrong at batch 1 when
+    the incoming gradient is channels_last (PyTorch 2.13 to 2.15); group norm is right and faster.
+    """
+
+    def __init__(self, num_features: int):
+        super().__init__(num_features, num_features, affine=False)
+
+
+class SyncBatchNorm(nn.SyncBatchNorm):
+    """Batch norm over all processes; in one process, and on the CPU, the ordinary batch norm."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.is_cuda and torch.distributed.is_available() and torch.distributed.is_initialized():
+            return super().forward(x)
+        return nn.BatchNorm2d.forward(self, x)
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        if x.dim() != 4:
+            raise ValueError(f"expected a 4-D tensor, got {x.dim()}-D")
+
+
+class Dropout(nn.Dropout):
+    """Dropout whose noise can come from one generator a picture (see `picture_noise`)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        generators = _NOISE.get()
+        if generators is None or not self.training:
+            return super().forward(x)
+        if len(generators) != len(x):
+            raise ValueError(f"{len(generators)} noise generators for {len(x)} pictures")
+        keep = torch.stack([torch.rand(x.shape[1:], generator=g) >= self.p for g in generators])
+        return x * keep.to(x.device, x.dtype) / (1 - self.p)
+
+
+class ResizeConv2d(nn.Conv2d):
+    """Nearest ×2 and a 3×3 convolution: an up-convolution free of checkerboards.
+
+    Source: Odena et al., "Deconvolution and Checkerboard Artifacts", Distill 2016.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True):
+        super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, out_channels, 2H, 2W)
+        return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+# The dropout generators of the pictures that this thread translates; None: the global one.
+_NOISE: ContextVar[Sequence[torch.Generator] | None] = ContextVar("picture_noise", default=None)
+
+
+@contextlib.contextmanager
+def picture_noise(seeds: Iterable[int] | None) -> Iterator[None]:
+    """Within it, picture i of a batch draws its dropout masks from a generator seeded `seeds[i]`.
+
+    So a picture's noise (the z of §2.1, kept at test time) depends on its seed alone, not on the
+    batch, the order, the device or other threads. `None`: the global generator, as in training.
+    """
+    generators = None if seeds is None else [torch.Generator().manual_seed(s) for s in seeds]
+    token = _NOISE.set(generators)
+    try:
+        yield
+    finally:
+        _NOISE.reset(token)
+
+
+@contextlib.contextmanager
+def frozen(*nets: nn.Module) -> Iterator[None]:
+    """Within it, no parameter of `nets` collects a gradient: D while G learns."""
+    parameters = [p for net in nets for p in net.parameters() if p.requires_grad]
+    for p in parameters:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in parameters:
+            p.requires_grad_(True)
+
+
+@contextlib.contextmanager
+def preserved_statistics(nets: Iterable[nn.Module]) -> Iterator[None]:
+    """Within it, forward passes in training mode leave no trace in the batch-norm statistics."""
+    saved = [(b, b.clone()) for net in nets for b in net.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in saved:
+                buffer.copy_(value)
+
+
+def reflect_index(size: int, target: int, device: torch.device) -> Tensor:
+    """Indices that extend `size` pixels to `target` by reflection, repeated where needed."""
+    before = (target - size) // 2
+    i = torch.arange(-before, target - before, device=device)
+    period = max(2 * (size - 1), 1)
+    i = i.remainder(period)
+    return torch.minimum(i, period - i) if size > 1 else torch.zeros_like(i)

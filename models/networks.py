@@ -1,0 +1,451 @@
+"""Networks, GAN losses and learning-rate schedules: torch only, never the options.
+
+Pictures are (N, C, H, W) tensors in [-1, 1]. State-dict keys and shapes are those of the
+published pix2pix and CycleGAN weights, so those files load as they are.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer, lr_scheduler
+
+from models.layers import Dropout, InstanceNorm, ResizeConv2d, SyncBatchNorm, reflect_index
+
+# ---------------------------------------------------------------------------------------
+# Norms
+# ---------------------------------------------------------------------------------------
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "instance": InstanceNorm,
+    "batch": nn.BatchNorm2d,
+    "sync_batch": SyncBatchNorm,
+    "sync_instance": InstanceNorm,  # an instance's statistics never leave its process
+    "none": lambda num_features: nn.Identity(),
+}
+
+
+def _lookup(table: dict[str, Any], name: str, flag: str) -> Any:
+    if name not in table:
+        raise ValueError(f"{flag} {name}: unknown; known are {', '.join(table)}")
+    return table[name]
+
+
+def get_norm_layer(norm_type: str = "instance") -> Callable[[int], nn.Module]:
+    """Return the constructor (channels -> layer) of a `NORMS` entry; ValueError if unknown."""
+    return _lookup(NORMS, norm_type, "--norm")
+
+
+def _is_instance(norm_layer: Callable[[int], nn.Module]) -> bool:
+    # Only instance norm lets a convolution keep its bias (batch norm has a bias of its own).
+    return isinstance(norm_layer(1), InstanceNorm | nn.InstanceNorm2d)
+
+
+# ---------------------------------------------------------------------------------------
+# Generators
+# ---------------------------------------------------------------------------------------
+
+
+class Generator(nn.Module):
+    """A generator that takes any picture size.
+
+    The input is reflect-padded to a multiple of `stride` (at least `min_size`) and the output
+    cropped back, so (N, input_nc, H, W) becomes (N, output_nc, H, W) for every H and W.
+    """
+
+    model: nn.Module
+    stride: int
+    min_size: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        h, w = (max(math.ceil(n / self.stride) * self.stride, self.min_size) for n in x.shape[-2:])
+        if (h, w) == (height, width):
+            return self.model(x)
+        rows = reflect_index(height, h, x.device)
+        columns = reflect_index(width, w, x.device)
+        y = self.model(x.index_select(-2, rows).index_select(-1, columns))
+        top, left = (h - height) // 2, (w - width) // 2
+        return y[..., top : top + height, left : left + width]
+
+
+class UnetGenerator(Generator):
+    """U-Net (§3.2.1, appendix 6.1.1): `num_downs` halvings, a skip at every size.
+
+    `num_downs=8` takes a 256×256 picture down to 1×1. Built from the inside out.
+    """
+
+    def __init__(
+        self,
+        input_nc: int,
+        output_nc: int,
+        num_downs: int,
+        ngf: int = 64,
+        norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
+        use_dropout: bool = False,
+        upsample: str = "transpose",
+    ):
+        super().__init__()
+        if num_downs < 5:
+            raise ValueError(f"num_downs {num_downs}: a U-Net here has at least 5")
+        self.stride = self.min_size = 2**num_downs
+        block = partial(UnetSkipConnectionBlock, norm_layer=norm_layer, upsample=upsample)
+        net = block(ngf * 8, ngf * 8, innermost=True)
+        for _ in range(num_downs - 5):
+            net = block(ngf * 8, ngf * 8, submodule=net, use_dropout=use_dropout)
+        for outer, inner in ((ngf * 4, ngf * 8), (ngf * 2, ngf * 4), (ngf, ngf * 2)):
+            net = block(outer, inner, submodule=net)
+        self.model = block(output_nc, ngf, input_nc=input_nc, submodule=net, outermost=True)
+
+
+class UnetSkipConnectionBlock(nn.Module):
+    """One level of the U-Net: down, the levels inside it, up; its input joined to its output."""
+
+    def __init__(
+        self,
+        outer_nc: int,
+        inner_nc: int,
+        input_nc: int | None = None,
+        submodule: nn.Module | None = None,
+        outermost: bool = False,
+        innermost: bool = False,
+        norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
+        use_dropout: bool = False,
+        upsample: str = "transpose",
+    ):
+        super().__init__()
+        self.outermost = outermost
+        bias = _is_instance(norm_layer)
+        input_nc = outer_nc if input_nc is None else input_nc
+        up_nc = inner_nc if innermost else inner_nc * 2  # below the innermost there is no skip
+
+        def up(bias: bool) -> nn.Module:
+            if upsample == "resize":
+                return ResizeConv2d(up_nc, outer_nc, bias=bias)
+            return nn.ConvTranspose2d(up_nc, outer_nc, 4, stride=2, padding=1, bias=bias)
+
+        down = nn.Conv2d(input_nc, inner_nc, 4, stride=2, padding=1, bias=bias)
+        if outermost:
+            layers = [down, submodule, nn.ReLU(), up(bias=True), nn.Tanh()]
+        elif innermost:
+            layers = [nn.LeakyReLU(0.2), down, nn.ReLU(), up(bias), norm_layer(outer_nc)]
+        else:
+            layers = [nn.LeakyReLU(0.2), down, norm_layer(inner_nc), submodule]
+            layers += [nn.ReLU(), up(bias), norm_layer(outer_nc)]
+            layers += [Dropout(0.5)] if use_dropout else []
+        self.model = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, 2C, H, W); outermost: output_nc
+        return self.model(x) if self.outermost else torch.cat([x, self.model(x)], 1)
+
+
+class ResnetGenerator(Generator):
+    """Two stride-2 convolutions, `n_blocks` residual blocks, two up-convolutions.
+
+    Source: Johnson et al., arXiv:1603.08155; CycleGAN, arXiv:1703.10593, appendix 7.2.
+    """
+
+    def __init__(
+        self,
+        input_nc: int,
+        output_nc: int,
+        ngf: int = 64,
+        norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
+        use_dropout: bool = False,
+        n_blocks: int = 6,
+        upsample: str = "transpose",
+    ):
+        super().__init__()
+        self.stride, self.min_size = 4, 8  # below 8 the blocks' reflection has nothing to reflect
+        bias = _is_instance(norm_layer)
+
+        def up(nc: int) -> nn.Module:
+            if upsample == "resize":
+                return ResizeConv2d(nc, nc // 2, bias=bias)
+            return nn.ConvTranspose2d(
+                nc, nc // 2, 3, stride=2, padding=1, output_padding=1, bias=bias
+            )
+
+        layers = [nn.ReflectionPad2d(3), nn.Conv2d(input_nc, ngf, 7, bias=bias)]
+        layers += [norm_layer(ngf), nn.ReLU()]
+        for nc in (ngf, ngf * 2):
+            layers += [nn.Conv2d(nc, nc * 2, 3, stride=2, padding=1, bias=bias)]
+            layers += [norm_layer(nc * 2), nn.ReLU()]
+        layers += [ResnetBlock(ngf * 4, norm_layer, use_dropout) for _ in range(n_blocks)]
+        for nc in (ngf * 4, ngf * 2):
+            layers += [up(nc), norm_layer(nc // 2), nn.ReLU()]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, 7), nn.Tanh()]
+        self.model = nn.Sequential(*layers)
+
+
+class ResnetBlock(nn.Module):
+    """x + conv_block(x): two reflect-padded 3×3 convolutions, dropout between them if asked."""
+
+    def __init__(self, nc: int, norm_layer: Callable[[int], nn.Module], use_dropout: bool = False):
+        super().__init__()
+        bias = _is_instance(norm_layer)
+        layers = [nn.ReflectionPad2d(1), nn.Conv2d(nc, nc, 3, bias=bias), norm_layer(nc), nn.ReLU()]
+        layers += [Dropout(0.5)] if use_dropout else []
+        layers += [nn.ReflectionPad2d(1), nn.Conv2d(nc, nc, 3, bias=bias), norm_layer(nc)]
+        self.conv_block = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv_block(x)
+
+
+GENERATORS: dict[str, Callable[..., Generator]] = {
+    "resnet_9blocks": partial(ResnetGenerator, n_blocks=9),
+    "resnet_6blocks": partial(ResnetGenerator, n_blocks=6),
+    "unet_64": partial(UnetGenerator, num_downs=6),
+    "unet_128": partial(UnetGenerator, num_downs=7),
+    "unet_256": partial(UnetGenerator, num_downs=8),
+    "unet_512": partial(UnetGenerator, num_downs=9),
+    "unet_1024": partial(UnetGenerator, num_downs=10),
+}
+
+
+def define_G(
+    input_nc: int,
+    output_nc: int,
+    ngf: int,
+    netG: str,
+    norm: str = "batch",
+    use_dropout: bool = False,
+    init_type: str = "normal",
+    init_gain: float = 0.02,
+    upsample: str = "transpose",
+) -> Generator:
+    """Build and initialise a generator on the CPU; ValueError for a name not in its dict."""
+    build = _lookup(GENERATORS, netG, "--netG")
+    net = build(
+        input_nc,
+        output_nc,
+        ngf=ngf,
+        norm_layer=get_norm_layer(norm),
+        use_dropout=use_dropout,
+        upsample=upsample,
+    )
+    return init_net(net, init_type, init_gain)
+
+
+# ---------------------------------------------------------------------------------------
+# Discriminators
+# ---------------------------------------------------------------------------------------
+
+
+class Discriminator(nn.Module):
+    """A patch discriminator: (N, C, H, W) -> (N, 1, h, w) logits, one for each patch (§3.2.2).
+
+    `min_size` is the smallest H and W it can judge; a smaller picture is a ValueError.
+    """
+
+    net: nn.Sequential
+    min_size: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        if min(x.shape[-2:]) < self.min_size:
+            raise ValueError(too_deep(self, min(x.shape[-2:])))
+        return self.net(x)
+
+
+def too_deep(netD: Discriminator, size: int) -> str:
+    """The error line for a discriminator too deep for pictures of `size` pixels."""
+    return (
+        f"--n_layers_D: this discriminator needs pictures of at least {netD.min_size} pixels, "
+        f"these have {size}; use a smaller --n_layers_D or --crop_size {netD.min_size} or more"
+    )
+
+
+class NLayerDiscriminator(Discriminator):
+    """PatchGAN (appendix 6.1.2); `n_layers` 1, 3, 5 judge patches of 16, 70, 286 pixels."""
+
+    def __init__(
+        self,
+        input_nc: int,
+        ndf: int = 64,
+        n_layers: int = 3,
+        norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
+    ):
+        super().__init__()
+        bias = _is_instance(norm_layer)
+        conv = partial(nn.Conv2d, kernel_size=4, padding=1)
+        layers = [conv(input_nc, ndf, stride=2), nn.LeakyReLU(0.2)]
+        nc = ndf
+        for n in range(1, n_layers + 1):
+            previous, nc = nc, ndf * min(2**n, 8)
+            stride = 2 if n < n_layers else 1
+            layers += [conv(previous, nc, stride=stride, bias=bias), norm_layer(nc)]
+            layers += [nn.LeakyReLU(0.2)]
+        self.model = nn.Sequential(*layers, conv(nc, 1, stride=1))
+        # From the output back: the last norm needs two pixels a side, and k4 p1 s1 turns 3 into 2.
+        self.min_size = 3 * 2**n_layers
+
+    @property
+    def net(self) -> nn.Sequential:
+        return self.model
+
+
+class PixelDiscriminator(Discriminator):
+    """The 1×1 PatchGAN, or PixelGAN (§4.4): it judges every pixel on its own."""
+
+    min_size = 2
+
+    def __init__(
+        self,
+        input_nc: int,
+        ndf: int = 64,
+        norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
+    ):
+        super().__init__()
+        bias = _is_instance(norm_layer)
+        self.net = nn.Sequential(
+            nn.Conv2d(input_nc, ndf, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(ndf, ndf * 2, 1, bias=bias),
+            norm_layer(ndf * 2),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(ndf * 2, 1, 1, bias=bias),
+        )
+
+
+DISCRIMINATORS: dict[str, Callable[..., Discriminator]] = {
+    "basic": lambda input_nc, ndf, n_layers, norm_layer: NLayerDiscriminator(
+        input_nc, ndf, n_layers=3, norm_layer=norm_layer
+    ),
+    "n_layers": NLayerDiscriminator,
+    "pixel": lambda input_nc, ndf, n_layers, norm_layer: PixelDiscriminator(
+        input_nc, ndf, norm_layer
+    ),
+}
+
+
+def define_D(
+    input_nc: int,
+    ndf: int,
+    netD: str,
+    n_layers_D: int = 3,
+    norm: str = "batch",
+    init_type: str = "normal",
+    init_gain: float = 0.02,
+) -> Discriminator:
+    """Build and initialise a discriminator on the CPU; `n_layers_D` counts for "n_layers" only."""
+    build = _lookup(DISCRIMINATORS, netD, "--netD")
+    net = build(input_nc, ndf, n_layers=n_layers_D, norm_layer=get_norm_layer(norm))
+    return init_net(net, init_type, init_gain)
+
+
+# ---------------------------------------------------------------------------------------
+# Initialisation
+# ---------------------------------------------------------------------------------------
+
+INITS: dict[str, Callable[[Tensor, float], Any]] = {
+    "normal": lambda weight, gain: nn.init.normal_(weight, 0.0, gain),
+    "xavier": lambda weight, gain: nn.init.xavier_normal_(weight, gain),
+    "kaiming": lambda weight, gain: nn.init.kaiming_normal_(weight, a=0, mode="fan_in"),
+    "orthogonal": lambda weight, gain: nn.init.orthogonal_(weight, gain),
+}
+
+
+def init_net(net: nn.Module, init_type: str = "normal", init_gain: float = 0.02) -> nn.Module:
+    """Initialise weights in place: convolutions by `INITS`, batch norm N(1, gain), biases 0."""
+    init = _lookup(INITS, init_type, "--init_type")
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            init(module.weight, init_gain)
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
+            nn.init.normal_(module.weight, 1.0, init_gain)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    return net
+
+
+# ---------------------------------------------------------------------------------------
+# GAN losses
+# ---------------------------------------------------------------------------------------
+
+
+def _vanilla(logits: Tensor, label: float) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+
+
+def _lsgan(logits: Tensor, label: float) -> Tensor:
+    return F.mse_loss(logits, torch.full_like(logits, label))
+
+
+GAN_MODES = ("vanilla", "lsgan", "wgangp", "hinge")
+
+
+class GANLoss(nn.Module):
+    """How far D's patch logits are from judging "real" or "fake" (eq. 1; LSGAN arXiv:1611.04076).
+
+    The gradient penalty of wgangp is a function of its own, `gradient_penalty`.
+    """
+
+    def __init__(
+        self, gan_mode: str, target_real_label: float = 1.0, target_fake_label: float = 0.0
+    ):
+        super().__init__()
+        if gan_mode not in GAN_MODES:
+            raise ValueError(f"--gan_mode {gan_mode}: unknown; known are {', '.join(GAN_MODES)}")
+        self.gan_mode = gan_mode
+        self.real_label, self.fake_label = target_real_label, target_fake_label
+
+    def forward(
+        self, prediction: Tensor, target_is_real: bool, for_discriminator: bool = True
+    ) -> Tensor:
+        """Return the mean loss; `for_discriminator=False` is G's side, which only hinge tells."""
+        logits = prediction.float()
+        sign = 1.0 if target_is_real else -1.0
+        if self.gan_mode == "wgangp":
+            return -sign * logits.mean()
+        if self.gan_mode == "hinge":
+            return F.relu(1 - sign * logits).mean() if for_discriminator else -logits.mean()
+        label = self.real_label if target_is_real else self.fake_label
+        return (_vanilla if self.gan_mode == "vanilla" else _lsgan)(logits, label)
+
+
+def gradient_penalty(netD: nn.Module, real: Tensor, fake: Tensor, weight: float = 10.0) -> Tensor:
+    """WGAN-GP's penalty, weight · E[(‖∇_x̂ D(x̂)‖₂ − 1)²] (arXiv:1704.00028, eq. 3).
+
+    `real` and `fake` (N, C, H, W) are what D sees; x̂ mixes them with one weight a picture.
+    """
+    mix = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
+    mixed = (mix * real + (1 - mix) * fake).detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(netD(mixed).float().sum(), mixed, create_graph=True)
+    return weight * ((gradient.flatten(1) + 1e-16).norm(dim=1) - 1).square().mean()
+
+
+# ---------------------------------------------------------------------------------------
+# Learning-rate schedules: the factor of the initial rate in epoch e, counted from 1
+# ---------------------------------------------------------------------------------------
+
+LR_POLICIES: dict[str, Callable[..., float]] = {
+    # Never 0 in an epoch that trains: the last one has 1 / (n_epochs_decay + 1).
+    "linear": lambda e, opt: 1 - max(0, e - opt.n_epochs) / (opt.n_epochs_decay + 1),
+    "step": lambda e, opt: 0.1 ** ((e - 1) // opt.lr_decay_iters),
+    "cosine": lambda e, opt: (
+        0.5 * (1 + math.cos(math.pi * (e - 1) / (opt.n_epochs + opt.n_epochs_decay)))
+    ),
+}
+
+
+def get_scheduler(
+    optimizer: Optimizer, opt: Any
+) -> lr_scheduler.LambdaLR | lr_scheduler.ReduceLROnPlateau:
+    """Build the schedule, to be stepped after each epoch; `plateau` is stepped with a metric.
+
+    `opt` has lr_policy, epoch_count (the first epoch), n_epochs, n_epochs_decay, lr_decay_iters.
+    """
+    if opt.lr_policy == "plateau":
+        return lr_scheduler.ReduceLROnPlateau(
+            optimizer, mode="min", factor=0.2, threshold=0.01, patience=5
+        )
+    factor = _lookup(LR_POLICIES, opt.lr_policy, "--lr_policy")
+    return lr_scheduler.LambdaLR(optimizer, lambda k: factor(opt.epoch_count + k, opt))

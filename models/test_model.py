@@ -1,0 +1,37 @@
+"""One-sided translation: a generator and pictures without targets."""
+
+import argparse
+from typing import Any
+
+from models.base_model import BaseModel
+
+
+class TestModel(BaseModel):
+    """fake = G(real), with G from `EPOCH_net_G{model_suffix}.pth`; test.py only."""
+
+    __test__ = False  # not a pytest class
+
+    @staticmethod
+    def modify_commandline_options(
+        parser: argparse.ArgumentParser, is_train: bool
+    ) -> argparse.ArgumentParser:
+        if is_train:
+            raise ValueError("--model test: translates only; train with pix2pix or another model")
+        parser.set_defaults(dataset_mode="single")
+        parser.add_argument("--model_suffix", default="", help="of the file: _A is net_G_A.pth")
+        return parser
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        self.net_name = f"G{opt.model_suffix}"
+        self.nets[self.net_name] = self.make_generator()
+
+    def generator(self) -> Any:
+        return self.nets[self.net_name]
+
+    def set_input(self, batch: dict[str, Any]) -> None:
+        self.real = self.take(batch, "A")
+        self.image_paths = batch["A_paths"]
+
+    def forward(self) -> None:
+        self.visuals = {"real": self.real, "fake": self.generator()(self.real)}

@@ -1,0 +1,100 @@
+"""An argparse parser with sections, one-line errors and value checks."""
+
+import argparse
+import contextlib
+import difflib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+
+class FlagParser(argparse.ArgumentParser):
+    """ArgumentParser whose flags fall into sections and whose errors are ValueErrors."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(
+            add_help=False,
+            allow_abbrev=False,
+            formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28),
+            **kwargs,
+        )
+        self.carried: set[str] = set()
+        self.source = ""  # what is being parsed, if not the command line: a file's name
+        self._section: argparse._ArgumentGroup | None = None
+
+    @contextlib.contextmanager
+    def section(self, title: str) -> Iterator[None]:
+        """Within it, added flags stand under `title` in the help."""
+        self._section = self.add_argument_group(title)
+        try:
+            yield
+        finally:
+            self._section = None
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
+        if self._section is not None:
+            return self._section.add_argument(*args, **kwargs)
+        return super().add_argument(*args, **kwargs)
+
+    def carry(self, *names: str) -> None:
+        """Mark options that test.py takes over from the run that it loads."""
+        self.carried.update(names)
+
+    def options(self) -> dict[str, argparse.Action]:
+        """Return the actions by option name (dest), help left out."""
+        return {a.dest: a for a in self._actions if a.dest != "help"}
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(self._unrecognised(unknown))
+        return parsed
+
+    def _unrecognised(self, unknown: list[str]) -> str:
+        flag = next((token for token in unknown if token.startswith("-")), unknown[0])
+        if not flag.startswith("-"):
+            return f"{flag}: not a flag; every value belongs to a flag, as in --name {flag}"
+        flag = flag.partition("=")[0]
+        return f"{flag}: unknown flag{closest(flag, list(self._option_string_actions))}"
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a ValueError of one line that starts with the flag or the file."""
+        raise ValueError(self.source + " ".join(message.removeprefix("argument ").split()))
+
+
+def closest(word: str, known: list[str]) -> str:
+    """Return "; did you mean X?" for the known word nearest to `word`, or nothing."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else "; --help lists the known ones"
+
+
+def number(
+    kind: type, at_least: float = -math.inf, at_most: float = math.inf, infinite: bool = False
+) -> Callable[[str], Any]:
+    """Return an argparse type: a finite `kind` in [at_least, at_most]."""
+
+    def convert(text: str) -> Any:
+        if infinite and text.lower() == "inf":
+            return math.inf
+        try:
+            value = kind(text)
+        except ValueError:
+            noun = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {noun}") from None
+        if not math.isfinite(value):
+            raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+        if not at_least <= value <= at_most:
+            limit = f"at least {at_least:g}" if value < at_least else f"at most {at_most:g}"
+            raise argparse.ArgumentTypeError(f"{text} is out of range: {limit}")
+        return value
+
+    return convert
+
+
+def gpu_list(text: str) -> list[int]:
+    """Return the GPU numbers of "0", "0,1,2" or "-1" (none) as a list."""
+    try:
+        ids = [int(part) for part in text.strip("[] ").split(",") if part.strip()]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 0 or 0,1 or -1") from None
+    return [i for i in ids if i >= 0]

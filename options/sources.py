@@ -1,0 +1,62 @@
+"""Where options come from besides the command line: YAML files and the folder of a run."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# The options of a run on the built-in data, small enough for two CPU cores.
+BUILTIN_PRESET = Path(__file__).parent / "presets" / "builtin.yaml"
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Return a flat YAML mapping; scalars stay text, for argparse to convert.
+
+    ValueError names the file if it cannot be read, is no YAML, or is not flat.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        values = yaml.load(text, Loader=yaml.BaseLoader) or {}  # text only: builds no objects
+    except OSError as error:
+        raise ValueError(f"--config {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"--config {path}: not valid YAML: {_one_line(error)}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"--config {path}: must hold lines such as `ngf: 32`")
+    for name, value in values.items():
+        flat = value if isinstance(value, list) else [value]
+        if not isinstance(name, str) or not all(isinstance(v, str) for v in flat):
+            raise ValueError(f"--config {path}: {name}: must be a single value")
+    return values
+
+
+def read_run(run: Path) -> dict[str, Any]:
+    """Return the options saved beside a run's weights; empty where there are none.
+
+    `train_opt.json` is ours; the text table `train_opt.txt` is what older frameworks leave.
+    """
+    try:
+        if (run / "train_opt.json").is_file():
+            values = json.loads((run / "train_opt.json").read_text(encoding="utf-8"))
+            if isinstance(values, dict):
+                return {k: v for k, v in values.items() if v is not None}
+            raise ValueError("not a mapping")
+        if (run / "train_opt.txt").is_file():
+            return _read_table((run / "train_opt.txt").read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{run / 'train_opt.json'}: damaged ({_one_line(error)}); delete it and give the "
+            f"flags of the training by hand"
+        ) from None
+    return {}
+
+
+def _read_table(text: str) -> dict[str, str]:
+    lines = re.findall(r"^ *(\w+): ?(.*?) *(?:\t\[default: .*\])?$", text, re.MULTILINE)
+    return {name: value for name, value in lines if value not in ("", "None")}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,50 @@
+"""The flags of test.py."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from options.base_options import BaseOptions, Options
+from options.parser import FlagParser, number
+from options.sources import read_run
+
+log = logging.getLogger(__name__)
+
+
+class TestOptions(BaseOptions):
+    """Translate pictures with a trained model and write a page of results."""
+
+    __test__ = False  # not a pytest class
+    is_train = False
+
+    def __init__(self, infer: Callable[[Path], dict[str, Any]] | None = None):
+        """`infer` reads the options of a run without saved ones off its weights."""
+        self.infer = infer
+
+    def add_phase_options(self, parser: FlagParser) -> None:
+        add = parser.add_argument
+        # One picture at a time, in order, unmirrored and uncropped.
+        parser.set_defaults(phase="test", serial_batches=True, no_flip=True, load_size=None)
+        with parser.section("testing"):
+            add("--results_dir", default="./results/", help="folder of the results")
+            add("--aspect_ratio", type=number(float, 0.01, 100), default=1.0, help="of results")
+            add("--eval", action="store_true", help="running statistics and no dropout (§3.3)")
+            add(
+                "--num_test",
+                type=number(int, 1, infinite=True),
+                default=float("inf"),
+                help="translate the first N pictures",
+            )
+
+    def saved_options(self, run: Path) -> dict[str, Any]:
+        saved = read_run(run)
+        return saved if saved or self.infer is None else self.infer(run)
+
+    def finish(self, parser: FlagParser, opt: Options) -> None:
+        if opt.load_size is None:
+            opt.load_size = opt.crop_size
+        super().finish(parser, opt)
+        if opt.batch_size != 1:
+            log.warning("--batch_size %d: test.py translates one picture at a time", opt.batch_size)
+            opt.batch_size = 1

@@ -1,0 +1,58 @@
+"""The flags of train.py."""
+
+from options.base_options import BaseOptions, Options
+from options.parser import FlagParser, number
+
+
+class TrainOptions(BaseOptions):
+    """Train a model on a folder of pictures."""
+
+    is_train = True
+
+    def add_phase_options(self, parser: FlagParser) -> None:
+        add, count = parser.add_argument, number(int, at_least=1)
+        parser.set_defaults(phase="train")
+        with parser.section("training"):
+            add("--n_epochs", type=number(int, 0), default=100, help="at the initial rate")
+            add("--n_epochs_decay", type=number(int, 0), default=100, help="more, to rate 0")
+            add("--lr", type=number(float, 0), default=0.0002, help="initial rate of Adam")
+            add("--beta1", type=number(float, 0, 0.999999), default=0.5, help="momentum of Adam")
+            add(
+                "--lr_policy",
+                choices=["linear", "step", "plateau", "cosine"],
+                default="linear",
+                help="learning-rate schedule; plateau follows the L1 on --phase val",
+            )
+            add("--lr_decay_iters", type=count, default=50, help="epochs a step, for step")
+            add(
+                "--gan_mode",
+                choices=["vanilla", "lsgan", "wgangp", "hinge"],
+                default="lsgan",
+                help="the GAN loss",
+            )
+            add("--pool_size", type=number(int, 0), default=50, help="D also sees older fakes")
+            add("--continue_train", action="store_true", help="go on from --epoch")
+            add("--epoch_count", type=count, default=1, help="number of the first epoch")
+        with parser.section("saving"):
+            add("--save_latest_freq", type=count, default=5000, help="pictures between saves")
+            add("--save_epoch_freq", type=count, default=5, help="epochs between kept saves")
+            add("--save_by_iter", action="store_true", help="keep each as iter_N")
+        with parser.section("displays"):
+            add("--print_freq", type=count, default=100, help="pictures between loss lines")
+            add("--update_html_freq", type=count, default=1000, help="pictures between pages")
+            add("--no_html", action="store_true", help="no page in CHECKPOINTS/NAME/web")
+            add("--display_freq", type=count, default=400, help="pictures between displays")
+            add("--display_id", type=int, default=0, help="visdom window; 0 is off")
+            add("--display_server", default="http://localhost", help="visdom server")
+            add("--display_port", type=number(int, 1, 65535), default=8097, help="its port")
+            add("--display_env", default="main", help="its environment")
+            add("--display_ncols", type=int, default=4, help="pictures a row there")
+
+    def finish(self, parser: FlagParser, opt: Options) -> None:
+        super().finish(parser, opt)
+        last = opt.n_epochs + opt.n_epochs_decay
+        if opt.epoch_count > last:
+            parser.error(
+                f"--epoch_count {opt.epoch_count}: nothing to train, since --n_epochs "
+                f"{opt.n_epochs} + --n_epochs_decay {opt.n_epochs_decay} end with epoch {last}"
+            )

@@ -1,0 +1,76 @@
+"""Translate pictures with a trained model and write a page of results.
+
+    python test.py --name facades
+
+takes the data and the networks from the run `checkpoints/facades`; flags override them.
+"""
+
+import logging
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from data import create_dataset
+from options.test_options import TestOptions
+from translator import Translator, infer_options
+from util.html import HTML
+from util.util import run_command, setup_logging, write_options
+from util.visualizer import save_images
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Translate the pictures that the flags choose; ValueError for a user's mistake."""
+    setup_logging()
+    opt = TestOptions(infer_options).parse(argv)
+    log.info("%s", opt.text())
+    dataset = create_dataset(opt)
+    translator = Translator(opt)
+
+    page = results_page(opt)
+    count = min(len(dataset), opt.num_test)
+    for batch in tqdm(islice(dataset, count), total=count, unit="img", disable=None):
+        visuals = translator.visuals(batch)
+        paths = translator.model.get_image_paths()
+        save_images(page, visuals, paths, opt.aspect_ratio, opt.display_winsize)
+        note_resizing(page, opt, batch)
+    page.save()
+    log.info("%d pictures translated; results page: %s", count, page.path)
+
+
+def results_page(opt: Any) -> HTML:
+    """Return the empty page RESULTS_DIR/NAME/PHASE_EPOCH/index.html, the options beside it."""
+    tag = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
+    folder = Path(opt.results_dir) / opt.name / f"{opt.phase}_{tag}"
+    page = HTML(folder, f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {tag}")
+    write_options(opt, folder, "test_opt")
+    if opt.eval:
+        page.add_note("--eval: batch norm uses its running statistics, dropout is off.")
+    else:
+        page.add_note(
+            f"As in §3.3 of the paper, batch norm uses each picture's own statistics and dropout "
+            f"stays on, its noise drawn from --seed {opt.seed} and the file's name; --eval "
+            f"switches both off."
+        )
+    return page
+
+
+def note_resizing(page: HTML, opt: Any, batch: dict[str, Any]) -> None:
+    """Say once on the page that a picture does not have its file's size."""
+    if page.notes[1:] or "A_size" not in batch:
+        return
+    size = tuple(int(n) for n in batch["A_size"])
+    height, width = batch["A"].shape[-2:]
+    if size != (width, height):
+        page.add_note(
+            f"Pictures were brought to the size of training, the first from {size[0]}×{size[1]} "
+            f"to {width}×{height} (--preprocess {opt.preprocess}); --preprocess none keeps theirs."
+        )
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

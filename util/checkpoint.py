@@ -1,0 +1,82 @@
+"""Weights files: plain state dicts, read without running code, written whole or not at all."""
+
+import contextlib
+import os
+import pickle
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+RUNNING = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def save_weights(state_dict: dict[str, Tensor], path: Path) -> None:
+    """Write a state dict as CPU tensors; the file appears whole or not at all."""
+    tensors = {k: v.detach().to("cpu").contiguous() for k, v in state_dict.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(tensors, file)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict onto the CPU; nothing in the file is executed.
+
+    ValueError names the file if it is absent, damaged, or holds anything but tensors.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such checkpoint{_others(path)}")
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error) or "Unsupported" in str(error):
+            raise ValueError(
+                f"{path}: holds more than tensors and is not loaded, since that could run code; "
+                f"save it again as a plain state dict"
+            ) from None
+        raise ValueError(f"{path}: not a checkpoint, or damaged") from None
+    except Exception as error:  # torch.load raises nearly anything on a damaged file
+        raise ValueError(f"{path}: not a checkpoint, or damaged ({_first_line(error)})") from None
+    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise ValueError(f"{path}: not a state dict of tensors, but {type(loaded).__name__}")
+    return {str(k).removeprefix("module."): v for k, v in loaded.items()}
+
+
+def without_stale_statistics(
+    loaded: dict[str, Tensor], wanted: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Drop the running statistics that old checkpoints carry for instance norm."""
+    return {k: v for k, v in loaded.items() if k in wanted or k.rpartition(".")[2] not in RUNNING}
+
+
+def mismatches(loaded: dict[str, Tensor], wanted: dict[str, Tensor]) -> list[str]:
+    """Return the keys that are missing, unexpected or of another shape."""
+    odd = sorted(loaded.keys() ^ wanted.keys())
+    return odd + [k for k in loaded.keys() & wanted.keys() if loaded[k].shape != wanted[k].shape]
+
+
+def _others(path: Path) -> str:
+    names = sorted(p.name for p in path.parent.glob("*.pth")) if path.parent.is_dir() else []
+    if not names:
+        return f"; {path.parent} holds none (is --name right? train.py writes them there)"
+    return f"; there are {', '.join(names[:8])} (choose with --epoch or --load_iter)"
+
+
+def _first_line(error: Any) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,38 @@
+"""How much of the training time is spent computing, and how much waiting for data."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Clock:
+    """Wraps the loop over batches: time inside `next` is waiting, the rest is computing."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start a new interval."""
+        self.started, self.waited, self.pictures = time.perf_counter(), 0.0, 0
+
+    def waiting_for(self, batches: Iterable[T]) -> Iterator[T]:
+        """Yield the batches, counting the time that each is waited for."""
+        iterator = iter(batches)
+        while True:
+            asked = time.perf_counter()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                self.waited += time.perf_counter() - asked
+            yield batch
+
+    def lap(self) -> tuple[float, float]:
+        """Return (compute, wait) seconds a picture since the last lap, and start a new one."""
+        total = time.perf_counter() - self.started
+        pictures, waited = max(self.pictures, 1), self.waited
+        self.reset()
+        return (total - waited) / pictures, waited / pictures

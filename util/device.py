@@ -1,0 +1,69 @@
+"""The one place that knows about devices and precision."""
+
+import contextlib
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+
+import numpy as np
+import torch
+from torch import nn
+
+log = logging.getLogger(__name__)
+
+_FULL_PRECISION: ContextVar[bool] = ContextVar("full_precision", default=False)
+
+
+def pick_device(gpu_ids: Sequence[int]) -> torch.device:
+    """Return the first of the GPUs asked for, else Apple's MPS, else the CPU (after one line).
+
+    ValueError if CUDA is there but that GPU is not. An empty list is the CPU.
+    """
+    if not gpu_ids:
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        if max(gpu_ids) >= count:
+            raise ValueError(f"--gpu_ids {max(gpu_ids)}: this machine has {count}, from 0")
+        torch.backends.cudnn.benchmark = True
+        return torch.device("cuda", gpu_ids[0])
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    log.info("no GPU found: running on the CPU (--gpu_ids -1 chooses it)")
+    return torch.device("cpu")
+
+
+def place(net: nn.Module, device: torch.device, precision: str = "fp32") -> nn.Module:
+    """Move a network to `device`; with "bf16" its forward pass runs under autocast.
+
+    Weights stay float32, and what comes out is float32 again.
+    """
+    net.to(device)
+    if precision == "bf16":
+        forward = net.forward
+
+        def in_bf16(*args: torch.Tensor) -> torch.Tensor:
+            enabled = not _FULL_PRECISION.get()
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
+                return forward(*args).float()
+
+        net.forward = in_bf16
+    return net
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Within it, placed networks run in float32 whatever their precision: gradient penalties."""
+    token = _FULL_PRECISION.set(True)
+    try:
+        yield
+    finally:
+        _FULL_PRECISION.reset(token)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch on all devices."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

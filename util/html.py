@@ -1,0 +1,136 @@
+"""Pages of pictures that work from file://, with two thousand rows and on a phone."""
+
+from pathlib import Path
+from urllib.parse import quote
+
+import dominate
+from dominate.tags import (
+    a,
+    div,
+    figcaption,
+    figure,
+    h1,
+    h2,
+    img,
+    input_,
+    link,
+    meta,
+    p,
+    script,
+    section,
+    style,
+)
+from dominate.util import raw
+from PIL import Image
+
+_CSS = """
+:root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
+body { margin: 0 auto; padding: 0 16px 48px; max-width: 1800px; }
+h1 { font-size: 1.35rem; margin: 20px 0 4px; overflow-wrap: anywhere; }
+h2 { font-size: 0.95rem; font-weight: 600; margin: 0 0 6px; overflow-wrap: anywhere; }
+p { margin: 4px 0; max-width: 80ch; opacity: 0.8; }
+input { font: inherit; padding: 6px 10px; margin: 12px 0; width: min(320px, 100%);
+  box-sizing: border-box; border: 1px solid #8886; border-radius: 6px; }
+section { padding: 12px 0; border-top: 1px solid #8884; content-visibility: auto;
+  contain-intrinsic-size: auto 330px; }
+section.hidden { display: none; }
+.row { display: flex; flex-wrap: wrap; gap: 10px; }
+.row > figure { margin: 0; flex: 0 1 var(--w); min-width: min(var(--w), 30%); }
+.row > figure.wide { flex-basis: 100%; }
+img { display: block; width: 100%; height: auto; background: #8882; border-radius: 3px; }
+img.pixels { image-rendering: pixelated; }
+figcaption { font-size: 0.8rem; opacity: 0.75; text-align: center; overflow-wrap: anywhere; }
+@media (max-width: 700px) { .row { gap: 4px; } .row > figure { flex: 1 1 30%; min-width: 0; } }
+"""
+
+_FILTER = """
+document.querySelector("input").addEventListener("input", event => {
+  const words = event.target.value.toLowerCase();
+  for (const row of document.querySelectorAll("section")) {
+    const name = row.querySelector("h2").textContent.toLowerCase();
+    row.classList.toggle("hidden", !name.includes(words));
+  }
+});
+"""
+
+
+class HTML:
+    """`WEB_DIR/index.html` with rows of pictures from `WEB_DIR/images`."""
+
+    def __init__(self, web_dir: str | Path, title: str, refresh: int = 0):
+        """`refresh` reloads the page every so many seconds; 0 does not."""
+        self.web_dir = Path(web_dir)
+        self.title, self.refresh = title, refresh
+        self.img_dir = self.web_dir / "images"
+        self.img_dir.mkdir(parents=True, exist_ok=True)
+        self.notes: list[str] = []
+        self.rows: list[section] = []
+        self._names: set[str] = set()
+
+    @property
+    def path(self) -> Path:
+        """The page."""
+        return self.web_dir / "index.html"
+
+    def get_image_dir(self) -> Path:
+        """Return the folder of the pictures."""
+        return self.img_dir
+
+    def unique_name(self, name: str) -> str:
+        """Return `name`, with a number behind it if this page has used it before."""
+        unique, n = name, 1
+        while unique in self._names:
+            n += 1
+            unique = f"{name}_{n}"
+        self._names.add(unique)
+        return unique
+
+    def add_note(self, text: str) -> None:
+        """Add a line under the title; the same line only once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def add_header(self, text: str) -> None:
+        """Begin a row with a heading."""
+        self.rows.append(section(h2(text)))
+
+    def add_images(
+        self, ims: list[str], txts: list[str], links: list[str], width: int = 400
+    ) -> None:
+        """Add pictures of `images/` by file name, each with a caption and a link, `width` wide."""
+        if not self.rows:
+            self.add_header("")
+        row = div(cls="row", style=f"--w: {width}px")
+        for name, text, target in zip(ims, txts, links, strict=True):
+            w, h = Image.open(self.img_dir / name).size
+            picture = img(src=_url(name), alt=text, width=w, height=h, loading="lazy")
+            if w <= width:
+                picture["class"] = "pixels"
+            row.add(figure(a(picture, href=_url(target)), figcaption(text)))
+        self.rows[-1].add(row)
+
+    def save(self) -> None:
+        """Write the page."""
+        page = dominate.document(title=self.title)
+        page["lang"] = "en"
+        with page.head:
+            meta(charset="utf-8")
+            meta(name="viewport", content="width=device-width, initial-scale=1")
+            link(rel="icon", href="data:,")
+            style(raw(_CSS))
+            if self.refresh:
+                meta(http_equiv="refresh", content=str(self.refresh))
+        with page.body:
+            h1(self.title)
+            for note in self.notes:
+                p(note)
+            if len(self.rows) > 20:
+                input_(type="search", placeholder="Filter by name", aria_label="Filter by name")
+        page.body.add(*self.rows)
+        if len(self.rows) > 20:
+            page.body.add(script(raw(_FILTER)))
+        self.path.write_text(page.render(pretty=False), encoding="utf-8")
+
+
+def _url(name: str) -> str:
+    return quote(f"images/{name}")

@@ -1,0 +1,73 @@
+"""The one format of a line of losses, written and read back."""
+
+import re
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+_LINE = re.compile(r"\(epoch: (\d+), iters: (\d+), time: ([\d.]+), data: ([\d.]+)[^)]*\) (.*)")
+_LOSS = re.compile(r"(\S+): (\S+)")
+
+
+class Entry(NamedTuple):
+    """A line of losses; `iters` counts pictures of the epoch, times are seconds a picture."""
+
+    epoch: int
+    iters: int
+    losses: dict[str, float]
+    compute: float
+    data: float
+
+
+def format_line(entry: Entry) -> str:
+    """Return `(epoch: 1, iters: 100, time: 0.123, data: 0.004, wait: 3%) G_GAN: 0.931 …`.
+
+    `wait` is the share of the time that was spent waiting for data.
+    """
+    wait = entry.data / max(entry.compute + entry.data, 1e-12)
+    head = f"epoch: {entry.epoch}, iters: {entry.iters}"
+    times = f"time: {entry.compute:.3f}, data: {entry.data:.3f}, wait: {wait:.0%}"
+    losses = " ".join(f"{name}: {value:.3f}" for name, value in entry.losses.items())
+    return f"({head}, {times}) {losses}"
+
+
+def parse_line(line: str) -> Entry | None:
+    """Return the entry of a line, or None if it is no line of losses."""
+    match = _LINE.match(line)
+    if not match:
+        return None
+    epoch, iters, compute, data, rest = match.groups()
+    losses = {name: float(value) for name, value in _LOSS.findall(rest)}
+    return Entry(int(epoch), int(iters), losses, float(compute), float(data))
+
+
+class LossLog:
+    """`loss_log.txt`: lines are appended; every run begins with a header."""
+
+    def __init__(self, path: Path, continued: bool):
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        note = ", continued" if continued else ""
+        self._append(
+            f"================ Training Loss ({time.strftime('%c')}{note}) ================"
+        )
+
+    def add(self, entry: Entry) -> str:
+        """Append a line and return it."""
+        line = format_line(entry)
+        self._append(line)
+        return line
+
+    def entries(self) -> list[Entry]:
+        """Return the lines since the last header of a run that did not continue another."""
+        entries: list[Entry] = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            if line.startswith("=====") and "continued" not in line:
+                entries = []
+            elif entry := parse_line(line):
+                entries.append(entry)
+        return entries
+
+    def _append(self, line: str) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")

@@ -1,0 +1,37 @@
+"""Find models and datasets by file name: `models/foo_model.py` holds the class `FooModel`."""
+
+import importlib
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def known(package: str) -> list[str]:
+    """Return the names that `package` ("model", "data", …) has files for."""
+    suffix = _suffix(package)
+    files = (_ROOT / package).glob(f"*{suffix}.py")
+    return sorted(f.stem.removesuffix(suffix) for f in files if not f.stem.startswith("base_"))
+
+
+def find_class(package: str, name: str, flag: str) -> type:
+    """Return the class of the file `package/NAME_model.py` or `package/NAME_dataset.py`.
+
+    Its name is the file's without underscores, in any case. ValueError names `flag` and the
+    known names if there is no such file, and the expected class if the file lacks it.
+    """
+    if not name.isidentifier() or name not in known(package):
+        raise ValueError(f"{flag} {name}: unknown; known are {', '.join(known(package))}")
+    stem = name + _suffix(package)
+    module = importlib.import_module(f"{package}.{stem}")
+    wanted = stem.replace("_", "").lower()
+    for attribute, value in vars(module).items():
+        if attribute.lower() == wanted and isinstance(value, type):
+            return value
+    raise ValueError(
+        f"{flag} {name}: {package}/{stem}.py holds no class named "
+        f"{''.join(word.title() for word in stem.split('_'))}"
+    )
+
+
+def _suffix(package: str) -> str:
+    return {"models": "_model", "data": "_dataset"}[package]

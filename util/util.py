@@ -1,0 +1,85 @@
+"""Small helpers: pictures to arrays and files, options files, one-line errors."""
+
+import hashlib
+import json
+import logging
+import math
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+
+def tensor2im(picture: Tensor | np.ndarray, imtype: type = np.uint8) -> np.ndarray:
+    """Return the first picture of (N, C, H, W) or (C, H, W) in [-1, 1] as (H, W, C) in 0..255.
+
+    (x + 1) / 2 · 255, truncated; C stays 1 or 3.
+    """
+    if isinstance(picture, torch.Tensor):
+        picture = picture.detach().float().cpu().numpy()
+    array = picture[0] if picture.ndim == 4 else picture
+    array = (array.transpose(1, 2, 0) + 1) / 2 * 255
+    return np.clip(np.nan_to_num(array), 0, 255).astype(imtype)
+
+
+def save_image(array: np.ndarray, path: str | Path, aspect_ratio: float = 1.0) -> None:
+    """Write (H, W, 3) as RGB, (H, W, 1) or (H, W) as grey; > 1 widens, < 1 heightens."""
+    image = Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array)
+    width, height = image.size
+    if aspect_ratio > 1:
+        image = image.resize((int(width * aspect_ratio), height), Image.Resampling.BICUBIC)
+    elif aspect_ratio < 1:
+        image = image.resize((width, int(height / aspect_ratio)), Image.Resampling.BICUBIC)
+    image.save(path)
+
+
+def mkdirs(paths: str | Path | Iterable[str | Path]) -> None:
+    """Make one folder or several, with their parents."""
+    for path in [paths] if isinstance(paths, str | Path) else paths:
+        Path(path).mkdir(parents=True, exist_ok=True)
+
+
+def picture_seed(seed: int, path: str) -> int:
+    """Return the seed of a picture's noise: a hash of (seed, the file's stem)."""
+    digest = hashlib.sha256(f"{seed}/{Path(path).stem}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def write_options(opt: Any, folder: Path, stem: str) -> None:
+    """Write the options as STEM.json, and as the table STEM.txt if they can print themselves."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {
+        k: str(v) if isinstance(v, float) and not math.isfinite(v) else v
+        for k, v in sorted(vars(opt).items())
+    }
+    (folder / f"{stem}.json").write_text(json.dumps(values, indent=1, default=str) + "\n")
+    if hasattr(opt, "text"):
+        (folder / f"{stem}.txt").write_text(opt.text() + "\n", encoding="utf-8")
+
+
+def run_command(main: Callable[[], None]) -> int:
+    """Run a command's `main`, and return its exit status.
+
+    A user's mistake (ValueError, OSError) is said on one line, status 2; --verbose adds where.
+    """
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        if "--verbose" in sys.argv:
+            log.exception("where it happened:")
+        sys.stdout.flush()
+        print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def setup_logging() -> None:
+    """Send log lines to standard output, one plain message a line."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
