@@ -15,7 +15,8 @@ class FlagParser(argparse.ArgumentParser):
         super().__init__(
             add_help=False,
             allow_abbrev=False,
-            formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28),
+            usage="%(prog)s [flags]",
+            formatter_class=_HelpFormatter,
             **kwargs,
         )
         self.carried: set[str] = set()
@@ -60,6 +61,17 @@ class FlagParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise a ValueError of one line that starts with the flag or the file."""
         raise ValueError(self.source + " ".join(message.removeprefix("argument ").split()))
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Shows each flag's default, except that of a switch."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=28)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        silent = action.nargs == 0 or action.default in (None, "")
+        return action.help if silent else f"{action.help} (default: %(default)s)"
 
 
 def closest(word: str, known: list[str]) -> str:
