@@ -17,7 +17,7 @@ from data import create_dataset
 from options.test_options import TestOptions
 from translator import Translator, infer_options
 from util.html import HTML
-from util.util import run_command, setup_logging, write_options
+from util.util import make_folder, run_command, setup_logging, write_options
 from util.visualizer import save_images
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ def results_page(opt: Any) -> HTML:
     """Return the empty page RESULTS_DIR/NAME/PHASE_EPOCH/index.html, the options beside it."""
     tag = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
     folder = Path(opt.results_dir) / opt.name / f"{opt.phase}_{tag}"
+    make_folder(folder, "--results_dir")
     page = HTML(folder, f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {tag}")
     write_options(opt, folder, "test_opt")
     if opt.eval:

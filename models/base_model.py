@@ -16,7 +16,7 @@ from models.architecture import differing_flags
 from models.layers import picture_noise, preserved_statistics
 from util.checkpoint import load_weights, mismatches, save_weights, without_stale_statistics
 from util.device import pick_device, place
-from util.util import picture_seed, write_options
+from util.util import make_folder, picture_seed, write_options
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,8 @@ class BaseModel(ABC):
                 log.info("%s", net)
         if self.isTrain:
             self.schedulers = [networks.get_scheduler(o, opt) for o in self.optimizers.values()]
-            write_options(opt, self.save_dir, "train_opt")
+            folder = make_folder(self.save_dir, "--checkpoints_dir")
+            write_options(opt, folder, "train_opt")
 
     def update(self, optimizer: Optimizer, loss: Tensor) -> None:
         """Take one step of `optimizer` down the gradient of `loss`."""

@@ -14,6 +14,7 @@ from dominate.tags import (
     img,
     input_,
     link,
+    main,
     meta,
     p,
     script,
@@ -31,12 +32,14 @@ h2 { font-size: 0.95rem; font-weight: 600; margin: 0 0 6px; overflow-wrap: anywh
 p { margin: 4px 0; max-width: 80ch; opacity: 0.8; }
 input { font: inherit; padding: 6px 10px; margin: 12px 0; width: min(320px, 100%);
   box-sizing: border-box; border: 1px solid #8886; border-radius: 6px; }
+main { display: grid; gap: 0 32px;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, var(--row)), 1fr)); }
 section { padding: 12px 0; border-top: 1px solid #8884; content-visibility: auto;
   contain-intrinsic-size: auto 330px; }
+section.wide { grid-column: 1 / -1; }
 section.hidden { display: none; }
 .row { display: flex; flex-wrap: wrap; gap: 10px; }
 .row > figure { margin: 0; flex: 0 1 var(--w); min-width: min(var(--w), 30%); }
-.row > figure.wide { flex-basis: 100%; }
 img { display: block; width: 100%; height: auto; background: #8882; border-radius: 3px; }
 img.pixels { image-rendering: pixelated; }
 figcaption { font-size: 0.8rem; opacity: 0.75; text-align: center; overflow-wrap: anywhere; }
@@ -66,6 +69,7 @@ class HTML:
         self.notes: list[str] = []
         self.rows: list[section] = []
         self._names: set[str] = set()
+        self._row_width = 0
 
     @property
     def path(self) -> Path:
@@ -100,6 +104,10 @@ class HTML:
         """Add pictures of `images/` by file name, each with a caption and a link, `width` wide."""
         if not self.rows:
             self.add_header("")
+        if len(ims) == 1 and width > 600:
+            self.rows[-1]["class"] = "wide"  # across all columns of the page
+        else:
+            self._row_width = max(self._row_width, len(ims) * (width + 10))
         row = div(cls="row", style=f"--w: {width}px")
         for name, text, target in zip(ims, txts, links, strict=True):
             w, h = Image.open(self.img_dir / name).size
@@ -126,9 +134,9 @@ class HTML:
                 p(note)
             if len(self.rows) > 20:
                 input_(type="search", placeholder="Filter by name", aria_label="Filter by name")
-        page.body.add(*self.rows)
-        if len(self.rows) > 20:
-            page.body.add(script(raw(_FILTER)))
+            main(*self.rows, style=f"--row: {self._row_width}px")
+            if len(self.rows) > 20:
+                script(raw(_FILTER))
         self.path.write_text(page.render(pretty=False), encoding="utf-8")
 
 

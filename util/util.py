@@ -5,7 +5,8 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,21 @@ def picture_seed(seed: int, path: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def make_folder(folder: str | Path, flag: str) -> Path:
+    """Make a folder for output; ValueError names `flag` if it cannot be written."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(
+            f"{flag}: {folder} cannot be written ({error.strerror}); choose another folder"
+        ) from None
+    return folder
+
+
 def write_options(opt: Any, folder: Path, stem: str) -> None:
     """Write the options as STEM.json, and as the table STEM.txt if they can print themselves."""
-    folder.mkdir(parents=True, exist_ok=True)
     values = {
         k: str(v) if isinstance(v, float) and not math.isfinite(v) else v
         for k, v in sorted(vars(opt).items())
@@ -64,15 +77,17 @@ def write_options(opt: Any, folder: Path, stem: str) -> None:
         (folder / f"{stem}.txt").write_text(opt.text() + "\n", encoding="utf-8")
 
 
-def run_command(main: Callable[[], None]) -> int:
-    """Run a command's `main`, and return its exit status.
+def run_command(
+    main: Callable[[Sequence[str] | None], None], args: Sequence[str] | None = None
+) -> int:
+    """Run a command's `main` on `args` (default: sys.argv[1:]) and return its exit status.
 
     A user's mistake (ValueError, OSError) is said on one line, status 2; --verbose adds where.
     """
     try:
-        main()
+        main(args)
     except (ValueError, OSError) as error:
-        if "--verbose" in sys.argv:
+        if "--verbose" in (sys.argv if args is None else args):
             log.exception("where it happened:")
         sys.stdout.flush()
         print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}", file=sys.stderr)

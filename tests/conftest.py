@@ -1,0 +1,93 @@
+"""What all tests share: frozen options, drawn pictures, runs of the two commands."""
+
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from options.base_options import BaseOptions, Options
+from util.util import run_command
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+FACADES = SHARED / "datasets" / "facades"
+needs_facades = pytest.mark.skipif(not FACADES.is_dir(), reason="the CMP facades are not here")
+
+# Networks small enough for a test, on the CPU.
+TINY = [
+    *("--netG", "unet_64", "--ngf", "4", "--ndf", "4", "--gpu_ids", "-1", "--num_threads", "0"),
+    *("--load_size", "72", "--crop_size", "64", "--n_epochs", "1", "--n_epochs_decay", "0"),
+]
+
+
+class FrozenOptions(Options):
+    """Options that nobody can write to."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"our own code wrote to opt.{name}")
+
+
+def freeze(opt: Options) -> FrozenOptions:
+    """Return a frozen copy of parsed options."""
+    frozen = FrozenOptions.__new__(FrozenOptions)
+    vars(frozen).update(vars(opt))
+    object.__setattr__(frozen, "defaults", opt.defaults)
+    return frozen
+
+
+@pytest.fixture(autouse=True)
+def frozen_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Freeze whatever the commands parse."""
+    read = BaseOptions.read
+    monkeypatch.setattr(BaseOptions, "read", lambda self, args: freeze(read(self, args)))
+
+
+def draw(size: tuple[int, int], seed: int = 0) -> Image.Image:
+    """Draw a smooth RGB picture of `size` (width, height)."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+
+
+def draw_pairs(root: Path, count: int = 3, size: tuple[int, int] = (96, 80)) -> Path:
+    """Write `count` A|B pictures, `size` each half, into root/{train,val,test}; B is A inverted."""
+    for n, phase in enumerate(("train", "val", "test")):
+        (root / phase).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            A = draw(size, seed=100 * n + i)
+            pair = Image.new("RGB", (2 * size[0], size[1]))
+            pair.paste(A, (0, 0))
+            pair.paste(Image.eval(A, lambda value: 255 - value), (size[0], 0))
+            pair.save(root / phase / f"{i}.png")
+    return root
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """A small aligned data set."""
+    return draw_pairs(tmp_path / "pairs")
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., SimpleNamespace]:
+    """Run train.py or test.py in this process in an empty folder: status, out, err."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+    def run(name: str, *args: Any) -> SimpleNamespace:
+        main = importlib.import_module(name).main
+        capfd.readouterr()
+        try:
+            status = run_command(main, [str(a) for a in args])
+        except SystemExit as stop:
+            status = stop.code
+        out, err = capfd.readouterr()
+        return SimpleNamespace(status=status, out=out, err=err, cwd=Path(os.getcwd()))
+
+    return run
