@@ -6,6 +6,7 @@ Without --dataroot it trains on pictures that the project draws itself.
 """
 
 import logging
+import shlex
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -81,9 +82,10 @@ def passed(every: int, before: int, now: int) -> bool:
 
 def test_line(opt: Any) -> str:
     """Return the command that shows this run's results."""
-    folder = opt.checkpoints_dir
-    where = f" --checkpoints_dir {folder}" if folder != "./checkpoints" else ""
-    return f"python test.py --name {opt.name}{where}"
+    command = ["python", "test.py", "--name", opt.name]
+    if opt.checkpoints_dir != "./checkpoints":
+        command += ["--checkpoints_dir", opt.checkpoints_dir]
+    return shlex.join(command)
 
 
 if __name__ == "__main__":

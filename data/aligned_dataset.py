@@ -7,7 +7,7 @@ from PIL import Image
 
 from data.base_dataset import BaseDataset, get_params, get_transform, missing_folder
 from data.image_folder import make_dataset
-from data.transforms import load_picture, to_channels
+from data.transforms import check_channels, load_picture, to_channels
 
 
 class AlignedDataset(BaseDataset):
@@ -30,6 +30,8 @@ class AlignedDataset(BaseDataset):
             raise missing_folder(opt, tree)
         swapped = opt.direction == "BtoA"
         self.flags = ("output_nc", "input_nc") if swapped else ("input_nc", "output_nc")
+        for flag in self.flags:
+            check_channels(getattr(opt, flag), flag)
 
     def __len__(self) -> int:
         return len(self.A_paths)
@@ -49,7 +51,7 @@ class AlignedDataset(BaseDataset):
         params = get_params(self.opt, A.size)
         item: dict[str, Any] = {"A_paths": A_path, "B_paths": B_path, "A_size": A.size}
         for side, picture, flag in zip("AB", (A, B), self.flags, strict=True):
-            picture = to_channels(picture, getattr(self.opt, flag), flag)
+            picture = to_channels(picture, getattr(self.opt, flag))
             try:
                 item[side] = get_transform(self.opt, params)(picture)
             except ValueError as error:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.image_folder import describe
+from data.image_folder import describe, is_image_file
 from data.transforms import make_transform, random_params
 
 
@@ -76,7 +76,14 @@ def missing_folder(opt: Any, expected: str) -> ValueError:
         near = nearest_folder(root)
         hint = f"; did you mean {near}?" if near else ""
         return ValueError(f"--dataroot {root}: no such folder{hint} (expected {expected})")
-    return ValueError(f"--dataroot {root}: expected {expected}, found {describe(root)}")
+    fix = ""
+    if root.name == opt.phase:
+        fix = f"; the fix may be --dataroot {root.parent}"
+    elif any(is_image_file(p.name) for p in root.iterdir()):
+        fix = f"; the fix may be to move them into {root / opt.phase}"
+    elif phases := [p for p in ("train", "val", "test") if (root / p).is_dir()]:
+        fix = f"; the fix may be --phase {phases[0]}"
+    return ValueError(f"--dataroot {root}: expected {expected}, found {describe(root)}{fix}")
 
 
 def nearest_folder(path: Path) -> Path | None:

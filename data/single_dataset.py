@@ -5,7 +5,7 @@ from typing import Any
 from data.base_dataset import BaseDataset, get_transform, missing_folder
 from data.builtin import is_builtin
 from data.image_folder import make_dataset
-from data.transforms import load_picture, to_channels
+from data.transforms import check_channels, load_picture, to_channels
 
 
 class SingleDataset(BaseDataset):
@@ -15,6 +15,7 @@ class SingleDataset(BaseDataset):
         super().__init__(opt)
         if is_builtin(opt.dataroot):
             raise ValueError("--dataroot: name the folder of pictures to translate")
+        check_channels(opt.input_nc, "input_nc")
         try:
             self.A_paths = make_dataset(opt.dataroot, opt.max_dataset_size)
         except ValueError:
@@ -26,7 +27,7 @@ class SingleDataset(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A, its file, and A_size, the (width, height) of the file."""
         path = self.A_paths[index]
-        picture = to_channels(load_picture(path), self.opt.input_nc, "input_nc")
+        picture = to_channels(load_picture(path), self.opt.input_nc)
         try:
             A = get_transform(self.opt)(picture)
         except ValueError as error:

@@ -42,10 +42,14 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def to_channels(image: Image.Image, channels: int, flag: str) -> Image.Image:
-    """Convert to exactly `channels` channels: 3 is RGB, 1 is grey (ITU-R 601 luma)."""
+def check_channels(channels: int, flag: str) -> None:
+    """Raise a ValueError that names `flag` unless pictures can have that many channels."""
     if channels not in CHANNEL_MODES:
         raise ValueError(f"--{flag} {channels}: pictures have 1 (grey) or 3 (RGB) channels")
+
+
+def to_channels(image: Image.Image, channels: int) -> Image.Image:
+    """Convert to exactly `channels` channels: 3 is RGB, 1 is grey (ITU-R 601 luma)."""
     return image.convert(CHANNEL_MODES[channels])
 
 

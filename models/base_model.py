@@ -120,8 +120,7 @@ class BaseModel(ABC):
                 log.info("%s", net)
         if self.isTrain:
             self.schedulers = [networks.get_scheduler(o, opt) for o in self.optimizers.values()]
-            folder = make_folder(self.save_dir, "--checkpoints_dir")
-            write_options(opt, folder, "train_opt")
+            make_folder(self.save_dir, "--checkpoints_dir")
 
     def update(self, optimizer: Optimizer, loss: Tensor) -> None:
         """Take one step of `optimizer` down the gradient of `loss`."""
@@ -182,9 +181,13 @@ class BaseModel(ABC):
     # Files ----------------------------------------------------------------------------
 
     def save_networks(self, epoch: int | str) -> None:
-        """Write `EPOCH_net_NAME.pth` for every network; EPOCH is a number, latest or iter_N."""
+        """Write `EPOCH_net_NAME.pth` for every network; EPOCH is a number, latest or iter_N.
+
+        The options go beside them only now, so that they always belong to the weights.
+        """
         for name, net in self.nets.items():
             save_weights(net.state_dict(), self.save_dir / f"{epoch}_net_{name}.pth")
+        write_options(self.opt, self.save_dir, "train_opt")
 
     def load_networks(self, epoch: int | str) -> None:
         """Read `EPOCH_net_NAME.pth` for every network.

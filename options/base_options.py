@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,10 @@ class BaseOptions:
         """Return the options saved in the run's folder; training starts from none."""
         return {}
 
+    def foreign_options(self, hooks: list[Callable[..., Any]]) -> set[str]:
+        """Return options that a --config file may hold although this phase has none such."""
+        return set()
+
     def _read(self, parser: FlagParser, argv: list[str]) -> Options:
         # Selector pass: what chooses the files to read and the hooks to call.
         given = _given(parser, argv)
@@ -83,11 +87,12 @@ class BaseOptions:
 
         # Each hook once: the model's may choose the dataset.
         chosen = {**preset, **saved, **by_hand}
+        hooks = []
         for package, flag in (("models", "model"), ("data", "dataset_mode")):
             name = chosen.get(flag, parser.get_default(flag))
-            cls = find_class(package, name, f"--{flag}")
+            hooks.append(find_class(package, name, f"--{flag}").modify_commandline_options)
             with parser.section(f"{flag.removesuffix('_mode')} {name}"):
-                cls.modify_commandline_options(parser, self.is_train)
+                hooks[-1](parser, self.is_train)
         parser.add_argument("-h", "--help", action="help", help="show this and exit")
 
         # The strict parse, one source after the other into one namespace.
@@ -99,6 +104,8 @@ class BaseOptions:
         opt.defaults = vars(parser.parse_args([]))
         _apply(parser, opt, preset, f"{BUILTIN_PRESET}: ")
         _apply(parser, opt, saved, "the run's saved options: ")
+        foreign = self.foreign_options(hooks) - set(parser.options()) if config else set()
+        config = {k: v for k, v in config.items() if k not in foreign}
         _apply(parser, opt, config, f"{given.get('config')}: ")
         parser.parse_args(argv, opt)
         self.finish(parser, opt)

@@ -11,25 +11,29 @@ import yaml
 BUILTIN_PRESET = Path(__file__).parent / "presets" / "builtin.yaml"
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Return a flat YAML mapping; scalars stay text, for argparse to convert.
+def read_yaml(path: str | Path) -> dict[str, str]:
+    """Return a flat YAML mapping; scalars stay text for argparse to convert, lists get commas.
 
     ValueError names the file if it cannot be read, is no YAML, or is not flat.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-        values = yaml.load(text, Loader=yaml.BaseLoader) or {}  # text only: builds no objects
+        yaml.safe_load(text)  # refuses what would build objects
+        values = yaml.load(text, Loader=yaml.BaseLoader) or {}
     except OSError as error:
         raise ValueError(f"--config {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"--config {path}: not valid YAML: {_one_line(error)}") from None
     if not isinstance(values, dict):
         raise ValueError(f"--config {path}: must hold lines such as `ngf: 32`")
-    for name, value in values.items():
-        flat = value if isinstance(value, list) else [value]
-        if not isinstance(name, str) or not all(isinstance(v, str) for v in flat):
-            raise ValueError(f"--config {path}: {name}: must be a single value")
-    return values
+    return {name: _flat(path, name, value) for name, value in values.items()}
+
+
+def _flat(path: str | Path, name: Any, value: Any) -> str:
+    parts = value if isinstance(value, list) else [value]
+    if not isinstance(name, str) or not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"--config {path}: {name}: must be a single value")
+    return ",".join(parts)
 
 
 def read_run(run: Path) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """The flags of test.py."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from options.base_options import BaseOptions, Options
+from options.base_options import BaseOptions, Options, add_base_options
 from options.parser import FlagParser, number
 from options.sources import read_run
+from options.train_options import TrainOptions
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,16 @@ class TestOptions(BaseOptions):
     def saved_options(self, run: Path) -> dict[str, Any]:
         saved = read_run(run)
         return saved if saved or self.infer is None else self.infer(run)
+
+    def foreign_options(self, hooks: list[Callable[..., Any]]) -> set[str]:
+        # One file serves both commands: what belongs to training alone is passed over.
+        parser = FlagParser()
+        add_base_options(parser)
+        TrainOptions().add_phase_options(parser)
+        for hook in hooks:
+            with contextlib.suppress(ValueError):  # a model that does not train
+                hook(parser, True)
+        return set(parser.options())
 
     def finish(self, parser: FlagParser, opt: Options) -> None:
         if opt.load_size is None:

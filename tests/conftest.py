@@ -1,6 +1,7 @@
 """What all tests share: frozen options, drawn pictures, runs of the two commands."""
 
 import importlib
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from options.base_options import BaseOptions, Options
@@ -17,6 +19,8 @@ from util.util import run_command
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 FACADES = SHARED / "datasets" / "facades"
 needs_facades = pytest.mark.skipif(not FACADES.is_dir(), reason="the CMP facades are not here")
+
+torch.set_num_threads(1)  # tiny networks: threads that wait for each other only cost
 
 # Networks small enough for a test, on the CPU.
 TINY = [
@@ -45,6 +49,12 @@ def frozen_options(monkeypatch: pytest.MonkeyPatch) -> None:
     """Freeze whatever the commands parse."""
     read = BaseOptions.read
     monkeypatch.setattr(BaseOptions, "read", lambda self, args: freeze(read(self, args)))
+
+
+@pytest.fixture(autouse=True)
+def logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Capture what the commands log."""
+    caplog.set_level(logging.INFO)
 
 
 def draw(size: tuple[int, int], seed: int = 0) -> Image.Image:

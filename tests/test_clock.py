@@ -1,0 +1,105 @@
+"""Computing and waiting, told apart on a clock that the test moves."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+from util import clock
+from util.clock import Clock
+
+
+class Time:
+    """Seconds that pass only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def passes(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    time = Time()
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: time.now))
+    return time
+
+
+def batches(time: Time, waits: list[float]) -> Iterator[int]:
+    """Yield 0, 1, …, each after its wait."""
+    for i, wait in enumerate(waits):
+        time.passes(wait)
+        yield i
+
+
+def test_times_are_seconds_a_picture_with_waiting_apart(time):
+    timer = Clock()
+    for _ in timer.waiting_for(batches(time, [0.5, 1.5])):
+        time.passes(3)
+        timer.pictures += 2
+    assert timer.lap() == (6 / 4, 2 / 4)
+
+
+def test_time_between_batches_of_another_kind_is_computing(time):
+    timer = Clock()
+    time.passes(4)
+    for _ in timer.waiting_for(batches(time, [1])):
+        timer.pictures += 1
+    assert timer.lap() == (4, 1)
+
+
+def test_a_lap_counts_the_wait_of_its_own_batches(time):
+    timer, laps = Clock(), []
+    for i in timer.waiting_for(batches(time, [1, 2, 4])):
+        time.passes(10 * (i + 1))
+        timer.pictures += 1
+        laps.append(timer.lap())
+    assert laps == [(10, 1), (20, 2), (30, 4)]
+
+
+def test_a_lap_starts_a_new_interval(time):
+    timer = Clock()
+    timer.pictures = 5
+    time.passes(10)
+    assert timer.lap() == (2, 0)
+    assert timer.lap() == (0, 0)
+
+
+def test_a_lap_without_pictures_counts_as_one(time):
+    timer = Clock()
+    time.passes(3)
+    assert timer.lap() == (3, 0)
+
+
+def test_waiting_for_the_end_is_waiting(time):
+    def ends_late() -> Iterator[int]:
+        yield 0
+        time.passes(7)
+
+    timer = Clock()
+    assert list(timer.waiting_for(ends_late())) == [0]
+    assert timer.lap() == (0, 7)
+
+
+def test_batches_come_through_unchanged_and_one_at_a_time(time):
+    asked = []
+
+    def source() -> Iterator[int]:
+        for i in range(3):
+            asked.append(i)
+            yield i
+
+    seen = []
+    for batch in Clock().waiting_for(source()):
+        seen.append((batch, list(asked)))
+    assert seen == [(0, [0]), (1, [0, 1]), (2, [0, 1, 2])]
+
+
+def test_an_error_while_waiting_passes_through(time):
+    def broken() -> Iterator[int]:
+        yield 0
+        raise ValueError("broken.png")
+
+    with pytest.raises(ValueError, match="broken.png"):
+        list(Clock().waiting_for(broken()))

@@ -1,0 +1,97 @@
+"""Lists of picture files."""
+
+from pathlib import Path
+
+import pytest
+
+from data.image_folder import IMG_EXTENSIONS, describe, is_image_file, make_dataset
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def listed(root: Path, **limit: float) -> list[str]:
+    return [Path(path).relative_to(root).as_posix() for path in make_dataset(root, **limit)]
+
+
+def test_listing_is_sorted_and_goes_into_subfolders(tmp_path):
+    touch(tmp_path, "c.png", "a.png", "b/z.png", "b/deep/y.png", "10.png", "2.png")
+    assert listed(tmp_path) == ["10.png", "2.png", "a.png", "b/deep/y.png", "b/z.png", "c.png"]
+
+
+def test_a_folder_may_be_given_as_text(tmp_path):
+    touch(tmp_path, "a.png")
+    assert make_dataset(str(tmp_path)) == make_dataset(tmp_path) == [str(tmp_path / "a.png")]
+
+
+@pytest.mark.parametrize("extension", IMG_EXTENSIONS)
+def test_extensions_count_in_any_case(tmp_path, extension):
+    names = [f"a{extension}", f"b{extension.upper()}", f"c{extension.title()}"]
+    assert listed(touch(tmp_path, *names)) == names
+
+
+def test_other_files_are_passed_over(tmp_path):
+    touch(tmp_path, "a.png", "notes.txt", "b.png.txt", "png", "c.npy", "d.jpgx", "e.py")
+    assert listed(tmp_path) == ["a.png"]
+
+
+def test_hidden_files_are_passed_over(tmp_path):
+    touch(tmp_path, "a.png", ".b.png", "._a.png", "sub/.c.png", ".png")
+    assert listed(tmp_path) == ["a.png"]
+    assert not is_image_file("folder/.b.png") and is_image_file(".folder/b.png")
+
+
+def test_a_folder_named_like_a_picture_is_a_folder(tmp_path):
+    assert listed(touch(tmp_path, "set.png/a.png")) == ["set.png/a.png"]
+
+
+def test_linked_folders_are_followed(tmp_path):
+    elsewhere = touch(tmp_path / "elsewhere", "a.png")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "link").symlink_to(elsewhere, target_is_directory=True)
+    assert listed(tmp_path / "root") == ["link/a.png"]
+
+
+def test_max_dataset_size_keeps_the_first(tmp_path):
+    touch(tmp_path, "c.png", "a.png", "b.png")
+    assert listed(tmp_path, max_dataset_size=2) == ["a.png", "b.png"]
+    assert len(listed(tmp_path, max_dataset_size=7)) == 3
+    assert len(listed(tmp_path, max_dataset_size=float("inf"))) == 3
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(ValueError, match="--dataroot: .*/absent is not a folder"):
+        make_dataset(tmp_path / "absent")
+
+
+def test_a_file_is_no_folder(tmp_path):
+    with pytest.raises(ValueError, match="a.png is not a folder"):
+        make_dataset(touch(tmp_path, "a.png") / "a.png")
+
+
+def test_folder_without_pictures_says_what_it_holds_and_what_it_may(tmp_path):
+    touch(tmp_path, "notes.txt", "more.txt", "sub/x.npy")
+    with pytest.raises(ValueError) as error:
+        make_dataset(tmp_path)
+    message = str(error.value)
+    assert message.startswith("--dataroot: ") and str(tmp_path) in message
+    assert "found sub/, 2 other files" in message and ".png" in message
+    assert "\n" not in message
+
+
+def test_describe_counts_pictures_and_names_folders(tmp_path):
+    touch(tmp_path, "a.png", "b.JPG", "notes.txt", "val/x.png", "train/x.png", ".git/config")
+    assert describe(tmp_path) == "train/, val/, 2 pictures, 1 other files"
+
+
+def test_describe_names_few_of_many_folders(tmp_path):
+    touch(tmp_path, *(f"{i}/x.png" for i in range(9)))
+    assert describe(tmp_path) == "0/, 1/, 2/, 3/, 4/, 5/, … 3 folders more"
+
+
+def test_describe_an_empty_folder(tmp_path):
+    assert describe(tmp_path) == "nothing"

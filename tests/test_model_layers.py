@@ -1,0 +1,209 @@
+"""Layers and contexts of models/layers.py."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from models.layers import (
+    Dropout,
+    InstanceNorm,
+    ResizeConv2d,
+    SyncBatchNorm,
+    frozen,
+    picture_noise,
+    preserved_statistics,
+    reflect_index,
+)
+
+LAYOUTS = (torch.contiguous_format, torch.channels_last)
+
+# Norms -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("gradient_layout", LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_instance_norm_has_the_right_value_and_gradient_in_every_layout(
+    layout, gradient_layout, batch
+):
+    x, gradient = torch.randn(2, batch, 6, 9, 7)
+    exact = x.double().requires_grad_(True)
+    value = F.instance_norm(exact)
+    value.backward(gradient.double())
+
+    ours = x.to(memory_format=layout).requires_grad_(True)
+    y = InstanceNorm(6)(ours)
+    y.backward(gradient.to(memory_format=gradient_layout))
+    torch.testing.assert_close(y.double(), value, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.grad.double(), exact.grad, atol=1e-5, rtol=1e-5)
+
+
+def test_instance_norm_has_no_state():
+    norm = InstanceNorm(8)
+    assert not norm.state_dict() and not list(norm.parameters())
+
+
+def test_sync_batch_norm_in_one_process_is_batch_norm():
+    plain, sync = nn.BatchNorm2d(5), SyncBatchNorm(5)
+    nn.init.normal_(plain.weight)
+    assert list(sync.state_dict()) == list(plain.state_dict())
+    sync.load_state_dict(plain.state_dict())
+    for _ in range(2):
+        x = torch.randn(2, 5, 4, 4) * 3 + 1
+        torch.testing.assert_close(sync(x), plain(x))
+    torch.testing.assert_close(sync.state_dict(), plain.state_dict())
+    torch.testing.assert_close(sync.eval()(x), plain.eval()(x))
+    with pytest.raises(ValueError, match="4-D"):
+        sync(x[0])
+
+
+# Dropout ---------------------------------------------------------------------------------
+
+
+def drop(seeds: list[int], x: torch.Tensor | None = None) -> torch.Tensor:
+    x = torch.ones(len(seeds), 2, 8, 8) if x is None else x
+    with picture_noise(seeds):
+        return Dropout(0.5)(x)
+
+
+def test_noise_of_a_picture_depends_on_its_seed_alone():
+    one, two, three = (drop([seed]) for seed in (1, 2, 3))
+    assert torch.equal(drop([1, 2, 3]), torch.cat([one, two, three]))
+    assert torch.equal(drop([3, 1]), torch.cat([three, one]))
+    torch.manual_seed(99)
+    assert torch.equal(drop([2]), two)
+    assert not torch.equal(one, two)
+
+
+def test_layers_of_one_picture_draw_different_noise():
+    x = torch.ones(1, 2, 8, 8)
+    with picture_noise([1]):
+        assert not torch.equal(Dropout(0.5)(x), Dropout(0.5)(x))
+
+
+def test_picture_noise_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    drop([1, 2])
+    assert torch.equal(torch.get_rng_state(), before)
+    Dropout(0.5)(torch.ones(8))
+    assert not torch.equal(torch.get_rng_state(), before)
+
+
+def test_dropout_keeps_the_mean():
+    with picture_noise([7]):
+        y = Dropout(0.2)(torch.ones(1, 8, 64, 64))
+    assert set(y.unique().tolist()) == {0.0, 1.25}
+    assert y.mean().item() == pytest.approx(1, abs=0.02)
+
+
+def test_noise_scales_the_gradient_like_the_picture():
+    x = torch.ones(1, 2, 8, 8, requires_grad=True)
+    y = drop([4], x)
+    y.sum().backward()
+    assert torch.equal(x.grad, y.detach())
+
+
+def test_dropout_is_inert_in_eval():
+    x = torch.randn(2, 3, 4, 4)
+    with picture_noise([1, 2]):
+        assert torch.equal(Dropout(0.5).eval()(x), x)
+
+
+def test_wrong_number_of_seeds_is_an_error():
+    with pytest.raises(ValueError, match="2 .* 3 pictures"):
+        drop([1, 2], torch.ones(3, 1, 2, 2))
+
+
+def test_without_seeds_dropout_is_that_of_torch():
+    x = torch.ones(2, 3, 8, 8)
+    torch.manual_seed(5)
+    plain = nn.Dropout(0.5)(x)
+    torch.manual_seed(5)
+    assert torch.equal(Dropout(0.5)(x), plain)
+
+
+def test_nested_noise_ends_with_its_block():
+    x = torch.ones(1, 2, 8, 8)
+    with picture_noise([1]):
+        with pytest.raises(KeyError), picture_noise([2]):
+            assert torch.equal(Dropout(0.5)(x), drop([2]))
+            raise KeyError
+        assert torch.equal(Dropout(0.5)(x), drop([1]))
+        with picture_noise(None):
+            torch.manual_seed(5)
+            unseeded = Dropout(0.5)(x)
+    torch.manual_seed(5)
+    assert torch.equal(unseeded, Dropout(0.5)(x))
+
+
+def test_another_thread_has_its_own_noise():
+    inside, leave, results = threading.Event(), threading.Event(), {}
+
+    def other() -> None:
+        with picture_noise([2, 3]):
+            inside.set()
+            leave.wait(10)
+            results["other"] = Dropout(0.5)(torch.ones(2, 2, 8, 8))
+
+    with picture_noise([1]):
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert inside.wait(10)
+        results["this"] = Dropout(0.5)(torch.ones(1, 2, 8, 8))
+        leave.set()
+        thread.join()
+    assert torch.equal(results["this"], drop([1]))
+    assert torch.equal(results["other"], drop([2, 3]))
+
+
+# Contexts --------------------------------------------------------------------------------
+
+
+def test_frozen_collects_no_gradient_and_restores_what_was_trainable():
+    one, two = nn.Linear(2, 2), nn.Linear(2, 2)
+    one.bias.requires_grad_(False)
+    x = torch.ones(1, 2, requires_grad=True)
+    with pytest.raises(KeyError), frozen(one, two):
+        two(one(x)).sum().backward()
+        raise KeyError
+    assert x.grad.abs().sum() > 0
+    assert all(p.grad is None for net in (one, two) for p in net.parameters())
+    assert [p.requires_grad for p in one.parameters()] == [True, False]
+    assert all(p.requires_grad for p in two.parameters())
+
+
+def test_preserved_statistics_undoes_what_forward_passes_left():
+    nets = [nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3)) for _ in range(2)]
+    x = torch.randn(2, 1, 4, 4) + 5
+    nets[0](x)
+    before = [{k: v.clone() for k, v in net.state_dict().items()} for net in nets]
+    with pytest.raises(KeyError), preserved_statistics(iter(nets)):
+        for net in nets:
+            net(x)
+            assert net[1].num_batches_tracked > 0
+        raise KeyError
+    for net, old in zip(nets, before, strict=True):
+        torch.testing.assert_close(net.state_dict(), old, rtol=0, atol=0)
+
+
+# Sizes -----------------------------------------------------------------------------------
+
+
+def test_resize_convolution_doubles_each_pixel_and_convolves():
+    layer, x = ResizeConv2d(3, 5), torch.randn(2, 3, 4, 7)
+    doubled = x.repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)
+    by_hand = F.conv2d(doubled, layer.weight, layer.bias, padding=1)
+    assert by_hand.shape == (2, 5, 8, 14)
+    torch.testing.assert_close(layer(x), by_hand)
+    assert ResizeConv2d(3, 5, bias=False).bias is None
+
+
+@pytest.mark.parametrize(("size", "target"), [(1, 8), (2, 9), (3, 64), (50, 64), (7, 7)])
+def test_reflect_index_is_repeated_reflection_about_the_edge_pixels(size, target):
+    before = (target - size) // 2
+    expected = np.pad(np.arange(size), (before, target - size - before), mode="reflect")
+    assert reflect_index(size, target, torch.device("cpu")).tolist() == expected.tolist()

@@ -1,0 +1,250 @@
+"""The pix2pix update, its validation and its files, against plain torch code."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import TINY
+from torch import Tensor
+
+from models import create_model
+from models.layers import picture_noise
+from models.pix2pix_model import Pix2PixModel
+from options.test_options import TestOptions
+from options.train_options import TrainOptions
+from util.util import picture_seed
+
+
+@pytest.fixture
+def make(tmp_path: Path):
+    """Build a model that is ready, from flags; its run lies in tmp_path/run."""
+
+    def build(*flags: str, options: type = TrainOptions) -> Pix2PixModel:
+        tiny = TINY if options is TrainOptions else ["--gpu_ids", "-1"]
+        places = ("--dataroot", tmp_path, "--checkpoints_dir", tmp_path, "--name", "run")
+        opt = options().read([*tiny, *places, *flags])
+        torch.manual_seed(0)
+        model = create_model(opt)
+        model.setup(opt)
+        return model
+
+    return build
+
+
+def batch(seed: int = 0, size: int = 1, names: str = "AB") -> dict:
+    torch.manual_seed(100 + seed)
+    pictures = {name: torch.rand(size, 3, 64, 64) * 2 - 1 for name in names}
+    paths = {f"{name}_paths": [f"{seed}_{i}_{name}.png" for i in range(size)] for name in names}
+    return {**pictures, **paths}
+
+
+def step(model: Pix2PixModel, pair: dict) -> Pix2PixModel:
+    model.set_input(pair)
+    model.optimize_parameters()
+    return model
+
+
+def forward(model: Pix2PixModel, pair: dict) -> Pix2PixModel:
+    model.set_input(pair)
+    model.forward()
+    return model
+
+
+def translate(model: Pix2PixModel, *pictures: dict) -> list[Tensor]:
+    results = []
+    for picture in pictures:
+        model.set_input(picture)
+        model.test()
+        results.append(model.get_current_visuals()["fake_B"])
+    return results
+
+
+# The update ------------------------------------------------------------------------------
+
+
+def labelled(loss: Callable, label: float) -> Callable:
+    return lambda x: loss(x, torch.full_like(x, label))
+
+
+# What D wants of its logits for a real pair and for a fake one, and G of those for its fake.
+GAN_LOSSES = {
+    "vanilla": [labelled(F.binary_cross_entropy_with_logits, label) for label in (1, 0, 1)],
+    "lsgan": [labelled(F.mse_loss, label) for label in (1, 0, 1)],
+    "hinge": [lambda x: F.relu(1 - x).mean(), lambda x: F.relu(1 + x).mean(), lambda x: -x.mean()],
+}
+
+
+@pytest.mark.parametrize("mode", GAN_LOSSES)
+def test_update_is_d_first_then_g_against_the_updated_d(make, mode):
+    is_real, is_fake, fools = GAN_LOSSES[mode]
+    model = make("--gan_mode", mode, "--lr", "0.002", "--lambda_L1", "7")
+    G, D = copy.deepcopy(model.netG), copy.deepcopy(model.netD)
+    batches = [batch(seed, size=2) for seed in range(3)]
+
+    torch.manual_seed(1)
+    given = [list(step(model, pair).get_current_losses().values()) for pair in batches]
+
+    torch.manual_seed(1)
+    adam_G, adam_D = (torch.optim.Adam(n.parameters(), 0.002, (0.5, 0.999)) for n in (G, D))
+    by_hand = []
+    for A, B in ((pair["A"], pair["B"]) for pair in batches):
+        fake = G(A)
+        D_fake = is_fake(D(torch.cat([A, fake.detach()], 1)))
+        D_real = is_real(D(torch.cat([A, B], 1)))
+        adam_D.zero_grad()
+        (0.5 * (D_fake + D_real)).backward()
+        adam_D.step()
+        G_GAN, G_L1 = fools(D(torch.cat([A, fake], 1))), 7 * F.l1_loss(fake, B)
+        adam_G.zero_grad()
+        (G_GAN + G_L1).backward()
+        adam_G.step()
+        by_hand.append([loss.item() for loss in (G_GAN, G_L1, D_real, D_fake)])
+
+    for ours, theirs in zip(given, by_hand, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-6)
+
+
+def test_d_sees_the_fake_detached(make):
+    model = forward(make(), batch())
+    model.loss_D().backward()
+    assert all(p.grad is None for p in model.netG.parameters())
+    assert all(p.grad is not None for p in model.netD.parameters())
+
+
+def test_losses_are_printed_in_the_published_order(make):
+    assert list(step(make(), batch()).get_current_losses()) == ["G_GAN", "G_L1", "D_real", "D_fake"]
+
+
+def test_wgangp_adds_the_penalty_on_mixed_pairs_to_half_the_difference(make):
+    model = forward(make("--gan_mode", "wgangp", "--norm", "instance"), batch(size=2))
+    torch.manual_seed(5)
+    loss, parameters = model.loss_D(), list(model.netD.parameters())
+    A, B, fake = model.real_A, model.real_B, model.fake_B.detach()
+    fake_AB, real_AB = torch.cat([A, fake], 1), torch.cat([A, B], 1)
+    half = 0.5 * (model.netD(fake_AB).mean() - model.netD(real_AB).mean())
+    torch.manual_seed(5)
+    mix = torch.rand(2, 1, 1, 1)
+    mixed = torch.cat([A, mix * B + (1 - mix) * fake], 1).requires_grad_(True)
+    (gradient,) = torch.autograd.grad(model.netD(mixed).sum(), mixed)
+    penalty = 10 * (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+    torch.testing.assert_close(loss, half + penalty)
+
+    with_penalty, without = (torch.autograd.grad(value, parameters) for value in (loss, half))
+    assert not torch.allclose(with_penalty[0], without[0])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("mode", ["vanilla", "wgangp"])
+def test_a_step_moves_both_networks_in_either_precision(make, mode, precision):
+    model = make("--gan_mode", mode, "--precision", precision)
+    before = copy.deepcopy([model.netG.state_dict(), model.netD.state_dict()])
+    step(model, batch())
+    assert all(abs(v) < 1e4 for v in model.get_current_losses().values())
+    assert model.fake_B.dtype == torch.float32
+    for net, old in zip((model.netG, model.netD), before, strict=True):
+        for name, p in net.named_parameters():
+            assert p.dtype == torch.float32 and p.isfinite().all()
+            assert p.dim() == 1 or not torch.equal(p, old[name])
+
+
+# Input -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("direction", "source", "target"), [("AtoB", *"AB"), ("BtoA", *"BA")])
+def test_direction_chooses_input_and_target(make, direction, source, target):
+    model = forward(make("--direction", direction), pair := batch())
+    assert torch.equal(model.real_A, pair[source]) and torch.equal(model.real_B, pair[target])
+    assert model.get_image_paths() == pair[f"{source}_paths"]
+    assert list(model.get_current_visuals()) == ["real_A", "fake_B", "real_B"]
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_pictures_without_targets_cannot_train_but_can_be_translated(make, direction):
+    source = direction[0]
+    model = make("--direction", direction)
+    with pytest.raises(ValueError, match=f"^--dataset_mode aligned: .* --direction {direction}"):
+        model.set_input(batch(names=source))
+    model.save_networks("latest")
+    tester = make("--direction", direction, options=TestOptions)
+    translate(tester, batch(names=source))
+    assert list(tester.get_current_visuals()) == ["real_A", "fake_B"]
+    translate(tester, batch())
+    assert list(tester.get_current_visuals()) == ["real_A", "fake_B", "real_B"]
+
+
+def test_a_crop_too_small_for_d_is_an_error_before_training(make):
+    deep = ("--netD", "n_layers", "--n_layers_D", "4", "--load_size", "48", "--crop_size")
+    make(*deep, "48")
+    with pytest.raises(ValueError, match=r"^--n_layers_D: .* 48 pixels, these have 47;"):
+        make(*deep, "47")
+
+
+# Validation and test ---------------------------------------------------------------------
+
+
+def test_validation_is_the_mean_l1_of_test_time_and_leaves_no_trace(make):
+    batches = [batch(seed) for seed in range(3)]
+    model = step(make(), batches[0])
+    twin = copy.deepcopy(model.netG)
+    before = copy.deepcopy([net.state_dict() for net in model.nets.values()])
+    noise = torch.get_rng_state()
+    loss = model.validate(batches)
+
+    assert torch.equal(torch.get_rng_state(), noise)
+    after = [net.state_dict() for net in model.nets.values()]
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+    assert all(net.training for net in model.nets.values())
+    by_hand = []
+    for pair in batches:
+        with torch.no_grad(), picture_noise([picture_seed(0, pair["A_paths"][0])]):
+            by_hand.append((twin(pair["A"]) - pair["B"]).abs().mean().item())
+    assert loss == pytest.approx(sum(by_hand) / 3, rel=1e-5)
+    assert loss == model.validate(batches)
+
+
+def test_a_translation_depends_on_picture_and_seed_not_on_the_order(make):
+    make().save_networks("latest")
+    one, two = batch(1), batch(2)
+    first, second = translate(make(options=TestOptions), one, two)
+    again = translate(make(options=TestOptions), two, one, one)
+    assert torch.equal(again[0], second)
+    assert torch.equal(again[1], first) and torch.equal(again[2], first)
+    (other,) = translate(make("--seed", "1", options=TestOptions), one)
+    assert not torch.equal(other, first)
+
+
+# Files -----------------------------------------------------------------------------------
+
+
+def test_a_missing_d_starts_fresh_and_says_so(make, tmp_path, caplog):
+    (saved := make()).save_networks("latest")
+    (tmp_path / "run" / "latest_net_D.pth").unlink()
+    model = make("--continue_train", "--ndf", "6")
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warning.startswith("network D starts fresh") and "latest_net_D.pth" in warning
+    torch.testing.assert_close(model.netG.state_dict(), saved.netG.state_dict())
+
+
+def test_a_missing_g_is_an_error(make, tmp_path):
+    make().save_networks("5")
+    (tmp_path / "run" / "5_net_G.pth").unlink()
+    with pytest.raises(ValueError, match="5_net_G.pth: no such checkpoint; there are 5_net_D.pth"):
+        make("--continue_train", "--epoch", "5")
+
+
+HINTS = {
+    "--ngf 6": "--ngf 4",
+    "--netG unet_128 --norm instance": "--netG unet_64 --norm batch",
+    "--output_nc 1": "--output_nc 3",
+    "--upsample resize": "--upsample transpose",
+}
+
+
+@pytest.mark.parametrize(("flags", "hint"), HINTS.items())
+def test_weights_that_do_not_fit_name_the_flags_that_do(make, flags, hint):
+    make().save_networks("latest")
+    with pytest.raises(ValueError, match=f"latest_net_G.pth: .* made with {hint}: give these$"):
+        make("--continue_train", *flags.split())

@@ -1,0 +1,99 @@
+"""Single pictures to translate."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import draw
+from PIL import Image
+
+from data.single_dataset import SingleDataset
+from data.transforms import to_tensor
+from options.train_options import TrainOptions
+
+
+def dataset(root: Path | str, *flags: str) -> SingleDataset:
+    sizes = ["--load_size", "24", "--crop_size", "16"]
+    args = ["--dataroot", str(root), "--dataset_mode", "single", *sizes, *flags]
+    return SingleDataset(TrainOptions().read(args))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two pictures, one in a subfolder."""
+    root = tmp_path / "photos"
+    (root / "sub").mkdir(parents=True)
+    draw((40, 30), seed=1).save(root / "b.png")
+    draw((30, 40), seed=2).save(root / "sub" / "a.png")
+    return root
+
+
+def refusal(action, *words: str) -> None:
+    """Expect a one-line ValueError that holds all `words`."""
+    with pytest.raises(ValueError) as error:
+        action()
+    message = str(error.value)
+    assert "\n" not in message
+    assert [word for word in words if word not in message] == [], message
+
+
+def test_pictures_come_sorted_from_the_folder_and_its_subfolders(folder):
+    data = dataset(folder, "--preprocess", "none", "--no_flip")
+    assert len(data) == 2
+    expected = [("b.png", (40, 30), 1), ("sub/a.png", (30, 40), 2)]
+    for i, (name, size, seed) in enumerate(expected):
+        item = data[i]
+        assert item["A_paths"] == str(folder / name) and item["A_size"] == size
+        assert torch.equal(item["A"], to_tensor(draw(size, seed)))
+        assert "B" not in item
+
+
+def test_default_preprocess_gives_the_crop_size_and_the_size_of_the_file(folder):
+    item = dataset(folder)[0]
+    assert item["A"].shape == (3, 16, 16) and item["A_size"] == (40, 30)
+
+
+def test_grey_input_has_one_channel(folder):
+    item = dataset(folder, "--preprocess", "none", "--no_flip", "--input_nc", "1")[0]
+    assert torch.equal(item["A"], to_tensor(draw((40, 30), 1).convert("L")))
+
+
+def test_grey_files_become_rgb_by_default(folder):
+    Image.open(folder / "b.png").convert("L").save(folder / "b.png")
+    A = dataset(folder, "--preprocess", "none")[0]["A"]
+    assert A.shape == (3, 30, 40) and torch.equal(A[0], A[2])
+
+
+def test_max_dataset_size_takes_the_first(folder):
+    data = dataset(folder, "--max_dataset_size", "1")
+    assert data.A_paths == [str(folder / "b.png")]
+
+
+def test_unsupported_channel_count_is_refused(folder):
+    refusal(lambda: dataset(folder, "--input_nc", "2"), "--input_nc 2", "1 (grey)")
+
+
+def test_missing_folder_names_the_nearest(folder):
+    absent = folder.parent / "photo"
+    refusal(lambda: dataset(absent), f"--dataroot {absent}", f"did you mean {folder}?")
+
+
+def test_folder_without_pictures_says_what_it_holds(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    refusal(lambda: dataset(tmp_path), f"--dataroot {tmp_path}", "found 1 other files")
+
+
+def test_unreadable_file_is_named(folder):
+    (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:60])
+    refusal(lambda: dataset(folder)[0], str(folder / "b.png"))
+
+
+def test_picture_smaller_than_the_crop_is_named(folder):
+    draw((15, 40)).save(folder / "b.png")
+    data = dataset(folder, "--preprocess", "crop")
+    refusal(lambda: data[0], str(folder / "b.png"), "15x40", "--crop_size 16")
+
+
+def test_without_dataroot_the_folder_is_asked_for():
+    data = ["--dataset_mode", "single", "--load_size", "24", "--crop_size", "16"]
+    refusal(lambda: SingleDataset(TrainOptions().read(data)), "--dataroot")

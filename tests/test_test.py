@@ -1,0 +1,238 @@
+"""test.py and translator.py: a run's results, and what they depend on."""
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, draw, draw_pairs
+from PIL import Image
+
+from data import create_dataset
+from models import networks
+from options.test_options import TestOptions
+from translator import Translator, infer_options
+from util.util import tensor2im
+
+Command = Callable[..., SimpleNamespace]
+TEST = ["--gpu_ids", "-1", "--num_threads", "0"]
+
+
+@pytest.fixture
+def trained(command: Command, pairs: Path) -> Command:
+    """A run `r` on `pairs`, B → A, with dropout (unet_64 has one block with it)."""
+    flags = ["--dataroot", pairs, "--name", "r", "--direction", "BtoA"]
+    assert command("train", *TINY, *flags).status == 0
+    return command
+
+
+def images(run: str = "r", page: str = "test_latest") -> dict[str, np.ndarray]:
+    folder = Path("results") / run / page / "images"
+    return {p.name: np.asarray(Image.open(p)) for p in sorted(folder.iterdir())}
+
+
+def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+def test_the_name_alone_is_enough(trained: Command) -> None:
+    result = trained("test", "--name", "r", *TEST)
+    assert result.status == 0, result.err
+    names = {f"{i}_{label}.png" for i in range(3) for label in ("real_A", "fake_B", "real_B")}
+    assert set(images()) == names
+    assert all(picture.shape == (64, 64, 3) for picture in images().values())
+    page = Path("results/r/test_latest/index.html").read_text()
+    assert page.count("<img ") == 9
+    assert "--preprocess none" in page and "96×80" in page
+    assert json.loads(Path("results/r/test_latest/test_opt.json").read_text())["name"] == "r"
+
+
+def test_the_page_is_the_last_word(trained: Command, caplog: pytest.LogCaptureFixture) -> None:
+    trained("test", "--name", "r", *TEST)
+    assert caplog.messages[-1].endswith("results page: results/r/test_latest/index.html")
+
+
+def test_real_b_is_the_target_of_the_direction(trained: Command, pairs: Path) -> None:
+    trained("test", "--name", "r", *TEST)
+    A = Image.open(pairs / "test" / "0.png").crop((0, 0, 96, 80))
+    target = np.asarray(A.resize((64, 64), Image.Resampling.BICUBIC), int)
+    assert np.abs(images()["0_real_B.png"].astype(int) - target).max() <= 1
+
+
+def test_none_keeps_the_size_of_every_picture(trained: Command) -> None:
+    trained("test", "--name", "r", *TEST, "--preprocess", "none")
+    assert all(picture.shape == (80, 96, 3) for picture in images().values())
+    assert "brought to the size" not in Path("results/r/test_latest/index.html").read_text()
+
+
+def test_a_picture_does_not_depend_on_its_company(trained: Command, pairs: Path) -> None:
+    trained("test", "--name", "r", *TEST)
+    everything = images()
+    (pairs / "test" / "0.png").unlink()
+    trained("test", "--name", "r", *TEST, "--results_dir", "alone")
+    alone = np.asarray(Image.open("alone/r/test_latest/images/1_fake_B.png"))
+    assert np.array_equal(alone, everything["1_fake_B.png"])
+
+
+def test_the_seed_chooses_the_noise_and_eval_has_none(trained: Command) -> None:
+    results = {}
+    for name, flags in (
+        ("a", ["--seed", "0"]),
+        ("b", ["--seed", "0"]),
+        ("c", ["--seed", "1"]),
+        ("d", ["--eval", "--seed", "0"]),
+        ("e", ["--eval", "--seed", "1"]),
+    ):
+        trained("test", "--name", "r", *TEST, *flags)
+        results[name] = images()
+    assert same(results["a"], results["b"])
+    assert not same(results["a"], results["c"])
+    assert not same(results["a"], results["d"])
+    assert same(results["d"], results["e"])
+
+
+def test_num_test_phase_epoch_and_aspect_ratio(trained: Command) -> None:
+    trained("test", "--name", "r", *TEST, "--num_test", "2", "--aspect_ratio", "1.5")
+    assert {name[0] for name in images()} == {"0", "1"}
+    assert images()["0_fake_B.png"].shape == (64, 96, 3)
+    trained("test", "--name", "r", *TEST, "--phase", "val")
+    assert Path("results/r/val_latest/index.html").is_file()
+
+
+def test_model_test_translates_a_folder_tree(trained: Command, tmp_path: Path) -> None:
+    inputs = tmp_path / "inputs"
+    (inputs / "deeper").mkdir(parents=True)
+    draw((70, 50)).save(inputs / "a.png")
+    draw((50, 70)).save(inputs / "deeper" / "b.jpg")
+    draw((50, 70)).save(inputs / "deeper" / "a.png")
+    flags = ["--model", "test", "--dataroot", inputs, "--preprocess", "none"]
+    result = trained("test", "--name", "r", *TEST, *flags)
+    assert result.status == 0, result.err
+    sizes = {name: picture.shape[:2] for name, picture in images().items()}
+    assert sizes == {
+        **{f"a_{label}.png": (50, 70) for label in ("real", "fake")},
+        **{f"a_2_{label}.png": (70, 50) for label in ("real", "fake")},
+        **{f"b_{label}.png": (70, 50) for label in ("real", "fake")},
+    }
+
+
+def test_model_suffix_chooses_the_file(trained: Command, pairs: Path) -> None:
+    run = Path("checkpoints/r")
+    (run / "latest_net_G.pth").rename(run / "latest_net_G_A.pth")
+    flags = ["--model", "test", "--dataroot", pairs / "test", "--model_suffix", "_A"]
+    assert trained("test", "--name", "r", *TEST, *flags).status == 0
+    assert trained("test", "--name", "r", *TEST, *flags[:-2]).status == 2
+
+
+def test_one_channel_is_saved_as_grey(command: Command, pairs: Path) -> None:
+    flags = ["--dataroot", pairs, "--name", "g", "--input_nc", "3", "--output_nc", "1"]
+    assert command("train", *TINY, *flags).status == 0
+    assert command("test", "--name", "g", *TEST).status == 0
+    shapes = {name[2:]: picture.shape for name, picture in images("g").items()}
+    assert shapes == {
+        **{"real_A.png": (64, 64, 3), "fake_B.png": (64, 64), "real_B.png": (64, 64)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("netG", "norm", "use_dropout", "flags"),
+    [
+        ("unet_64", "instance", False, ["--no_dropout"]),
+        ("unet_128", "batch", True, []),
+        ("resnet_6blocks", "instance", False, []),
+        ("resnet_9blocks", "batch", True, []),
+    ],
+)
+def test_weights_without_options_tell_their_architecture(
+    netG: str,
+    norm: str,
+    use_dropout: bool,
+    flags: list[str],
+    command: Command,
+    pairs: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = Path("checkpoints/bare")
+    folder.mkdir(parents=True)
+    net = networks.define_G(1, 3, 4, netG, norm, use_dropout)
+    torch.save(net.state_dict(), folder / "latest_net_G.pth")
+    args = ["--name", "bare", "--dataroot", pairs, "--crop_size", "64", *flags, *TEST]
+    result = command("test", *args)
+    assert result.status == 0, result.err
+    said = [m for m in caplog.messages if "no saved options" in m]
+    assert len(said) == 1 and f"netG={netG}" in said[0] and f"norm={norm}" in said[0]
+    assert images("bare")["0_real_A.png"].shape == (64, 64)
+
+
+def test_old_instance_norm_statistics_are_dropped(command: Command, pairs: Path) -> None:
+    folder = Path("checkpoints/old")
+    folder.mkdir(parents=True)
+    weights = networks.define_G(3, 3, 4, "unet_64", "instance").state_dict()
+    weights["model.model.1.model.2.running_mean"] = torch.zeros(8)
+    weights["model.model.1.model.2.running_var"] = torch.ones(8)
+    torch.save({f"module.{k}": v for k, v in weights.items()}, folder / "latest_net_G.pth")
+    flags = ["--dataroot", pairs, "--crop_size", "64", "--norm", "instance", "--netG", "unet_64"]
+    result = command("test", "--name", "old", "--ngf", "4", *flags, *TEST)
+    assert result.status == 0, result.err
+
+
+# translator.py ------------------------------------------------------------------------
+
+
+def test_translator_gives_the_pictures_of_the_page(trained: Command) -> None:
+    trained("test", "--name", "r", *TEST)
+    translator = Translator.load("checkpoints/r", *TEST)
+    batches = list(create_dataset(translator.opt))
+    real = torch.cat([batch["B"] for batch in batches])
+    names = [batch["B_paths"][0] for batch in batches]
+    fakes = translator.translate(real, names)
+    assert fakes.shape == (3, 3, 64, 64)
+    for fake, name in zip(fakes, names, strict=True):
+        assert np.array_equal(tensor2im(fake), images()[f"{Path(name).stem}_fake_B.png"])
+
+
+def test_translator_takes_any_size_and_leaves_the_random_state_alone(trained: Command) -> None:
+    translator = Translator.load("checkpoints/r", *TEST)
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    assert translator.translate(torch.zeros(2, 3, 37, 71)).shape == (2, 3, 37, 71)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_translator_errors_are_value_errors(trained: Command) -> None:
+    with pytest.raises(ValueError, match="no such checkpoint"):
+        Translator.load("checkpoints/nothing", *TEST)
+    with pytest.raises(ValueError, match="--epocj"):
+        Translator.load("checkpoints/r", "--epocj", "5")
+
+
+def test_infer_options_prefers_the_latest_weights(tmp_path: Path) -> None:
+    for tag, ngf in (("5", 4), ("latest", 6)):
+        weights = networks.define_G(3, 3, ngf, "unet_64").state_dict()
+        torch.save(weights, tmp_path / f"{tag}_net_G.pth")
+    assert infer_options(tmp_path)["ngf"] == 6
+    assert infer_options(tmp_path / "none") == {}
+
+
+def test_scripts_can_use_the_names_of_the_field(trained: Command) -> None:
+    opt = TestOptions().read(["--name", "r", *TEST])
+    model = importlib.import_module("models").create_model(opt)
+    model.setup(opt)
+    dataset = create_dataset(opt)
+    assert len(dataset) == 3
+    for batch in dataset:
+        model.set_input(batch)
+        model.test()
+        assert list(model.get_current_visuals()) == ["real_A", "fake_B", "real_B"]
+        assert model.get_image_paths() == batch["B_paths"]
+
+
+def test_pairs_are_left_alone(trained: Command, tmp_path: Path) -> None:
+    fresh = draw_pairs(tmp_path / "fresh")
+    for path in sorted(fresh.rglob("*.png")):
+        twin = tmp_path / "pairs" / path.relative_to(fresh)
+        assert twin.read_bytes() == path.read_bytes()

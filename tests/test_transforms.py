@@ -1,0 +1,250 @@
+"""From picture files to tensors: geometry exact against PIL done by hand, and refusals."""
+
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+from conftest import draw
+from PIL import Image, ImageOps
+from torchvision import transforms as reference
+
+from data.base_dataset import get_params, get_transform
+from data.transforms import (
+    PREPROCESS,
+    apply_geometry,
+    check_channels,
+    load_picture,
+    make_transform,
+    random_params,
+    to_channels,
+    to_tensor,
+)
+from options.train_options import TrainOptions
+
+BICUBIC = Image.Resampling.BICUBIC
+SIZES = {"load_size": 24, "crop_size": 16}
+WIDE, TALL, SQUARE = (60, 30), (30, 60), (40, 40)
+
+# --preprocess, the file's size, what it is resized to, and whether a 16x16 crop follows.
+GEOMETRY = [
+    *(("resize_and_crop", size, (24, 24), True) for size in (WIDE, TALL, SQUARE)),
+    *(("crop", size, size, True) for size in (WIDE, TALL, SQUARE)),
+    ("scale_width", WIDE, (24, 16), False),  # 12 in proportion, but at least crop_size
+    ("scale_width", TALL, (24, 48), False),
+    ("scale_width", SQUARE, (24, 24), False),
+    ("scale_width_and_crop", WIDE, (24, 16), True),
+    ("scale_width_and_crop", TALL, (24, 48), True),
+    ("scale_width_and_crop", SQUARE, (24, 24), True),
+    *(("none", size, size, False) for size in (WIDE, TALL, SQUARE)),
+]
+
+
+def same(one: Image.Image, other: Image.Image) -> bool:
+    return (one.mode, one.size, one.tobytes()) == (other.mode, other.size, other.tobytes())
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize(("preprocess", "size", "resized", "crops"), GEOMETRY)
+def test_geometry_equals_pil_by_hand(preprocess, size, resized, crops, mirrored):
+    picture = draw(size)
+    x, y = 5, resized[1] - 16
+    expected = picture.resize(resized, BICUBIC)
+    expected = expected.crop((x, y, x + 16, y + 16)) if crops else expected
+    expected = expected.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else expected
+    params = {"crop_pos": (x, y), "flip": mirrored}
+    got = apply_geometry(picture, preprocess=preprocess, params=params, **SIZES)
+    assert same(got, expected)
+
+
+@pytest.mark.parametrize("preprocess", PREPROCESS)
+def test_without_flip_nothing_is_mirrored(preprocess):
+    drawn = [{"crop_pos": (0, 0), "flip": flip} for flip in (True, False)]
+    shared = {"preprocess": preprocess, "convert": False, "flip": False, **SIZES}
+    assert same(*(make_transform(params=params, **shared)(draw(WIDE)) for params in drawn))
+
+
+def test_scale_width_keeps_proportions_down_to_the_crop_size():
+    params = {"crop_pos": (0, 0), "flip": False}
+    for height in range(20, 61):
+        got = apply_geometry(draw((60, height)), preprocess="scale_width", params=params, **SIZES)
+        assert got.size == (24, max(24 * height // 60, 16))
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "size", "last_x", "last_y"),
+    [
+        ("resize_and_crop", (60, 30), 4, 4),
+        ("crop", (20, 18), 4, 2),
+        ("scale_width_and_crop", (60, 54), 4, 2),
+        ("scale_width_and_crop", (60, 20), 4, 0),
+        ("crop", (10, 17), 0, 1),
+    ],
+)
+def test_random_params_reach_both_ends_and_no_further(preprocess, size, last_x, last_y):
+    random.seed(0)
+    drawn = [
+        random_params(size, preprocess=preprocess, load_size=20, crop_size=16) for _ in range(300)
+    ]
+    assert {params["crop_pos"] for params in drawn} == {
+        (x, y) for x in range(last_x + 1) for y in range(last_y + 1)
+    }
+    assert 100 < sum(params["flip"] for params in drawn) < 200
+
+
+@pytest.mark.parametrize("size", [(15, 40), (40, 15)])
+def test_picture_smaller_than_the_crop_is_refused(size):
+    with pytest.raises(ValueError, match=f"{size[0]}x{size[1]} .*--crop_size 16"):
+        make_transform(preprocess="crop", **SIZES)(draw(size))
+
+
+def test_picture_as_large_as_the_crop_is_left_whole():
+    picture = draw((16, 16))
+    got = make_transform(preprocess="crop", flip=False, convert=False, **SIZES)(picture)
+    assert same(got, picture)
+
+
+def test_unknown_preprocess_lists_the_known_ones():
+    with pytest.raises(ValueError, match="--preprocess resize") as error:
+        make_transform(preprocess="resize", **SIZES)(draw(WIDE))
+    assert all(name in str(error.value) for name in PREPROCESS)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_to_tensor_equals_torchvision_bit_for_bit(mode):
+    channels = len(mode)
+    levels = np.stack([np.roll(np.arange(256, dtype=np.uint8), c) for c in range(channels)], -1)
+    picture = Image.fromarray(levels.reshape(8, 32, channels).squeeze())
+    half = (0.5,) * channels
+    expected = reference.Normalize(half, half)(reference.ToTensor()(picture))
+    assert expected.shape == (channels, 8, 32)
+    assert torch.equal(to_tensor(picture), expected)
+
+
+# EXIF orientation: from the stored array to the upright one.
+UPRIGHT = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: np.rot90(a),
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_exif_orientation_comes_upright(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    draw((20, 12)).save(tmp_path / "phone.jpg", exif=exif)
+    stored = np.asarray(Image.open(tmp_path / "phone.jpg"))
+    assert stored.shape == (12, 20, 3)
+    got = np.asarray(load_picture(tmp_path / "phone.jpg"))
+    np.testing.assert_array_equal(got, UPRIGHT[orientation](stored))
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK"])
+def test_any_colour_mode_becomes_rgb(tmp_path, mode):
+    picture = draw((20, 12)).convert(mode)
+    picture.save(tmp_path / "picture.tif")
+    assert Image.open(tmp_path / "picture.tif").mode == mode
+    assert same(load_picture(tmp_path / "picture.tif"), picture.convert("RGB"))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_dropped_and_colours_stay(tmp_path, mode):
+    picture = draw((20, 12)).convert(mode)
+    picture.putalpha(draw((20, 12), seed=1).convert("L"))
+    picture.save(tmp_path / "picture.png")
+    assert same(load_picture(tmp_path / "picture.png"), picture.convert(mode[:-1]).convert("RGB"))
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("extension", ["png", "jpg", "webp", "bmp", "tif", "ppm"])
+@pytest.mark.parametrize("kept", [0.5, 11])
+def test_truncated_file_is_refused_by_name(tmp_path, extension, kept):
+    path = tmp_path / f"part.{extension}"
+    draw((40, 40)).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: kept if kept > 1 else int(kept * len(whole))])
+    assert_refused(path)
+
+
+def test_what_is_no_picture_is_refused_by_name(tmp_path):
+    (tmp_path / "text.png").write_text("not a picture\nat all\n")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "folder.png").mkdir()
+    for name in ("text.png", "empty.png", "folder.png", "absent.png"):
+        assert_refused(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("16.png", np.uint16), ("16.tif", ">u2"), ("32.tif", np.float32)]
+)
+def test_more_than_8_bits_are_refused_rather_than_saturated(tmp_path, name, dtype):
+    grey = np.linspace(0, 65535, 12 * 20).reshape(12, 20)
+    Image.fromarray(grey.astype(dtype)).save(tmp_path / name)
+    assert_refused(tmp_path / name, "8 bits")
+
+
+def assert_refused(path, *words):
+    with pytest.raises(ValueError) as error:
+        load_picture(path)
+    message = str(error.value)
+    assert str(path) in message and "\n" not in message
+    assert all(word in message for word in words)
+
+
+def test_to_channels_gives_rgb_or_grey():
+    picture, grey = draw(WIDE), draw(WIDE).convert("L")
+    assert same(to_channels(picture, 3), picture) and same(to_channels(picture, 1), grey)
+    assert same(to_channels(grey, 3), grey.convert("RGB")) and same(to_channels(grey, 1), grey)
+
+
+@pytest.mark.parametrize("channels", [0, 2, 4])
+def test_other_channel_counts_are_refused(channels):
+    with pytest.raises(ValueError, match=rf"--output_nc {channels}: .*1 \(grey\) or 3 \(RGB\)"):
+        check_channels(channels, "output_nc")
+    assert check_channels(1, "output_nc") is check_channels(3, "output_nc") is None
+
+
+def test_transform_is_picklable():
+    transform = make_transform(
+        preprocess="crop", params={"crop_pos": (3, 4), "flip": True}, **SIZES
+    )
+    again = pickle.loads(pickle.dumps(transform))
+    assert torch.equal(again(draw(WIDE)), transform(draw(WIDE)))
+
+
+def test_transform_without_params_draws_its_own_for_each_picture():
+    transform = make_transform(preprocess="crop", convert=False, **SIZES)
+    random.seed(3)
+    got = [transform(draw(WIDE)) for _ in range(5)]
+    random.seed(3)
+    for picture in got:
+        params = random_params(WIDE, preprocess="crop", **SIZES)
+        assert same(picture, apply_geometry(draw(WIDE), preprocess="crop", params=params, **SIZES))
+    assert len({picture.tobytes() for picture in got}) > 1
+
+
+def test_shared_params_give_different_pictures_one_crop_and_flip():
+    opt = TrainOptions().read(["--load_size", "24", "--crop_size", "16"])
+    random.seed(0)
+    drawn = [get_params(opt, WIDE) for _ in range(6)]
+    assert {params["flip"] for params in drawn} == {True, False}
+    for params in drawn:
+        x, y = params["crop_pos"]
+        for picture in (draw(WIDE, seed=1), draw(WIDE, seed=2)):
+            expected = picture.resize((24, 24), BICUBIC).crop((x, y, x + 16, y + 16))
+            expected = ImageOps.mirror(expected) if params["flip"] else expected
+            assert torch.equal(get_transform(opt, params)(picture), to_tensor(expected))
+
+
+def test_get_transform_in_grey_gives_one_channel_and_heeds_no_flip():
+    opt = TrainOptions().read(["--load_size", "24", "--crop_size", "16", "--no_flip"])
+    params = {"crop_pos": (2, 7), "flip": True}
+    grey = draw(WIDE).convert("L").resize((24, 24), BICUBIC).crop((2, 7, 18, 23))
+    assert torch.equal(get_transform(opt, params, grayscale=True)(draw(WIDE)), to_tensor(grey))

@@ -1,0 +1,161 @@
+"""What a run shows: pictures, pages, loss lines, a bar in a terminal."""
+
+import io
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from options.base_options import Options
+from options.train_options import TrainOptions
+from util.html import HTML
+from util.loss_log import Entry, parse_line
+from util.util import tensor2im
+from util.visualizer import Visualizer, plot_losses, save_images
+
+LOSSES = {"G_GAN": 0.931, "G_L1": 9.123}
+
+
+def visuals(seed: int = 0, channels: int = 3) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    labels = ("real_A", "fake_B", "real_B")
+    return {k: torch.rand(2, channels, 6, 8, generator=generator) * 2 - 1 for k in labels}
+
+
+@pytest.fixture
+def options(tmp_path: Path):
+    def read(*flags: str) -> Options:
+        args = ["--checkpoints_dir", str(tmp_path), "--name", "run", "--gpu_ids", "-1", *flags]
+        return TrainOptions().read(args)
+
+    return read
+
+
+def test_pictures_are_named_by_stem_and_label_and_stand_in_a_row(tmp_path):
+    page, shown = HTML(tmp_path, "title"), visuals()
+    save_images(page, shown, ["some/where/cat.jpg"])
+    page.save()
+    names = [f"cat_{label}.png" for label in shown]
+    assert sorted(path.name for path in page.img_dir.iterdir()) == sorted(names)
+    text = page.path.read_text(encoding="utf-8")
+    places = [text.index(f"images/{name}") for name in names]
+    assert text.index("<h2>cat</h2>") < places[0] and places == sorted(places)
+    for label, picture in shown.items():
+        saved = np.asarray(Image.open(page.img_dir / f"cat_{label}.png"))
+        np.testing.assert_array_equal(saved, tensor2im(picture))
+
+
+def test_equal_stems_do_not_overwrite_each_other(tmp_path):
+    page = HTML(tmp_path, "title")
+    for seed, path in enumerate(("a/cat.jpg", "b/cat.jpg", "c/cat.png")):
+        save_images(page, visuals(seed), [path])
+    for seed, stem in enumerate(("cat", "cat_2", "cat_3")):
+        saved = np.asarray(Image.open(page.img_dir / f"{stem}_fake_B.png"))
+        np.testing.assert_array_equal(saved, tensor2im(visuals(seed)["fake_B"]))
+
+
+def test_grey_pictures_and_aspect_ratio_reach_the_file(tmp_path):
+    page = HTML(tmp_path, "title")
+    save_images(page, visuals(channels=1), ["cat.jpg"], aspect_ratio=2.0)
+    saved = Image.open(page.img_dir / "cat_real_A.png")
+    assert saved.mode == "L" and saved.size == (16, 6)
+
+
+def test_run_leaves_a_log_and_a_page_with_the_newest_epoch_first(options, tmp_path):
+    visualizer = Visualizer(options(), dataset_size=10)
+    for epoch in (1, 2, 3):
+        visualizer.print_current_losses(epoch, 10, LOSSES, 0.5, 0.25)
+        visualizer.display_current_results(visuals(epoch), epoch)
+    log = (tmp_path / "run" / "loss_log.txt").read_text().splitlines()
+    assert [parse_line(line).epoch for line in log[1:]] == [1, 2, 3]
+    assert parse_line(log[1]) == Entry(1, 10, LOSSES, 0.5, 0.25)
+    web = tmp_path / "run" / "web"
+    text = (web / "index.html").read_text(encoding="utf-8")
+    places = [text.index(words) for words in ("images/losses.png", "epoch 3", "epoch 2", "epoch 1")]
+    assert places == sorted(places)
+    for epoch in (1, 2, 3):
+        for label, picture in visuals(epoch).items():
+            saved = np.asarray(Image.open(web / "images" / f"epoch{epoch:03d}_{label}.png"))
+            np.testing.assert_array_equal(saved, tensor2im(picture))
+    assert Image.open(web / "images" / "losses.png").format == "PNG"
+    assert visualizer.shown_in_epoch == 3
+
+
+def test_page_comes_before_the_first_losses_too(options, tmp_path):
+    Visualizer(options(), dataset_size=10).display_current_results(visuals(), 1)
+    text = (tmp_path / "run" / "web" / "index.html").read_text(encoding="utf-8")
+    assert "epoch 1" in text and "losses.png" not in text
+
+
+def test_a_continued_run_shows_earlier_epochs(options, tmp_path):
+    Visualizer(options(), dataset_size=10).display_current_results(visuals(), 1)
+    Visualizer(options("--continue_train"), 10).display_current_results(visuals(), 3)
+    text = (tmp_path / "run" / "web" / "index.html").read_text(encoding="utf-8")
+    assert "epoch 3" in text and "epoch 1" in text and "epoch 2" not in text
+
+
+def test_no_html_writes_no_page(options, tmp_path):
+    visualizer = Visualizer(options("--no_html"), dataset_size=10)
+    visualizer.print_current_losses(1, 10, LOSSES, 0.5, 0.25)
+    visualizer.display_current_results(visuals(), 1)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["loss_log.txt"]
+    assert visualizer.shown_in_epoch == 1
+
+
+class Terminal(io.StringIO):
+    """Standard error that a person watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def one_epoch(visualizer: Visualizer) -> None:
+    visualizer.start_epoch(1)
+    visualizer.advance(2)
+    visualizer.print_current_losses(1, 2, LOSSES, 0.5, 0.25)
+    visualizer.advance(2)
+    visualizer.end_epoch("epoch 1/9 took 3 s")
+
+
+def test_without_a_terminal_plain_lines_are_logged(options, tmp_path, caplog, capsys):
+    with caplog.at_level(logging.INFO):
+        one_epoch(Visualizer(options(), dataset_size=3))
+    line = (tmp_path / "run" / "loss_log.txt").read_text().splitlines()[1]
+    assert caplog.messages == [line, "epoch 1/9 took 3 s"]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_in_a_terminal_a_bar_shows_the_losses_instead(options, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with caplog.at_level(logging.INFO):
+        one_epoch(Visualizer(options(), dataset_size=3))
+    shown = sys.stderr.getvalue()
+    assert "epoch 1" in shown and "G_GAN 0.931 G_L1 9.12" in shown and "4/3" not in shown
+    assert caplog.messages == ["epoch 1/9 took 3 s"]
+    assert "G_GAN: 0.931" in (tmp_path / "run" / "loss_log.txt").read_text()
+
+
+@pytest.mark.parametrize("flags", [["--use_wandb"], ["--display_id", "1"]])
+def test_displays_that_are_not_there_are_warned_of(options, caplog, flags):
+    Visualizer(options(*flags), dataset_size=1)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING and flags[0] in record.getMessage()
+
+
+@pytest.mark.parametrize("flags", [[], ["--display_id", "-1"], ["--display_id", "0"]])
+def test_displays_that_are_off_are_not_warned_of(options, caplog, flags):
+    Visualizer(options(*flags), dataset_size=1)
+    assert caplog.records == []
+
+
+def test_loss_curves_are_drawn_with_gaps_and_odd_values(tmp_path):
+    losses = [{"G": 1.0}, {"G": float("nan")}, {"G": 2.0, "D": float("inf")}, {"G": 3.0, "D": 1.0}]
+    entries = [Entry(1, i + 1, values, 0.1, 0.1) for i, values in enumerate(losses)]
+    plot_losses(entries, 4, tmp_path / "losses.png")
+    two = Image.open(tmp_path / "losses.png").size
+    plot_losses(entries[:2], 4, tmp_path / "losses.png")
+    assert two[0] > Image.open(tmp_path / "losses.png").size[0]
