@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     model.setup(opt)
     log.info("%s", opt.text())
     log.info("%d training pictures", len(dataset))
-    train(opt, dataset, model, Visualizer(opt, len(dataset)), validation)
+    train(opt, dataset, model, Visualizer(opt), validation)
     log.info("weights and pages are in %s; see results with: %s", model.save_dir, test_line(opt))
 
 
@@ -44,7 +44,7 @@ def train(opt: Any, dataset: Any, model: Any, visualizer: Visualizer, validation
     for epoch in range(opt.epoch_count, last_epoch + 1):
         started, epoch_iter, clock = time.perf_counter(), 0, Clock()
         dataset.set_epoch(epoch)
-        visualizer.start_epoch(epoch)
+        visualizer.start_epoch(epoch, len(dataset))
         for batch in clock.waiting_for(dataset):
             model.set_input(batch)
             model.optimize_parameters()

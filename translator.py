@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models import create_model
 from models.architecture import describe_generator
-from models.layers import picture_noise
+from models.layers import picture_noise, preserved_statistics
 from options.test_options import TestOptions
 from util.checkpoint import load_weights
 from util.util import picture_seed
@@ -58,7 +58,8 @@ class Translator:
         netG = self.model.generator()
         fakes = []
         for picture, name in zip(real.to(self.model.device), names, strict=True):
-            with torch.no_grad(), picture_noise([picture_seed(self.opt.seed, name)]):
+            noise = picture_noise([picture_seed(self.opt.seed, name)])
+            with torch.no_grad(), noise, preserved_statistics([netG]):
                 fakes.append(netG(picture[None]))
         return torch.cat(fakes)
 

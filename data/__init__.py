@@ -35,7 +35,10 @@ def create_validation_dataset(opt: Any, most: int = 50) -> "Loader":
         "batch_size": 1,
         "num_threads": 0,
     }
-    return create_dataset(Namespace(**{**vars(opt), **changes}))
+    try:
+        return create_dataset(Namespace(**{**vars(opt), **changes}))
+    except ValueError as error:
+        raise ValueError(f"--lr_policy {opt.lr_policy} wants a validation set: {error}") from None
 
 
 class Loader:

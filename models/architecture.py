@@ -13,6 +13,8 @@ def describe_generator(weights: dict[str, Tensor]) -> dict[str, Any]:
 
     Dropout shows in a ResNet only, where it shifts the keys. Empty for any other network.
     """
+    if any(key.endswith("1.weight") and w.dim() not in (1, 4) for key, w in weights.items()):
+        return {}
     if "model.model.0.weight" in weights:
         return _describe_unet(weights)
     if any(key.startswith("model.10.conv_block.") for key in weights):

@@ -148,20 +148,19 @@ class BaseModel(ABC):
     def test(self) -> None:
         """Run `forward` as at test time (§3.3): statistics of this batch, dropout on.
 
-        Each picture's noise comes from (--seed, its file's stem) alone.
+        Each picture's noise comes from (--seed, its file's stem) alone; running statistics stay.
         """
         seeds = [picture_seed(self.opt.seed, path) for path in self.image_paths]
-        with torch.no_grad(), picture_noise(seeds):
+        with torch.no_grad(), picture_noise(seeds), preserved_statistics(self.nets.values()):
             self.forward()
 
     def validate(self, batches: Iterable[dict[str, Any]]) -> float:
         """Return the mean validation loss, leaving training's statistics and noise untouched."""
         losses = []
-        with preserved_statistics(self.nets.values()):
-            for batch in batches:
-                self.set_input(batch)
-                self.test()
-                losses.append(self.validation_loss())
+        for batch in batches:
+            self.set_input(batch)
+            self.test()
+            losses.append(self.validation_loss())
         return torch.stack(losses).mean().item()
 
     # What others read -----------------------------------------------------------------

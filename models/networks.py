@@ -30,6 +30,9 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
+UPSAMPLES = ("transpose", "resize")
+
+
 def _lookup(table: dict[str, Any], name: str, flag: str) -> Any:
     if name not in table:
         raise ValueError(f"{flag} {name}: unknown; known are {', '.join(table)}")
@@ -222,6 +225,7 @@ def define_G(
 ) -> Generator:
     """Build and initialise a generator on the CPU; ValueError for a name not in its dict."""
     build = _lookup(GENERATORS, netG, "--netG")
+    _lookup(dict.fromkeys(UPSAMPLES), upsample, "--upsample")
     net = build(
         input_nc,
         output_nc,

@@ -1,4 +1,4 @@
-"""The flags that train.py and test.py share, and how one configuration comes of all sources."""
+"""How one configuration comes of flags, YAML files and a run's saved options."""
 
 import argparse
 import os
@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from options.parser import FlagParser, closest, gpu_list, number
+from options.parser import FlagParser, closest
+from options.shared_flags import add_shared_flags
 from options.sources import BUILTIN_PRESET, read_yaml
 from util.registry import find_class
 
@@ -57,7 +58,7 @@ class BaseOptions:
     def read(self, args: Sequence[str]) -> Options:
         """Parse `args`; a mistake is a ValueError that starts with the flag or the file."""
         parser = FlagParser(description=self.__doc__)
-        add_base_options(parser)
+        add_shared_flags(parser)
         self.add_phase_options(parser)
         return self._read(parser, [str(a) for a in args])
 
@@ -178,71 +179,3 @@ def _named(values: dict[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     return ",".join(map(str, value)) or "-1" if isinstance(value, list) else value
-
-
-def add_base_options(parser: FlagParser) -> None:
-    """Add the flags that train.py and test.py share."""
-    add, size = parser.add_argument, number(int, at_least=1)
-    with parser.section("run"):
-        add("--name", default="experiment_name", help="the run: its folder in --checkpoints_dir")
-        add("--checkpoints_dir", default="./checkpoints", help="folder of all runs")
-        add("--suffix", default="", help="added to --name, e.g. {model}_{netG}")
-        add("--config", help="YAML file of options; the command line wins over it")
-        add("--seed", type=number(int, 0, 2**63 - 1), default=0, help="of all randomness")
-        add("--gpu_ids", type=gpu_list, default="0", help="e.g. 0 or 0,1; -1 is the CPU")
-        add("--precision", choices=["fp32", "bf16"], default="fp32", help="of the networks")
-        add("--epoch", default="latest", help="which saved epoch to load")
-        add("--load_iter", type=number(int, 0), default=0, help="load iter_N instead, if > 0")
-        add("--verbose", action="store_true", help="print the networks, and tracebacks")
-    with parser.section("data"):
-        add("--dataroot", help="folder of the pictures; without it the built-in facades")
-        add("--dataset_mode", default="unaligned", help="data/NAME_dataset.py reads them")
-        add("--direction", choices=["AtoB", "BtoA"], default="AtoB", help="what becomes what")
-        add("--phase", default="train", help="subfolder: train, val, test")
-        add("--batch_size", type=size, default=1, help="pictures a step")
-        add("--serial_batches", action="store_true", help="in order instead of shuffled")
-        add("--num_threads", type=number(int, 0), default=4, help="processes that load data")
-        add(
-            "--max_dataset_size",
-            type=number(int, 1, infinite=True),
-            default=float("inf"),
-            help="use the first N pictures",
-        )
-    with parser.section("pictures"):
-        add(
-            "--preprocess",
-            choices=["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"],
-            default="resize_and_crop",
-            help="from the file to the network; none keeps the size",
-        )
-        add("--load_size", type=size, default=286, help="resize to this")
-        add("--crop_size", type=size, default=256, help="then crop to this")
-        add("--no_flip", action="store_true", help="no random mirroring")
-        add("--input_nc", type=size, default=3, help="input channels: 3 RGB, 1 grey")
-        add("--output_nc", type=size, default=3, help="output channels: 3 RGB, 1 grey")
-        add("--display_winsize", type=size, default=256, help="width of a picture on a page")
-    with parser.section("networks"):
-        add("--model", default="pix2pix", help="models/NAME_model.py")
-        add("--netG", default="resnet_9blocks", help="unet_256, resnet_9blocks, …")
-        add("--netD", default="basic", help="basic (70×70), n_layers or pixel")
-        add("--ngf", type=size, default=64, help="width of G: channels of its first convolution")
-        add("--ndf", type=size, default=64, help="width of D")
-        add("--n_layers_D", type=size, default=3, help="depth of D with --netD n_layers")
-        add(
-            "--norm",
-            choices=["instance", "batch", "sync_batch", "sync_instance", "none"],
-            default="instance",
-            help="normalisation layers",
-        )
-        add("--no_dropout", action="store_true", help="no dropout in G")
-        add("--upsample", choices=["transpose", "resize"], default="transpose", help="in G")
-        add(
-            "--init_type",
-            choices=["normal", "xavier", "kaiming", "orthogonal"],
-            default="normal",
-            help="initial weights",
-        )
-        add("--init_gain", type=number(float, 0), default=0.02, help="their scale")
-    with parser.section("experiment tracking"):
-        add("--use_wandb", action="store_true", help="log to Weights & Biases")
-        add("--wandb_project_name", default="CycleGAN-and-pix2pix", help="project there")

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from options.base_options import BaseOptions, Options, add_base_options
+from options.base_options import BaseOptions, Options
 from options.parser import FlagParser, number
+from options.shared_flags import add_shared_flags
 from options.sources import read_run
 from options.train_options import TrainOptions
 
@@ -46,7 +47,7 @@ class TestOptions(BaseOptions):
     def foreign_options(self, hooks: list[Callable[..., Any]]) -> set[str]:
         # One file serves both commands: what belongs to training alone is passed over.
         parser = FlagParser()
-        add_base_options(parser)
+        add_shared_flags(parser)
         TrainOptions().add_phase_options(parser)
         for hook in hooks:
             with contextlib.suppress(ValueError):  # a model that does not train

@@ -1,9 +1,7 @@
 """Weights files: plain state dicts, read without running code, written whole or not at all."""
 
-import contextlib
 import os
 import pickle
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +15,13 @@ def save_weights(state_dict: dict[str, Tensor], path: Path) -> None:
     """Write a state dict as CPU tensors; the file appears whole or not at all."""
     tensors = {k: v.detach().to("cpu").contiguous() for k, v in state_dict.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("wb") as file:
             torch.save(tensors, file)
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -39,7 +35,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error):
+        if "unsupported global" in str(error).lower():
             raise ValueError(
                 f"{path}: holds more than tensors and is not loaded, since that could run code; "
                 f"save it again as a plain state dict"
@@ -74,9 +70,3 @@ def _others(path: Path) -> str:
 
 def _first_line(error: Any) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -5,6 +5,8 @@ import logging
 import random
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
+from types import MethodType
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,15 +43,14 @@ def place(net: nn.Module, device: torch.device, precision: str = "fp32") -> nn.M
     """
     net.to(device)
     if precision == "bf16":
-        forward = net.forward
-
-        def in_bf16(*args: torch.Tensor) -> torch.Tensor:
-            enabled = not _FULL_PRECISION.get()
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
-                return forward(*args).float()
-
-        net.forward = in_bf16
+        net.forward = MethodType(_forward_in_bf16, net)  # a method, so that copies get their own
     return net
+
+
+def _forward_in_bf16(net: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
+    device = next(net.parameters()).device.type
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=not _FULL_PRECISION.get()):
+        return type(net).forward(net, *args, **kwargs).float()
 
 
 @contextlib.contextmanager

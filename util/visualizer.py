@@ -33,8 +33,8 @@ def save_images(
 class Visualizer:
     """Shows a training run: a progress bar or plain lines, `loss_log.txt`, `web/index.html`."""
 
-    def __init__(self, opt: Any, dataset_size: int):
-        self.opt, self.dataset_size = opt, dataset_size
+    def __init__(self, opt: Any):
+        self.opt = opt
         folder = Path(opt.checkpoints_dir) / opt.name
         self.loss_log = LossLog(folder / "loss_log.txt", continued=opt.continue_train)
         self.web_dir = folder / "web"
@@ -44,10 +44,10 @@ class Visualizer:
             if getattr(opt, flag) not in (False, 0, -1):
                 log.warning("--%s: this version has the page %s only", flag, self.web_dir)
 
-    def start_epoch(self, epoch: int) -> None:
+    def start_epoch(self, epoch: int, pictures: int) -> None:
         """Start the progress bar of an epoch; without a terminal there is none."""
         self.bar = tqdm(
-            total=self.dataset_size,
+            total=pictures,
             desc=f"epoch {epoch}",
             unit="img",
             leave=False,
@@ -57,7 +57,7 @@ class Visualizer:
 
     def advance(self, pictures: int) -> None:
         """Move the progress bar on."""
-        self.bar.update(min(pictures, self.dataset_size - self.bar.n))
+        self.bar.update(min(pictures, self.bar.total - self.bar.n))
 
     def end_epoch(self, message: str) -> None:
         """Close the progress bar and say `message`."""
@@ -84,7 +84,7 @@ class Visualizer:
             save_image(tensor2im(picture), page.get_image_dir() / f"epoch{epoch:03d}_{label}.png")
         entries = self.loss_log.entries()
         if entries:
-            plot_losses(entries, self.dataset_size, page.get_image_dir() / "losses.png")
+            plot_losses(entries, page.get_image_dir() / "losses.png")
             page.add_header("losses")
             page.add_images(["losses.png"], ["by epoch"], ["losses.png"], width=1000)
         for e in range(epoch, 0, -1):
@@ -95,11 +95,12 @@ class Visualizer:
         page.save()
 
 
-def plot_losses(entries: list[Entry], dataset_size: int, path: Path) -> None:
+def plot_losses(entries: list[Entry], path: Path) -> None:
     """Draw each loss over the epochs, with its mean over a tenth of the lines."""
     from matplotlib.figure import Figure
 
     names = list(entries[-1].losses)
+    epoch_size = max(e.iters for e in entries)
     columns = min(len(names), 4)
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(2.5 * columns + 0.5, 2.2 * rows), layout="constrained")
@@ -107,7 +108,7 @@ def plot_losses(entries: list[Entry], dataset_size: int, path: Path) -> None:
     for i, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, i + 1)
         points = [
-            (e.epoch - 1 + e.iters / dataset_size, e.losses[name])
+            (e.epoch - 1 + e.iters / epoch_size, e.losses[name])
             for e in entries
             if name in e.losses
         ]
