@@ -14,14 +14,14 @@ from data import builtin
 from util.registry import find_class
 
 
-def create_dataset(opt: Any) -> "Loader":
-    """Build the dataset that `--dataset_mode` names, behind its loader.
+def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
+    """Build the dataset that `--dataset_mode` names, behind its `Loader`.
 
     Draws the built-in pictures first if `--dataroot` means them. ValueError as the dataset says.
     """
     if builtin.is_builtin(opt.dataroot):
         builtin.write_once(opt.dataroot)
-    return Loader(find_class("data", opt.dataset_mode, "--dataset_mode")(opt), opt)
+    return Loader(find_class("data", opt.dataset_mode, "--dataset_mode")(opt), opt, repeated)
 
 
 def create_validation_dataset(opt: Any, most: int = 50) -> "Loader":
@@ -36,7 +36,7 @@ def create_validation_dataset(opt: Any, most: int = 50) -> "Loader":
         "num_threads": 0,
     }
     try:
-        return create_dataset(Namespace(**{**vars(opt), **changes}))
+        return create_dataset(Namespace(**{**vars(opt), **changes}), repeated=True)
     except ValueError as error:
         raise ValueError(f"--lr_policy {opt.lr_policy} wants a validation set: {error}") from None
 
@@ -48,8 +48,9 @@ class Loader:
     all that is random in it follows from (seed, e, i).
     """
 
-    def __init__(self, dataset: Dataset, opt: Any):
-        self.dataset = dataset
+    def __init__(self, dataset: Dataset, opt: Any, repeated: bool = False):
+        """`repeated`: every pass is epoch 1, the same pictures each time."""
+        self.dataset, self.repeated, self.epoch = dataset, repeated, 1
         self.size = int(min(len(dataset), opt.max_dataset_size))
         self.sampler = EpochSampler(self.size, shuffle=not opt.serial_batches, seed=opt.seed)
         workers = min(opt.num_threads, os.cpu_count() or 1, self.size)
@@ -69,14 +70,15 @@ class Loader:
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next pass is; passes count on from it by themselves."""
-        self.sampler.epoch = epoch
+        self.epoch = epoch
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.sampler.epoch = self.epoch
+        self.epoch += not self.repeated
         for batch in self.loader:
             if isinstance(batch, Exception):
                 raise batch
             yield batch
-        self.sampler.epoch += 1
 
 
 class EpochSampler(Sampler):
@@ -128,10 +130,11 @@ def _collate(items: list[Any]) -> Any:
     for item in items:
         if isinstance(item, Exception):
             return item
-    shapes = {tuple(item["A"].shape) for item in items if "A" in item}
-    if len(shapes) > 1:
-        return ValueError(
-            f"--batch_size: pictures of different sizes ({', '.join(map(str, sorted(shapes)))}) "
-            f"cannot share a batch; use --batch_size 1 or a --preprocess that crops"
-        )
+    for name in (key for key, value in items[0].items() if isinstance(value, torch.Tensor)):
+        shapes = sorted({tuple(item[name].shape) for item in items})
+        if len(shapes) > 1:
+            return ValueError(
+                f"--batch_size: pictures {name} of different sizes ({shapes[0]}, {shapes[1]}) "
+                f"cannot share a batch; use --batch_size 1 or a --preprocess that crops"
+            )
     return default_collate(items)

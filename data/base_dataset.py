@@ -69,21 +69,24 @@ def get_transform(
     )
 
 
-def missing_folder(opt: Any, expected: str) -> ValueError:
-    """Return the error for a dataroot that lacks the folders that a dataset reads."""
+def missing_folder(opt: Any, expected: str, phases: bool = True) -> ValueError:
+    """Return the error for a dataroot that lacks the folders, by phase or not, of a dataset."""
     root = Path(opt.dataroot)
     if not root.is_dir():
         near = nearest_folder(root)
         hint = f"; did you mean {near}?" if near else ""
         return ValueError(f"--dataroot {root}: no such folder{hint} (expected {expected})")
-    fix = ""
-    if root.name == opt.phase:
-        fix = f"; the fix may be --dataroot {root.parent}"
-    elif any(is_image_file(p.name) for p in root.iterdir()):
-        fix = f"; the fix may be to move them into {root / opt.phase}"
-    elif phases := [p for p in ("train", "val", "test") if (root / p).is_dir()]:
-        fix = f"; the fix may be --phase {phases[0]}"
+    fix = _nearest_fix(root, opt.phase) if phases else ""
     return ValueError(f"--dataroot {root}: expected {expected}, found {describe(root)}{fix}")
+
+
+def _nearest_fix(root: Path, phase: str) -> str:
+    if root.name == phase:
+        return f"; the fix may be --dataroot {root.parent}"
+    if any(is_image_file(p.name) for p in root.iterdir()):
+        return f"; the fix may be to move them into {root / phase}"
+    there = [name for name in ("train", "val", "test") if (root / name).is_dir()]
+    return f"; the fix may be --phase {there[0]}" if there else ""
 
 
 def nearest_folder(path: Path) -> Path | None:

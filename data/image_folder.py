@@ -19,12 +19,15 @@ def make_dataset(folder: str | Path, max_dataset_size: float = float("inf")) -> 
     """
     if not os.path.isdir(folder):
         raise ValueError(f"--dataroot: {folder} is not a folder")
-    found = [
-        os.path.join(root, name)
-        for root, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if is_image_file(name)
-    ]
+    found, seen = [], set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:  # a link back up
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [os.path.join(root, name) for name in names if is_image_file(name)]
     if not found:
         raise ValueError(
             f"--dataroot: {folder} holds no pictures ({', '.join(IMG_EXTENSIONS)}); "

@@ -19,7 +19,7 @@ class SingleDataset(BaseDataset):
         try:
             self.A_paths = make_dataset(opt.dataroot, opt.max_dataset_size)
         except ValueError:
-            raise missing_folder(opt, "pictures in it") from None
+            raise missing_folder(opt, "pictures in it", phases=False) from None
 
     def __len__(self) -> int:
         return len(self.A_paths)

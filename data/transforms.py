@@ -27,13 +27,19 @@ def load_picture(path: str | Path) -> Image.Image:
     """
     try:
         with Image.open(path) as file:
-            if file.mode in DEEP_MODES:
-                raise ValueError(
-                    f"{path}: has {file.mode} pixels; only 8 bits a channel are read, convert it"
-                )
-            return ImageOps.exif_transpose(file).convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+            deep = _is_deep(file)
+            picture = ImageOps.exif_transpose(file).convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: cannot be read as a picture ({_reason(error)})") from None
+    if deep:
+        raise ValueError(f"{path}: has more than 8 bits a channel, which would be cut; convert it")
+    return picture
+
+
+def _is_deep(file: Image.Image) -> bool:
+    # PIL opens 16-bit RGB as "RGB" and drops half the bits; only the decoder's mode shows it.
+    decoders = getattr(file, "tile", [])
+    return file.mode in DEEP_MODES or any(";16" in str(decoder[-1]) for decoder in decoders)
 
 
 def _reason(error: Exception) -> str:

@@ -78,7 +78,7 @@ TRAIN = [
     ("--dataroot empty --phase x", ["found train/, 1 pictures", "move them into empty/x"]),
     ("--dataroot unreadable", ["unreadable/train/1.png", "unknown format"]),
     ("--dataroot truncated", ["truncated/train/1.png", "truncated"]),
-    ("--dataroot deep", ["deep/train/1.png", "I;16", "8 bits"]),
+    ("--dataroot deep", ["deep/train/1.png", "8 bits"]),
     ("--dataroot odd", ["odd/train/1.png", "131 pixels wide", "trainA/"]),
     ("--dataroot unmatched", ["unmatched/trainA/1.png", "no partner", "unmatched/trainB"]),
     ("--dataroot small --preprocess crop", ["small/train/1.png", "30x40", "--crop_size 64"]),

@@ -14,8 +14,8 @@ from torch import nn
 from data.transforms import PREPROCESS
 from models import networks
 from models.networks import DISCRIMINATORS, GENERATORS, NORMS, define_D, define_G, init_net
-from options.base_options import add_base_options
 from options.parser import FlagParser
+from options.shared_flags import add_shared_flags
 from options.train_options import TrainOptions
 
 STATE_DICTS = json.loads((Path(__file__).parent / "data" / "state_dicts.json").read_text())
@@ -170,7 +170,7 @@ def test_unknown_name_is_an_error_that_lists_the_known_ones(call, flag, known):
 
 
 def test_choices_of_the_flags_are_the_names_that_the_code_knows():
-    add_base_options(parser := FlagParser())
+    add_shared_flags(parser := FlagParser())
     TrainOptions().add_phase_options(parser)
     choices = {name: set(a.choices) for name, a in parser.options().items() if a.choices}
     assert choices == {

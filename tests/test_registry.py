@@ -82,6 +82,13 @@ def test_names_that_are_no_plain_known_name_are_refused(name):
         find_class("data", name, "--dataset_mode")
 
 
+@pytest.mark.parametrize("name", ["night.sky", "night sky", "night-sky"])
+def test_files_that_cannot_be_imported_are_refused(drop, name):
+    drop(f"{name}_dataset.py", "class NightSkyDataset: pass\n")
+    with pytest.raises(ValueError, match=f"--dataset_mode {name}: "):
+        find_class("data", name, "--dataset_mode")
+
+
 @pytest.mark.parametrize("source", ["", "class Night: pass\n", "NightSkyDataset = 3\n"])
 def test_file_without_the_class_names_the_file_and_the_class(drop, source):
     drop("night_sky_dataset.py", source)

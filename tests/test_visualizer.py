@@ -66,7 +66,7 @@ def test_grey_pictures_and_aspect_ratio_reach_the_file(tmp_path):
 
 
 def test_run_leaves_a_log_and_a_page_with_the_newest_epoch_first(options, tmp_path):
-    visualizer = Visualizer(options(), dataset_size=10)
+    visualizer = Visualizer(options())
     for epoch in (1, 2, 3):
         visualizer.print_current_losses(epoch, 10, LOSSES, 0.5, 0.25)
         visualizer.display_current_results(visuals(epoch), epoch)
@@ -86,20 +86,20 @@ def test_run_leaves_a_log_and_a_page_with_the_newest_epoch_first(options, tmp_pa
 
 
 def test_page_comes_before_the_first_losses_too(options, tmp_path):
-    Visualizer(options(), dataset_size=10).display_current_results(visuals(), 1)
+    Visualizer(options()).display_current_results(visuals(), 1)
     text = (tmp_path / "run" / "web" / "index.html").read_text(encoding="utf-8")
     assert "epoch 1" in text and "losses.png" not in text
 
 
 def test_a_continued_run_shows_earlier_epochs(options, tmp_path):
-    Visualizer(options(), dataset_size=10).display_current_results(visuals(), 1)
-    Visualizer(options("--continue_train"), 10).display_current_results(visuals(), 3)
+    Visualizer(options()).display_current_results(visuals(), 1)
+    Visualizer(options("--continue_train")).display_current_results(visuals(), 3)
     text = (tmp_path / "run" / "web" / "index.html").read_text(encoding="utf-8")
     assert "epoch 3" in text and "epoch 1" in text and "epoch 2" not in text
 
 
 def test_no_html_writes_no_page(options, tmp_path):
-    visualizer = Visualizer(options("--no_html"), dataset_size=10)
+    visualizer = Visualizer(options("--no_html"))
     visualizer.print_current_losses(1, 10, LOSSES, 0.5, 0.25)
     visualizer.display_current_results(visuals(), 1)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["loss_log.txt"]
@@ -113,17 +113,18 @@ class Terminal(io.StringIO):
         return True
 
 
-def one_epoch(visualizer: Visualizer) -> None:
-    visualizer.start_epoch(1)
+def begin_epoch(visualizer: Visualizer) -> None:
+    visualizer.start_epoch(1, pictures=3)
     visualizer.advance(2)
     visualizer.print_current_losses(1, 2, LOSSES, 0.5, 0.25)
     visualizer.advance(2)
-    visualizer.end_epoch("epoch 1/9 took 3 s")
 
 
 def test_without_a_terminal_plain_lines_are_logged(options, tmp_path, caplog, capsys):
+    visualizer = Visualizer(options())
     with caplog.at_level(logging.INFO):
-        one_epoch(Visualizer(options(), dataset_size=3))
+        begin_epoch(visualizer)
+        visualizer.end_epoch("epoch 1/9 took 3 s")
     line = (tmp_path / "run" / "loss_log.txt").read_text().splitlines()[1]
     assert caplog.messages == [line, "epoch 1/9 took 3 s"]
     assert capsys.readouterr() == ("", "")
@@ -131,31 +132,34 @@ def test_without_a_terminal_plain_lines_are_logged(options, tmp_path, caplog, ca
 
 def test_in_a_terminal_a_bar_shows_the_losses_instead(options, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
+    visualizer = Visualizer(options())
     with caplog.at_level(logging.INFO):
-        one_epoch(Visualizer(options(), dataset_size=3))
+        begin_epoch(visualizer)
+        assert visualizer.bar.n == visualizer.bar.total == 3
+        visualizer.end_epoch("epoch 1/9 took 3 s")
     shown = sys.stderr.getvalue()
-    assert "epoch 1" in shown and "G_GAN 0.931 G_L1 9.12" in shown and "4/3" not in shown
+    assert "epoch 1" in shown and "G_GAN 0.931 G_L1 9.12" in shown
     assert caplog.messages == ["epoch 1/9 took 3 s"]
     assert "G_GAN: 0.931" in (tmp_path / "run" / "loss_log.txt").read_text()
 
 
 @pytest.mark.parametrize("flags", [["--use_wandb"], ["--display_id", "1"]])
 def test_displays_that_are_not_there_are_warned_of(options, caplog, flags):
-    Visualizer(options(*flags), dataset_size=1)
+    Visualizer(options(*flags))
     (record,) = caplog.records
     assert record.levelno == logging.WARNING and flags[0] in record.getMessage()
 
 
 @pytest.mark.parametrize("flags", [[], ["--display_id", "-1"], ["--display_id", "0"]])
 def test_displays_that_are_off_are_not_warned_of(options, caplog, flags):
-    Visualizer(options(*flags), dataset_size=1)
+    Visualizer(options(*flags))
     assert caplog.records == []
 
 
 def test_loss_curves_are_drawn_with_gaps_and_odd_values(tmp_path):
     losses = [{"G": 1.0}, {"G": float("nan")}, {"G": 2.0, "D": float("inf")}, {"G": 3.0, "D": 1.0}]
     entries = [Entry(1, i + 1, values, 0.1, 0.1) for i, values in enumerate(losses)]
-    plot_losses(entries, 4, tmp_path / "losses.png")
+    plot_losses(entries, tmp_path / "losses.png")
     two = Image.open(tmp_path / "losses.png").size
-    plot_losses(entries[:2], 4, tmp_path / "losses.png")
+    plot_losses(entries[:2], tmp_path / "losses.png")
     assert two[0] > Image.open(tmp_path / "losses.png").size[0]

@@ -5,7 +5,6 @@ numerics that is meant.
 """
 
 import json
-import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -105,7 +104,10 @@ def record(root: Path) -> dict[str, Any]:
                 for k, w in weights.items()
                 if w.dim() > 1
             }
-        rows = [[e.epoch, e.iters, e.losses] for e in entries if e.epoch <= 2]
+        # A bias in front of instance norm gets rounding noise, which Adam turns into steps of lr:
+        # from the second epoch on, such a run differs between machines.
+        epochs = 1 if "instance" in flags else 2
+        rows = [[e.epoch, e.iters, e.losses] for e in entries if e.epoch <= epochs]
         traces[name] = {"flags": flags, "rows": rows, "after_epoch1": after}
     return traces
 
@@ -114,6 +116,5 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        sys.stdout.flush()
         text = json.dumps(record(Path(folder)), separators=(",", ":"))
     (DATA / "trace_drawn.json").write_text(text + "\n")

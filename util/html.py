@@ -110,7 +110,8 @@ class HTML:
             self._row_width = max(self._row_width, len(ims) * (width + 10))
         row = div(cls="row", style=f"--w: {width}px")
         for name, text, target in zip(ims, txts, links, strict=True):
-            w, h = Image.open(self.img_dir / name).size
+            with Image.open(self.img_dir / name) as file:
+                w, h = file.size
             picture = img(src=_url(name), alt=text, width=w, height=h, loading="lazy")
             if w <= width:
                 picture["class"] = "pixels"

@@ -37,8 +37,11 @@ def parse_line(line: str) -> Entry | None:
     if not match:
         return None
     epoch, iters, compute, data, rest = match.groups()
-    losses = {name: float(value) for name, value in _LOSS.findall(rest)}
-    return Entry(int(epoch), int(iters), losses, float(compute), float(data))
+    try:
+        losses = {name: float(value) for name, value in _LOSS.findall(rest)}
+        return Entry(int(epoch), int(iters), losses, float(compute), float(data))
+    except ValueError:  # a line that was cut off
+        return None
 
 
 class LossLog:

@@ -9,8 +9,8 @@ _ROOT = Path(__file__).resolve().parent.parent
 def known(package: str) -> list[str]:
     """Return the names that `package` ("model", "data", …) has files for."""
     suffix = _suffix(package)
-    files = (_ROOT / package).glob(f"*{suffix}.py")
-    return sorted(f.stem.removesuffix(suffix) for f in files if not f.stem.startswith("base_"))
+    names = [f.stem.removesuffix(suffix) for f in (_ROOT / package).glob(f"*{suffix}.py")]
+    return sorted(name for name in names if name.isidentifier() and name != "base")
 
 
 def find_class(package: str, name: str, flag: str) -> type:
@@ -19,7 +19,7 @@ def find_class(package: str, name: str, flag: str) -> type:
     Its name is the file's without underscores, in any case. ValueError names `flag` and the
     known names if there is no such file, and the expected class if the file lacks it.
     """
-    if not name.isidentifier() or name not in known(package):
+    if name not in known(package):
         raise ValueError(f"{flag} {name}: unknown; known are {', '.join(known(package))}")
     stem = name + _suffix(package)
     module = importlib.import_module(f"{package}.{stem}")

@@ -32,7 +32,7 @@ def tensor2im(picture: Tensor | np.ndarray, imtype: type = np.uint8) -> np.ndarr
 
 def save_image(array: np.ndarray, path: str | Path, aspect_ratio: float = 1.0) -> None:
     """Write (H, W, 3) as RGB, (H, W, 1) or (H, W) as grey; > 1 widens, < 1 heightens."""
-    image = Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array)
+    image = Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array)
     width, height = image.size
     if aspect_ratio > 1:
         image = image.resize((int(width * aspect_ratio), height), Image.Resampling.BICUBIC)
