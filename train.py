@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     log.info("%s", opt.text())
     log.info("%d training pictures", len(dataset))
     train(opt, dataset, model, Visualizer(opt), validation)
-    log.info("weights and pages are in %s; see results with: %s", model.save_dir, test_line(opt))
+    log.info("weights and pages are in %s; see results with: %s", model.save_dir, next_step(opt))
 
 
 def train(opt: Any, dataset: Any, model: Any, visualizer: Visualizer, validation: Any) -> None:
@@ -80,7 +80,7 @@ def passed(every: int, before: int, now: int) -> bool:
     return now // every > before // every
 
 
-def test_line(opt: Any) -> str:
+def next_step(opt: Any) -> str:
     """Return the command that shows this run's results."""
     command = ["python", "test.py", "--name", opt.name]
     if opt.checkpoints_dir != "./checkpoints":

@@ -112,6 +112,12 @@ class BaseModel(ABC):
         tag = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
         if not self.isTrain or opt.continue_train:
             self.load_networks(tag)
+        if opt.isTrain and opt.continue_train:
+            log.info(
+                "going on from these weights in epoch %d (--epoch_count) of the schedule; "
+                "the optimizers start fresh",
+                opt.epoch_count,
+            )
         for name, net in self.nets.items():
             self.nets[name] = place(net, self.device, opt.precision)
             count = sum(p.numel() for p in net.parameters())

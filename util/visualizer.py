@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from torch import Tensor
@@ -113,9 +114,7 @@ def plot_losses(entries: list[Entry], path: Path) -> None:
             if name in e.losses
         ]
         x, y = zip(*points, strict=True)
-        smooth = [
-            sum(y[max(k - window + 1, 0) : k + 1]) / min(k + 1, window) for k in range(len(y))
-        ]
+        smooth = [fmean(y[max(k - window, 0) : k]) for k in range(1, len(y) + 1)]
         axes.plot(x, y, color="tab:blue", alpha=0.3, linewidth=1)
         axes.plot(x, smooth, color="tab:blue", linewidth=1.5)
         axes.set_title(name, fontsize=9)
