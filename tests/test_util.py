@@ -19,6 +19,7 @@ from util.util import (
     picture_seed,
     run_command,
     save_image,
+    short_stem,
     tensor2im,
     write_options,
 )
@@ -188,3 +189,11 @@ def test_success_is_status_0_and_hands_on_the_arguments():
     seen = []
     assert run_command(seen.append, ["--name", "x"]) == 0
     assert seen == [["--name", "x"]]
+
+
+def test_short_stem_keeps_what_fits_and_tells_long_names_apart():
+    assert short_stem("a/b c.d.png") == "b c.d"
+    assert short_stem("x" * 200 + ".png") == "x" * 200
+    long = [short_stem(name * 120 + end + ".png") for name, end in (("é", "1"), ("é", "2"))]
+    assert long[0] != long[1]
+    assert all(len(stem.encode()) <= 200 and stem.startswith("é" * 90) for stem in long)

@@ -47,6 +47,16 @@ def mkdirs(paths: str | Path | Iterable[str | Path]) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
 
 
+def short_stem(path: str, most: int = 200) -> str:
+    """Return the file's stem; one too long to take a label is cut and told apart by its hash."""
+    stem = Path(path).stem
+    if len(stem.encode("utf-8", "surrogateescape")) <= most:
+        return stem
+    digest = hashlib.sha256(stem.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    cut = stem.encode("utf-8", "ignore")[: most - 9].decode("utf-8", "ignore")
+    return f"{cut}_{digest}"
+
+
 def picture_seed(seed: int, path: str) -> int:
     """Return the seed of a picture's noise: a hash of (seed, the file's stem)."""
     digest = hashlib.sha256(f"{seed}/{Path(path).stem}".encode()).digest()

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from util.html import HTML
 from util.loss_log import Entry, LossLog
-from util.util import save_image, tensor2im
+from util.util import save_image, short_stem, tensor2im
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def save_images(
     width: int = 256,
 ) -> None:
     """Write the pictures of one input as STEM_LABEL.png and add them to the page as a row."""
-    name = webpage.unique_name(Path(image_path[0]).stem)
+    name = webpage.unique_name(short_stem(image_path[0]))
     files = {label: f"{name}_{label}.png" for label in visuals}
     for label, picture in visuals.items():
         save_image(tensor2im(picture), webpage.get_image_dir() / files[label], aspect_ratio)
