@@ -27,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Translate the pictures that the flags choose; ValueError for a user's mistake."""
     setup_logging()
     opt = TestOptions(infer_options).parse(argv)
-    log.info("%s", opt.text())
     dataset = create_dataset(opt)
     translator = Translator(opt)
+    log.info("%s", opt.text())
 
     page = results_page(opt)
     count = min(len(dataset), opt.num_test)
@@ -68,8 +68,8 @@ def note_resizing(page: HTML, opt: Any, batch: dict[str, Any]) -> None:
     height, width = batch["A"].shape[-2:]
     if size != (width, height):
         page.add_note(
-            f"Pictures were brought to the size of training, the first from {size[0]}×{size[1]} "
-            f"to {width}×{height} (--preprocess {opt.preprocess}); --preprocess none keeps theirs."
+            f"Pictures do not have their files' size: --preprocess {opt.preprocess} brought the "
+            f"first from {size[0]}×{size[1]} to {width}×{height}; --preprocess none keeps it."
         )
 
 

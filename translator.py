@@ -54,6 +54,12 @@ class Translator:
 
         `names` (file names or any others) choose the noise; by default a picture's number.
         """
+        channels = self.opt.input_nc
+        if not isinstance(real, Tensor) or real.dim() != 4 or real.shape[1] != channels:
+            shape = tuple(getattr(real, "shape", ())) or type(real).__name__
+            raise ValueError(f"expected a tensor (N, {channels}, H, W), got {shape}")
+        if not real.is_floating_point() or not len(real):
+            raise ValueError(f"expected floats in [-1, 1], at least one picture; got {real.dtype}")
         names = [str(i) for i in range(len(real))] if names is None else names
         netG = self.model.generator()
         fakes = []

@@ -1,5 +1,6 @@
 """Pairs of pictures: A|B side by side in one file, or in two folders."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ from PIL import Image
 from data.base_dataset import BaseDataset, get_params, get_transform, missing_folder
 from data.image_folder import make_dataset
 from data.transforms import check_channels, load_picture, to_channels
+
+log = logging.getLogger(__name__)
 
 
 class AlignedDataset(BaseDataset):
@@ -22,6 +25,8 @@ class AlignedDataset(BaseDataset):
         root = Path(opt.dataroot)
         stitched, folder_A, folder_B = (root / f"{opt.phase}{side}" for side in ("", "A", "B"))
         if stitched.is_dir():
+            if folder_A.is_dir() and folder_B.is_dir():
+                log.info("%s is read; %s and %s are not", stitched, folder_A, folder_B)
             self.A_paths = self.B_paths = make_dataset(stitched, opt.max_dataset_size)
         elif folder_A.is_dir() and folder_B.is_dir():
             self.A_paths, self.B_paths = paired_paths(folder_A, folder_B, opt.max_dataset_size)

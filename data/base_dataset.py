@@ -85,8 +85,9 @@ def _nearest_fix(root: Path, phase: str) -> str:
         return f"; the fix may be --dataroot {root.parent}"
     if any(is_image_file(p.name) for p in root.iterdir()):
         return f"; the fix may be to move them into {root / phase}"
-    there = [name for name in ("train", "val", "test") if (root / name).is_dir()]
-    return f"; the fix may be --phase {there[0]}" if there else ""
+    there = [p.name for p in root.iterdir() if p.is_dir()]
+    near = difflib.get_close_matches(phase, there, n=1)
+    return f"; the fix may be --phase {near[0]}" if near else ""
 
 
 def nearest_folder(path: Path) -> Path | None:

@@ -3,7 +3,6 @@
 This one makes pairs of plain pictures: A is the picture in grey, B in colour.
 """
 
-import argparse
 from typing import Any
 
 from data.base_dataset import BaseDataset, get_params, get_transform
@@ -15,12 +14,10 @@ class TemplateDataset(BaseDataset):
     """Grey pictures (A, three equal channels) and their colours (B), from `dataroot` itself."""
 
     @staticmethod
-    def modify_commandline_options(
-        parser: argparse.ArgumentParser, is_train: bool
-    ) -> argparse.ArgumentParser:
+    def modify_commandline_options(parser: Any, is_train: bool) -> Any:
         # Flags of your own, and defaults that differ for your data.
         parser.add_argument("--grey_contrast", type=float, default=1.0, help="scales A")
-        parser.set_defaults(max_dataset_size=float("inf"))
+        parser.carry("grey_contrast")  # test.py takes it over from the run
         return parser
 
     def __init__(self, opt: Any):

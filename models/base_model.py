@@ -127,6 +127,12 @@ class BaseModel(ABC):
         if self.isTrain:
             self.schedulers = [networks.get_scheduler(o, opt) for o in self.optimizers.values()]
             make_folder(self.save_dir, "--checkpoints_dir")
+            if not opt.continue_train and any(self.save_dir.glob("*_net_*.pth")):
+                log.warning(
+                    "%s holds weights, which this run will replace; --continue_train goes on from "
+                    "them, another --name keeps them",
+                    self.save_dir,
+                )
 
     def update(self, optimizer: Optimizer, loss: Tensor) -> None:
         """Take one step of `optimizer` down the gradient of `loss`."""

@@ -1,6 +1,7 @@
 """pix2pix: image-to-image translation with conditional GANs (arXiv:1611.07004)."""
 
 import argparse
+import math
 from typing import Any
 
 import torch
@@ -33,6 +34,8 @@ class Pix2PixModel(BaseModel):
 
     def __init__(self, opt: Any):
         super().__init__(opt)
+        if self.isTrain and not 0 <= opt.lambda_L1 < math.inf:
+            raise ValueError(f"--lambda_L1 {opt.lambda_L1}: must be a number from 0")
         self.nets["G"] = self.make_generator()
         if not self.isTrain:
             return

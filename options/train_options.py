@@ -42,7 +42,7 @@ class TrainOptions(BaseOptions):
             add("--update_html_freq", type=count, default=1000, help="pictures between pages")
             add("--no_html", action="store_true", help="no page in CHECKPOINTS/NAME/web")
             add("--display_freq", type=count, default=400, help="pictures between displays")
-            add("--display_id", type=int, default=0, help="visdom window; 0 is off")
+            add("--display_id", type=int, default=0, help="visdom window; not in this version yet")
             add("--display_server", default="http://localhost", help="visdom server")
             add("--display_port", type=number(int, 1, 65535), default=8097, help="its port")
             add("--display_env", default="main", help="its environment")

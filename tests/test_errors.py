@@ -73,7 +73,7 @@ TRAIN = [
     ("--dataroot nowhere", ["--dataroot nowhere", "no such folder", "train/", "trainA/"]),
     ("--dataroot goood", ["--dataroot goood", "did you mean good?"]),
     ("--dataroot good/train", ["expected train/", "3 pictures", "--dataroot good"]),
-    ("--dataroot good --phase extra", ["extra/", "found test/, train/, val/", "--phase train"]),
+    ("--dataroot good --phase tran", ["tran/", "found test/, train/, val/", "--phase train"]),
     ("--dataroot empty", ["empty/train", "holds no pictures", "found nothing"]),
     ("--dataroot empty --phase x", ["found train/, 1 pictures", "move them into empty/x"]),
     ("--dataroot unreadable", ["unreadable/train/1.png", "unknown format"]),
@@ -95,6 +95,8 @@ TRAIN = [
     ("--dataroot good --model test", ["--model test", "translates only"]),
     ("--dataroot good --dataset_mode single", ["--dataset_mode single", "no pictures B"]),
     ("--dataroot good --lambda_L2 3", ["--lambda_L2", "unknown flag", "--lambda_L1"]),
+    ("--dataroot good --lambda_L1 inf", ["--lambda_L1 inf", "from 0"]),
+    ("--dataroot good --lambda_L1 -5", ["--lambda_L1 -5", "from 0"]),
     ("--dataroot good --n_epoch 3", ["--n_epoch", "unknown flag", "--n_epochs"]),
     ("--dataroot good stray", ["stray", "not a flag"]),
     ("--dataroot good --lr", ["--lr", "expected one argument"]),
@@ -125,6 +127,7 @@ TRAIN = [
 ]
 TEST = [
     ("--name nothing", ["checkpoints/nothing/latest_net_G.pth", "no such checkpoint", "--name"]),
+    ("--name fit", ["checkpoints/fit/latest_net_G.pth", "did you mean --name fits?"]),
     ("--name fits --epoch 7", ["7_net_G.pth", "latest_net_G.pth", "--epoch"]),
     ("--name other", ["other/latest_net_G.pth", "--netG unet_128", "--ngf 8", "--norm instance"]),
     ("--name junk", ["junk/latest_net_G.pth", "not a checkpoint"]),

@@ -66,7 +66,7 @@ def test_real_b_is_the_target_of_the_direction(trained: Command, pairs: Path) ->
 def test_none_keeps_the_size_of_every_picture(trained: Command) -> None:
     trained("test", "--name", "r", *TEST, "--preprocess", "none")
     assert all(picture.shape == (80, 96, 3) for picture in images().values())
-    assert "brought to the size" not in Path("results/r/test_latest/index.html").read_text()
+    assert "files' size" not in Path("results/r/test_latest/index.html").read_text()
 
 
 def test_a_picture_does_not_depend_on_its_company(trained: Command, pairs: Path) -> None:
@@ -208,6 +208,23 @@ def test_translator_errors_are_value_errors(trained: Command) -> None:
         Translator.load("checkpoints/nothing", *TEST)
     with pytest.raises(ValueError, match="--epocj"):
         Translator.load("checkpoints/r", "--epocj", "5")
+
+
+@pytest.mark.parametrize(
+    "real",
+    [torch.zeros(3, 8, 8), torch.zeros(1, 1, 8, 8), torch.zeros(1, 3, 8, 8).byte(), "a.png"]
+    + [torch.zeros(0, 3, 8, 8)],
+    ids=["no batch", "grey", "uint8", "a path", "empty"],
+)
+def test_translator_says_what_it_expects(real: object, trained: Command) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Translator.load("checkpoints/r", *TEST).translate(real)
+
+
+def test_a_datasets_own_flag_is_carried_over(command: Command, pairs: Path) -> None:
+    flags = ["--dataset_mode", "template", "--dataroot", pairs / "train", "--name", "own"]
+    assert command("train", *TINY, *flags, "--grey_contrast", "0.3").status == 0
+    assert TestOptions().read(["--name", "own"]).grey_contrast == 0.3
 
 
 def test_infer_options_prefers_the_latest_weights(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """Weights files: plain state dicts, read without running code, written whole or not at all."""
 
+import difflib
 import os
 import pickle
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,8 +41,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
                 f"save it again as a plain state dict"
             ) from None
         raise ValueError(f"{path}: not a checkpoint, or damaged") from None
-    except Exception as error:  # torch.load raises nearly anything on a damaged file
-        raise ValueError(f"{path}: not a checkpoint, or damaged ({_first_line(error)})") from None
+    except Exception:  # torch.load raises nearly anything on a damaged file
+        raise ValueError(f"{path}: not a checkpoint, or damaged; copy it anew") from None
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise ValueError(f"{path}: not a state dict of tensors, but {type(loaded).__name__}")
     return {str(k).removeprefix("module."): v for k, v in loaded.items()}
@@ -64,9 +64,8 @@ def mismatches(loaded: dict[str, Tensor], wanted: dict[str, Tensor]) -> list[str
 def _others(path: Path) -> str:
     names = sorted(p.name for p in path.parent.glob("*.pth")) if path.parent.is_dir() else []
     if not names:
-        return f"; {path.parent} holds none (is --name right? train.py writes them there)"
+        runs = [p.name for p in path.parent.parent.glob("*/") if p.is_dir()]
+        near = difflib.get_close_matches(path.parent.name, runs, n=1)
+        meant = f"did you mean --name {near[0]}?" if near else "is --name right?"
+        return f"; {path.parent} holds none ({meant} train.py writes them there)"
     return f"; there are {', '.join(names[:8])} (choose with --epoch or --load_iter)"
-
-
-def _first_line(error: Any) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
