@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class Options(argparse.Namespace):
         return "\n".join([*lines, "----------------- End -------------------"])
 
 
-class BaseOptions:
+class BaseOptions(ABC):
     """Turns flags, YAML files and a run's saved options into one `Options`.
 
     Precedence: base < phase < model < dataset < built-in preset (when there is no dataroot)
@@ -62,9 +63,9 @@ class BaseOptions:
         self.add_phase_options(parser)
         return self._read(parser, [str(a) for a in args])
 
+    @abstractmethod
     def add_phase_options(self, parser: FlagParser) -> None:
         """Add the flags of this phase (train or test) and its defaults."""
-        raise NotImplementedError
 
     def saved_options(self, run: Path) -> dict[str, Any]:
         """Return the options saved in the run's folder; training starts from none."""
