@@ -76,6 +76,15 @@ def draw_pairs(root: Path, count: int = 3, size: tuple[int, int] = (96, 80)) -> 
     return root
 
 
+def refusal(action: Callable[[], Any], *words: str) -> None:
+    """Expect a one-line ValueError that holds all `words`."""
+    with pytest.raises(ValueError) as error:
+        action()
+    message = str(error.value)
+    assert "\n" not in message
+    assert [word for word in words if word not in message] == [], message
+
+
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
     """A small aligned data set."""

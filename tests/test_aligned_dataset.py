@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import draw, draw_pairs
+from conftest import draw, draw_pairs, refusal
 from PIL import Image
 
 from data.aligned_dataset import AlignedDataset
@@ -18,15 +18,6 @@ SMALL = ["--load_size", "24", "--crop_size", "16"]
 def dataset(root: Path, *flags: str) -> AlignedDataset:
     args = ["--dataroot", str(root), "--dataset_mode", "aligned", *SMALL, *flags]
     return AlignedDataset(TrainOptions().read(args))
-
-
-def refusal(action, *words: str) -> None:
-    """Expect a one-line ValueError that holds all `words`."""
-    with pytest.raises(ValueError) as error:
-        action()
-    message = str(error.value)
-    assert "\n" not in message
-    assert [word for word in words if word not in message] == [], message
 
 
 def save(path: Path, size: tuple[int, int] = (20, 18), seed: int = 0) -> Path:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import draw
+from conftest import draw, refusal
 from PIL import Image
 
 from data.single_dataset import SingleDataset
@@ -26,15 +26,6 @@ def folder(tmp_path: Path) -> Path:
     draw((40, 30), seed=1).save(root / "b.png")
     draw((30, 40), seed=2).save(root / "sub" / "a.png")
     return root
-
-
-def refusal(action, *words: str) -> None:
-    """Expect a one-line ValueError that holds all `words`."""
-    with pytest.raises(ValueError) as error:
-        action()
-    message = str(error.value)
-    assert "\n" not in message
-    assert [word for word in words if word not in message] == [], message
 
 
 def test_pictures_come_sorted_from_the_folder_and_its_subfolders(folder):
