@@ -49,15 +49,20 @@ def results_page(opt: Any) -> HTML:
     make_folder(folder, "--results_dir")
     page = HTML(folder, f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {tag}")
     write_options(opt, folder, "test_opt")
-    if opt.eval:
-        page.add_note("--eval: batch norm uses its running statistics, dropout is off.")
-    else:
-        page.add_note(
-            f"As in §3.3 of the paper, batch norm uses each picture's own statistics and dropout "
-            f"stays on, its noise drawn from --seed {opt.seed} and the file's name; --eval "
-            f"switches both off."
-        )
+    page.add_note(_statistics_and_noise(opt))
     return page
+
+
+def _statistics_and_noise(opt: Any) -> str:
+    if opt.eval:
+        return "--eval: batch norm uses its running statistics, dropout is off."
+    own = "As in §3.3 of the paper, batch norm uses each picture's own statistics"
+    if opt.dropout_at_test == "off":
+        return f"{own}; dropout is off (--dropout_at_test off)."
+    return (
+        f"{own} and dropout stays on, its noise drawn from --seed {opt.seed} and the file's name; "
+        f"--dropout_at_test off switches dropout off, --eval both."
+    )
 
 
 def note_resizing(page: HTML, opt: Any, batch: dict[str, Any]) -> None:

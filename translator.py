@@ -76,6 +76,10 @@ def infer_options(run: Path) -> dict[str, Any]:
     if not files:
         return {}
     found = describe_generator(load_weights(files[0]))
+    if found and files[0].stem.endswith(("_net_G_A", "_net_G_B")):
+        found["model"] = "cycle_gan"
+    elif (found.get("input_nc"), found.get("output_nc")) == (1, 2):
+        found["model"] = "colorization"
     if found:
         flags = " ".join(f"{name}={value}" for name, value in found.items())
         log.info("%s has no saved options; its weights show %s", run, flags)

@@ -4,11 +4,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from data.base_dataset import BaseDataset, get_params, get_transform, missing_folder
 from data.image_folder import make_dataset
-from data.transforms import check_channels, load_picture, to_channels
+from data.transforms import check_channels, load_picture, split_pair, to_channels
 
 log = logging.getLogger(__name__)
 
@@ -62,18 +60,6 @@ class AlignedDataset(BaseDataset):
             except ValueError as error:
                 raise ValueError(f"{item[f'{side}_paths']}: {error}") from None
         return item
-
-
-def split_pair(path: str | Path) -> tuple[Image.Image, Image.Image]:
-    """Return the left and the right half of a picture; ValueError if its width is odd."""
-    pair = load_picture(path)
-    if pair.width % 2:
-        raise ValueError(
-            f"{path}: {pair.width} pixels wide; an A|B picture has two halves of equal width. "
-            f"Unstitched pictures go into two folders, such as trainA/ and trainB/"
-        )
-    half = pair.width // 2
-    return pair.crop((0, 0, half, pair.height)), pair.crop((half, 0, pair.width, pair.height))
 
 
 def paired_paths(A: Path, B: Path, most: float) -> tuple[list[str], list[str]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.image_folder import describe, is_image_file
-from data.transforms import make_transform, random_params
+from data.transforms import make_transform, pil_filter, random_params
 
 
 class BaseDataset(Dataset, ABC):
@@ -55,9 +55,13 @@ def get_transform(
     opt: Any,
     params: dict[str, Any] | None = None,
     grayscale: bool = False,
+    method: Any = Image.Resampling.BICUBIC,
     convert: bool = True,
 ) -> Callable[[Image.Image], Tensor]:
-    """Return `transforms.make_transform` with the sizes and the mirroring of the options."""
+    """Return `transforms.make_transform` with the sizes and the mirroring of the options.
+
+    `method` is PIL's resampling filter or torchvision's interpolation mode.
+    """
     return make_transform(
         preprocess=opt.preprocess,
         load_size=opt.load_size,
@@ -65,6 +69,7 @@ def get_transform(
         flip=not opt.no_flip,
         params=params,
         grayscale=grayscale,
+        method=pil_filter(method),
         convert=convert,
     )
 

@@ -1,23 +1,29 @@
 """Single pictures to translate, without targets."""
 
+from pathlib import Path
 from typing import Any
 
 from data.base_dataset import BaseDataset, get_transform, missing_folder
 from data.builtin import is_builtin
 from data.image_folder import make_dataset
-from data.transforms import check_channels, load_picture, to_channels
+from data.transforms import check_channels, load_picture, split_pair, to_channels
 
 
 class SingleDataset(BaseDataset):
-    """All pictures in `dataroot` itself and its subfolders, as A."""
+    """All pictures in `dataroot` itself and its subfolders, as A.
+
+    Of the built-in A|B pictures of the phase it takes the half that `--direction` translates.
+    """
 
     def __init__(self, opt: Any):
         super().__init__(opt)
-        if is_builtin(opt.dataroot):
-            raise ValueError("--dataroot: name the folder of pictures to translate")
         check_channels(opt.input_nc, "input_nc")
+        self.half = None
+        folder = Path(opt.dataroot)
+        if is_builtin(folder):
+            folder, self.half = folder / opt.phase, int(opt.direction == "BtoA")
         try:
-            self.A_paths = make_dataset(opt.dataroot, opt.max_dataset_size)
+            self.A_paths = make_dataset(folder, opt.max_dataset_size)
         except ValueError:
             raise missing_folder(opt, "pictures in it", phases=False) from None
 
@@ -27,7 +33,8 @@ class SingleDataset(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A, its file, and A_size, the (width, height) of the file."""
         path = self.A_paths[index]
-        picture = to_channels(load_picture(path), self.opt.input_nc)
+        picture = load_picture(path) if self.half is None else split_pair(path)[self.half]
+        picture = to_channels(picture, self.opt.input_nc)
         try:
             A = get_transform(self.opt)(picture)
         except ValueError as error:

@@ -36,6 +36,18 @@ def load_picture(path: str | Path) -> Image.Image:
     return picture
 
 
+def split_pair(path: str | Path) -> tuple[Image.Image, Image.Image]:
+    """Return the left and the right half of a picture; ValueError if its width is odd."""
+    pair = load_picture(path)
+    if pair.width % 2:
+        raise ValueError(
+            f"{path}: {pair.width} pixels wide; an A|B picture has two halves of equal width. "
+            f"Unstitched pictures go into two folders, such as trainA/ and trainB/"
+        )
+    half = pair.width // 2
+    return pair.crop((0, 0, half, pair.height)), pair.crop((half, 0, pair.width, pair.height))
+
+
 def _is_deep(file: Image.Image) -> bool:
     # PIL opens 16-bit RGB as "RGB" and drops half the bits; only the decoder's mode shows it.
     decoders = getattr(file, "tile", [])
@@ -84,6 +96,7 @@ def apply_geometry(
     crop_size: int,
     params: dict[str, Any],
     flip: bool = True,
+    method: Image.Resampling = BICUBIC,
 ) -> Image.Image:
     """Resize, crop and mirror as `preprocess` says; `flip=False` never mirrors.
 
@@ -92,17 +105,25 @@ def apply_geometry(
     if preprocess not in PREPROCESS:
         raise ValueError(f"--preprocess {preprocess}: known are {', '.join(PREPROCESS)}")
     if preprocess == "resize_and_crop":
-        image = image.resize((load_size, load_size), BICUBIC)
+        image = image.resize((load_size, load_size), method)
     elif preprocess.startswith("scale_width"):
-        image = _scale_width(image, load_size, crop_size)
+        image = _scale_width(image, load_size, crop_size, method)
     if preprocess.endswith("crop"):
         image = _crop(image, params["crop_pos"], crop_size)
     return ImageOps.mirror(image) if flip and params["flip"] else image
 
 
-def _scale_width(image: Image.Image, width: int, least_height: int) -> Image.Image:
+def _scale_width(
+    image: Image.Image, width: int, least_height: int, method: Image.Resampling
+) -> Image.Image:
     height = max(width * image.height // image.width, least_height)
-    return image if image.size == (width, height) else image.resize((width, height), BICUBIC)
+    return image if image.size == (width, height) else image.resize((width, height), method)
+
+
+def pil_filter(method: Any) -> Image.Resampling:
+    """Return PIL's filter for a filter, its number, or torchvision's InterpolationMode."""
+    name = getattr(method, "value", method)
+    return Image.Resampling[name.upper()] if isinstance(name, str) else Image.Resampling(name)
 
 
 def _crop(image: Image.Image, corner: tuple[int, int], size: int) -> Image.Image:
@@ -129,11 +150,12 @@ def _transform(
     convert: bool,
     params: dict[str, Any] | None,
     flip: bool,
+    method: Image.Resampling,
     **sizes: Any,
 ) -> Image.Image | Tensor:
     params = params or random_params(image.size, **sizes)
     image = image.convert("L") if grayscale else image
-    image = apply_geometry(image, params=params, flip=flip, **sizes)
+    image = apply_geometry(image, params=params, flip=flip, method=method, **sizes)
     return to_tensor(image) if convert else image
 
 
@@ -146,6 +168,7 @@ def make_transform(
     params: dict[str, Any] | None = None,
     grayscale: bool = False,
     convert: bool = True,
+    method: Image.Resampling = BICUBIC,
 ) -> Callable[[Image.Image], Tensor]:
     """Return a picklable function from a PIL picture to a (C, H, W) tensor in [-1, 1].
 
@@ -153,4 +176,4 @@ def make_transform(
     """
     sizes = {"preprocess": preprocess, "load_size": load_size, "crop_size": crop_size}
     choices = {"flip": flip, "params": params, "grayscale": grayscale, "convert": convert}
-    return partial(_transform, **sizes, **choices)
+    return partial(_transform, **sizes, **choices, method=method)

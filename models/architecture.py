@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 UNETS = {6: "unet_64", 7: "unet_128", 8: "unet_256", 9: "unet_512", 10: "unet_1024"}
+ENCDECS = {6: "encdec_64", 7: "encdec_128", 8: "encdec_256"}
 
 
 def describe_generator(weights: dict[str, Tensor]) -> dict[str, Any]:
@@ -29,8 +30,11 @@ def _describe_unet(weights: dict[str, Tensor]) -> dict[str, Any]:
     if last is None or not depths:
         return {}
     upsample = "resize" if last.shape[-1] == 3 else "transpose"
+    # A skip doubles what the last up-convolution is given.
+    skips = last.shape[1 if upsample == "resize" else 0] > first.shape[0]
+    names = UNETS if skips else ENCDECS
     return {
-        "netG": UNETS.get(max(depths), f"unet of {max(depths)} levels"),
+        "netG": names.get(max(depths), f"{names[6][:-3]} of {max(depths)} levels"),
         "ngf": first.shape[0],
         "input_nc": first.shape[1],
         "output_nc": last.shape[0 if upsample == "resize" else 1],

@@ -54,12 +54,14 @@ class BaseModel(ABC):
 
     # What a subclass uses -------------------------------------------------------------
 
-    def make_generator(self) -> networks.Generator:
-        """Build a generator as the options say."""
+    def make_generator(
+        self, input_nc: int | None = None, output_nc: int | None = None
+    ) -> networks.Generator:
+        """Build a generator as the options say, or with other numbers of channels."""
         opt = self.opt
         return networks.define_G(
-            opt.input_nc,
-            opt.output_nc,
+            input_nc or opt.input_nc,
+            output_nc or opt.output_nc,
             opt.ngf,
             opt.netG,
             opt.norm,
@@ -68,6 +70,16 @@ class BaseModel(ABC):
             init_gain=opt.init_gain,
             upsample=opt.upsample,
         )
+
+    def make_discriminator(self, input_nc: int) -> networks.Discriminator:
+        """Build a discriminator as the options say; ValueError if the crop is too small for it."""
+        opt = self.opt
+        netD = networks.define_D(
+            input_nc, opt.ndf, opt.netD, opt.n_layers_D, opt.norm, opt.init_type, opt.init_gain
+        )
+        if opt.preprocess.endswith("crop") and opt.crop_size < netD.min_size:
+            raise ValueError(networks.too_deep(netD, opt.crop_size))
+        return netD
 
     def make_optimizer(self, *nets: nn.Module) -> Optimizer:
         """Build the Adam that trains these networks together."""
@@ -124,6 +136,10 @@ class BaseModel(ABC):
             log.info("network %s: %.3f million parameters", name, count / 1e6)
             if opt.verbose:
                 log.info("%s", net)
+        if not self.isTrain and opt.dropout_at_test == "off":
+            for module in (m for net in self.nets.values() for m in net.modules()):
+                if isinstance(module, nn.Dropout):
+                    module.eval()
         if self.isTrain:
             self.schedulers = [networks.get_scheduler(o, opt) for o in self.optimizers.values()]
             make_folder(self.save_dir, "--checkpoints_dir")

@@ -1,20 +1,20 @@
-"""Networks, GAN losses and learning-rate schedules: torch only, never the options.
+"""Networks and learning-rate schedules: torch only, never the options. (Losses: `losses.py`.)
 
 Pictures are (N, C, H, W) tensors in [-1, 1]. State-dict keys and shapes are those of the
 published pix2pix and CycleGAN weights, so those files load as they are.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
 
 from models.layers import Dropout, InstanceNorm, ResizeConv2d, SyncBatchNorm, reflect_index
+from models.losses import GAN_MODES, GANLoss, gradient_penalty  # noqa: F401, found here too
 
 # ---------------------------------------------------------------------------------------
 # Norms
@@ -80,7 +80,8 @@ class Generator(nn.Module):
 class UnetGenerator(Generator):
     """U-Net (§3.2.1, appendix 6.1.1): `num_downs` halvings, a skip at every size.
 
-    `num_downs=8` takes a 256×256 picture down to 1×1. Built from the inside out.
+    `num_downs=8` takes a 256×256 picture down to 1×1. Built from the inside out. `skip=False`
+    severs the skips, which leaves the encoder-decoder that §4.3 compares it with.
     """
 
     def __init__(
@@ -91,13 +92,16 @@ class UnetGenerator(Generator):
         ngf: int = 64,
         norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
         use_dropout: bool = False,
+        *,
         upsample: str = "transpose",
+        skip: bool = True,
     ):
         super().__init__()
         if num_downs < 5:
             raise ValueError(f"num_downs {num_downs}: a U-Net here has at least 5")
         self.stride = self.min_size = 2**num_downs
-        block = partial(UnetSkipConnectionBlock, norm_layer=norm_layer, upsample=upsample)
+        choices = {"norm_layer": norm_layer, "upsample": upsample, "skip": skip}
+        block = partial(UnetSkipConnectionBlock, **choices)
         net = block(ngf * 8, ngf * 8, innermost=True)
         for _ in range(num_downs - 5):
             net = block(ngf * 8, ngf * 8, submodule=net, use_dropout=use_dropout)
@@ -107,7 +111,9 @@ class UnetGenerator(Generator):
 
 
 class UnetSkipConnectionBlock(nn.Module):
-    """One level of the U-Net: down, the levels inside it, up; its input joined to its output."""
+    """One level of the U-Net: down, the levels inside it, up; with `skip` its input is joined
+    to its output.
+    """
 
     def __init__(
         self,
@@ -119,13 +125,15 @@ class UnetSkipConnectionBlock(nn.Module):
         innermost: bool = False,
         norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
         use_dropout: bool = False,
+        *,
         upsample: str = "transpose",
+        skip: bool = True,
     ):
         super().__init__()
-        self.outermost = outermost
+        self.joins = skip and not outermost
         bias = _is_instance(norm_layer)
         input_nc = outer_nc if input_nc is None else input_nc
-        up_nc = inner_nc if innermost else inner_nc * 2  # below the innermost there is no skip
+        up_nc = inner_nc * 2 if skip and not innermost else inner_nc
 
         def up(bias: bool) -> nn.Module:
             if upsample == "resize":
@@ -143,8 +151,8 @@ class UnetSkipConnectionBlock(nn.Module):
             layers += [Dropout(0.5)] if use_dropout else []
         self.model = nn.Sequential(*layers)
 
-    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, 2C, H, W); outermost: output_nc
-        return self.model(x) if self.outermost else torch.cat([x, self.model(x)], 1)
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> joined: (N, 2C, H, W)
+        return torch.cat([x, self.model(x)], 1) if self.joins else self.model(x)
 
 
 class ResnetGenerator(Generator):
@@ -161,6 +169,7 @@ class ResnetGenerator(Generator):
         norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
         use_dropout: bool = False,
         n_blocks: int = 6,
+        *,
         upsample: str = "transpose",
     ):
         super().__init__()
@@ -209,6 +218,9 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "unet_256": partial(UnetGenerator, num_downs=8),
     "unet_512": partial(UnetGenerator, num_downs=9),
     "unet_1024": partial(UnetGenerator, num_downs=10),
+    "encdec_64": partial(UnetGenerator, num_downs=6, skip=False),
+    "encdec_128": partial(UnetGenerator, num_downs=7, skip=False),
+    "encdec_256": partial(UnetGenerator, num_downs=8, skip=False),
 }
 
 
@@ -221,9 +233,14 @@ def define_G(
     use_dropout: bool = False,
     init_type: str = "normal",
     init_gain: float = 0.02,
+    gpu_ids: Sequence[int] = (),
+    *,
     upsample: str = "transpose",
 ) -> Generator:
-    """Build and initialise a generator on the CPU; ValueError for a name not in its dict."""
+    """Build and initialise a generator; ValueError for a name not in its dict.
+
+    It stays on the CPU: `gpu_ids` is there for calls of old and decides nothing, here and below.
+    """
     build = _lookup(GENERATORS, netG, "--netG")
     _lookup(dict.fromkeys(UPSAMPLES), upsample, "--upsample")
     net = build(
@@ -336,6 +353,7 @@ def define_D(
     norm: str = "batch",
     init_type: str = "normal",
     init_gain: float = 0.02,
+    gpu_ids: Sequence[int] = (),
 ) -> Discriminator:
     """Build and initialise a discriminator on the CPU; `n_layers_D` counts for "n_layers" only."""
     build = _lookup(DISCRIMINATORS, netD, "--netD")
@@ -355,7 +373,12 @@ INITS: dict[str, Callable[[Tensor, float], Any]] = {
 }
 
 
-def init_net(net: nn.Module, init_type: str = "normal", init_gain: float = 0.02) -> nn.Module:
+def init_net(
+    net: nn.Module,
+    init_type: str = "normal",
+    init_gain: float = 0.02,
+    gpu_ids: Sequence[int] = (),
+) -> nn.Module:
     """Initialise weights in place: convolutions by `INITS`, batch norm N(1, gain), biases 0."""
     init = _lookup(INITS, init_type, "--init_type")
     for module in net.modules():
@@ -368,62 +391,6 @@ def init_net(net: nn.Module, init_type: str = "normal", init_gain: float = 0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     return net
-
-
-# ---------------------------------------------------------------------------------------
-# GAN losses
-# ---------------------------------------------------------------------------------------
-
-
-def _vanilla(logits: Tensor, label: float) -> Tensor:
-    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
-
-
-def _lsgan(logits: Tensor, label: float) -> Tensor:
-    return F.mse_loss(logits, torch.full_like(logits, label))
-
-
-GAN_MODES = ("vanilla", "lsgan", "wgangp", "hinge")
-
-
-class GANLoss(nn.Module):
-    """How far D's patch logits are from judging "real" or "fake" (eq. 1; LSGAN arXiv:1611.04076).
-
-    The gradient penalty of wgangp is a function of its own, `gradient_penalty`.
-    """
-
-    def __init__(
-        self, gan_mode: str, target_real_label: float = 1.0, target_fake_label: float = 0.0
-    ):
-        super().__init__()
-        if gan_mode not in GAN_MODES:
-            raise ValueError(f"--gan_mode {gan_mode}: unknown; known are {', '.join(GAN_MODES)}")
-        self.gan_mode = gan_mode
-        self.real_label, self.fake_label = target_real_label, target_fake_label
-
-    def forward(
-        self, prediction: Tensor, target_is_real: bool, for_discriminator: bool = True
-    ) -> Tensor:
-        """Return the mean loss; `for_discriminator=False` is G's side, which only hinge tells."""
-        logits = prediction.float()
-        sign = 1.0 if target_is_real else -1.0
-        if self.gan_mode == "wgangp":
-            return -sign * logits.mean()
-        if self.gan_mode == "hinge":
-            return F.relu(1 - sign * logits).mean() if for_discriminator else -logits.mean()
-        label = self.real_label if target_is_real else self.fake_label
-        return (_vanilla if self.gan_mode == "vanilla" else _lsgan)(logits, label)
-
-
-def gradient_penalty(netD: nn.Module, real: Tensor, fake: Tensor, weight: float = 10.0) -> Tensor:
-    """WGAN-GP's penalty, weight · E[(‖∇_x̂ D(x̂)‖₂ − 1)²] (arXiv:1704.00028, eq. 3).
-
-    `real` and `fake` (N, C, H, W) are what D sees; x̂ mixes them with one weight a picture.
-    """
-    mix = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
-    mixed = (mix * real + (1 - mix) * fake).detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(netD(mixed).float().sum(), mixed, create_graph=True)
-    return weight * ((gradient.flatten(1) + 1e-16).norm(dim=1) - 1).square().mean()
 
 
 # ---------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from torch import Tensor
 from models import networks
 from models.base_model import BaseModel
 from models.layers import frozen
+from models.losses import PIXEL_LOSSES
+from models.perceptual import PerceptualLoss
 from util.device import full_precision
 from util.image_pool import ImagePool
 
@@ -19,7 +21,8 @@ class Pix2PixModel(BaseModel):
     """min_G max_D  E[log D(A, B)] + E[log(1 − D(A, G(A)))] + λ · E‖B − G(A)‖₁  (eq. 4).
 
     real_A is the input, real_B the target, fake_B = G(real_A); `--direction BtoA` swaps the
-    dataset's A and B.
+    dataset's A and B. The flags below switch off or change one term each, as the paper's tables
+    do; the presets in `options/presets` hold one row of a table each.
     """
 
     @staticmethod
@@ -28,33 +31,38 @@ class Pix2PixModel(BaseModel):
     ) -> argparse.ArgumentParser:
         parser.set_defaults(norm="batch", netG="unet_256", dataset_mode="aligned")
         if is_train:
+            add = parser.add_argument
             parser.set_defaults(pool_size=0, gan_mode="vanilla")
-            parser.add_argument("--lambda_L1", type=float, default=100.0, help="weight of the L1")
+            add("--lambda_L1", type=float, default=100.0, help="weight of the pixel loss")
+            add("--pixel_loss", choices=[*PIXEL_LOSSES], default="l1", help="output to target")
+            add("--lambda_GAN", type=float, default=1.0, help="weight of the GAN loss; 0: no D")
+            add("--no_conditional_D", action="store_true", help="D sees the output alone (eq. 2)")
+            add("--lambda_vgg", type=float, default=0.0, help="weight of a perceptual loss")
+            add("--vgg_weights", help="its vgg19-*.pth; without it torchvision downloads it")
         return parser
 
     def __init__(self, opt: Any):
         super().__init__(opt)
-        if self.isTrain and not 0 <= opt.lambda_L1 < math.inf:
-            raise ValueError(f"--lambda_L1 {opt.lambda_L1}: must be a number from 0")
         self.nets["G"] = self.make_generator()
         if not self.isTrain:
             return
-        # D is conditional: it sees input and output together.
-        self.nets["D"] = networks.define_D(
-            opt.input_nc + opt.output_nc,
-            opt.ndf,
-            opt.netD,
-            opt.n_layers_D,
-            opt.norm,
-            opt.init_type,
-            opt.init_gain,
-        )
-        if opt.preprocess.endswith("crop") and opt.crop_size < self.netD.min_size:
-            raise ValueError(networks.too_deep(self.netD, opt.crop_size))
-        self.criterionGAN = networks.GANLoss(opt.gan_mode)
-        self.fake_AB_pool = ImagePool(opt.pool_size, opt.seed)
-        for name, net in self.nets.items():
-            self.optimizers[name] = self.make_optimizer(net)
+        for flag in ("lambda_L1", "lambda_GAN", "lambda_vgg"):
+            if not 0 <= getattr(opt, flag) < math.inf:
+                raise ValueError(f"--{flag} {getattr(opt, flag)}: must be a number from 0")
+        self.optimizers["G"] = self.make_optimizer(self.netG)
+        if opt.lambda_GAN:
+            # D sees input and output together, unless it is not conditional.
+            seen = opt.output_nc if opt.no_conditional_D else opt.input_nc + opt.output_nc
+            self.nets["D"] = self.make_discriminator(seen)
+            self.optimizers["D"] = self.make_optimizer(self.netD)
+            self.criterionGAN = networks.GANLoss(opt.gan_mode)
+            self.fake_AB_pool = ImagePool(opt.pool_size, opt.seed)
+        elif opt.pixel_loss == "none" and not opt.lambda_vgg:
+            raise ValueError("--lambda_GAN 0 --pixel_loss none: leaves G nothing to learn from")
+        if opt.lambda_vgg:
+            if opt.output_nc not in (1, 3):
+                raise ValueError("--lambda_vgg: wants pictures of 1 or 3 channels (--output_nc)")
+            self.perceptual = PerceptualLoss(opt.vgg_weights).to(self.device)
 
     @property
     def netG(self) -> torch.nn.Module:
@@ -81,34 +89,48 @@ class Pix2PixModel(BaseModel):
 
     def optimize_parameters(self) -> None:
         self.forward()  # fake_B = G(real_A)
+        if not self.opt.lambda_GAN:
+            self.update(self.optimizers["G"], self.loss_G())
+            return
         self.update(self.optimizers["D"], self.loss_D())  # D sees fake_B detached
         with frozen(self.netD):
             self.update(self.optimizers["G"], self.loss_G())
 
+    def judged(self, B: Tensor) -> Tensor:
+        """Return what D sees of an output or a target: joined to the input, if conditional."""
+        return B if self.opt.no_conditional_D else torch.cat([self.real_A, B], 1)
+
     def loss_D(self) -> Tensor:
         """Half of D's loss on fakes and reals: halved to slow D down relative to G (§3.3)."""
-        real_AB = torch.cat([self.real_A, self.real_B], 1)
-        fake_AB = self.fake_AB_pool.query(torch.cat([self.real_A, self.fake_B], 1))
-        self.losses["D_fake"] = self.criterionGAN(self.netD(fake_AB), target_is_real=False)
-        self.losses["D_real"] = self.criterionGAN(self.netD(real_AB), target_is_real=True)
-        loss = (self.losses["D_fake"] + self.losses["D_real"]) * 0.5
+        real, fake = self.judged(self.real_B), self.fake_AB_pool.query(self.judged(self.fake_B))
+        D_fake = self.criterionGAN(self.netD(fake), target_is_real=False)
+        D_real = self.criterionGAN(self.netD(real), target_is_real=True)
+        self.losses.update(D_real=D_real, D_fake=D_fake)
+        loss = (D_fake + D_real) * 0.5
         if self.opt.gan_mode == "wgangp":
             with full_precision():
-                loss = loss + networks.gradient_penalty(self.netD, real_AB, fake_AB)
+                loss = loss + networks.gradient_penalty(self.netD, real, fake)
         return loss
 
     def loss_G(self) -> Tensor:
         """G fools the updated D, and stays near the target (eq. 4)."""
-        fake_AB = torch.cat([self.real_A, self.fake_B], 1)
-        self.losses["G_GAN"] = self.criterionGAN(
-            self.netD(fake_AB), target_is_real=True, for_discriminator=False
-        )
-        self.losses["G_L1"] = F.l1_loss(self.fake_B, self.real_B) * self.opt.lambda_L1
-        return self.losses["G_GAN"] + self.losses["G_L1"]
+        opt, terms = self.opt, {}
+        if opt.lambda_GAN:
+            verdict = self.netD(self.judged(self.fake_B))
+            terms["G_GAN"] = opt.lambda_GAN * self.criterionGAN(
+                verdict, target_is_real=True, for_discriminator=False
+            )
+        if pixel_loss := PIXEL_LOSSES[opt.pixel_loss]:
+            name, distance = pixel_loss
+            terms[name] = opt.lambda_L1 * distance(self.fake_B, self.real_B)
+        if opt.lambda_vgg:
+            terms["G_VGG"] = opt.lambda_vgg * self.perceptual(self.fake_B, self.real_B)
+        self.losses.update(terms)
+        return sum(terms.values())
 
     def get_current_losses(self) -> dict[str, float]:
         losses = super().get_current_losses()
-        return {name: losses[name] for name in ("G_GAN", "G_L1", "D_real", "D_fake")}
+        return {name: losses[name] for name in sorted(losses, key=lambda n: n[0] == "D")}
 
     def validation_loss(self) -> Tensor:
         """The L1 distance to the target."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from options.parser import FlagParser, closest
 from options.shared_flags import add_shared_flags
-from options.sources import BUILTIN_PRESET, read_yaml
+from options.sources import BUILTIN_PRESET, read_builtin, read_yaml
 from util.registry import find_class
 
 # What test.py takes over from a run: all that lets the same network see the same kind of picture.
@@ -67,8 +67,11 @@ class BaseOptions(ABC):
     def add_phase_options(self, parser: FlagParser) -> None:
         """Add the flags of this phase (train or test) and its defaults."""
 
-    def saved_options(self, run: Path) -> dict[str, Any]:
-        """Return the options saved in the run's folder; training starts from none."""
+    def saved_options(self, run: Path, by_hand: dict[str, Any]) -> dict[str, Any]:
+        """Return the options saved in the run's folder; training starts from none.
+
+        `by_hand` are the shared options given on the command line or in a file.
+        """
         return {}
 
     def foreign_options(self, hooks: list[Callable[..., Any]]) -> set[str]:
@@ -81,11 +84,12 @@ class BaseOptions(ABC):
         config = read_yaml(given["config"]) if given.get("config") else {}
         by_hand = {**config, **given}
         defaults = {name: action.default for name, action in parser.options().items()}
-        saved = self.saved_options(_run_folder({**defaults, **by_hand}))
+        saved = self.saved_options(_run_folder({**defaults, **by_hand}), by_hand)
         if "model" in by_hand:
             saved = {k: v for k, v in saved.items() if k not in OF_THE_MODEL}
         builtin = not (by_hand.get("dataroot") or saved.get("dataroot"))
-        preset = read_yaml(BUILTIN_PRESET) if builtin else {}
+        model = {**defaults, **saved, **by_hand}["model"]
+        preset = read_builtin(model) if builtin else {}
 
         # Each hook once: the model's may choose the dataset.
         chosen = {**preset, **saved, **by_hand}

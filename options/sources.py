@@ -7,8 +7,16 @@ from typing import Any
 
 import yaml
 
-# The options of a run on the built-in data, small enough for two CPU cores.
-BUILTIN_PRESET = Path(__file__).parent / "presets" / "builtin.yaml"
+PRESETS = Path(__file__).parent / "presets"
+# The options of a run on the built-in data, small enough for two CPU cores; builtin_MODEL.yaml,
+# where there is one, overrides some for that model.
+BUILTIN_PRESET = PRESETS / "builtin.yaml"
+
+
+def read_builtin(model: str) -> dict[str, str]:
+    """Return the preset of a model's run on the built-in data."""
+    own = PRESETS / f"builtin_{model}.yaml"
+    return read_yaml(BUILTIN_PRESET) | (read_yaml(own) if own.is_file() else {})
 
 
 def read_yaml(path: str | Path) -> dict[str, str]:

@@ -34,15 +34,25 @@ class TestOptions(BaseOptions):
             add("--aspect_ratio", type=number(float, 0.01, 100), default=1.0, help="of results")
             add("--eval", action="store_true", help="running statistics and no dropout (§3.3)")
             add(
+                "--dropout_at_test",
+                choices=["on", "off"],
+                default="on",
+                help="off: no dropout, but still each picture's own statistics",
+            )
+            add(
                 "--num_test",
                 type=number(int, 1, infinite=True),
                 default=float("inf"),
                 help="translate the first N pictures",
             )
 
-    def saved_options(self, run: Path) -> dict[str, Any]:
+    def saved_options(self, run: Path, by_hand: dict[str, Any]) -> dict[str, Any]:
         saved = read_run(run)
-        return saved if saved or self.infer is None else self.infer(run)
+        if not saved and self.infer is not None:
+            saved = self.infer(run)
+        if by_hand.get("model") == "test" and saved.get("model") == "cycle_gan":
+            saved = _one_way(saved, by_hand.get("direction", "AtoB"))
+        return saved
 
     def foreign_options(self, hooks: list[Callable[..., Any]]) -> set[str]:
         # One file serves both commands: what belongs to training alone is passed over.
@@ -61,3 +71,11 @@ class TestOptions(BaseOptions):
         if opt.batch_size != 1:
             log.warning("--batch_size %d: test.py translates one picture at a time", opt.batch_size)
             opt.batch_size = 1
+
+
+def _one_way(saved: dict[str, Any], direction: str) -> dict[str, Any]:
+    """Return a CycleGAN run's options for the one of its generators that goes in `direction`."""
+    if direction == saved.get("direction", "AtoB"):
+        return {**saved, "model_suffix": "_A"}
+    channels = {"input_nc": saved.get("output_nc", 3), "output_nc": saved.get("input_nc", 3)}
+    return {**saved, **channels, "model_suffix": "_B"}

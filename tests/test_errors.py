@@ -134,7 +134,6 @@ TEST = [
     ("--name evil", ["evil/latest_net_G.pth", "could run code"]),
     ("--name list", ["list/latest_net_G.pth", "not a state dict"]),
     ("--name damaged", ["damaged/train_opt.json", "damaged", "by hand"]),
-    ("--name fits --model test", ["--dataroot", "name the folder"]),
     ("--name fits --model test --dataroot none", ["--dataroot none", "no such folder"]),
     ("--name fits --results_dir file", ["--results_dir", "cannot be written"]),
     ("--name fits --num_test 0", ["--num_test", "at least 1"]),

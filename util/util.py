@@ -21,11 +21,16 @@ log = logging.getLogger(__name__)
 def tensor2im(picture: Tensor | np.ndarray, imtype: type = np.uint8) -> np.ndarray:
     """Return the first picture of (N, C, H, W) or (C, H, W) in [-1, 1] as (H, W, C) in 0..255.
 
-    (x + 1) / 2 · 255, truncated; C stays 1 or 3.
+    (x + 1) / 2 · 255, truncated; C stays 1 or 3. An array (H, W, C) is in 0..255 already.
     """
     if isinstance(picture, torch.Tensor):
-        picture = picture.detach().float().cpu().numpy()
-    array = picture[0] if picture.ndim == 4 else picture
+        picture = picture.detach().cpu()
+        array = (picture if picture.dtype == torch.float64 else picture.float()).numpy()
+    elif picture.ndim < 4:
+        return picture.astype(imtype)
+    else:
+        array = picture
+    array = array[0] if array.ndim == 4 else array
     array = (array.transpose(1, 2, 0) + 1) / 2 * 255
     return np.clip(np.nan_to_num(array), 0, 255).astype(imtype)
 

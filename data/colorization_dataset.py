@@ -1,0 +1,58 @@
+"""Colour pictures as their lightness (A) and their colour (B)."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data.base_dataset import BaseDataset, get_transform, missing_folder
+from data.builtin import is_builtin
+from data.image_folder import make_dataset
+from data.transforms import load_picture, split_pair
+from util.color import rgb_to_lab
+
+
+class ColorizationDataset(BaseDataset):
+    """Every picture in `dataroot/phase`, taken whole as RGB, in CIE Lab: A is L, B is ab.
+
+    Of the built-in A|B pictures it takes the photo.
+    """
+
+    @staticmethod
+    def modify_commandline_options(
+        parser: argparse.ArgumentParser, is_train: bool
+    ) -> argparse.ArgumentParser:
+        parser.set_defaults(input_nc=1, output_nc=2)
+        return parser
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        for flag, channels, name in (("input_nc", 1, "L"), ("output_nc", 2, "a and b")):
+            if getattr(opt, flag) != channels:
+                raise ValueError(
+                    f"--{flag} {getattr(opt, flag)}: --dataset_mode colorization gives {name}, "
+                    f"{channels} channels"
+                )
+        folder = Path(opt.dataroot) / opt.phase
+        if not folder.is_dir():
+            raise missing_folder(opt, f"{opt.phase}/ with colour pictures")
+        self.paths = make_dataset(folder, opt.max_dataset_size)
+        self.photo_only = is_builtin(opt.dataroot)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return A (1, H, W) = L/50 − 1 and B (2, H, W) = ab/110, the file, and its size."""
+        path = self.paths[index]
+        picture = split_pair(path)[0] if self.photo_only else load_picture(path)
+        try:
+            rgb = get_transform(self.opt, convert=False)(picture)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        pixels = torch.from_numpy(np.array(rgb)).permute(2, 0, 1)  # (3, H, W) in 0..255
+        lab = rgb_to_lab(pixels.double() / 255).float()
+        paths = {"A_paths": path, "B_paths": path}
+        return {"A": lab[:1] / 50 - 1, "B": lab[1:] / 110, "A_size": picture.size, **paths}

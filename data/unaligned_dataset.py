@@ -1,0 +1,60 @@
+"""Two sets of pictures without pairs."""
+
+import logging
+import random
+from pathlib import Path
+from typing import Any
+
+from data.base_dataset import BaseDataset, get_transform, missing_folder
+from data.image_folder import make_dataset
+from data.transforms import check_channels, load_picture, split_pair, to_channels
+
+log = logging.getLogger(__name__)
+
+
+class UnalignedDataset(BaseDataset):
+    """A from `dataroot/phaseA`, B from `dataroot/phaseB`; without these folders, the left and the
+    right halves of the A|B pictures in `dataroot/phase`, as if they were no pairs.
+
+    As long as the longer set; the shorter one starts over. B is drawn at random, unless
+    `--serial_batches`. At test time one of the two folders is enough.
+    """
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        root = Path(opt.dataroot)
+        stitched, folders = root / opt.phase, {s: root / f"{opt.phase}{s}" for s in "AB"}
+        there = [side for side, folder in folders.items() if folder.is_dir()]
+        self.split = not there and stitched.is_dir()
+        if self.split:
+            log.info("%s: the halves of its A|B pictures are taken as two sets", stitched)
+            folders, there = dict.fromkeys("AB", stitched), ["A", "B"]
+        elif not there or (opt.isTrain and len(there) < 2):
+            raise missing_folder(opt, f"{opt.phase}A/ and {opt.phase}B/")
+        self.paths = {side: make_dataset(folders[side], opt.max_dataset_size) for side in there}
+        swapped = opt.direction == "BtoA"
+        A_nc, B_nc = ("output_nc", "input_nc") if swapped else ("input_nc", "output_nc")
+        self.flags = {"A": A_nc, "B": B_nc}
+        for flag in self.flags.values():
+            check_channels(getattr(opt, flag), flag)
+
+    def __len__(self) -> int:
+        return max(map(len, self.paths.values()))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return A and B, their files, and A_size, B_size, the (width, height) of each."""
+        item: dict[str, Any] = {}
+        for side, paths in self.paths.items():
+            chosen = index % len(paths)
+            if side == "B" and not self.opt.serial_batches:
+                chosen = random.randrange(len(paths))
+            path = paths[chosen]
+            picture = split_pair(path)["AB".index(side)] if self.split else load_picture(path)
+            try:
+                item[side] = get_transform(self.opt)(
+                    to_channels(picture, getattr(self.opt, self.flags[side]))
+                )
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
+            item[f"{side}_paths"], item[f"{side}_size"] = path, picture.size
+        return item

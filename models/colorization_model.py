@@ -1,0 +1,40 @@
+"""Colorization: from lightness to colour, as pix2pix in CIE Lab (cf. §4.2 of arXiv:1611.07004)."""
+
+import argparse
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.pix2pix_model import Pix2PixModel
+from util.color import lab_to_rgb
+
+
+class ColorizationModel(Pix2PixModel):
+    """pix2pix with real_A = L (N, 1, H, W) and real_B = ab (N, 2, H, W), both in [-1, 1]."""
+
+    @staticmethod
+    def modify_commandline_options(
+        parser: argparse.ArgumentParser, is_train: bool
+    ) -> argparse.ArgumentParser:
+        parser = Pix2PixModel.modify_commandline_options(parser, is_train)
+        parser.set_defaults(dataset_mode="colorization")
+        return parser
+
+    def __init__(self, opt: Any):
+        if opt.direction != "AtoB":
+            raise ValueError("--direction BtoA: colorization goes from L (A) to ab (B) only")
+        super().__init__(opt)
+
+    def get_current_visuals(self) -> dict[str, Tensor]:
+        """Return real_A (N, 1, H, W) and the pictures that L makes with each ab, (N, 3, H, W)."""
+        shown = {"real_A": self.real_A}
+        if "real_B" in self.visuals:
+            shown["real_B_rgb"] = to_rgb(self.real_A, self.real_B)
+        return {**shown, "fake_B_rgb": to_rgb(self.real_A, self.fake_B)}
+
+
+def to_rgb(L: Tensor, ab: Tensor) -> Tensor:
+    """Return the picture (N, 3, H, W) in [-1, 1] of L and ab in [-1, 1], in float64 on the CPU."""
+    lab = torch.cat([(L + 1) * 50, ab * 110], 1)
+    return lab_to_rgb(lab.detach().cpu().double()) * 2 - 1

@@ -1,0 +1,144 @@
+"""CycleGAN: translation between two sets of pictures without pairs (arXiv:1703.10593)."""
+
+import argparse
+import math
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models import networks
+from models.base_model import BaseModel
+from models.layers import frozen
+from util.device import full_precision
+from util.image_pool import ImagePool
+
+
+class CycleGANModel(BaseModel):
+    """G_A: A → B and G_B: B → A, each fooling a D, and each undoing the other.
+
+    min_G max_D  L_GAN(G_A, D_A) + L_GAN(G_B, D_B)
+                 + λ_A · E‖G_B(G_A(A)) − A‖₁ + λ_B · E‖G_A(G_B(B)) − B‖₁  (eq. 3)
+    and, with λ_identity, the identity loss of §5.2. D_A judges pictures of B, D_B those of A.
+    `--direction BtoA` swaps the dataset's A and B.
+    """
+
+    @staticmethod
+    def modify_commandline_options(
+        parser: argparse.ArgumentParser, is_train: bool
+    ) -> argparse.ArgumentParser:
+        parser.set_defaults(no_dropout=True, dataset_mode="unaligned")
+        if is_train:
+            add = parser.add_argument
+            add("--lambda_A", type=float, default=10.0, help="weight of the cycle A → B → A")
+            add("--lambda_B", type=float, default=10.0, help="weight of the cycle B → A → B")
+            add(
+                "--lambda_identity",
+                type=float,
+                default=0.5,
+                help="weight, times that of the cycle, of leaving alone what is there already",
+            )
+        return parser
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        self.nets["G_A"] = self.make_generator()
+        self.nets["G_B"] = self.make_generator(opt.output_nc, opt.input_nc)
+        if not self.isTrain:
+            return
+        for flag in ("lambda_A", "lambda_B", "lambda_identity"):
+            if not 0 <= getattr(opt, flag) < math.inf:
+                raise ValueError(f"--{flag} {getattr(opt, flag)}: must be a number from 0")
+        if opt.lambda_identity and opt.input_nc != opt.output_nc:
+            raise ValueError(
+                f"--lambda_identity {opt.lambda_identity}: wants --input_nc {opt.input_nc} and "
+                f"--output_nc {opt.output_nc} to be equal; use --lambda_identity 0"
+            )
+        self.nets["D_A"] = self.make_discriminator(opt.output_nc)
+        self.nets["D_B"] = self.make_discriminator(opt.input_nc)
+        self.criterionGAN = networks.GANLoss(opt.gan_mode)
+        self.fake_B_pool = ImagePool(opt.pool_size, opt.seed)
+        self.fake_A_pool = ImagePool(opt.pool_size, opt.seed + 1)
+        self.optimizers["G"] = self.make_optimizer(self.nets["G_A"], self.nets["G_B"])
+        self.optimizers["D"] = self.make_optimizer(self.nets["D_A"], self.nets["D_B"])
+
+    def generator(self) -> nn.Module:
+        return self.nets["G_A"]
+
+    def set_input(self, batch: dict[str, Any]) -> None:
+        source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
+        self.image_paths = batch.get(f"{source}_paths") or batch[f"{target}_paths"]
+        # In training both are there; at test time one side alone will do.
+        self.real_A = self.take(batch, source) if self.isTrain or source in batch else None
+        self.real_B = self.take(batch, target) if self.isTrain or target in batch else None
+
+    def forward(self) -> None:
+        G_A, G_B = self.nets["G_A"], self.nets["G_B"]
+        self.visuals = {}
+        if self.real_A is not None:  # all (N, C, H, W) in [-1, 1]
+            self.fake_B = G_A(self.real_A)
+            self.rec_A = G_B(self.fake_B)
+            self.visuals |= {"real_A": self.real_A, "fake_B": self.fake_B, "rec_A": self.rec_A}
+        if self.real_B is not None:
+            self.fake_A = G_B(self.real_B)
+            self.rec_B = G_A(self.fake_A)
+            self.visuals |= {"real_B": self.real_B, "fake_A": self.fake_A, "rec_B": self.rec_B}
+
+    def optimize_parameters(self) -> None:
+        self.forward()
+        with frozen(self.nets["D_A"], self.nets["D_B"]):
+            self.update(self.optimizers["G"], self.loss_G())
+        self.update(self.optimizers["D"], self.loss_D())
+
+    def loss_G(self) -> Tensor:
+        """Both generators fool their D, come back to where they began, and keep what fits."""
+        opt, nets = self.opt, self.nets
+        terms = {
+            "G_A": self.fools(nets["D_A"], self.fake_B),
+            "cycle_A": opt.lambda_A * F.l1_loss(self.rec_A, self.real_A),
+            "G_B": self.fools(nets["D_B"], self.fake_A),
+            "cycle_B": opt.lambda_B * F.l1_loss(self.rec_B, self.real_B),
+        }
+        terms["idt_A"] = terms["idt_B"] = self.real_A.new_zeros(())
+        if opt.lambda_identity:
+            idt_A, idt_B = nets["G_A"](self.real_B), nets["G_B"](self.real_A)
+            self.visuals |= {"idt_A": idt_A, "idt_B": idt_B}
+            weight = opt.lambda_identity
+            terms["idt_A"] = weight * opt.lambda_B * F.l1_loss(idt_A, self.real_B)
+            terms["idt_B"] = weight * opt.lambda_A * F.l1_loss(idt_B, self.real_A)
+        self.losses |= terms
+        return sum(terms.values())
+
+    def loss_D(self) -> Tensor:
+        """Each D's loss on real pictures and on a history of fakes (§4.3), halved as in §7.1."""
+        self.losses["D_A"] = self.judges("D_A", self.real_B, self.fake_B_pool.query(self.fake_B))
+        self.losses["D_B"] = self.judges("D_B", self.real_A, self.fake_A_pool.query(self.fake_A))
+        return self.losses["D_A"] + self.losses["D_B"]
+
+    def fools(self, netD: nn.Module, fake: Tensor) -> Tensor:
+        """G's side of the GAN loss."""
+        return self.criterionGAN(netD(fake), target_is_real=True, for_discriminator=False)
+
+    def judges(self, name: str, real: Tensor, fake: Tensor) -> Tensor:
+        """D's side of it, `fake` without gradients."""
+        netD = self.nets[name]
+        on_real = self.criterionGAN(netD(real), target_is_real=True)
+        on_fake = self.criterionGAN(netD(fake), target_is_real=False)
+        loss = (on_real + on_fake) * 0.5
+        if self.opt.gan_mode == "wgangp":
+            with full_precision():
+                loss = loss + networks.gradient_penalty(netD, real, fake)
+        return loss
+
+    def get_current_losses(self) -> dict[str, float]:
+        losses = super().get_current_losses()
+        order = [f"{kind}_{side}" for side in "AB" for kind in ("D", "G", "cycle", "idt")]
+        return {name: losses[name] for name in order}
+
+    def get_current_visuals(self) -> dict[str, Tensor]:
+        order = ("real_A", "fake_B", "rec_A", "idt_B", "real_B", "fake_A", "rec_B", "idt_A")
+        return {name: self.visuals[name] for name in order if name in self.visuals}
+
+    def validation_loss(self) -> Tensor:
+        """The L1 distance of both cycles, since there is no target."""
+        return F.l1_loss(self.rec_A, self.real_A) + F.l1_loss(self.rec_B, self.real_B)

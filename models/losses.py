@@ -1,0 +1,65 @@
+"""What the networks learn from: GAN losses, pixel losses. Torch only, never the options."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# The distance between output and target (§3.1): its name as a loss, and its function.
+PIXEL_LOSSES: dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor]] | None] = {
+    "l1": ("G_L1", F.l1_loss),
+    "l2": ("G_L2", F.mse_loss),
+    "none": None,
+}
+
+
+def _vanilla(logits: Tensor, label: float) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+
+
+def _lsgan(logits: Tensor, label: float) -> Tensor:
+    return F.mse_loss(logits, torch.full_like(logits, label))
+
+
+GAN_MODES = ("vanilla", "lsgan", "wgangp", "hinge")
+
+
+class GANLoss(nn.Module):
+    """How far D's patch logits are from judging "real" or "fake" (eq. 1; LSGAN arXiv:1611.04076).
+
+    The gradient penalty of wgangp is a function of its own, `gradient_penalty`.
+    """
+
+    def __init__(
+        self, gan_mode: str, target_real_label: float = 1.0, target_fake_label: float = 0.0
+    ):
+        super().__init__()
+        if gan_mode not in GAN_MODES:
+            raise ValueError(f"--gan_mode {gan_mode}: unknown; known are {', '.join(GAN_MODES)}")
+        self.gan_mode = gan_mode
+        self.real_label, self.fake_label = target_real_label, target_fake_label
+
+    def forward(
+        self, prediction: Tensor, target_is_real: bool, for_discriminator: bool = True
+    ) -> Tensor:
+        """Return the mean loss; `for_discriminator=False` is G's side, which only hinge tells."""
+        logits = prediction.float()
+        sign = 1.0 if target_is_real else -1.0
+        if self.gan_mode == "wgangp":
+            return -sign * logits.mean()
+        if self.gan_mode == "hinge":
+            return F.relu(1 - sign * logits).mean() if for_discriminator else -logits.mean()
+        label = self.real_label if target_is_real else self.fake_label
+        return (_vanilla if self.gan_mode == "vanilla" else _lsgan)(logits, label)
+
+
+def gradient_penalty(netD: nn.Module, real: Tensor, fake: Tensor, weight: float = 10.0) -> Tensor:
+    """WGAN-GP's penalty, weight · E[(‖∇_x̂ D(x̂)‖₂ − 1)²] (arXiv:1704.00028, eq. 3).
+
+    `real` and `fake` (N, C, H, W) are what D sees; x̂ mixes them with one weight a picture.
+    """
+    mix = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
+    mixed = (mix * real + (1 - mix) * fake).detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(netD(mixed).float().sum(), mixed, create_graph=True)
+    return weight * ((gradient.flatten(1) + 1e-16).norm(dim=1) - 1).square().mean()
