@@ -33,7 +33,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     model.setup(opt)
     log.info("%s", opt.text())
     log.info("%d training pictures", len(dataset))
-    train(opt, dataset, model, Visualizer(opt), validation)
+    visualizer = Visualizer(opt)
+    try:
+        train(opt, dataset, model, visualizer, validation)
+    finally:
+        visualizer.close()
     log.info("weights and pages are in %s; see results with: %s", model.save_dir, next_step(opt))
 
 
@@ -56,8 +60,10 @@ def train(opt: Any, dataset: Any, model: Any, visualizer: Visualizer, validation
             if passed(opt.print_freq, before, total_iters):
                 losses = model.get_current_losses()
                 visualizer.print_current_losses(epoch, epoch_iter, losses, *clock.lap())
-            if passed(opt.update_html_freq, before, total_iters):
-                visualizer.display_current_results(model.get_current_visuals(), epoch)
+            page = passed(opt.update_html_freq, before, total_iters)
+            if page or (visualizer.live and passed(opt.display_freq, before, total_iters)):
+                visuals = model.get_current_visuals()
+                visualizer.display_current_results(visuals, epoch, page, epoch_iter)
             if passed(opt.save_latest_freq, before, total_iters):
                 model.save_networks(f"iter_{total_iters}" if opt.save_by_iter else "latest")
 

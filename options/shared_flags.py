@@ -88,5 +88,5 @@ def _add_networks(parser: FlagParser, add: Callable[..., Any]) -> None:
 
 def _add_tracking(parser: FlagParser, add: Callable[..., Any]) -> None:
     with parser.section("experiment tracking"):
-        add("--use_wandb", action="store_true", help="accepted; this version does not log there")
+        add("--use_wandb", action="store_true", help="log the training to Weights & Biases")
         add("--wandb_project_name", default="CycleGAN-and-pix2pix", help="project there")

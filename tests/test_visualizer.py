@@ -143,13 +143,6 @@ def test_in_a_terminal_a_bar_shows_the_losses_instead(options, tmp_path, caplog,
     assert "G_GAN: 0.931" in (tmp_path / "run" / "loss_log.txt").read_text()
 
 
-@pytest.mark.parametrize("flags", [["--use_wandb"], ["--display_id", "1"]])
-def test_displays_that_are_not_there_are_warned_of(options, caplog, flags):
-    Visualizer(options(*flags))
-    (record,) = caplog.records
-    assert record.levelno == logging.WARNING and flags[0] in record.getMessage()
-
-
 @pytest.mark.parametrize("flags", [[], ["--display_id", "-1"], ["--display_id", "0"]])
 def test_displays_that_are_off_are_not_warned_of(options, caplog, flags):
     Visualizer(options(*flags))

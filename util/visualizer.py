@@ -1,15 +1,19 @@
 """What a run shows: progress, lines of losses, and pages of pictures."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
+from util.displays import Display, close_all
 from util.html import HTML
-from util.loss_log import Entry, LossLog
+from util.live_displays import live_displays
+from util.loss_log import Entry, LossLog, format_line
 from util.util import save_image, short_stem, tensor2im
 
 log = logging.getLogger(__name__)
@@ -31,19 +35,11 @@ def save_images(
     webpage.add_images(list(files.values()), list(files), list(files.values()), width=width)
 
 
-class Visualizer:
-    """Shows a training run: a progress bar or plain lines, `loss_log.txt`, `web/index.html`."""
+class Console(Display):
+    """A progress bar on a terminal, plain lines elsewhere."""
 
-    def __init__(self, opt: Any):
-        self.opt = opt
-        folder = Path(opt.checkpoints_dir) / opt.name
-        self.loss_log = LossLog(folder / "loss_log.txt", continued=opt.continue_train)
-        self.web_dir = folder / "web"
+    def __init__(self) -> None:
         self.bar: tqdm | None = None
-        self.shown_in_epoch = 0  # the last epoch whose pictures are on the page
-        for flag in ("use_wandb", "display_id"):
-            if getattr(opt, flag) not in (False, 0, -1):
-                log.warning("--%s: this version has the page %s only", flag, self.web_dir)
 
     def start_epoch(self, epoch: int, pictures: int) -> None:
         """Start the progress bar of an epoch; without a terminal there is none."""
@@ -55,6 +51,73 @@ class Visualizer:
             disable=None,
             dynamic_ncols=True,
         )
+
+    def show_losses(self, entry: Entry, total: int) -> None:
+        if self.bar is None or self.bar.disable:
+            log.info("%s", format_line(entry))
+        else:
+            self.bar.set_postfix_str(" ".join(f"{k} {v:.3g}" for k, v in entry.losses.items()))
+
+
+class LogFile(Display):
+    """`loss_log.txt`."""
+
+    def __init__(self, loss_log: LossLog):
+        self.loss_log = loss_log
+
+    def show_losses(self, entry: Entry, total: int) -> None:
+        self.loss_log.add(entry)
+
+
+class WebPage(Display):
+    """`web/index.html`: the loss curves, and the last pictures of each epoch `width` wide."""
+
+    def __init__(self, web_dir: Path, title: str, width: int, loss_log: LossLog):
+        self.web_dir, self.title, self.width = web_dir, title, width
+        self.loss_log = loss_log
+
+    def show_pictures(self, pictures: dict[str, np.ndarray], epoch: int, total: int) -> None:
+        page = HTML(self.web_dir, self.title, refresh=30)
+        for label, picture in pictures.items():
+            save_image(picture, page.get_image_dir() / f"epoch{epoch:03d}_{label}.png")
+        entries = self.loss_log.entries()
+        if entries:
+            plot_losses(entries, page.get_image_dir() / "losses.png")
+            page.add_header("losses")
+            page.add_images(["losses.png"], ["by epoch"], ["losses.png"], width=1000)
+        for e in range(epoch, 0, -1):
+            names = [f"epoch{e:03d}_{label}.png" for label in pictures]
+            if all((page.get_image_dir() / name).exists() for name in names):
+                page.add_header(f"epoch {e}")
+                page.add_images(names, list(pictures), names, width=self.width)
+        page.save()
+
+
+class Visualizer:
+    """Shows a training run: on the console, in its folder, and on the live displays asked for."""
+
+    def __init__(self, opt: Any):
+        folder = Path(opt.checkpoints_dir) / opt.name
+        loss_log = LossLog(folder / "loss_log.txt", continued=opt.continue_train)
+        self.console = Console()
+        self.page = WebPage(
+            folder / "web", f"Experiment name = {opt.name}", opt.display_winsize, loss_log
+        )
+        self.live = live_displays(opt, folder)
+        self.displays: list[Display] = [self.console, LogFile(loss_log), *self.live]
+        self.displays += [] if opt.no_html else [self.page]
+        self.epoch_size = 0
+        self.shown_in_epoch = 0  # the last epoch whose pictures are on the page
+
+    @property
+    def bar(self) -> tqdm | None:
+        """The progress bar of the epoch."""
+        return self.console.bar
+
+    def start_epoch(self, epoch: int, pictures: int) -> None:
+        """Begin an epoch of so many pictures."""
+        self.epoch_size = pictures
+        self.console.start_epoch(epoch, pictures)
 
     def advance(self, pictures: int) -> None:
         """Move the progress bar on."""
@@ -68,32 +131,38 @@ class Visualizer:
     def print_current_losses(
         self, epoch: int, iters: int, losses: dict[str, float], t_comp: float, t_data: float
     ) -> None:
-        """Write a line to the log and show it; times are seconds a picture."""
-        line = self.loss_log.add(Entry(epoch, iters, losses, t_comp, t_data))
-        if self.bar is None or self.bar.disable:
-            log.info("%s", line)
-        else:
-            self.bar.set_postfix_str(" ".join(f"{k} {v:.3g}" for k, v in losses.items()))
+        """Show the losses on all displays; times are seconds a picture."""
+        entry, total = Entry(epoch, iters, losses, t_comp, t_data), self._total(epoch, iters)
+        self._each(self.displays, lambda display: display.show_losses(entry, total))
 
-    def display_current_results(self, visuals: dict[str, Tensor], epoch: int) -> None:
-        """Put the first pictures of a batch and the loss curves on `web/index.html`."""
-        self.shown_in_epoch = epoch
-        if self.opt.no_html:
-            return
-        page = HTML(self.web_dir, f"Experiment name = {self.opt.name}", refresh=30)
-        for label, picture in visuals.items():
-            save_image(tensor2im(picture), page.get_image_dir() / f"epoch{epoch:03d}_{label}.png")
-        entries = self.loss_log.entries()
-        if entries:
-            plot_losses(entries, page.get_image_dir() / "losses.png")
-            page.add_header("losses")
-            page.add_images(["losses.png"], ["by epoch"], ["losses.png"], width=1000)
-        for e in range(epoch, 0, -1):
-            names = [f"epoch{e:03d}_{label}.png" for label in visuals]
-            if all((page.get_image_dir() / name).exists() for name in names):
-                page.add_header(f"epoch {e}")
-                page.add_images(names, list(visuals), names, width=self.opt.display_winsize)
-        page.save()
+    def display_current_results(
+        self, visuals: dict[str, Tensor], epoch: int, save_result: bool = True, iters: int = 0
+    ) -> None:
+        """Show the first pictures of a batch, on the page too if `save_result`.
+
+        `iters` counts the epoch's pictures, as in `print_current_losses`.
+        """
+        pictures = {label: tensor2im(picture) for label, picture in visuals.items()}
+        shown = [d for d in self.displays if save_result or d is not self.page]
+        total = self._total(epoch, iters or self.epoch_size)
+        self._each(shown, lambda display: display.show_pictures(pictures, epoch, total))
+        if save_result:
+            self.shown_in_epoch = epoch
+
+    def close(self) -> None:
+        """Let the live displays finish, for two seconds at most."""
+        close_all(self.live)
+
+    def _total(self, epoch: int, iters: int) -> int:
+        return (epoch - 1) * self.epoch_size + iters
+
+    def _each(self, displays: list[Display], show: Callable[[Display], None]) -> None:
+        for display in list(displays):
+            try:
+                show(display)
+            except Exception as error:  # no display may end a run
+                log.warning("%s: %s; the run goes on without it", type(display).__name__, error)
+                self.displays.remove(display)
 
 
 def plot_losses(entries: list[Entry], path: Path) -> None:
