@@ -25,6 +25,11 @@ class TestModel(BaseModel):
 
     def __init__(self, opt: Any):
         super().__init__(opt)
+        if opt.output_nc not in (1, 3):
+            raise ValueError(
+                f"--model test: shows pictures of 1 or 3 channels, this run gives {opt.output_nc}; "
+                f"leave --model to the run"
+            )
         self.net_name = f"G{opt.model_suffix}"
         self.nets[self.net_name] = self.make_generator()
 

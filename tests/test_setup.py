@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import draw, draw_pairs
 
-from options.sources import BUILTIN_PRESET, read_yaml
+from options.sources import BUILTIN_PRESET, PRESETS, read_yaml
 from options.train_options import TrainOptions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,12 +79,12 @@ def small(line: str) -> tuple[str, list[str]]:
 
 def test_readme_commands_run_in_their_order(command: Callable[..., SimpleNamespace]) -> None:
     draw_pairs(Path("datasets/facades"), count=1)
-    Path("datasets/sketches").mkdir()
-    draw((70, 50)).save("datasets/sketches/a.png")
-    (Path("options") / "presets").mkdir(parents=True)
-    (Path("options") / "presets" / "builtin.yaml").write_text(
-        BUILTIN_PRESET.read_text().replace("builtin_facades", "facades")
-    )
+    for folder in ("sketches", "photos/train", "photos/test"):
+        (Path("datasets") / folder).mkdir(parents=True)
+        draw((70, 50)).save(f"datasets/{folder}/a.png")
+    shutil.copytree(PRESETS, "options/presets")
+    builtin = Path("options/presets/builtin.yaml")
+    builtin.write_text(builtin.read_text().replace("builtin_facades", "facades"))
     lines = [line for line in COMMANDS if line.startswith("python ")]
     assert len(lines) >= 10
     for line in lines:

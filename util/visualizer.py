@@ -25,8 +25,12 @@ def save_images(
     image_path: list[str],
     aspect_ratio: float = 1.0,
     width: int = 256,
+    use_wandb: bool = False,
 ) -> None:
-    """Write the pictures of one input as STEM_LABEL.png and add them to the page as a row."""
+    """Write the pictures of one input as STEM_LABEL.png and add them to the page as a row.
+
+    `use_wandb` is there for calls of old; results are not logged.
+    """
     name = webpage.unique_name(short_stem(image_path[0]))
     files = {label: f"{name}_{label}.png" for label in visuals}
     for label, picture in visuals.items():
@@ -148,6 +152,12 @@ class Visualizer:
         self._each(shown, lambda display: display.show_pictures(pictures, epoch, total))
         if save_result:
             self.shown_in_epoch = epoch
+
+    def reset(self) -> None:
+        """For training loops of old, which call it each epoch: there is nothing to reset."""
+
+    def plot_current_losses(self, epoch: int, ratio: float, losses: dict[str, float]) -> None:
+        """For training loops of old: `print_current_losses` plots them."""
 
     def close(self) -> None:
         """Let the live displays finish, for two seconds at most."""

@@ -1,0 +1,49 @@
+"""For model files written for the "CycleGAN and pix2pix" repository: see docs/migrating.md."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.base_model import BaseModel
+
+
+class NamedModel(BaseModel):
+    """A model that lists names, `model_names`, `loss_names`, `visual_names`, and keeps what they
+    name in the attributes `netNAME`, `loss_NAME` and `NAME`; its optimizers are a list.
+
+    It takes its steps itself. A model written anew is clearer with the dicts of `BaseModel`.
+    """
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        self.gpu_ids: list[int] = opt.gpu_ids
+        self.model_names: list[str] = []
+        self.loss_names: list[str] = []
+        self.visual_names: list[str] = []
+        self.optimizers: Any = []
+
+    def setup(self, opt: Any) -> None:
+        self.nets = {name: getattr(self, f"net{name}") for name in self.model_names}
+        self.optimizers = {str(i): optimizer for i, optimizer in enumerate(self.optimizers)}
+        super().setup(opt)
+
+    def generator(self) -> nn.Module:
+        return next(net for name, net in self.nets.items() if name.startswith("G"))
+
+    def set_requires_grad(self, nets: nn.Module | Sequence[nn.Module], requires_grad: bool) -> None:
+        """Let the parameters of `nets` collect gradients, or not."""
+        for net in [nets] if isinstance(nets, nn.Module) else nets:
+            net.requires_grad_(requires_grad)
+
+    def compute_visuals(self) -> None:
+        """Make pictures that are only shown, before they are."""
+
+    def get_current_visuals(self) -> dict[str, Tensor]:
+        self.compute_visuals()
+        return {name: getattr(self, name) for name in self.visual_names}
+
+    def get_current_losses(self) -> dict[str, float]:
+        losses = {name: getattr(self, f"loss_{name}") for name in self.loss_names}
+        return {name: torch.as_tensor(value).item() for name, value in losses.items()}

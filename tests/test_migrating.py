@@ -1,0 +1,183 @@
+"""docs/migrating.md is true: files written for the "CycleGAN and pix2pix" repository work here."""
+
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import TINY, draw
+
+import data
+import models
+from util import registry
+
+PAGE = (Path(__file__).resolve().parent.parent / "docs" / "migrating.md").read_text("utf-8")
+
+DATASET = '''
+import random
+import os
+
+from PIL import Image
+
+from data.base_dataset import BaseDataset, get_params, get_transform
+from data.image_folder import make_dataset
+
+
+class PairDataset(BaseDataset):
+    """Two folders, pictures paired by their order."""
+
+    @staticmethod
+    def modify_commandline_options(parser, is_train):
+        parser.add_argument("--shuffle_B", action="store_true", help="break the pairs")
+        parser.set_defaults(max_dataset_size=10)
+        return parser
+
+    def __init__(self, opt):
+        BaseDataset.__init__(self, opt)
+        self.A_paths = sorted(make_dataset(os.path.join(self.root, "a"), opt.max_dataset_size))
+        self.B_paths = sorted(make_dataset(os.path.join(opt.dataroot, "b"), opt.max_dataset_size))
+        self.input_nc = self.opt.output_nc if self.opt.direction == "BtoA" else self.opt.input_nc
+        self.alone = get_transform(opt, None, False, Image.BICUBIC, True)
+
+    def __getitem__(self, index):
+        A_path = self.A_paths[index % len(self.A_paths)]
+        B_path = random.choice(self.B_paths) if self.opt.shuffle_B else self.B_paths[index]
+        A, B = (Image.open(path).convert("RGB") for path in (A_path, B_path))
+        params = get_params(self.opt, A.size)
+        transform = get_transform(self.opt, params, grayscale=(self.input_nc == 1))
+        assert self.alone(A).shape[0] == 3
+        return {"A": transform(A), "B": transform(B), "A_paths": A_path, "B_paths": B_path}
+
+    def __len__(self):
+        return len(self.A_paths)
+'''
+
+
+def block(name: str, language: str) -> str:
+    (code,) = re.findall(rf"<!-- migrating: {name} -->\n```{language}\n(.*?)```", PAGE, re.DOTALL)
+    return code
+
+
+@pytest.fixture
+def drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Put a file into `models/` or `data/`; nothing of it stays."""
+    folders = {"models": models, "data": data}
+    for name, package in folders.items():
+        (tmp_path / "more" / name).mkdir(parents=True)
+        path = [*package.__path__, str(tmp_path / "more" / name)]
+        monkeypatch.setattr(package, "__path__", path)
+    known = registry.known
+    before = set(sys.modules)
+
+    def also_dropped(package: str) -> list[str]:
+        suffix = {"models": "_model", "data": "_dataset"}[package]
+        files = (tmp_path / "more" / package).glob(f"*{suffix}.py")
+        return [*known(package), *(f.stem.removesuffix(suffix) for f in files)]
+
+    monkeypatch.setattr(registry, "known", also_dropped)
+    yield lambda name, source: (tmp_path / "more" / name).write_text(source)
+    for name in set(sys.modules) - before:
+        package, _, module = name.partition(".")
+        if package in folders:
+            del sys.modules[name]
+            vars(folders[package]).pop(module, None)
+
+
+def folders_a_and_b(root: Path) -> Path:
+    for n, side in enumerate("ab"):
+        (root / side).mkdir(parents=True)
+        for i in range(2):
+            draw((80, 72), seed=10 * n + i).save(root / side / f"{i}.png")
+    return root
+
+
+def test_a_dataset_file_works_unchanged(
+    command: Callable[..., SimpleNamespace], drop: Callable, tmp_path: Path
+) -> None:
+    drop("data/pair_dataset.py", DATASET)
+    root = folders_a_and_b(tmp_path / "two")
+    flags = ["--dataroot", root, "--dataset_mode", "pair", "--name", "r", "--shuffle_B"]
+    result = command("train", *TINY, *flags)
+    assert result.status == 0, result.err
+    result = command("test", "--name", "r", "--gpu_ids", "-1", "--num_threads", "0")
+    assert result.status == 0, result.err
+    names = {p.name for p in Path("results/r/test_latest/images").iterdir()}
+    assert names == {f"{i}_{k}.png" for i in "01" for k in ("real_A", "fake_B", "real_B")}
+
+
+def test_the_diff_has_the_length_that_the_page_says() -> None:
+    removed, added = block("diff", "diff").splitlines()
+    model = block("model", "python")
+    assert model.count(removed.removeprefix("-") + "\n") == 1
+    assert added.startswith("+")
+    assert f"The diff: 1 line of {len(model.splitlines())}." in PAGE
+
+
+def test_the_model_of_the_page_works_with_its_diff(
+    command: Callable[..., SimpleNamespace], drop: Callable, pairs: Path
+) -> None:
+    removed, added = (line[1:] for line in block("diff", "diff").splitlines())
+    drop("models/edge_model.py", block("model", "python").replace(removed, added))
+    flags = ["--dataroot", pairs, "--model", "edge", "--name", "r", "--print_freq", "1"]
+    result = command("train", *TINY, *flags)
+    assert result.status == 0, result.err
+    lines = Path("checkpoints/r/loss_log.txt").read_text().splitlines()
+    assert len(lines) == 4 and re.search(r"\) G_GAN: \S+ G_edge: \S+ D: \S+$", lines[1])
+    first = torch.load("checkpoints/r/latest_net_G.pth", weights_only=True)
+    again = command("train", *TINY, *flags, "--continue_train")
+    assert again.status == 0, again.err
+    second = torch.load("checkpoints/r/latest_net_G.pth", weights_only=True)
+    assert any(not torch.equal(first[k], second[k]) for k in first)
+    assert Path("checkpoints/r/latest_net_D.pth").exists()
+    result = command("test", "--name", "r", "--gpu_ids", "-1", "--num_threads", "0")
+    assert result.status == 0, result.err
+    assert len(list(Path("results/r/test_latest/images").iterdir())) == 9
+
+
+def test_training_and_test_loops_of_old_work(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # people write to the options
+    names = "options.train_options options.test_options data models util.visualizer util.html"
+    train_options, test_options, data, models, visualizer, html = map(
+        importlib.import_module, names.split()
+    )
+    places = ["--dataroot", str(pairs), "--checkpoints_dir", str(tmp_path), "--name", "old"]
+    opt = train_options.TrainOptions().parse([*TINY, *places])
+    assert opt.isTrain and opt.gpu_ids == []
+    opt.num_threads = 0
+    dataset = data.create_dataset(opt)
+    model = models.create_model(opt)
+    model.setup(opt)
+    shown = visualizer.Visualizer(opt)
+    for epoch in range(opt.epoch_count, opt.n_epochs + opt.n_epochs_decay + 1):
+        shown.reset()
+        for i, batch in enumerate(dataset):
+            model.set_input(batch)
+            model.optimize_parameters()
+            losses = model.get_current_losses()
+            shown.print_current_losses(epoch, i, losses, 0.1, 0.1)
+            shown.plot_current_losses(epoch, i / len(dataset), losses)
+        shown.display_current_results(model.get_current_visuals(), epoch, True)
+        model.save_networks("latest")
+        model.update_learning_rate()
+    assert (tmp_path / "old" / "web" / "index.html").exists()
+
+    opt = test_options.TestOptions().parse([*places, "--gpu_ids", "-1", *TINY[:4]])
+    opt.crop_size = opt.load_size = 64
+    opt.num_threads, opt.batch_size, opt.display_id = 0, 1, -1
+    opt.serial_batches = opt.no_flip = True
+    model = models.create_model(opt)
+    model.setup(opt)
+    page = html.HTML(str(tmp_path / "page"), "title")
+    for batch in data.create_dataset(opt):
+        model.set_input(batch)
+        model.test()
+        visuals, paths = model.get_current_visuals(), model.get_image_paths()
+        visualizer.save_images(page, visuals, paths, aspect_ratio=1.0, width=256, use_wandb=False)
+    page.save()
+    assert len(list((tmp_path / "page" / "images").iterdir())) == 9
