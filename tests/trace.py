@@ -23,13 +23,18 @@ DATA = Path(__file__).resolve().parent / "data"
 STEPS = ["--continue_train", "--serial_batches", "--no_flip", "--preprocess", "none"]
 STEPS += ["--num_threads", "0", "--print_freq", "1", "--save_epoch_freq", "1"]
 STEPS += ["--n_epochs", "4", "--n_epochs_decay", "0", "--gpu_ids", "-1", "--no_html"]
-TINY = ["--ngf", "8", "--ndf", "8", "--netG", "unet_128", "--no_dropout", "--direction", "BtoA"]
+SMALL = ["--ngf", "8", "--ndf", "8", "--no_dropout"]
+TINY = [*SMALL, "--netG", "unet_128", "--direction", "BtoA"]
 DRAWN = {
     "vanilla": TINY,
     "lsgan, instance norm, ResNet": [*TINY, "--netG", "resnet_6blocks"]
     + ["--norm", "instance", "--gan_mode", "lsgan"],
     "hinge, batch 2, resize": [*TINY, "--gan_mode", "hinge", "--batch_size", "2"]
     + ["--upsample", "resize", "--print_freq", "2"],
+    "cycle_gan, instance norm": [*SMALL, "--model", "cycle_gan", "--netG", "resnet_6blocks"],
+    "colorization": [*SMALL, "--model", "colorization", "--netG", "unet_128"],
+    "the paper's switches": [*TINY, "--netG", "encdec_128", "--no_conditional_D"]
+    + ["--netD", "pixel", "--pixel_loss", "l2", "--lambda_GAN", "0.5"],
 }
 
 
@@ -97,16 +102,16 @@ def record(root: Path) -> dict[str, Any]:
     for name, flags in DRAWN.items():
         entries, folder = run(data, root / name.replace(" ", "_"), flags)
         after = {}
-        for net in ("G", "D"):
-            weights = torch.load(folder / f"1_net_{net}.pth", weights_only=True)
-            after[net] = {
+        for file in sorted(folder.glob("1_net_*.pth")):
+            weights = torch.load(file, weights_only=True)
+            after[file.stem.removeprefix("1_net_")] = {
                 k: [float(f"{v:.8f}") for v in samples(w)]
                 for k, w in weights.items()
                 if w.dim() > 1
             }
         # A bias in front of instance norm gets rounding noise, which Adam turns into steps of lr:
         # from the second epoch on, such a run differs between machines.
-        epochs = 1 if "instance" in flags else 2
+        epochs = 1 if "instance" in name else 2
         rows = [[e.epoch, e.iters, e.losses] for e in entries if e.epoch <= epochs]
         traces[name] = {"flags": flags, "rows": rows, "after_epoch1": after}
     return traces
