@@ -78,6 +78,8 @@ def infer_options(run: Path) -> dict[str, Any]:
     found = describe_generator(load_weights(files[0]))
     if found and files[0].stem.endswith(("_net_G_A", "_net_G_B")):
         found["model"] = "cycle_gan"
+        if files[0].stem.endswith("B"):  # it goes the other way
+            found["input_nc"], found["output_nc"] = found["output_nc"], found["input_nc"]
     elif (found.get("input_nc"), found.get("output_nc")) == (1, 2):
         found["model"] = "colorization"
     if found:

@@ -24,6 +24,11 @@ class ColorizationModel(Pix2PixModel):
     def __init__(self, opt: Any):
         if opt.direction != "AtoB":
             raise ValueError("--direction BtoA: colorization goes from L (A) to ab (B) only")
+        if (opt.input_nc, opt.output_nc) != (1, 2):
+            raise ValueError(
+                f"--input_nc {opt.input_nc} --output_nc {opt.output_nc}: colorization goes from 1 "
+                f"channel (L) to 2 (ab), as --dataset_mode colorization gives them"
+            )
         super().__init__(opt)
 
     def get_current_visuals(self) -> dict[str, Tensor]:

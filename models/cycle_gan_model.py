@@ -42,8 +42,8 @@ class CycleGANModel(BaseModel):
 
     def __init__(self, opt: Any):
         super().__init__(opt)
-        self.nets["G_A"] = self.make_generator()
-        self.nets["G_B"] = self.make_generator(opt.output_nc, opt.input_nc)
+        self.netG_A = self.nets["G_A"] = self.make_generator()
+        self.netG_B = self.nets["G_B"] = self.make_generator(opt.output_nc, opt.input_nc)
         if not self.isTrain:
             return
         for flag in ("lambda_A", "lambda_B", "lambda_identity"):
@@ -54,16 +54,16 @@ class CycleGANModel(BaseModel):
                 f"--lambda_identity {opt.lambda_identity}: wants --input_nc {opt.input_nc} and "
                 f"--output_nc {opt.output_nc} to be equal; use --lambda_identity 0"
             )
-        self.nets["D_A"] = self.make_discriminator(opt.output_nc)
-        self.nets["D_B"] = self.make_discriminator(opt.input_nc)
+        self.netD_A = self.nets["D_A"] = self.make_discriminator(opt.output_nc)
+        self.netD_B = self.nets["D_B"] = self.make_discriminator(opt.input_nc)
         self.criterionGAN = networks.GANLoss(opt.gan_mode)
         self.fake_B_pool = ImagePool(opt.pool_size, opt.seed)
         self.fake_A_pool = ImagePool(opt.pool_size, opt.seed + 1)
-        self.optimizers["G"] = self.make_optimizer(self.nets["G_A"], self.nets["G_B"])
-        self.optimizers["D"] = self.make_optimizer(self.nets["D_A"], self.nets["D_B"])
+        self.optimizers["G"] = self.make_optimizer(self.netG_A, self.netG_B)
+        self.optimizers["D"] = self.make_optimizer(self.netD_A, self.netD_B)
 
     def generator(self) -> nn.Module:
-        return self.nets["G_A"]
+        return self.netG_A
 
     def set_input(self, batch: dict[str, Any]) -> None:
         source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
@@ -73,35 +73,34 @@ class CycleGANModel(BaseModel):
         self.real_B = self.take(batch, target) if self.isTrain or target in batch else None
 
     def forward(self) -> None:
-        G_A, G_B = self.nets["G_A"], self.nets["G_B"]
         self.visuals = {}
         if self.real_A is not None:  # all (N, C, H, W) in [-1, 1]
-            self.fake_B = G_A(self.real_A)
-            self.rec_A = G_B(self.fake_B)
+            self.fake_B = self.netG_A(self.real_A)
+            self.rec_A = self.netG_B(self.fake_B)
             self.visuals |= {"real_A": self.real_A, "fake_B": self.fake_B, "rec_A": self.rec_A}
         if self.real_B is not None:
-            self.fake_A = G_B(self.real_B)
-            self.rec_B = G_A(self.fake_A)
+            self.fake_A = self.netG_B(self.real_B)
+            self.rec_B = self.netG_A(self.fake_A)
             self.visuals |= {"real_B": self.real_B, "fake_A": self.fake_A, "rec_B": self.rec_B}
 
     def optimize_parameters(self) -> None:
         self.forward()
-        with frozen(self.nets["D_A"], self.nets["D_B"]):
+        with frozen(self.netD_A, self.netD_B):
             self.update(self.optimizers["G"], self.loss_G())
         self.update(self.optimizers["D"], self.loss_D())
 
     def loss_G(self) -> Tensor:
         """Both generators fool their D, come back to where they began, and keep what fits."""
-        opt, nets = self.opt, self.nets
+        opt = self.opt
         terms = {
-            "G_A": self.fools(nets["D_A"], self.fake_B),
+            "G_A": self.fools(self.netD_A, self.fake_B),
             "cycle_A": opt.lambda_A * F.l1_loss(self.rec_A, self.real_A),
-            "G_B": self.fools(nets["D_B"], self.fake_A),
+            "G_B": self.fools(self.netD_B, self.fake_A),
             "cycle_B": opt.lambda_B * F.l1_loss(self.rec_B, self.real_B),
         }
         terms["idt_A"] = terms["idt_B"] = self.real_A.new_zeros(())
         if opt.lambda_identity:
-            idt_A, idt_B = nets["G_A"](self.real_B), nets["G_B"](self.real_A)
+            idt_A, idt_B = self.netG_A(self.real_B), self.netG_B(self.real_A)
             self.visuals |= {"idt_A": idt_A, "idt_B": idt_B}
             weight = opt.lambda_identity
             terms["idt_A"] = weight * opt.lambda_B * F.l1_loss(idt_A, self.real_B)
@@ -111,17 +110,17 @@ class CycleGANModel(BaseModel):
 
     def loss_D(self) -> Tensor:
         """Each D's loss on real pictures and on a history of fakes (§4.3), halved as in §7.1."""
-        self.losses["D_A"] = self.judges("D_A", self.real_B, self.fake_B_pool.query(self.fake_B))
-        self.losses["D_B"] = self.judges("D_B", self.real_A, self.fake_A_pool.query(self.fake_A))
+        fake_B, fake_A = self.fake_B_pool.query(self.fake_B), self.fake_A_pool.query(self.fake_A)
+        self.losses["D_A"] = self.judges(self.netD_A, self.real_B, fake_B)
+        self.losses["D_B"] = self.judges(self.netD_B, self.real_A, fake_A)
         return self.losses["D_A"] + self.losses["D_B"]
 
     def fools(self, netD: nn.Module, fake: Tensor) -> Tensor:
         """G's side of the GAN loss."""
         return self.criterionGAN(netD(fake), target_is_real=True, for_discriminator=False)
 
-    def judges(self, name: str, real: Tensor, fake: Tensor) -> Tensor:
+    def judges(self, netD: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         """D's side of it, `fake` without gradients."""
-        netD = self.nets[name]
         on_real = self.criterionGAN(netD(real), target_is_real=True)
         on_fake = self.criterionGAN(netD(fake), target_is_real=False)
         loss = (on_real + on_fake) * 0.5

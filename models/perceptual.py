@@ -25,6 +25,8 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         from torchvision.models import vgg19
 
+        if weights is not None and not Path(weights).is_file():
+            raise ValueError(f"--vgg_weights {weights}: no such file")
         state = _download() if weights is None else load_weights(Path(weights))
         with torch.device("meta"):
             self.features = vgg19().features[: max(LAYERS) + 1]
@@ -35,7 +37,7 @@ class PerceptualLoss(nn.Module):
         wanted = self.features.state_dict()
         if any(k not in kept or kept[k].shape != wanted[k].shape for k in wanted):
             raise ValueError(f"--vgg_weights {weights}: not the weights of torchvision's vgg19")
-        self.features.load_state_dict({k: kept[k] for k in wanted}, assign=True)
+        self.features.load_state_dict({k: kept[k].float() for k in wanted}, assign=True)
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None])
         self.register_buffer("std", torch.tensor(STD)[:, None, None])
         self.requires_grad_(False)
@@ -59,14 +61,22 @@ class PerceptualLoss(nn.Module):
 
 
 def _download() -> dict[str, Tensor]:
+    """Return what torchvision publishes, from torch's cache if it is there."""
     from torchvision.models import VGG19_Weights
 
-    weights = VGG19_Weights.IMAGENET1K_V1
+    url = VGG19_Weights.IMAGENET1K_V1.url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        hash_prefix = path.stem.rpartition("-")[2]
+        try:
+            torch.hub.download_url_to_file(url, str(path), hash_prefix)
+        except (OSError, RuntimeError) as error:  # URLError is an OSError; RuntimeError: the hash
+            raise ValueError(
+                f"--lambda_vgg: {url} could not be had ({error}); save it as {path} or name the "
+                f"file with --vgg_weights"
+            ) from None
     try:
-        return weights.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:  # URLError is an OSError; RuntimeError: wrong hash
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise ValueError(
-            f"--lambda_vgg: {weights.url} could not be had ({error}); save it into {folder} or "
-            f"name the file with --vgg_weights"
-        ) from None
+        return load_weights(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; delete it, or name a whole one with --vgg_weights") from None

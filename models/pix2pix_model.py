@@ -57,8 +57,11 @@ class Pix2PixModel(BaseModel):
             self.optimizers["D"] = self.make_optimizer(self.netD)
             self.criterionGAN = networks.GANLoss(opt.gan_mode)
             self.fake_AB_pool = ImagePool(opt.pool_size, opt.seed)
-        elif opt.pixel_loss == "none" and not opt.lambda_vgg:
-            raise ValueError("--lambda_GAN 0 --pixel_loss none: leaves G nothing to learn from")
+        elif (opt.pixel_loss == "none" or not opt.lambda_L1) and not opt.lambda_vgg:
+            raise ValueError(
+                f"--lambda_GAN 0 --pixel_loss {opt.pixel_loss} --lambda_L1 {opt.lambda_L1:g}: "
+                f"leaves G nothing to learn from"
+            )
         if opt.lambda_vgg:
             if opt.output_nc not in (1, 3):
                 raise ValueError("--lambda_vgg: wants pictures of 1 or 3 channels (--output_nc)")

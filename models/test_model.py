@@ -18,9 +18,6 @@ class TestModel(BaseModel):
         if is_train:
             raise ValueError("--model test: translates only; train with pix2pix or another model")
         parser.set_defaults(dataset_mode="single")
-        # Of a CycleGAN run, test.py chooses the suffix by --direction.
-        parser.add_argument("--model_suffix", default="", help="of the file: _A is net_G_A.pth")
-        parser.carry("model_suffix")
         return parser
 
     def __init__(self, opt: Any):

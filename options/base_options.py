@@ -85,11 +85,14 @@ class BaseOptions(ABC):
         by_hand = {**config, **given}
         defaults = {name: action.default for name, action in parser.options().items()}
         saved = self.saved_options(_run_folder({**defaults, **by_hand}), by_hand)
+        trained = saved.get("direction")
         if "model" in by_hand:
             saved = {k: v for k, v in saved.items() if k not in OF_THE_MODEL}
         builtin = not (by_hand.get("dataroot") or saved.get("dataroot"))
         model = {**defaults, **saved, **by_hand}["model"]
         preset = read_builtin(model) if builtin else {}
+        if builtin and trained:
+            preset["direction"] = trained
 
         # Each hook once: the model's may choose the dataset.
         chosen = {**preset, **saved, **by_hand}

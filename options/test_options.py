@@ -30,6 +30,9 @@ class TestOptions(BaseOptions):
         # One picture at a time, in order, unmirrored and uncropped.
         parser.set_defaults(phase="test", serial_batches=True, no_flip=True, load_size=None)
         with parser.section("testing"):
+            # Of a CycleGAN run, the direction chooses it: see `_one_way`.
+            add("--model_suffix", default="", help="with --model test: _A takes net_G_A.pth")
+            parser.carry("model_suffix")
             add("--results_dir", default="./results/", help="folder of the results")
             add("--aspect_ratio", type=number(float, 0.01, 100), default=1.0, help="of results")
             add("--eval", action="store_true", help="running statistics and no dropout (§3.3)")
@@ -51,7 +54,7 @@ class TestOptions(BaseOptions):
         if not saved and self.infer is not None:
             saved = self.infer(run)
         if by_hand.get("model") == "test" and saved.get("model") == "cycle_gan":
-            saved = _one_way(saved, by_hand.get("direction", "AtoB"))
+            saved = _one_way(saved, by_hand.get("direction"), by_hand.get("model_suffix"))
         return saved
 
     def foreign_options(self, hooks: list[Callable[..., Any]]) -> set[str]:
@@ -73,9 +76,14 @@ class TestOptions(BaseOptions):
             opt.batch_size = 1
 
 
-def _one_way(saved: dict[str, Any], direction: str) -> dict[str, Any]:
-    """Return a CycleGAN run's options for the one of its generators that goes in `direction`."""
-    if direction == saved.get("direction", "AtoB"):
-        return {**saved, "model_suffix": "_A"}
-    channels = {"input_nc": saved.get("output_nc", 3), "output_nc": saved.get("input_nc", 3)}
-    return {**saved, **channels, "model_suffix": "_B"}
+def _one_way(saved: dict[str, Any], direction: str | None, suffix: str | None) -> dict[str, Any]:
+    """Return a CycleGAN run's options for one of its generators: that of the suffix, else that
+    which goes in `direction`.
+
+    G_A goes in the direction of the training, which is also meant by None.
+    """
+    if not suffix:
+        suffix = "_A" if direction in (None, saved.get("direction", "AtoB")) else "_B"
+    channels = [saved.get("input_nc", 3), saved.get("output_nc", 3)]
+    input_nc, output_nc = channels[::-1] if suffix == "_B" else channels
+    return {**saved, "input_nc": input_nc, "output_nc": output_nc, "model_suffix": suffix}

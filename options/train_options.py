@@ -21,7 +21,7 @@ class TrainOptions(BaseOptions):
                 "--lr_policy",
                 choices=["linear", "step", "plateau", "cosine"],
                 default="linear",
-                help="learning-rate schedule; plateau follows the L1 on --phase val",
+                help="learning-rate schedule; plateau follows a loss on --phase val",
             )
             add("--lr_decay_iters", type=count, default=50, help="epochs a step, for step")
             add(

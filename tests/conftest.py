@@ -11,9 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
+from data import builtin
+from models import create_model
+from models.base_model import BaseModel
 from options.base_options import BaseOptions, Options
+from options.train_options import TrainOptions
 from util.util import run_command
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
@@ -27,6 +32,19 @@ TINY = [
     *("--netG", "unet_64", "--ngf", "4", "--ndf", "4", "--gpu_ids", "-1", "--num_threads", "0"),
     *("--load_size", "72", "--crop_size", "64", "--n_epochs", "1", "--n_epochs_decay", "0"),
 ]
+
+
+def labelled(loss: Callable, label: float) -> Callable:
+    """Return a loss of logits against one label."""
+    return lambda x: loss(x, torch.full_like(x, label))
+
+
+# What D wants of its logits for real pictures and for fakes, and G of those for its fakes.
+GAN_LOSSES = {
+    "vanilla": [labelled(F.binary_cross_entropy_with_logits, label) for label in (1, 0, 1)],
+    "lsgan": [labelled(F.mse_loss, label) for label in (1, 0, 1)],
+    "hinge": [lambda x: F.relu(1 - x).mean(), lambda x: F.relu(1 + x).mean(), lambda x: -x.mean()],
+}
 
 
 class FrozenOptions(Options):
@@ -76,6 +94,43 @@ def draw_pairs(root: Path, count: int = 3, size: tuple[int, int] = (96, 80)) -> 
     return root
 
 
+def draw_sets(root: Path, counts: tuple[int, int] = (3, 2)) -> Path:
+    """Write unpaired pictures a0.png … and b0.png … into root/{train,val,test}{A,B}."""
+    for n, phase in enumerate(("train", "val", "test")):
+        for m, (side, count) in enumerate(zip("AB", counts, strict=True)):
+            (root / f"{phase}{side}").mkdir(parents=True)
+            for i in range(count):
+                picture = draw((80, 72), seed=1000 * n + 100 * m + i)
+                picture.save(root / f"{phase}{side}" / f"{side.lower()}{i}.png")
+    return root
+
+
+def random_batch(
+    seed: int = 0, *, size: int = 1, channels: tuple[int, int] = (3, 3), names: str = "AB"
+) -> dict[str, Any]:
+    """Make a batch of noise, (size, channels, 64, 64) in [-1, 1], as a dataset gives it."""
+    torch.manual_seed(100 + seed)
+    pictures = {
+        name: torch.rand(size, count, 64, 64) * 2 - 1
+        for name, count in zip("AB", channels, strict=True)
+    }
+    paths = {name: [f"{name}_{seed}_{i}.png" for i in range(size)] for name in "AB"}
+    return {n: pictures[n] for n in names} | {f"{n}_paths": paths[n] for n in names}
+
+
+def step(model: BaseModel, batch: dict[str, Any]) -> BaseModel:
+    """Train a model for one step on a batch."""
+    model.set_input(batch)
+    model.optimize_parameters()
+    return model
+
+
+def result_images(run: str, page: str = "test_latest") -> dict[str, np.ndarray]:
+    """Return the pictures that test.py left of a run, by file name."""
+    folder = Path("results") / run / page / "images"
+    return {path.name: np.asarray(Image.open(path)) for path in sorted(folder.iterdir())}
+
+
 def refusal(action: Callable[[], Any], *words: str) -> None:
     """Expect a one-line ValueError that holds all `words`."""
     with pytest.raises(ValueError) as error:
@@ -89,6 +144,28 @@ def refusal(action: Callable[[], Any], *words: str) -> None:
 def pairs(tmp_path: Path) -> Path:
     """A small aligned data set."""
     return draw_pairs(tmp_path / "pairs")
+
+
+@pytest.fixture
+def few_builtin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the built-in picture set small, so that drawing it takes no time."""
+    monkeypatch.setattr(builtin, "SPLITS", {"train": 2, "val": 1, "test": 2})
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Any]:
+    """Build a model that is ready, from flags; its run lies in tmp_path/run."""
+
+    def build(*flags: Any, options: type[BaseOptions] = TrainOptions) -> BaseModel:
+        tiny = TINY if options is TrainOptions else ["--gpu_ids", "-1"]
+        places = ("--dataroot", tmp_path, "--checkpoints_dir", tmp_path, "--name", "run")
+        opt = options().read([*tiny, *places, *flags])
+        torch.manual_seed(0)
+        model = create_model(opt)
+        model.setup(opt)
+        return model
+
+    return build
 
 
 @pytest.fixture

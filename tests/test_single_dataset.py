@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import draw, refusal
+from conftest import draw, draw_pairs, refusal
 from PIL import Image
 
+from data import builtin, create_dataset
 from data.single_dataset import SingleDataset
 from data.transforms import to_tensor
 from options.train_options import TrainOptions
@@ -88,3 +89,42 @@ def test_picture_smaller_than_the_crop_is_named(folder):
 def test_without_dataroot_the_folder_is_asked_for():
     data = ["--dataset_mode", "single", "--load_size", "24", "--crop_size", "16"]
     refusal(lambda: SingleDataset(TrainOptions().read(data)), "--dataroot")
+
+
+# Folders ---------------------------------------------------------------------------------
+
+
+def test_a_deep_folder_tree_is_read_whole_whatever_the_phase(folder):
+    (folder / "sub" / "deeper" / "still").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    draw((20, 20), seed=3).save(folder / "sub" / "deeper" / "still" / "c.JPG")
+    draw((20, 20), seed=4).save(folder / ".hidden" / "d.png")
+    for phase in ("train", "test"):
+        found = dataset(folder, "--phase", phase).A_paths
+        names = ("b.png", "sub/a.png", "sub/deeper/still/c.JPG")
+        assert found == [str(folder / name) for name in names]
+
+
+def test_pictures_that_look_like_pairs_are_taken_whole(tmp_path):
+    root = draw_pairs(tmp_path / "pairs", count=1)
+    data = dataset(root, "--preprocess", "none", "--no_flip", "--direction", "BtoA")
+    assert [Path(path).parent.name for path in data.A_paths] == ["test", "train", "val"]
+    assert torch.equal(data[0]["A"], to_tensor(Image.open(root / "test" / "0.png")))
+
+
+@pytest.mark.parametrize(("direction", "left"), [("AtoB", 0), ("BtoA", builtin.SIZE)])
+@pytest.mark.parametrize("phase", ["train", "test"])
+def test_of_the_built_in_pairs_it_takes_the_half_that_the_direction_translates(
+    tmp_path, monkeypatch, few_builtin, direction, left, phase
+):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--dataroot", builtin.ROOT, "--dataset_mode", "single", "--num_threads", "0"]
+    flags += ["--gpu_ids", "-1", "--preprocess", "none", "--no_flip", "--serial_batches"]
+    flags += ["--phase", phase, "--direction", direction]
+    batches = list(create_dataset(TrainOptions().read(flags)))
+    folder = Path(builtin.ROOT) / phase
+    assert [Path(b["A_paths"][0]) for b in batches] == [folder / "0001.png", folder / "0002.png"]
+    for batch in batches:
+        pair = Image.open(batch["A_paths"][0])
+        half = pair.crop((left, 0, left + builtin.SIZE, builtin.SIZE))
+        assert torch.equal(batch["A"][0], to_tensor(half))
