@@ -1,51 +1,18 @@
 """The pix2pix update, its validation and its files, against plain torch code."""
 
 import copy
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import TINY
+from conftest import GAN_LOSSES, random_batch, step
 from torch import Tensor
 
-from models import create_model
 from models.layers import picture_noise
 from models.pix2pix_model import Pix2PixModel
 from options.test_options import TestOptions
-from options.train_options import TrainOptions
 from util.device import full_precision
 from util.util import picture_seed
-
-
-@pytest.fixture
-def make(tmp_path: Path):
-    """Build a model that is ready, from flags; its run lies in tmp_path/run."""
-
-    def build(*flags: str, options: type = TrainOptions) -> Pix2PixModel:
-        tiny = TINY if options is TrainOptions else ["--gpu_ids", "-1"]
-        places = ("--dataroot", tmp_path, "--checkpoints_dir", tmp_path, "--name", "run")
-        opt = options().read([*tiny, *places, *flags])
-        torch.manual_seed(0)
-        model = create_model(opt)
-        model.setup(opt)
-        return model
-
-    return build
-
-
-def batch(seed: int = 0, size: int = 1, names: str = "AB") -> dict:
-    torch.manual_seed(100 + seed)
-    pictures = {name: torch.rand(size, 3, 64, 64) * 2 - 1 for name in names}
-    paths = {f"{name}_paths": [f"{seed}_{i}_{name}.png" for i in range(size)] for name in names}
-    return {**pictures, **paths}
-
-
-def step(model: Pix2PixModel, pair: dict) -> Pix2PixModel:
-    model.set_input(pair)
-    model.optimize_parameters()
-    return model
 
 
 def forward(model: Pix2PixModel, pair: dict) -> Pix2PixModel:
@@ -66,24 +33,12 @@ def translate(model: Pix2PixModel, *pictures: dict) -> list[Tensor]:
 # The update ------------------------------------------------------------------------------
 
 
-def labelled(loss: Callable, label: float) -> Callable:
-    return lambda x: loss(x, torch.full_like(x, label))
-
-
-# What D wants of its logits for a real pair and for a fake one, and G of those for its fake.
-GAN_LOSSES = {
-    "vanilla": [labelled(F.binary_cross_entropy_with_logits, label) for label in (1, 0, 1)],
-    "lsgan": [labelled(F.mse_loss, label) for label in (1, 0, 1)],
-    "hinge": [lambda x: F.relu(1 - x).mean(), lambda x: F.relu(1 + x).mean(), lambda x: -x.mean()],
-}
-
-
 @pytest.mark.parametrize("mode", GAN_LOSSES)
 def test_update_is_d_first_then_g_against_the_updated_d(make, mode):
     is_real, is_fake, fools = GAN_LOSSES[mode]
     model = make("--gan_mode", mode, "--lr", "0.002", "--lambda_L1", "7")
     G, D = copy.deepcopy(model.netG), copy.deepcopy(model.netD)
-    batches = [batch(seed, size=2) for seed in range(3)]
+    batches = [random_batch(seed, size=2) for seed in range(3)]
 
     torch.manual_seed(1)
     given = [list(step(model, pair).get_current_losses().values()) for pair in batches]
@@ -109,20 +64,25 @@ def test_update_is_d_first_then_g_against_the_updated_d(make, mode):
 
 
 def test_d_sees_the_fake_detached(make):
-    model = forward(make(), batch())
+    model = forward(make(), random_batch())
     model.loss_D().backward()
     assert all(p.grad is None for p in model.netG.parameters())
     assert all(p.grad is not None for p in model.netD.parameters())
 
 
 def test_losses_are_printed_in_the_published_order(make):
-    assert list(step(make(), batch()).get_current_losses()) == ["G_GAN", "G_L1", "D_real", "D_fake"]
+    assert list(step(make(), random_batch()).get_current_losses()) == [
+        "G_GAN",
+        "G_L1",
+        "D_real",
+        "D_fake",
+    ]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_wgangp_adds_a_full_precision_penalty_on_mixed_pairs(make, precision):
     flags = ("--gan_mode", "wgangp", "--norm", "instance", "--precision", precision)
-    model = forward(make(*flags), batch(size=2))
+    model = forward(make(*flags), random_batch(size=2))
     torch.manual_seed(5)
     loss, parameters = model.loss_D(), list(model.netD.parameters())
     A, B, fake = model.real_A, model.real_B, model.fake_B.detach()
@@ -144,7 +104,7 @@ def test_wgangp_adds_a_full_precision_penalty_on_mixed_pairs(make, precision):
 def test_a_step_moves_both_networks_in_either_precision(make, mode, precision):
     model = make("--gan_mode", mode, "--precision", precision)
     before = copy.deepcopy([model.netG.state_dict(), model.netD.state_dict()])
-    step(model, batch())
+    step(model, random_batch())
     assert all(abs(v) < 1e4 for v in model.get_current_losses().values())
     for net, old in zip((model.netG, model.netD), before, strict=True):
         for name, p in net.named_parameters():
@@ -157,7 +117,7 @@ def test_a_step_moves_both_networks_in_either_precision(make, mode, precision):
 
 @pytest.mark.parametrize(("direction", "source", "target"), [("AtoB", *"AB"), ("BtoA", *"BA")])
 def test_direction_chooses_input_and_target(make, direction, source, target):
-    model = forward(make("--direction", direction), pair := batch())
+    model = forward(make("--direction", direction), pair := random_batch())
     assert torch.equal(model.real_A, pair[source]) and torch.equal(model.real_B, pair[target])
     assert model.get_image_paths() == pair[f"{source}_paths"]
     assert list(model.get_current_visuals()) == ["real_A", "fake_B", "real_B"]
@@ -167,12 +127,12 @@ def test_direction_chooses_input_and_target(make, direction, source, target):
 def test_pictures_without_targets_cannot_train_but_can_be_translated(make, direction):
     source, model = direction[0], make("--direction", direction)
     with pytest.raises(ValueError, match=f"^--dataset_mode aligned: .* --direction {direction}"):
-        model.set_input(batch(names=source))
+        model.set_input(random_batch(names=source))
     model.save_networks("latest")
     tester = make("--direction", direction, options=TestOptions)
-    translate(tester, batch(names=source))
+    translate(tester, random_batch(names=source))
     assert list(tester.get_current_visuals()) == ["real_A", "fake_B"]
-    translate(tester, batch())
+    translate(tester, random_batch())
     assert list(tester.get_current_visuals()) == ["real_A", "fake_B", "real_B"]
 
 
@@ -187,7 +147,7 @@ def test_a_crop_too_small_for_d_is_an_error_before_training(make):
 
 
 def test_validation_is_the_mean_l1_of_test_time_and_leaves_no_trace(make):
-    batches = [batch(seed) for seed in range(3)]
+    batches = [random_batch(seed) for seed in range(3)]
     model = step(make(), batches[0])
     twin = copy.deepcopy(model.netG)
     before = copy.deepcopy([net.state_dict() for net in model.nets.values()])
@@ -207,7 +167,7 @@ def test_validation_is_the_mean_l1_of_test_time_and_leaves_no_trace(make):
 
 def test_a_translation_depends_on_picture_and_seed_not_on_the_order(make):
     make().save_networks("latest")
-    one, two = batch(1), batch(2)
+    one, two = random_batch(1), random_batch(2)
     first, second = translate(make(options=TestOptions), one, two)
     again = translate(make(options=TestOptions), two, one, one)
     assert torch.equal(again[0], second)
