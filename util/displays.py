@@ -13,7 +13,8 @@ from util.loss_log import Entry
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 10.0  # seconds after which a display that still works on one update is given up
+PATIENCE = 60.0  # seconds after which a display that still works on one update is given up
+BACKLOG = 64  # updates that may wait for a display
 FAREWELL = 2.0  # seconds that all displays together may take to finish when the run ends
 
 
@@ -45,7 +46,8 @@ class Background(Display):
         `unfinished` what it means that it was not done when the run ended.
         """
         self.name, self.build, self.unfinished = name, build, unfinished
-        self.jobs: queue.Queue[tuple[str, tuple] | None] = queue.Queue(maxsize=64)
+        self.jobs: queue.SimpleQueue[tuple[str, tuple]] = queue.SimpleQueue()
+        self.lock = threading.Lock()
         self.thread: threading.Thread | None = None
         self.working_since: float | None = None
         self.given_up = False
@@ -78,28 +80,27 @@ class Background(Display):
         if self.thread is None:  # only now, so that the loader's workers are forked without it
             self.thread = threading.Thread(target=self._work, name=self.name, daemon=True)
             self.thread.start()
-        try:
-            self.jobs.put_nowait((method, values))
-        except queue.Full:
-            log.debug("%s: an update is left out", self.name)
+        if method == "close" or self.jobs.qsize() < BACKLOG:
+            self.jobs.put((method, values))
 
     def _work(self) -> None:
         try:
             self.working_since = time.monotonic()
             display, method = self.build(), ""
-            while method != "close":
+            while method != "close" and not self.given_up:
                 self.working_since = None
                 method, values = self.jobs.get()
                 self.working_since = time.monotonic()
                 getattr(display, method)(*values)
-        except Exception as error:  # whatever a foreign library raises
+        except (Exception, SystemExit) as error:  # whatever a foreign library raises
             why = " ".join(str(error).split()) or type(error).__name__
             self._give_up(f"{why}; the run goes on without it")
 
     def _give_up(self, why: str) -> None:
-        if not self.given_up:
-            self.given_up = True
-            log.warning("%s: %s", self.name, why)
+        with self.lock:  # so that whoever sees the flag finds the warning said, and said once
+            if not self.given_up:
+                log.warning("%s: %s", self.name, why)
+                self.given_up = True
 
 
 def close_all(displays: list[Background]) -> None:

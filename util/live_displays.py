@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from util.displays import PATIENCE, Background, Display
+from util.displays import Background, Display
 from util.loss_log import Entry
 
 log = logging.getLogger(__name__)
 
+ANSWER = 10.0  # seconds in which a visdom server must answer
 INSTALL = {
     "tensorboard": "pip install tensorboard",
     "wandb": "pip install wandb",
@@ -34,8 +35,11 @@ class Visdom(Display):
         class Client(visdom.Visdom):
             def _handle_post(self, url: str, data: Any = None) -> str:
                 # Meant to be overridden; the original waits for an answer without end.
-                answer = self.session.post(url, data=data, timeout=PATIENCE)
-                answer.raise_for_status()
+                try:
+                    answer = self.session.post(url, data=data, timeout=ANSWER)
+                    answer.raise_for_status()
+                except OSError as error:  # of requests: all are; the client would print it
+                    raise RuntimeError(str(error)) from None
                 return answer.text
 
         logging.getLogger("visdom").setLevel(logging.ERROR)
@@ -159,7 +163,9 @@ def live_displays(opt: Any, folder: Path) -> list[Background]:
         _require("wandb", "--use_wandb")
         config = {k: v if v != float("inf") else "inf" for k, v in vars(opt).items()}
         run = {"project": opt.wandb_project_name, "name": opt.name, "config": config}
-        more = "goes on uploading for up to a minute; `wandb sync wandb/latest-run` does it later"
+        more = (
+            "goes on for up to a minute; later, `wandb sync wandb/latest-run` sends what is missing"
+        )
         displays.append(Background("Weights & Biases", lambda: Wandb(**run), more))
     return displays
 

@@ -31,6 +31,8 @@ def main(messages: BinaryIO) -> str:
     threading.Timer(LINGER, os._exit, [1]).start()
     folder = os.path.dirname(run.dir)
     run.finish()
+    if mode == "disabled":
+        return "disabled by WANDB_MODE; nothing was logged"
     return run.url or f"the run is in {folder}; `wandb sync {folder}` uploads it"
 
 
