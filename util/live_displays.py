@@ -30,6 +30,7 @@ class Visdom(Display):
 
     def __init__(self, *, server: str, port: int, env: str, window: int, columns: int, title: str):
         """`columns` pictures stand in a row of one window; with 0 each has a window."""
+        import requests  # of visdom's own
         import visdom
 
         class Client(visdom.Visdom):
@@ -38,7 +39,11 @@ class Visdom(Display):
                 try:
                     answer = self.session.post(url, data=data, timeout=ANSWER)
                     answer.raise_for_status()
-                except OSError as error:  # of requests: all are; the client would print it
+                except requests.Timeout:  # the client would print these errors of requests
+                    raise RuntimeError(f"no answer in {ANSWER:g} s") from None
+                except requests.ConnectionError:
+                    raise RuntimeError("no connection; is the server running?") from None
+                except requests.RequestException as error:
                     raise RuntimeError(str(error)) from None
                 return answer.text
 
