@@ -53,9 +53,13 @@ def test_equal_stems_do_not_overwrite_each_other(tmp_path):
     page = HTML(tmp_path, "title")
     for seed, path in enumerate(("a/cat.jpg", "b/cat.jpg", "c/cat.png")):
         save_images(page, visuals(seed), [path])
+    page.save()
     for seed, stem in enumerate(("cat", "cat_2", "cat_3")):
         saved = np.asarray(Image.open(page.img_dir / f"{stem}_fake_B.png"))
         np.testing.assert_array_equal(saved, tensor2im(visuals(seed)["fake_B"]))
+    text = page.path.read_text(encoding="utf-8")
+    for heading in ("cat", "cat_2 (b/cat.jpg)", "cat_3 (c/cat.png)"):
+        assert f"<h2>{heading}</h2>" in text
 
 
 def test_grey_pictures_and_aspect_ratio_reach_the_file(tmp_path):

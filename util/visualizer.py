@@ -31,11 +31,13 @@ def save_images(
 
     `use_wandb` is there for calls of old; results are not logged.
     """
-    name = webpage.unique_name(short_stem(image_path[0]))
+    stem = short_stem(image_path[0])
+    name = webpage.unique_name(stem)
     files = {label: f"{name}_{label}.png" for label in visuals}
     for label, picture in visuals.items():
         save_image(tensor2im(picture), webpage.get_image_dir() / files[label], aspect_ratio)
-    webpage.add_header(name)
+    # Of equal names in different folders, all but the first say where they are from.
+    webpage.add_header(name if name == stem else f"{name} ({image_path[0]})")
     webpage.add_images(list(files.values()), list(files), list(files.values()), width=width)
 
 
