@@ -22,6 +22,8 @@ from util.visualizer import save_images
 
 log = logging.getLogger(__name__)
 
+RESIZED = "Pictures do not have their files' size"
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Translate the pictures that the flags choose; ValueError for a user's mistake."""
@@ -49,32 +51,42 @@ def results_page(opt: Any) -> HTML:
     make_folder(folder, "--results_dir")
     page = HTML(folder, f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {tag}")
     write_options(opt, folder, "test_opt")
-    page.add_note(_statistics_and_noise(opt))
+    if note := statistics_and_noise(opt):
+        page.add_note(note)
     return page
 
 
-def _statistics_and_noise(opt: Any) -> str:
-    if opt.eval:
-        return "--eval: batch norm uses its running statistics, dropout is off."
-    own = "As in §3.3 of the paper, batch norm uses each picture's own statistics"
-    if opt.dropout_at_test == "off":
-        return f"{own}; dropout is off (--dropout_at_test off)."
-    return (
-        f"{own} and dropout stays on, its noise drawn from --seed {opt.seed} and the file's name; "
-        f"--dropout_at_test off switches dropout off, --eval both."
-    )
+def statistics_and_noise(opt: Any) -> str:
+    """Return what a reader must know of batch norm and dropout, if the network has them."""
+    batch_norm, dropout = opt.norm in ("batch", "sync_batch"), not opt.no_dropout
+    notes = []
+    if batch_norm and opt.eval:
+        notes.append("Batch norm uses its running statistics (--eval).")
+    elif batch_norm:
+        notes.append("Batch norm uses each picture's own statistics, as in §3.3 of the paper.")
+    if dropout and (opt.eval or opt.dropout_at_test == "off"):
+        notes.append(f"Dropout is off ({'--eval' if opt.eval else '--dropout_at_test off'}).")
+    elif dropout:
+        notes.append(
+            f"Dropout stays on, as in §3.3 of the paper; its noise is drawn from --seed {opt.seed} "
+            f"and the file's name."
+        )
+    if notes and not opt.eval:
+        notes[-1] += " --dropout_at_test off switches dropout off, --eval both."
+    return " ".join(notes)
 
 
 def note_resizing(page: HTML, opt: Any, batch: dict[str, Any]) -> None:
     """Say once on the page that a picture does not have its file's size."""
-    if page.notes[1:] or "A_size" not in batch:
+    said = any(note.startswith(RESIZED) for note in page.notes)
+    if said or "A_size" not in batch:
         return
     size = tuple(int(n) for n in batch["A_size"])
     height, width = batch["A"].shape[-2:]
     if size != (width, height):
         page.add_note(
-            f"Pictures do not have their files' size: --preprocess {opt.preprocess} brought the "
-            f"first from {size[0]}×{size[1]} to {width}×{height}; --preprocess none keeps it."
+            f"{RESIZED}: --preprocess {opt.preprocess} brought the first from {size[0]}×{size[1]} "
+            f"to {width}×{height}; --preprocess none keeps it."
         )
 
 
