@@ -11,7 +11,7 @@ import pytest
 from conftest import draw, draw_pairs
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
+SCRIPTS = sorted((ROOT / "scripts").glob("t*_*.sh"))  # train_… and test_…
 
 # In the order in which they are run; a line may use what the lines before it left.
 COMMANDS = """

@@ -1,0 +1,152 @@
+"""Fetch a published dataset or model: `python -m scripts.download pix2pix_dataset facades`.
+
+What there is stands in `datasets/sources.yaml`; `--list` prints the names. Run again, the command
+goes on where it was interrupted.
+"""
+
+import argparse
+import difflib
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from scripts.transfer import NetworkError, discard, download_rest, size_of
+from scripts.unpack import unpack
+from util.checkpoint import load_weights
+from util.util import run_command, setup_logging
+
+log = logging.getLogger(__name__)
+
+TABLE = Path(__file__).resolve().parent.parent / "datasets" / "sources.yaml"
+TRIES = 5  # of one mirror in a row that bring nothing
+PAUSE = 1.0  # seconds between them
+NOT_OFFERED = {
+    "cityscapes": "its licence does not allow passing it on; get gtFine and leftImg8bit from "
+    "https://www.cityscapes-dataset.com and run datasets/prepare_cityscapes_dataset.py"
+}
+
+
+class Source(NamedTuple):
+    """One thing to download; `size` and `sha256` are None where nobody has verified them."""
+
+    name: str
+    urls: list[str]
+    target: Path
+    size: int | None
+    sha256: str | None
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Download what the arguments name; ValueError for a mistake, or if it cannot be had."""
+    setup_logging()
+    table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+    parser = argparse.ArgumentParser(prog="python -m scripts.download", description=__doc__)
+    parser.add_argument("kind", choices=[*table], help="what kind of thing")
+    parser.add_argument("name", nargs="?", help="which one; without it, the names are listed")
+    parser.add_argument("--list", action="store_true", help="list the names")
+    parser.add_argument("--mirror", help="address to try first, {name} in it stands for the name")
+    args = parser.parse_args(argv)
+    if args.list or args.name is None:
+        print("\n".join(table[args.kind]["names"]))
+        return
+    source = find(table, args.kind, args.name, args.mirror)
+    if source.target.exists():
+        log.info("%s is there already; delete it to download it again", source.target)
+    else:
+        fetch(source)
+        log.info("%s is ready: %s", source.target, table[args.kind]["use"].format(name=args.name))
+
+
+def find(table: dict[str, Any], kind: str, name: str, mirror: str | None = None) -> Source:
+    """Return an entry of the table; ValueError for a name that is not in it."""
+    entry = table[kind]
+    if name not in entry["names"]:
+        if name in NOT_OFFERED:
+            raise ValueError(f"{name}: not offered, since {NOT_OFFERED[name]}")
+        near = difflib.get_close_matches(name, entry["names"], n=1)
+        meant = f"did you mean {near[0]}? Known" if near else "known"
+        raise ValueError(f"{name}: no such {kind}; {meant} are {', '.join(entry['names'])}")
+    known = entry["names"][name]
+    mirrors = [*([mirror] if mirror else []), *entry["mirrors"]]
+    urls = [address.replace("{name}", name) for address in mirrors]
+    target = Path(entry["target"].format(name=name))
+    return Source(name, urls, target, known.get("size"), known.get("sha256"))
+
+
+def fetch(source: Source) -> None:
+    """Download, check and put into place; nothing is at `source.target` before it is whole.
+
+    ValueError says of each mirror why it failed.
+    """
+    part = source.target.parent / f"{source.urls[-1].rpartition('/')[2]}.part"
+    part.parent.mkdir(parents=True, exist_ok=True)
+    failures = []
+    for url in source.urls:
+        try:
+            download(url, part)
+            check(part, source)
+            install(part, source.target)
+            return
+        except (NetworkError, ValueError) as error:
+            failures.append(f"{url}: {error}")
+    raise ValueError(
+        f"{source.name}: could not be downloaded ({'; '.join(failures)}); run this again to go on, "
+        f"or name another address with --mirror"
+    )
+
+
+def download(url: str, part: Path) -> None:
+    """Download into `part`, going on behind what it holds; NetworkError after `TRIES` in vain."""
+    failed = 0
+    while True:
+        before = size_of(part)
+        try:
+            download_rest(url, part)
+            return
+        except NetworkError as error:
+            failed = 1 if size_of(part) > before else failed + 1
+            if error.final or failed == TRIES:
+                raise
+            log.info("%s: %s; trying again", url, error)
+            time.sleep(PAUSE)
+
+
+def check(part: Path, source: Source) -> None:
+    """Compare size and hash with the table's, or print the hash; ValueError if they differ."""
+    digest = hashlib.sha256()
+    with part.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    wrong = ""
+    if source.size not in (None, size_of(part)):
+        wrong = f"{size_of(part)} bytes came, {source.size} were expected"
+    elif source.sha256 not in (None, digest.hexdigest()):
+        wrong = f"the SHA-256 is {digest.hexdigest()}, expected was {source.sha256}"
+    if wrong:
+        discard(part)
+        raise ValueError(f"{wrong}; what came is deleted")
+    state = "as expected" if source.sha256 else "unverified: there is none to compare it with"
+    log.info("SHA-256 %s (%s)", digest.hexdigest(), state)
+
+
+def install(part: Path, target: Path) -> None:
+    """Put a model, or what an archive holds, at `target`; ValueError if it is neither."""
+    try:
+        if target.suffix == ".pth":
+            load_weights(part)
+            part.replace(target)
+        else:
+            unpack(part, target)
+    except ValueError:  # of no use later either; what a full disk refused may stay
+        discard(part)
+        raise
+    discard(part)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))
