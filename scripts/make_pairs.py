@@ -1,0 +1,175 @@
+"""Make a training set of a folder of pictures: `python -m scripts.make_pairs --task edges IN OUT`.
+
+edges, grayscale, inpaint and superres make A from each picture, which is B. combine stitches
+IN/A and IN/B, whose pictures have equal names. resize only brings pictures to --size (with
+--pairs, both halves of A|B pictures). OUT gets train/, val/ and test/; run again, the command goes
+on where it stopped.
+"""
+
+import argparse
+import json
+import logging
+import os
+import shlex
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from data.image_folder import make_dataset
+from data.transforms import load_picture, split_pair
+from scripts.pair_tasks import MASKS, TASKS, squared, stitched
+from util.util import make_folder, run_command, setup_logging
+
+log = logging.getLogger(__name__)
+
+PHASES = ("train", "val", "test")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Make the pairs that the arguments ask for; ValueError for a user's mistake."""
+    setup_logging()
+    args = parse(argv)
+    jobs = list(plan(args))
+    make_folder(args.out, "OUT")
+    remember(args)
+    todo = [job for job in jobs if not job[1].exists()]
+    if len(todo) < len(jobs):
+        log.info("%d of %d pictures are there already", len(jobs) - len(todo), len(jobs))
+    skipped = 0
+    with ProcessPoolExecutor(max_workers=args.num_threads) as pool:
+        results = pool.map(partial(make_one, args=args), todo, chunksize=4)
+        for error in tqdm(results, total=len(todo), unit="img", disable=None):
+            if error:
+                skipped += 1
+                log.warning("left out: %s", error)
+    log.info("%d pictures are in %s", len(jobs) - skipped, args.out)
+    name = ["--dataroot", str(args.out), "--name", args.out.resolve().name]
+    model = ["--model", "colorization"] if args.task == "resize" and not args.pairs else []
+    log.info("train on them with: %s", shlex.join(["python", "train.py", *name, *model]))
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the arguments; ValueError for values that make no sense together."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.make_pairs", description=__doc__)
+    add = parser.add_argument
+    add("source", metavar="IN", type=Path, help="folder of pictures")
+    add("out", metavar="OUT", type=Path, help="folder to make")
+    add("--task", required=True, choices=[*TASKS, "resize", "combine"], help="what to make")
+    add("--split", default="0.8,0.1,0.1", help="shares of train, val, test (%(default)s)")
+    add("--size", type=int, help="bring the middle square of each picture to this size")
+    add("--seed", type=int, default=0, help="of the split and the holes")
+    add("--mask", choices=[*MASKS], default="freeform", help="inpaint: shape of the holes")
+    add("--factor", type=int, default=4, help="superres: how much smaller (%(default)s)")
+    add("--sigma", type=float, default=2.0, help="edges: blur before them (%(default)s)")
+    add("--pairs", action="store_true", help="resize: the pictures are A|B")
+    add("--num_threads", type=int, default=os.cpu_count() or 1, help="processes (%(default)s)")
+    args = parser.parse_args(argv)
+    try:
+        args.shares = [float(part) for part in args.split.split(",")]
+    except ValueError:
+        args.shares = []
+    if len(args.shares) != 3 or min(args.shares) < 0 or abs(sum(args.shares) - 1) > 1e-6:
+        raise ValueError(f"--split {args.split}: must be three shares that add up to 1")
+    for flag, least in (("factor", 2), ("sigma", 0), ("num_threads", 1), ("size", 1), ("seed", 0)):
+        value = getattr(args, flag)
+        if value is not None and value < least:
+            raise ValueError(f"--{flag} {value}: must be at least {least}")
+    if args.task == "resize" and args.size is None:
+        raise ValueError("--task resize: wants a --size")
+    source, out = args.source.resolve(), args.out.resolve()
+    if source == out or source in out.parents or out in source.parents:
+        raise ValueError(f"OUT {args.out}: must lie outside IN {args.source}, which is left alone")
+    return args
+
+
+def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
+    """Yield (the files of a picture, the file to write)."""
+    folder = args.source / "A" if args.task == "combine" else args.source
+    if not folder.is_dir():
+        raise ValueError(f"IN {folder}: no such folder")
+    paths = [Path(path) for path in make_dataset(folder)]
+    names = [path.relative_to(folder) for path in paths]
+    stems = [name.with_suffix("") for name in names]
+    order = np.random.default_rng(args.seed).permutation(len(paths))
+    phases = dict(zip(order.tolist(), split(len(paths), args.shares), strict=True))
+    for i, (path, name, stem) in enumerate(zip(paths, names, stems, strict=True)):
+        files = [str(path)]
+        if args.task == "combine":
+            files.append(partner(args.source / "B", stem))
+        # 1.jpg and 1.png do not become one picture.
+        target = stem if stems.count(stem) == 1 else name
+        yield files, args.out / phases[i] / target.with_name(f"{target.name}.png")
+
+
+def split(count: int, shares: list[float]) -> list[str]:
+    """Return a phase for each of `count` pictures; a share above 0 gets one if there are enough."""
+    numbers = [int(round(count * share)) for share in shares]
+    for i, share in enumerate(shares):
+        if share > 0 and numbers[i] == 0 and count >= 3:
+            numbers[i] = 1
+    numbers[0] = count - sum(numbers[1:])
+    return [phase for phase, n in zip(PHASES, numbers, strict=True) for _ in range(n)]
+
+
+def partner(folder: Path, stem: Path) -> str:
+    """Return the file in `folder` of that path without extension; ValueError if there is none."""
+    found = sorted((folder / stem).parent.glob(f"{stem.name}.*")) if folder.is_dir() else []
+    if len(found) != 1:
+        raise ValueError(f"IN: {folder / stem}.* must be one picture, there are {len(found)}")
+    return str(found[0])
+
+
+def remember(args: argparse.Namespace) -> None:
+    """Write down how OUT is made; ValueError if it was begun in another way."""
+    kept = ("task", "split", "size", "seed", "mask", "factor", "sigma", "pairs")
+    now = {name: getattr(args, name) for name in kept} | {"source": str(args.source.resolve())}
+    note = args.out / "make_pairs.json"
+    before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else now
+    other = [f"{k} {before[k]}" for k in now if before.get(k) != now[k]]
+    if other:
+        raise ValueError(f"OUT {args.out}: was begun with {', '.join(other)}; use another folder")
+    if not note.exists() and any(args.out.iterdir()):
+        raise ValueError(f"OUT {args.out}: holds other files; use an empty folder")
+    note.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+
+
+def make_one(job: tuple[list[str], Path], args: argparse.Namespace) -> str | None:
+    """Make one picture; return what is wrong with its file, if something is."""
+    files, target = job
+    try:
+        picture = make_picture(files, args)
+    except ValueError as error:
+        return str(error)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    picture.save(temporary, format="PNG")
+    temporary.replace(target)  # whole or not at all
+    return None
+
+
+def make_picture(files: list[str], args: argparse.Namespace) -> Any:
+    """Return the picture to write; ValueError names a file that cannot be used."""
+    if args.task == "combine":
+        A, B = (squared(load_picture(file), args.size) for file in files)
+        if A.size != B.size:
+            raise ValueError(
+                f"{files[1]}: is {B.width}x{B.height}, {files[0]} is {A.width}x{A.height}"
+            )
+        return stitched(A, B)
+    if args.task == "resize":
+        if args.pairs:
+            return stitched(*(squared(half, args.size) for half in split_pair(files[0])))
+        return squared(load_picture(files[0]), args.size)
+    photo = squared(load_picture(files[0]), args.size)
+    own = zlib.crc32(str(Path(files[0]).relative_to(args.source)).encode())
+    return stitched(*TASKS[args.task](photo, args, np.random.default_rng([args.seed, own])))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))
