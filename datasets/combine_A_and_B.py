@@ -1,0 +1,82 @@
+"""Stitch A/SPLIT/name and B/SPLIT/name to AB/SPLIT/name, A left, B right, for paired training.
+
+    python datasets/combine_A_and_B.py --fold_A A --fold_B B --fold_AB AB
+
+A and B have subfolders train, val, test (any names). With --use_AB, name_A.jpg is the partner of
+name_B.jpg.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from data.image_folder import is_image_file  # noqa: E402
+from data.transforms import load_picture  # noqa: E402
+from scripts.pair_tasks import stitched  # noqa: E402
+from util.util import make_folder, run_command, setup_logging  # noqa: E402
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Stitch all pairs; ValueError if a folder or a partner is missing, or sizes differ."""
+    setup_logging()
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--fold_A", type=Path, required=True, help="folder of the A's, with a folder per split")
+    add("--fold_B", type=Path, required=True, help="folder of the B's, with the same splits")
+    add("--fold_AB", type=Path, required=True, help="folder to write")
+    add("--num_imgs", type=int, default=1000000, help="at most so many of each split")
+    add("--use_AB", action="store_true", help="partners are named *_A.* and *_B.*")
+    add("--no_multiprocessing", action="store_true", help="one process")
+    args = parser.parse_args(argv)
+    pairs = list(find_pairs(args))
+    for folder in {target.parent for *_, target in pairs}:
+        make_folder(folder, "--fold_AB")
+    if args.no_multiprocessing:
+        for pair in tqdm(pairs, unit="img", disable=None):
+            combine(pair)
+    else:
+        with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+            list(tqdm(pool.map(combine, pairs, chunksize=8), total=len(pairs), disable=None))
+    log.info("%d pairs are in %s", len(pairs), args.fold_AB)
+
+
+def find_pairs(args: argparse.Namespace) -> Iterator[tuple[Path, Path, Path]]:
+    """Yield (A's file, B's file, the file to write)."""
+    if not args.fold_A.is_dir():
+        raise ValueError(f"--fold_A {args.fold_A}: no such folder")
+    splits = sorted(p.name for p in args.fold_A.iterdir() if p.is_dir())
+    if not splits:
+        raise ValueError(f"--fold_A {args.fold_A}: has no folders such as train, val, test")
+    for split in splits:
+        names = sorted(p.name for p in (args.fold_A / split).iterdir() if is_image_file(p.name))
+        if args.use_AB:
+            names = [name for name in names if "_A." in name]
+        for name in names[: args.num_imgs]:
+            other = name.replace("_A.", "_B.") if args.use_AB else name
+            B = args.fold_B / split / other
+            if not B.is_file():
+                raise ValueError(f"--fold_B: {B} is not there, the partner of {name}")
+            written = name.replace("_A.", ".") if args.use_AB else name
+            yield args.fold_A / split / name, B, args.fold_AB / split / written
+
+
+def combine(pair: tuple[Path, Path, Path]) -> None:
+    """Write one pair; ValueError if the two sizes differ."""
+    A, B = load_picture(pair[0]), load_picture(pair[1])
+    if A.size != B.size:
+        raise ValueError(f"{pair[1]}: is {B.width}x{B.height}, {pair[0]} is {A.width}x{A.height}")
+    stitched(A, B).save(pair[2], quality=95)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

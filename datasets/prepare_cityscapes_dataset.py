@@ -1,0 +1,65 @@
+"""Make pix2pix and CycleGAN training sets, 256×256, of the Cityscapes files that you downloaded.
+
+python datasets/prepare_cityscapes_dataset.py --gtFine_dir gtFine --leftImg8bit_dir leftImg8bit
+
+The two folders come from gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip of
+https://www.cityscapes-dataset.com. Photos are A, colour-coded labels B; its val becomes test.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from data.transforms import load_picture  # noqa: E402
+from scripts.pair_tasks import stitched  # noqa: E402
+from util.util import make_folder, run_command, setup_logging  # noqa: E402
+
+log = logging.getLogger(__name__)
+
+SIZE = (256, 256)
+PHOTO, LABELS = "_leftImg8bit.png", "_gtFine_color.png"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write train/, test/, trainA/, trainB/, testA/, testB/; ValueError if files are missing."""
+    setup_logging()
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--gtFine_dir", type=Path, required=True, help="folder with train/ and val/ of the labels")
+    add("--leftImg8bit_dir", type=Path, required=True, help="the same of the photos")
+    add("--output_dir", type=Path, default=Path("datasets/cityscapes"), help="folder to write")
+    args = parser.parse_args(argv)
+    for split, phase in (("train", "train"), ("val", "test")):
+        photos = sorted((args.leftImg8bit_dir / split).glob(f"*/*{PHOTO}"))
+        if not photos:
+            raise ValueError(
+                f"--leftImg8bit_dir {args.leftImg8bit_dir}: holds no {split}/CITY/*{PHOTO}"
+            )
+        folders = [
+            make_folder(args.output_dir / f"{phase}{s}", "--output_dir") for s in ("", "A", "B")
+        ]
+        for i, path in enumerate(tqdm(photos, unit="img", disable=None), start=1):
+            city, name = path.parent.name, path.name.removesuffix(PHOTO)
+            labels = args.gtFine_dir / split / city / f"{name}{LABELS}"
+            if not labels.is_file():
+                raise ValueError(f"--gtFine_dir: {labels} is not there, the labels of {path}")
+            A = load_picture(path).resize(SIZE, Image.Resampling.BICUBIC)
+            B = load_picture(labels).resize(SIZE, Image.Resampling.NEAREST)  # no mixed colours
+            for picture, target in (
+                (stitched(A, B), folders[0] / f"{i}.jpg"),
+                (A, folders[1] / f"{i}_A.jpg"),
+                (B, folders[2] / f"{i}_B.jpg"),
+            ):
+                picture.save(target, format="JPEG", subsampling=0, quality=100)
+        log.info("%d pairs are in %s", len(photos), folders[0])
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))
