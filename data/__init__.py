@@ -1,5 +1,6 @@
 """Datasets by file name, and the loader whose randomness no worker can change."""
 
+import logging
 import os
 import random
 from argparse import Namespace
@@ -13,6 +14,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from data import builtin
 from util.registry import find_class
 
+log = logging.getLogger(__name__)
+
 
 def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
     """Build the dataset that `--dataset_mode` names, behind its `Loader`.
@@ -20,6 +23,7 @@ def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
     Draws the built-in pictures first if `--dataroot` means them. ValueError as the dataset says.
     """
     if builtin.is_builtin(opt.dataroot):
+        log.info("pictures: the built-in facades; --dataroot names others")
         builtin.write_once(opt.dataroot)
     return Loader(find_class("data", opt.dataset_mode, "--dataset_mode")(opt), opt, repeated)
 

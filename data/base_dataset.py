@@ -74,22 +74,26 @@ def get_transform(
     )
 
 
-def missing_folder(opt: Any, expected: str, phases: bool = True) -> ValueError:
-    """Return the error for a dataroot that lacks the folders, by phase or not, of a dataset."""
+def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError:
+    """Return the error for a dataroot that lacks the folders of a dataset.
+
+    `home` is the folder for loose pictures, by default that of the phase; None: the dataset has
+    no phases.
+    """
     root = Path(opt.dataroot)
     if not root.is_dir():
         near = nearest_folder(root)
         hint = f"; did you mean {near}?" if near else ""
         return ValueError(f"--dataroot {root}: no such folder{hint} (expected {expected})")
-    fix = _nearest_fix(root, opt.phase) if phases else ""
+    fix = "" if home is None else _nearest_fix(root, opt.phase, home or opt.phase)
     return ValueError(f"--dataroot {root}: expected {expected}, found {describe(root)}{fix}")
 
 
-def _nearest_fix(root: Path, phase: str) -> str:
+def _nearest_fix(root: Path, phase: str, home: str) -> str:
     if root.name == phase:
         return f"; the fix may be --dataroot {root.parent}"
     if any(is_image_file(p.name) for p in root.iterdir()):
-        return f"; the fix may be to move them into {root / phase}"
+        return f"; the fix may be to move them into {root / home}"
     sides = (f"{phase}A", f"{phase}B")  # one of them is no phase
     there = [p.name for p in root.iterdir() if p.is_dir() and p.name not in sides]
     near = difflib.get_close_matches(phase, there, n=1)

@@ -32,12 +32,12 @@ class ColorizationDataset(BaseDataset):
         for flag, channels, name in (("input_nc", 1, "L"), ("output_nc", 2, "a and b")):
             if getattr(opt, flag) != channels:
                 raise ValueError(
-                    f"--{flag} {getattr(opt, flag)}: --dataset_mode colorization gives {name}, "
-                    f"{channels} channels"
+                    f"--{flag} {getattr(opt, flag)}: --dataset_mode colorization gives {name}: "
+                    f"--{flag} {channels}"
                 )
         folder = Path(opt.dataroot) / opt.phase
         if not folder.is_dir():
-            raise missing_folder(opt, f"{opt.phase}/ with colour pictures")
+            raise missing_folder(opt, f"{opt.phase}/ with pictures")
         self.paths = make_dataset(folder, opt.max_dataset_size)
         self.photo_only = is_builtin(opt.dataroot)
 

@@ -25,7 +25,7 @@ class SingleDataset(BaseDataset):
         try:
             self.A_paths = make_dataset(folder, opt.max_dataset_size)
         except ValueError:
-            raise missing_folder(opt, "pictures in it", phases=False) from None
+            raise missing_folder(opt, "pictures in it", home=None) from None
 
     def __len__(self) -> int:
         return len(self.A_paths)

@@ -31,7 +31,7 @@ class UnalignedDataset(BaseDataset):
             folders, there = dict.fromkeys("AB", stitched), ["A", "B"]
         elif not there or (opt.isTrain and len(there) < 2):
             tree = f"{opt.phase}A/ and {opt.phase}B/, or {opt.phase}/ with A|B pictures"
-            raise missing_folder(opt, tree)
+            raise missing_folder(opt, tree, home=f"{opt.phase}A")
         self.paths = {side: make_dataset(folders[side], opt.max_dataset_size) for side in there}
         swapped = opt.direction == "BtoA"
         A_nc, B_nc = ("output_nc", "input_nc") if swapped else ("input_nc", "output_nc")

@@ -115,12 +115,18 @@ class BaseModel(ABC):
 
     def validation_loss(self) -> Tensor:
         """Return a scalar, lower is better, after `test` on a validation batch."""
-        raise ValueError(f"--lr_policy plateau: --model {self.opt.model} has no validation loss")
+        raise NotImplementedError
 
     # Training -------------------------------------------------------------------------
 
     def setup(self, opt: Any) -> None:
         """Load weights if asked for, place the networks, start the schedules; then it can run."""
+        untold = type(self).validation_loss is BaseModel.validation_loss
+        if opt.isTrain and opt.lr_policy == "plateau" and untold:
+            raise ValueError(
+                f"--lr_policy plateau: --model {opt.model} has no validation loss; write "
+                f"validation_loss(self) in its file"
+            )
         tag = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
         if not self.isTrain or opt.continue_train:
             self.load_networks(tag)
@@ -192,6 +198,9 @@ class BaseModel(ABC):
         return torch.stack(losses).mean().item()
 
     # What others read -----------------------------------------------------------------
+
+    def compute_visuals(self) -> None:  # noqa: B027
+        """Make pictures that are only shown; here there are none. Training loops of old call it."""
 
     def get_current_visuals(self) -> dict[str, Tensor]:
         """Return the pictures of the last forward pass, (N, C, H, W) in [-1, 1]."""

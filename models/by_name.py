@@ -25,6 +25,9 @@ class NamedModel(BaseModel):
         self.optimizers: Any = []
 
     def setup(self, opt: Any) -> None:
+        for name in self.model_names:
+            if not hasattr(self, f"net{name}"):
+                raise ValueError(f"--model {opt.model}: model_names lists {name}, no net{name}")
         self.nets = {name: getattr(self, f"net{name}") for name in self.model_names}
         self.optimizers = {str(i): optimizer for i, optimizer in enumerate(self.optimizers)}
         super().setup(opt)
@@ -36,9 +39,6 @@ class NamedModel(BaseModel):
         """Let the parameters of `nets` collect gradients, or not."""
         for net in [nets] if isinstance(nets, nn.Module) else nets:
             net.requires_grad_(requires_grad)
-
-    def compute_visuals(self) -> None:
-        """Make pictures that are only shown, before they are."""
 
     def get_current_visuals(self) -> dict[str, Tensor]:
         self.compute_visuals()

@@ -45,6 +45,8 @@ class CycleGANModel(BaseModel):
         self.netG_A = self.nets["G_A"] = self.make_generator()
         self.netG_B = self.nets["G_B"] = self.make_generator(opt.output_nc, opt.input_nc)
         if not self.isTrain:
+            if opt.model_suffix == "_B":  # against the direction of the training: swap the files
+                self.nets = {"G_B": self.netG_A, "G_A": self.netG_B}
             return
         for flag in ("lambda_A", "lambda_B", "lambda_identity"):
             if not 0 <= getattr(opt, flag) < math.inf:
@@ -109,7 +111,7 @@ class CycleGANModel(BaseModel):
         return sum(terms.values())
 
     def loss_D(self) -> Tensor:
-        """Each D's loss on real pictures and on a history of fakes (§4.3), halved as in §7.1."""
+        """Each D's loss on real pictures and on a history of fakes (§4), halved as in §7.1."""
         fake_B, fake_A = self.fake_B_pool.query(self.fake_B), self.fake_A_pool.query(self.fake_A)
         self.losses["D_A"] = self.judges(self.netD_A, self.real_B, fake_B)
         self.losses["D_B"] = self.judges(self.netD_B, self.real_A, fake_A)

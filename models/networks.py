@@ -418,5 +418,6 @@ def get_scheduler(
         return lr_scheduler.ReduceLROnPlateau(
             optimizer, mode="min", factor=0.2, threshold=0.01, patience=5
         )
-    factor = _lookup(LR_POLICIES, opt.lr_policy, "--lr_policy")
-    return lr_scheduler.LambdaLR(optimizer, lambda k: factor(opt.epoch_count + k, opt))
+    factor = _lookup(LR_POLICIES | {"plateau": None}, opt.lr_policy, "--lr_policy")
+    first = getattr(opt, "epoch_count", 1)
+    return lr_scheduler.LambdaLR(optimizer, lambda k: factor(first + k, opt))

@@ -25,9 +25,11 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         from torchvision.models import vgg19
 
-        if weights is not None and not Path(weights).is_file():
-            raise ValueError(f"--vgg_weights {weights}: no such file")
-        state = _download() if weights is None else load_weights(Path(weights))
+        path = _download() if weights is None else Path(weights)
+        try:
+            state = load_weights(path)
+        except ValueError as error:
+            raise ValueError(f"--vgg_weights {error}") from None
         with torch.device("meta"):
             self.features = vgg19().features[: max(LAYERS) + 1]
         for module in self.features:
@@ -36,7 +38,7 @@ class PerceptualLoss(nn.Module):
         kept = {k.removeprefix("features."): v for k, v in state.items() if "classifier" not in k}
         wanted = self.features.state_dict()
         if any(k not in kept or kept[k].shape != wanted[k].shape for k in wanted):
-            raise ValueError(f"--vgg_weights {weights}: not the weights of torchvision's vgg19")
+            raise ValueError(f"--vgg_weights {path}: not the weights of torchvision's vgg19")
         self.features.load_state_dict({k: kept[k].float() for k in wanted}, assign=True)
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None])
         self.register_buffer("std", torch.tensor(STD)[:, None, None])
@@ -60,8 +62,8 @@ class PerceptualLoss(nn.Module):
         return ((picture.expand(-1, 3, -1, -1) + 1) / 2 - self.mean) / self.std
 
 
-def _download() -> dict[str, Tensor]:
-    """Return what torchvision publishes, from torch's cache if it is there."""
+def _download() -> Path:
+    """Return the file that torchvision publishes, in torch's cache."""
     from torchvision.models import VGG19_Weights
 
     url = VGG19_Weights.IMAGENET1K_V1.url
@@ -76,7 +78,4 @@ def _download() -> dict[str, Tensor]:
                 f"--lambda_vgg: {url} could not be had ({error}); save it as {path} or name the "
                 f"file with --vgg_weights"
             ) from None
-    try:
-        return load_weights(path)
-    except ValueError as error:
-        raise ValueError(f"{error}; delete it, or name a whole one with --vgg_weights") from None
+    return path

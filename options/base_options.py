@@ -1,6 +1,7 @@
 """How one configuration comes of flags, YAML files and a run's saved options."""
 
 import argparse
+import contextlib
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -11,16 +12,13 @@ from typing import Any
 from options.parser import FlagParser, closest
 from options.shared_flags import add_shared_flags
 from options.sources import BUILTIN_PRESET, read_builtin, read_yaml
-from util.registry import find_class
+from util.registry import find_class, known
 
 # What test.py takes over from a run: all that lets the same network see the same kind of picture.
 CARRIED = {
     *("model", "dataset_mode", "dataroot", "direction", "input_nc", "output_nc", "ngf", "netG"),
     *("norm", "no_dropout", "upsample", "preprocess", "crop_size", "precision"),
 }
-# … of which a --model given by hand drops these.
-OF_THE_MODEL = {"model", "dataset_mode", "dataroot", "direction"}
-
 _MISSING: Any = object()
 
 
@@ -78,6 +76,20 @@ class BaseOptions(ABC):
         """Return options that a --config file may hold although this phase has none such."""
         return set()
 
+    def owner_of(self, flag: str) -> str:
+        """Return whose a flag is that the chosen model and dataset lack, or nothing."""
+        for package, chooser in (("models", "--model"), ("data", "--dataset_mode")):
+            owners = []
+            for name in known(package):
+                parser = FlagParser()
+                with contextlib.suppress(Exception):  # somebody's unfinished file
+                    hook = find_class(package, name, chooser).modify_commandline_options
+                    hook(parser, self.is_train)
+                owners += [name] if flag in parser.options() else []
+            if owners:
+                return f"is a flag of {chooser} {' or '.join(owners)}"
+        return ""
+
     def _read(self, parser: FlagParser, argv: list[str]) -> Options:
         # Selector pass: what chooses the files to read and the hooks to call.
         given = _given(parser, argv)
@@ -85,14 +97,9 @@ class BaseOptions(ABC):
         by_hand = {**config, **given}
         defaults = {name: action.default for name, action in parser.options().items()}
         saved = self.saved_options(_run_folder({**defaults, **by_hand}), by_hand)
-        trained = saved.get("direction")
-        if "model" in by_hand:
-            saved = {k: v for k, v in saved.items() if k not in OF_THE_MODEL}
         builtin = not (by_hand.get("dataroot") or saved.get("dataroot"))
         model = {**defaults, **saved, **by_hand}["model"]
         preset = read_builtin(model) if builtin else {}
-        if builtin and trained:
-            preset["direction"] = trained
 
         # Each hook once: the model's may choose the dataset.
         chosen = {**preset, **saved, **by_hand}
@@ -103,6 +110,7 @@ class BaseOptions(ABC):
             with parser.section(f"{flag.removesuffix('_mode')} {name}"):
                 hooks[-1](parser, self.is_train)
         parser.add_argument("-h", "--help", action="help", help="show this and exit")
+        parser.owner = self.owner_of
 
         # The strict parse, one source after the other into one namespace.
         carried = CARRIED | parser.carried

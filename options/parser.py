@@ -21,6 +21,7 @@ class FlagParser(argparse.ArgumentParser):
         )
         self.carried: set[str] = set()
         self.source = ""  # what is being parsed, if not the command line: a file's name
+        self.owner: Callable[[str], str] = lambda flag: ""  # says whose an unknown flag is
         self._section: argparse._ArgumentGroup | None = None
 
     @contextlib.contextmanager
@@ -48,15 +49,20 @@ class FlagParser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            self.error(self._unrecognised(unknown))
+            self.error(self._unrecognised(unknown, list(args)))
         return parsed
 
-    def _unrecognised(self, unknown: list[str]) -> str:
+    def _unrecognised(self, unknown: list[str], args: list[str]) -> str:
         flag = next((token for token in unknown if token.startswith("-")), unknown[0])
+        known = self._option_string_actions
         if not flag.startswith("-"):
+            before = args[args.index(flag) - 1]
+            if before in known and known[before].nargs == 0:
+                return f"{before} {flag}: {before} stands alone, it takes no value"
             return f"{flag}: not a flag; every value belongs to a flag, as in --name {flag}"
         flag = flag.partition("=")[0]
-        return f"{flag}: unknown flag{closest(flag, list(self._option_string_actions))}"
+        owner = self.owner(flag.removeprefix("--"))
+        return f"{flag}: {owner}" if owner else f"{flag}: unknown flag{closest(flag, list(known))}"
 
     def error(self, message: str) -> NoReturn:
         """Raise a ValueError of one line that starts with the flag or the file."""
@@ -76,7 +82,8 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 def closest(word: str, known: list[str]) -> str:
     """Return "; did you mean X?" for the known word nearest to `word`, or nothing."""
-    near = difflib.get_close_matches(word, known, n=1)
+    near = [name for name in known if name.lower() == word.lower()]
+    near = near or difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {near[0]}?" if near else "; --help lists the known ones"
 
 

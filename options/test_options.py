@@ -14,6 +14,9 @@ from options.train_options import TrainOptions
 
 log = logging.getLogger(__name__)
 
+# What test.py does not take over from a run if --model by hand is another than the run's.
+OF_THE_MODEL = {"model", "dataset_mode", "dataroot", "direction"}
+
 
 class TestOptions(BaseOptions):
     """Translate pictures with a trained model and write a page of results."""
@@ -53,9 +56,18 @@ class TestOptions(BaseOptions):
         saved = read_run(run)
         if not saved and self.infer is not None:
             saved = self.infer(run)
-        if by_hand.get("model") == "test" and saved.get("model") == "cycle_gan":
-            saved = _one_way(saved, by_hand.get("direction"), by_hand.get("model_suffix"))
-        return saved
+        trained, suffix = saved.get("model"), by_hand.get("model_suffix")
+        model = by_hand.get("model", trained)
+        if suffix and model != "test":
+            raise ValueError(f"--model_suffix {suffix}: is for --model test only")
+        kept = saved
+        if model != trained:
+            kept = {k: v for k, v in saved.items() if k not in OF_THE_MODEL}
+            if not by_hand.get("dataroot") and "direction" in saved:
+                kept["direction"] = saved["direction"]  # of the built-in pictures
+        if trained == "cycle_gan" and model in ("cycle_gan", "test"):
+            kept = kept | _one_way(saved, by_hand.get("direction"), suffix)
+        return kept
 
     def foreign_options(self, hooks: list[Callable[..., Any]]) -> set[str]:
         # One file serves both commands: what belongs to training alone is passed over.
@@ -67,6 +79,11 @@ class TestOptions(BaseOptions):
                 hook(parser, True)
         return set(parser.options())
 
+    def owner_of(self, flag: str) -> str:
+        parser = FlagParser()
+        TrainOptions().add_phase_options(parser)
+        return "is a flag of train.py" if flag in parser.options() else super().owner_of(flag)
+
     def finish(self, parser: FlagParser, opt: Options) -> None:
         if opt.load_size is None:
             opt.load_size = opt.crop_size
@@ -77,13 +94,14 @@ class TestOptions(BaseOptions):
 
 
 def _one_way(saved: dict[str, Any], direction: str | None, suffix: str | None) -> dict[str, Any]:
-    """Return a CycleGAN run's options for one of its generators: that of the suffix, else that
-    which goes in `direction`.
+    """Return a CycleGAN run's options for the generator of the suffix, or else for the one that
+    goes in `direction`.
 
     G_A goes in the direction of the training, which is also meant by None.
     """
-    if not suffix:
-        suffix = "_A" if direction in (None, saved.get("direction", "AtoB")) else "_B"
+    trained = saved.get("direction", "AtoB")
+    suffix = suffix or ("_A" if direction in (None, trained) else "_B")
     channels = [saved.get("input_nc", 3), saved.get("output_nc", 3)]
     input_nc, output_nc = channels[::-1] if suffix == "_B" else channels
-    return {**saved, "input_nc": input_nc, "output_nc": output_nc, "model_suffix": suffix}
+    sides = {"input_nc": input_nc, "output_nc": output_nc, "direction": trained}
+    return {**sides, "model_suffix": suffix}

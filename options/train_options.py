@@ -49,6 +49,13 @@ class TrainOptions(BaseOptions):
             add("--display_ncols", type=int, default=4, help="pictures a row; 0: a window each")
             add("--use_tensorboard", action="store_true", help="event file in the run's folder")
 
+    def owner_of(self, flag: str) -> str:
+        from options.test_options import TestOptions  # which knows this module
+
+        parser = FlagParser()
+        TestOptions().add_phase_options(parser)
+        return "is a flag of test.py" if flag in parser.options() else super().owner_of(flag)
+
     def finish(self, parser: FlagParser, opt: Options) -> None:
         super().finish(parser, opt)
         last = opt.n_epochs + opt.n_epochs_decay

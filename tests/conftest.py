@@ -3,7 +3,8 @@
 import importlib
 import logging
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,11 +15,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+import data
+import models
 from data import builtin
 from models import create_model
 from models.base_model import BaseModel
 from options.base_options import BaseOptions, Options
 from options.train_options import TrainOptions
+from util import registry
 from util.util import run_command
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
@@ -166,6 +170,31 @@ def make(tmp_path: Path) -> Callable[..., Any]:
         return model
 
     return build
+
+
+@pytest.fixture
+def drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Put a file into `models/` or `data/`; nothing of it stays."""
+    folders = {"models": models, "data": data}
+    for name, package in folders.items():
+        (tmp_path / "more" / name).mkdir(parents=True)
+        path = [*package.__path__, str(tmp_path / "more" / name)]
+        monkeypatch.setattr(package, "__path__", path)
+    known = registry.known
+    before = set(sys.modules)
+
+    def also_dropped(package: str) -> list[str]:
+        suffix = {"models": "_model", "data": "_dataset"}[package]
+        files = (tmp_path / "more" / package).glob(f"*{suffix}.py")
+        return [*known(package), *(f.stem.removesuffix(suffix) for f in files)]
+
+    monkeypatch.setattr(registry, "known", also_dropped)
+    yield lambda name, source: (tmp_path / "more" / name).write_text(source)
+    for name in set(sys.modules) - before:
+        package, _, module = name.partition(".")
+        if package in folders:
+            del sys.modules[name]
+            vars(folders[package]).pop(module, None)
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ def test_other_channel_counts_are_refused(folder, flag, count):
 def test_missing_folders_say_what_is_expected_what_was_found_and_what_is_near(folder):
     absent = folder.with_name("photo")
     refusal(lambda: dataset(absent), f"--dataroot {absent}", f"did you mean {folder}?", "train/")
-    expected = ("val/ with colour pictures", "found train/")
+    expected = ("val/ with pictures", "found train/")
     refusal(lambda: dataset(folder, "--phase", "val"), *expected)
     inside = folder / "train"
     refusal(lambda: dataset(inside), f"the fix may be --dataroot {folder}")

@@ -183,3 +183,20 @@ def test_on_the_built_in_pairs_the_half_is_that_which_the_generator_reads(
     netG.load_state_dict(torch.load(f"checkpoints/b/latest_net_{net}.pth", weights_only=True))
     with torch.no_grad():
         assert np.array_equal(images["0001_fake.png"], tensor2im(netG(real[None])))
+
+
+@pytest.mark.parametrize("trained", ["AtoB", "BtoA"])
+@pytest.mark.parametrize("wanted", ["AtoB", "BtoA"])
+def test_the_full_test_too_gives_each_side_to_the_generator_that_reads_it(
+    run, command, tmp_path, trained, wanted
+):
+    folder = run("--direction", trained, "--input_nc", "1", "--output_nc", "3")
+    sets = draw_sets(tmp_path / "sets", (2, 2))
+    flags = ["--checkpoints_dir", tmp_path, "--name", "run", "--dataroot", sets]
+    result = command("test", *ONE_WAY[2:], *flags, "--direction", wanted)
+    assert result.status == 0, result.err
+    images = result_images("run")
+    net, channels = ("G_A", (1, 3)) if wanted == trained else ("G_B", (3, 1))
+    stems = [f"{wanted[0].lower()}{i}" for i in range(2)]
+    fakes = {stem: images[f"{stem}_fake_B.png"] for stem in stems}
+    assert equal(fakes, by_hand(folder, net, wanted[0], channels))

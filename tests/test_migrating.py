@@ -2,18 +2,13 @@
 
 import importlib
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import TINY, draw
-
-import data
-import models
-from util import registry
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "migrating.md").read_text("utf-8")
 
@@ -60,31 +55,6 @@ class PairDataset(BaseDataset):
 def block(name: str, language: str) -> str:
     (code,) = re.findall(rf"<!-- migrating: {name} -->\n```{language}\n(.*?)```", PAGE, re.DOTALL)
     return code
-
-
-@pytest.fixture
-def drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
-    """Put a file into `models/` or `data/`; nothing of it stays."""
-    folders = {"models": models, "data": data}
-    for name, package in folders.items():
-        (tmp_path / "more" / name).mkdir(parents=True)
-        path = [*package.__path__, str(tmp_path / "more" / name)]
-        monkeypatch.setattr(package, "__path__", path)
-    known = registry.known
-    before = set(sys.modules)
-
-    def also_dropped(package: str) -> list[str]:
-        suffix = {"models": "_model", "data": "_dataset"}[package]
-        files = (tmp_path / "more" / package).glob(f"*{suffix}.py")
-        return [*known(package), *(f.stem.removesuffix(suffix) for f in files)]
-
-    monkeypatch.setattr(registry, "known", also_dropped)
-    yield lambda name, source: (tmp_path / "more" / name).write_text(source)
-    for name in set(sys.modules) - before:
-        package, _, module = name.partition(".")
-        if package in folders:
-            del sys.modules[name]
-            vars(folders[package]).pop(module, None)
 
 
 def folders_a_and_b(root: Path) -> Path:

@@ -64,8 +64,13 @@ def mismatches(loaded: dict[str, Tensor], wanted: dict[str, Tensor]) -> list[str
 def _others(path: Path) -> str:
     names = sorted(p.name for p in path.parent.glob("*.pth")) if path.parent.is_dir() else []
     if not names:
-        runs = [p.name for p in path.parent.parent.glob("*/") if p.is_dir()]
+        runs = [p.name for p in path.parent.parent.glob("*/") if p.is_dir() and p != path.parent]
         near = difflib.get_close_matches(path.parent.name, runs, n=1)
         meant = f"did you mean --name {near[0]}?" if near else "is --name right?"
         return f"; {path.parent} holds none ({meant} train.py writes them there)"
-    return f"; there are {', '.join(names[:8])} (choose with --epoch or --load_iter)"
+    net = path.name[path.name.find("_net_") :]
+    if any(name.endswith(net) for name in names):
+        fix = "choose with --epoch or --load_iter"
+    else:
+        fix = "networks of another --model or --model_suffix"
+    return f"; there are {', '.join(names[:8])} ({fix})"

@@ -110,11 +110,12 @@ class HTML:
             self._row_width = max(self._row_width, len(ims) * (width + 10))
         row = div(cls="row", style=f"--w: {width}px")
         for name, text, target in zip(ims, txts, links, strict=True):
-            with Image.open(self.img_dir / name) as file:
-                w, h = file.size
-            picture = img(src=_url(name), alt=text, width=w, height=h, loading="lazy")
-            if w <= width:
-                picture["class"] = "pixels"
+            picture = img(src=_url(name), alt=text, loading="lazy")
+            if (self.img_dir / name).is_file():  # it may also be written later
+                with Image.open(self.img_dir / name) as file:
+                    picture["width"], picture["height"] = file.size
+                    if file.width <= width:
+                        picture["class"] = "pixels"
             row.add(figure(a(picture, href=_url(target)), figcaption(text)))
         self.rows[-1].add(row)
 

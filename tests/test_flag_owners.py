@@ -1,0 +1,110 @@
+"""A flag that does not belong is told whose it is; a run's own model keeps the run's data."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import TINY, refusal
+
+from options.test_options import TestOptions
+from options.train_options import TrainOptions
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--lambda_gan 0", ["--lambda_gan", "did you mean --lambda_GAN?"]),
+        ("--lambda_A 5", ["--lambda_A", "is a flag of --model cycle_gan"]),
+        ("--model cycle_gan --lambda_L1 5", ["is a flag of --model colorization or pix2pix"]),
+        ("--grey_contrast 3", ["is a flag of --dataset_mode template"]),
+        ("--dropout_at_test off", ["is a flag of test.py"]),
+        ("--model_suffix _A", ["is a flag of test.py"]),
+        ("--use_wandb true", ["--use_wandb true", "takes no value"]),
+    ],
+)
+def test_a_flag_of_something_else_is_told_whose_it_is(flags: str, words: list[str]) -> None:
+    refusal(lambda: TrainOptions().read(flags.split()), *words)
+
+
+def test_a_flag_of_training_is_told_so_in_test() -> None:
+    refusal(lambda: TestOptions().read(["--lr", "3"]), "--lr", "is a flag of train.py")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Any]:
+    """Lay a run of these options and return what test.py makes of it and of flags."""
+
+    def read(saved: dict[str, Any], *flags: str) -> Any:
+        (tmp_path / "r").mkdir()
+        (tmp_path / "r" / "train_opt.json").write_text(json.dumps(saved))
+        return TestOptions().read(["--checkpoints_dir", str(tmp_path), "--name", "r", *flags])
+
+    return read
+
+
+SAVED = {"model": "pix2pix", "dataroot": "mine", "direction": "BtoA", "netG": "unet_128"}
+
+
+@pytest.mark.parametrize("flags", [[], ["--model", "pix2pix"]])
+def test_the_runs_own_model_keeps_the_runs_data(run: Callable[..., Any], flags: list[str]) -> None:
+    opt = run(SAVED, *flags)
+    assert (opt.dataroot, opt.direction, opt.netG) == ("mine", "BtoA", "unet_128")
+
+
+def test_another_model_takes_other_data_but_the_network(run: Callable[..., Any]) -> None:
+    opt = run(SAVED, "--model", "test", "--dataroot", "others")
+    assert (opt.dataroot, opt.direction, opt.dataset_mode) == ("others", "AtoB", "single")
+    assert opt.netG == "unet_128"
+
+
+def test_a_suffix_is_for_model_test_only(run: Callable[..., Any]) -> None:
+    refusal(lambda: run(SAVED, "--model_suffix", "_A"), "--model_suffix _A", "--model test")
+
+
+MODEL = """
+from models.base_model import BaseModel
+
+
+class OldModel(BaseModel):
+    def __init__(self, opt):
+        super().__init__(opt)
+        self.model_names = ["G"]
+        {line}
+
+    def set_input(self, batch): ...
+    def forward(self): ...
+"""
+
+
+@pytest.mark.parametrize("line", ["self.optimizers.append(1)", "print(self.gpu_ids)"])
+def test_a_model_that_lists_names_is_told_of_the_line_to_change(
+    command: Callable[..., SimpleNamespace],
+    drop: Callable[[str, str], None],
+    pairs: Path,
+    line: str,
+) -> None:
+    drop("models/old_model.py", MODEL.format(line=line))
+    result = command("train", *TINY, "--dataroot", pairs, "--model", "old")
+    assert result.status == 2 and result.err.count("\n") == 1
+    assert all(words in result.err for words in ("--model old", "by_name.py", "migrating.md"))
+
+
+def test_a_name_without_its_network_is_told(
+    command: Callable[..., SimpleNamespace], drop: Callable[[str, str], None], pairs: Path
+) -> None:
+    source = MODEL.format(line="").replace("base_model import BaseModel", "by_name import *")
+    drop("models/old_model.py", source.replace("(BaseModel)", "(NamedModel)"))
+    result = command("train", *TINY, "--dataroot", pairs, "--model", "old")
+    assert result.status == 2 and "model_names lists G" in result.err
+
+
+def test_plateau_without_a_validation_loss_is_refused_before_training(
+    command: Callable[..., SimpleNamespace], pairs: Path
+) -> None:
+    flags = ["--dataroot", pairs, "--model", "template", "--lr_policy", "plateau"]
+    result = command("train", *TINY, *flags)
+    assert result.status == 2 and "validation_loss" in result.err
+    assert not Path("checkpoints").exists()
