@@ -124,8 +124,7 @@ class BaseModel(ABC):
         untold = type(self).validation_loss is BaseModel.validation_loss
         if opt.isTrain and opt.lr_policy == "plateau" and untold:
             raise ValueError(
-                f"--lr_policy plateau: --model {opt.model} has no validation loss; write "
-                f"validation_loss(self) in its file"
+                f"--lr_policy plateau: --model {opt.model} lacks validation_loss(self)"
             )
         tag = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
         if not self.isTrain or opt.continue_train:
