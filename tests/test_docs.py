@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import TINY, draw_pairs
+from conftest import TINY, draw, draw_pairs
 
 from options.sources import PRESETS
 
@@ -53,5 +53,23 @@ def test_the_commands_of_the_page_of_the_paper_run(
         _, script, *flags = shlex.split(line)
         flags = [str(ROOT / f) if f.startswith("options/") else f for f in flags]
         extra = TINY if script == "train.py" else ["--gpu_ids", "-1", "--num_threads", "0"]
+        result = command(script.removesuffix(".py"), *flags, *extra)
+        assert result.status == 0, f"{line}\n{result.err}"
+
+
+def test_the_commands_of_the_page_of_the_data_run(command: Callable[..., SimpleNamespace]) -> None:
+    Path("pictures").mkdir()
+    for i in range(4):
+        draw((80, 72), seed=i).save(f"pictures/{i}.png")
+    blocks = re.findall(r"```bash\n(.*?)```", PAGES["datasets.md"], re.DOTALL)
+    lines = "".join(blocks).splitlines()
+    assert len(lines) == 6
+    for line in lines:
+        _, script, *flags = shlex.split(line)
+        if script == "-m":
+            script, *flags = flags
+            extra = ["--num_threads", "1"]
+        else:
+            extra = TINY if script == "train.py" else ["--gpu_ids", "-1", "--num_threads", "0"]
         result = command(script.removesuffix(".py"), *flags, *extra)
         assert result.status == 0, f"{line}\n{result.err}"
