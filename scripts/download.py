@@ -102,14 +102,14 @@ def fetch(source: Source) -> None:
 
 def download(url: str, part: Path) -> None:
     """Download into `part`, going on behind what it holds; NetworkError after `TRIES` in vain."""
-    failed = 0
+    failed, most = 0, size_of(part)
     while True:
-        before = size_of(part)
         try:
             download_rest(url, part)
             return
         except NetworkError as error:
-            failed = 1 if size_of(part) > before else failed + 1
+            failed = 1 if size_of(part) > most else failed + 1
+            most = max(most, size_of(part))
             if error.final or failed == TRIES:
                 raise
             log.info("%s: %s; trying again", url, error)

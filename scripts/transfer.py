@@ -65,19 +65,21 @@ def download_rest(url: str, part: Path) -> None:
 
 def _save(response: HTTPResponse, part: Path, have: int) -> None:
     """Write the answer behind the first `have` bytes, or from the start if it is the whole."""
-    begins = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    if response.status != 206:
+    mark = response.headers.get("ETag") or response.headers.get("Last-Modified")
+    total = response.headers.get("Content-Length")
+    if response.status == 206:
+        place = re.match(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        begun = _tag(part).read_text(encoding="utf-8") if _tag(part).exists() else mark
+        if place is None or int(place[1]) != have or mark not in (None, begun):
+            discard(part)
+            raise NetworkError("the server sent a part that does not belong to what is here")
+        total = place[2] if place[2] != "*" else str(have + int(total)) if total else None
+    else:
         have = 0
-    elif begins is None or int(begins[1]) != have:
         discard(part)
-        raise NetworkError("the server sent another part than asked for")
-    if have == 0:
-        discard(part)
-        mark = response.headers.get("ETag") or response.headers.get("Last-Modified")
         if mark and not mark.startswith("W/"):
             _tag(part).write_text(mark, encoding="utf-8")
-    length = response.headers.get("Content-Length")
-    total = have + int(length) if length else None
+    total = int(total) if total else None
     with (
         part.open("ab") as file,
         tqdm(total=total, initial=have, unit="B", unit_scale=True, disable=None) as bar,

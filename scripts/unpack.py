@@ -1,5 +1,7 @@
 """Unpack an archive from the internet without letting it write where it likes."""
 
+import gzip
+import lzma
 import shutil
 import stat
 import tarfile
@@ -7,6 +9,12 @@ import tempfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
+
+_DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, NotImplementedError, RuntimeError),  # the last two of zip: methods, passwords
+    *(NotADirectoryError, IsADirectoryError, FileExistsError),  # a file that is a folder too
+)
 
 
 def unpack(archive: Path, target: Path) -> None:
@@ -25,14 +33,9 @@ def unpack(archive: Path, target: Path) -> None:
             raise ValueError("the archive is empty")
         only = inside[0] if len(inside) == 1 and inside[0].is_dir() else content
         only.rename(target)
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        EOFError,
-        zlib.error,
-        NotImplementedError,
-    ) as error:
-        raise ValueError(f"not a whole archive ({error})") from None
+    except _DAMAGED as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"not a whole archive ({reason})") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -48,6 +51,8 @@ def _untar(archive: Path, folder: Path) -> None:
         # Old Pythons have no filters; what these refuse beyond the above is no danger here.
         safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
         tar.extractall(folder, members, **safe)
+        while tar.fileobj.read(1 << 20):  # to the end, where gzip keeps its checksum
+            pass
 
 
 def _unzip(archive: Path, folder: Path) -> None:
