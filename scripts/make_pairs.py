@@ -12,6 +12,7 @@ import logging
 import os
 import shlex
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             if error:
                 skipped += 1
                 log.warning("left out: %s", error)
+    if skipped == len(jobs):
+        raise ValueError(f"IN {args.source}: not one of its pictures can be used")
     log.info("%d pictures are in %s", len(jobs) - skipped, args.out)
     name = ["--dataroot", str(args.out), "--name", args.out.resolve().name]
     model = ["--model", "colorization"] if args.task == "resize" and not args.pairs else []
@@ -94,26 +97,43 @@ def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
     if not folder.is_dir():
         raise ValueError(f"IN {folder}: no such folder")
     paths = [Path(path) for path in make_dataset(folder)]
-    names = [path.relative_to(folder) for path in paths]
-    stems = [name.with_suffix("") for name in names]
     order = np.random.default_rng(args.seed).permutation(len(paths))
     phases = dict(zip(order.tolist(), split(len(paths), args.shares), strict=True))
-    for i, (path, name, stem) in enumerate(zip(paths, names, stems, strict=True)):
+    names = unique_names([path.relative_to(folder) for path in paths])
+    for i, (path, name) in enumerate(zip(paths, names, strict=True)):
         files = [str(path)]
         if args.task == "combine":
-            files.append(partner(args.source / "B", stem))
-        # 1.jpg and 1.png do not become one picture.
-        target = stem if stems.count(stem) == 1 else name
-        yield files, args.out / phases[i] / target.with_name(f"{target.name}.png")
+            files.append(partner(args.source / "B", path.relative_to(folder).with_suffix("")))
+        # What an earlier run has made, before more pictures came, stays where it is.
+        made = [phase for phase in PHASES if (args.out / phase / name).exists()]
+        yield files, args.out / (made[0] if made else phases[i]) / name
+
+
+def unique_names(names: list[Path]) -> list[Path]:
+    """Return a .png name for each picture: its own, longer where 1.jpg and 1.png meet."""
+    stems = Counter(name.with_suffix("") for name in names)
+    found: dict[Path, None] = {}
+    for name in names:
+        base = name.with_suffix("") if stems[name.with_suffix("")] == 1 else name
+        unique, n = base.with_name(f"{base.name}.png"), 1
+        while unique in found:
+            n += 1
+            unique = base.with_name(f"{base.name}_{n}.png")
+        found[unique] = None
+    return list(found)
 
 
 def split(count: int, shares: list[float]) -> list[str]:
-    """Return a phase for each of `count` pictures; a share above 0 gets one if there are enough."""
-    numbers = [int(round(count * share)) for share in shares]
+    """Return a phase for each of `count` pictures; where there are enough, every share gets one."""
+    numbers = [int(count * share) for share in shares]
+    wanting = sorted(range(3), key=lambda i: numbers[i] - count * shares[i])
+    for i in wanting[: count - sum(numbers)]:
+        numbers[i] += 1
+    enough = count >= sum(share > 0 for share in shares)
     for i, share in enumerate(shares):
-        if share > 0 and numbers[i] == 0 and count >= 3:
+        if enough and share > 0 and numbers[i] == 0:
+            numbers[numbers.index(max(numbers))] -= 1
             numbers[i] = 1
-    numbers[0] = count - sum(numbers[1:])
     return [phase for phase, n in zip(PHASES, numbers, strict=True) for _ in range(n)]
 
 
@@ -130,13 +150,20 @@ def remember(args: argparse.Namespace) -> None:
     kept = ("task", "split", "size", "seed", "mask", "factor", "sigma", "pairs")
     now = {name: getattr(args, name) for name in kept} | {"source": str(args.source.resolve())}
     note = args.out / "make_pairs.json"
-    before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else now
-    other = [f"{k} {before[k]}" for k in now if before.get(k) != now[k]]
+    before = now
+    if note.exists():
+        try:
+            before = dict(json.loads(note.read_text(encoding="utf-8")))
+        except (ValueError, TypeError):
+            raise ValueError(f"{note}: damaged; delete it, or use another OUT") from None
+    elif any(args.out.iterdir()):
+        raise ValueError(f"OUT {args.out}: holds other files; use an empty folder")
+    other = [f"{k} {before.get(k)}" for k in now if before.get(k) != now[k]]
     if other:
         raise ValueError(f"OUT {args.out}: was begun with {', '.join(other)}; use another folder")
-    if not note.exists() and any(args.out.iterdir()):
-        raise ValueError(f"OUT {args.out}: holds other files; use an empty folder")
     note.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+    for left in args.out.rglob(".*.tmp"):  # of a run that was killed
+        left.unlink()
 
 
 def make_one(job: tuple[list[str], Path], args: argparse.Namespace) -> str | None:
@@ -147,7 +174,7 @@ def make_one(job: tuple[list[str], Path], args: argparse.Namespace) -> str | Non
     except ValueError as error:
         return str(error)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary = target.with_name(f".{os.getpid()}.tmp")
     picture.save(temporary, format="PNG")
     temporary.replace(target)  # whole or not at all
     return None
@@ -167,7 +194,7 @@ def make_picture(files: list[str], args: argparse.Namespace) -> Any:
             return stitched(*(squared(half, args.size) for half in split_pair(files[0])))
         return squared(load_picture(files[0]), args.size)
     photo = squared(load_picture(files[0]), args.size)
-    own = zlib.crc32(str(Path(files[0]).relative_to(args.source)).encode())
+    own = zlib.crc32(os.fsencode(Path(files[0]).relative_to(args.source)))
     return stitched(*TASKS[args.task](photo, args, np.random.default_rng([args.seed, own])))
 
 

@@ -4,13 +4,13 @@ import re
 import socket
 import urllib.error
 import urllib.request
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, InvalidURL
 from pathlib import Path
 
 from tqdm import tqdm
 
 TIMEOUT = 30.0  # seconds of silence
-BLOCK = 1 << 16
+BLOCK = 1 << 14  # what is lost, at most, when a connection breaks
 
 # What opening and reading raise when the network fails; writing to a full disk raises others.
 _FAILURES = (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError)
@@ -58,7 +58,8 @@ def download_rest(url: str, part: Path) -> None:
         raise NetworkError(error, final=True) from None
     except _FAILURES as error:
         reason = getattr(error, "reason", error)
-        raise NetworkError(reason, final=isinstance(reason, socket.gaierror)) from None
+        hopeless = isinstance(reason, socket.gaierror | str | InvalidURL)  # no host, no address
+        raise NetworkError(reason, final=hopeless) from None
     with response:
         _save(response, part, have)
 
@@ -94,7 +95,7 @@ def _save(response: HTTPResponse, part: Path, have: int) -> None:
 def _read(response: HTTPResponse) -> bytes:
     try:
         return response.read(BLOCK)
-    except _FAILURES as error:
+    except (OSError, HTTPException) as error:
         raise NetworkError(error) from None
 
 
