@@ -86,7 +86,8 @@ def test_picture_smaller_than_the_crop_is_named(folder):
     refusal(lambda: data[0], str(folder / "b.png"), "15x40", "--crop_size 16")
 
 
-def test_without_dataroot_the_folder_is_asked_for():
+def test_without_dataroot_and_built_in_pictures_the_folder_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     data = ["--dataset_mode", "single", "--load_size", "24", "--crop_size", "16"]
     refusal(lambda: SingleDataset(TrainOptions().read(data)), "--dataroot")
 

@@ -21,11 +21,12 @@ from test import statistics_and_noise
 def test_the_page_says_what_the_network_draws_on(
     tmp_path: Path, flags: str, said: list[str], unsaid: list[str]
 ) -> None:
-    opt = TestOptions().read(["--results_dir", str(tmp_path), *flags.split()])
+    opt = TestOptions().read(["--checkpoints_dir", str(tmp_path), *flags.split()])
     note = statistics_and_noise(opt)
     assert all(words in note for words in said) and not any(words in note for words in unsaid)
 
 
-def test_the_page_says_nothing_of_what_the_network_lacks() -> None:
-    opt = TestOptions().read(["--norm", "instance", "--no_dropout"])
+def test_the_page_says_nothing_of_what_the_network_lacks(tmp_path: Path) -> None:
+    no_run = ["--checkpoints_dir", str(tmp_path)]
+    opt = TestOptions().read([*no_run, "--norm", "instance", "--no_dropout"])
     assert statistics_and_noise(opt) == ""
