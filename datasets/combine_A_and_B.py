@@ -20,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data.image_folder import is_image_file  # noqa: E402
 from data.transforms import load_picture  # noqa: E402
+from options.parser import number  # noqa: E402
+from scripts.arguments import Parser  # noqa: E402
 from scripts.pair_tasks import stitched  # noqa: E402
 from util.util import make_folder, run_command, setup_logging  # noqa: E402
 
@@ -29,16 +31,18 @@ log = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> None:
     """Stitch all pairs; ValueError if a folder or a partner is missing, or sizes differ."""
     setup_logging()
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = Parser(description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--fold_A", type=Path, required=True, help="folder of the A's, with a folder per split")
     add("--fold_B", type=Path, required=True, help="folder of the B's, with the same splits")
     add("--fold_AB", type=Path, required=True, help="folder to write")
-    add("--num_imgs", type=int, default=1000000, help="at most so many of each split")
+    add("--num_imgs", type=number(int, 1), default=1000000, help="at most so many of each split")
     add("--use_AB", action="store_true", help="partners are named *_A.* and *_B.*")
     add("--no_multiprocessing", action="store_true", help="one process")
     args = parser.parse_args(argv)
     pairs = list(find_pairs(args))
+    if not pairs:
+        raise ValueError(f"--fold_A {args.fold_A}: holds no pictures to pair in its folders")
     for folder in {target.parent for *_, target in pairs}:
         make_folder(folder, "--fold_AB")
     if args.no_multiprocessing:
@@ -52,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def find_pairs(args: argparse.Namespace) -> Iterator[tuple[Path, Path, Path]]:
     """Yield (A's file, B's file, the file to write)."""
+    if args.fold_AB.resolve() in (args.fold_A.resolve(), args.fold_B.resolve()):
+        raise ValueError(f"--fold_AB {args.fold_AB}: must be another folder than A's and B's")
     if not args.fold_A.is_dir():
         raise ValueError(f"--fold_A {args.fold_A}: no such folder")
     splits = sorted(p.name for p in args.fold_A.iterdir() if p.is_dir())

@@ -5,7 +5,6 @@ python datasets/make_dataset_aligned.py --dataset-path datasets/mine
 Pictures pair up by name; where the names of a phase differ, by their sorted order.
 """
 
-import argparse
 import logging
 import sys
 from collections.abc import Sequence
@@ -15,8 +14,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from data.image_folder import make_dataset  # noqa: E402
 from data.transforms import load_picture  # noqa: E402
+from scripts.arguments import Parser, pictures  # noqa: E402
 from scripts.pair_tasks import stitched  # noqa: E402
 from util.util import make_folder, run_command, setup_logging  # noqa: E402
 
@@ -26,16 +25,16 @@ log = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> None:
     """Stitch both phases; ValueError if a folder is missing or numbers or sizes differ."""
     setup_logging()
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("--dataset-path", type=Path, required=True, help="folder of trainA, …")
     root = parser.parse_args(argv).dataset_path
     for phase in ("train", "test"):
-        A, B = (make_dataset(root / f"{phase}{side}") for side in "AB")
+        A, B = (pictures(root / f"{phase}{side}", "--dataset-path") for side in "AB")
         if len(A) != len(B):
             raise ValueError(
                 f"--dataset-path {root}: {phase}A has {len(A)} pictures, {phase}B {len(B)}"
             )
-        if [Path(a).stem for a in A] != [Path(b).stem for b in B]:
+        if [a.stem for a in A] != [b.stem for b in B]:
             log.info("%s: the names differ; pictures pair up in their sorted order", root / phase)
         folder = make_folder(root / phase, "--dataset-path")
         for i, (a, b) in enumerate(zip(tqdm(A, unit="img", disable=None), B, strict=True)):

@@ -7,6 +7,7 @@ on where it stopped.
 """
 
 import argparse
+import importlib.util
 import json
 import logging
 import os
@@ -22,8 +23,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.image_folder import make_dataset
+from data.image_folder import is_image_file
 from data.transforms import load_picture, split_pair
+from options.parser import number
+from scripts.arguments import Parser, pictures
 from scripts.pair_tasks import MASKS, TASKS, squared, stitched
 from util.util import make_folder, run_command, setup_logging
 
@@ -39,11 +42,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     jobs = list(plan(args))
     make_folder(args.out, "OUT")
     remember(args)
-    todo = [job for job in jobs if not job[1].exists()]
+    made = {p for phase in PHASES for p in (args.out / phase).rglob("*.png")}
+    if strange := made - {target for _, target in jobs}:
+        raise ValueError(
+            f"OUT {args.out}: holds {min(strange)}, which IN does not give (any more); use another "
+            f"folder"
+        )
+    todo = [job for job in jobs if job[1] not in made]
     if len(todo) < len(jobs):
         log.info("%d of %d pictures are there already", len(jobs) - len(todo), len(jobs))
     skipped = 0
-    with ProcessPoolExecutor(max_workers=args.num_threads) as pool:
+    with ProcessPoolExecutor(max_workers=min(args.num_threads, max(len(todo), 1))) as pool:
         results = pool.map(partial(make_one, args=args), todo, chunksize=4)
         for error in tqdm(results, total=len(todo), unit="img", disable=None):
             if error:
@@ -59,30 +68,42 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the arguments; ValueError for values that make no sense together."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.make_pairs", description=__doc__)
+    parser = Parser(prog="python -m scripts.make_pairs", description=__doc__)
     add = parser.add_argument
     add("source", metavar="IN", type=Path, help="folder of pictures")
     add("out", metavar="OUT", type=Path, help="folder to make")
     add("--task", required=True, choices=[*TASKS, "resize", "combine"], help="what to make")
     add("--split", default="0.8,0.1,0.1", help="shares of train, val, test (%(default)s)")
-    add("--size", type=int, help="bring the middle square of each picture to this size")
-    add("--seed", type=int, default=0, help="of the split and the holes")
+    add(
+        "--size",
+        type=number(int, 1, 16384),
+        help="bring the middle square of each picture to this size",
+    )
+    add("--seed", type=number(int, 0), default=0, help="of the split and the holes")
     add("--mask", choices=[*MASKS], default="freeform", help="inpaint: shape of the holes")
-    add("--factor", type=int, default=4, help="superres: how much smaller (%(default)s)")
-    add("--sigma", type=float, default=2.0, help="edges: blur before them (%(default)s)")
+    add(
+        "--factor",
+        type=number(int, 2, 1000),
+        default=4,
+        help="superres: how much smaller (%(default)s)",
+    )
+    add(
+        "--sigma",
+        type=number(float, 0, 100),
+        default=2.0,
+        help="edges: blur before them (%(default)s)",
+    )
     add("--pairs", action="store_true", help="resize: the pictures are A|B")
-    add("--num_threads", type=int, default=os.cpu_count() or 1, help="processes (%(default)s)")
+    add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="processes")
     args = parser.parse_args(argv)
     try:
-        args.shares = [float(part) for part in args.split.split(",")]
-    except ValueError:
+        args.shares = [number(float, 0, 1)(part) for part in args.split.split(",")]
+    except argparse.ArgumentTypeError:
         args.shares = []
-    if len(args.shares) != 3 or min(args.shares) < 0 or abs(sum(args.shares) - 1) > 1e-6:
+    if len(args.shares) != 3 or abs(sum(args.shares) - 1) > 1e-6:
         raise ValueError(f"--split {args.split}: must be three shares that add up to 1")
-    for flag, least in (("factor", 2), ("sigma", 0), ("num_threads", 1), ("size", 1), ("seed", 0)):
-        value = getattr(args, flag)
-        if value is not None and value < least:
-            raise ValueError(f"--{flag} {value}: must be at least {least}")
+    if args.task == "edges" and importlib.util.find_spec("skimage") is None:
+        raise ValueError("--task edges: wants scikit-image; pip install scikit-image")
     if args.task == "resize" and args.size is None:
         raise ValueError("--task resize: wants a --size")
     source, out = args.source.resolve(), args.out.resolve()
@@ -94,9 +115,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
     """Yield (the files of a picture, the file to write)."""
     folder = args.source / "A" if args.task == "combine" else args.source
-    if not folder.is_dir():
-        raise ValueError(f"IN {folder}: no such folder")
-    paths = [Path(path) for path in make_dataset(folder)]
+    paths = pictures(folder, "IN")
     order = np.random.default_rng(args.seed).permutation(len(paths))
     phases = dict(zip(order.tolist(), split(len(paths), args.shares), strict=True))
     names = unique_names([path.relative_to(folder) for path in paths])
@@ -138,8 +157,10 @@ def split(count: int, shares: list[float]) -> list[str]:
 
 
 def partner(folder: Path, stem: Path) -> str:
-    """Return the file in `folder` of that path without extension; ValueError if there is none."""
-    found = sorted((folder / stem).parent.glob(f"{stem.name}.*")) if folder.is_dir() else []
+    """Return the picture in `folder` of that path without extension; ValueError if not one."""
+    place = (folder / stem).parent
+    beside = sorted(place.iterdir()) if place.is_dir() else []
+    found = [p for p in beside if p.stem == stem.name and is_image_file(p.name)]
     if len(found) != 1:
         raise ValueError(f"IN: {folder / stem}.* must be one picture, there are {len(found)}")
     return str(found[0])

@@ -13,10 +13,7 @@ Pair = tuple[Image.Image, Image.Image]
 
 def edges(photo: Image.Image, settings: Any, rng: np.random.Generator) -> Pair:
     """Black Canny edges on white -> photo (cf. edges2shoes, arXiv:1611.07004 §6.2)."""
-    try:
-        from skimage.feature import canny
-    except ImportError:
-        raise ValueError("--task edges: wants scikit-image; pip install scikit-image") from None
+    from skimage.feature import canny
 
     grey = np.asarray(photo.convert("L"), np.float64) / 255
     lines = canny(grey, sigma=settings.sigma)
