@@ -104,6 +104,7 @@ def test_a_board_that_cannot_be_written_costs_one_warning(
     assert len(warnings(caplog)) == 1 and warnings(caplog)[0].startswith("TensorBoard: ")
 
 
+@pytest.mark.slow
 def test_a_training_shows_itself_on_all_displays_together(
     command: Command, pairs: Path, tmp_path: Path, caplog, monkeypatch
 ) -> None:

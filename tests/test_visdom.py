@@ -159,6 +159,7 @@ def test_the_server_may_be_named_in_other_ways(
     assert warnings(caplog) == []
 
 
+@pytest.mark.slow
 def test_a_training_without_its_server_ends_well(
     command: Command, pairs: Path, caplog, monkeypatch
 ) -> None:
@@ -221,7 +222,7 @@ def strike_in_epoch_2(server: VisdomServer, blow: int, monkeypatch: pytest.Monke
     monkeypatch.setattr(Visualizer, "print_current_losses", strike)
 
 
-@pytest.mark.parametrize("blow", ["SIGKILL", "SIGSTOP"])
+@pytest.mark.parametrize("blow", ["SIGKILL", pytest.param("SIGSTOP", marks=pytest.mark.slow)])
 def test_a_server_that_dies_or_hangs_in_mid_run_costs_one_warning(
     command: Command, pairs: Path, tmp_path, caplog, monkeypatch, blow: str
 ) -> None:
