@@ -159,6 +159,7 @@ def test_train(command: Callable[..., SimpleNamespace], flags: str, needles: lis
     assert not Path("it_ran").exists()
 
 
+@pytest.mark.usefixtures("few_builtin")
 @pytest.mark.parametrize(("flags", "needles"), TEST, ids=[flags for flags, _ in TEST])
 def test_test(command: Callable[..., SimpleNamespace], flags: str, needles: list[str]) -> None:
     lay_out(Path.cwd())
