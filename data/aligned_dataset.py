@@ -4,9 +4,16 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from data.base_dataset import BaseDataset, get_params, get_transform, missing_folder
+from data.base_dataset import (
+    BaseDataset,
+    get_params,
+    get_transform,
+    missing_folder,
+    naming,
+    side_channels,
+)
 from data.image_folder import make_dataset
-from data.transforms import check_channels, load_picture, split_pair, to_channels
+from data.transforms import load_picture, split_pair, to_channels
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +38,7 @@ class AlignedDataset(BaseDataset):
         else:
             tree = f"{opt.phase}/ with A|B pictures, or {opt.phase}A/ and {opt.phase}B/"
             raise missing_folder(opt, tree)
-        swapped = opt.direction == "BtoA"
-        self.flags = ("output_nc", "input_nc") if swapped else ("input_nc", "output_nc")
-        for flag in self.flags:
-            check_channels(getattr(opt, flag), flag)
+        self.channels = side_channels(opt)
 
     def __len__(self) -> int:
         return len(self.A_paths)
@@ -53,12 +57,10 @@ class AlignedDataset(BaseDataset):
                 )
         params = get_params(self.opt, A.size)
         item: dict[str, Any] = {"A_paths": A_path, "B_paths": B_path, "A_size": A.size}
-        for side, picture, flag in zip("AB", (A, B), self.flags, strict=True):
-            picture = to_channels(picture, getattr(self.opt, flag))
-            try:
+        for side, picture, path in (("A", A, A_path), ("B", B, B_path)):
+            with naming(path):
+                picture = to_channels(picture, self.channels[side])
                 item[side] = get_transform(self.opt, params)(picture)
-            except ValueError as error:
-                raise ValueError(f"{item[f'{side}_paths']}: {error}") from None
         return item
 
 

@@ -1,9 +1,10 @@
 """The contract of a dataset, and the transforms that datasets share."""
 
 import argparse
+import contextlib
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.image_folder import describe, is_image_file
-from data.transforms import make_transform, pil_filter, random_params
+from data.transforms import check_channels, make_transform, pil_filter, random_params
 
 
 class BaseDataset(Dataset, ABC):
@@ -72,6 +73,26 @@ def get_transform(
         method=pil_filter(method),
         convert=convert,
     )
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Put the file's name in front of a ValueError raised within."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def side_channels(opt: Any) -> dict[str, int]:
+    """Return how many channels the dataset's A and B have: `--direction BtoA` makes B the input.
+
+    ValueError names the flag if pictures cannot have that many.
+    """
+    for flag in ("input_nc", "output_nc"):
+        check_channels(getattr(opt, flag), flag)
+    source, target = "BA" if opt.direction == "BtoA" else "AB"
+    return {source: opt.input_nc, target: opt.output_nc}
 
 
 def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError:

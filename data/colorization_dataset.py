@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.base_dataset import BaseDataset, get_transform, missing_folder
+from data.base_dataset import BaseDataset, get_transform, missing_folder, naming
 from data.builtin import is_builtin
 from data.image_folder import make_dataset
 from data.transforms import load_picture, split_pair
@@ -48,10 +48,8 @@ class ColorizationDataset(BaseDataset):
         """Return A (1, H, W) = L/50 − 1 and B (2, H, W) = ab/110, the file, and its size."""
         path = self.paths[index]
         picture = split_pair(path)[0] if self.photo_only else load_picture(path)
-        try:
+        with naming(path):
             rgb = get_transform(self.opt, convert=False)(picture)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
         pixels = torch.from_numpy(np.array(rgb)).permute(2, 0, 1)  # (3, H, W) in 0..255
         lab = rgb_to_lab(pixels.double() / 255).float()
         paths = {"A_paths": path, "B_paths": path}

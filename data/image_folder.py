@@ -12,13 +12,15 @@ def is_image_file(filename: str) -> bool:
     return name.lower().endswith(IMG_EXTENSIONS) and not name.startswith(".")
 
 
-def make_dataset(folder: str | Path, max_dataset_size: float = float("inf")) -> list[str]:
+def make_dataset(
+    folder: str | Path, max_dataset_size: float = float("inf"), *, flag: str = "--dataroot"
+) -> list[str]:
     """Return the paths of the pictures in `folder` and its subfolders, sorted, at most N.
 
-    ValueError if there is no such folder or it holds no picture.
+    ValueError, which names `flag`, if there is no such folder or it holds no picture.
     """
     if not os.path.isdir(folder):
-        raise ValueError(f"--dataroot: {folder} is not a folder")
+        raise ValueError(f"{flag}: {folder} is not a folder")
     found, seen = [], set()
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
@@ -30,7 +32,7 @@ def make_dataset(folder: str | Path, max_dataset_size: float = float("inf")) -> 
         found += [os.path.join(root, name) for name in names if is_image_file(name)]
     if not found:
         raise ValueError(
-            f"--dataroot: {folder} holds no pictures ({', '.join(IMG_EXTENSIONS)}); "
+            f"{flag}: {folder} holds no pictures ({', '.join(IMG_EXTENSIONS)}); "
             f"found {describe(folder)}"
         )
     return sorted(found)[: int(min(max_dataset_size, len(found)))]

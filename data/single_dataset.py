@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from data.base_dataset import BaseDataset, get_transform, missing_folder
+from data.base_dataset import BaseDataset, get_transform, missing_folder, naming
 from data.builtin import is_builtin
 from data.image_folder import make_dataset
 from data.transforms import check_channels, load_picture, split_pair, to_channels
@@ -35,8 +35,6 @@ class SingleDataset(BaseDataset):
         path = self.A_paths[index]
         picture = load_picture(path) if self.half is None else split_pair(path)[self.half]
         picture = to_channels(picture, self.opt.input_nc)
-        try:
+        with naming(path):
             A = get_transform(self.opt)(picture)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
         return {"A": A, "A_paths": path, "A_size": picture.size}

@@ -5,9 +5,15 @@ import random
 from pathlib import Path
 from typing import Any
 
-from data.base_dataset import BaseDataset, get_transform, missing_folder
+from data.base_dataset import (
+    BaseDataset,
+    get_transform,
+    missing_folder,
+    naming,
+    side_channels,
+)
 from data.image_folder import make_dataset
-from data.transforms import check_channels, load_picture, split_pair, to_channels
+from data.transforms import load_picture, split_pair, to_channels
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +39,7 @@ class UnalignedDataset(BaseDataset):
             tree = f"{opt.phase}A/ and {opt.phase}B/, or {opt.phase}/ with A|B pictures"
             raise missing_folder(opt, tree, home=f"{opt.phase}A")
         self.paths = {side: make_dataset(folders[side], opt.max_dataset_size) for side in there}
-        swapped = opt.direction == "BtoA"
-        A_nc, B_nc = ("output_nc", "input_nc") if swapped else ("input_nc", "output_nc")
-        self.flags = {"A": A_nc, "B": B_nc}
-        for flag in self.flags.values():
-            check_channels(getattr(opt, flag), flag)
+        self.channels = side_channels(opt)
 
     def __len__(self) -> int:
         return max(map(len, self.paths.values()))
@@ -51,11 +53,7 @@ class UnalignedDataset(BaseDataset):
                 chosen = random.randrange(len(paths))
             path = paths[chosen]
             picture = split_pair(path)["AB".index(side)] if self.split else load_picture(path)
-            try:
-                item[side] = get_transform(self.opt)(
-                    to_channels(picture, getattr(self.opt, self.flags[side]))
-                )
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from None
+            with naming(path):
+                item[side] = get_transform(self.opt)(to_channels(picture, self.channels[side]))
             item[f"{side}_paths"], item[f"{side}_size"] = path, picture.size
         return item

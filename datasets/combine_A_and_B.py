@@ -19,10 +19,8 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data.image_folder import is_image_file  # noqa: E402
-from data.transforms import load_picture  # noqa: E402
-from options.parser import number  # noqa: E402
-from scripts.arguments import Parser  # noqa: E402
-from scripts.pair_tasks import stitched  # noqa: E402
+from options.parser import OneLineParser, number  # noqa: E402
+from scripts.pair_tasks import joined  # noqa: E402
 from util.util import make_folder, run_command, setup_logging  # noqa: E402
 
 log = logging.getLogger(__name__)
@@ -31,7 +29,7 @@ log = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> None:
     """Stitch all pairs; ValueError if a folder or a partner is missing, or sizes differ."""
     setup_logging()
-    parser = Parser(description=__doc__.split("\n")[0])
+    parser = OneLineParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--fold_A", type=Path, required=True, help="folder of the A's, with a folder per split")
     add("--fold_B", type=Path, required=True, help="folder of the B's, with the same splits")
@@ -78,10 +76,8 @@ def find_pairs(args: argparse.Namespace) -> Iterator[tuple[Path, Path, Path]]:
 
 def combine(pair: tuple[Path, Path, Path]) -> None:
     """Write one pair; ValueError if the two sizes differ."""
-    A, B = load_picture(pair[0]), load_picture(pair[1])
-    if A.size != B.size:
-        raise ValueError(f"{pair[1]}: is {B.width}x{B.height}, {pair[0]} is {A.width}x{A.height}")
-    stitched(A, B).save(pair[2], quality=95)
+    A, B, target = pair
+    joined(A, B).save(target, quality=95)
 
 
 if __name__ == "__main__":

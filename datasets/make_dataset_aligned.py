@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from data.transforms import load_picture  # noqa: E402
-from scripts.arguments import Parser, pictures  # noqa: E402
-from scripts.pair_tasks import stitched  # noqa: E402
+from data.image_folder import make_dataset  # noqa: E402
+from options.parser import OneLineParser  # noqa: E402
+from scripts.pair_tasks import joined  # noqa: E402
 from util.util import make_folder, run_command, setup_logging  # noqa: E402
 
 log = logging.getLogger(__name__)
@@ -25,23 +25,20 @@ log = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> None:
     """Stitch both phases; ValueError if a folder is missing or numbers or sizes differ."""
     setup_logging()
-    parser = Parser(description=__doc__.split("\n")[0])
+    parser = OneLineParser(description=__doc__.split("\n")[0])
     parser.add_argument("--dataset-path", type=Path, required=True, help="folder of trainA, …")
     root = parser.parse_args(argv).dataset_path
     for phase in ("train", "test"):
-        A, B = (pictures(root / f"{phase}{side}", "--dataset-path") for side in "AB")
+        A, B = (make_dataset(root / f"{phase}{side}", flag="--dataset-path") for side in "AB")
         if len(A) != len(B):
             raise ValueError(
                 f"--dataset-path {root}: {phase}A has {len(A)} pictures, {phase}B {len(B)}"
             )
-        if [a.stem for a in A] != [b.stem for b in B]:
+        if [Path(a).stem for a in A] != [Path(b).stem for b in B]:
             log.info("%s: the names differ; pictures pair up in their sorted order", root / phase)
         folder = make_folder(root / phase, "--dataset-path")
         for i, (a, b) in enumerate(zip(tqdm(A, unit="img", disable=None), B, strict=True)):
-            left, right = load_picture(a), load_picture(b)
-            if left.size != right.size:
-                raise ValueError(f"{a} and {b}: sizes {left.size} and {right.size} differ")
-            stitched(left, right).save(folder / f"{i:04d}.png")
+            joined(a, b).save(folder / f"{i:04d}.png")
         log.info("%d pairs are in %s", len(A), folder)
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data.transforms import load_picture  # noqa: E402
-from scripts.arguments import Parser  # noqa: E402
+from options.parser import OneLineParser  # noqa: E402
 from scripts.pair_tasks import stitched  # noqa: E402
 from util.util import make_folder, run_command, setup_logging  # noqa: E402
 
@@ -30,7 +30,7 @@ PHOTO, LABELS = "_leftImg8bit.png", "_gtFine_color.png"
 def main(argv: Sequence[str] | None = None) -> None:
     """Write train/, test/, trainA/, trainB/, testA/, testB/; ValueError if files are missing."""
     setup_logging()
-    parser = Parser(description=__doc__.split("\n")[0])
+    parser = OneLineParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--gtFine_dir", type=Path, required=True, help="folder with train/ and val/ of the labels")
     add("--leftImg8bit_dir", type=Path, required=True, help="the same of the photos")

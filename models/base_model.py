@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
@@ -86,6 +87,12 @@ class BaseModel(ABC):
         parameters = [p for net in nets for p in net.parameters()]
         return torch.optim.Adam(parameters, lr=self.opt.lr, betas=(self.opt.beta1, 0.999))
 
+    def check_weights(self, *flags: str) -> None:
+        """Raise a ValueError for an option that is no weight of a loss: a number from 0."""
+        for flag in flags:
+            if not 0 <= getattr(self.opt, flag) < math.inf:
+                raise ValueError(f"--{flag} {getattr(self.opt, flag)}: must be a number from 0")
+
     def take(self, batch: dict[str, Any], name: str) -> Tensor:
         """Return a batch's pictures on the device; ValueError if the dataset has none such."""
         if name not in batch:
@@ -115,7 +122,9 @@ class BaseModel(ABC):
 
     def validation_loss(self) -> Tensor:
         """Return a scalar, lower is better, after `test` on a validation batch."""
-        raise NotImplementedError
+        raise ValueError(
+            f"--lr_policy plateau: --model {self.opt.model} lacks validation_loss(self)"
+        )
 
     # Training -------------------------------------------------------------------------
 
@@ -123,9 +132,7 @@ class BaseModel(ABC):
         """Load weights if asked for, place the networks, start the schedules; then it can run."""
         untold = type(self).validation_loss is BaseModel.validation_loss
         if opt.isTrain and opt.lr_policy == "plateau" and untold:
-            raise ValueError(
-                f"--lr_policy plateau: --model {opt.model} lacks validation_loss(self)"
-            )
+            self.validation_loss()  # which says so, now rather than after an epoch
         tag = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
         if not self.isTrain or opt.continue_train:
             self.load_networks(tag)

@@ -1,7 +1,6 @@
 """CycleGAN: translation between two sets of pictures without pairs (arXiv:1703.10593)."""
 
 import argparse
-import math
 from typing import Any
 
 import torch.nn.functional as F
@@ -48,9 +47,7 @@ class CycleGANModel(BaseModel):
             if opt.model_suffix == "_B":  # against the direction of the training: swap the files
                 self.nets = {"G_B": self.netG_A, "G_A": self.netG_B}
             return
-        for flag in ("lambda_A", "lambda_B", "lambda_identity"):
-            if not 0 <= getattr(opt, flag) < math.inf:
-                raise ValueError(f"--{flag} {getattr(opt, flag)}: must be a number from 0")
+        self.check_weights("lambda_A", "lambda_B", "lambda_identity")
         if opt.lambda_identity and opt.input_nc != opt.output_nc:
             raise ValueError(
                 f"--lambda_identity {opt.lambda_identity}: wants --input_nc {opt.input_nc} and "

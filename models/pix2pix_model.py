@@ -1,7 +1,6 @@
 """pix2pix: image-to-image translation with conditional GANs (arXiv:1611.07004)."""
 
 import argparse
-import math
 from typing import Any
 
 import torch
@@ -46,9 +45,7 @@ class Pix2PixModel(BaseModel):
         self.nets["G"] = self.make_generator()
         if not self.isTrain:
             return
-        for flag in ("lambda_L1", "lambda_GAN", "lambda_vgg"):
-            if not 0 <= getattr(opt, flag) < math.inf:
-                raise ValueError(f"--{flag} {getattr(opt, flag)}: must be a number from 0")
+        self.check_weights("lambda_L1", "lambda_GAN", "lambda_vgg")
         self.optimizers["G"] = self.make_optimizer(self.netG)
         if opt.lambda_GAN:
             # D sees input and output together, unless it is not conditional.

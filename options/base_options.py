@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from options.parser import FlagParser, closest
+from options.parser import FlagParser, closest, flags_of
 from options.shared_flags import add_shared_flags
 from options.sources import BUILTIN_PRESET, read_builtin, read_yaml
 from util.registry import find_class, known
@@ -45,6 +45,7 @@ class BaseOptions(ABC):
     """
 
     is_train: bool
+    command: str
 
     def parse(self, args: Sequence[str] | None = None) -> Options:
         """Parse `args` (default: sys.argv[1:]); a mistake ends with one line and status 2."""
@@ -65,6 +66,10 @@ class BaseOptions(ABC):
     def add_phase_options(self, parser: FlagParser) -> None:
         """Add the flags of this phase (train or test) and its defaults."""
 
+    @abstractmethod
+    def other_phase(self) -> "BaseOptions":
+        """Return the options of the other command."""
+
     def saved_options(self, run: Path, by_hand: dict[str, Any]) -> dict[str, Any]:
         """Return the options saved in the run's folder; training starts from none.
 
@@ -78,14 +83,15 @@ class BaseOptions(ABC):
 
     def owner_of(self, flag: str) -> str:
         """Return whose a flag is that the chosen model and dataset lack, or nothing."""
+        other = self.other_phase()
+        if flag in flags_of(other.add_phase_options):
+            return f"is a flag of {other.command}"
         for package, chooser in (("models", "--model"), ("data", "--dataset_mode")):
             owners = []
             for name in known(package):
-                parser = FlagParser()
                 with contextlib.suppress(Exception):  # somebody's unfinished file
                     hook = find_class(package, name, chooser).modify_commandline_options
-                    hook(parser, self.is_train)
-                owners += [name] if flag in parser.options() else []
+                    owners += [name] if flag in flags_of(hook, values=(self.is_train,)) else []
             if owners:
                 return f"is a flag of {chooser} {' or '.join(owners)}"
         return ""

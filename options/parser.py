@@ -8,19 +8,25 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 
-class FlagParser(argparse.ArgumentParser):
-    """ArgumentParser whose flags fall into sections and whose errors are ValueErrors."""
+class OneLineParser(argparse.ArgumentParser):
+    """ArgumentParser without abbreviations, whose errors are ValueErrors of one line."""
 
     def __init__(self, **kwargs: Any):
-        super().__init__(
-            add_help=False,
-            allow_abbrev=False,
-            usage="%(prog)s [flags]",
-            formatter_class=_HelpFormatter,
-            **kwargs,
-        )
-        self.carried: set[str] = set()
+        super().__init__(allow_abbrev=False, **kwargs)
         self.source = ""  # what is being parsed, if not the command line: a file's name
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a ValueError that starts with the flag or the file."""
+        raise ValueError(self.source + " ".join(message.removeprefix("argument ").split()))
+
+
+class FlagParser(OneLineParser):
+    """The parser of train.py and test.py: its flags fall into sections."""
+
+    def __init__(self, **kwargs: Any):
+        usage, formatter = "%(prog)s [flags]", _HelpFormatter
+        super().__init__(add_help=False, usage=usage, formatter_class=formatter, **kwargs)
+        self.carried: set[str] = set()
         self.owner: Callable[[str], str] = lambda flag: ""  # says whose an unknown flag is
         self._section: argparse._ArgumentGroup | None = None
 
@@ -64,10 +70,6 @@ class FlagParser(argparse.ArgumentParser):
         owner = self.owner(flag.removeprefix("--"))
         return f"{flag}: {owner}" if owner else f"{flag}: unknown flag{closest(flag, list(known))}"
 
-    def error(self, message: str) -> NoReturn:
-        """Raise a ValueError of one line that starts with the flag or the file."""
-        raise ValueError(self.source + " ".join(message.removeprefix("argument ").split()))
-
 
 class _HelpFormatter(argparse.HelpFormatter):
     """Shows each flag's default, except that of a switch."""
@@ -78,6 +80,15 @@ class _HelpFormatter(argparse.HelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
         silent = action.nargs == 0 or action.default in (None, "")
         return action.help if silent else f"{action.help} (default: %(default)s)"
+
+
+def flags_of(*hooks: Callable[..., Any], values: tuple = ()) -> set[str]:
+    """Return the options that `hook(parser, *values)` adds to a parser, for all of these hooks."""
+    parser = FlagParser()
+    for hook in hooks:
+        with contextlib.suppress(Exception):  # somebody's unfinished file
+            hook(parser, *values)
+    return set(parser.options())
 
 
 def closest(word: str, known: list[str]) -> str:

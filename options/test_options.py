@@ -1,14 +1,12 @@
 """The flags of test.py."""
 
-import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from options.base_options import BaseOptions, Options
-from options.parser import FlagParser, number
-from options.shared_flags import add_shared_flags
+from options.parser import FlagParser, flags_of, number
 from options.sources import read_run
 from options.train_options import TrainOptions
 
@@ -23,6 +21,7 @@ class TestOptions(BaseOptions):
 
     __test__ = False  # not a pytest class
     is_train = False
+    command = "test.py"
 
     def __init__(self, infer: Callable[[Path], dict[str, Any]] | None = None):
         """`infer` reads the options of a run without saved ones off its weights."""
@@ -69,20 +68,12 @@ class TestOptions(BaseOptions):
             kept = kept | _one_way(saved, by_hand.get("direction"), suffix)
         return kept
 
+    def other_phase(self) -> BaseOptions:
+        return TrainOptions()
+
     def foreign_options(self, hooks: list[Callable[..., Any]]) -> set[str]:
         # One file serves both commands: what belongs to training alone is passed over.
-        parser = FlagParser()
-        add_shared_flags(parser)
-        TrainOptions().add_phase_options(parser)
-        for hook in hooks:
-            with contextlib.suppress(ValueError):  # a model that does not train
-                hook(parser, True)
-        return set(parser.options())
-
-    def owner_of(self, flag: str) -> str:
-        parser = FlagParser()
-        TrainOptions().add_phase_options(parser)
-        return "is a flag of train.py" if flag in parser.options() else super().owner_of(flag)
+        return flags_of(self.other_phase().add_phase_options) | flags_of(*hooks, values=(True,))
 
     def finish(self, parser: FlagParser, opt: Options) -> None:
         if opt.load_size is None:

@@ -8,6 +8,7 @@ class TrainOptions(BaseOptions):
     """Train a model on a folder of pictures."""
 
     is_train = True
+    command = "train.py"
 
     def add_phase_options(self, parser: FlagParser) -> None:
         add, count = parser.add_argument, number(int, at_least=1)
@@ -49,12 +50,10 @@ class TrainOptions(BaseOptions):
             add("--display_ncols", type=int, default=4, help="pictures a row; 0: a window each")
             add("--use_tensorboard", action="store_true", help="event file in the run's folder")
 
-    def owner_of(self, flag: str) -> str:
+    def other_phase(self) -> BaseOptions:
         from options.test_options import TestOptions  # which knows this module
 
-        parser = FlagParser()
-        TestOptions().add_phase_options(parser)
-        return "is a flag of test.py" if flag in parser.options() else super().owner_of(flag)
+        return TestOptions()
 
     def finish(self, parser: FlagParser, opt: Options) -> None:
         super().finish(parser, opt)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from scripts.arguments import Parser
+from options.parser import OneLineParser
 from scripts.transfer import NetworkError, discard, download_rest, size_of
 from scripts.unpack import unpack
 from util.checkpoint import load_weights
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Download what the arguments name; ValueError for a mistake, or if it cannot be had."""
     setup_logging()
     table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
-    parser = Parser(prog="python -m scripts.download", description=__doc__)
+    parser = OneLineParser(prog="python -m scripts.download", description=__doc__)
     parser.add_argument("kind", choices=[*table], help="what kind of thing")
     parser.add_argument("name", nargs="?", help="which one; without it, the names are listed")
     parser.add_argument("--list", action="store_true", help="list the names")

@@ -23,11 +23,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.image_folder import is_image_file
+from data.image_folder import make_dataset
 from data.transforms import load_picture, split_pair
-from options.parser import number
-from scripts.arguments import Parser, pictures
-from scripts.pair_tasks import MASKS, TASKS, squared, stitched
+from options.parser import OneLineParser, number
+from scripts.pair_tasks import MASKS, TASKS, joined, squared, stitched
 from util.util import make_folder, run_command, setup_logging
 
 log = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the arguments; ValueError for values that make no sense together."""
-    parser = Parser(prog="python -m scripts.make_pairs", description=__doc__)
+    parser = OneLineParser(prog="python -m scripts.make_pairs", description=__doc__)
     add = parser.add_argument
     add("source", metavar="IN", type=Path, help="folder of pictures")
     add("out", metavar="OUT", type=Path, help="folder to make")
@@ -115,14 +114,19 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
     """Yield (the files of a picture, the file to write)."""
     folder = args.source / "A" if args.task == "combine" else args.source
-    paths = pictures(folder, "IN")
+    paths = pictures(folder)
+    partners = by_stem(args.source / "B") if args.task == "combine" else {}
     order = np.random.default_rng(args.seed).permutation(len(paths))
     phases = dict(zip(order.tolist(), split(len(paths), args.shares), strict=True))
     names = unique_names([path.relative_to(folder) for path in paths])
     for i, (path, name) in enumerate(zip(paths, names, strict=True)):
         files = [str(path)]
         if args.task == "combine":
-            files.append(partner(args.source / "B", path.relative_to(folder).with_suffix("")))
+            stem = path.relative_to(folder).with_suffix("")
+            if len(found := partners.get(stem, [])) != 1:
+                wanted = args.source / "B" / stem
+                raise ValueError(f"IN: {wanted}.* must be one picture, there are {len(found)}")
+            files.append(found[0])
         # What an earlier run has made, before more pictures came, stays where it is.
         made = [phase for phase in PHASES if (args.out / phase / name).exists()]
         yield files, args.out / (made[0] if made else phases[i]) / name
@@ -156,14 +160,17 @@ def split(count: int, shares: list[float]) -> list[str]:
     return [phase for phase, n in zip(PHASES, numbers, strict=True) for _ in range(n)]
 
 
-def partner(folder: Path, stem: Path) -> str:
-    """Return the picture in `folder` of that path without extension; ValueError if not one."""
-    place = (folder / stem).parent
-    beside = sorted(place.iterdir()) if place.is_dir() else []
-    found = [p for p in beside if p.stem == stem.name and is_image_file(p.name)]
-    if len(found) != 1:
-        raise ValueError(f"IN: {folder / stem}.* must be one picture, there are {len(found)}")
-    return str(found[0])
+def pictures(folder: Path) -> list[Path]:
+    """Return the pictures of IN, or of a folder in it."""
+    return [Path(path) for path in make_dataset(folder, flag="IN")]
+
+
+def by_stem(folder: Path) -> dict[Path, list[str]]:
+    """Return the pictures in `folder` by their path in it without extension."""
+    found: dict[Path, list[str]] = {}
+    for path in pictures(folder):
+        found.setdefault(path.relative_to(folder).with_suffix(""), []).append(str(path))
+    return found
 
 
 def remember(args: argparse.Namespace) -> None:
@@ -204,12 +211,7 @@ def make_one(job: tuple[list[str], Path], args: argparse.Namespace) -> str | Non
 def make_picture(files: list[str], args: argparse.Namespace) -> Any:
     """Return the picture to write; ValueError names a file that cannot be used."""
     if args.task == "combine":
-        A, B = (squared(load_picture(file), args.size) for file in files)
-        if A.size != B.size:
-            raise ValueError(
-                f"{files[1]}: is {B.width}x{B.height}, {files[0]} is {A.width}x{A.height}"
-            )
-        return stitched(A, B)
+        return joined(files[0], files[1], args.size)
     if args.task == "resize":
         if args.pairs:
             return stitched(*(squared(half, args.size) for half in split_pair(files[0])))

@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+from data.transforms import load_picture
 
 BICUBIC = Image.Resampling.BICUBIC
 Pair = tuple[Image.Image, Image.Image]
@@ -87,6 +90,14 @@ def squared(picture: Image.Image, size: int | None) -> Image.Image:
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     return picture.resize((size, size), BICUBIC, box=(left, top, left + side, top + side))
+
+
+def joined(A_path: Path | str, B_path: Path | str, size: int | None = None) -> Image.Image:
+    """Return two files as one picture A|B, each as `squared`; ValueError if the sizes differ."""
+    A, B = squared(load_picture(A_path), size), squared(load_picture(B_path), size)
+    if A.size != B.size:
+        raise ValueError(f"{B_path}: is {B.width}x{B.height}, {A_path} is {A.width}x{A.height}")
+    return stitched(A, B)
 
 
 def stitched(A: Image.Image, B: Image.Image) -> Image.Image:

@@ -1,8 +1,10 @@
 """What all tests share: frozen options, drawn pictures, runs of the two commands."""
 
+import copy
 import importlib
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch import nn
 
 import data
 import models
@@ -29,7 +32,9 @@ SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 FACADES = SHARED / "datasets" / "facades"
 needs_facades = pytest.mark.skipif(not FACADES.is_dir(), reason="the CMP facades are not here")
 
-torch.set_num_threads(1)  # tiny networks: threads that wait for each other only cost
+# Tiny networks, and a test process for each core: threads that wait for each other only cost.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 
 # Networks small enough for a test, on the CPU.
 TINY = [
@@ -122,6 +127,18 @@ def random_batch(
     return {n: pictures[n] for n in names} | {f"{n}_paths": paths[n] for n in names}
 
 
+def doubled(model: BaseModel, count: int = 3) -> tuple[dict[str, nn.Module], list[dict[str, Any]]]:
+    """Turn a model to float64, so that Adam does not blow rounding up; return copies of its
+    networks, and `count` batches of 2 to train both on.
+    """
+    for net in model.nets.values():
+        net.double()
+    batches = [random_batch(seed, size=2) for seed in range(count)]
+    for batch in batches:
+        batch |= {side: batch[side].double() for side in "AB"}
+    return copy.deepcopy(model.nets), batches
+
+
 def step(model: BaseModel, batch: dict[str, Any]) -> BaseModel:
     """Train a model for one step on a batch."""
     model.set_input(batch)
@@ -148,6 +165,21 @@ def refusal(action: Callable[[], Any], *words: str) -> None:
 def pairs(tmp_path: Path) -> Path:
     """A small aligned data set."""
     return draw_pairs(tmp_path / "pairs")
+
+
+@pytest.fixture
+def run_script(tmp_path: Path) -> Callable[..., tuple[int, list[str]]]:
+    """Run a shell script with a `python` that only writes its arguments down: status, arguments."""
+
+    def run(script: Path, *args: str, status: int = 0) -> tuple[int, list[str]]:
+        fake = tmp_path / "python"
+        fake.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > called\nexit {status}\n')
+        fake.chmod(0o755)
+        environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        done = subprocess.run([script, *args], cwd=tmp_path, env=environment)
+        return done.returncode, (tmp_path / "called").read_text().splitlines()
+
+    return run
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import GAN_LOSSES, random_batch, refusal, step
+from conftest import GAN_LOSSES, doubled, random_batch, refusal, step
 from torch import nn
 
 from models.cycle_gan_model import CycleGANModel
@@ -38,12 +38,7 @@ def of(*nets: nn.Module) -> list[int]:
 def test_update_is_both_gs_against_the_old_ds_then_both_ds(make, mode):
     is_real, is_fake, fools = GAN_LOSSES[mode]
     model = make(*CYCLE, *WEIGHTS, "--gan_mode", mode, "--lr", "0.002", "--pool_size", "3")
-    for net in model.nets.values():
-        net.double()  # so that Adam does not blow rounding up
-    nets = copy.deepcopy(model.nets)
-    batches = [random_batch(seed, size=2) for seed in range(3)]
-    for batch in batches:
-        batch |= {side: batch[side].double() for side in "AB"}
+    nets, batches = doubled(model)
     given = [step(model, batch).get_current_losses() for batch in batches]
 
     G_A, G_B, D_A, D_B = (nets[name] for name in ("G_A", "G_B", "D_A", "D_B"))

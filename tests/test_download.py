@@ -2,9 +2,7 @@
 
 import hashlib
 import io
-import os
 import pickle
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,15 +122,10 @@ def test_a_name_that_is_not_offered_is_refused_with_those_that_are(
 
 
 @pytest.mark.parametrize("script", WRAPPERS, ids=lambda p: p.name)
-def test_scripts_pass_their_arguments_on(script: Path, tmp_path: Path) -> None:
-    (tmp_path / "python").write_text('#!/bin/sh\nprintf "%s\\n" "$@" > called\nexit 7\n')
-    (tmp_path / "python").chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+def test_scripts_pass_their_arguments_on(script: Path, run_script: Callable) -> None:
     args = ["--mirror", "two  words*", "$HOME"]
-    done = subprocess.run([script, *args], cwd=tmp_path, env=environment)
     kind = script.stem.removeprefix("download_")
-    called = (tmp_path / "called").read_text().splitlines()
-    assert called == ["-m", "scripts.download", kind, *args] and done.returncode == 7
+    assert run_script(script, *args, status=7) == (7, ["-m", "scripts.download", kind, *args])
 
 
 def test_there_is_a_script_for_each_kind_where_people_know_it() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import GAN_LOSSES, TINY, random_batch, refusal, result_images, step
+from conftest import GAN_LOSSES, TINY, doubled, random_batch, refusal, result_images, step
 from torch import Tensor, nn
 
 from models.networks import UnetSkipConnectionBlock, define_D, define_G, init_net
@@ -67,12 +67,7 @@ def steps_by_hand(
 @pytest.mark.parametrize("flags", TERMS)
 def test_a_step_has_just_the_terms_and_weights_of_its_switches(make, flags):
     model = make("--no_dropout", *flags.split())
-    for net in model.nets.values():
-        net.double()  # so that Adam does not blow rounding up
-    nets = copy.deepcopy(model.nets)
-    batches = [random_batch(seed, size=2) for seed in range(3)]
-    for batch in batches:
-        batch |= {side: batch[side].double() for side in "AB"}
+    nets, batches = doubled(model)
     ours = [step(model, batch).get_current_losses() for batch in batches]
     theirs = steps_by_hand(nets, batches, *TERMS[flags])
     for one, other in zip(ours, theirs, strict=True):

@@ -171,18 +171,6 @@ def test_a_training_without_its_server_ends_well(
     assert warnings(caplog)[0].startswith(f"visdom at http://localhost:{port}: ")
 
 
-def test_a_server_that_only_fails_costs_one_warning(tmp_path, caplog, monkeypatch) -> None:
-    times = time_displays(monkeypatch)
-    with failing_server() as port:
-        visualizer = start_run(tmp_path, *at(port))
-        show_step(visualizer, 1)
-        wait_for(lambda: not visualizer.live[0].thread.is_alive(), "the display's end")
-        show_step(visualizer, 2)
-        visualizer.close()
-    assert times.are_bounded(close=0)
-    assert len(warnings(caplog)) == 1 and "the run goes on without it" in warnings(caplog)[0]
-
-
 def test_a_server_that_never_answers_costs_a_training_two_seconds_at_its_end(
     command: Command, pairs: Path, caplog, monkeypatch
 ) -> None:
@@ -194,12 +182,13 @@ def test_a_server_that_never_answers_costs_a_training_two_seconds_at_its_end(
     assert len(warnings(caplog)) == 1 and "does not answer" in warnings(caplog)[0]
 
 
-def test_a_server_that_never_answers_is_given_up_while_the_training_goes_on(
-    tmp_path, caplog, monkeypatch
+@pytest.mark.parametrize("server_of_no_use", [failing_server, deaf_server])
+def test_a_server_of_no_use_is_given_up_while_the_training_goes_on(
+    tmp_path, caplog, monkeypatch, server_of_no_use: Callable
 ) -> None:
     monkeypatch.setattr(live_displays, "ANSWER", 0.3)
     times = time_displays(monkeypatch)
-    with deaf_server() as port:
+    with server_of_no_use() as port:
         visualizer = start_run(tmp_path, *at(port))
         show_step(visualizer, 1)
         wait_for(lambda: not visualizer.live[0].thread.is_alive(), "the display's end")

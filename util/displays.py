@@ -64,8 +64,12 @@ class Background(Display):
             self._hand_over("close")
 
     def close(self, seconds: float = FAREWELL) -> None:
-        """Wait for the display to finish, at most so many seconds."""
+        """Let the display finish, for at most so many seconds."""
         self.ask_to_close()
+        self.wait(seconds)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the thread, which was asked to close, and give it up if it takes longer."""
         if self.thread is not None and not self.given_up:
             self.thread.join(max(seconds, 0))
             if self.thread.is_alive():
@@ -109,4 +113,4 @@ def close_all(displays: list[Background]) -> None:
     for display in displays:
         display.ask_to_close()
     for display in displays:
-        display.close(end - time.monotonic())
+        display.wait(end - time.monotonic())
