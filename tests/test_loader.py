@@ -1,5 +1,6 @@
 """The loader: what an item depends on, worker processes, errors, validation, dropped-in files."""
 
+import pickle
 import random
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from options.base_options import Options
 from options.train_options import TrainOptions
 from util import registry
 from util.device import seed_everything
+from util.registry import find_class
 
 SMALL = ["--load_size", "24", "--crop_size", "16", "--gpu_ids", "-1", "--num_threads", "0"]
 
@@ -247,3 +249,15 @@ def test_template_items_are_grey_A_and_coloured_B_of_one_crop(tmp_path):
     assert (A[0] / 0.5 - luma).abs().max() < 2 / 255
     assert B.min() >= -1 and B.max() <= 1 and not torch.equal(B[0], B[1])
     assert batch["A_paths"] == batch["B_paths"] == [str(tmp_path / "x.png")]
+
+
+@pytest.mark.parametrize("mode", ["aligned", "unaligned", "single", "colorization", "template"])
+def test_workers_that_are_spawned_can_be_handed_every_dataset(pairs: Path, mode: str) -> None:
+    channels = ["--input_nc", 1, "--output_nc", 2] if mode == "colorization" else []
+    opt = Options(**vars(options(pairs, "--dataset_mode", mode, "--serial_batches", *channels)))
+    loader = Loader(find_class("data", mode, "--dataset_mode")(opt), opt)
+    # What Windows and macOS send to a worker.
+    dataset, collate = pickle.loads(pickle.dumps((loader.loader.dataset, loader.loader.collate_fn)))
+    ours, theirs = loader.loader.dataset[1, 0], dataset[1, 0]
+    assert torch.equal(ours["A"], theirs["A"]) and ours["A_paths"] == theirs["A_paths"]
+    assert collate([theirs])["A"].shape == (1, *ours["A"].shape)
