@@ -32,13 +32,17 @@ NOT_OFFERED = {
 
 
 class Source(NamedTuple):
-    """One thing to download; `size` and `sha256` are None where nobody has verified them."""
+    """One thing to download; `size` and `sha256` are None where nobody has verified them.
+
+    `use` is a command that uses it.
+    """
 
     name: str
     urls: list[str]
     target: Path
     size: int | None
     sha256: str | None
+    use: str = ""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -52,14 +56,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--mirror", help="address to try first, {name} in it stands for the name")
     args = parser.parse_args(argv)
     if args.list or args.name is None:
-        print("\n".join(table[args.kind]["names"]))
+        for name, known in table[args.kind]["names"].items():
+            print(name if "sha256" in known else f"{name:<24}unverified")
         return
     source = find(table, args.kind, args.name, args.mirror)
     if source.target.exists():
-        log.info("%s is there already; delete it to download it again", source.target)
+        twins = [kind for kind in table if kind != args.kind and same_target(table, kind, source)]
+        other = f"; a {twins[0]} has the same place, so it may be that" if twins else ""
+        log.info("%s is there already; delete it to download it again%s", source.target, other)
     else:
         fetch(source)
-        log.info("%s is ready: %s", source.target, table[args.kind]["use"].format(name=args.name))
+        log.info("%s is ready: %s", source.target, source.use)
 
 
 def find(table: dict[str, Any], kind: str, name: str, mirror: str | None = None) -> Source:
@@ -75,7 +82,15 @@ def find(table: dict[str, Any], kind: str, name: str, mirror: str | None = None)
     mirrors = [*([mirror] if mirror else []), *entry["mirrors"]]
     urls = [address.replace("{name}", name) for address in mirrors]
     target = Path(entry["target"].format(name=name))
-    return Source(name, urls, target, known.get("size"), known.get("sha256"))
+    use = known.get("use", entry["use"]).format(name=name)
+    return Source(name, urls, target, known.get("size"), known.get("sha256"), use)
+
+
+def same_target(table: dict[str, Any], kind: str, source: Source) -> bool:
+    """Return whether the thing of that name and another kind goes where `source` goes."""
+    entry = table[kind]
+    target = Path(entry["target"].format(name=source.name))
+    return source.name in entry["names"] and target == source.target
 
 
 def fetch(source: Source) -> None:

@@ -60,9 +60,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     if skipped == len(jobs):
         raise ValueError(f"IN {args.source}: not one of its pictures can be used")
     log.info("%d pictures are in %s", len(jobs) - skipped, args.out)
+    log.info("%s", next_step(args))
+
+
+def next_step(args: argparse.Namespace) -> str:
+    """Return the line that says how to train on what is in OUT."""
+    if not any((args.out / "train").rglob("*.png")):
+        return f"none of them is for training: --split {args.split}"
     name = ["--dataroot", str(args.out), "--name", args.out.resolve().name]
     model = ["--model", "colorization"] if args.task == "resize" and not args.pairs else []
-    log.info("train on them with: %s", shlex.join(["python", "train.py", *name, *model]))
+    return f"train on them with: {shlex.join(['python', 'train.py', *name, *model])}"
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

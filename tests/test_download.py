@@ -76,7 +76,7 @@ def test_the_table_holds_what_was_published(kind: str) -> None:
         source = download.find(table, kind, name)
         assert source.urls[-1] == address.replace("NAME", name)
         assert source.target == Path(target.replace("NAME", name))
-        assert set(table[kind]["names"][name]) <= {"size", "sha256"}
+        assert set(table[kind]["names"][name]) <= {"size", "sha256", "use"}
         assert source.size is None or source.size > 0
         assert source.sha256 is None or len(bytes.fromhex(source.sha256)) == 32
 
@@ -87,20 +87,31 @@ def test_the_names_are_listed_without_asking_anybody(
     fetch: Callable, site: Site, kind: str, flags: list[str]
 ) -> None:
     done = fetch(kind, *flags)
-    assert done.status == 0 and done.out.split() == PUBLISHED[kind][2].split()
+    names = PUBLISHED[kind][2].split()
+    assert done.status == 0
+    assert [line.split() for line in done.out.splitlines()] == [[n, "unverified"] for n in names]
     assert site.asked == [] and left() == {}
 
 
 @pytest.mark.parametrize("kind", PUBLISHED)
-def test_what_is_said_to_run_next_is_a_command_that_parses(kind: str) -> None:
+def test_what_is_said_to_run_next_is_a_command_that_parses(kind: str, tmp_path: Path) -> None:
     from options.test_options import TestOptions
     from options.train_options import TrainOptions
 
-    use = yaml.safe_load(download.TABLE.read_text(encoding="utf-8"))[kind]["use"]
-    python, script, *flags = use.format(name="maps").split()
-    opt = {"train.py": TrainOptions, "test.py": TestOptions}[script]().read(flags)
-    names = {"pix2pix_dataset": "maps", "cyclegan_dataset": "maps_cyclegan"}
-    assert python == "python" and opt.name == names.get(kind, "maps_pretrained")
+    table = yaml.safe_load(download.TABLE.read_text(encoding="utf-8"))
+    suffix = {"pix2pix_dataset": "", "cyclegan_dataset": "_cyclegan"}.get(kind, "_pretrained")
+    for name in PUBLISHED[kind][2].split():
+        python, script, *flags = download.find(table, kind, name).use.split()
+        flags += ["--checkpoints_dir", str(tmp_path)]
+        opt = {"train.py": TrainOptions, "test.py": TestOptions}[script]().read(flags)
+        own = "" if name in ("mini_pix2pix", "mini_colorization") else suffix
+        assert python == "python" and opt.name == name + own
+
+
+def test_the_published_facades_go_from_labels_to_photos() -> None:
+    table = yaml.safe_load(download.TABLE.read_text(encoding="utf-8"))
+    for kind, name in (("pix2pix_dataset", "facades"), ("pix2pix_model", "facades_label2photo")):
+        assert "--direction BtoA" in download.find(table, kind, name).use
 
 
 @pytest.mark.parametrize(
@@ -212,3 +223,18 @@ def test_what_is_there_already_is_not_touched(
     assert fetch(*args).status == 0
     assert site.asked == [] and left() == {str(target): b"mine"}
     assert f"{target} is there already; delete it" in caplog.text
+    twin = {"pix2pix_dataset": "a cyclegan_dataset", "pix2pix_model": "a cyclegan_model"}[args[0]]
+    assert f"{twin} has the same place" in caplog.text
+
+
+def test_what_only_one_kind_has_is_not_said_to_be_another(
+    fetch: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    Path("datasets/horse2zebra").mkdir(parents=True)
+    assert fetch("cyclegan_dataset", "horse2zebra").status == 0
+    assert "is there already" in caplog.text and "same place" not in caplog.text
+
+
+def test_a_name_with_a_known_hash_is_listed_without_a_mark(fetch: Callable) -> None:
+    lines = fetch("pix2pix_dataset", "maps", "--list", sha256="00" * 32).out.splitlines()
+    assert "maps" in lines and all(line == "maps" or "unverified" in line for line in lines)

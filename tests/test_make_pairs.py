@@ -179,6 +179,11 @@ def test_shares_of_nothing_leave_no_folder(tmp_path):
     assert [path.name for path in out.iterdir() if path.is_dir()] == ["train"]
 
 
+def test_without_a_picture_to_train_on_no_training_is_proposed(tmp_path, caplog):
+    prepare("grayscale", draw_folder(tmp_path / "in"), tmp_path / "out", "--split", "0,0,1")
+    assert "none of them is for training" in caplog.text and "train.py" not in caplog.text
+
+
 @pytest.mark.parametrize(
     "names",
     [
