@@ -4,6 +4,7 @@ import copy
 import importlib
 import logging
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -112,6 +113,26 @@ def draw_sets(root: Path, counts: tuple[int, int] = (3, 2)) -> Path:
                 picture = draw((80, 72), seed=1000 * n + 100 * m + i)
                 picture.save(root / f"{phase}{side}" / f"{side.lower()}{i}.png")
     return root
+
+
+# What makes a command of the documents small.
+SMALL = {
+    "train": "--gpu_ids -1 --num_threads 0 --netG unet_64 --ngf 4 --ndf 4 --n_epochs 5 "
+    "--n_epochs_decay 1 --max_dataset_size 1 --load_size 64 --crop_size 64",
+    "test": "--gpu_ids -1 --num_threads 0",
+    "scripts.make_pairs": "--num_threads 1",
+}
+
+
+def small(line: str) -> tuple[str, list[str]]:
+    """Return what a command line runs and its flags, with small sizes unless it sets them."""
+    _, script, *flags = [part for part in shlex.split(line) if part != "-m"]
+    name = script.removesuffix(".py")
+    extra = shlex.split(SMALL[name])
+    for flag, value in zip(extra[::2], extra[1::2], strict=True):
+        if flag not in flags:
+            flags += [flag, value]
+    return name, flags
 
 
 def random_batch(

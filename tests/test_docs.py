@@ -1,17 +1,20 @@
 """What docs/ points to is there, and its commands run."""
 
 import re
+import runpy
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import TINY, draw, draw_pairs
+from conftest import draw, draw_pairs, small
+from PIL import Image
 
 from options.sources import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
 PAGES = {path.name: path.read_text("utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
 FOLDERS = "models|data|options|util|scripts|tests|datasets|docs"
 
@@ -43,33 +46,98 @@ def test_every_preset_of_the_tables_is_on_the_page_of_the_paper() -> None:
     )
 
 
-def test_the_commands_of_the_page_of_the_paper_run(
-    command: Callable[..., SimpleNamespace],
-) -> None:
-    draw_pairs(Path("datasets/facades"), count=1)
-    lines = [line for line in PAGES["paper.md"].splitlines() if line.startswith("python ")]
-    assert len(lines) == 2
-    for line in lines:
-        _, script, *flags = shlex.split(line)
-        flags = [str(ROOT / f) if f.startswith("options/") else f for f in flags]
-        extra = TINY if script == "train.py" else ["--gpu_ids", "-1", "--num_threads", "0"]
-        result = command(script.removesuffix(".py"), *flags, *extra)
+def blocks(page: str, language: str = "bash") -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+def lines(page: str) -> list[str]:
+    """The commands of a page, without comments."""
+    found = "".join(blocks(page)).splitlines()
+    return [line for line in found if line.strip() and not line.startswith("#")]
+
+
+def run_lines(command: Callable[..., SimpleNamespace], page: list[str]) -> None:
+    for line in page:
+        name, flags = small(line)
+        result = command(name, *flags)
         assert result.status == 0, f"{line}\n{result.err}"
+
+
+@pytest.fixture
+def facades(command: Callable[..., SimpleNamespace]) -> None:
+    """The data that the pages speak of, in the current folder."""
+    draw_pairs(Path("datasets/facades"), count=1)
+    Path("datasets/sketches").mkdir()
+    draw((70, 50)).save("datasets/sketches/a.png")
+    Path("options").symlink_to(ROOT / "options")
+
+
+@pytest.mark.parametrize(("page", "count"), [("paper.md", 2), ("tips.md", 7)])
+def test_the_commands_of_a_page_run(command, facades, page: str, count: int) -> None:
+    assert len(lines(PAGES[page])) == count
+    run_lines(command, lines(PAGES[page]))
 
 
 def test_the_commands_of_the_page_of_the_data_run(command: Callable[..., SimpleNamespace]) -> None:
     Path("pictures").mkdir()
     for i in range(4):
         draw((80, 72), seed=i).save(f"pictures/{i}.png")
-    blocks = re.findall(r"```bash\n(.*?)```", PAGES["datasets.md"], re.DOTALL)
-    lines = "".join(blocks).splitlines()
-    assert len(lines) == 6
-    for line in lines:
-        _, script, *flags = shlex.split(line)
-        if script == "-m":
-            script, *flags = flags
-            extra = ["--num_threads", "1"]
+    assert len(lines(PAGES["datasets.md"])) == 6
+    run_lines(command, lines(PAGES["datasets.md"]))
+
+
+def test_the_answers_run(command: Callable[..., SimpleNamespace], facades) -> None:
+    page = PAGES["qa.md"]
+    assert [int(n) for n in re.findall(r"^## (\d+)\. ", page, re.MULTILINE)] == [*range(1, 31)]
+    trained = "python train.py --dataroot ./datasets/facades --name facades"
+    run_lines(command, [f"{trained} --direction BtoA", f"{trained}_cyclegan --model cycle_gan"])
+    run_lines(command, lines(page))
+    (code,) = blocks(page, "python")
+    draw((70, 50)).save("sketch.png")
+    exec(code, {})
+    assert Image.open("photo.png").size == (64, 64)
+
+
+def test_the_first_hour_goes_by_as_it_is_written(
+    command: Callable[..., SimpleNamespace], few_builtin: None, capfd
+) -> None:
+    page = PAGES["first_hour.md"]
+    for name, code in re.findall(r"<!-- file: (\S+) -->\n```python\n(.*?)```", page, re.DOTALL):
+        Path(name).write_text(code)
+    todo = [line.removeprefix("uv run ") for line in lines(page) if line.startswith("uv run ")]
+    assert [line.split()[0] for line in todo] == [
+        *("train.py", "test.py", "train.py", "train.py", "test.py", "test.py"),
+        *("compare.py", "step.py"),
+    ]
+    for line in todo:
+        name, *flags = shlex.split(line)
+        if Path(name).exists():
+            runpy.run_path(name)
         else:
-            extra = TINY if script == "train.py" else ["--gpu_ids", "-1", "--num_threads", "0"]
-        result = command(script.removesuffix(".py"), *flags, *extra)
-        assert result.status == 0, f"{line}\n{result.err}"
+            result = command(name.removesuffix(".py"), *flags)
+            assert result.status == 0, f"{line}\n{result.err}"
+    by_hand = re.findall(r"by hand (\S+), by the model (\S+)", capfd.readouterr().out)
+    assert len(by_hand) == 2 and all(ours == theirs for ours, theirs in by_hand)
+    assert Image.open("compare.png").size == (5 * 128, 2 * 128)
+    assert Image.open("patches.png").size == (9 * 64, 6 * 64)
+
+
+def test_the_first_hour_shows_the_method_that_is_there() -> None:
+    shown = re.search(r"<!-- method -->\n```python\n(.*?)```", PAGES["first_hour.md"], re.DOTALL)
+    source = (ROOT / "models" / "pix2pix_model.py").read_text("utf-8")
+    for line in shown[1].splitlines():
+        assert line.partition("  #")[0].strip() in source, line
+
+
+@pytest.mark.parametrize("page", ["README", "first_hour"])
+def test_chinese_pages_have_the_same_commands_and_code(page: str) -> None:
+    english = README if page == "README" else PAGES[f"{page}.md"]
+    chinese = PAGES[f"{page}.zh-CN.md"]
+    assert lines(chinese) == lines(english) != []
+    assert blocks(chinese, "python") == blocks(english, "python") != []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pictures_are_there(page: str) -> None:
+    for target in re.findall(r"!\[[^]]*\]\(([^)]+)\)", PAGES[page]):
+        assert Image.open(ROOT / "docs" / target).size[0] > 100, target

@@ -1,7 +1,6 @@
 """The project's set-up: dependencies, the README's commands, what a start imports."""
 
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import draw, draw_pairs
+from conftest import draw, draw_pairs, small
 
 from options.sources import BUILTIN_PRESET, PRESETS, read_yaml
 from options.train_options import TrainOptions
@@ -24,12 +23,6 @@ COMMANDS = [
     for line in block.splitlines()
     if line.strip() and not line.startswith("#")
 ]
-# What makes a README command small; flags that stand in the command itself are left alone.
-SMALL = {
-    "train": "--gpu_ids -1 --num_threads 0 --ngf 4 --ndf 4 --n_epochs 5 --n_epochs_decay 1 "
-    "--max_dataset_size 1 --load_size 64 --crop_size 64",
-    "test": "--gpu_ids -1 --num_threads 0",
-}
 
 
 def marked(name: str) -> str:
@@ -62,19 +55,6 @@ def test_ci_runs_style_the_readme_test_command_and_the_slow_tests() -> None:
 def test_preset_has_no_switches_that_flags_could_not_undo() -> None:
     values = set(read_yaml(BUILTIN_PRESET).values())
     assert values and not values & {"true", "false", "yes", "no", "on", "off"}
-
-
-def small(line: str) -> tuple[str, list[str]]:
-    """Return the command's name and its flags, with small sizes unless it sets them."""
-    _, script, *flags = shlex.split(line)
-    name = script.removesuffix(".py")
-    if name == "train" and "--netG" not in flags:
-        flags += ["--netG", "unet_64"]
-    extra = shlex.split(SMALL[name])
-    for flag, value in zip(extra[::2], extra[1::2], strict=True):
-        if flag not in flags:
-            flags += [flag, value]
-    return name, flags
 
 
 def test_readme_commands_run_in_their_order(command: Callable[..., SimpleNamespace]) -> None:
