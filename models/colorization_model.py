@@ -1,4 +1,4 @@
-"""Colorization: from lightness to colour, as pix2pix in CIE Lab (cf. §4.2 of arXiv:1611.07004)."""
+"""Colorization: from lightness to colour, as pix2pix in CIE Lab (cf. §4.5 of arXiv:1611.07004)."""
 
 import argparse
 from typing import Any

@@ -67,7 +67,7 @@ _NOISE: ContextVar[Sequence[torch.Generator] | None] = ContextVar("picture_noise
 def picture_noise(seeds: Iterable[int] | None) -> Iterator[None]:
     """Within it, picture i of a batch draws its dropout masks from a generator seeded `seeds[i]`.
 
-    So a picture's noise (the z of §2.1, kept at test time) depends on its seed alone, not on the
+    So a picture's noise (the z of §3.1, kept at test time) depends on its seed alone, not on the
     batch, the order, the device or other threads. `None`: the global generator, as in training.
     """
     generators = None if seeds is None else [torch.Generator().manual_seed(s) for s in seeds]

@@ -29,7 +29,7 @@ class TestOptions(BaseOptions):
 
     def add_phase_options(self, parser: FlagParser) -> None:
         add = parser.add_argument
-        # One picture at a time, in order, unmirrored and uncropped.
+        # One picture at a time, in order, unmirrored.
         parser.set_defaults(phase="test", serial_batches=True, no_flip=True, load_size=None)
         with parser.section("testing"):
             # Of a CycleGAN run, the direction chooses it: see `_one_way`.

@@ -66,13 +66,13 @@ def run_lines(command: Callable[..., SimpleNamespace], page: list[str]) -> None:
 @pytest.fixture
 def facades(command: Callable[..., SimpleNamespace]) -> None:
     """The data that the pages speak of, in the current folder."""
-    draw_pairs(Path("datasets/facades"), count=1)
+    draw_pairs(Path("datasets/facades"), count=1, size=(280, 270))
     Path("datasets/sketches").mkdir()
     draw((70, 50)).save("datasets/sketches/a.png")
     Path("options").symlink_to(ROOT / "options")
 
 
-@pytest.mark.parametrize(("page", "count"), [("paper.md", 2), ("tips.md", 7)])
+@pytest.mark.parametrize(("page", "count"), [("paper.md", 2), ("tips.md", 8)])
 def test_the_commands_of_a_page_run(command, facades, page: str, count: int) -> None:
     assert len(lines(PAGES[page])) == count
     run_lines(command, lines(PAGES[page]))
