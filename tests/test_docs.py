@@ -99,7 +99,7 @@ def test_the_answers_run(command: Callable[..., SimpleNamespace], facades) -> No
 
 
 def test_the_first_hour_goes_by_as_it_is_written(
-    command: Callable[..., SimpleNamespace], few_builtin: None, capfd
+    command: Callable[..., SimpleNamespace], few_builtin: None, capfd, monkeypatch
 ) -> None:
     page = PAGES["first_hour.md"]
     for name, code in re.findall(r"<!-- file: (\S+) -->\n```python\n(.*?)```", page, re.DOTALL):
@@ -112,12 +112,19 @@ def test_the_first_hour_goes_by_as_it_is_written(
     for line in todo:
         name, *flags = shlex.split(line)
         if Path(name).exists():
+            monkeypatch.setattr("sys.argv", [name, *flags])
             runpy.run_path(name)
         else:
             result = command(name.removesuffix(".py"), *flags)
             assert result.status == 0, f"{line}\n{result.err}"
     by_hand = re.findall(r"by hand (\S+), by the model (\S+)", capfd.readouterr().out)
     assert len(by_hand) == 2 and all(ours == theirs for ours, theirs in by_hand)
+    (more,) = re.findall(r"<!-- more -->\n```python\n(.*?)```", page, re.DOTALL)
+    Path("step.py").write_text(Path("step.py").read_text() + more)
+    for flags in (["--seed", "5"], ["--name", "cGAN", "--pixel_loss", "none"]):
+        capfd.readouterr()
+        monkeypatch.setattr("sys.argv", ["step.py", *flags])
+        runpy.run_path("step.py")
     assert Image.open("compare.png").size == (5 * 128, 2 * 128)
     assert Image.open("patches.png").size == (9 * 64, 6 * 64)
 
