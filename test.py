@@ -29,8 +29,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Translate the pictures that the flags choose; ValueError for a user's mistake."""
     setup_logging()
     opt = TestOptions(infer_options).parse(argv)
+    translator = Translator(opt)  # first: without a run no picture is looked for or drawn
+    check_apart(opt)
     dataset = create_dataset(opt)
-    translator = Translator(opt)
     log.info("%s", opt.text())
 
     page = results_page(opt)
@@ -42,6 +43,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         note_resizing(page, opt, batch)
     page.save()
     log.info("%d pictures translated; results page: %s", count, page.path)
+
+
+def check_apart(opt: Any) -> None:
+    """Raise a ValueError if the results would be the input of the next test."""
+    root, results = Path(opt.dataroot), Path(opt.results_dir).resolve()
+    phase = [root / f"{opt.phase}{side}" for side in ("", "A", "B")]
+    for folder in [root] if opt.dataset_mode == "single" else phase:
+        if results.is_relative_to(folder.resolve()):
+            raise ValueError(
+                f"--results_dir {opt.results_dir}: lies in {folder}, which is what is translated; "
+                f"choose another folder"
+            )
 
 
 def results_page(opt: Any) -> HTML:
@@ -69,10 +82,10 @@ def statistics_and_noise(opt: Any) -> str:
     elif dropout:
         notes.append(
             f"Dropout stays on, as in §3.3 of the paper; its noise is drawn from --seed {opt.seed} "
-            f"and the file's name."
+            f"and the file's name; --dropout_at_test off switches it off."
         )
-    if notes and not opt.eval:
-        notes[-1] += " --dropout_at_test off switches dropout off, --eval both."
+    if batch_norm and not opt.eval:
+        notes.append("--eval uses running statistics and no dropout.")
     return " ".join(notes)
 
 

@@ -115,6 +115,9 @@ def _nearest_fix(root: Path, phase: str, home: str) -> str:
         return f"; the fix may be --dataroot {root.parent}"
     if any(is_image_file(p.name) for p in root.iterdir()):
         return f"; the fix may be to move them into {root / home}"
+    below = [p for p in root.iterdir() if (p / home).is_dir() or (p / phase).is_dir()]
+    if len(below) == 1:
+        return f"; the fix may be --dataroot {below[0]}"
     sides = (f"{phase}A", f"{phase}B")  # one of them is no phase
     there = [p.name for p in root.iterdir() if p.is_dir() and p.name not in sides]
     near = difflib.get_close_matches(phase, there, n=1)

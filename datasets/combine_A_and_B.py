@@ -11,7 +11,6 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from tqdm import tqdm
@@ -22,6 +21,7 @@ from data.image_folder import is_image_file  # noqa: E402
 from options.parser import OneLineParser, number  # noqa: E402
 from scripts.pair_tasks import joined  # noqa: E402
 from util.util import make_folder, run_command, setup_logging  # noqa: E402
+from util.workers import worker_pool  # noqa: E402
 
 log = logging.getLogger(__name__)
 
@@ -47,17 +47,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         for pair in tqdm(pairs, unit="img", disable=None):
             combine(pair)
     else:
-        with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+        with worker_pool(os.cpu_count() or 1) as pool:
             list(tqdm(pool.map(combine, pairs, chunksize=8), total=len(pairs), disable=None))
     log.info("%d pairs are in %s", len(pairs), args.fold_AB)
 
 
 def find_pairs(args: argparse.Namespace) -> Iterator[tuple[Path, Path, Path]]:
     """Yield (A's file, B's file, the file to write)."""
-    if args.fold_AB.resolve() in (args.fold_A.resolve(), args.fold_B.resolve()):
-        raise ValueError(f"--fold_AB {args.fold_AB}: must be another folder than A's and B's")
-    if not args.fold_A.is_dir():
-        raise ValueError(f"--fold_A {args.fold_A}: no such folder")
+    for flag, folder in (("--fold_A", args.fold_A), ("--fold_B", args.fold_B)):
+        if not folder.is_dir():
+            raise ValueError(f"{flag} {folder}: no such folder")
+        if args.fold_AB.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"--fold_AB {args.fold_AB}: must lie outside {flag} {folder}")
     splits = sorted(p.name for p in args.fold_A.iterdir() if p.is_dir())
     if not splits:
         raise ValueError(f"--fold_A {args.fold_A}: has no folders such as train, val, test")

@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Stitch both phases; ValueError if a folder is missing or numbers or sizes differ."""
     setup_logging()
     parser = OneLineParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--dataset-path", type=Path, required=True, help="folder of trainA, …")
+    names = ("--dataset-path", "--dataset_path")
+    parser.add_argument(*names, type=Path, required=True, help="folder of trainA, …")
     root = parser.parse_args(argv).dataset_path
     for phase in ("train", "test"):
         A, B = (make_dataset(root / f"{phase}{side}", flag="--dataset-path") for side in "AB")

@@ -36,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--leftImg8bit_dir", type=Path, required=True, help="the same of the photos")
     add("--output_dir", type=Path, default=Path("datasets/cityscapes"), help="folder to write")
     args = parser.parse_args(argv)
+    for flag in ("gtFine_dir", "leftImg8bit_dir"):
+        if not (folder := getattr(args, flag)).is_dir():
+            raise ValueError(f"--{flag} {folder}: no such folder")
     for split, phase in (("train", "train"), ("val", "test")):
         photos = sorted((args.leftImg8bit_dir / split).glob(f"*/*{PHOTO}"))
         if not photos:

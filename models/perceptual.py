@@ -26,6 +26,8 @@ class PerceptualLoss(nn.Module):
         from torchvision.models import vgg19
 
         path = _download() if weights is None else Path(weights)
+        if not path.is_file():
+            raise ValueError(f"--vgg_weights {path}: no such file; torchvision's is vgg19-*.pth")
         try:
             state = load_weights(path)
         except ValueError as error:

@@ -139,6 +139,8 @@ class BaseOptions(ABC):
         opt.isTrain = self.is_train
         if opt.suffix:
             opt.name = _named(vars(opt))
+        if not opt.name:
+            parser.error("--name: is empty; give the run a name")
         inside = os.path.normpath(opt.name)
         if os.path.isabs(inside) or inside.split(os.sep)[0] in ("..", "."):
             parser.error(

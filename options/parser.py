@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import difflib
 import math
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -65,7 +66,8 @@ class FlagParser(OneLineParser):
             before = args[args.index(flag) - 1]
             if before in known and known[before].nargs == 0:
                 return f"{before} {flag}: {before} stands alone, it takes no value"
-            return f"{flag}: not a flag; every value belongs to a flag, as in --name {flag}"
+            example = "--dataroot" if os.path.isdir(flag) else "--name"
+            return f"{flag}: not a flag; every value belongs to a flag, as in {example} {flag}"
         flag = flag.partition("=")[0]
         owner = self.owner(flag.removeprefix("--"))
         return f"{flag}: {owner}" if owner else f"{flag}: unknown flag{closest(flag, list(known))}"

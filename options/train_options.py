@@ -43,11 +43,16 @@ class TrainOptions(BaseOptions):
             add("--update_html_freq", type=count, default=1000, help="pictures between pages")
             add("--no_html", action="store_true", help="no page in CHECKPOINTS/NAME/web")
             add("--display_freq", type=count, default=400, help="pictures between live pictures")
-            add("--display_id", type=int, default=0, help="visdom window, if > 0")
+            add("--display_id", type=number(int), default=0, help="visdom window, if > 0")
             add("--display_server", default="http://localhost", help="visdom server")
             add("--display_port", type=number(int, 1, 65535), default=8097, help="its port")
             add("--display_env", default="main", help="its environment")
-            add("--display_ncols", type=int, default=4, help="pictures a row; 0: a window each")
+            add(
+                "--display_ncols",
+                type=number(int),
+                default=4,
+                help="pictures a row; 0: a window each",
+            )
             add("--use_tensorboard", action="store_true", help="event file in the run's folder")
 
     def other_phase(self) -> BaseOptions:

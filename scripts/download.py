@@ -4,6 +4,7 @@ What there is stands in `datasets/sources.yaml`; `--list` prints the names. Run 
 goes on where it was interrupted.
 """
 
+import contextlib
 import difflib
 import hashlib
 import logging
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("kind", choices=[*table], help="what kind of thing")
     parser.add_argument("name", nargs="?", help="which one; without it, the names are listed")
     parser.add_argument("--list", action="store_true", help="list the names")
-    parser.add_argument("--mirror", help="address to try first, {name} in it stands for the name")
+    parser.add_argument("--mirror", help="address of the file, or with {name} for it, to try first")
     args = parser.parse_args(argv)
     if args.list or args.name is None:
         for name, known in table[args.kind]["names"].items():
@@ -109,6 +110,9 @@ def fetch(source: Source) -> None:
             return
         except (NetworkError, ValueError) as error:
             failures.append(f"{url}: {error}")
+    if source.target.suffix == ".pth":  # in a folder of its own
+        with contextlib.suppress(OSError):  # which holds what has come so far
+            part.parent.rmdir()
     raise ValueError(
         f"{source.name}: could not be downloaded ({'; '.join(failures)}); run this again to go on, "
         f"or name another address with --mirror"

@@ -2,8 +2,8 @@
 
 edges, grayscale, inpaint and superres make A from each picture, which is B. combine stitches
 IN/A and IN/B, whose pictures have equal names. resize only brings pictures to --size (with
---pairs, both halves of A|B pictures). OUT gets train/, val/ and test/; run again, the command goes
-on where it stopped.
+--pairs, both halves of A|B pictures). OUT gets train/, val/ and test/: those of IN, or else shares
+of its pictures. Run again, the command goes on where it stopped.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import shlex
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,19 @@ from data.transforms import load_picture, split_pair
 from options.parser import OneLineParser, number
 from scripts.pair_tasks import MASKS, TASKS, joined, squared, stitched
 from util.util import make_folder, run_command, setup_logging
+from util.workers import worker_pool
 
 log = logging.getLogger(__name__)
 
 PHASES = ("train", "val", "test")
+SHARES = "0.8,0.1,0.1"
+# Flags of one task alone, and what they are if not given.
+OWN = {
+    "mask": ("inpaint", "freeform"),
+    "factor": ("superres", 4),
+    "sigma": ("edges", 2.0),
+    "pairs": ("resize", False),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -51,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if len(todo) < len(jobs):
         log.info("%d of %d pictures are there already", len(jobs) - len(todo), len(jobs))
     skipped = 0
-    with ProcessPoolExecutor(max_workers=min(args.num_threads, max(len(todo), 1))) as pool:
+    with worker_pool(min(args.num_threads, max(len(todo), 1))) as pool:
         results = pool.map(partial(make_one, args=args), todo, chunksize=4)
         for error in tqdm(results, total=len(todo), unit="img", disable=None):
             if error:
@@ -59,8 +67,14 @@ def main(argv: Sequence[str] | None = None) -> None:
                 log.warning("left out: %s", error)
     if skipped == len(jobs):
         raise ValueError(f"IN {args.source}: not one of its pictures can be used")
-    log.info("%d pictures are in %s", len(jobs) - skipped, args.out)
+    log.info("%s holds %s", args.out, counts(args.out))
     log.info("%s", next_step(args))
+
+
+def counts(out: Path) -> str:
+    """Return how many pictures there are for each phase."""
+    numbers = {phase: len(list((out / phase).rglob("*.png"))) for phase in PHASES}
+    return ", ".join(f"{number} pictures for {phase}" for phase, number in numbers.items())
 
 
 def next_step(args: argparse.Namespace) -> str:
@@ -79,35 +93,27 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("source", metavar="IN", type=Path, help="folder of pictures")
     add("out", metavar="OUT", type=Path, help="folder to make")
     add("--task", required=True, choices=[*TASKS, "resize", "combine"], help="what to make")
-    add("--split", default="0.8,0.1,0.1", help="shares of train, val, test (%(default)s)")
+    add("--split", help=f"shares of train, val, test ({SHARES}), unless IN has these folders")
     add(
         "--size",
         type=number(int, 1, 16384),
         help="bring the middle square of each picture to this size",
     )
     add("--seed", type=number(int, 0), default=0, help="of the split and the holes")
-    add("--mask", choices=[*MASKS], default="freeform", help="inpaint: shape of the holes")
-    add(
-        "--factor",
-        type=number(int, 2, 1000),
-        default=4,
-        help="superres: how much smaller (%(default)s)",
-    )
-    add(
-        "--sigma",
-        type=number(float, 0, 100),
-        default=2.0,
-        help="edges: blur before them (%(default)s)",
-    )
-    add("--pairs", action="store_true", help="resize: the pictures are A|B")
+    add("--mask", choices=[*MASKS], help="inpaint: shape of the holes (freeform)")
+    add("--factor", type=number(int, 2, 1000), help="superres: how much smaller (4)")
+    add("--sigma", type=number(float, 0, 100), help="edges: blur before them (2)")
+    add("--pairs", action="store_true", default=None, help="resize: the pictures are A|B")
     add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="processes")
     args = parser.parse_args(argv)
-    try:
-        args.shares = [number(float, 0, 1)(part) for part in args.split.split(",")]
-    except argparse.ArgumentTypeError:
-        args.shares = []
-    if len(args.shares) != 3 or abs(sum(args.shares) - 1) > 1e-6:
-        raise ValueError(f"--split {args.split}: must be three shares that add up to 1")
+    for name, (task, default) in OWN.items():
+        if getattr(args, name) is None:
+            setattr(args, name, default)
+        elif args.task != task:
+            raise ValueError(f"--{name}: is for --task {task}")
+    args.own_split = args.split is not None
+    args.split = SHARES if args.split is None else args.split
+    args.shares = shares_of(args.split)
     if args.task == "edges" and importlib.util.find_spec("skimage") is None:
         raise ValueError("--task edges: wants scikit-image; pip install scikit-image")
     if args.task == "resize" and args.size is None:
@@ -118,15 +124,27 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+def shares_of(text: str) -> list[float]:
+    """Return the three shares in the text of --split."""
+    try:
+        shares = [number(float, 0, 1)(part) for part in text.split(",")]
+    except argparse.ArgumentTypeError:
+        shares = []
+    if len(shares) != 3 or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(f"--split {text}: must be three shares that add up to 1, as {SHARES}")
+    return shares
+
+
 def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
     """Yield (the files of a picture, the file to write)."""
     folder = args.source / "A" if args.task == "combine" else args.source
     paths = pictures(folder)
     partners = by_stem(args.source / "B") if args.task == "combine" else {}
-    order = np.random.default_rng(args.seed).permutation(len(paths))
-    phases = dict(zip(order.tolist(), split(len(paths), args.shares), strict=True))
     names = unique_names([path.relative_to(folder) for path in paths])
-    for i, (path, name) in enumerate(zip(paths, names, strict=True)):
+    if alone := partners.keys() - {path.relative_to(folder).with_suffix("") for path in paths}:
+        log.warning("%d pictures in B have no partner in A, such as %s", len(alone), min(alone))
+    phases = phases_of(names, args)
+    for path, name, phase in zip(paths, names, phases, strict=True):
         files = [str(path)]
         if args.task == "combine":
             stem = path.relative_to(folder).with_suffix("")
@@ -134,9 +152,28 @@ def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
                 wanted = args.source / "B" / stem
                 raise ValueError(f"IN: {wanted}.* must be one picture, there are {len(found)}")
             files.append(found[0])
+        if phase is None:  # IN has the folders of the phases
+            yield files, args.out / name
+            continue
         # What an earlier run has made, before more pictures came, stays where it is.
         made = [phase for phase in PHASES if (args.out / phase / name).exists()]
-        yield files, args.out / (made[0] if made else phases[i]) / name
+        yield files, args.out / (made[0] if made else phase) / name
+
+
+def phases_of(names: list[Path], args: argparse.Namespace) -> list[str] | list[None]:
+    """Return the phase of each picture; None for all where their folders are the phases."""
+    folders = {name.parts[0] for name in names}
+    if folders <= set(PHASES):
+        if args.own_split:
+            have = "/, ".join(sorted(folders))
+            raise ValueError(
+                f"--split {args.split}: IN {args.source} has {have}/ already, which are kept: "
+                f"leave out --split, or give one of them as IN"
+            )
+        return [None] * len(names)
+    order = np.random.default_rng(args.seed).permutation(len(names))
+    shares = split(len(names), args.shares)
+    return [shares[place] for place in np.argsort(order)]
 
 
 def unique_names(names: list[Path]) -> list[Path]:

@@ -10,6 +10,8 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from data.image_folder import is_image_file
+
 _DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
     *(EOFError, NotImplementedError, RuntimeError),  # the last two of zip: methods, passwords
@@ -20,8 +22,8 @@ _DAMAGED = (
 def unpack(archive: Path, target: Path) -> None:
     """Unpack a .zip or .tar.gz as the folder `target`, which appears whole or not at all.
 
-    An only folder in the archive becomes `target` itself. ValueError if it is damaged or holds
-    anything but files and folders inside itself.
+    An only folder in the archive becomes `target` itself. ValueError if it is damaged, without a
+    picture, or holds anything but files and folders inside itself.
     """
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     content = scratch / "content"
@@ -32,6 +34,8 @@ def unpack(archive: Path, target: Path) -> None:
         if not inside:
             raise ValueError("the archive is empty")
         only = inside[0] if len(inside) == 1 and inside[0].is_dir() else content
+        if not any(is_image_file(path.name) for path in only.rglob("*")):
+            raise ValueError("the archive holds no pictures")
         only.rename(target)
     except _DAMAGED as error:
         reason = " ".join(str(error).split())

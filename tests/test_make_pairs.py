@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from conftest import TINY, draw, draw_pairs
+from conftest import TINY, draw, draw_pairs, refusal
 from PIL import Image
 from preparing import (
     ROOT,
@@ -230,3 +230,42 @@ def test_hidden_files_and_files_that_are_no_pictures_are_passed_over(tmp_path):
     (source / "notes.txt").write_text("no picture")
     (source / "Thumbs.db").write_bytes(b"no picture")
     assert sorted(made(prepare("grayscale", source, tmp_path / "out"))) == ["1.png", "sub/3.png"]
+
+
+# A folder that has train/, val/, test/ already.
+
+
+def test_the_split_of_in_is_kept(tmp_path, caplog):
+    source = draw_pairs(tmp_path / "in", count=2, size=(20, 16))
+    out = prepare("resize", source, tmp_path / "out", "--pairs", "--size", 8)
+    names = {f"{phase}/{i}.png" for phase in PHASES for i in range(2)}
+    assert {p.relative_to(out).as_posix() for p in out.rglob("*.png")} == names
+    assert "holds 2 pictures for train, 2 pictures for val, 2 pictures for test" in caplog.text
+    for name in names:
+        assert Image.open(out / name).size == (16, 8)
+
+
+def test_another_split_of_a_folder_that_has_one_is_refused(tmp_path):
+    source = draw_pairs(tmp_path / "in", count=1)
+    refusal(
+        lambda: prepare("grayscale", source, tmp_path / "out", "--split", "1,0,0"),
+        *("--split 1,0,0", "has test/, train/, val/ already", "leave out --split"),
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "flags"),
+    [
+        ("edges", "--mask box"),
+        ("edges", "--pairs"),
+        ("grayscale", "--factor 4"),
+        ("inpaint", "--sigma 2"),
+    ],
+)
+def test_a_flag_of_another_task_is_refused(tmp_path, task, flags):
+    source = draw_folder(tmp_path / "in")
+    refusal(
+        lambda: prepare(task, source, tmp_path / "out", *flags.split()),
+        *(flags.split()[0], "is for --task"),
+    )

@@ -253,3 +253,20 @@ def test_pairs_are_left_alone(trained: Command, tmp_path: Path) -> None:
     for path in sorted(fresh.rglob("*.png")):
         twin = tmp_path / "pairs" / path.relative_to(fresh)
         assert twin.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("flags", ["", "--model test --dataroot {pairs}/test"])
+def test_results_among_the_pictures_that_are_translated_are_refused(
+    command: Command, pairs: Path, flags: str
+) -> None:
+    assert command("train", *TINY, "--dataroot", pairs, "--name", "r").status == 0
+    where = ["--results_dir", pairs / "test" / "results"]
+    result = command("test", "--name", "r", *flags.format(pairs=pairs).split(), *where)
+    assert result.status == 2 and "--results_dir" in result.err
+    assert not (pairs / "test" / "results").exists()
+
+
+def test_without_a_run_no_picture_is_drawn(command: Command) -> None:
+    result = command("test", "--name", "nobody")
+    assert result.status == 2 and "latest_net_G.pth: no such checkpoint" in result.err
+    assert not Path("datasets").exists()

@@ -11,7 +11,7 @@ from test import statistics_and_noise
 @pytest.mark.parametrize(
     ("flags", "said", "unsaid"),
     [
-        ("", ["own statistics", "Dropout stays on", "--eval both"], ["is off", "running"]),
+        ("", ["own statistics", "Dropout stays on", "--eval uses"], ["is off", "(--eval)"]),
         ("--dropout_at_test off", ["own statistics", "off (--dropout_at_test"], ["stays on"]),
         ("--eval", ["running statistics (--eval)", "Dropout is off (--eval)"], ["own", "both"]),
         ("--norm instance", ["Dropout stays on"], ["Batch norm"]),
