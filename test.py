@@ -16,8 +16,9 @@ from tqdm import tqdm
 from data import create_dataset
 from options.test_options import TestOptions
 from translator import Translator, infer_options
+from util.files import make_folder
 from util.html import HTML
-from util.util import make_folder, run_command, setup_logging, write_options
+from util.util import run_command, setup_logging, write_options
 from util.visualizer import save_images
 
 log = logging.getLogger(__name__)

@@ -9,76 +9,136 @@ import logging
 import shlex
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from data import create_dataset, create_validation_dataset
 from models import create_model
+from models.finite import FiniteWatch, check_weights
+from models.saving import save_state
 from options.train_options import TrainOptions
+from util.checkpoint import forget_epochs
 from util.clock import Clock
-from util.device import seed_everything
-from util.util import run_command, setup_logging
+from util.device import explained_memory, seed_everything
+from util.files import sole_owner
+from util.stopping import Signals, Stopped, polite_signals
+from util.util import python, run_command, setup_logging
 from util.visualizer import Visualizer
 
 log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Build what the flags describe, and train it; ValueError for a user's mistake."""
+    """Build what the flags describe, and train it; ValueError for a user's mistake.
+
+    `Stopped` says why a training ended before its end.
+    """
     setup_logging()
     opt = TrainOptions().parse(argv)
     seed_everything(opt.seed)
-    dataset = create_dataset(opt)
-    validation = create_validation_dataset(opt) if opt.lr_policy == "plateau" else None
-    model = create_model(opt)
-    model.setup(opt)
-    log.info("%s", opt.text())
-    log.info("%d training pictures", len(dataset))
-    visualizer = Visualizer(opt)
-    try:
-        train(opt, dataset, model, visualizer, validation)
-    finally:
-        visualizer.close()
+    folder = Path(opt.checkpoints_dir) / opt.name
+    with sole_owner(folder), polite_signals() as signals, explained_memory(opt):
+        dataset = create_dataset(opt)
+        validation = create_validation_dataset(opt) if opt.lr_policy == "plateau" else None
+        model = create_model(opt)
+        model.setup(opt)
+        log.info("%s", opt.text())
+        log.info("%d training pictures", len(dataset))
+        visualizer = Visualizer(opt, model.progress.since)
+        try:
+            Training(opt, dataset, model, visualizer, validation, signals).run()
+        finally:
+            visualizer.close()
     log.info("weights and pages are in %s; see results with: %s", model.save_dir, next_step(opt))
 
 
-def train(opt: Any, dataset: Any, model: Any, visualizer: Visualizer, validation: Any) -> None:
-    """Run the epochs. `iters` and every *_freq count pictures."""
-    last_epoch = opt.n_epochs + opt.n_epochs_decay
-    total_iters = 0
-    for epoch in range(opt.epoch_count, last_epoch + 1):
-        started, epoch_iter, clock = time.perf_counter(), 0, Clock()
-        dataset.set_epoch(epoch)
-        visualizer.start_epoch(epoch, len(dataset))
-        for batch in clock.waiting_for(dataset):
+class Training:
+    """The epochs of a run, from where the model's progress is. `iters` and every *_freq count
+    pictures.
+    """
+
+    def __init__(
+        self,
+        opt: Any,
+        dataset: Any,
+        model: Any,
+        visualizer: Visualizer,
+        validation: Any,
+        signals: Signals,
+    ):
+        self.opt, self.dataset, self.model, self.visualizer = opt, dataset, model, visualizer
+        self.validation, self.signals, self.watch = validation, signals, FiniteWatch()
+
+    def run(self) -> None:
+        opt, progress, visualizer = self.opt, self.model.progress, self.visualizer
+        last_epoch = opt.n_epochs + opt.n_epochs_decay
+        if progress.epoch > last_epoch:
+            log.info(
+                "complete with epoch %d; a larger --n_epochs trains it further", progress.epoch - 1
+            )
+        while progress.epoch <= last_epoch:
+            started, epoch = time.perf_counter(), progress.epoch
+            self.train_epoch()
+            if visualizer.shown_in_epoch < epoch and self.model.get_current_visuals():
+                visualizer.display_current_results(self.model.get_current_visuals(), epoch)
+            rate = self.model.learning_rate
+            loss = self.model.validate(self.validation) if self.validation else None
+            self.model.update_learning_rate(loss)
+            progress.epoch, progress.iters = epoch + 1, 0
+            if epoch % opt.save_epoch_freq == 0:
+                self.save("latest", epoch)
+            elif epoch == last_epoch:
+                self.save("latest")
+            seconds = time.perf_counter() - started
+            visualizer.end_epoch(
+                f"epoch {epoch}/{last_epoch} took {seconds:.0f} s, learning rate {rate:.7f}"
+            )
+
+    def train_epoch(self) -> None:
+        """Train on the pictures of the epoch that are not done."""
+        opt, model, visualizer = self.opt, self.model, self.visualizer
+        progress, clock = model.progress, Clock()
+        self.dataset.set_epoch(progress.epoch, progress.iters)
+        visualizer.start_epoch(progress.epoch, len(self.dataset))
+        visualizer.advance(progress.iters)
+        for batch in clock.waiting_for(self.dataset):
             model.set_input(batch)
             model.optimize_parameters()
 
-            before, total_iters = total_iters, total_iters + opt.batch_size
-            epoch_iter += opt.batch_size
+            before = progress.total
+            progress.total += opt.batch_size
+            progress.iters += opt.batch_size
             clock.pictures += opt.batch_size
+            self.watch.see(model.loss_tensors(), progress.total, model.get_image_paths())
             visualizer.advance(opt.batch_size)
-            if passed(opt.print_freq, before, total_iters):
+            if passed(opt.print_freq, before, progress.total):
+                self.watch.check()
                 losses = model.get_current_losses()
-                visualizer.print_current_losses(epoch, epoch_iter, losses, *clock.lap())
-            page = passed(opt.update_html_freq, before, total_iters)
-            if page or (visualizer.live and passed(opt.display_freq, before, total_iters)):
+                visualizer.print_current_losses(
+                    progress.epoch, progress.iters, losses, *clock.lap()
+                )
+            page = passed(opt.update_html_freq, before, progress.total)
+            if page or (visualizer.live and passed(opt.display_freq, before, progress.total)):
                 visuals = model.get_current_visuals()
-                visualizer.display_current_results(visuals, epoch, page, epoch_iter)
-            if passed(opt.save_latest_freq, before, total_iters):
-                model.save_networks(f"iter_{total_iters}" if opt.save_by_iter else "latest")
+                visualizer.display_current_results(visuals, progress.epoch, page, progress.iters)
+            if passed(opt.save_latest_freq, before, progress.total):
+                self.save(f"iter_{progress.total}" if opt.save_by_iter else "latest")
+            if self.signals.asked:
+                self.save("latest")
+                raise Stopped(
+                    f"stopped in epoch {progress.epoch} after {progress.iters} of its pictures, "
+                    f"all of it saved; go on with the same command and --continue_train",
+                    self.signals.status,
+                )
 
-        if visualizer.shown_in_epoch < epoch:
-            visualizer.display_current_results(model.get_current_visuals(), epoch)
-        if epoch % opt.save_epoch_freq == 0 or epoch == last_epoch:
-            model.save_networks("latest")
-        if epoch % opt.save_epoch_freq == 0:
-            model.save_networks(epoch)
-        rate = model.learning_rate
-        model.update_learning_rate(model.validate(validation) if validation else None)
-        seconds = time.perf_counter() - started
-        visualizer.end_epoch(
-            f"epoch {epoch}/{last_epoch} took {seconds:.0f} s, learning rate {rate:.7f}"
-        )
+    def save(self, *tags: str | int) -> None:
+        """Write the weights under these tags, then the state that a resume reads."""
+        self.watch.check()
+        check_weights(self.model.nets)
+        for tag in tags:
+            self.model.save_networks(tag)
+        save_state(self.model, self.model.progress)
+        forget_epochs(self.model.save_dir, self.opt.keep)
 
 
 def passed(every: int, before: int, now: int) -> bool:
@@ -88,7 +148,7 @@ def passed(every: int, before: int, now: int) -> bool:
 
 def next_step(opt: Any) -> str:
     """Return the command that shows this run's results."""
-    command = ["python", "test.py", "--name", opt.name]
+    command = [*python(), "test.py", "--name", opt.name]
     if opt.checkpoints_dir != "./checkpoints":
         command += ["--checkpoints_dir", opt.checkpoints_dir]
     return shlex.join(command)

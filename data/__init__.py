@@ -12,7 +12,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from data import builtin
+from data.base_dataset import BaseDataset
+from data.inspection import quick_look
 from util.registry import find_class
+from util.stopping import leave_signals_to_the_parent
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +28,22 @@ def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
     if builtin.is_builtin(opt.dataroot):
         log.info("pictures: the built-in facades; --dataroot names others")
         builtin.write_once(opt.dataroot)
-    return Loader(find_class("data", opt.dataset_mode, "--dataset_mode")(opt), opt, repeated)
+    dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(opt)
+    if opt.isTrain:
+        look_first(dataset, opt)
+    return Loader(dataset, opt, repeated)
+
+
+def look_first(dataset: BaseDataset, opt: Any) -> None:
+    """Look at pictures before a training that would find the bad ones only when it gets there."""
+    bad = quick_look(getattr(dataset, "files", list)())  # a dataset of old has no such method
+    if not bad:
+        return
+    doctor = f"python -m scripts.doctor --dataroot {opt.dataroot} looks at all pictures"
+    if opt.on_bad_image == "error":
+        others = f" ({len(bad) - 1} others are bad too)" if bad[1:] else ""
+        raise ValueError(f"{bad[0]}{others}; {doctor}")
+    log.warning("%d pictures are bad and will be left out; %s", len(bad), doctor)
 
 
 def create_validation_dataset(opt: Any, most: int = 50) -> "Loader":
@@ -54,35 +72,45 @@ class Loader:
 
     def __init__(self, dataset: Dataset, opt: Any, repeated: bool = False):
         """`repeated`: every pass is epoch 1, the same pictures each time."""
-        self.dataset, self.repeated, self.epoch = dataset, repeated, 1
+        self.dataset, self.repeated = dataset, repeated
+        self.epoch, self.done = 1, 0
+        skip = opt.on_bad_image == "skip"
+        self.leave_out = skip and not opt.isTrain
         self.size = int(min(len(dataset), opt.max_dataset_size))
         self.sampler = EpochSampler(self.size, shuffle=not opt.serial_batches, seed=opt.seed)
         workers = min(opt.num_threads, os.cpu_count() or 1, self.size)
         self.loader = DataLoader(
-            SeededDataset(dataset, opt.seed),
+            SeededDataset(dataset, opt.seed, replace_bad=skip and opt.isTrain),
             batch_size=opt.batch_size,
             sampler=self.sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
             collate_fn=_collate,
             pin_memory=bool(opt.gpu_ids) and torch.cuda.is_available(),
+            worker_init_fn=leave_signals_to_the_parent,
             generator=torch.Generator(),  # the loader's own draws leave the global one alone
         )
 
     def __len__(self) -> int:
         return self.size
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next pass is; passes count on from it by themselves."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, done: int = 0) -> None:
+        """Choose the epoch that the next pass is, and how many of its pictures are left out since
+        they are done; passes count on from it by themselves.
+        """
+        self.epoch, self.done = epoch, done
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        self.sampler.epoch = self.epoch
+        self.sampler.epoch, self.sampler.done = self.epoch, self.done
+        self.done = 0
         self.epoch += not self.repeated
         for batch in self.loader:
-            if isinstance(batch, Exception):
+            if not isinstance(batch, Exception):
+                yield batch
+            elif self.leave_out:
+                log.warning("left out: %s", batch)
+            else:
                 raise batch
-            yield batch
 
 
 class EpochSampler(Sampler):
@@ -90,28 +118,30 @@ class EpochSampler(Sampler):
 
     def __init__(self, size: int, *, shuffle: bool, seed: int):
         self.size, self.shuffle, self.seed = size, shuffle, seed
-        self.epoch = 1
+        self.epoch, self.done = 1, 0
 
     def __len__(self) -> int:
-        return self.size
+        return max(self.size - self.done, 0)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = range(self.size)
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size).tolist()
         epoch = self.epoch
-        return ((epoch, index) for index in order)
+        return ((epoch, index) for index in order[self.done :])
 
 
 class SeededDataset(Dataset):
     """Seeds Python, NumPy and torch by (seed, epoch, index) around each item, then restores them.
 
     A user's mistake (ValueError, OSError) comes back as the item, for the loader to raise in the
-    main process: raised in a worker it would arrive wrapped in a traceback.
+    main process: raised in a worker it would arrive wrapped in a traceback. With `replace_bad`
+    the next item that can be read stands in for it.
     """
 
-    def __init__(self, dataset: Dataset, seed: int):
-        self.dataset, self.seed = dataset, seed
+    def __init__(self, dataset: Dataset, seed: int, replace_bad: bool = False):
+        self.dataset, self.seed, self.replace_bad = dataset, seed, replace_bad
+        self.known_bad: set[str] = set()
 
     def __getitem__(self, key: tuple[int, int]) -> Any:
         epoch, index = key
@@ -121,13 +151,23 @@ class SeededDataset(Dataset):
         np.random.seed(word[1])
         torch.default_generator.manual_seed(int(word[2]))
         try:
-            return self.dataset[index]
-        except (ValueError, OSError) as error:
-            return error
+            return self._read(index)
         finally:
             random.setstate(states[0])
             np.random.set_state(states[1])
             torch.default_generator.set_state(states[2])
+
+    def _read(self, index: int) -> Any:
+        bad: Exception | None = None
+        for n in range(index, index + (len(self.dataset) if self.replace_bad else 1)):
+            try:
+                return self.dataset[n % len(self.dataset)]
+            except (ValueError, OSError) as error:
+                bad = bad or error
+                if self.replace_bad and str(error) not in self.known_bad:
+                    self.known_bad.add(str(error))
+                    log.warning("left out: %s", error)
+        return bad
 
 
 def _collate(items: list[Any]) -> Any:

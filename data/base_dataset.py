@@ -36,6 +36,15 @@ class BaseDataset(Dataset, ABC):
         self.opt = opt
         self.root = opt.dataroot
 
+    def files(self) -> list[str]:
+        """Return the picture files that it reads: all that stand in its attributes."""
+        found: set[str] = set()
+        for value in vars(self).values():
+            for paths in value.values() if isinstance(value, dict) else [value]:
+                if isinstance(paths, list):
+                    found.update(path for path in paths if isinstance(path, str))
+        return sorted(path for path in found if is_image_file(path))
+
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of items."""

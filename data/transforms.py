@@ -27,10 +27,10 @@ def load_picture(path: str | Path) -> Image.Image:
     """
     try:
         with Image.open(path) as file:
-            deep = _is_deep(file)
+            deep = is_deep(file)
             picture = ImageOps.exif_transpose(file).convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: cannot be read as a picture ({_reason(error)})") from None
+        raise ValueError(f"{path}: cannot be read as a picture ({reason(error)})") from None
     if deep:
         raise ValueError(f"{path}: has more than 8 bits a channel, which would be cut; convert it")
     return picture
@@ -48,13 +48,15 @@ def split_pair(path: str | Path) -> tuple[Image.Image, Image.Image]:
     return pair.crop((0, 0, half, pair.height)), pair.crop((half, 0, pair.width, pair.height))
 
 
-def _is_deep(file: Image.Image) -> bool:
+def is_deep(file: Image.Image) -> bool:
+    """Return whether an open picture has more than 8 bits a channel."""
     # PIL opens 16-bit RGB as "RGB" and drops half the bits; only the decoder's mode shows it.
     decoders = getattr(file, "tile", [])
     return file.mode in DEEP_MODES or any(";16" in str(decoder[-1]) for decoder in decoders)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return in a few words why a picture cannot be read."""
     if isinstance(error, UnidentifiedImageError):
         return "unknown format"
     return getattr(error, "strerror", None) or str(error)

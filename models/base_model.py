@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from models import networks
-from models.architecture import differing_flags
 from models.layers import picture_noise, preserved_statistics
-from util.checkpoint import load_weights, mismatches, save_weights, without_stale_statistics
+from models.saving import load_into, load_networks_of, load_state, start
+from util.checkpoint import load_weights, save_weights
 from util.device import pick_device, place
-from util.util import make_folder, picture_seed, write_options
+from util.util import picture_seed, write_options
 
 log = logging.getLogger(__name__)
 
@@ -133,34 +133,23 @@ class BaseModel(ABC):
         untold = type(self).validation_loss is BaseModel.validation_loss
         if opt.isTrain and opt.lr_policy == "plateau" and untold:
             self.validation_loss()  # which says so, now rather than after an epoch
-        tag = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
-        if not self.isTrain or opt.continue_train:
-            self.load_networks(tag)
-        if opt.isTrain and opt.continue_train:
-            log.info(
-                "going on from these weights in epoch %d (--epoch_count) of the schedule; "
-                "the optimizers start fresh",
-                opt.epoch_count,
-            )
+        state = load_state(opt) if self.isTrain else None
+        if state:
+            load_networks_of(self, state)
+        elif not self.isTrain or opt.continue_train:
+            self.load_networks(f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch)
         for name, net in self.nets.items():
             self.nets[name] = place(net, self.device, opt.precision)
             count = sum(p.numel() for p in net.parameters())
             log.info("network %s: %.3f million parameters", name, count / 1e6)
             if opt.verbose:
                 log.info("%s", net)
-        if not self.isTrain and opt.dropout_at_test == "off":
+        if self.isTrain:
+            start(self, state)
+        elif opt.dropout_at_test == "off":
             for module in (m for net in self.nets.values() for m in net.modules()):
                 if isinstance(module, nn.Dropout):
                     module.eval()
-        if self.isTrain:
-            self.schedulers = [networks.get_scheduler(o, opt) for o in self.optimizers.values()]
-            make_folder(self.save_dir, "--checkpoints_dir")
-            if not opt.continue_train and any(self.save_dir.glob("*_net_*.pth")):
-                log.warning(
-                    "%s holds weights, which this run will replace; --continue_train goes on from "
-                    "them, another --name keeps them",
-                    self.save_dir,
-                )
 
     def update(self, optimizer: Optimizer, loss: Tensor) -> None:
         """Take one step of `optimizer` down the gradient of `loss`."""
@@ -216,6 +205,10 @@ class BaseModel(ABC):
         """Return the losses of the last step as numbers; the only place that waits for them."""
         return {name: value.item() for name, value in self.losses.items()}
 
+    def loss_tensors(self) -> dict[str, Tensor]:
+        """Return the losses of the last step, still on the device."""
+        return self.losses
+
     def get_image_paths(self) -> list[str]:
         """Return the files of the current input."""
         return self.image_paths
@@ -242,17 +235,5 @@ class BaseModel(ABC):
             if self.isTrain and not name.startswith("G") and not path.exists():
                 log.warning("network %s starts fresh: %s is not there", name, path)
                 continue
-            load_into(net, path, self.opt)
+            load_into(net, load_weights(path), path, self.opt)
             log.info("network %s: loaded %s", name, path)
-
-
-def load_into(net: nn.Module, path: Path, opt: Any) -> None:
-    """Load a weights file into a network; ValueError names the flags that would fit it."""
-    wanted = net.state_dict()
-    loaded = without_stale_statistics(load_weights(path), wanted)
-    odd = mismatches(loaded, wanted)
-    if odd:
-        flags = differing_flags(loaded, opt)
-        hint = f"it was made with {flags}: give these" if flags else f"differing: {odd[0]}"
-        raise ValueError(f"{path}: does not fit the network of these options; {hint}")
-    net.load_state_dict(loaded)

@@ -44,6 +44,8 @@ class NamedModel(BaseModel):
         self.compute_visuals()
         return {name: getattr(self, name) for name in self.visual_names}
 
+    def loss_tensors(self) -> dict[str, Tensor]:
+        return {name: torch.as_tensor(getattr(self, f"loss_{name}")) for name in self.loss_names}
+
     def get_current_losses(self) -> dict[str, float]:
-        losses = {name: getattr(self, f"loss_{name}") for name in self.loss_names}
-        return {name: torch.as_tensor(value).item() for name, value in losses.items()}
+        return {name: value.item() for name, value in self.loss_tensors().items()}

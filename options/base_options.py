@@ -139,8 +139,8 @@ class BaseOptions(ABC):
         opt.isTrain = self.is_train
         if opt.suffix:
             opt.name = _named(vars(opt))
-        if not opt.name:
-            parser.error("--name: is empty; give the run a name")
+        if not opt.name or not opt.name.isprintable():
+            parser.error(f"--name {opt.name!r}: must be a name that a folder can have")
         inside = os.path.normpath(opt.name)
         if os.path.isabs(inside) or inside.split(os.sep)[0] in ("..", "."):
             parser.error(

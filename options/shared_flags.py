@@ -57,6 +57,12 @@ def _add_pictures(parser: FlagParser, add: Callable[..., Any]) -> None:
         add("--crop_size", type=_COUNT, default=256, help="then crop to this")
         add("--no_flip", action="store_true", help="no random mirroring")
         add("--input_nc", type=_COUNT, default=3, help="input channels: 3 RGB, 1 grey")
+        add(
+            "--on_bad_image",
+            choices=["error", "skip"],
+            default="error",
+            help="skip: leave out pictures that cannot be read, and name them",
+        )
         add("--output_nc", type=_COUNT, default=3, help="output channels: 3 RGB, 1 grey")
         add("--display_winsize", type=_COUNT, default=256, help="width of a picture on a page")
 

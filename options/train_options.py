@@ -32,12 +32,23 @@ class TrainOptions(BaseOptions):
                 help="the GAN loss",
             )
             add("--pool_size", type=number(int, 0), default=50, help="D also sees older fakes")
-            add("--continue_train", action="store_true", help="go on from --epoch")
-            add("--epoch_count", type=count, default=1, help="number of the first epoch")
+            add("--continue_train", action="store_true", help="go on where the run stopped")
+            add(
+                "--epoch_count",
+                type=count,
+                default=1,
+                help="first epoch, of weights alone",
+            )
         with parser.section("saving"):
             add("--save_latest_freq", type=count, default=5000, help="pictures between saves")
             add("--save_epoch_freq", type=count, default=5, help="epochs between kept saves")
             add("--save_by_iter", action="store_true", help="keep each as iter_N")
+            add(
+                "--keep",
+                type=number(int, 1, infinite=True),
+                default=float("inf"),
+                help="keep the files of the last N epochs that were saved",
+            )
         with parser.section("displays"):
             add("--print_freq", type=count, default=100, help="pictures between loss lines")
             add("--update_html_freq", type=count, default=1000, help="pictures between pages")

@@ -26,7 +26,8 @@ from data.image_folder import make_dataset
 from data.transforms import load_picture, split_pair
 from options.parser import OneLineParser, number
 from scripts.pair_tasks import MASKS, TASKS, joined, squared, stitched
-from util.util import make_folder, run_command, setup_logging
+from util.files import make_folder
+from util.util import python, run_command, setup_logging
 from util.workers import worker_pool
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ def next_step(args: argparse.Namespace) -> str:
         return f"none of them is for training: --split {args.split}"
     name = ["--dataroot", str(args.out), "--name", args.out.resolve().name]
     model = ["--model", "colorization"] if args.task == "resize" and not args.pairs else []
-    return f"train on them with: {shlex.join(['python', 'train.py', *name, *model])}"
+    return f"train on them with: {shlex.join([*python(), 'train.py', *name, *model])}"
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

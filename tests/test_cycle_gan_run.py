@@ -98,7 +98,8 @@ def test_a_run_leaves_its_files_and_its_test_all_six_pictures(command, sets, dir
     result = command("train", *TINY, *CYCLE, *flags)
     assert result.status == 0, result.err
     assert {path.name for path in Path("checkpoints/c").glob("*.pth")} == {
-        f"latest_net_{net}.pth" for net in ("G_A", "G_B", "D_A", "D_B")
+        *(f"latest_net_{net}.pth" for net in ("G_A", "G_B", "D_A", "D_B")),
+        "latest_state.pth",
     }
     lines = map(parse_line, Path("checkpoints/c/loss_log.txt").read_text().splitlines())
     losses = [list(entry.losses) for entry in lines if entry]

@@ -72,7 +72,9 @@ def facades(command: Callable[..., SimpleNamespace]) -> None:
     Path("options").symlink_to(ROOT / "options")
 
 
-@pytest.mark.parametrize(("page", "count"), [("paper.md", 2), ("tips.md", 8)])
+@pytest.mark.parametrize(
+    ("page", "count"), [("paper.md", 2), ("tips.md", 8), ("reliability.md", 1)]
+)
 def test_the_commands_of_a_page_run(command, facades, page: str, count: int) -> None:
     assert len(lines(PAGES[page])) == count
     run_lines(command, lines(PAGES[page]))

@@ -14,7 +14,7 @@ LAYERS = (
     (3, ("translator",)),
     (1, ("models.networks", "models.layers", "models.losses", "models.architecture")),
     (1, ("models.perceptual",)),
-    (1, ("data.transforms", "data.image_folder", "data.builtin")),
+    (1, ("data.transforms", "data.image_folder", "data.builtin", "data.inspection")),
     (2, ("models", "data")),
     (0, ("options", "util")),
 )

@@ -146,12 +146,12 @@ def test_a_training_that_fails_leaves_its_last_losses_on_the_board(
 ) -> None:
     be_patient(monkeypatch)
 
-    def fail(opt, dataset, model, visualizer, validation) -> None:
-        visualizer.print_current_losses(1, 3, LOSSES, 0.5, 0.25)
+    def fail(training) -> None:
+        training.visualizer.print_current_losses(1, 3, LOSSES, 0.5, 0.25)
         raise ValueError("the disk is on fire")
 
     command("train", "--help")
-    monkeypatch.setattr(sys.modules["train"], "train", fail)
+    monkeypatch.setattr(sys.modules["train"].Training, "run", fail)
     result = train(command, pairs, "--use_tensorboard")
     assert result.status == 2 and "on fire" in result.err
     assert set(scalars(events(Path("checkpoints/r")))) == {f"loss/{name}" for name in LOSSES}

@@ -98,7 +98,7 @@ def test_the_model_of_the_page_works_with_its_diff(
     lines = Path("checkpoints/r/loss_log.txt").read_text().splitlines()
     assert len(lines) == 4 and re.search(r"\) G_GAN: \S+ G_edge: \S+ D: \S+$", lines[1])
     first = torch.load("checkpoints/r/latest_net_G.pth", weights_only=True)
-    again = command("train", *TINY, *flags, "--continue_train")
+    again = command("train", *TINY, *flags, "--continue_train", "--n_epochs", "2")
     assert again.status == 0, again.err
     second = torch.load("checkpoints/r/latest_net_G.pth", weights_only=True)
     assert any(not torch.equal(first[k], second[k]) for k in first)

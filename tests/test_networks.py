@@ -182,6 +182,7 @@ def test_choices_of_the_flags_are_the_names_that_the_code_knows():
         "upsample": set(UPSAMPLE),
         "precision": {"fp32", "bf16"},
         "direction": {"AtoB", "BtoA"},
+        "on_bad_image": {"error", "skip"},
     }
 
 

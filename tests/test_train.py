@@ -42,6 +42,7 @@ def test_a_short_run_leaves_every_file_that_users_know(command: Command, pairs: 
     files = {p.name for p in run.iterdir()}
     assert files == {
         *(f"{tag}_net_{net}.pth" for tag in ("1", "2", "latest") for net in "GD"),
+        *("latest_state.pth", ".lock"),
         *("train_opt.txt", "train_opt.json", "loss_log.txt", "web"),
     }
     assert (run / "web" / "index.html").is_file()
@@ -60,7 +61,7 @@ def test_the_last_state_is_saved_in_a_run_shorter_than_every_frequency(
 ) -> None:
     assert command("train", *TINY, "--dataroot", pairs, "--name", "r").status == 0
     assert {p.name for p in Path("checkpoints/r").glob("*.pth")} == {
-        *("latest_net_G.pth", "latest_net_D.pth"),
+        *("latest_net_G.pth", "latest_net_D.pth", "latest_state.pth"),
     }
 
 

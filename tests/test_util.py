@@ -13,10 +13,11 @@ from PIL import Image
 
 from data.transforms import to_tensor
 from options.train_options import TrainOptions
+from util.stopping import Stopped
 from util.util import (
-    make_folder,
     mkdirs,
     picture_seed,
+    python,
     run_command,
     save_image,
     short_stem,
@@ -132,20 +133,10 @@ def test_options_that_cannot_print_themselves_are_written_as_json_alone(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["opt.json"]
 
 
-def test_make_folder_makes_it_and_leaves_it_empty(tmp_path):
-    folder = make_folder(str(tmp_path / "a" / "b"), "--results_dir")
-    assert folder == tmp_path / "a" / "b" and folder.is_dir() and not list(folder.iterdir())
-    assert make_folder(folder, "--results_dir") == folder
-
-
-@pytest.mark.parametrize("below", ["", "/sub"])
-def test_make_folder_names_the_flag_of_a_folder_that_cannot_be(tmp_path, below):
-    (tmp_path / "file").touch()
-    folder = f"{tmp_path}/file{below}"
-    with pytest.raises(ValueError) as error:
-        make_folder(folder, "--results_dir")
-    message = str(error.value)
-    assert message.startswith(f"--results_dir: {folder} ") and "\n" not in message
+def test_scripts_are_started_as_this_one_was(monkeypatch):
+    assert python() == ["python"]
+    monkeypatch.setenv("UV", "/somewhere/uv")
+    assert python() == ["uv", "run"]
 
 
 def failing(error: Exception):
@@ -170,10 +161,26 @@ def test_a_users_mistake_is_one_line_and_status_2(monkeypatch, capsys, caplog, e
     assert caplog.text == ""
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), RuntimeError("x"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [KeyError("x"), RuntimeError("x")])
 def test_other_errors_pass_through(error):
     with pytest.raises(type(error)):
         run_command(failing(error), [])
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (Stopped("the disk is full"), 1, "the disk is full"),
+        (Stopped("asked to", 143), 143, "asked to"),
+    ],
+)
+def test_the_end_of_a_run_before_its_end_has_a_status_of_its_own(
+    monkeypatch, capsys, error, status, text
+):
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    assert run_command(failing(error), []) == status
+    assert capsys.readouterr().err == f"train.py: {text}\n"
 
 
 @pytest.mark.parametrize("args", [["--verbose"], None])

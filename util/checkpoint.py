@@ -1,28 +1,40 @@
-"""Weights files: plain state dicts, read without running code, written whole or not at all."""
+"""Checkpoint files: tensors and plain Python, read without running code, written whole or not at
+all.
+"""
 
 import difflib
-import os
 import pickle
+import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from util.files import whole_file
+from util.stopping import Stopped
+
 RUNNING = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def save(content: Any, path: Path) -> None:
+    """Write tensors and plain Python, whole or not at all; `Stopped` names the file and what is
+    wrong.
+    """
+    try:
+        with whole_file(path) as file:
+            torch.save(content, file)
+    except (OSError, RuntimeError) as error:  # torch wraps the system's error in its own
+        cause = error if isinstance(error, OSError) else error.__context__
+        why = getattr(cause, "strerror", None) or str(error).splitlines()[0]
+        raise Stopped(
+            f"{path}: could not be written ({why}); what was saved before is intact"
+        ) from None
 
 
 def save_weights(state_dict: dict[str, Tensor], path: Path) -> None:
     """Write a state dict as CPU tensors; the file appears whole or not at all."""
-    tensors = {k: v.detach().to("cpu").contiguous() for k, v in state_dict.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            torch.save(tensors, file)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    save({k: v.detach().to("cpu").contiguous() for k, v in state_dict.items()}, path)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -30,10 +42,21 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
     ValueError names the file if it is absent, damaged, or holds anything but tensors.
     """
+    loaded = load(path)
+    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise ValueError(f"{path}: not a state dict of tensors, but {type(loaded).__name__}")
+    return {str(k).removeprefix("module."): v for k, v in loaded.items()}
+
+
+def load(path: Path) -> Any:
+    """Read tensors and plain Python onto the CPU; nothing in the file is executed.
+
+    ValueError names the file if it is absent, damaged, or holds anything else.
+    """
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint{_others(path)}")
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "unsupported global" in str(error).lower():
             raise ValueError(
@@ -43,9 +66,17 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path}: not a checkpoint, or damaged") from None
     except Exception:  # torch.load raises nearly anything on a damaged file
         raise ValueError(f"{path}: not a checkpoint, or damaged; copy it anew") from None
-    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise ValueError(f"{path}: not a state dict of tensors, but {type(loaded).__name__}")
-    return {str(k).removeprefix("module."): v for k, v in loaded.items()}
+
+
+def forget_epochs(folder: Path, keep: float) -> None:
+    """Delete the weights of all numbered epochs but the last `keep`."""
+    numbered = re.compile(r"(\d+)_net_.+\.pth")
+    found = [(int(m[1]), p) for p in folder.glob("*.pth") if (m := numbered.fullmatch(p.name))]
+    epochs = sorted({epoch for epoch, _ in found})
+    old = set(epochs[: max(len(epochs) - keep, 0)]) if keep < len(epochs) else set()
+    for epoch, path in found:
+        if epoch in old:
+            path.unlink()
 
 
 def without_stale_statistics(

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from util.stopping import Stopped
+
 log = logging.getLogger(__name__)
 
 _FULL_PRECISION: ContextVar[bool] = ContextVar("full_precision", default=False)
@@ -61,6 +63,23 @@ def full_precision() -> Iterator[None]:
         yield
     finally:
         _FULL_PRECISION.reset(token)
+
+
+@contextlib.contextmanager
+def explained_memory(opt: Any) -> Iterator[None]:
+    """Within it, running out of memory ends the run with a line that says what to change."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        text = str(error)
+        full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text
+        if not full:
+            raise
+        raise Stopped(
+            f"out of memory with --batch_size {opt.batch_size}, --preprocess {opt.preprocess}, "
+            f"--load_size {opt.load_size}, --crop_size {opt.crop_size}, --precision "
+            f"{opt.precision}: make these smaller, or use --precision bf16, --ngf 32"
+        ) from None
 
 
 def seed_everything(seed: int) -> None:

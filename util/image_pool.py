@@ -1,6 +1,7 @@
 """A history of generated pictures for D (Shrivastava et al., arXiv:1612.07828)."""
 
 import random
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,15 @@ class ImagePool:
             return images
         return torch.stack([self._query(image) for image in images])
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the stored pictures and where the random numbers are."""
+        return {"images": self.images, "random": self.random.getstate()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on as the pool that `state` came from, with the size that this one has."""
+        self.images = [image.clone() for image in state["images"][: self.pool_size]]
+        self.random.setstate(state["random"])
+
     def _query(self, image: Tensor) -> Tensor:
         if len(self.images) < self.pool_size:
             self.images.append(image.clone())
@@ -31,4 +41,4 @@ class ImagePool:
             return image
         i = self.random.randrange(self.pool_size)
         stored, self.images[i] = self.images[i], image.clone()
-        return stored
+        return stored.to(image.device)  # from the CPU, after a resume

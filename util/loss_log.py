@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from util.files import whole_file
+
 _LINE = re.compile(r"\(epoch: (\d+), iters: (\d+), time: ([\d.]+), data: ([\d.]+)[^)]*\) (.*)")
 _LOSS = re.compile(r"(\S+): (\S+)")
 
@@ -47,9 +49,23 @@ def parse_line(line: str) -> Entry | None:
 class LossLog:
     """`loss_log.txt`: lines are appended; every run begins with a header."""
 
-    def __init__(self, path: Path, continued: bool):
+    def __init__(self, path: Path, continued: bool, since: tuple[int, int] | None = None):
+        """Lines behind `since`, the (epoch, iters) that a continued run goes on from, are dropped:
+        it will write them again.
+        """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        if continued and since and path.exists():
+            kept, dropping = [], False
+            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+                entry = parse_line(line)
+                if line.startswith("=====") and "continued" not in line:
+                    dropping = False
+                elif entry:
+                    dropping = (entry.epoch, entry.iters) > since
+                kept += [] if dropping else [line]
+            with whole_file(path) as file:
+                file.write("".join(kept).encode())
         note = ", continued" if continued else ""
         self._append(
             f"================ Training Loss ({time.strftime('%c')}{note}) ================"

@@ -4,8 +4,8 @@ import hashlib
 import json
 import logging
 import math
+import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from util.files import whole_file
+from util.stopping import Stopped
 
 log = logging.getLogger(__name__)
 
@@ -68,28 +71,23 @@ def picture_seed(seed: int, path: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def make_folder(folder: str | Path, flag: str) -> Path:
-    """Make a folder for output; ValueError names `flag` if it cannot be written."""
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise ValueError(
-            f"{flag}: {folder} cannot be written ({error.strerror}); choose another folder"
-        ) from None
-    return folder
-
-
 def write_options(opt: Any, folder: Path, stem: str) -> None:
     """Write the options as STEM.json, and as the table STEM.txt if they can print themselves."""
     values = {
         k: str(v) if isinstance(v, float) and not math.isfinite(v) else v
         for k, v in sorted(vars(opt).items())
     }
-    (folder / f"{stem}.json").write_text(json.dumps(values, indent=1, default=str) + "\n")
+    texts = {"json": json.dumps(values, indent=1, default=str)}
     if hasattr(opt, "text"):
-        (folder / f"{stem}.txt").write_text(opt.text() + "\n", encoding="utf-8")
+        texts["txt"] = opt.text()
+    for ending, text in texts.items():
+        with whole_file(folder / f"{stem}.{ending}") as file:
+            file.write(f"{text}\n".encode())
+
+
+def python() -> list[str]:
+    """Return how to start a script here: under `uv run`, plain `python` would lack the packages."""
+    return ["uv", "run"] if "UV" in os.environ else ["python"]
 
 
 def run_command(
@@ -98,16 +96,25 @@ def run_command(
     """Run a command's `main` on `args` (default: sys.argv[1:]) and return its exit status.
 
     A user's mistake (ValueError, OSError) is said on one line, status 2; --verbose adds where.
+    So is the end of a run before its end, with a status of its own.
     """
     try:
         main(args)
+    except Stopped as stop:
+        return _say(str(stop), stop.status)
+    except KeyboardInterrupt as stop:
+        return _say(str(stop) or "interrupted", getattr(stop, "status", 130))
     except (ValueError, OSError) as error:
         if "--verbose" in (sys.argv if args is None else args):
             log.exception("where it happened:")
-        sys.stdout.flush()
-        print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _say(f"error: {error}", 2)
     return 0
+
+
+def _say(message: str, status: int) -> int:
+    sys.stdout.flush()
+    print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
+    return status
 
 
 def setup_logging() -> None:

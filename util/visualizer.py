@@ -102,9 +102,10 @@ class WebPage(Display):
 class Visualizer:
     """Shows a training run: on the console, in its folder, and on the live displays asked for."""
 
-    def __init__(self, opt: Any):
+    def __init__(self, opt: Any, since: tuple[int, int] | None = None):
+        """`since` is the (epoch, iters) that a continued run goes on from."""
         folder = Path(opt.checkpoints_dir) / opt.name
-        loss_log = LossLog(folder / "loss_log.txt", continued=opt.continue_train)
+        loss_log = LossLog(folder / "loss_log.txt", opt.continue_train, since)
         self.console = Console()
         self.page = WebPage(
             folder / "web", f"Experiment name = {opt.name}", opt.display_winsize, loss_log

@@ -1,0 +1,248 @@
+"""Weights into networks, and all that a training needs to go on where it was: latest_state.pth."""
+
+import json
+import logging
+import random
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from models.architecture import differing_flags
+from models.networks import get_scheduler
+from util.checkpoint import load, mismatches, save, without_stale_statistics
+from util.files import make_folder
+from util.image_pool import ImagePool
+
+if TYPE_CHECKING:
+    from models.base_model import BaseModel
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+PARTS: dict[str, type] = {
+    **dict.fromkeys(("networks", "optimizers", "progress", "options"), dict),
+    **dict.fromkeys(("schedulers", "pools", "random"), list),  # the last two by process
+}
+# They say how to go on, not what is trained.
+OF_THE_START = {"continue_train", "epoch_count", "epoch", "load_iter", "isTrain"}
+
+
+@dataclass
+class Progress:
+    """Where a training stands: `iters` pictures of `epoch` are done, `total` in the whole run.
+
+    `since` is the (epoch, iters) of the saved state that it went on from, if it did.
+    """
+
+    epoch: int = 1
+    iters: int = 0
+    total: int = 0
+    since: tuple[int, int] | None = None
+
+
+def state_path(opt: Any) -> Path:
+    """Return the file of a run's state."""
+    return Path(opt.checkpoints_dir) / opt.name / "latest_state.pth"
+
+
+def save_state(model: "BaseModel", progress: Progress) -> None:
+    """Write the state of a training: tensors and plain Python, which load as weights do."""
+    state = {
+        "version": VERSION,
+        "networks": {name: net.state_dict() for name, net in model.nets.items()},
+        "optimizers": {name: optim.state_dict() for name, optim in model.optimizers.items()},
+        "schedulers": [scheduler.state_dict() for scheduler in model.schedulers],
+        "pools": [{name: pool.state_dict() for name, pool in pools_of(model).items()}],
+        "random": [random_states()],
+        "progress": asdict(progress),
+        "options": plain(model.opt),
+    }
+    save(on_cpu(state), state_path(model.opt))
+
+
+def load_state(opt: Any) -> dict[str, Any] | None:
+    """Read the state that a training with these options goes on from; None if there is none.
+
+    Nor is there one if `--epoch` or `--load_iter` choose other weights. ValueError names a file
+    that cannot be used.
+    """
+    path = state_path(opt)
+    if not opt.continue_train or opt.load_iter or opt.epoch != "latest" or not path.exists():
+        return None
+    hint = "delete it to go on from the weights alone"
+    try:
+        state = load(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {hint}") from None
+    if not isinstance(state, dict) or not state.keys() >= PARTS.keys() | {"version"}:
+        raise ValueError(f"{path}: is not the state of a training; {hint}")
+    if state["version"] != VERSION:
+        raise ValueError(f"{path}: has version {state['version']}, not {VERSION}; {hint}")
+    wrong = [part for part, kind in PARTS.items() if not isinstance(state[part], kind)]
+    counts = () if wrong else (state["progress"].get(name) for name in ("epoch", "iters", "total"))
+    wrong += ["progress" for count in counts if not isinstance(count, int) or count < 0]
+    if wrong:
+        raise ValueError(f"{path}: {wrong[0]} is damaged; {hint}")
+    return state
+
+
+def progress_of(state: dict[str, Any]) -> Progress:
+    """Return where a saved training stands."""
+    epoch, iters, total = (state["progress"][name] for name in ("epoch", "iters", "total"))
+    return Progress(epoch, iters, total, since=(epoch, iters))
+
+
+def load_networks_of(model: "BaseModel", state: dict[str, Any]) -> None:
+    """Load a state's networks and say which flags are others now; ValueError names those that
+    must not be.
+    """
+    path, saved, changed = state_path(model.opt), state["networks"], changes(model.opt, state)
+    log.info("going on from %s", path)
+    for change in changed:
+        log.info("changed since it was saved: %s", change)
+    epoch = state["progress"]["epoch"]
+    if model.opt.epoch_count not in (1, epoch):
+        log.info("--epoch_count is passed over: the state goes on in epoch %d", epoch)
+    if saved.keys() != model.nets.keys():
+        raise ValueError(
+            f"{path}: holds the networks {', '.join(saved)}, this training has "
+            f"{', '.join(model.nets)}{told(changed)}"
+        )
+    for name, net in model.nets.items():
+        load_into(net, saved[name], path, model.opt)
+
+
+def load_into(net: nn.Module, weights: dict[str, Tensor], path: Path, opt: Any) -> None:
+    """Load the weights of a file into a network; ValueError names the flags that would fit it."""
+    wanted = net.state_dict()
+    loaded = without_stale_statistics(weights, wanted)
+    odd = mismatches(loaded, wanted)
+    if odd:
+        flags = differing_flags(loaded, opt)
+        hint = f"it was made with {flags}: give these" if flags else f"differing: {odd[0]}"
+        raise ValueError(f"{path}: does not fit the network of these options; {hint}")
+    net.load_state_dict(loaded)
+
+
+def start(model: "BaseModel", state: dict[str, Any] | None) -> None:
+    """Start the schedules of a model whose networks are in place, from a saved state or afresh,
+    and say what is fresh.
+    """
+    opt, folder = model.opt, make_folder(model.save_dir, "--checkpoints_dir")
+    model.progress = progress_of(state) if state else Progress(opt.epoch_count)
+    model.schedulers = [
+        get_scheduler(optimizer, opt, model.progress.epoch)
+        for optimizer in model.optimizers.values()
+    ]
+    if state:
+        restore(model, state)
+    elif opt.continue_train:
+        log.info(
+            "going on from these weights in epoch %d (--epoch_count) of the schedule; "
+            "the optimizers start fresh",
+            opt.epoch_count,
+        )
+    elif any(folder.glob("*_net_*.pth")):
+        log.warning(
+            "%s holds weights, which this run will replace; --continue_train goes on from them, "
+            "another --name keeps them",
+            folder,
+        )
+
+
+def restore(model: "BaseModel", state: dict[str, Any]) -> None:
+    """Put a state into the model's optimizers, schedules and pools, and the random generators.
+
+    The learning rate follows from the options and the epoch; only `plateau` remembers one.
+    """
+    path = state_path(model.opt)
+    pools = pools_of(model)
+    try:
+        for name, optimizer in model.optimizers.items():
+            restore_optimizer(optimizer, state["optimizers"][name], model.opt.lr_policy)
+        for scheduler, saved in zip(model.schedulers, state["schedulers"], strict=True):
+            if model.opt.lr_policy == "plateau":
+                scheduler.load_state_dict(saved)
+        for name, saved in state["pools"][0].items():
+            pools[name].load_state_dict(saved)
+        set_random_states(state["random"][0])
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        why = " ".join(str(error).split())
+        raise ValueError(
+            f"{path}: does not fit this training ({why}){told(changes(model.opt, state))}"
+        ) from None
+
+
+def restore_optimizer(optimizer: Optimizer, saved: dict[str, Any], policy: str) -> None:
+    """Load the running means; rates and momenta stay as the options have them."""
+    groups = optimizer.state_dict()["param_groups"]
+    if [len(g["params"]) for g in groups] != [len(g["params"]) for g in saved["param_groups"]]:
+        raise ValueError("an optimizer has other parameters")
+    if policy == "plateau":
+        groups = [
+            group | {"lr": old["lr"]}
+            for group, old in zip(groups, saved["param_groups"], strict=True)
+        ]
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+
+
+def changes(opt: Any, state: dict[str, Any]) -> list[str]:
+    """Return the flags that are not those of the saved run, as `--lr 0.0002 -> 0.0001`."""
+    now, before = plain(opt), state["options"]
+    return [
+        f"--{name} {before[name]} -> {now[name]}"
+        for name in sorted((now.keys() & before.keys()) - OF_THE_START)
+        if now[name] != before[name]
+    ]
+
+
+def told(changed: list[str]) -> str:
+    """Return the changes as the end of an error line."""
+    return f"; changed since it was saved: {', '.join(changed)}" if changed else ""
+
+
+def plain(opt: Any) -> dict[str, Any]:
+    """Return the options as plain values."""
+    return json.loads(json.dumps(vars(opt), default=str))
+
+
+def pools_of(model: "BaseModel") -> dict[str, ImagePool]:
+    """Return the image pools among the model's attributes."""
+    return {name: value for name, value in vars(model).items() if isinstance(value, ImagePool)}
+
+
+def on_cpu(value: Any) -> Any:
+    """Return the same with copies on the CPU of all tensors; what is on a device stays there."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu")
+    if isinstance(value, dict):
+        return {key: on_cpu(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(on_cpu(item) for item in value)
+    return value
+
+
+def random_states() -> dict[str, Any]:
+    """Return the states of all generators of this process."""
+    kind, words, *rest = np.random.get_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return {
+        "python": random.getstate(),
+        "numpy": [kind, words.tolist(), *rest],
+        "torch": torch.get_rng_state(),
+        "cuda": cuda,
+    }
+
+
+def set_random_states(states: dict[str, Any]) -> None:
+    """Put the generators where they were; those of GPUs only on as many GPUs."""
+    random.setstate(states["python"])
+    np.random.set_state(tuple(states["numpy"]))
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])

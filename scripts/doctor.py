@@ -1,0 +1,101 @@
+"""Look at every picture of a data set before training: `python -m scripts.doctor --dataroot DIR`.
+
+Names the files that are damaged or unusual, and what will be done with each. Status 1 if some would
+stop a training.
+"""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from data.image_folder import make_dataset
+from data.inspection import Finding, inspect
+from options.parser import OneLineParser, number
+from util.stopping import Stopped
+from util.util import run_command, setup_logging
+from util.workers import worker_pool
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Look at all pictures below the folder; `Stopped` if some cannot be trained on."""
+    setup_logging()
+    parser = OneLineParser(prog="python -m scripts.doctor", description=__doc__)
+    add = parser.add_argument
+    add("--dataroot", type=Path, required=True, help="folder with the pictures")
+    modes = ["aligned", "unaligned", "single", "colorization"]
+    add("--dataset_mode", choices=modes, default="aligned", help="aligned: look at pairs too")
+    add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="processes")
+    args = parser.parse_args(argv)
+    paths = make_dataset(args.dataroot)
+    found = ignored(args.dataroot)
+    with worker_pool(min(args.num_threads, len(paths))) as pool:
+        results = pool.map(inspect, paths, chunksize=16)
+        for findings in tqdm(results, total=len(paths), unit="img", disable=None):
+            found += findings
+    damaged = {finding.path for finding in found if finding.fatal}
+    if args.dataset_mode == "aligned":
+        found += pairs(args.dataroot, [path for path in paths if path not in damaged])
+    report(found, len(paths))
+
+
+def report(found: list[Finding], count: int) -> None:
+    """Say what was found; `Stopped` if some of it is fatal."""
+    for finding in sorted(found):
+        log.info("%s%s", "BAD  " if finding.fatal else "     ", finding)
+    bad = {finding.path for finding in found if finding.fatal}
+    log.info("%d pictures, %d bad, %d remarks", count, len(bad), len(found) - len(bad))
+    if bad:
+        raise Stopped(
+            f"{len(bad)} of {count} pictures would stop a training: mend or delete them, or train "
+            f"with --on_bad_image skip, which leaves them out"
+        )
+
+
+def ignored(root: Path) -> list[Finding]:
+    """Return a remark on files that no dataset reads, by their extension."""
+    pictures = set(make_dataset(root))
+    others = Counter(
+        path.suffix.lower() or path.name
+        for path in root.rglob("*")
+        if path.is_file() and str(path) not in pictures
+    )
+    names = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
+    return [Finding(str(root), f"also holds files that are passed over: {names}")] if others else []
+
+
+def pairs(root: Path, paths: list[str]) -> Iterator[Finding]:
+    """Yield what keeps pictures from being pairs: halves and partners."""
+    sides = {side: {p.name[:-1] for p in root.iterdir() if p.name.endswith(side)} for side in "AB"}
+    phases = sorted(sides["A"] & sides["B"])
+    by_side: dict[str, dict[Path, str]] = {}
+    for path in paths:
+        inside = Path(path).relative_to(root)
+        folder = inside.parts[0]
+        if folder[:-1] in phases and folder[-1] in "AB":
+            by_side.setdefault(folder, {})[inside.relative_to(folder).with_suffix("")] = path
+    for phase in phases:
+        A, B = by_side.get(f"{phase}A", {}), by_side.get(f"{phase}B", {})
+        for name in sorted(A.keys() ^ B.keys()):
+            path = A.get(name) or B[name]
+            yield Finding(path, "has no partner in the other folder", fatal=True)
+        for name in sorted(A.keys() & B.keys()):
+            sizes = [Image.open(path).size for path in (A[name], B[name])]
+            if sizes[0] != sizes[1]:
+                what = "{}x{}, its partner {}x{} pixels".format(*sizes[0], *sizes[1])
+                yield Finding(A[name], f"has {what}; only --preprocess resize_and_crop takes both")
+    if not phases:
+        for path in paths:
+            if (width := Image.open(path).width) % 2:
+                what = f"is {width} pixels wide: an A|B picture has two halves of equal width"
+                yield Finding(path, what, fatal=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

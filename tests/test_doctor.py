@@ -1,0 +1,183 @@
+"""The doctor names every file that is damaged or unusual, and what will be done with it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import FACADES, draw, draw_pairs, needs_facades
+from PIL import Image
+
+from data.inspection import inspect
+
+Command = Callable[..., SimpleNamespace]
+
+
+def save(folder: Path, name: str, picture: Image.Image, **how: object) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    picture.save(folder / name, **how)
+    return folder / name
+
+
+def make(folder: Path, kind: str) -> Path:
+    """Write a picture with one peculiarity."""
+    photo, folder = draw((40, 30)), folder / "train"
+    if kind in ("truncated", "zero", "text", "noise"):
+        path = save(folder, f"{kind}.png", photo)
+        whole = path.read_bytes()
+        parts = {"truncated": whole[: len(whole) // 2], "zero": b"", "text": b"hello"}
+        path.write_bytes(parts.get(kind, os.urandom(3000)))
+        return path
+    if kind in ("16-bit grey", "16-bit RGB"):
+        path = folder / f"{kind}.png"
+        folder.mkdir(parents=True)
+        if kind == "16-bit grey":
+            Image.fromarray(np.arange(1200, dtype=np.uint16).reshape(30, 40)).save(path)
+        else:
+            path.write_bytes(png_16_rgb())
+        return path
+    if kind == "animated":
+        return save(folder, "a.gif.webp", photo, format="WEBP", save_all=True, append_images=[
+            photo.rotate(90), photo.rotate(180)])  # fmt: skip
+    if kind == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        return save(folder, "a.jpg", photo, exif=exif)
+    pictures = {
+        "wrong extension": ("a.jpg", photo, {"format": "PNG"}),
+        "palette": ("a.png", photo.convert("P"), {}),
+        "alpha": ("a.png", photo.convert("RGBA"), {}),
+        "CMYK": ("a.jpg", photo.convert("CMYK"), {}),
+        "bilevel": ("a.png", photo.convert("1"), {}),
+        "plain": ("a.png", photo, {}),
+        "grey": ("a.png", photo.convert("L"), {}),
+    }
+    name, picture, how = pictures[kind]
+    return save(folder, name, picture, **how)
+
+
+def png_16_rgb() -> bytes:
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        crc = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
+
+    rows = b"".join(b"\0" + os.urandom(6 * 4) for _ in range(4))
+    header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+FATAL = {
+    "truncated": "cannot be read",
+    "zero": "is empty",
+    "text": "unknown format",
+    "noise": "unknown format",
+    "16-bit grey": "more than 8 bits",
+    "16-bit RGB": "more than 8 bits",
+}
+HARMLESS = {
+    "wrong extension": "is a PNG file by its content",
+    "palette": "has a palette",
+    "alpha": "alpha channel, which is dropped",
+    "CMYK": "is in CMYK",
+    "bilevel": "is in 1",
+    "animated": "has 3 frames, of which the first",
+    "turned": "is turned upright",
+}
+
+
+@pytest.mark.parametrize("kind", FATAL)
+def test_what_would_stop_a_training_is_named_and_is_status_1(
+    command: Command, tmp_path: Path, caplog, kind: str
+) -> None:
+    path = make(tmp_path / "set", kind)
+    draw((40, 30)).save(tmp_path / "set/train/good.png")
+    result = command("scripts.doctor", "--dataroot", tmp_path / "set", "--num_threads", "1")
+    assert result.status == 1 and len(result.err.splitlines()) == 1
+    assert "1 of 2 pictures" in result.err and "--on_bad_image skip" in result.err
+    (line,) = [r.message for r in caplog.records if r.message.startswith("BAD")]
+    assert str(path) in line and FATAL[kind] in line
+
+
+@pytest.mark.parametrize("kind", HARMLESS)
+def test_what_is_only_unusual_is_remarked_upon(
+    command: Command, tmp_path: Path, caplog, kind: str
+) -> None:
+    path = make(tmp_path / "set", kind)
+    result = command("scripts.doctor", "--dataroot", tmp_path / "set", "--num_threads", "1")
+    assert result.status == 0, result.err
+    (line,) = [r.message for r in caplog.records if str(path) in r.message]
+    assert HARMLESS[kind] in line
+
+
+@pytest.mark.parametrize("kind", [*FATAL, *HARMLESS, "plain", "grey"])
+def test_the_doctor_agrees_with_training(command: Command, tmp_path: Path, kind: str) -> None:
+    path = make(tmp_path / "set", kind)
+    fatal = any(finding.fatal for finding in inspect(str(path)))
+    from data.transforms import load_picture
+
+    try:
+        load_picture(path)
+        assert not fatal
+    except ValueError:
+        assert fatal
+
+
+def test_plain_pictures_have_no_remark(tmp_path: Path) -> None:
+    assert inspect(str(make(tmp_path / "a", "plain"))) == []
+    assert inspect(str(make(tmp_path / "b", "grey"))) == []
+
+
+def test_gigantic_pictures_are_remarked_upon_or_refused(tmp_path: Path, monkeypatch) -> None:
+    path = str(make(tmp_path, "plain"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    (remark,) = inspect(path)
+    assert "is gigantic (40x30)" in remark.what and not remark.fatal
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    (refusal,) = inspect(path)
+    assert refusal.fatal and "decompression bomb" in refusal.what
+
+
+def test_pairs_that_do_not_match_are_named(command: Command, tmp_path: Path, caplog) -> None:
+    root = tmp_path / "set"
+    save(root / "trainA", "1.png", draw((40, 30)))
+    save(root / "trainB", "1.jpg", draw((50, 30)))
+    save(root / "trainA", "2.png", draw((40, 30)))
+    result = command("scripts.doctor", "--dataroot", root, "--num_threads", "1")
+    assert result.status == 1
+    assert "trainA/2.png: has no partner" in caplog.text
+    assert "trainA/1.png: has 40x30, its partner 50x30 pixels" in caplog.text
+
+
+def test_a_pair_of_odd_width_is_named_only_where_pairs_are_meant(
+    command: Command, tmp_path: Path, caplog
+) -> None:
+    save(tmp_path / "set/train", "1.png", draw((41, 30)))
+    assert command("scripts.doctor", "--dataroot", tmp_path / "set").status == 1
+    assert "1.png: is 41 pixels wide" in caplog.text
+    single = ["--dataset_mode", "single", "--num_threads", "1"]
+    assert command("scripts.doctor", "--dataroot", tmp_path / "set", *single).status == 0
+
+
+def test_other_files_are_counted(command: Command, tmp_path: Path, caplog) -> None:
+    root = draw_pairs(tmp_path / "set", count=1)
+    (root / "notes.txt").write_text("x")
+    (root / "train/a.psd").write_bytes(b"x")
+    assert command("scripts.doctor", "--dataroot", root, "--num_threads", "1").status == 0
+    assert "files that are passed over: 1 .psd, 1 .txt" in caplog.text
+
+
+def test_a_folder_that_is_not_there_is_one_line(command: Command) -> None:
+    result = command("scripts.doctor", "--dataroot", "nowhere")
+    assert result.status == 2 and "nowhere is not a folder" in result.err
+
+
+@needs_facades
+def test_the_facades_are_in_good_health(command: Command, caplog) -> None:
+    result = command("scripts.doctor", "--dataroot", FACADES / "val", "--num_threads", "1")
+    assert result.status == 0 and "100 pictures, 0 bad, 0 remarks" in caplog.text

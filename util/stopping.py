@@ -1,0 +1,58 @@
+"""How a run ends before its end: by a signal, or because going on makes no sense."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+
+
+class Stopped(Exception):
+    """The run ends here; its message says why and how to go on, `status` is the exit status."""
+
+    def __init__(self, message: str, status: int = 1):
+        super().__init__(message)
+        self.status = status
+
+
+class StoppedAtOnce(KeyboardInterrupt):
+    """The second signal; no `except Exception` on the way holds it up."""
+
+    def __init__(self, number: int):
+        super().__init__("stopped at once; what was saved before is whole")
+        self.status = 128 + number
+
+
+class Signals:
+    """What was asked of the process; `asked` is the number of the signal, 0 for none."""
+
+    asked = 0
+
+    @property
+    def status(self) -> int:
+        """The exit status by convention: 130 after Ctrl-C, 143 after SIGTERM."""
+        return 128 + self.asked
+
+
+@contextlib.contextmanager
+def polite_signals() -> Iterator[Signals]:
+    """Within it, the first Ctrl-C or SIGTERM only sets `asked`, the second stops at once."""
+    signals = Signals()
+
+    def ask(number: int, frame: object) -> None:
+        if signals.asked:
+            raise StoppedAtOnce(number)
+        signals.asked = number
+
+    before = {n: signal.signal(n, ask) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave_signals_to_the_parent(worker: int = 0) -> None:
+    """In a loader's worker: pass over Ctrl-C, and the first SIGTERM, which schedulers send to all
+    processes of a job; the second is the parent's, to a worker that does not end.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
