@@ -1,0 +1,50 @@
+"""The torture finds nothing lost, and would find it."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from scripts import torture
+from scripts.torture import mutated, same
+
+
+@pytest.mark.slow
+def test_nothing_is_lost(command: Callable[..., SimpleNamespace]) -> None:
+    few = "--kills 3 --terms 1 --limits 1 --pictures 60 --files 60"
+    result = command("scripts.torture", *few.split())
+    assert result.status == 0, result.err
+    rows = re.findall(r"^\| (.+?) \| (\d+) \| (.+?) \| (\d+) \|$", result.out, re.MULTILINE)
+    assert [(int(times), int(lost)) for _, times, _, lost in rows] == [
+        *[(3, 0), (1, 0), (1, 0), (60, 0), (60, 0)]
+    ]
+
+
+def test_a_state_that_differs_in_one_bit_is_found() -> None:
+    one = {"a": [torch.tensor([1.0, 2.0]), {"b": (1, "x")}]}
+    assert same(one, {"a": [torch.tensor([1.0, 2.0]), {"b": (1, "x")}]})
+    assert not same(one, {"a": [torch.tensor([1.0, 2.0000002]), {"b": (1, "x")}]})
+    assert not same(one, {"a": [torch.tensor([1.0, 2.0]), {"b": (1, "y")}]})
+    assert not same(one, {"a": [torch.tensor([1.0, 2.0])]})
+
+
+def test_a_reader_that_fails_otherwise_is_counted(tmp_path: Path) -> None:
+    import random
+
+    def read(path: Path) -> None:
+        raise KeyError("a traceback")
+
+    folder = torture.Torture.__new__(torture.Torture)
+    folder.folder, folder.rng = tmp_path, random.Random(0)
+    (tmp_path / "x.yaml").write_text("a: 1")
+    assert folder.damage("x", 5, [tmp_path / "x.yaml"], read).lost == 5
+
+
+def test_mutations_change_the_bytes() -> None:
+    import random
+
+    content, rng = bytes(range(256)) * 4, random.Random(0)
+    assert sum(mutated(content, rng) != content for _ in range(100)) > 95
