@@ -11,9 +11,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from tqdm import tqdm
 
 from data import create_dataset
+from data.deep import write_deep
+from data.ranges import Range, read_ranges
 from options.test_options import TestOptions
 from translator import Translator, infer_options
 from util.files import make_folder
@@ -35,12 +38,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     dataset = create_dataset(opt)
     log.info("%s", opt.text())
 
-    page = results_page(opt)
+    page, kinds = results_page(opt), read_ranges(opt)
     count = min(len(dataset), opt.num_test)
     for batch in tqdm(islice(dataset, count), total=count, unit="img", disable=None):
         visuals = translator.visuals(batch)
         paths = translator.model.get_image_paths()
-        save_images(page, visuals, paths, opt.aspect_ratio, opt.display_winsize)
+        stem = save_images(page, visuals, paths, opt.aspect_ratio, opt.display_winsize)
+        save_deep(page, visuals, stem, opt, kinds)
         note_resizing(page, opt, batch)
     page.save()
     log.info("%d pictures translated; results page: %s", count, page.path)
@@ -88,6 +92,20 @@ def statistics_and_noise(opt: Any) -> str:
     if batch_norm and not opt.eval:
         notes.append("--eval uses running statistics and no dropout.")
     return " ".join(notes)
+
+
+def save_deep(
+    page: HTML, visuals: dict[str, Tensor], stem: str, opt: Any, kinds: dict[str, Range]
+) -> None:
+    """Write outputs whose targets are deep pictures as such, in the values of their files, too."""
+    for label, picture in visuals.items():
+        side = label[-1] if label[-1] in "AB" else "B"  # of --model test: fake
+        side = side if opt.direction == "AtoB" else "BA"["AB".index(side)]
+        if side in kinds and label.startswith(("fake", "rec")):
+            kind, low, high = kinds[side]
+            values = picture[0].float().cpu().numpy()
+            folder = make_folder(page.get_image_dir().parent / "deep", "--results_dir")
+            write_deep(values, kind, low, high, folder / f"{stem}_{label}{kind.ending}")
 
 
 def note_resizing(page: HTML, opt: Any, batch: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from data.base_dataset import (
     side_channels,
 )
 from data.image_folder import make_dataset
-from data.transforms import load_picture, split_pair, to_channels
+from data.transforms import load_any, split_pair
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class AlignedDataset(BaseDataset):
         else:
             tree = f"{opt.phase}/ with A|B pictures, or {opt.phase}A/ and {opt.phase}B/"
             raise missing_folder(opt, tree)
-        self.channels = side_channels(opt)
+        self.channels = side_channels(opt, [*self.A_paths, *self.B_paths])
 
     def __len__(self) -> int:
         return len(self.A_paths)
@@ -49,7 +49,7 @@ class AlignedDataset(BaseDataset):
         if A_path == B_path:
             A, B = split_pair(A_path)
         else:
-            A, B = load_picture(A_path), load_picture(B_path)
+            A, B = load_any(A_path), load_any(B_path)
             if A.size != B.size and self.opt.preprocess != "resize_and_crop":
                 raise ValueError(
                     f"{A_path} has {A.width}x{A.height} pixels and {B_path} {B.width}x{B.height}: "
@@ -59,7 +59,7 @@ class AlignedDataset(BaseDataset):
         item: dict[str, Any] = {"A_paths": A_path, "B_paths": B_path, "A_size": A.size}
         for side, picture, path in (("A", A, A_path), ("B", B, B_path)):
             with naming(path):
-                picture = to_channels(picture, self.channels[side])
+                picture = self.prepared(picture, side, self.channels[side])
                 item[side] = get_transform(self.opt, params)(picture)
         return item
 

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,16 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from data.deep import DeepPicture
 from data.image_folder import describe, is_image_file
-from data.transforms import check_channels, make_transform, pil_filter, random_params
+from data.transforms import (
+    Picture,
+    check_channels,
+    make_transform,
+    pil_filter,
+    random_params,
+    to_channels,
+)
 
 
 class BaseDataset(Dataset, ABC):
@@ -35,6 +43,14 @@ class BaseDataset(Dataset, ABC):
     def __init__(self, opt: Any):
         self.opt = opt
         self.root = opt.dataroot
+        self.ranges: dict[str, tuple[float, float]] = {}  # of deep pictures, by side
+
+    def prepared(self, picture: Picture, side: str, channels: int) -> Picture:
+        """Return a picture of A or B with its channels and, if it is a deep one, its range."""
+        picture = to_channels(picture, channels)
+        if side in self.ranges and isinstance(picture, DeepPicture):
+            return picture.within(*self.ranges[side])
+        return picture
 
     def files(self) -> list[str]:
         """Return the picture files that it reads: all that stand in its attributes."""
@@ -93,13 +109,13 @@ def naming(path: str) -> Iterator[None]:
         raise ValueError(f"{path}: {error}") from None
 
 
-def side_channels(opt: Any) -> dict[str, int]:
+def side_channels(opt: Any, files: Iterable[str]) -> dict[str, int]:
     """Return how many channels the dataset's A and B have: `--direction BtoA` makes B the input.
 
-    ValueError names the flag if pictures cannot have that many.
+    ValueError names the flag if its files cannot have that many.
     """
     for flag in ("input_nc", "output_nc"):
-        check_channels(getattr(opt, flag), flag)
+        check_channels(getattr(opt, flag), flag, files)
     source, target = "BA" if opt.direction == "BtoA" else "AB"
     return {source: opt.input_nc, target: opt.output_nc}
 

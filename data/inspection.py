@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from data.deep import read_deep
 from data.transforms import is_deep, load_picture, reason
 
 ORIENTATION = 0x0112  # the EXIF tag
@@ -28,11 +29,13 @@ class Finding(NamedTuple):
 
 def inspect(path: str, *, whole: bool = True) -> list[Finding]:
     """Return what is unusual about a picture; `whole` also decodes all of it."""
-    if os.path.getsize(path) == 0:
-        return [Finding(path, "is empty", fatal=True)]
     try:
+        if os.path.getsize(path) == 0:
+            return [Finding(path, "is empty", fatal=True)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            if deep := read_deep(path):
+                return [Finding(path, f"holds {deep.kind.dtype}, {len(deep.planes)} channels")]
             with Image.open(path) as file:
                 if is_deep(file):
                     what = "has more than 8 bits a channel, which would be cut; convert it"

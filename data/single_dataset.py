@@ -6,7 +6,7 @@ from typing import Any
 from data.base_dataset import BaseDataset, get_transform, missing_folder, naming
 from data.builtin import is_builtin
 from data.image_folder import make_dataset
-from data.transforms import check_channels, load_picture, split_pair, to_channels
+from data.transforms import check_channels, load_any, split_pair
 
 
 class SingleDataset(BaseDataset):
@@ -17,7 +17,6 @@ class SingleDataset(BaseDataset):
 
     def __init__(self, opt: Any):
         super().__init__(opt)
-        check_channels(opt.input_nc, "input_nc")
         self.half = None
         folder = Path(opt.dataroot)
         if is_builtin(folder):
@@ -26,6 +25,7 @@ class SingleDataset(BaseDataset):
             self.A_paths = make_dataset(folder, opt.max_dataset_size)
         except ValueError:
             raise missing_folder(opt, "pictures in it", home=None) from None
+        check_channels(opt.input_nc, "input_nc", self.A_paths)
 
     def __len__(self) -> int:
         return len(self.A_paths)
@@ -33,8 +33,9 @@ class SingleDataset(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A, its file, and A_size, the (width, height) of the file."""
         path = self.A_paths[index]
-        picture = load_picture(path) if self.half is None else split_pair(path)[self.half]
-        picture = to_channels(picture, self.opt.input_nc)
+        picture = load_any(path) if self.half is None else split_pair(path)[self.half]
         with naming(path):
+            side = "B" if self.opt.direction == "BtoA" else "A"
+            picture = self.prepared(picture, side, self.opt.input_nc)
             A = get_transform(self.opt)(picture)
         return {"A": A, "A_paths": path, "A_size": picture.size}

@@ -4,7 +4,7 @@ All geometry is PIL's own (bicubic), so that pixels equal those of published tra
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,14 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from data.deep import DeepPicture, read_deep
+
 BICUBIC = Image.Resampling.BICUBIC
 PREPROCESS = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")
 CHANNEL_MODES = {1: "L", 3: "RGB"}
+MANY = (".npy", ".tif", ".tiff")  # files that may hold any number of channels
+FLIP = Image.Transpose.FLIP_LEFT_RIGHT
+Picture = Image.Image | DeepPicture
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -36,9 +41,18 @@ def load_picture(path: str | Path) -> Image.Image:
     return picture
 
 
-def split_pair(path: str | Path) -> tuple[Image.Image, Image.Image]:
+def load_any(path: str | Path) -> Picture:
+    """Read a picture as `load_picture` does, or, of more bits or channels, without loss."""
+    try:
+        deep = read_deep(path)
+    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: cannot be read as a picture ({reason(error)})") from None
+    return deep or load_picture(path)
+
+
+def split_pair(path: str | Path) -> tuple[Picture, Picture]:
     """Return the left and the right half of a picture; ValueError if its width is odd."""
-    pair = load_picture(path)
+    pair = load_any(path)
     if pair.width % 2:
         raise ValueError(
             f"{path}: {pair.width} pixels wide; an A|B picture has two halves of equal width. "
@@ -62,14 +76,18 @@ def reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def check_channels(channels: int, flag: str) -> None:
-    """Raise a ValueError that names `flag` unless pictures can have that many channels."""
-    if channels not in CHANNEL_MODES:
+def check_channels(channels: int, flag: str, files: Iterable[str] = ()) -> None:
+    """Raise a ValueError that names `flag` unless pictures, or these files, can have so many."""
+    if channels not in CHANNEL_MODES and not any(f.lower().endswith(MANY) for f in files):
         raise ValueError(f"--{flag} {channels}: pictures have 1 (grey) or 3 (RGB) channels")
 
 
-def to_channels(image: Image.Image, channels: int) -> Image.Image:
+def to_channels(image: Picture, channels: int) -> Picture:
     """Convert to exactly `channels` channels: 3 is RGB, 1 is grey (ITU-R 601 luma)."""
+    if isinstance(image, DeepPicture):
+        return image.with_channels(channels)
+    if channels not in CHANNEL_MODES:
+        raise ValueError(f"has 3 channels, not the {channels} of --input_nc or --output_nc")
     return image.convert(CHANNEL_MODES[channels])
 
 
@@ -112,7 +130,7 @@ def apply_geometry(
         image = _scale_width(image, load_size, crop_size, method)
     if preprocess.endswith("crop"):
         image = _crop(image, params["crop_pos"], crop_size)
-    return ImageOps.mirror(image) if flip and params["flip"] else image
+    return image.transpose(FLIP) if flip and params["flip"] else image
 
 
 def _scale_width(
@@ -139,7 +157,10 @@ def _crop(image: Image.Image, corner: tuple[int, int], size: int) -> Image.Image
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """Return (C, H, W) float32 in [-1, 1] of an 8-bit picture."""
+    """Return (C, H, W) float32: 0 and 255, or the ends of a deep picture's range, are -1 and 1."""
+    if isinstance(image, DeepPicture):
+        values = torch.from_numpy(image.array()).permute(2, 0, 1).contiguous()
+        return values.sub_(image.low).div_((image.high - image.low) / 2).sub_(1)
     pixels = np.array(image, dtype=np.uint8).reshape(image.height, image.width, -1)
     tensor = torch.from_numpy(pixels).permute(2, 0, 1).contiguous().float().div_(255)
     return tensor.sub_(0.5).div_(0.5)
@@ -156,7 +177,7 @@ def _transform(
     **sizes: Any,
 ) -> Image.Image | Tensor:
     params = params or random_params(image.size, **sizes)
-    image = image.convert("L") if grayscale else image
+    image = to_channels(image, 1) if grayscale else image
     image = apply_geometry(image, params=params, flip=flip, method=method, **sizes)
     return to_tensor(image) if convert else image
 

@@ -13,7 +13,7 @@ from data.base_dataset import (
     side_channels,
 )
 from data.image_folder import make_dataset
-from data.transforms import load_picture, split_pair, to_channels
+from data.transforms import load_any, split_pair
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class UnalignedDataset(BaseDataset):
             tree = f"{opt.phase}A/ and {opt.phase}B/, or {opt.phase}/ with A|B pictures"
             raise missing_folder(opt, tree, home=f"{opt.phase}A")
         self.paths = {side: make_dataset(folders[side], opt.max_dataset_size) for side in there}
-        self.channels = side_channels(opt)
+        self.channels = side_channels(opt, [f for files in self.paths.values() for f in files])
 
     def __len__(self) -> int:
         return max(map(len, self.paths.values()))
@@ -52,8 +52,9 @@ class UnalignedDataset(BaseDataset):
             if side == "B" and not self.opt.serial_batches:
                 chosen = random.randrange(len(paths))
             path = paths[chosen]
-            picture = split_pair(path)["AB".index(side)] if self.split else load_picture(path)
+            picture = split_pair(path)["AB".index(side)] if self.split else load_any(path)
             with naming(path):
-                item[side] = get_transform(self.opt)(to_channels(picture, self.channels[side]))
+                picture = self.prepared(picture, side, self.channels[side])
+                item[side] = get_transform(self.opt)(picture)
             item[f"{side}_paths"], item[f"{side}_size"] = path, picture.size
         return item

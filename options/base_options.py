@@ -18,6 +18,7 @@ from util.registry import find_class, known
 CARRIED = {
     *("model", "dataset_mode", "dataroot", "direction", "input_nc", "output_nc", "ngf", "netG"),
     *("norm", "no_dropout", "upsample", "preprocess", "crop_size", "precision"),
+    *("range_A", "range_B"),
 }
 _MISSING: Any = object()
 
@@ -77,6 +78,10 @@ class BaseOptions(ABC):
         """
         return {}
 
+    def carried_options(self, parser: FlagParser) -> set[str]:
+        """Return which of a run's saved options are taken over."""
+        return CARRIED | parser.carried
+
     def foreign_options(self, hooks: list[Callable[..., Any]]) -> set[str]:
         """Return options that a --config file may hold although this phase has none such."""
         return set()
@@ -119,7 +124,7 @@ class BaseOptions(ABC):
         parser.owner = self.owner_of
 
         # The strict parse, one source after the other into one namespace.
-        carried = CARRIED | parser.carried
+        carried = self.carried_options(parser)
         if not self.is_train:
             preset = {k: v for k, v in preset.items() if k in carried}
         saved = {k: v for k, v in saved.items() if k in carried and k in parser.options()}

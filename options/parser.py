@@ -123,6 +123,16 @@ def number(
     return convert
 
 
+def pixel_range(text: str) -> str | list[float]:
+    """Return "auto", "percentile", or the two numbers of "LOW,HIGH"."""
+    if text in ("auto", "percentile"):
+        return text
+    values = [number(float)(part) for part in text.strip("[] ").split(",")]
+    if len(values) != 2 or values[0] >= values[1]:
+        raise argparse.ArgumentTypeError(f"{text!r} is not auto, percentile or LOW,HIGH")
+    return values
+
+
 def gpu_list(text: str) -> list[int]:
     """Return the GPU numbers of "0", "0,1,2" or "-1" (none) as a list."""
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from options.parser import FlagParser, gpu_list, number
+from options.parser import FlagParser, gpu_list, number, pixel_range
 
 _COUNT = number(int, at_least=1)
 
@@ -57,6 +57,14 @@ def _add_pictures(parser: FlagParser, add: Callable[..., Any]) -> None:
         add("--crop_size", type=_COUNT, default=256, help="then crop to this")
         add("--no_flip", action="store_true", help="no random mirroring")
         add("--input_nc", type=_COUNT, default=3, help="input channels: 3 RGB, 1 grey")
+        for side in "AB":
+            add(
+                f"--range_{side}",
+                type=pixel_range,
+                default="auto",
+                help=f"values of deep pictures of {side} that become -1 and 1: auto (the range of "
+                "their type, of floats 0,1), LOW,HIGH, or percentile",
+            )
         add(
             "--on_bad_image",
             choices=["error", "skip"],

@@ -94,5 +94,7 @@ def _one_way(saved: dict[str, Any], direction: str | None, suffix: str | None) -
     suffix = suffix or ("_A" if direction in (None, trained) else "_B")
     channels = [saved.get("input_nc", 3), saved.get("output_nc", 3)]
     input_nc, output_nc = channels[::-1] if suffix == "_B" else channels
-    sides = {"input_nc": input_nc, "output_nc": output_nc, "direction": trained}
+    back = "AtoB" if trained == "BtoA" else "BtoA"
+    way = back if suffix == "_B" else trained
+    sides = {"input_nc": input_nc, "output_nc": output_nc, "direction": way}
     return {**sides, "model_suffix": suffix}

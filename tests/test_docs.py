@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from conftest import draw, draw_pairs, small
 from PIL import Image
@@ -84,7 +85,10 @@ def test_the_commands_of_the_page_of_the_data_run(command: Callable[..., SimpleN
     Path("pictures").mkdir()
     for i in range(4):
         draw((80, 72), seed=i).save(f"pictures/{i}.png")
-    assert len(lines(PAGES["datasets.md"])) == 6
+    for side in ("trainA", "trainB", "testA", "testB"):
+        Path(f"datasets/scans/{side}").mkdir(parents=True)
+        np.save(f"datasets/scans/{side}/0.npy", np.arange(72 * 80.0).reshape(72, 80))
+    assert len(lines(PAGES["datasets.md"])) == 8
     run_lines(command, lines(PAGES["datasets.md"]))
 
 

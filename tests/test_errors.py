@@ -45,7 +45,7 @@ def lay_out(root: Path) -> None:
     (root / "unreadable" / "train" / "1.png").write_text("no picture")
     whole = (root / "good" / "train" / "0.png").read_bytes()
     (root / "truncated" / "train" / "1.png").write_bytes(whole[: len(whole) // 2])
-    Image.new("I;16", (128, 64)).save(root / "deep" / "train" / "1.png")
+    Image.new("I", (128, 64)).save(root / "deep" / "train" / "1.ppm")
     (root / "file").write_text("")
     (root / "typo.yaml").write_text("lamda_L1: 3\n")
     (root / "value.yaml").write_text("lr: fast\n")
@@ -78,7 +78,7 @@ TRAIN = [
     ("--dataroot empty --phase x", ["found train/, 1 pictures", "move them into empty/x"]),
     ("--dataroot unreadable", ["unreadable/train/1.png", "unknown format"]),
     ("--dataroot truncated", ["truncated/train/1.png", "truncated"]),
-    ("--dataroot deep", ["deep/train/1.png", "8 bits"]),
+    ("--dataroot deep", ["deep/train/1.ppm", "8 bits"]),
     ("--dataroot odd", ["odd/train/1.png", "131 pixels wide", "trainA/"]),
     ("--dataroot unmatched", ["unmatched/trainA/1.png", "no partner", "unmatched/trainB"]),
     ("--dataroot small --preprocess crop", ["small/train/1.png", "30x40", "--crop_size 64"]),

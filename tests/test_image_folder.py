@@ -35,7 +35,7 @@ def test_extensions_count_in_any_case(tmp_path, extension):
 
 
 def test_other_files_are_passed_over(tmp_path):
-    touch(tmp_path, "a.png", "notes.txt", "b.png.txt", "png", "c.npy", "d.jpgx", "e.py")
+    touch(tmp_path, "a.png", "notes.txt", "b.png.txt", "png", "c.npz", "d.jpgx", "e.py")
     assert listed(tmp_path) == ["a.png"]
 
 
@@ -74,7 +74,7 @@ def test_a_file_is_no_folder(tmp_path):
 
 
 def test_folder_without_pictures_says_what_it_holds_and_what_it_may(tmp_path):
-    touch(tmp_path, "notes.txt", "more.txt", "sub/x.npy")
+    touch(tmp_path, "notes.txt", "more.txt", "sub/x.npz")
     with pytest.raises(ValueError) as error:
         make_dataset(tmp_path)
     message = str(error.value)

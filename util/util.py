@@ -34,6 +34,8 @@ def tensor2im(picture: Tensor | np.ndarray, imtype: type = np.uint8) -> np.ndarr
     else:
         array = picture
     array = array[0] if array.ndim == 4 else array
+    if array.shape[0] not in (1, 3):  # of more channels the first are shown
+        array = array[: 3 if array.shape[0] > 3 else 1]
     array = (array.transpose(1, 2, 0) + 1) / 2 * 255
     return np.clip(np.nan_to_num(array), 0, 255).astype(imtype)
 

@@ -26,8 +26,9 @@ def save_images(
     aspect_ratio: float = 1.0,
     width: int = 256,
     use_wandb: bool = False,
-) -> None:
-    """Write the pictures of one input as STEM_LABEL.png and add them to the page as a row.
+) -> str:
+    """Write the pictures of one input as STEM_LABEL.png and add them to the page as a row; return
+    what STEM was.
 
     `use_wandb` is there for calls of old; results are not logged.
     """
@@ -39,6 +40,7 @@ def save_images(
     # Of equal names in different folders, all but the first say where they are from.
     webpage.add_header(name if name == stem else f"{name} ({image_path[0]})")
     webpage.add_images(list(files.values()), list(files), list(files.values()), width=width)
+    return name
 
 
 class Console(Display):

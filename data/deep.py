@@ -1,0 +1,171 @@
+"""Pictures of more than 8 bits or of other than 1 or 3 channels: PNG, TIFF, .npy."""
+
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from util.files import whole_file
+
+EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV")
+
+
+class Kind(NamedTuple):
+    """How values are stored, so that results can be stored alike."""
+
+    ending: str  # .png, .tif or .npy
+    dtype: str
+
+
+class DeepPicture:
+    """Planes of float32, with those methods of a PIL picture that preparing one needs.
+
+    float32 holds 16-bit integers exactly. `low` and `high` become -1 and 1.
+    """
+
+    def __init__(self, planes: list[Image.Image], kind: Kind, low: float, high: float):
+        self.planes, self.kind, self.low, self.high = planes, kind, low, high
+
+    @classmethod
+    def of(cls, array: np.ndarray, ending: str) -> "DeepPicture":
+        """Make one of (H, W) or (H, W, C); its range is that of the type, of floats 0..1."""
+        array = array[..., None] if array.ndim == 2 else array
+        whole = array.dtype.kind in "ui"
+        limits = np.iinfo(array.dtype) if whole else None
+        low, high = (limits.min, limits.max) if limits else (0, 1)
+        planes = [Image.fromarray(np.float32(array[..., c])) for c in range(array.shape[2])]
+        return cls(planes, Kind(ending, str(array.dtype)), float(low), float(high))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)."""
+        return self.planes[0].size
+
+    width = property(lambda self: self.size[0])
+    height = property(lambda self: self.size[1])
+
+    def _each(self, method: str, *args: Any) -> "DeepPicture":
+        planes = [getattr(plane, method)(*args) for plane in self.planes]
+        return DeepPicture(planes, self.kind, self.low, self.high)
+
+    def resize(self, size: tuple[int, int], method: Any) -> "DeepPicture":
+        return self._each("resize", size, method)
+
+    def crop(self, box: tuple[int, int, int, int]) -> "DeepPicture":
+        return self._each("crop", box)
+
+    def transpose(self, how: Any) -> "DeepPicture":
+        return self._each("transpose", how)
+
+    def within(self, low: float, high: float) -> "DeepPicture":
+        """Return the same with another range."""
+        return DeepPicture(self.planes, self.kind, low, high)
+
+    def with_channels(self, count: int) -> "DeepPicture":
+        """Return it with `count` channels: as it is, a grey one for each, or without its alpha."""
+        have = len(self.planes)
+        planes = self.planes * count if have == 1 else self.planes[:count]
+        if len(planes) != count or (have != count and have not in (1, count + 1)):
+            raise ValueError(f"has {have} channels, not the {count} of --input_nc or --output_nc")
+        return DeepPicture(planes, self.kind, self.low, self.high)
+
+    def array(self) -> np.ndarray:
+        """Return (H, W, C) float32 in the values of the file."""
+        return np.stack([np.asarray(plane) for plane in self.planes], -1)
+
+
+def read_deep(path: str | Path) -> DeepPicture | None:
+    """Read a deep picture without loss; None if it is an ordinary one.
+
+    ValueError says why it cannot be read, or which package it wants.
+    """
+    ending = Path(path).suffix.lower()
+    if ending == ".npy":
+        array = np.load(path, allow_pickle=False)
+    elif ending in (".tif", ".tiff"):
+        array = _read_tiff(path)
+    elif ending == ".png":
+        array = _read_png(path)
+    else:
+        array = None
+    if array is None:
+        return None
+    if array.dtype.kind not in "uif" or array.ndim not in (2, 3) or not array.size:
+        raise ValueError(f"holds {array.dtype} of the shape {array.shape}, not (H, W) or (H, W, C)")
+    return DeepPicture.of(array, ".tif" if ending == ".tiff" else ending)
+
+
+def _is_plain(path: str | Path) -> bool:
+    with Image.open(path) as file:
+        sixteen = any(";16" in str(decoder[-1]) for decoder in getattr(file, "tile", []))
+        return file.mode in EIGHT_BIT and not sixteen and getattr(file, "n_frames", 1) == 1
+
+
+def _read_png(path: str | Path) -> np.ndarray | None:
+    if _is_plain(path):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it is to move to another package
+        from torchvision.io import ImageReadMode, decode_image  # PIL halves 16-bit RGB
+
+        return decode_image(str(path), ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+
+
+def _read_tiff(path: str | Path) -> np.ndarray | None:
+    try:
+        if _is_plain(path):
+            return None
+    except Image.UnidentifiedImageError:  # a kind of TIFF that PIL does not know
+        pass
+    try:
+        import tifffile
+    except ImportError:
+        raise ValueError("is a TIFF file that wants `pip install tifffile`") from None
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        array = series.asarray()
+    if array.ndim == 3 and not series.axes.endswith("S"):  # pages, or planes: (C, H, W)
+        array = array.transpose(1, 2, 0)
+    return array
+
+
+def write_deep(values: np.ndarray, kind: Kind, low: float, high: float, path: Path) -> None:
+    """Write (C, H, W) in [-1, 1] as `kind`, -1 and 1 as `low` and `high`."""
+    array = (values.astype(np.float64) + 1) / 2 * (high - low) + low
+    dtype = np.dtype(kind.dtype)
+    if dtype.kind in "ui":
+        limits = np.iinfo(dtype)
+        array = np.clip(np.rint(array), limits.min, limits.max)
+    array = array.transpose(1, 2, 0).astype(dtype)
+    if kind.ending == ".tif":
+        import tifffile
+
+        if array.shape[2] == 1:
+            tifffile.imwrite(path, array[..., 0])
+        else:
+            colour = "rgb" if array.shape[2] == 3 else "minisblack"
+            tifffile.imwrite(path, array, photometric=colour, planarconfig="contig")
+        return
+    with whole_file(path) as file:
+        if kind.ending == ".npy":
+            np.save(file, array, allow_pickle=False)
+        else:
+            file.write(png_of(array))
+
+
+def png_of(array: np.ndarray) -> bytes:
+    """Return (H, W, 1 or 3) uint16 as a PNG file, which PIL writes for grey only."""
+    height, width, channels = array.shape
+    colour = {1: 0, 3: 2}[channels]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+    header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    chunks = []
+    for kind, content in parts:
+        crc = zlib.crc32(kind + content)
+        chunks += [struct.pack(">I", len(content)), kind, content, struct.pack(">I", crc)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
