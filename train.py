@@ -78,8 +78,8 @@ class Training:
             )
         while progress.epoch <= last_epoch:
             started, epoch = time.perf_counter(), progress.epoch
-            self.train_epoch()
-            if visualizer.shown_in_epoch < epoch and self.model.get_current_visuals():
+            trained = self.train_epoch()  # not if it stopped after the last picture
+            if trained and visualizer.shown_in_epoch < epoch:
                 visualizer.display_current_results(self.model.get_current_visuals(), epoch)
             rate = self.model.learning_rate
             loss = self.model.validate(self.validation) if self.validation else None
@@ -94,13 +94,14 @@ class Training:
                 f"epoch {epoch}/{last_epoch} took {seconds:.0f} s, learning rate {rate:.7f}"
             )
 
-    def train_epoch(self) -> None:
-        """Train on the pictures of the epoch that are not done."""
+    def train_epoch(self) -> bool:
+        """Train on the pictures of the epoch that are not done; return whether there were any."""
         opt, model, visualizer = self.opt, self.model, self.visualizer
         progress, clock = model.progress, Clock()
-        self.dataset.set_epoch(progress.epoch, progress.iters)
+        done = progress.iters
+        self.dataset.set_epoch(progress.epoch, done)
         visualizer.start_epoch(progress.epoch, len(self.dataset))
-        visualizer.advance(progress.iters)
+        visualizer.advance(done)
         for batch in clock.waiting_for(self.dataset):
             model.set_input(batch)
             model.optimize_parameters()
@@ -130,6 +131,7 @@ class Training:
                     f"all of it saved; go on with the same command and --continue_train",
                     self.signals.status,
                 )
+        return progress.iters > done
 
     def save(self, *tags: str | int) -> None:
         """Write the weights under these tags, then the state that a resume reads."""

@@ -1,8 +1,11 @@
 """Datasets by file name, and the loader whose randomness no worker can change."""
 
+import atexit
 import logging
+import multiprocessing
 import os
 import random
+import signal
 from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from data import builtin
 from data.base_dataset import BaseDataset
 from data.inspection import quick_look
+from data.ranges import settle_ranges
 from util.registry import find_class
 from util.stopping import leave_signals_to_the_parent
 
@@ -31,6 +35,7 @@ def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
     dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(opt)
     if opt.isTrain:
         look_first(dataset, opt)
+    dataset.ranges = settle_ranges(dataset, opt)
     return Loader(dataset, opt, repeated)
 
 
@@ -79,6 +84,8 @@ class Loader:
         self.size = int(min(len(dataset), opt.max_dataset_size))
         self.sampler = EpochSampler(self.size, shuffle=not opt.serial_batches, seed=opt.seed)
         workers = min(opt.num_threads, os.cpu_count() or 1, self.size)
+        if workers:
+            atexit.register(_end_workers)
         self.loader = DataLoader(
             SeededDataset(dataset, opt.seed, replace_bad=skip and opt.isTrain),
             batch_size=opt.batch_size,
@@ -167,7 +174,17 @@ class SeededDataset(Dataset):
                 if self.replace_bad and str(error) not in self.known_bad:
                     self.known_bad.add(str(error))
                     log.warning("left out: %s", error)
+        if self.replace_bad:
+            return ValueError(f"not one picture can be read ({bad})")
         return bad
+
+
+def _end_workers() -> None:
+    """When the program ends, before multiprocessing waits for workers that pass over a SIGTERM."""
+    if hasattr(signal, "SIGCHLD"):  # else torch would report that they were killed
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for process in multiprocessing.active_children():
+        process.kill()
 
 
 def _collate(items: list[Any]) -> Any:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from models import networks
 from models.layers import picture_noise, preserved_statistics
-from models.saving import load_into, load_networks_of, load_state, start
+from models.saving import load_into, load_networks_of, load_state, start, stopped_unsaved
 from util.checkpoint import load_weights, save_weights
 from util.device import pick_device, place
 from util.util import picture_seed, write_options
@@ -136,7 +136,7 @@ class BaseModel(ABC):
         state = load_state(opt) if self.isTrain else None
         if state:
             load_networks_of(self, state)
-        elif not self.isTrain or opt.continue_train:
+        elif not self.isTrain or (opt.continue_train and not stopped_unsaved(self.save_dir)):
             self.load_networks(f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch)
         for name, net in self.nets.items():
             self.nets[name] = place(net, self.device, opt.precision)
@@ -160,6 +160,8 @@ class BaseModel(ABC):
     def update_learning_rate(self, metric: float | None = None) -> None:
         """Step the schedules, after an epoch; `plateau` follows `metric` (lower is better)."""
         for scheduler in self.schedulers:
+            # A run that goes on from the end of an epoch has not stepped its optimizers yet.
+            scheduler.optimizer._opt_called = True
             scheduler.step(*([metric] if self.opt.lr_policy == "plateau" else []))
 
     @property

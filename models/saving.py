@@ -28,8 +28,14 @@ PARTS: dict[str, type] = {
     **dict.fromkeys(("networks", "optimizers", "progress", "options"), dict),
     **dict.fromkeys(("schedulers", "pools", "random"), list),  # the last two by process
 }
-# They say how to go on, not what is trained.
-OF_THE_START = {"continue_train", "epoch_count", "epoch", "load_iter", "isTrain"}
+
+
+# Options that change nothing of what is trained.
+UNTOLD = {
+    *("continue_train", "epoch_count", "epoch", "load_iter", "isTrain", "name", "checkpoints_dir"),
+    *("suffix", "config", "gpu_ids", "verbose", "num_threads", "keep", "no_html", "use_wandb"),
+    *("print_freq", "update_html_freq", "display_freq", "save_latest_freq", "save_epoch_freq"),
+}
 
 
 @dataclass
@@ -129,6 +135,11 @@ def load_into(net: nn.Module, weights: dict[str, Tensor], path: Path, opt: Any) 
     net.load_state_dict(loaded)
 
 
+def stopped_unsaved(folder: Path) -> bool:
+    """Return whether a run was begun in this folder, but stopped before it saved anything."""
+    return (folder / "loss_log.txt").exists() and not any(folder.glob("*_net_*.pth"))
+
+
 def start(model: "BaseModel", state: dict[str, Any] | None) -> None:
     """Start the schedules of a model whose networks are in place, from a saved state or afresh,
     and say what is fresh.
@@ -141,6 +152,8 @@ def start(model: "BaseModel", state: dict[str, Any] | None) -> None:
     ]
     if state:
         restore(model, state)
+    elif opt.continue_train and stopped_unsaved(folder):
+        log.info("%s: nothing was saved before it stopped; starting from the beginning", folder)
     elif opt.continue_train:
         log.info(
             "going on from these weights in epoch %d (--epoch_count) of the schedule; "
@@ -196,7 +209,7 @@ def changes(opt: Any, state: dict[str, Any]) -> list[str]:
     now, before = plain(opt), state["options"]
     return [
         f"--{name} {before[name]} -> {now[name]}"
-        for name in sorted((now.keys() & before.keys()) - OF_THE_START)
+        for name in sorted((now.keys() & before.keys()) - UNTOLD)
         if now[name] != before[name]
     ]
 

@@ -1,7 +1,11 @@
 """The flags of train.py."""
 
+from pathlib import Path
+from typing import Any
+
 from options.base_options import BaseOptions, Options
 from options.parser import FlagParser, number
+from options.sources import OF_THE_START, read_run
 
 
 class TrainOptions(BaseOptions):
@@ -65,6 +69,15 @@ class TrainOptions(BaseOptions):
                 help="pictures a row; 0: a window each",
             )
             add("--use_tensorboard", action="store_true", help="event file in the run's folder")
+
+    def saved_options(self, run: Path, by_hand: dict[str, Any]) -> dict[str, Any]:
+        # A run that goes on is the same run: a flag that is not given again is not another one.
+        if not by_hand.get("continue_train") or not (run / "latest_state.pth").exists():
+            return {}
+        return {k: v for k, v in read_run(run).items() if k not in OF_THE_START}
+
+    def carried_options(self, parser: FlagParser) -> set[str]:
+        return set(parser.options())
 
     def other_phase(self) -> BaseOptions:
         from options.test_options import TestOptions  # which knows this module

@@ -111,6 +111,57 @@ def test_a_run_stopped_in_mid_epoch_ends_as_one_that_was_not(run, model, workers
     assert first.rates + second.rates + third.rates == whole.rates and len(whole.rates) == 3
 
 
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("model", MODELS)
+def test_a_run_stopped_in_the_last_step_of_an_epoch_goes_on(run, model):
+    flags = ["--model", model, *MODELS[model]]
+    steps = 3 if model == "pix2pix" else 5  # of an epoch
+    whole, cut = run("whole", *flags), run("cut", *flags, stop_after=steps)
+    rest = run("cut", *flags, "--continue_train")
+    assert [r.status for r in (whole, cut, rest)] == [0, 130, 0], rest.err
+    assert_same_end("cut", "whole")
+    assert cut.rates + rest.rates == whole.rates
+
+
+def test_a_resume_needs_no_flag_of_the_run_again(command, run):
+    flags = ["--lambda_L1", "7", "--beta1", "0.6", "--direction", "BtoA"]
+    run("whole", *flags)
+    run("cut", *flags, stop_after=7)
+    again = command("train", "--name", "cut", "--checkpoints_dir", "runs", "--continue_train")
+    assert again.status == 0, again.err
+    assert_same_end("cut", "whole")
+    assert not Path("datasets").exists()  # the built-in pictures
+
+
+def test_a_run_that_stopped_before_its_first_save_starts_anew(run, monkeypatch):
+    def dies(self: Any) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pix2PixModel, "optimize_parameters", dies)
+        with pytest.raises(ZeroDivisionError):
+            run("cut")
+    result = run("cut", "--continue_train")
+    assert result.status == 0 and "nothing was saved before it stopped" in result.out
+    run("whole")
+    assert equal(weights("cut"), weights("whole"))
+
+
+@pytest.mark.parametrize("file", ["latest_state.pth", "latest_net_G.pth"])
+def test_a_file_with_a_byte_that_changed_is_refused(command, run, file):
+    run("r", stop_after=1)
+    path = Path("runs/r", file)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    if file == "latest_state.pth":
+        result = run("r", "--continue_train")
+    else:
+        flags = ["--checkpoints_dir", "runs", "--gpu_ids", "-1", "--num_threads", "0"]
+        result = command("test", "--name", "r", *flags)
+    assert result.status == 2 and file in result.err and "damaged" in result.err
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_learning_rates_go_on(run, policy):
     whole = run("whole", "--lr_policy", policy)

@@ -5,6 +5,7 @@ all.
 import difflib
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ def save(content: Any, path: Path) -> None:
         with whole_file(path) as file:
             torch.save(content, file)
     except (OSError, RuntimeError) as error:  # torch wraps the system's error in its own
+        context = error.__context__
+        while context is not None:
+            if isinstance(context, KeyboardInterrupt):
+                raise context from None
+            context = context.__context__
         cause = error if isinstance(error, OSError) else error.__context__
         why = getattr(cause, "strerror", None) or str(error).splitlines()[0]
         raise Stopped(
@@ -56,6 +62,10 @@ def load(path: Path) -> Any:
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint{_others(path)}")
     try:
+        if zipfile.is_zipfile(path):  # whose checksums torch does not look at
+            with zipfile.ZipFile(path) as archive:
+                if damaged := archive.testzip():
+                    raise ValueError(f"{damaged} is not what was written")
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "unsupported global" in str(error).lower():

@@ -86,6 +86,25 @@ def test_no_worker_outlives_a_killed_run_for_long(start) -> None:
     assert len(workers) == 2 and gone(workers)
 
 
+def test_an_error_in_mid_run_ends_it_with_its_workers(start, tmp_path) -> None:
+    process, workers = start()
+    for path in (tmp_path / "data/train").iterdir():
+        path.write_bytes(b"")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and len(err.splitlines()) == 1, err
+    assert gone(workers)
+
+
+def test_two_signals_in_a_row_end_it_with_its_workers(start) -> None:
+    process, workers = start()
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.02)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and len(err.splitlines()) == 1, err
+    assert "stopped" in err and gone(workers)
+
+
 def test_a_second_ctrl_c_ends_it_at_once(start) -> None:
     process, workers = start()
     process.send_signal(signal.SIGSTOP)  # so that both are waiting when it goes on
