@@ -17,6 +17,7 @@ from models.networks import get_scheduler
 from util.checkpoint import load, mismatches, save, without_stale_statistics
 from util.files import make_folder
 from util.image_pool import ImagePool
+from util.stopping import OF_THE_START
 
 if TYPE_CHECKING:
     from models.base_model import BaseModel
@@ -27,14 +28,6 @@ VERSION = 1
 PARTS: dict[str, type] = {
     **dict.fromkeys(("networks", "optimizers", "progress", "options"), dict),
     **dict.fromkeys(("schedulers", "pools", "random"), list),  # the last two by process
-}
-
-
-# Options that change nothing of what is trained.
-UNTOLD = {
-    *("continue_train", "epoch_count", "epoch", "load_iter", "isTrain", "name", "checkpoints_dir"),
-    *("suffix", "config", "gpu_ids", "verbose", "num_threads", "keep", "no_html", "use_wandb"),
-    *("print_freq", "update_html_freq", "display_freq", "save_latest_freq", "save_epoch_freq"),
 }
 
 
@@ -104,9 +97,7 @@ def progress_of(state: dict[str, Any]) -> Progress:
 
 
 def load_networks_of(model: "BaseModel", state: dict[str, Any]) -> None:
-    """Load a state's networks and say which flags are others now; ValueError names those that
-    must not be.
-    """
+    """Load a state's networks, say which flags changed; ValueError names those that must not."""
     path, saved, changed = state_path(model.opt), state["networks"], changes(model.opt, state)
     log.info("going on from %s", path)
     for change in changed:
@@ -141,9 +132,7 @@ def stopped_unsaved(folder: Path) -> bool:
 
 
 def start(model: "BaseModel", state: dict[str, Any] | None) -> None:
-    """Start the schedules of a model whose networks are in place, from a saved state or afresh,
-    and say what is fresh.
-    """
+    """Start the schedules, from a saved state or afresh, and say what is fresh."""
     opt, folder = model.opt, make_folder(model.save_dir, "--checkpoints_dir")
     model.progress = progress_of(state) if state else Progress(opt.epoch_count)
     model.schedulers = [
@@ -209,7 +198,7 @@ def changes(opt: Any, state: dict[str, Any]) -> list[str]:
     now, before = plain(opt), state["options"]
     return [
         f"--{name} {before[name]} -> {now[name]}"
-        for name in sorted((now.keys() & before.keys()) - UNTOLD)
+        for name in sorted((now.keys() & before.keys()) - OF_THE_START)
         if now[name] != before[name]
     ]
 

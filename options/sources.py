@@ -10,11 +10,6 @@ import yaml
 PRESETS = Path(__file__).parent / "presets"
 # The options of a run on the built-in data, small enough for two CPU cores; builtin_MODEL.yaml,
 # where there is one, overrides some for that model.
-# Options that say how to start a run, not what is trained.
-OF_THE_START = {
-    *("continue_train", "epoch_count", "epoch", "load_iter", "isTrain", "name", "checkpoints_dir"),
-    *("suffix", "config", "gpu_ids", "verbose"),
-}
 BUILTIN_PRESET = PRESETS / "builtin.yaml"
 
 

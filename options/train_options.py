@@ -5,7 +5,10 @@ from typing import Any
 
 from options.base_options import BaseOptions, Options
 from options.parser import FlagParser, number
-from options.sources import OF_THE_START, read_run
+from options.sources import read_run
+from util.stopping import OF_THE_START
+
+_COUNT = number(int, at_least=1)
 
 
 class TrainOptions(BaseOptions):
@@ -15,60 +18,10 @@ class TrainOptions(BaseOptions):
     command = "train.py"
 
     def add_phase_options(self, parser: FlagParser) -> None:
-        add, count = parser.add_argument, number(int, at_least=1)
         parser.set_defaults(phase="train")
-        with parser.section("training"):
-            add("--n_epochs", type=number(int, 0), default=100, help="at the initial rate")
-            add("--n_epochs_decay", type=number(int, 0), default=100, help="more, to rate 0")
-            add("--lr", type=number(float, 0), default=0.0002, help="initial rate of Adam")
-            add("--beta1", type=number(float, 0, 0.999999), default=0.5, help="momentum of Adam")
-            add(
-                "--lr_policy",
-                choices=["linear", "step", "plateau", "cosine"],
-                default="linear",
-                help="learning-rate schedule; plateau follows a loss on --phase val",
-            )
-            add("--lr_decay_iters", type=count, default=50, help="epochs a step, for step")
-            add(
-                "--gan_mode",
-                choices=["vanilla", "lsgan", "wgangp", "hinge"],
-                default="lsgan",
-                help="the GAN loss",
-            )
-            add("--pool_size", type=number(int, 0), default=50, help="D also sees older fakes")
-            add("--continue_train", action="store_true", help="go on where the run stopped")
-            add(
-                "--epoch_count",
-                type=count,
-                default=1,
-                help="first epoch, of weights alone",
-            )
-        with parser.section("saving"):
-            add("--save_latest_freq", type=count, default=5000, help="pictures between saves")
-            add("--save_epoch_freq", type=count, default=5, help="epochs between kept saves")
-            add("--save_by_iter", action="store_true", help="keep each as iter_N")
-            add(
-                "--keep",
-                type=number(int, 1, infinite=True),
-                default=float("inf"),
-                help="keep the files of the last N epochs that were saved",
-            )
-        with parser.section("displays"):
-            add("--print_freq", type=count, default=100, help="pictures between loss lines")
-            add("--update_html_freq", type=count, default=1000, help="pictures between pages")
-            add("--no_html", action="store_true", help="no page in CHECKPOINTS/NAME/web")
-            add("--display_freq", type=count, default=400, help="pictures between live pictures")
-            add("--display_id", type=number(int), default=0, help="visdom window, if > 0")
-            add("--display_server", default="http://localhost", help="visdom server")
-            add("--display_port", type=number(int, 1, 65535), default=8097, help="its port")
-            add("--display_env", default="main", help="its environment")
-            add(
-                "--display_ncols",
-                type=number(int),
-                default=4,
-                help="pictures a row; 0: a window each",
-            )
-            add("--use_tensorboard", action="store_true", help="event file in the run's folder")
+        _add_training(parser)
+        _add_saving(parser)
+        _add_displays(parser)
 
     def saved_options(self, run: Path, by_hand: dict[str, Any]) -> dict[str, Any]:
         # A run that goes on is the same run: a flag that is not given again is not another one.
@@ -92,3 +45,67 @@ class TrainOptions(BaseOptions):
                 f"--epoch_count {opt.epoch_count}: nothing to train, since --n_epochs "
                 f"{opt.n_epochs} + --n_epochs_decay {opt.n_epochs_decay} end with epoch {last}"
             )
+
+
+def _add_training(parser: FlagParser) -> None:
+    add, count = parser.add_argument, _COUNT
+    with parser.section("training"):
+        add("--n_epochs", type=number(int, 0), default=100, help="at the initial rate")
+        add("--n_epochs_decay", type=number(int, 0), default=100, help="more, to rate 0")
+        add("--lr", type=number(float, 0), default=0.0002, help="initial rate of Adam")
+        add("--beta1", type=number(float, 0, 0.999999), default=0.5, help="momentum of Adam")
+        add(
+            "--lr_policy",
+            choices=["linear", "step", "plateau", "cosine"],
+            default="linear",
+            help="learning-rate schedule; plateau follows a loss on --phase val",
+        )
+        add("--lr_decay_iters", type=count, default=50, help="epochs a step, for step")
+        add(
+            "--gan_mode",
+            choices=["vanilla", "lsgan", "wgangp", "hinge"],
+            default="lsgan",
+            help="the GAN loss",
+        )
+        add("--pool_size", type=number(int, 0), default=50, help="D also sees older fakes")
+        add("--continue_train", action="store_true", help="go on where the run stopped")
+        add(
+            "--epoch_count",
+            type=count,
+            default=1,
+            help="first epoch, of weights alone",
+        )
+
+
+def _add_saving(parser: FlagParser) -> None:
+    add, count = parser.add_argument, _COUNT
+    with parser.section("saving"):
+        add("--save_latest_freq", type=count, default=5000, help="pictures between saves")
+        add("--save_epoch_freq", type=count, default=5, help="epochs between kept saves")
+        add("--save_by_iter", action="store_true", help="keep each as iter_N")
+        add(
+            "--keep",
+            type=number(int, 1, infinite=True),
+            default=float("inf"),
+            help="keep the files of the last N epochs that were saved",
+        )
+
+
+def _add_displays(parser: FlagParser) -> None:
+    add, count = parser.add_argument, _COUNT
+    with parser.section("displays"):
+        add("--print_freq", type=count, default=100, help="pictures between loss lines")
+        add("--update_html_freq", type=count, default=1000, help="pictures between pages")
+        add("--no_html", action="store_true", help="no page in CHECKPOINTS/NAME/web")
+        add("--display_freq", type=count, default=400, help="pictures between live pictures")
+        add("--display_id", type=number(int), default=0, help="visdom window, if > 0")
+        add("--display_server", default="http://localhost", help="visdom server")
+        add("--display_port", type=number(int, 1, 65535), default=8097, help="its port")
+        add("--display_env", default="main", help="its environment")
+        add(
+            "--display_ncols",
+            type=number(int),
+            default=4,
+            help="pictures a row; 0: a window each",
+        )
+        add("--use_tensorboard", action="store_true", help="event file in the run's folder")

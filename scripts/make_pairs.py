@@ -13,7 +13,6 @@ import logging
 import os
 import shlex
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,14 +25,13 @@ from data.image_folder import make_dataset
 from data.transforms import load_picture, split_pair
 from options.parser import OneLineParser, number
 from scripts.pair_tasks import MASKS, TASKS, joined, squared, stitched
+from scripts.splits import PHASES, SHARES, phases_of, shares_of, unique_names
 from util.files import make_folder
 from util.util import python, run_command, setup_logging
 from util.workers import worker_pool
 
 log = logging.getLogger(__name__)
 
-PHASES = ("train", "val", "test")
-SHARES = "0.8,0.1,0.1"
 # Flags of one task alone, and what they are if not given.
 OWN = {
     "mask": ("inpaint", "freeform"),
@@ -125,17 +123,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def shares_of(text: str) -> list[float]:
-    """Return the three shares in the text of --split."""
-    try:
-        shares = [number(float, 0, 1)(part) for part in text.split(",")]
-    except argparse.ArgumentTypeError:
-        shares = []
-    if len(shares) != 3 or abs(sum(shares) - 1) > 1e-6:
-        raise ValueError(f"--split {text}: must be three shares that add up to 1, as {SHARES}")
-    return shares
-
-
 def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
     """Yield (the files of a picture, the file to write)."""
     folder = args.source / "A" if args.task == "combine" else args.source
@@ -159,50 +146,6 @@ def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
         # What an earlier run has made, before more pictures came, stays where it is.
         made = [phase for phase in PHASES if (args.out / phase / name).exists()]
         yield files, args.out / (made[0] if made else phase) / name
-
-
-def phases_of(names: list[Path], args: argparse.Namespace) -> list[str] | list[None]:
-    """Return the phase of each picture; None for all where their folders are the phases."""
-    folders = {name.parts[0] for name in names}
-    if folders <= set(PHASES):
-        if args.own_split:
-            have = "/, ".join(sorted(folders))
-            raise ValueError(
-                f"--split {args.split}: IN {args.source} has {have}/ already, which are kept: "
-                f"leave out --split, or give one of them as IN"
-            )
-        return [None] * len(names)
-    order = np.random.default_rng(args.seed).permutation(len(names))
-    shares = split(len(names), args.shares)
-    return [shares[place] for place in np.argsort(order)]
-
-
-def unique_names(names: list[Path]) -> list[Path]:
-    """Return a .png name for each picture: its own, longer where 1.jpg and 1.png meet."""
-    stems = Counter(name.with_suffix("") for name in names)
-    found: dict[Path, None] = {}
-    for name in names:
-        base = name.with_suffix("") if stems[name.with_suffix("")] == 1 else name
-        unique, n = base.with_name(f"{base.name}.png"), 1
-        while unique in found:
-            n += 1
-            unique = base.with_name(f"{base.name}_{n}.png")
-        found[unique] = None
-    return list(found)
-
-
-def split(count: int, shares: list[float]) -> list[str]:
-    """Return a phase for each of `count` pictures; where there are enough, every share gets one."""
-    numbers = [int(count * share) for share in shares]
-    wanting = sorted(range(3), key=lambda i: numbers[i] - count * shares[i])
-    for i in wanting[: count - sum(numbers)]:
-        numbers[i] += 1
-    enough = count >= sum(share > 0 for share in shares)
-    for i, share in enumerate(shares):
-        if enough and share > 0 and numbers[i] == 0:
-            numbers[numbers.index(max(numbers))] -= 1
-            numbers[i] = 1
-    return [phase for phase, n in zip(PHASES, numbers, strict=True) for _ in range(n)]
 
 
 def pictures(folder: Path) -> list[Path]:

@@ -28,6 +28,7 @@ from tqdm import tqdm
 from data.inspection import inspect
 from options.parser import OneLineParser, number
 from options.sources import read_run, read_yaml
+from scripts.mutations import mutated
 from util.checkpoint import load
 from util.stopping import Stopped
 from util.util import run_command, setup_logging
@@ -231,28 +232,6 @@ class Torture:
 def limit_files(size: int) -> None:
     """In the run's process: no file may grow beyond this."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-
-def mutated(content: bytes, rng: random.Random) -> bytes:
-    """Return the bytes cut off, with some changed, taken out, doubled, or exchanged for zeros."""
-    data = bytearray(content)
-    for _ in range(rng.randint(1, 4)):
-        if not data:
-            break
-        start = rng.randrange(len(data))
-        end = min(start + rng.choice([1, 2, 8, 64, 1024]), len(data))
-        kind = rng.randrange(5)
-        if kind == 0:
-            del data[start:]
-        elif kind == 1:
-            data[start:end] = rng.randbytes(end - start)
-        elif kind == 2:
-            del data[start:end]
-        elif kind == 3:
-            data[start:start] = data[start:end]
-        else:
-            data[start:end] = bytes(end - start)
-    return bytes(data)
 
 
 def same(one: object, other: object) -> bool:

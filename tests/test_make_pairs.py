@@ -26,7 +26,7 @@ from preparing import (
 )
 
 from scripts import make_pairs
-from scripts.make_pairs import PHASES, split
+from scripts.splits import PHASES, split
 
 TASKS = {
     "edges": [],

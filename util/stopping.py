@@ -4,6 +4,12 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
+# Options that say how to start or go on with a run, not what is trained.
+OF_THE_START = {
+    *("continue_train", "epoch_count", "epoch", "load_iter", "isTrain", "name", "checkpoints_dir"),
+    *("suffix", "config", "gpu_ids", "verbose"),
+}
+
 
 class Stopped(Exception):
     """The run ends here; its message says why and how to go on, `status` is the exit status."""

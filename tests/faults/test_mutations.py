@@ -15,7 +15,7 @@ from data.transforms import load_picture
 from models.saving import load_state
 from options.sources import read_run, read_yaml
 from options.train_options import TrainOptions
-from scripts.torture import mutated
+from scripts.mutations import mutated
 from util.checkpoint import load
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # PIL's, of damaged files

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from scripts import torture
-from scripts.torture import mutated, same
+from scripts.mutations import mutated
+from scripts.torture import same
 
 
 @pytest.mark.slow

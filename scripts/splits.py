@@ -1,0 +1,67 @@
+"""Which picture of a folder goes to train, val or test, and under which name."""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from options.parser import number
+
+PHASES = ("train", "val", "test")
+SHARES = "0.8,0.1,0.1"
+
+
+def shares_of(text: str) -> list[float]:
+    """Return the three shares in the text of --split."""
+    try:
+        shares = [number(float, 0, 1)(part) for part in text.split(",")]
+    except argparse.ArgumentTypeError:
+        shares = []
+    if len(shares) != 3 or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(f"--split {text}: must be three shares that add up to 1, as {SHARES}")
+    return shares
+
+
+def phases_of(names: list[Path], args: argparse.Namespace) -> list[str] | list[None]:
+    """Return the phase of each picture; None for all where their folders are the phases."""
+    folders = {name.parts[0] for name in names}
+    if folders <= set(PHASES):
+        if args.own_split:
+            have = "/, ".join(sorted(folders))
+            raise ValueError(
+                f"--split {args.split}: IN {args.source} has {have}/ already, which are kept: "
+                f"leave out --split, or give one of them as IN"
+            )
+        return [None] * len(names)
+    order = np.random.default_rng(args.seed).permutation(len(names))
+    shares = split(len(names), args.shares)
+    return [shares[place] for place in np.argsort(order)]
+
+
+def unique_names(names: list[Path]) -> list[Path]:
+    """Return a .png name for each picture: its own, longer where 1.jpg and 1.png meet."""
+    stems = Counter(name.with_suffix("") for name in names)
+    found: dict[Path, None] = {}
+    for name in names:
+        base = name.with_suffix("") if stems[name.with_suffix("")] == 1 else name
+        unique, n = base.with_name(f"{base.name}.png"), 1
+        while unique in found:
+            n += 1
+            unique = base.with_name(f"{base.name}_{n}.png")
+        found[unique] = None
+    return list(found)
+
+
+def split(count: int, shares: list[float]) -> list[str]:
+    """Return a phase for each of `count` pictures; where there are enough, every share gets one."""
+    numbers = [int(count * share) for share in shares]
+    wanting = sorted(range(3), key=lambda i: numbers[i] - count * shares[i])
+    for i in wanting[: count - sum(numbers)]:
+        numbers[i] += 1
+    enough = count >= sum(share > 0 for share in shares)
+    for i, share in enumerate(shares):
+        if enough and share > 0 and numbers[i] == 0:
+            numbers[numbers.index(max(numbers))] -= 1
+            numbers[i] = 1
+    return [phase for phase, n in zip(PHASES, numbers, strict=True) for _ in range(n)]
