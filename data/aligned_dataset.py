@@ -12,7 +12,7 @@ from data.base_dataset import (
     naming,
     side_channels,
 )
-from data.image_folder import make_dataset
+from data.image_folder import by_stem, make_dataset
 from data.transforms import load_any, split_pair
 
 log = logging.getLogger(__name__)
@@ -79,10 +79,8 @@ def paired_paths(A: Path, B: Path, most: float) -> tuple[list[str], list[str]]:
 
 
 def _by_stem(folder: Path) -> dict[str, str]:
-    paths: dict[str, str] = {}
-    for path in make_dataset(folder):
-        stem = Path(path).relative_to(folder).with_suffix("").as_posix()
-        if stem in paths:
-            raise ValueError(f"--dataroot: {paths[stem]} and {path} have the same name; keep one")
-        paths[stem] = path
-    return paths
+    found = by_stem(folder, make_dataset(folder))
+    for paths in found.values():
+        if len(paths) > 1:
+            raise ValueError(f"--dataroot: {paths[0]} and {paths[1]} have the same name; keep one")
+    return {stem: path for stem, (path,) in found.items()}

@@ -11,7 +11,7 @@ from PIL import Image
 
 from util.files import whole_file
 
-EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV")
+DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 class Kind(NamedTuple):
@@ -99,10 +99,16 @@ def read_deep(path: str | Path) -> DeepPicture | None:
     return DeepPicture.of(array, ".tif" if ending == ".tiff" else ending)
 
 
+def is_deep(file: Image.Image) -> bool:
+    """Return whether an open picture has more than 8 bits a channel."""
+    # PIL opens 16-bit RGB as "RGB" and drops half the bits; only the decoder's mode shows it.
+    decoders = getattr(file, "tile", [])
+    return file.mode in DEEP_MODES or any(";16" in str(decoder[-1]) for decoder in decoders)
+
+
 def _is_plain(path: str | Path) -> bool:
     with Image.open(path) as file:
-        sixteen = any(";16" in str(decoder[-1]) for decoder in getattr(file, "tile", []))
-        return file.mode in EIGHT_BIT and not sixteen and getattr(file, "n_frames", 1) == 1
+        return not is_deep(file) and getattr(file, "n_frames", 1) == 1
 
 
 def _read_png(path: str | Path) -> np.ndarray | None:

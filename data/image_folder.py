@@ -1,6 +1,7 @@
 """Lists of picture files."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp", ".npy")
@@ -36,6 +37,15 @@ def make_dataset(
             f"found {describe(folder)}"
         )
     return sorted(found)[: int(min(max_dataset_size, len(found)))]
+
+
+def by_stem(folder: Path, paths: Iterable[str]) -> dict[str, list[str]]:
+    """Return the files below a folder by their path in it without extension."""
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        stem = Path(path).relative_to(folder).with_suffix("").as_posix()
+        found.setdefault(stem, []).append(path)
+    return found
 
 
 def describe(folder: str | Path) -> str:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from data.deep import read_deep
-from data.transforms import is_deep, load_picture, reason
+from data.deep import is_deep, read_deep
+from data.transforms import load_picture, reason
 
 ORIENTATION = 0x0112  # the EXIF tag
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from data.deep import DeepPicture, Kind, read_deep
+from data.deep import DeepPicture, Kind
+from data.transforms import load_any
 from util.files import make_folder, whole_file
 
 SAMPLE = 64  # pictures that percentiles are taken of
@@ -46,7 +47,7 @@ def files_by_side(dataset: Dataset) -> dict[str, list[str]]:
 
 
 def _settle(files: list[str], rule: Any, flag: str) -> Range | None:
-    first = _deep(files[0], flag)
+    first = _deep(files[0])
     if first is None:
         return None
     low, high = first.low, first.high
@@ -54,7 +55,7 @@ def _settle(files: list[str], rule: Any, flag: str) -> Range | None:
         low, high = rule
     elif rule == "percentile":
         chosen = np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).astype(int)
-        pictures = [picture for i in chosen if (picture := _deep(files[i], flag))]
+        pictures = [picture for i in chosen if (picture := _deep(files[i]))]
         values = np.concatenate([picture.array().ravel()[::7] for picture in pictures])
         low, high = (float(v) for v in np.percentile(values[np.isfinite(values)], PERCENTILES))
         if not low < high:
@@ -62,11 +63,9 @@ def _settle(files: list[str], rule: Any, flag: str) -> Range | None:
     return first.kind, low, high
 
 
-def _deep(path: str, flag: str) -> DeepPicture | None:
-    try:
-        return read_deep(path)
-    except (OSError, ValueError, RuntimeError, SyntaxError) as error:
-        raise ValueError(f"{path}: cannot be read as a picture ({error})") from None
+def _deep(path: str) -> DeepPicture | None:
+    picture = load_any(path)
+    return picture if isinstance(picture, DeepPicture) else None
 
 
 def _file(opt: Any) -> Path:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from data.deep import DeepPicture, read_deep
+from data.deep import DeepPicture, is_deep, read_deep
 
 BICUBIC = Image.Resampling.BICUBIC
 PREPROCESS = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")
@@ -22,7 +22,6 @@ CHANNEL_MODES = {1: "L", 3: "RGB"}
 MANY = (".npy", ".tif", ".tiff")  # files that may hold any number of channels
 FLIP = Image.Transpose.FLIP_LEFT_RIGHT
 Picture = Image.Image | DeepPicture
-DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def load_picture(path: str | Path) -> Image.Image:
@@ -60,13 +59,6 @@ def split_pair(path: str | Path) -> tuple[Picture, Picture]:
         )
     half = pair.width // 2
     return pair.crop((0, 0, half, pair.height)), pair.crop((half, 0, pair.width, pair.height))
-
-
-def is_deep(file: Image.Image) -> bool:
-    """Return whether an open picture has more than 8 bits a channel."""
-    # PIL opens 16-bit RGB as "RGB" and drops half the bits; only the decoder's mode shows it.
-    decoders = getattr(file, "tile", [])
-    return file.mode in DEEP_MODES or any(";16" in str(decoder[-1]) for decoder in decoders)
 
 
 def reason(error: Exception) -> str:

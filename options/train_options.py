@@ -69,12 +69,7 @@ def _add_training(parser: FlagParser) -> None:
         )
         add("--pool_size", type=number(int, 0), default=50, help="D also sees older fakes")
         add("--continue_train", action="store_true", help="go on where the run stopped")
-        add(
-            "--epoch_count",
-            type=count,
-            default=1,
-            help="first epoch, of weights alone",
-        )
+        add("--epoch_count", type=count, default=1, help="first epoch, of weights alone")
 
 
 def _add_saving(parser: FlagParser) -> None:
@@ -102,10 +97,5 @@ def _add_displays(parser: FlagParser) -> None:
         add("--display_server", default="http://localhost", help="visdom server")
         add("--display_port", type=number(int, 1, 65535), default=8097, help="its port")
         add("--display_env", default="main", help="its environment")
-        add(
-            "--display_ncols",
-            type=number(int),
-            default=4,
-            help="pictures a row; 0: a window each",
-        )
+        add("--display_ncols", type=number(int), default=4, help="pictures a row; 0: a window each")
         add("--use_tensorboard", action="store_true", help="event file in the run's folder")

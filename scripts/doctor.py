@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from data.image_folder import make_dataset
+from data.image_folder import by_stem, make_dataset
 from data.inspection import Finding, inspect
 from options.parser import OneLineParser, number
 from util.stopping import Stopped
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="processes")
     args = parser.parse_args(argv)
     paths = make_dataset(args.dataroot)
-    found = ignored(args.dataroot)
+    found = ignored(args.dataroot, paths)
     with worker_pool(min(args.num_threads, len(paths))) as pool:
         results = pool.map(inspect, paths, chunksize=16)
         for findings in tqdm(results, total=len(paths), unit="img", disable=None):
@@ -58,9 +58,9 @@ def report(found: list[Finding], count: int) -> None:
         )
 
 
-def ignored(root: Path) -> list[Finding]:
+def ignored(root: Path, paths: list[str]) -> list[Finding]:
     """Return a remark on files that no dataset reads, by their extension."""
-    pictures = set(make_dataset(root))
+    pictures = set(paths)
     others = Counter(
         path.suffix.lower() or path.name
         for path in root.rglob("*")
@@ -74,22 +74,22 @@ def pairs(root: Path, paths: list[str]) -> Iterator[Finding]:
     """Yield what keeps pictures from being pairs: halves and partners."""
     sides = {side: {p.name[:-1] for p in root.iterdir() if p.name.endswith(side)} for side in "AB"}
     phases = sorted(sides["A"] & sides["B"])
-    by_side: dict[str, dict[Path, str]] = {}
-    for path in paths:
-        inside = Path(path).relative_to(root)
-        folder = inside.parts[0]
-        if folder[:-1] in phases and folder[-1] in "AB":
-            by_side.setdefault(folder, {})[inside.relative_to(folder).with_suffix("")] = path
     for phase in phases:
-        A, B = by_side.get(f"{phase}A", {}), by_side.get(f"{phase}B", {})
+        A, B = (
+            by_stem(folder, (path for path in paths if Path(path).is_relative_to(folder)))
+            for folder in (root / f"{phase}A", root / f"{phase}B")
+        )
         for name in sorted(A.keys() ^ B.keys()):
-            path = A.get(name) or B[name]
-            yield Finding(path, "has no partner in the other folder", fatal=True)
+            yield Finding(
+                (A.get(name) or B[name])[0], "has no partner in the other folder", fatal=True
+            )
         for name in sorted(A.keys() & B.keys()):
-            sizes = [Image.open(path).size for path in (A[name], B[name])]
+            sizes = [Image.open(path).size for (path, *_) in (A[name], B[name])]
             if sizes[0] != sizes[1]:
                 what = "{}x{}, its partner {}x{} pixels".format(*sizes[0], *sizes[1])
-                yield Finding(A[name], f"has {what}; only --preprocess resize_and_crop takes both")
+                yield Finding(
+                    A[name][0], f"has {what}; only --preprocess resize_and_crop takes both"
+                )
     if not phases:
         for path in paths:
             if (width := Image.open(path).width) % 2:

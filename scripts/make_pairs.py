@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.image_folder import make_dataset
+from data.image_folder import by_stem, make_dataset
 from data.transforms import load_picture, split_pair
 from options.parser import OneLineParser, number
 from scripts.pair_tasks import MASKS, TASKS, joined, squared, stitched
@@ -127,17 +127,18 @@ def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
     """Yield (the files of a picture, the file to write)."""
     folder = args.source / "A" if args.task == "combine" else args.source
     paths = pictures(folder)
-    partners = by_stem(args.source / "B") if args.task == "combine" else {}
+    B = args.source / "B"
+    partners = by_stem(B, map(str, pictures(B))) if args.task == "combine" else {}
     names = unique_names([path.relative_to(folder) for path in paths])
-    if alone := partners.keys() - {path.relative_to(folder).with_suffix("") for path in paths}:
+    if alone := partners.keys() - by_stem(folder, map(str, paths)).keys():
         log.warning("%d pictures in B have no partner in A, such as %s", len(alone), min(alone))
     phases = phases_of(names, args)
     for path, name, phase in zip(paths, names, phases, strict=True):
         files = [str(path)]
         if args.task == "combine":
-            stem = path.relative_to(folder).with_suffix("")
+            stem = path.relative_to(folder).with_suffix("").as_posix()
             if len(found := partners.get(stem, [])) != 1:
-                wanted = args.source / "B" / stem
+                wanted = B / stem
                 raise ValueError(f"IN: {wanted}.* must be one picture, there are {len(found)}")
             files.append(found[0])
         if phase is None:  # IN has the folders of the phases
@@ -151,14 +152,6 @@ def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
 def pictures(folder: Path) -> list[Path]:
     """Return the pictures of IN, or of a folder in it."""
     return [Path(path) for path in make_dataset(folder, flag="IN")]
-
-
-def by_stem(folder: Path) -> dict[Path, list[str]]:
-    """Return the pictures in `folder` by their path in it without extension."""
-    found: dict[Path, list[str]] = {}
-    for path in pictures(folder):
-        found.setdefault(path.relative_to(folder).with_suffix(""), []).append(str(path))
-    return found
 
 
 def remember(args: argparse.Namespace) -> None:

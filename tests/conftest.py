@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -182,6 +183,23 @@ def result_images(run: str, page: str = "test_latest") -> dict[str, np.ndarray]:
     """Return the pictures that test.py left of a run, by file name."""
     folder = Path("results") / run / page / "images"
     return {path.name: np.asarray(Image.open(path)) for path in sorted(folder.iterdir())}
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process runs."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def gone(pids: set[int], seconds: float = 15) -> bool:
+    """Wait for processes to end."""
+    end = time.monotonic() + seconds
+    while any(map(alive, pids)) and time.monotonic() < end:
+        time.sleep(0.1)
+    return not any(map(alive, pids))
 
 
 def refusal(action: Callable[[], Any], *words: str) -> None:

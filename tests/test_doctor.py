@@ -10,6 +10,7 @@ import pytest
 from conftest import FACADES, draw, draw_pairs, needs_facades
 from PIL import Image
 
+from data.deep import png_of
 from data.inspection import inspect
 
 Command = Callable[..., SimpleNamespace]
@@ -36,7 +37,7 @@ def make(folder: Path, kind: str) -> Path:
         if kind == "16-bit grey":
             Image.fromarray(np.arange(1200, dtype=np.uint16).reshape(30, 40)).save(path)
         else:
-            path.write_bytes(png_16_rgb())
+            path.write_bytes(png_of(np.full((4, 4, 3), 772, np.uint16)))
         return path
     if kind == "animated":
         return save(folder, "a.gif.webp", photo, format="WEBP", save_all=True, append_images=[
@@ -56,20 +57,6 @@ def make(folder: Path, kind: str) -> Path:
     }
     name, picture, how = pictures[kind]
     return save(folder, name, picture, **how)
-
-
-def png_16_rgb() -> bytes:
-    import struct
-    import zlib
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        crc = zlib.crc32(kind + content)
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
-
-    rows = b"".join(b"\0" + os.urandom(6 * 4) for _ in range(4))
-    header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
-    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + parts
 
 
 FATAL = {

@@ -16,6 +16,7 @@ import train
 from models.pix2pix_model import Pix2PixModel
 from models.saving import load_state
 from options.train_options import TrainOptions
+from scripts.torture import same as equal
 from util.loss_log import parse_line
 
 Command = Callable[..., SimpleNamespace]
@@ -73,16 +74,6 @@ def losses(name: str) -> list[tuple]:
 
 def state(name: str) -> Any:
     return torch.load(Path("runs", name, "latest_state.pth"), weights_only=True)
-
-
-def equal(one: Any, other: Any) -> bool:
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(equal(one[k], other[k]) for k in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(equal, one, other))
-    return one == other
 
 
 def assert_same_end(cut: str, whole: str) -> None:

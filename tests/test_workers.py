@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from conftest import alive, gone
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = """
@@ -23,13 +23,6 @@ if __name__ == "__main__":
         print(*{pool.submit(busy, 0.5).result() for _ in range(1)}, *pool._processes, flush=True)
         list(pool.map(busy, [float(sys.argv[1])] * 200))
 """
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at /proc")
@@ -48,7 +41,4 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, blow: signal.Signals) -> 
     assert workers and all(map(alive, workers))
     parent.send_signal(blow)
     parent.wait(timeout=10)
-    end = time.monotonic() + 5
-    while any(map(alive, workers)) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert not any(map(alive, workers))
+    assert gone(workers, 5)

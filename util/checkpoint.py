@@ -83,7 +83,7 @@ def forget_epochs(folder: Path, keep: float) -> None:
     numbered = re.compile(r"(\d+)_net_.+\.pth")
     found = [(int(m[1]), p) for p in folder.glob("*.pth") if (m := numbered.fullmatch(p.name))]
     epochs = sorted({epoch for epoch, _ in found})
-    old = set(epochs[: max(len(epochs) - keep, 0)]) if keep < len(epochs) else set()
+    old = epochs[: len(epochs) - keep] if keep < len(epochs) else []
     for epoch, path in found:
         if epoch in old:
             path.unlink()

@@ -57,8 +57,8 @@ def polite_signals() -> Iterator[Signals]:
 
 
 def leave_signals_to_the_parent(worker: int = 0) -> None:
-    """In a loader's worker: pass over Ctrl-C, and the first SIGTERM, which schedulers send to all
-    processes of a job; the second is the parent's, to a worker that does not end.
+    """In a loader's worker: pass over Ctrl-C and the first SIGTERM, which terminals and schedulers
+    send to all processes of a job; the parent ends its workers itself.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

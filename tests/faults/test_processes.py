@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, draw_pairs
+from conftest import TINY, draw_pairs, gone
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = [*TINY, *("--num_threads", "2", "--n_epochs", "500", "--print_freq", "1", "--no_html")]
@@ -33,14 +33,6 @@ def children(pid: int) -> set[int]:
     return found
 
 
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
-
-
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[[], tuple[subprocess.Popen, set[int]]]:
     """Start a training in a process group of its own; return it in mid-run, and its workers."""
@@ -56,13 +48,6 @@ def start(tmp_path: Path) -> Callable[[], tuple[subprocess.Popen, set[int]]]:
         return process, children(process.pid)
 
     return run
-
-
-def gone(pids: set[int], seconds: float = 15) -> bool:
-    end = time.monotonic() + seconds
-    while any(map(alive, pids)) and time.monotonic() < end:
-        time.sleep(0.1)
-    return not any(map(alive, pids))
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
