@@ -61,6 +61,7 @@ def create_validation_dataset(opt: Any, most: int = 50) -> "Loader":
         "no_flip": True,
         "batch_size": 1,
         "num_threads": 0,
+        "continue_train": True,  # with the ranges that the training has settled
     }
     try:
         return create_dataset(Namespace(**{**vars(opt), **changes}), repeated=True)

@@ -106,14 +106,10 @@ def is_deep(file: Image.Image) -> bool:
     return file.mode in DEEP_MODES or any(";16" in str(decoder[-1]) for decoder in decoders)
 
 
-def _is_plain(path: str | Path) -> bool:
-    with Image.open(path) as file:
-        return not is_deep(file) and getattr(file, "n_frames", 1) == 1
-
-
 def _read_png(path: str | Path) -> np.ndarray | None:
-    if _is_plain(path):
-        return None
+    with Image.open(path) as file:
+        if not is_deep(file):
+            return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it is to move to another package
         from torchvision.io import ImageReadMode, decode_image  # PIL halves 16-bit RGB
@@ -123,8 +119,9 @@ def _read_png(path: str | Path) -> np.ndarray | None:
 
 def _read_tiff(path: str | Path) -> np.ndarray | None:
     try:
-        if _is_plain(path):
-            return None
+        with Image.open(path) as file:
+            if not is_deep(file) and getattr(file, "n_frames", 1) == 1:
+                return None
     except Image.UnidentifiedImageError:  # a kind of TIFF that PIL does not know
         pass
     try:

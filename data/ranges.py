@@ -30,6 +30,8 @@ def settle_ranges(dataset: Dataset, opt: Any) -> dict[str, tuple[float, float]]:
                 kept[side] = settled
         if kept:
             _write(kept, opt)
+        else:
+            _file(opt).unlink(missing_ok=True)  # of another run of that name
     found = {side: (low, high) for side, (_, low, high) in kept.items()}
     for side in "AB":  # by hand, of test.py too
         if isinstance(getattr(opt, f"range_{side}"), list):

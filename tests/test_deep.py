@@ -234,6 +234,23 @@ def test_percentiles_are_of_the_training_and_kept_for_test_and_resume(
     assert 500 <= result.min() and result.max() <= 4500
 
 
+def test_validation_leaves_the_ranges_of_the_training(command: Command, tmp_path: Path) -> None:
+    root = lay_out(tmp_path / "data", *DEEP["16-bit grey PNG"], count=1)
+    for side in "AB":
+        store(np.arange(72 * 80, dtype=np.uint16).reshape(72, 80), root / f"val{side}" / "0.png")
+    flags = ["--dataroot", root, "--name", "r", "--input_nc", 1, "--output_nc", 1]
+    rules = ["--range_A", "percentile", "--range_B", "percentile"]
+    assert command("train", *TINY, *flags, *rules, "--lr_policy", "plateau").status == 0
+    kept = json.loads(Path("checkpoints/r/pixel_ranges.json").read_text())
+    assert kept["A"]["high"] > 60000 and kept["B"]["high"] > 60000
+
+
+def test_an_animated_png_of_8_bits_is_an_ordinary_picture(tmp_path: Path) -> None:
+    photo = draw((40, 30))
+    photo.save(tmp_path / "a.png", save_all=True, append_images=[photo.rotate(90)])
+    assert isinstance(load_any(tmp_path / "a.png"), Image.Image)
+
+
 def test_single_pictures_and_cycle_gan_have_the_ranges_of_their_side(
     command: Command, tmp_path: Path
 ) -> None:
