@@ -1,6 +1,7 @@
 """Processes that share out work, and end when the command that started them does."""
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import threading
@@ -15,8 +16,12 @@ def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     pool = ProcessPoolExecutor(processes, initializer=_serve, initargs=(os.getpid(),))
     try:
         yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.kill()  # waiting for them may take for ever
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _serve(parent: int) -> None:
