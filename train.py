@@ -41,14 +41,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         dataset = create_dataset(opt)
         validation = create_validation_dataset(opt) if opt.lr_policy == "plateau" else None
         model = create_model(opt)
-        model.setup(opt)
         log.info("%s", opt.text())
+        model.setup(opt)
         log.info("%d training pictures", len(dataset))
-        visualizer = Visualizer(opt, model.progress.since)
-        try:
-            Training(opt, dataset, model, visualizer, validation, signals).run()
-        finally:
-            visualizer.close()
+        if model.progress.epoch > last_epoch(opt):
+            done = model.progress.epoch - 1
+            log.info("complete with epoch %d; a larger --n_epochs trains it further", done)
+        else:
+            visualizer = Visualizer(opt, model.progress.since)
+            try:
+                Training(opt, dataset, model, visualizer, validation, signals).run()
+            finally:
+                visualizer.close()
     log.info("weights and pages are in %s; see results with: %s", model.save_dir, next_step(opt))
 
 
@@ -68,15 +72,12 @@ class Training:
     ):
         self.opt, self.dataset, self.model, self.visualizer = opt, dataset, model, visualizer
         self.validation, self.signals, self.watch = validation, signals, FiniteWatch()
+        model.progress.now_of(len(dataset))
 
     def run(self) -> None:
         opt, progress, visualizer = self.opt, self.model.progress, self.visualizer
-        last_epoch = opt.n_epochs + opt.n_epochs_decay
-        if progress.epoch > last_epoch:
-            log.info(
-                "complete with epoch %d; a larger --n_epochs trains it further", progress.epoch - 1
-            )
-        while progress.epoch <= last_epoch:
+        last = last_epoch(opt)
+        while progress.epoch <= last:
             started, epoch = time.perf_counter(), progress.epoch
             trained = self.train_epoch()  # not if it stopped after the last picture
             if trained and visualizer.shown_in_epoch < epoch:
@@ -87,11 +88,11 @@ class Training:
             progress.epoch, progress.iters = epoch + 1, 0
             if epoch % opt.save_epoch_freq == 0:
                 self.save("latest", epoch)
-            elif epoch == last_epoch:
+            elif epoch == last:
                 self.save("latest")
             seconds = time.perf_counter() - started
             visualizer.end_epoch(
-                f"epoch {epoch}/{last_epoch} took {seconds:.0f} s, learning rate {rate:.7f}"
+                f"epoch {epoch}/{last} took {seconds:.0f} s, learning rate {rate:.7f}"
             )
 
     def train_epoch(self) -> bool:
@@ -141,6 +142,11 @@ class Training:
             self.model.save_networks(tag)
         save_state(self.model, self.model.progress)
         forget_epochs(self.model.save_dir, self.opt.keep)
+
+
+def last_epoch(opt: Any) -> int:
+    """Return the number of the epoch that a run ends with."""
+    return opt.n_epochs + opt.n_epochs_decay
 
 
 def passed(every: int, before: int, now: int) -> bool:

@@ -82,6 +82,7 @@ class Loader:
         self.epoch, self.done = 1, 0
         skip = opt.on_bad_image == "skip"
         self.leave_out = skip and not opt.isTrain
+        self.left_out: set[str] = set()
         self.size = int(min(len(dataset), opt.max_dataset_size))
         self.sampler = EpochSampler(self.size, shuffle=not opt.serial_batches, seed=opt.seed)
         workers = min(opt.num_threads, os.cpu_count() or 1, self.size)
@@ -112,13 +113,17 @@ class Loader:
         self.sampler.epoch, self.sampler.done = self.epoch, self.done
         self.done = 0
         self.epoch += not self.repeated
-        for batch in self.loader:
+        for batch, bad in self.loader:
+            if isinstance(batch, Exception):
+                if not self.leave_out:
+                    raise batch
+                bad = [*bad, str(batch)]
+            for error in bad:
+                if error not in self.left_out:
+                    self.left_out.add(error)
+                    log.warning("left out: %s", error)
             if not isinstance(batch, Exception):
                 yield batch
-            elif self.leave_out:
-                log.warning("left out: %s", batch)
-            else:
-                raise batch
 
 
 class EpochSampler(Sampler):
@@ -142,16 +147,16 @@ class EpochSampler(Sampler):
 class SeededDataset(Dataset):
     """Seeds Python, NumPy and torch by (seed, epoch, index) around each item, then restores them.
 
-    A user's mistake (ValueError, OSError) comes back as the item, for the loader to raise in the
-    main process: raised in a worker it would arrive wrapped in a traceback. With `replace_bad`
-    the next item that can be read stands in for it.
+    Returns the item and what could not be read for it. A user's mistake (ValueError, OSError)
+    comes back as the item, for the loader to raise in the main process: raised in a worker it
+    would arrive wrapped in a traceback. With `replace_bad` the next item that can be read stands
+    in for it.
     """
 
     def __init__(self, dataset: Dataset, seed: int, replace_bad: bool = False):
         self.dataset, self.seed, self.replace_bad = dataset, seed, replace_bad
-        self.known_bad: set[str] = set()
 
-    def __getitem__(self, key: tuple[int, int]) -> Any:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Any, list[str]]:
         epoch, index = key
         states = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
         word = np.random.SeedSequence([self.seed, epoch, index]).generate_state(3)
@@ -165,19 +170,19 @@ class SeededDataset(Dataset):
             np.random.set_state(states[1])
             torch.default_generator.set_state(states[2])
 
-    def _read(self, index: int) -> Any:
-        bad: Exception | None = None
-        for n in range(index, index + (len(self.dataset) if self.replace_bad else 1)):
+    def _read(self, index: int) -> tuple[Any, list[str]]:
+        if not self.replace_bad:
             try:
-                return self.dataset[n % len(self.dataset)]
+                return self.dataset[index], []
             except (ValueError, OSError) as error:
-                bad = bad or error
-                if self.replace_bad and str(error) not in self.known_bad:
-                    self.known_bad.add(str(error))
-                    log.warning("left out: %s", error)
-        if self.replace_bad:
-            return ValueError(f"not one picture can be read ({bad})")
-        return bad
+                return error, []
+        bad: list[str] = []
+        for n in range(index, index + len(self.dataset)):
+            try:
+                return self.dataset[n % len(self.dataset)], bad
+            except (ValueError, OSError) as error:
+                bad.append(str(error))
+        return ValueError(f"not one picture can be read ({bad[0]})"), []
 
 
 def _end_workers() -> None:
@@ -188,10 +193,13 @@ def _end_workers() -> None:
         process.kill()
 
 
-def _collate(items: list[Any]) -> Any:
-    for item in items:
-        if isinstance(item, Exception):
-            return item
+def _collate(read: list[tuple[Any, list[str]]]) -> tuple[Any, list[str]]:
+    items, bad = [item for item, _ in read], [error for _, errors in read for error in errors]
+    failed = [item for item in items if isinstance(item, Exception)]
+    return failed[0] if failed else _stacked(items), bad
+
+
+def _stacked(items: list[dict[str, Any]]) -> Any:
     for name in (key for key, value in items[0].items() if isinstance(value, torch.Tensor)):
         shapes = sorted({tuple(item[name].shape) for item in items})
         if len(shapes) > 1:

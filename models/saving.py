@@ -3,6 +3,7 @@
 import json
 import logging
 import random
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,13 +36,24 @@ PARTS: dict[str, type] = {
 class Progress:
     """Where a training stands: `iters` pictures of `epoch` are done, `total` in the whole run.
 
-    `since` is the (epoch, iters) of the saved state that it went on from, if it did.
+    `since` is the (epoch, iters) of the saved state that it went on from, if it did; `pictures`
+    are those of the training set, 0 before it is known.
     """
 
     epoch: int = 1
     iters: int = 0
     total: int = 0
     since: tuple[int, int] | None = None
+    pictures: int = 0
+
+    def now_of(self, pictures: int) -> None:
+        """Take the number of training pictures; say so if it is another than before."""
+        if self.pictures not in (0, pictures):
+            log.warning(
+                "%d training pictures, but %d when it was saved: epoch %d goes on in another order",
+                *(pictures, self.pictures, self.epoch),
+            )
+        self.pictures = pictures
 
 
 def state_path(opt: Any) -> Path:
@@ -93,7 +105,8 @@ def load_state(opt: Any) -> dict[str, Any] | None:
 def progress_of(state: dict[str, Any]) -> Progress:
     """Return where a saved training stands."""
     epoch, iters, total = (state["progress"][name] for name in ("epoch", "iters", "total"))
-    return Progress(epoch, iters, total, since=(epoch, iters))
+    pictures = state["progress"].get("pictures", 0)
+    return Progress(epoch, iters, total, since=(epoch, iters), pictures=pictures)
 
 
 def load_networks_of(model: "BaseModel", state: dict[str, Any]) -> None:
@@ -204,7 +217,8 @@ def changes(opt: Any, state: dict[str, Any]) -> list[str]:
 
 
 def told(changed: list[str]) -> str:
-    """Return the changes as the end of an error line."""
+    """Return the changes as the end of an error line, without those that cannot be the reason."""
+    changed = [line for line in changed if not re.match(r"--(num_threads|\w*_freq) ", line)]
     return f"; changed since it was saved: {', '.join(changed)}" if changed else ""
 
 

@@ -1,5 +1,6 @@
 """The flags of train.py."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ from options.base_options import BaseOptions, Options
 from options.parser import FlagParser, number
 from options.sources import read_run
 from util.stopping import OF_THE_START
+
+log = logging.getLogger(__name__)
 
 _COUNT = number(int, at_least=1)
 
@@ -39,6 +42,9 @@ class TrainOptions(BaseOptions):
 
     def finish(self, parser: FlagParser, opt: Options) -> None:
         super().finish(parser, opt)
+        if not opt.continue_train and (opt.epoch != "latest" or opt.load_iter):
+            flag = "--load_iter" if opt.load_iter else "--epoch"
+            log.warning("%s is passed over: without --continue_train a run starts afresh", flag)
         last = opt.n_epochs + opt.n_epochs_decay
         if opt.epoch_count > last:
             parser.error(

@@ -258,6 +258,8 @@ def test_workers_that_are_spawned_can_be_handed_every_dataset(pairs: Path, mode:
     loader = Loader(find_class("data", mode, "--dataset_mode")(opt), opt)
     # What Windows and macOS send to a worker.
     dataset, collate = pickle.loads(pickle.dumps((loader.loader.dataset, loader.loader.collate_fn)))
-    ours, theirs = loader.loader.dataset[1, 0], dataset[1, 0]
+    (ours, _), read = loader.loader.dataset[1, 0], dataset[1, 0]
+    theirs, _ = read
     assert torch.equal(ours["A"], theirs["A"]) and ours["A_paths"] == theirs["A_paths"]
-    assert collate([theirs])["A"].shape == (1, *ours["A"].shape)
+    batch, bad = collate([read])
+    assert batch["A"].shape == (1, *ours["A"].shape) and not bad

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -189,8 +190,17 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(run, by):
     assert result.status == 128 + by
     assert ": stopped in epoch 1 after 2 of its pictures" in result.err
     assert "--continue_train" in result.err and len(result.err.splitlines()) == 1
-    assert state("r")["progress"] == {"epoch": 1, "iters": 2, "total": 2, "since": None}
+    progress = {"epoch": 1, "iters": 2, "total": 2, "since": None, "pictures": 5}
+    assert state("r")["progress"] == progress
     assert signal.getsignal(by) == before
+
+
+def test_a_training_in_a_thread_leaves_signals_alone(run):
+    before, results = signal.getsignal(signal.SIGINT), []
+    thread = threading.Thread(target=lambda: results.append(run("r", "--max_dataset_size", 1)))
+    thread.start()
+    thread.join()
+    assert results[0].status == 0 and signal.getsignal(signal.SIGINT) == before
 
 
 def test_a_second_signal_stops_at_once_and_keeps_what_was_saved(run, monkeypatch):
@@ -208,10 +218,10 @@ def test_a_second_signal_stops_at_once_and_keeps_what_was_saved(run, monkeypatch
 
 def test_a_complete_run_says_so_and_a_longer_one_goes_on(run):
     assert run("r").status == 0
-    before = weights("r")
+    before, log = weights("r"), Path("runs/r/loss_log.txt").read_bytes()
     again = run("r", "--continue_train")
     assert again.status == 0 and "complete with epoch 3" in again.out
-    assert equal(weights("r"), before)
+    assert equal(weights("r"), before) and Path("runs/r/loss_log.txt").read_bytes() == log
     longer = run("r", "--continue_train", "--n_epochs_decay", "2")
     assert longer.status == 0 and "--n_epochs_decay 1 -> 2" in longer.out
     assert "epoch 4/4" in longer.out and "epoch 3/4" not in longer.out
@@ -226,12 +236,26 @@ def test_changed_flags_are_said_and_those_of_the_networks_refused(run):
     assert group["lr"] == 0.001 and tuple(group["betas"]) == (0.9, 0.999)
     for flags, word in (
         (["--ngf", "8"], "--ngf"),
-        (["--lambda_GAN", "0"], "--lambda_GAN 1.0 -> 0.0"),
+        (["--lambda_GAN", "0", "--print_freq", "2"], "was saved: --lambda_GAN 1.0 -> 0.0\n"),
         (["--model", "cycle_gan"], "--model pix2pix -> cycle_gan"),
     ):
         result = run("r", "--continue_train", *flags)
         assert result.status == 2 and word in result.err, result.err
         assert len(result.err.splitlines()) == 1
+
+
+def test_another_number_of_pictures_is_said(run):
+    run("r", stop_after=7)
+    draw_pairs(Path("data"), count=8)
+    result = run("r", "--continue_train")
+    assert result.status == 0
+    assert "8 training pictures, but 5 when it was saved: epoch 2 goes on" in result.out
+    assert "when it was saved" not in run("r", "--continue_train", "--n_epochs", "3").out
+
+
+@pytest.mark.parametrize("flags", [["--epoch", "3"], ["--load_iter", "100"]])
+def test_weights_chosen_for_a_run_that_starts_afresh_are_said_to_be_passed_over(run, flags):
+    assert f"{flags[0]} is passed over" in run("r", *flags, stop_after=1).out
 
 
 @pytest.mark.parametrize(("count", "said"), [("3", True), ("2", False)])

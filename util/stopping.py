@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 
 # Options that say how to start or go on with a run, not what is trained.
@@ -40,8 +41,14 @@ class Signals:
 
 @contextlib.contextmanager
 def polite_signals() -> Iterator[Signals]:
-    """Within it, the first Ctrl-C or SIGTERM only sets `asked`, the second stops at once."""
+    """Within it, the first Ctrl-C or SIGTERM only sets `asked`, the second stops at once.
+
+    Only a program's main thread can ask for that; elsewhere signals stay what they are.
+    """
     signals = Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
 
     def ask(number: int, frame: object) -> None:
         if signals.asked:
