@@ -102,6 +102,14 @@ def test_pages_of_a_tiff_are_channels(tmp_path):
     assert np.array_equal(picture.array(), stack.transpose(1, 2, 0).astype(np.float32))
 
 
+@pytest.mark.parametrize("packing", ["lzw", "zlib", "zstd", "jpeg2000"])
+def test_a_packed_tiff_is_read(tmp_path, packing):
+    array = values("uint16", 4)
+    how = {"photometric": "minisblack", "planarconfig": "contig", "compression": packing}
+    tifffile.imwrite(tmp_path / "a.tif", array, **how)
+    assert np.array_equal(load_any(tmp_path / "a.tif").array(), array.astype(np.float32))
+
+
 @pytest.mark.parametrize("ending", ["png", "tif", "jpg"])
 def test_ordinary_pictures_stay_ordinary(tmp_path, ending):
     draw((40, 30)).save(tmp_path / f"a.{ending}")

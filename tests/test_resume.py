@@ -163,6 +163,23 @@ def test_learning_rates_go_on(run, policy):
     assert_same_end("cut", "whole")
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--precision", "bf16"],
+        ["--gan_mode", "wgangp", "--norm", "instance"],
+        ["--netD", "pixel", "--gan_mode", "hinge"],
+        ["--netD", "n_layers", "--n_layers_D", "2", "--no_conditional_D"],
+        ["--lambda_GAN", "0"],
+    ],
+)
+def test_other_losses_and_networks_go_on_too(run, flags):
+    assert run("whole", *flags).status == 0
+    assert run("cut", *flags, stop_after=7).status == 130
+    assert run("cut", "--continue_train").status == 0  # with the flags of the run
+    assert_same_end("cut", "whole")
+
+
 def test_a_run_that_was_killed_goes_on_from_its_last_save(run, monkeypatch):
     run("whole")
 
