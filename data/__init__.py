@@ -8,6 +8,7 @@ import random
 import signal
 from argparse import Namespace
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from data import builtin
 from data.base_dataset import BaseDataset
+from data.cache import open_cache
 from data.inspection import quick_look
 from data.ranges import settle_ranges
 from util.registry import find_class
@@ -35,6 +37,9 @@ def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
     dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(opt)
     if opt.isTrain:
         look_first(dataset, opt)
+        if isinstance(dataset, BaseDataset):
+            folder = Path(opt.checkpoints_dir) / opt.name
+            dataset.cache = open_cache(dataset.files(), opt.cache, folder)
     dataset.ranges = settle_ranges(dataset, opt)
     return Loader(dataset, opt, repeated)
 

@@ -7,13 +7,12 @@ from typing import Any
 from data.base_dataset import (
     BaseDataset,
     get_params,
-    get_transform,
     missing_folder,
     naming,
     side_channels,
 )
 from data.image_folder import by_stem, make_dataset
-from data.transforms import load_any, split_pair
+from data.transforms import Picture, load_any, split_pair, to_channels
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +44,17 @@ class AlignedDataset(BaseDataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A and B, their files, and A_size, the (width, height) of A's file."""
-        A_path, B_path = self.A_paths[index], self.B_paths[index]
+        paths = self.A_paths[index], self.B_paths[index]
+        pair, size = self.prepared(paths[0], lambda: self.read(*paths))
+        params = get_params(self.opt, size)
+        item: dict[str, Any] = {"A_paths": paths[0], "B_paths": paths[1], "A_size": size}
+        for side, picture, path in zip("AB", pair, paths, strict=True):
+            with naming(path):
+                item[side] = self.finished(picture, side, params)
+        return item
+
+    def read(self, A_path: str, B_path: str) -> list[Picture]:
+        """Return A and B with their channels."""
         if A_path == B_path:
             A, B = split_pair(A_path)
         else:
@@ -55,13 +64,11 @@ class AlignedDataset(BaseDataset):
                     f"{A_path} has {A.width}x{A.height} pixels and {B_path} {B.width}x{B.height}: "
                     f"make them equal or use --preprocess resize_and_crop"
                 )
-        params = get_params(self.opt, A.size)
-        item: dict[str, Any] = {"A_paths": A_path, "B_paths": B_path, "A_size": A.size}
+        found = []
         for side, picture, path in (("A", A, A_path), ("B", B, B_path)):
             with naming(path):
-                picture = self.prepared(picture, side, self.channels[side])
-                item[side] = get_transform(self.opt, params)(picture)
-        return item
+                found.append(to_channels(picture, self.channels[side]))
+        return found
 
 
 def paired_paths(A: Path, B: Path, most: float) -> tuple[list[str], list[str]]:

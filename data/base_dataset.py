@@ -4,23 +4,28 @@ import argparse
 import contextlib
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.deep import DeepPicture
+from data.cache import Kept, PictureCache
 from data.image_folder import describe, is_image_file
+from data.pixels import Pixels
 from data.transforms import (
     Picture,
     check_channels,
+    cut,
     make_transform,
     pil_filter,
+    pixels,
     random_params,
-    to_channels,
+    resized,
+    to_tensor,
 )
 
 
@@ -44,13 +49,29 @@ class BaseDataset(Dataset, ABC):
         self.opt = opt
         self.root = opt.dataroot
         self.ranges: dict[str, tuple[float, float]] = {}  # of deep pictures, by side
+        self.cache: PictureCache | None = None
 
-    def prepared(self, picture: Picture, side: str, channels: int) -> Picture:
-        """Return a picture of A or B with its channels and, if it is a deep one, its range."""
-        picture = to_channels(picture, channels)
-        if side in self.ranges and isinstance(picture, DeepPicture):
-            return picture.within(*self.ranges[side])
-        return picture
+    def prepared(self, path: str, read: Callable[[], Sequence[Picture]]) -> Kept:
+        """Return the pictures that `read` reads of a file, resized, and the (width, height) of the
+        first before that; with a cache, each file is read once.
+        """
+        kept = self.cache.get(path) if self.cache else None
+        if kept is None:
+            pictures, opt = read(), self.opt
+            sizes = {"load_size": opt.load_size, "crop_size": opt.crop_size}
+            found = [resized(p, preprocess=opt.preprocess, **sizes) for p in pictures]
+            kept = [pixels(picture) for picture in found], pictures[0].size
+            if self.cache:
+                self.cache.put(path, kept)
+        return kept
+
+    def finished(self, picture: Pixels, side: str, params: dict[str, Any]) -> Tensor:
+        """Crop and mirror a resized picture of A or B, and bring it to (C, H, W) in [-1, 1]."""
+        opt = self.opt
+        if side in self.ranges and picture.array().dtype != np.uint8:
+            picture = picture.within(*self.ranges[side])
+        sizes = {"preprocess": opt.preprocess, "crop_size": opt.crop_size}
+        return to_tensor(cut(picture, params, not opt.no_flip, **sizes))
 
     def files(self) -> list[str]:
         """Return the picture files that it reads: all that stand in its attributes."""

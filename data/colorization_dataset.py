@@ -4,13 +4,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from PIL import Image
 
-from data.base_dataset import BaseDataset, get_transform, missing_folder, naming
+from data.base_dataset import BaseDataset, get_params, missing_folder, naming
 from data.builtin import is_builtin
 from data.image_folder import make_dataset
-from data.transforms import load_picture, split_pair
+from data.transforms import cut, load_picture, split_pair
 from util.color import rgb_to_lab
 
 
@@ -47,10 +47,16 @@ class ColorizationDataset(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A (1, H, W) = L/50 − 1 and B (2, H, W) = ab/110, the file, and its size."""
         path = self.paths[index]
-        picture = split_pair(path)[0] if self.photo_only else load_picture(path)
+        (picture,), size = self.prepared(path, lambda: [self.read(path)])
+        opt, params = self.opt, get_params(self.opt, size)
         with naming(path):
-            rgb = get_transform(self.opt, convert=False)(picture)
-        pixels = torch.from_numpy(np.array(rgb)).permute(2, 0, 1)  # (3, H, W) in 0..255
+            sizes = {"preprocess": opt.preprocess, "crop_size": opt.crop_size}
+            rgb = cut(picture, params, not opt.no_flip, **sizes)
+        pixels = torch.from_numpy(rgb.array()).permute(2, 0, 1)  # (3, H, W) in 0..255
         lab = rgb_to_lab(pixels.double() / 255).float()
         paths = {"A_paths": path, "B_paths": path}
-        return {"A": lab[:1] / 50 - 1, "B": lab[1:] / 110, "A_size": picture.size, **paths}
+        return {"A": lab[:1] / 50 - 1, "B": lab[1:] / 110, "A_size": size, **paths}
+
+    def read(self, path: str) -> Image.Image:
+        """Return the picture of a file, in RGB."""
+        return split_pair(path)[0] if self.photo_only else load_picture(path)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from data.pixels import Pixels
 from util.files import whole_file
 
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
@@ -21,14 +22,12 @@ class Kind(NamedTuple):
     dtype: str
 
 
-class DeepPicture:
-    """Planes of float32, with those methods of a PIL picture that preparing one needs.
+class DeepPicture(Pixels):
+    """A picture as float32, which holds 16-bit integers exactly, and how its file stores it."""
 
-    float32 holds 16-bit integers exactly. `low` and `high` become -1 and 1.
-    """
-
-    def __init__(self, planes: list[Image.Image], kind: Kind, low: float, high: float):
-        self.planes, self.kind, self.low, self.high = planes, kind, low, high
+    def __init__(self, array: np.ndarray, kind: Kind, low: float, high: float):
+        super().__init__(array, low, high)
+        self.kind = kind
 
     @classmethod
     def of(cls, array: np.ndarray, ending: str) -> "DeepPicture":
@@ -37,45 +36,31 @@ class DeepPicture:
         whole = array.dtype.kind in "ui"
         limits = np.iinfo(array.dtype) if whole else None
         low, high = (limits.min, limits.max) if limits else (0, 1)
-        planes = [Image.fromarray(np.float32(array[..., c])) for c in range(array.shape[2])]
-        return cls(planes, Kind(ending, str(array.dtype)), float(low), float(high))
+        return cls(np.float32(array), Kind(ending, str(array.dtype)), float(low), float(high))
+
+    def alike(self, array: np.ndarray) -> "DeepPicture":
+        return DeepPicture(array, self.kind, self.low, self.high)
 
     @property
-    def size(self) -> tuple[int, int]:
-        """(width, height)."""
-        return self.planes[0].size
-
-    width = property(lambda self: self.size[0])
-    height = property(lambda self: self.size[1])
-
-    def _each(self, method: str, *args: Any) -> "DeepPicture":
-        planes = [getattr(plane, method)(*args) for plane in self.planes]
-        return DeepPicture(planes, self.kind, self.low, self.high)
+    def channels(self) -> int:
+        """How many there are."""
+        return self._array.shape[2]
 
     def resize(self, size: tuple[int, int], method: Any) -> "DeepPicture":
-        return self._each("resize", size, method)
-
-    def crop(self, box: tuple[int, int, int, int]) -> "DeepPicture":
-        return self._each("crop", box)
-
-    def transpose(self, how: Any) -> "DeepPicture":
-        return self._each("transpose", how)
-
-    def within(self, low: float, high: float) -> "DeepPicture":
-        """Return the same with another range."""
-        return DeepPicture(self.planes, self.kind, low, high)
+        """Resize each channel as PIL does a float picture."""
+        planes = (Image.fromarray(self._array[..., c]) for c in range(self.channels))
+        return self.alike(np.stack([np.asarray(p.resize(size, method)) for p in planes], -1))
 
     def with_channels(self, count: int) -> "DeepPicture":
         """Return it with `count` channels: as it is, a grey one for each, or without its alpha."""
-        have = len(self.planes)
-        planes = self.planes * count if have == 1 else self.planes[:count]
-        if len(planes) != count or (have != count and have not in (1, count + 1)):
+        have = self.channels
+        if have == count:
+            return self
+        if have == 1:
+            return self.alike(self._array.repeat(count, 2))
+        if have != count + 1:
             raise ValueError(f"has {have} channels, not the {count} of --input_nc or --output_nc")
-        return DeepPicture(planes, self.kind, self.low, self.high)
-
-    def array(self) -> np.ndarray:
-        """Return (H, W, C) float32 in the values of the file."""
-        return np.stack([np.asarray(plane) for plane in self.planes], -1)
+        return self.alike(self._array[..., :count])
 
 
 def read_deep(path: str | Path) -> DeepPicture | None:

@@ -35,7 +35,7 @@ def inspect(path: str, *, whole: bool = True) -> list[Finding]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             if deep := read_deep(path):
-                return [Finding(path, f"holds {deep.kind.dtype}, {len(deep.planes)} channels")]
+                return [Finding(path, f"holds {deep.kind.dtype}, {deep.channels} channels")]
             with Image.open(path) as file:
                 if is_deep(file):
                     what = "has more than 8 bits a channel, which would be cut; convert it"

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from data.base_dataset import BaseDataset, get_transform, missing_folder, naming
+from data.base_dataset import BaseDataset, get_params, missing_folder, naming
 from data.builtin import is_builtin
 from data.image_folder import make_dataset
-from data.transforms import check_channels, load_any, split_pair
+from data.transforms import Picture, check_channels, load_any, split_pair, to_channels
 
 
 class SingleDataset(BaseDataset):
@@ -33,9 +33,14 @@ class SingleDataset(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A, its file, and A_size, the (width, height) of the file."""
         path = self.A_paths[index]
-        picture = load_any(path) if self.half is None else split_pair(path)[self.half]
+        (picture,), size = self.prepared(path, lambda: [self.read(path)])
         with naming(path):
             side = "B" if self.opt.direction == "BtoA" else "A"
-            picture = self.prepared(picture, side, self.opt.input_nc)
-            A = get_transform(self.opt)(picture)
-        return {"A": A, "A_paths": path, "A_size": picture.size}
+            A = self.finished(picture, side, get_params(self.opt, size))
+        return {"A": A, "A_paths": path, "A_size": size}
+
+    def read(self, path: str) -> Picture:
+        """Return the picture of a file with its channels."""
+        picture = load_any(path) if self.half is None else split_pair(path)[self.half]
+        with naming(path):
+            return to_channels(picture, self.opt.input_nc)

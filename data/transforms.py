@@ -15,13 +15,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from data.deep import DeepPicture, is_deep, read_deep
+from data.pixels import Pixels
 
 BICUBIC = Image.Resampling.BICUBIC
 PREPROCESS = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")
 CHANNEL_MODES = {1: "L", 3: "RGB"}
 MANY = (".npy", ".tif", ".tiff")  # files that may hold any number of channels
 FLIP = Image.Transpose.FLIP_LEFT_RIGHT
-Picture = Image.Image | DeepPicture
+Picture = Image.Image | Pixels
 
 
 def load_picture(path: str | Path) -> Image.Image:
@@ -101,7 +102,7 @@ def random_params(
 
 
 def apply_geometry(
-    image: Image.Image,
+    image: Picture,
     *,
     preprocess: str,
     load_size: int,
@@ -109,25 +110,45 @@ def apply_geometry(
     params: dict[str, Any],
     flip: bool = True,
     method: Image.Resampling = BICUBIC,
-) -> Image.Image:
+) -> Picture:
     """Resize, crop and mirror as `preprocess` says; `flip=False` never mirrors.
 
     ValueError if the picture is smaller than the crop.
     """
+    sizes = {"preprocess": preprocess, "crop_size": crop_size}
+    return cut(resized(image, load_size=load_size, method=method, **sizes), params, flip, **sizes)
+
+
+def resized(
+    image: Picture,
+    *,
+    preprocess: str,
+    load_size: int,
+    crop_size: int,
+    method: Image.Resampling = BICUBIC,
+) -> Picture:
+    """Resize as `preprocess` says: what is the same each time."""
     if preprocess not in PREPROCESS:
         raise ValueError(f"--preprocess {preprocess}: known are {', '.join(PREPROCESS)}")
     if preprocess == "resize_and_crop":
-        image = image.resize((load_size, load_size), method)
-    elif preprocess.startswith("scale_width"):
-        image = _scale_width(image, load_size, crop_size, method)
+        return image.resize((load_size, load_size), method)
+    if preprocess.startswith("scale_width"):
+        return _scale_width(image, load_size, crop_size, method)
+    return image
+
+
+def cut(
+    image: Picture, params: dict[str, Any], flip: bool = True, *, preprocess: str, crop_size: int
+) -> Picture:
+    """Crop and mirror a resized picture: what is drawn anew each time."""
     if preprocess.endswith("crop"):
         image = _crop(image, params["crop_pos"], crop_size)
     return image.transpose(FLIP) if flip and params["flip"] else image
 
 
 def _scale_width(
-    image: Image.Image, width: int, least_height: int, method: Image.Resampling
-) -> Image.Image:
+    image: Picture, width: int, least_height: int, method: Image.Resampling
+) -> Picture:
     height = max(width * image.height // image.width, least_height)
     return image if image.size == (width, height) else image.resize((width, height), method)
 
@@ -138,7 +159,7 @@ def pil_filter(method: Any) -> Image.Resampling:
     return Image.Resampling[name.upper()] if isinstance(name, str) else Image.Resampling(name)
 
 
-def _crop(image: Image.Image, corner: tuple[int, int], size: int) -> Image.Image:
+def _crop(image: Picture, corner: tuple[int, int], size: int) -> Picture:
     if min(image.size) < size:
         raise ValueError(
             f"{image.width}x{image.height} pixels are smaller than --crop_size {size}; use a "
@@ -148,14 +169,21 @@ def _crop(image: Image.Image, corner: tuple[int, int], size: int) -> Image.Image
     return image.crop((x, y, x + size, y + size))
 
 
-def to_tensor(image: Image.Image) -> Tensor:
+def pixels(image: Picture) -> Pixels:
+    """Return a picture's pixels, (H, W, C)."""
+    if isinstance(image, Pixels):
+        return image
+    return Pixels(np.array(image, dtype=np.uint8).reshape(image.height, image.width, -1))
+
+
+def to_tensor(image: Picture) -> Tensor:
     """Return (C, H, W) float32: 0 and 255, or the ends of a deep picture's range, are -1 and 1."""
-    if isinstance(image, DeepPicture):
-        values = torch.from_numpy(image.array()).permute(2, 0, 1).contiguous()
-        return values.sub_(image.low).div_((image.high - image.low) / 2).sub_(1)
-    pixels = np.array(image, dtype=np.uint8).reshape(image.height, image.width, -1)
-    tensor = torch.from_numpy(pixels).permute(2, 0, 1).contiguous().float().div_(255)
-    return tensor.sub_(0.5).div_(0.5)
+    image = pixels(image)
+    tensor = torch.from_numpy(image.array()).permute(2, 0, 1)
+    tensor = tensor.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+    if image.array().dtype == np.uint8:
+        return tensor.div_(255).sub_(0.5).div_(0.5)
+    return tensor.sub_(image.low).div_((image.high - image.low) / 2).sub_(1)
 
 
 def _transform(

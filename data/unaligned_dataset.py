@@ -7,13 +7,13 @@ from typing import Any
 
 from data.base_dataset import (
     BaseDataset,
-    get_transform,
+    get_params,
     missing_folder,
     naming,
     side_channels,
 )
 from data.image_folder import make_dataset
-from data.transforms import load_any, split_pair
+from data.transforms import Picture, load_any, split_pair, to_channels
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +52,15 @@ class UnalignedDataset(BaseDataset):
             if side == "B" and not self.opt.serial_batches:
                 chosen = random.randrange(len(paths))
             path = paths[chosen]
-            picture = split_pair(path)["AB".index(side)] if self.split else load_any(path)
+            pictures, size = self.prepared(path, lambda path=path, side=side: self.read(path, side))
+            picture = pictures["AB".index(side)] if self.split else pictures[0]
             with naming(path):
-                picture = self.prepared(picture, side, self.channels[side])
-                item[side] = get_transform(self.opt)(picture)
-            item[f"{side}_paths"], item[f"{side}_size"] = path, picture.size
+                item[side] = self.finished(picture, side, get_params(self.opt, size))
+            item[f"{side}_paths"], item[f"{side}_size"] = path, size
         return item
+
+    def read(self, path: str, side: str) -> list[Picture]:
+        """Return the picture of a file, or both halves, with their channels."""
+        sides, pictures = ("AB", split_pair(path)) if self.split else (side, [load_any(path)])
+        with naming(path):
+            return [to_channels(p, self.channels[s]) for s, p in zip(sides, pictures, strict=True)]

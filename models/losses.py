@@ -44,7 +44,7 @@ class GANLoss(nn.Module):
         self, prediction: Tensor, target_is_real: bool, for_discriminator: bool = True
     ) -> Tensor:
         """Return the mean loss; `for_discriminator=False` is G's side, which only hinge tells."""
-        logits = prediction.float()
+        logits = prediction if prediction.dtype == torch.float64 else prediction.float()
         sign = 1.0 if target_is_real else -1.0
         if self.gan_mode == "wgangp":
             return -sign * logits.mean()

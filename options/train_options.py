@@ -22,6 +22,14 @@ class TrainOptions(BaseOptions):
 
     def add_phase_options(self, parser: FlagParser) -> None:
         parser.set_defaults(phase="train")
+        with parser.section("speed"):
+            parser.add_argument(
+                "--cache",
+                choices=["auto", "ram", "disk", "none"],
+                default="auto",
+                help="keep resized pictures after their first use; auto: in memory while a quarter "
+                "of it is free; disk: in the run's folder",
+            )
         _add_training(parser)
         _add_saving(parser)
         _add_displays(parser)

@@ -212,7 +212,7 @@ def test_a_run_on_deep_pictures_writes_results_of_their_kind(
     folder = Path("results/r/test_latest/deep")
     assert {p.name for p in folder.iterdir()} == {f"{i}_fake_B.{target[0]}" for i in range(3)}
     written = read_deep(folder / f"0_fake_B.{target[0]}")
-    assert written.kind.dtype == target[1] and len(written.planes) == target[2]
+    assert written.kind.dtype == target[1] and written.channels == target[2]
     side = kept["B" if direction == "AtoB" else "A"]
     array = written.array()
     assert side["low"] - 1 <= array.min() < array.max() <= side["high"] + 1

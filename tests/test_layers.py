@@ -15,7 +15,7 @@ LAYERS = (
     (1, ("models.networks", "models.layers", "models.losses", "models.architecture")),
     (1, ("models.perceptual",)),
     (1, ("data.transforms", "data.image_folder", "data.builtin", "data.inspection")),
-    (1, ("data.deep", "data.ranges")),
+    (1, ("data.deep", "data.ranges", "data.pixels", "data.cache")),
     (2, ("models", "data")),
     (0, ("options", "util")),
 )

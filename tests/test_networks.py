@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from data.cache import CACHES
 from data.transforms import PREPROCESS
 from models import networks
 from models.networks import DISCRIMINATORS, GENERATORS, NORMS, define_D, define_G, init_net
@@ -176,6 +177,7 @@ def test_choices_of_the_flags_are_the_names_that_the_code_knows():
     assert choices == {
         "norm": set(NORMS),
         "init_type": set(networks.INITS),
+        "cache": set(CACHES),
         "gan_mode": set(networks.GAN_MODES),
         "lr_policy": {*networks.LR_POLICIES, "plateau"},
         "preprocess": set(PREPROCESS),

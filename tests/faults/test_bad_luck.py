@@ -190,7 +190,8 @@ def test_an_older_file_outlives_a_write_that_breaks_off(tmp_path: Path) -> None:
 
 def test_a_picture_that_turns_unreadable_in_mid_run_is_named(command, pairs, monkeypatch) -> None:
     after(4, lambda model: (pairs / "train/1.png").write_bytes(b"gone"), monkeypatch)
-    result = command("train", *FLAGS, "--dataroot", pairs, "--save_latest_freq", "1")
+    once = ["--save_latest_freq", "1", "--cache", "none"]
+    result = command("train", *FLAGS, "--dataroot", pairs, *once)
     one_line(result, 2, "1.png")
     assert "latest_state.pth" in saved()
 
@@ -299,6 +300,7 @@ def test_only_numbered_epochs_are_forgotten(tmp_path: Path) -> None:
 
 def test_a_folder_that_disappears_in_mid_run_is_named(command, pairs, monkeypatch) -> None:
     after(4, lambda model: (pairs / "train").rename(pairs / "gone"), monkeypatch)
-    result = command("train", *FLAGS, "--dataroot", pairs, "--save_latest_freq", "1")
+    once = ["--save_latest_freq", "1", "--cache", "none"]
+    result = command("train", *FLAGS, "--dataroot", pairs, *once)
     one_line(result, 2, str(pairs / "train"))
     assert "latest_state.pth" in saved()

@@ -1,0 +1,70 @@
+"""The benchmark's yardstick computes what our models compute."""
+
+from typing import Any
+
+import pytest
+import torch
+from conftest import TINY
+
+from models import create_model
+from options.train_options import TrainOptions
+from scripts import plain_cyclegan, plain_pix2pix
+
+
+def make(tmp_path: Any, model: str, *flags: str) -> Any:
+    place = ["--name", "r", "--checkpoints_dir", str(tmp_path), "--model", model]
+    place += ["--dataroot", "pairs"]
+    made = create_model(TrainOptions().read([*TINY, *place, *flags]))
+    made.setup(made.opt)
+    return made
+
+
+def give(ours: torch.nn.Module, plain: torch.nn.Module) -> None:
+    """Put our weights into a plain network, whose tensors come in the same order."""
+    mine, theirs = plain.state_dict(), list(ours.state_dict().values())
+    plain.load_state_dict(dict(zip(mine, theirs, strict=True)))
+
+
+def pictures(seed: int, count: int) -> dict[str, Any]:
+    sides = torch.rand(2, count, 3, 64, 64, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    paths = [str(i) for i in range(count)]
+    return {"A": sides[0], "B": sides[1], "A_paths": paths, "B_paths": paths}
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_plain_pix2pix_has_the_losses_of_ours(tmp_path, batch):
+    ours = make(tmp_path, "pix2pix", "--no_dropout", "--netG", "unet_64", "--batch_size", batch)
+    plain = plain_pix2pix.Pix2Pix(
+        plain_pix2pix.unet(6, ours.opt.ngf), plain_pix2pix.patchgan(6, ours.opt.ndf)
+    )
+    for module in plain.G.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    give(ours.netG, plain.G)
+    give(ours.netD, plain.D)
+    compare(ours, plain, batch)
+
+
+def test_plain_cyclegan_has_the_losses_of_ours(tmp_path):
+    flags = ["--netG", "resnet_6blocks", "--pool_size", "0", "--norm", "instance"]
+    ours = make(tmp_path, "cycle_gan", *flags)
+    opt = ours.opt
+    nets = [plain_cyclegan.resnet(6, opt.ngf) for _ in "AB"]
+    nets += [plain_cyclegan.discriminator(opt.ndf) for _ in "AB"]
+    for name, net in zip(("G_A", "G_B", "D_A", "D_B"), nets, strict=True):
+        give(ours.nets[name], net)
+    # In float64: the biases in front of instance norm follow rounding errors.
+    for net in (*ours.nets.values(), *nets):
+        net.double()
+    compare(ours, plain_cyclegan.CycleGAN(*nets), 1, torch.float64)
+
+
+def compare(ours: Any, plain: Any, batch: int, dtype: torch.dtype = torch.float32) -> None:
+    for step in range(10):
+        item = pictures(step, batch)
+        item |= {side: item[side].to(dtype) for side in "AB"}
+        ours.set_input(item)
+        ours.optimize_parameters()
+        expected = {name: value.item() for name, value in plain.step(item["A"], item["B"]).items()}
+        for name, value in ours.get_current_losses().items():
+            assert value == pytest.approx(expected[name], rel=0.002, abs=0.002), (step, name)
