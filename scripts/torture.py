@@ -128,7 +128,7 @@ class Torture:
                     bar.update()
                     run.wait(timeout=600)
                     wrong += run.returncode != (-by if by == signal.SIGKILL else 128 + by)
-                    inside += any((self.folder / "checkpoints" / name).glob(".*.pth.*"))
+                    inside += self.was_saving(name)
                     continue
                 self.finish(run)
                 break
@@ -138,6 +138,16 @@ class Torture:
         how = f"{inside} inside a save" if by == signal.SIGKILL else "status 143"
         outcome = f"{how}; {runs} runs ended equal to the bit"
         return Row(f"{by.name}, then resumed", times, outcome, wrong)
+
+    def was_saving(self, name: str) -> bool:
+        """Return whether a run was killed within a save: a file was not yet in its place, or the
+        weights were there without their state.
+        """
+        folder = self.folder / "checkpoints" / name
+        weights, state = folder / "latest_net_G.pth", folder / "latest_state.pth"
+        if any(folder.glob(".*.pth.*")) or not state.exists():
+            return weights.exists()
+        return weights.stat().st_mtime_ns > state.stat().st_mtime_ns
 
     def stop_one(self, run: subprocess.Popen, by: signal.Signals) -> bool:
         """Send the signal within three seconds of the first step; False if the run ends before."""
