@@ -85,7 +85,8 @@ class BaseModel(ABC):
     def make_optimizer(self, *nets: nn.Module) -> Optimizer:
         """Build the Adam that trains these networks together."""
         parameters = [p for net in nets for p in net.parameters()]
-        return torch.optim.Adam(parameters, lr=self.opt.lr, betas=(self.opt.beta1, 0.999))
+        betas, fused = (self.opt.beta1, 0.999), self.device.type in ("cpu", "cuda")
+        return torch.optim.Adam(parameters, lr=self.opt.lr, betas=betas, fused=fused)
 
     def check_weights(self, *flags: str) -> None:
         """Raise a ValueError for an option that is no weight of a loss: a number from 0."""
