@@ -5,9 +5,9 @@
 takes the data and the networks from the run `checkpoints/facades`; flags override them.
 """
 
+import contextlib
 import logging
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from data.deep import write_deep
 from data.ranges import Range, read_ranges
 from options.test_options import TestOptions
 from translator import Translator, infer_options
+from util.background import Background
 from util.files import make_folder
 from util.html import HTML
 from util.util import run_command, setup_logging, write_options
-from util.visualizer import save_images
+from util.visualizer import write_images
 
 log = logging.getLogger(__name__)
 
@@ -32,22 +33,32 @@ RESIZED = "Pictures do not have their files' size"
 def main(argv: Sequence[str] | None = None) -> None:
     """Translate the pictures that the flags choose; ValueError for a user's mistake."""
     setup_logging()
-    opt = TestOptions(infer_options).parse(argv)
+    opt = TestOptions(infer_options, batches=True).parse(argv)
     translator = Translator(opt)  # first: without a run no picture is looked for or drawn
     check_apart(opt)
     dataset = create_dataset(opt)
     log.info("%s", opt.text())
 
-    page, kinds = results_page(opt), read_ranges(opt)
+    page, kinds, rows = results_page(opt), read_ranges(opt), []
     count = min(len(dataset), opt.num_test)
-    for batch in tqdm(islice(dataset, count), total=count, unit="img", disable=None):
-        visuals = translator.visuals(batch)
-        paths = translator.model.get_image_paths()
-        stem = save_images(page, visuals, paths, opt.aspect_ratio, opt.display_winsize)
-        save_deep(page, visuals, stem, opt, kinds)
-        note_resizing(page, opt, batch)
+    with (
+        Background() as background,
+        tqdm(total=count, unit="img", disable=None) as bar,
+        contextlib.closing(iter(dataset)) as batches,
+    ):
+        while len(rows) < count and (batch := next(batches, None)):
+            visuals = translator.visuals(batch)
+            for i, path in enumerate(translator.model.get_image_paths()[: count - len(rows)]):
+                one = {label: pictures[i : i + 1] for label, pictures in visuals.items()}
+                row = write_images(page, one, path, opt.aspect_ratio, background.run)
+                save_deep(page, one, row.name, opt, kinds)
+                rows.append(row)
+                bar.update()
+            note_resizing(page, opt, batch)
+    for row in rows:
+        row.add_to(page, opt.display_winsize)
     page.save()
-    log.info("%d pictures translated; results page: %s", count, page.path)
+    log.info("%d pictures translated; results page: %s", len(rows), page.path)
 
 
 def check_apart(opt: Any) -> None:
@@ -113,7 +124,7 @@ def note_resizing(page: HTML, opt: Any, batch: dict[str, Any]) -> None:
     said = any(note.startswith(RESIZED) for note in page.notes)
     if said or "A_size" not in batch:
         return
-    size = tuple(int(n) for n in batch["A_size"])
+    size = tuple(int(n[0]) for n in batch["A_size"])
     height, width = batch["A"].shape[-2:]
     if size != (width, height):
         page.add_note(

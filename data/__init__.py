@@ -8,6 +8,7 @@ import random
 import signal
 from argparse import Namespace
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,6 @@ class Loader:
         self.dataset, self.repeated = dataset, repeated
         self.epoch, self.done = 1, 0
         skip = opt.on_bad_image == "skip"
-        self.leave_out = skip and not opt.isTrain
         self.left_out: set[str] = set()
         self.size = int(min(len(dataset), opt.max_dataset_size))
         self.sampler = EpochSampler(self.size, shuffle=not opt.serial_batches, seed=opt.seed)
@@ -99,7 +99,7 @@ class Loader:
             sampler=self.sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
-            collate_fn=_collate,
+            collate_fn=partial(_collate, leave_out=skip and not opt.isTrain),
             pin_memory=bool(opt.gpu_ids) and torch.cuda.is_available(),
             worker_init_fn=leave_signals_to_the_parent,
             generator=torch.Generator(),  # the loader's own draws leave the global one alone
@@ -119,15 +119,13 @@ class Loader:
         self.done = 0
         self.epoch += not self.repeated
         for batch, bad in self.loader:
-            if isinstance(batch, Exception):
-                if not self.leave_out:
-                    raise batch
-                bad = [*bad, str(batch)]
             for error in bad:
                 if error not in self.left_out:
                     self.left_out.add(error)
                     log.warning("left out: %s", error)
-            if not isinstance(batch, Exception):
+            if isinstance(batch, Exception):
+                raise batch
+            if batch:
                 yield batch
 
 
@@ -198,10 +196,14 @@ def _end_workers() -> None:
         process.kill()
 
 
-def _collate(read: list[tuple[Any, list[str]]]) -> tuple[Any, list[str]]:
+def _collate(read: list[tuple[Any, list[str]]], leave_out: bool) -> tuple[Any, list[str]]:
+    """Return a batch, or the error that it is, and what was left out of it."""
     items, bad = [item for item, _ in read], [error for _, errors in read for error in errors]
     failed = [item for item in items if isinstance(item, Exception)]
-    return failed[0] if failed else _stacked(items), bad
+    if failed and not leave_out:
+        return failed[0], bad
+    items = [item for item in items if not isinstance(item, Exception)]
+    return _stacked(items) if items else None, bad + [str(error) for error in failed]
 
 
 def _stacked(items: list[dict[str, Any]]) -> Any:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from models import networks
-from models.layers import picture_noise, preserved_statistics
+from models.layers import by_picture, picture_noise, preserved_statistics
 from models.saving import load_into, load_networks_of, load_state, start, stopped_unsaved
 from util.checkpoint import load_weights, save_weights
-from util.device import pick_device, place
+from util.device import pick_device, pick_layout, place
 from util.util import picture_seed, write_options
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class BaseModel(ABC):
         self.isTrain: bool = opt.isTrain
         self.save_dir = Path(opt.checkpoints_dir) / opt.name
         self.device = pick_device(opt.gpu_ids)
+        self.layout = pick_layout(self.device, self.isTrain)
         self.nets: dict[str, nn.Module] = {}
         self.optimizers: dict[str, Optimizer] = {}
         self.schedulers: list[Any] = []
@@ -101,7 +102,7 @@ class BaseModel(ABC):
                 f"--dataset_mode {self.opt.dataset_mode}: gives no pictures {name}, which "
                 f"--model {self.opt.model} --direction {self.opt.direction} needs"
             )
-        return batch[name].to(self.device, non_blocking=True)
+        return batch[name].to(self.device, non_blocking=True, memory_format=self.layout)
 
     # What a subclass writes -----------------------------------------------------------
 
@@ -140,15 +141,17 @@ class BaseModel(ABC):
         elif not self.isTrain or (opt.continue_train and not stopped_unsaved(self.save_dir)):
             self.load_networks(f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch)
         for name, net in self.nets.items():
-            self.nets[name] = place(net, self.device, opt.precision)
+            self.nets[name] = place(net, self.device, opt.precision, self.layout)
             count = sum(p.numel() for p in net.parameters())
             log.info("network %s: %.3f million parameters", name, count / 1e6)
             if opt.verbose:
                 log.info("%s", net)
         if self.isTrain:
             start(self, state)
-        elif opt.dropout_at_test == "off":
-            for module in (m for net in self.nets.values() for m in net.modules()):
+            return
+        for net in self.nets.values():
+            by_picture(net)
+            for module in net.modules() if opt.dropout_at_test == "off" else ():
                 if isinstance(module, nn.Dropout):
                     module.eval()
 
@@ -183,7 +186,7 @@ class BaseModel(ABC):
         Each picture's noise comes from (--seed, its file's stem) alone; running statistics stay.
         """
         seeds = [picture_seed(self.opt.seed, path) for path in self.image_paths]
-        with torch.no_grad(), picture_noise(seeds), preserved_statistics(self.nets.values()):
+        with torch.inference_mode(), picture_noise(seeds), preserved_statistics(self.nets.values()):
             self.forward()
 
     def validate(self, batches: Iterable[dict[str, Any]]) -> float:

@@ -33,6 +33,26 @@ class SyncBatchNorm(nn.SyncBatchNorm):
             raise ValueError(f"expected a 4-D tensor, got {x.dim()}-D")
 
 
+class PictureNorm(nn.BatchNorm2d):
+    """Batch norm whose training mode takes the statistics of each picture, not of the batch.
+
+    At batch size 1 it is batch norm, and a larger batch gives the same pictures (§3.3: "the
+    statistics of the test batch", which is one picture there).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        return F.group_norm(x, self.num_features, self.weight, self.bias, self.eps)
+
+
+def by_picture(net: nn.Module) -> None:
+    """Turn the batch norms of a network into `PictureNorm`."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
+            module.__class__ = PictureNorm
+
+
 class Dropout(nn.Dropout):
     """Dropout whose noise can come from one generator a picture (see `picture_noise`)."""
 

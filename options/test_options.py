@@ -23,14 +23,19 @@ class TestOptions(BaseOptions):
     is_train = False
     command = "test.py"
 
-    def __init__(self, infer: Callable[[Path], dict[str, Any]] | None = None):
-        """`infer` reads the options of a run without saved ones off its weights."""
-        self.infer = infer
+    def __init__(
+        self, infer: Callable[[Path], dict[str, Any]] | None = None, batches: bool = False
+    ):
+        """`infer` reads the options of a run without saved ones off its weights. `batches`: more
+        than one picture at a time, if --batch_size does not say how many.
+        """
+        self.infer, self.batches = infer, batches
 
     def add_phase_options(self, parser: FlagParser) -> None:
         add = parser.add_argument
-        # One picture at a time, in order, unmirrored.
-        parser.set_defaults(phase="test", serial_batches=True, no_flip=True, load_size=None)
+        # In order and unmirrored.
+        parser.set_defaults(phase="test", serial_batches=True, no_flip=True)
+        parser.set_defaults(load_size=None, batch_size=None)
         with parser.section("testing"):
             # Of a CycleGAN run, the direction chooses it: see `_one_way`.
             add("--model_suffix", default="", help="with --model test: _A takes net_G_A.pth")
@@ -78,10 +83,10 @@ class TestOptions(BaseOptions):
     def finish(self, parser: FlagParser, opt: Options) -> None:
         if opt.load_size is None:
             opt.load_size = opt.crop_size
+        if opt.batch_size is None:  # only pictures of one size can share a batch
+            several = self.batches and opt.preprocess.endswith("crop")
+            opt.batch_size = max(1, 8 * 256**2 // opt.crop_size**2) if several else 1
         super().finish(parser, opt)
-        if opt.batch_size != 1:
-            log.warning("--batch_size %d: test.py translates one picture at a time", opt.batch_size)
-            opt.batch_size = 1
 
 
 def _one_way(saved: dict[str, Any], direction: str | None, suffix: str | None) -> dict[str, Any]:

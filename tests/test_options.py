@@ -226,9 +226,21 @@ def test_suffix_is_filled_in_for_training_and_testing(tmp_path: Path) -> None:
     assert (opt.name, opt.ngf) == ("n_basic_x", 3)
 
 
-def test_batch_size_in_testing_is_one_and_said(run: Path, caplog: Any) -> None:
-    assert opt_of(run, "--dataroot", "p", "--batch_size", 4).batch_size == 1
-    assert "--batch_size 4" in caplog.text
+@pytest.mark.parametrize(
+    ("flags", "alone", "batched"),
+    [
+        ("--batch_size 4", 4, 4),
+        ("--batch_size 1", 1, 1),
+        ("", 1, 8),
+        ("--crop_size 512", 1, 2),
+        ("--crop_size 1024", 1, 1),
+        ("--preprocess none", 1, 1),
+    ],
+)
+def test_pictures_share_a_batch_in_testing_if_they_have_one_size(flags, alone, batched) -> None:
+    args = ["--dataroot", "p", "--checkpoints_dir", "nowhere", *flags.split()]
+    assert TestOptions().read(args).batch_size == alone
+    assert TestOptions(batches=True).read(args).batch_size == batched
 
 
 def test_options_are_assignable_and_picklable() -> None:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, draw, draw_pairs
+from conftest import TINY, draw, draw_pairs, near, result_images
 from PIL import Image
 
 from data import create_dataset
@@ -192,7 +192,7 @@ def test_translator_gives_the_pictures_of_the_page(trained: Command) -> None:
     fakes = translator.translate(real, names)
     assert fakes.shape == (3, 3, 64, 64)
     for fake, name in zip(fakes, names, strict=True):
-        assert np.array_equal(tensor2im(fake), images()[f"{Path(name).stem}_fake_B.png"])
+        assert near({"": tensor2im(fake)}, {"": images()[f"{Path(name).stem}_fake_B.png"]})
 
 
 def test_translator_takes_any_size_and_leaves_the_random_state_alone(trained: Command) -> None:
@@ -270,3 +270,44 @@ def test_without_a_run_no_picture_is_drawn(command: Command) -> None:
     result = command("test", "--name", "nobody")
     assert result.status == 2 and "latest_net_G.pth: no such checkpoint" in result.err
     assert not Path("datasets").exists()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("flags", [[], ["--netG", "resnet_6blocks"], ["--norm", "instance"]])
+def test_a_batch_gives_the_pictures_that_each_gives_alone(command, pairs, flags, precision):
+    draw_pairs(pairs, count=9)
+    common = ["--dataroot", pairs, "--name", "r", "--precision", precision, *flags]
+    assert command("train", *TINY, *common, "--max_dataset_size", 3).status == 0
+    found = {}
+    for size in ("1", "4", "8", "9"):  # 8 and one; dropout on
+        result = command("test", "--name", "r", *TEST, "--batch_size", size, "--results_dir", size)
+        assert result.status == 0, result.err
+        found[size] = result_images("r", results=size)
+    assert len(found["1"]) == 27 and all(near(found["1"], other) for other in found.values())
+    assert np.ptp(found["1"]["0_fake_B.png"]) > 5
+
+
+def test_num_test_cuts_a_batch_and_a_bad_picture_leaves_the_others(command, pairs):
+    draw_pairs(pairs, count=6)
+    assert command("train", *TINY, "--dataroot", pairs, "--name", "r").status == 0
+    (pairs / "test/1.png").write_bytes(b"bad")
+    skip = ["--on_bad_image", "skip", "--batch_size", 4, "--num_test", 4]
+    assert command("test", "--name", "r", *TEST, *skip).status == 0
+    fakes = [name for name in result_images("r") if "fake" in name]
+    assert fakes == [f"{i}_fake_B.png" for i in (0, 2, 3, 4)]
+
+
+def test_pictures_of_several_sizes_cannot_share_a_batch(command, pairs):
+    draw((80, 30)).save(pairs / "test/1.png")
+    assert command("train", *TINY, "--dataroot", pairs, "--name", "r").status == 0
+    keep = ["test", "--name", "r", *TEST, "--preprocess", "none"]
+    assert command(*keep).status == 0
+    result = command(*keep, "--batch_size", 2)
+    assert result.status == 2 and "use --batch_size 1" in result.err
+
+
+def test_a_picture_that_cannot_be_written_ends_the_test(command, pairs):
+    assert command("train", *TINY, "--dataroot", pairs, "--name", "r").status == 0
+    Path("results/r/test_latest/images/2_fake_B.png").mkdir(parents=True)
+    result = command("test", "--name", "r", *TEST)
+    assert result.status == 2 and "2_fake_B.png" in result.err

@@ -48,7 +48,7 @@ def save_image(array: np.ndarray, path: str | Path, aspect_ratio: float = 1.0) -
         image = image.resize((int(width * aspect_ratio), height), Image.Resampling.BICUBIC)
     elif aspect_ratio < 1:
         image = image.resize((width, int(height / aspect_ratio)), Image.Resampling.BICUBIC)
-    image.save(path)
+    image.save(path, compress_level=1)  # of PNG: 4 times faster than 6, and 6% larger
 
 
 def mkdirs(paths: str | Path | Iterable[str | Path]) -> None:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -19,6 +19,40 @@ from util.util import save_image, short_stem, tensor2im
 log = logging.getLogger(__name__)
 
 
+class Row(NamedTuple):
+    """A row of pictures on a page: its heading, what the files begin with, label → file."""
+
+    header: str
+    name: str
+    files: dict[str, str]
+
+    def add_to(self, webpage: HTML, width: int) -> None:
+        """Show the pictures, once they are written."""
+        names = list(self.files.values())
+        webpage.add_header(self.header)
+        webpage.add_images(names, list(self.files), names, width=width)
+
+
+def write_images(
+    webpage: HTML,
+    visuals: dict[str, Tensor],
+    path: str,
+    aspect_ratio: float = 1.0,
+    write: Callable[..., None] = lambda function, *args: function(*args),
+) -> Row:
+    """Write the pictures of one input as STEM_LABEL.png into a page's folder.
+
+    `write` calls what it is given, at once or in the background.
+    """
+    stem = short_stem(path)
+    name = webpage.unique_name(stem)
+    files = {label: f"{name}_{label}.png" for label in visuals}
+    for label, picture in visuals.items():
+        write(save_image, tensor2im(picture), webpage.get_image_dir() / files[label], aspect_ratio)
+    # Of equal names in different folders, all but the first say where they are from.
+    return Row(name if name == stem else f"{name} ({path})", name, files)
+
+
 def save_images(
     webpage: HTML,
     visuals: dict[str, Tensor],
@@ -26,21 +60,12 @@ def save_images(
     aspect_ratio: float = 1.0,
     width: int = 256,
     use_wandb: bool = False,
-) -> str:
-    """Write the pictures of one input as STEM_LABEL.png and add them to the page as a row; return
-    what STEM was.
+) -> None:
+    """Write the pictures of one input as STEM_LABEL.png and add them to the page as a row.
 
     `use_wandb` is there for calls of old; results are not logged.
     """
-    stem = short_stem(image_path[0])
-    name = webpage.unique_name(stem)
-    files = {label: f"{name}_{label}.png" for label in visuals}
-    for label, picture in visuals.items():
-        save_image(tensor2im(picture), webpage.get_image_dir() / files[label], aspect_ratio)
-    # Of equal names in different folders, all but the first say where they are from.
-    webpage.add_header(name if name == stem else f"{name} ({image_path[0]})")
-    webpage.add_images(list(files.values()), list(files), list(files.values()), width=width)
-    return name
+    write_images(webpage, visuals, image_path[0], aspect_ratio).add_to(webpage, width)
 
 
 class Console(Display):

@@ -1,0 +1,38 @@
+"""Work that goes on beside the main one, in threads."""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+
+class Background:
+    """Runs functions in a few threads: writing pictures while the next ones are translated.
+
+    What goes wrong in one is raised by a later `run`, or at the end.
+    """
+
+    def __init__(self, threads: int = 2, waiting: int = 64):
+        """At most `waiting` calls are pending; another one waits for the first of them."""
+        self.pool, self.waiting = ThreadPoolExecutor(threads), waiting
+        self.pending: deque[Future] = deque()
+
+    def run(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call the function soon."""
+        self.pending.append(self.pool.submit(function, *args))
+        while len(self.pending) > self.waiting or (self.pending and self.pending[0].done()):
+            self.pending.popleft().result()
+
+    def __enter__(self) -> "Background":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.pool.shutdown(cancel_futures=error is not None)
+        while error is None and self.pending:
+            self.pending.popleft().result()
