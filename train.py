@@ -8,7 +8,8 @@ Without --dataroot it trains on pictures that the project draws itself.
 import logging
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -103,16 +104,20 @@ class Training:
         self.dataset.set_epoch(progress.epoch, done)
         visualizer.start_epoch(progress.epoch, len(self.dataset))
         visualizer.advance(done)
-        for batch in clock.waiting_for(self.dataset):
-            model.set_input(batch)
-            model.optimize_parameters()
+        for batches in clock.waiting_for(grouped(self.dataset, opt.grad_accum)):
+            if opt.grad_accum > 1:
+                model.optimize_over(batches)
+            else:
+                model.set_input(batches[0])
+                model.optimize_parameters()
 
-            before = progress.total
-            progress.total += opt.batch_size
-            progress.iters += opt.batch_size
-            clock.pictures += opt.batch_size
-            self.watch.see(model.loss_tensors(), progress.total, model.get_image_paths())
-            visualizer.advance(opt.batch_size)
+            before, count = progress.total, opt.batch_size * len(batches)
+            progress.total += count
+            progress.iters += count
+            clock.pictures += count
+            files = [path for batch in batches for path in batch.get("A_paths", [])]
+            self.watch.see(model.loss_tensors(), progress.total, files)
+            visualizer.advance(count)
             if passed(opt.print_freq, before, progress.total):
                 self.watch.check()
                 losses = model.get_current_losses()
@@ -142,6 +147,13 @@ class Training:
             self.model.save_networks(tag)
         save_state(self.model, self.model.progress)
         forget_epochs(self.model.save_dir, self.opt.keep)
+
+
+def grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Yield lists of `size` batches; the last may be shorter."""
+    iterator = iter(batches)
+    while group := list(islice(iterator, size)):
+        yield group
 
 
 def last_epoch(opt: Any) -> int:

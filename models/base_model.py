@@ -2,9 +2,8 @@
 
 import argparse
 import logging
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from models import networks
+from models.building import Builder
 from models.layers import by_picture, picture_noise, preserved_statistics
 from models.saving import load_into, load_networks_of, load_state, start, stopped_unsaved
+from models.stages import Stages, stages_of
 from util.checkpoint import load_weights, save_weights
-from util.device import pick_device, pick_layout, place
+from util.device import pick_device, pick_layout, place, use_tf32
 from util.util import picture_seed, write_options
 
 log = logging.getLogger(__name__)
 
 
-class BaseModel(ABC):
+class BaseModel(Builder, ABC):
     """Networks with their losses and one training step.
 
     `models/foo_model.py` with a class `FooModel(BaseModel)` makes `--model foo` work. A subclass
@@ -53,47 +53,9 @@ class BaseModel(ABC):
         self.losses: dict[str, Tensor] = {}
         self.visuals: dict[str, Tensor] = {}
         self.image_paths: list[str] = []
+        self.stages: Stages | None = None
 
     # What a subclass uses -------------------------------------------------------------
-
-    def make_generator(
-        self, input_nc: int | None = None, output_nc: int | None = None
-    ) -> networks.Generator:
-        """Build a generator as the options say, or with other numbers of channels."""
-        opt = self.opt
-        return networks.define_G(
-            input_nc or opt.input_nc,
-            output_nc or opt.output_nc,
-            opt.ngf,
-            opt.netG,
-            opt.norm,
-            use_dropout=not opt.no_dropout,
-            init_type=opt.init_type,
-            init_gain=opt.init_gain,
-            upsample=opt.upsample,
-        )
-
-    def make_discriminator(self, input_nc: int) -> networks.Discriminator:
-        """Build a discriminator as the options say; ValueError if the crop is too small for it."""
-        opt = self.opt
-        netD = networks.define_D(
-            input_nc, opt.ndf, opt.netD, opt.n_layers_D, opt.norm, opt.init_type, opt.init_gain
-        )
-        if opt.preprocess.endswith("crop") and opt.crop_size < netD.min_size:
-            raise ValueError(networks.too_deep(netD, opt.crop_size))
-        return netD
-
-    def make_optimizer(self, *nets: nn.Module) -> Optimizer:
-        """Build the Adam that trains these networks together."""
-        parameters = [p for net in nets for p in net.parameters()]
-        betas, fused = (self.opt.beta1, 0.999), self.device.type in ("cpu", "cuda")
-        return torch.optim.Adam(parameters, lr=self.opt.lr, betas=betas, fused=fused)
-
-    def check_weights(self, *flags: str) -> None:
-        """Raise a ValueError for an option that is no weight of a loss: a number from 0."""
-        for flag in flags:
-            if not 0 <= getattr(self.opt, flag) < math.inf:
-                raise ValueError(f"--{flag} {getattr(self.opt, flag)}: must be a number from 0")
 
     def take(self, batch: dict[str, Any], name: str) -> Tensor:
         """Return a batch's pictures on the device; ValueError if the dataset has none such."""
@@ -102,7 +64,19 @@ class BaseModel(ABC):
                 f"--dataset_mode {self.opt.dataset_mode}: gives no pictures {name}, which "
                 f"--model {self.opt.model} --direction {self.opt.direction} needs"
             )
-        return batch[name].to(self.device, non_blocking=True, memory_format=self.layout)
+        pictures = batch[name].to(self.device, non_blocking=True, memory_format=self.layout)
+        return self.stages.fixed(name, pictures) if self.stages else pictures
+
+    def run(self, stage: Callable[[], None]) -> None:
+        """Run a part of the training step: a method that reads and sets attributes of tensors.
+
+        On a GPU it is replayed as a CUDA graph, so that it must do the same each time.
+        """
+        self.stages.run(stage) if self.stages else stage()
+
+    def eager(self, name: str, pictures: Tensor) -> Tensor:
+        """Return pictures that were made between stages for the next stage to read."""
+        return self.stages.between(name, pictures) if self.stages else pictures
 
     # What a subclass writes -----------------------------------------------------------
 
@@ -117,6 +91,10 @@ class BaseModel(ABC):
     def optimize_parameters(self) -> None:
         """Train for one step on the current input."""
         raise ValueError(f"--model {self.opt.model}: cannot be trained")
+
+    def optimize_over(self, batches: Sequence[dict[str, Any]]) -> None:
+        """Train for one step on several batches, as on a batch of all their pictures."""
+        raise ValueError(f"--grad_accum: --model {self.opt.model} lacks optimize_over(self)")
 
     def generator(self) -> nn.Module:
         """Return the network that translates a picture, (N, input_nc, …) → (N, output_nc, …)."""
@@ -133,8 +111,11 @@ class BaseModel(ABC):
     def setup(self, opt: Any) -> None:
         """Load weights if asked for, place the networks, start the schedules; then it can run."""
         untold = type(self).validation_loss is BaseModel.validation_loss
+        untaught = BaseModel.optimize_over
         if opt.isTrain and opt.lr_policy == "plateau" and untold:
             self.validation_loss()  # which says so, now rather than after an epoch
+        if opt.isTrain and opt.grad_accum > 1 and type(self).optimize_over is untaught:
+            self.optimize_over([])
         state = load_state(opt) if self.isTrain else None
         if state:
             load_networks_of(self, state)
@@ -146,8 +127,10 @@ class BaseModel(ABC):
             log.info("network %s: %.3f million parameters", name, count / 1e6)
             if opt.verbose:
                 log.info("%s", net)
+        use_tf32(opt.precision, self.device)
         if self.isTrain:
             start(self, state)
+            self.stages = stages_of(self)
             return
         for net in self.nets.values():
             by_picture(net)
@@ -171,7 +154,7 @@ class BaseModel(ABC):
     @property
     def learning_rate(self) -> float:
         """The learning rate of the first optimizer."""
-        return next(iter(self.optimizers.values())).param_groups[0]["lr"]
+        return float(next(iter(self.optimizers.values())).param_groups[0]["lr"])
 
     # Testing --------------------------------------------------------------------------
 
@@ -209,7 +192,9 @@ class BaseModel(ABC):
 
     def get_current_losses(self) -> dict[str, float]:
         """Return the losses of the last step as numbers; the only place that waits for them."""
-        return {name: value.item() for name, value in self.losses.items()}
+        values = [torch.as_tensor(value).detach().float() for value in self.losses.values()]
+        numbers = torch.stack(values).tolist() if values else []
+        return dict(zip(self.losses, numbers, strict=True))
 
     def loss_tensors(self) -> dict[str, Tensor]:
         """Return the losses of the last step, still on the device."""

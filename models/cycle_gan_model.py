@@ -1,6 +1,7 @@
 """CycleGAN: translation between two sets of pictures without pairs (arXiv:1703.10593)."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from models import networks
 from models.base_model import BaseModel
 from models.layers import frozen
+from models.stages import update_over
 from util.device import full_precision
 from util.image_pool import ImagePool
 
@@ -83,10 +85,43 @@ class CycleGANModel(BaseModel):
             self.visuals |= {"real_B": self.real_B, "fake_A": self.fake_A, "rec_B": self.rec_B}
 
     def optimize_parameters(self) -> None:
+        self.run(self.update_G)
+        self.remember_fakes()
+        self.run(self.update_D)
+
+    def optimize_over(self, batches: Sequence[dict[str, Any]]) -> None:
+        fakes: list[tuple[Tensor, Tensor]] = []
+
+        def loss_G(batch: dict[str, Any]) -> Tensor:
+            self.set_input(batch)
+            self.forward()
+            fakes.append((self.fake_A.detach(), self.fake_B.detach()))
+            return self.loss_G()
+
+        def loss_D(batch: dict[str, Any]) -> Tensor:  # on what G made before its step
+            self.set_input(batch)
+            self.fake_A, self.fake_B = fakes.pop(0)
+            self.remember_fakes()
+            return self.loss_D()
+
+        with frozen(self.netD_A, self.netD_B):
+            update_over(self, self.optimizers["G"], batches, loss_G)
+        update_over(self, self.optimizers["D"], batches, loss_D)
+
+    def update_G(self) -> None:
+        """One step of both generators, through discriminators that stay as they are."""
         self.forward()
         with frozen(self.netD_A, self.netD_B):
             self.update(self.optimizers["G"], self.loss_G())
+
+    def update_D(self) -> None:
+        """One step of both discriminators."""
         self.update(self.optimizers["D"], self.loss_D())
+
+    def remember_fakes(self) -> None:
+        """Choose what each D takes for the fake, from a history of fakes (§4)."""
+        self.old_B = self.eager("old_B", self.fake_B_pool.query(self.fake_B))
+        self.old_A = self.eager("old_A", self.fake_A_pool.query(self.fake_A))
 
     def loss_G(self) -> Tensor:
         """Both generators fool their D, come back to where they began, and keep what fits."""
@@ -108,10 +143,9 @@ class CycleGANModel(BaseModel):
         return sum(terms.values())
 
     def loss_D(self) -> Tensor:
-        """Each D's loss on real pictures and on a history of fakes (§4), halved as in §7.1."""
-        fake_B, fake_A = self.fake_B_pool.query(self.fake_B), self.fake_A_pool.query(self.fake_A)
-        self.losses["D_A"] = self.judges(self.netD_A, self.real_B, fake_B)
-        self.losses["D_B"] = self.judges(self.netD_B, self.real_A, fake_A)
+        """Each D's loss on real pictures and on a history of fakes, halved as in §7.1."""
+        self.losses["D_A"] = self.judges(self.netD_A, self.real_B, self.old_B)
+        self.losses["D_B"] = self.judges(self.netD_B, self.real_A, self.old_A)
         return self.losses["D_A"] + self.losses["D_B"]
 
     def fools(self, netD: nn.Module, fake: Tensor) -> Tensor:

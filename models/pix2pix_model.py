@@ -1,6 +1,8 @@
 """pix2pix: image-to-image translation with conditional GANs (arXiv:1611.07004)."""
 
 import argparse
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from models.base_model import BaseModel
 from models.layers import frozen
 from models.losses import PIXEL_LOSSES
 from models.perceptual import PerceptualLoss
+from models.stages import update_over
 from util.device import full_precision
 from util.image_pool import ImagePool
 
@@ -88,13 +91,46 @@ class Pix2PixModel(BaseModel):
         self.visuals = {"real_A": self.real_A, "fake_B": self.fake_B, **self.targets}
 
     def optimize_parameters(self) -> None:
-        self.forward()  # fake_B = G(real_A)
-        if not self.opt.lambda_GAN:
+        self.run(self.forward)  # fake_B = G(real_A)
+        if self.opt.lambda_GAN:
+            self.remember_fake()
+            self.run(self.update_D)  # D sees fake_B detached
+        self.run(self.update_G)
+
+    def optimize_over(self, batches: Sequence[dict[str, Any]]) -> None:
+        def loss_D(batch: dict[str, Any]) -> Tensor:
+            self.set_input(batch)
+            with torch.no_grad():
+                self.forward()
+            self.remember_fake()
+            return self.loss_D()
+
+        def loss_G(batch: dict[str, Any]) -> Tensor:  # G runs again, against the updated D
+            self.set_input(batch)
+            self.forward()
+            return self.loss_G()
+
+        if self.opt.lambda_GAN:
+            update_over(self, self.optimizers["D"], batches, loss_D)
+        with self.frozen_D():
+            update_over(self, self.optimizers["G"], batches, loss_G)
+
+    def update_D(self) -> None:
+        """One step of D."""
+        self.update(self.optimizers["D"], self.loss_D())
+
+    def update_G(self) -> None:
+        """One step of G, through a D that stays as it is."""
+        with self.frozen_D():
             self.update(self.optimizers["G"], self.loss_G())
-            return
-        self.update(self.optimizers["D"], self.loss_D())  # D sees fake_B detached
-        with frozen(self.netD):
-            self.update(self.optimizers["G"], self.loss_G())
+
+    def frozen_D(self) -> AbstractContextManager:
+        """Return the context in which D, if there is one, collects no gradients."""
+        return frozen(self.netD) if self.opt.lambda_GAN else nullcontext()
+
+    def remember_fake(self) -> None:
+        """Choose what D takes for the fake: this output, or of late ones (`--pool_size`)."""
+        self.fake_AB = self.eager("fake_AB", self.fake_AB_pool.query(self.judged(self.fake_B)))
 
     def judged(self, B: Tensor) -> Tensor:
         """Return what D sees of an output or a target: joined to the input, if conditional."""
@@ -102,7 +138,7 @@ class Pix2PixModel(BaseModel):
 
     def loss_D(self) -> Tensor:
         """Half of D's loss on fakes and reals: halved to slow D down relative to G (§3.3)."""
-        real, fake = self.judged(self.real_B), self.fake_AB_pool.query(self.judged(self.fake_B))
+        real, fake = self.judged(self.real_B), self.fake_AB
         D_fake = self.criterionGAN(self.netD(fake), target_is_real=False)
         D_real = self.criterionGAN(self.netD(real), target_is_real=True)
         self.losses.update(D_real=D_real, D_fake=D_fake)

@@ -2,13 +2,11 @@
 
 import json
 import logging
-import random
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -16,6 +14,7 @@ from torch.optim import Optimizer
 from models.architecture import differing_flags
 from models.networks import get_scheduler
 from util.checkpoint import load, mismatches, save, without_stale_statistics
+from util.device import random_states, set_random_states
 from util.files import make_folder
 from util.image_pool import ImagePool
 from util.stopping import OF_THE_START
@@ -199,10 +198,9 @@ def restore_optimizer(optimizer: Optimizer, saved: dict[str, Any], policy: str) 
     if [len(g["params"]) for g in groups] != [len(g["params"]) for g in saved["param_groups"]]:
         raise ValueError("an optimizer has other parameters")
     if policy == "plateau":
-        groups = [
-            group | {"lr": old["lr"]}
-            for group, old in zip(groups, saved["param_groups"], strict=True)
-        ]
+        for group, old in zip(groups, saved["param_groups"], strict=True):
+            rate, now = float(old["lr"]), group["lr"]
+            group["lr"] = torch.full_like(now, rate) if isinstance(now, Tensor) else rate
     optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
 
 
@@ -241,24 +239,3 @@ def on_cpu(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(on_cpu(item) for item in value)
     return value
-
-
-def random_states() -> dict[str, Any]:
-    """Return the states of all generators of this process."""
-    kind, words, *rest = np.random.get_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    return {
-        "python": random.getstate(),
-        "numpy": [kind, words.tolist(), *rest],
-        "torch": torch.get_rng_state(),
-        "cuda": cuda,
-    }
-
-
-def set_random_states(states: dict[str, Any]) -> None:
-    """Put the generators where they were; those of GPUs only on as many GPUs."""
-    random.setstate(states["python"])
-    np.random.set_state(tuple(states["numpy"]))
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states["cuda"])

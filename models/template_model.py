@@ -48,5 +48,9 @@ class TemplateModel(BaseModel):
         return self.losses["G"]
 
     def optimize_parameters(self) -> None:
+        self.run(self.update_G)  # on a GPU replayed as a CUDA graph
+
+    def update_G(self) -> None:
+        """One step of G."""
         self.forward()
         self.update(self.optimizers["G"], self.loss_G())

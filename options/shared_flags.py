@@ -22,7 +22,12 @@ def _add_run(parser: FlagParser, add: Callable[..., Any]) -> None:
         add("--config", help="YAML file of options; the command line wins over it")
         add("--seed", type=number(int, 0, 2**63 - 1), default=0, help="of all randomness")
         add("--gpu_ids", type=gpu_list, default="0", help="e.g. 0 or 0,1; -1 is the CPU")
-        add("--precision", choices=["fp32", "bf16"], default="fp32", help="of the networks")
+        add(
+            "--precision",
+            choices=["auto", "fp32", "tf32", "bf16"],
+            default="auto",
+            help="of the networks; auto: tf32 on CUDA, else fp32",
+        )
         add("--epoch", default="latest", help="which saved epoch to load")
         add("--load_iter", type=number(int, 0), default=0, help="load iter_N instead, if > 0")
         add("--verbose", action="store_true", help="print the networks, and tracebacks")

@@ -30,6 +30,9 @@ class TrainOptions(BaseOptions):
                 help="keep resized pictures after their first use; auto: in memory while a quarter "
                 "of it is free; disk: in the run's folder",
             )
+            parser.add_argument(
+                "--grad_accum", type=_COUNT, default=1, help="batches a step: less memory than one"
+            )
         _add_training(parser)
         _add_saving(parser)
         _add_displays(parser)

@@ -13,7 +13,7 @@ LAYERS = (
     (4, ("train", "test", "scripts")),
     (3, ("translator",)),
     (1, ("models.networks", "models.layers", "models.losses", "models.architecture")),
-    (1, ("models.perceptual",)),
+    (1, ("models.perceptual", "models.stages", "models.building")),
     (1, ("data.transforms", "data.image_folder", "data.builtin", "data.inspection")),
     (1, ("data.deep", "data.ranges", "data.pixels", "data.cache")),
     (2, ("models", "data")),

@@ -182,7 +182,7 @@ def test_choices_of_the_flags_are_the_names_that_the_code_knows():
         "lr_policy": {*networks.LR_POLICIES, "plateau"},
         "preprocess": set(PREPROCESS),
         "upsample": set(UPSAMPLE),
-        "precision": {"fp32", "bf16"},
+        "precision": {"auto", "fp32", "tf32", "bf16"},
         "direction": {"AtoB", "BtoA"},
         "on_bad_image": {"error", "skip"},
     }

@@ -73,7 +73,7 @@ FACTS: dict[str, dict[str, Any]] = {
         "lr_decay_iters": 50,
         "lambda_L1": 100.0,
         "seed": 0,
-        "precision": "fp32",
+        "precision": "auto",
         "isTrain": True,
     },
     "test": {

@@ -171,6 +171,7 @@ def test_learning_rates_go_on(run, policy):
         ["--netD", "pixel", "--gan_mode", "hinge"],
         ["--netD", "n_layers", "--n_layers_D", "2", "--no_conditional_D"],
         ["--lambda_GAN", "0"],
+        ["--grad_accum", "2"],
     ],
 )
 def test_other_losses_and_networks_go_on_too(run, flags):

@@ -44,6 +44,14 @@ def pick_layout(device: torch.device, training: bool) -> torch.memory_format:
     return torch.channels_last if faster else torch.contiguous_format
 
 
+def use_tf32(precision: str, device: torch.device) -> None:
+    """Let CUDA multiply float32 with the 10-bit mantissa of TF32, unless precision is "fp32"."""
+    if precision == "tf32" and device.type != "cuda":
+        log.info("--precision tf32 is for CUDA: float32 here")
+    torch.backends.cudnn.allow_tf32 = precision != "fp32"
+    torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
+
+
 def place(
     net: nn.Module,
     device: torch.device,
@@ -99,3 +107,24 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def random_states() -> dict[str, Any]:
+    """Return the states of all generators of this process."""
+    kind, words, *rest = np.random.get_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return {
+        "python": random.getstate(),
+        "numpy": [kind, words.tolist(), *rest],
+        "torch": torch.get_rng_state(),
+        "cuda": cuda,
+    }
+
+
+def set_random_states(states: dict[str, Any]) -> None:
+    """Put the generators where they were; those of GPUs only on as many GPUs."""
+    random.setstate(states["python"])
+    np.random.set_state(tuple(states["numpy"]))
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])

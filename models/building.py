@@ -1,0 +1,60 @@
+"""Networks and optimizers as the options say."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from models import networks
+
+
+class Builder:
+    """What models build themselves with."""
+
+    opt: Any
+    device: torch.device
+
+    def make_generator(
+        self, input_nc: int | None = None, output_nc: int | None = None
+    ) -> networks.Generator:
+        """Build a generator as the options say, or with other numbers of channels."""
+        opt = self.opt
+        return networks.define_G(
+            input_nc or opt.input_nc,
+            output_nc or opt.output_nc,
+            opt.ngf,
+            opt.netG,
+            opt.norm,
+            use_dropout=not opt.no_dropout,
+            init_type=opt.init_type,
+            init_gain=opt.init_gain,
+            upsample=opt.upsample,
+        )
+
+    def make_discriminator(self, input_nc: int) -> networks.Discriminator:
+        """Build a discriminator as the options say; ValueError if the crop is too small for it."""
+        opt = self.opt
+        netD = networks.define_D(
+            input_nc, opt.ndf, opt.netD, opt.n_layers_D, opt.norm, opt.init_type, opt.init_gain
+        )
+        if opt.preprocess.endswith("crop") and opt.crop_size < netD.min_size:
+            raise ValueError(networks.too_deep(netD, opt.crop_size))
+        return netD
+
+    def make_optimizer(self, *nets: nn.Module) -> Optimizer:
+        """Build the Adam that trains these networks together."""
+        parameters = [p for net in nets for p in net.parameters()]
+        betas, kind = (self.opt.beta1, 0.999), self.device.type
+        # A graph sees only what is in a tensor on its device.
+        lr = torch.tensor(self.opt.lr, device=self.device) if kind == "cuda" else self.opt.lr
+        return torch.optim.Adam(
+            parameters, lr, betas, fused=kind in ("cpu", "cuda"), capturable=kind == "cuda"
+        )
+
+    def check_weights(self, *flags: str) -> None:
+        """Raise a ValueError for an option that is no weight of a loss: a number from 0."""
+        for flag in flags:
+            if not 0 <= getattr(self.opt, flag) < math.inf:
+                raise ValueError(f"--{flag} {getattr(self.opt, flag)}: must be a number from 0")
