@@ -19,7 +19,7 @@ from models.finite import FiniteWatch, check_weights
 from models.saving import save_state
 from options.train_options import TrainOptions
 from util.checkpoint import forget_epochs
-from util.clock import Clock
+from util.clock import Clock, WaitingAdvice
 from util.device import explained_memory, seed_everything
 from util.files import sole_owner
 from util.stopping import Signals, Stopped, polite_signals
@@ -73,6 +73,7 @@ class Training:
     ):
         self.opt, self.dataset, self.model, self.visualizer = opt, dataset, model, visualizer
         self.validation, self.signals, self.watch = validation, signals, FiniteWatch()
+        self.advice = WaitingAdvice()
         model.progress.now_of(len(dataset))
 
     def run(self) -> None:
@@ -137,6 +138,7 @@ class Training:
                     f"all of it saved; go on with the same command and --continue_train",
                     self.signals.status,
                 )
+        self.advice.after_epoch(clock.share(), opt.num_threads, opt.cache)
         return progress.iters > done
 
     def save(self, *tags: str | int) -> None:

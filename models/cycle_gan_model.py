@@ -83,10 +83,12 @@ class CycleGANModel(BaseModel):
             self.fake_A = self.netG_B(self.real_B)
             self.rec_B = self.netG_A(self.fake_A)
             self.visuals |= {"real_B": self.real_B, "fake_A": self.fake_A, "rec_B": self.rec_B}
+        if self.isTrain:  # what each D is shown as a fake
+            self.old_A, self.old_B = self.fake_A.detach(), self.fake_B.detach()
 
     def optimize_parameters(self) -> None:
         self.run(self.update_G)
-        self.remember_fakes()
+        self.recall_fakes()
         self.run(self.update_D)
 
     def optimize_over(self, batches: Sequence[dict[str, Any]]) -> None:
@@ -95,13 +97,13 @@ class CycleGANModel(BaseModel):
         def loss_G(batch: dict[str, Any]) -> Tensor:
             self.set_input(batch)
             self.forward()
-            fakes.append((self.fake_A.detach(), self.fake_B.detach()))
+            fakes.append((self.old_A, self.old_B))
             return self.loss_G()
 
         def loss_D(batch: dict[str, Any]) -> Tensor:  # on what G made before its step
             self.set_input(batch)
-            self.fake_A, self.fake_B = fakes.pop(0)
-            self.remember_fakes()
+            self.old_A, self.old_B = fakes.pop(0)
+            self.recall_fakes()
             return self.loss_D()
 
         with frozen(self.netD_A, self.netD_B):
@@ -118,10 +120,10 @@ class CycleGANModel(BaseModel):
         """One step of both discriminators."""
         self.update(self.optimizers["D"], self.loss_D())
 
-    def remember_fakes(self) -> None:
-        """Choose what each D takes for the fake, from a history of fakes (§4)."""
-        self.old_B = self.eager("old_B", self.fake_B_pool.query(self.fake_B))
-        self.old_A = self.eager("old_A", self.fake_A_pool.query(self.fake_A))
+    def recall_fakes(self) -> None:
+        """Put older fakes among those that each D is shown (§4)."""
+        self.old_B = self.eager("old_B", self.fake_B_pool.query(self.old_B))
+        self.old_A = self.eager("old_A", self.fake_A_pool.query(self.old_A))
 
     def loss_G(self) -> Tensor:
         """Both generators fool their D, come back to where they began, and keep what fits."""

@@ -88,13 +88,15 @@ class Pix2PixModel(BaseModel):
 
     def forward(self) -> None:
         self.fake_B = self.netG(self.real_A)  # (N, output_nc, H, W) in [-1, 1]
+        if self.isTrain and self.opt.lambda_GAN:
+            self.fake_AB = self.judged(self.fake_B).detach()  # what D is shown as a fake
         self.visuals = {"real_A": self.real_A, "fake_B": self.fake_B, **self.targets}
 
     def optimize_parameters(self) -> None:
         self.run(self.forward)  # fake_B = G(real_A)
         if self.opt.lambda_GAN:
-            self.remember_fake()
-            self.run(self.update_D)  # D sees fake_B detached
+            self.recall_fakes()  # of late ones, if there is a pool
+            self.run(self.update_D)
         self.run(self.update_G)
 
     def optimize_over(self, batches: Sequence[dict[str, Any]]) -> None:
@@ -102,7 +104,7 @@ class Pix2PixModel(BaseModel):
             self.set_input(batch)
             with torch.no_grad():
                 self.forward()
-            self.remember_fake()
+            self.recall_fakes()
             return self.loss_D()
 
         def loss_G(batch: dict[str, Any]) -> Tensor:  # G runs again, against the updated D
@@ -128,9 +130,9 @@ class Pix2PixModel(BaseModel):
         """Return the context in which D, if there is one, collects no gradients."""
         return frozen(self.netD) if self.opt.lambda_GAN else nullcontext()
 
-    def remember_fake(self) -> None:
-        """Choose what D takes for the fake: this output, or of late ones (`--pool_size`)."""
-        self.fake_AB = self.eager("fake_AB", self.fake_AB_pool.query(self.judged(self.fake_B)))
+    def recall_fakes(self) -> None:
+        """Put older outputs among those that D is shown (`--pool_size`)."""
+        self.fake_AB = self.eager("fake_AB", self.fake_AB_pool.query(self.fake_AB))
 
     def judged(self, B: Tensor) -> Tensor:
         """Return what D sees of an output or a target: joined to the input, if conditional."""

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from util import clock
-from util.clock import Clock
+from util.clock import Clock, WaitingAdvice
 
 
 class Time:
@@ -103,3 +103,32 @@ def test_an_error_while_waiting_passes_through(time):
 
     with pytest.raises(ValueError, match="broken.png"):
         list(Clock().waiting_for(broken()))
+
+
+def test_the_share_of_waiting_is_that_of_the_whole_time(time):
+    timer = Clock()
+    for _ in timer.waiting_for(batches(time, [1, 3])):
+        time.passes(2)
+        timer.lap()
+    assert timer.share() == 4 / 8
+
+
+@pytest.mark.parametrize(
+    ("waiting", "threads", "cache", "said"),
+    [
+        ([0.9, 0.1, 0.05], 0, "auto", []),
+        ([0.9, 0.2, 0.3], 1, "none", ["20%", "--num_threads 4", "--cache ram", "--cache disk"]),
+        ([0.0, 0.0, 0.11], 4, "ram", ["11%", "a faster disk"]),
+    ],
+)
+def test_long_waiting_is_said_once_with_what_to_change(
+    caplog, monkeypatch, waiting, threads, cache, said
+):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    caplog.set_level("INFO")
+    advice = WaitingAdvice()
+    for share in waiting:
+        advice.after_epoch(share, threads, cache)
+    assert len(caplog.messages) == bool(said)
+    assert all(word in caplog.text for word in said)
+    assert ("--num_threads" in caplog.text) == (threads < 4 and bool(said))

@@ -65,7 +65,6 @@ def test_update_is_d_first_then_g_against_the_updated_d(make, mode):
 
 def test_d_sees_the_fake_detached(make):
     model = forward(make(), random_batch())
-    model.remember_fake()
     model.loss_D().backward()
     assert all(p.grad is None for p in model.netG.parameters())
     assert all(p.grad is not None for p in model.netD.parameters())
@@ -84,7 +83,6 @@ def test_losses_are_printed_in_the_published_order(make):
 def test_wgangp_adds_a_full_precision_penalty_on_mixed_pairs(make, precision):
     flags = ("--gan_mode", "wgangp", "--norm", "instance", "--precision", precision)
     model = forward(make(*flags), random_batch(size=2))
-    model.remember_fake()
     torch.manual_seed(5)
     loss, parameters = model.loss_D(), list(model.netD.parameters())
     A, B, fake = model.real_A, model.real_B, model.fake_B.detach()

@@ -36,9 +36,10 @@ class StandIn:
         stage()
 
     def capture(self, stage: Callable[[], None]) -> Callable[[], None]:
-        read = self.inputs(stage)
+        read, before = self.inputs(stage), tensors(vars(self.model))
         stage()
-        made = tensors(vars(self.model))
+        after = tensors(vars(self.model))
+        made = {key: value for key, value in after.items() if before.get(key) is not value}
         self.live = dict(vars(self.model))
 
         def replay() -> None:
@@ -67,7 +68,7 @@ def tensors(values: dict[str, Any]) -> dict[tuple, torch.Tensor]:
     for name, value in values.items():
         items = value.items() if name in ("losses", "visuals") else [(None, value)]
         found |= {(name, k): v for k, v in items if isinstance(v, torch.Tensor)}
-    return {key: v for key, v in found.items() if key[0] not in INPUTS}
+    return found
 
 
 def batches() -> list[dict[str, Any]]:

@@ -1,0 +1,268 @@
+"""Measure this framework beside plain code for the same thing: `python -m scripts.benchmark`.
+
+The plain side is scripts/plain_pix2pix.py and scripts/plain_cyclegan.py: eager, float32, PIL each
+time. Both sides run in turn, in one process, with the same threads. Prints a table: the median of
+the rounds (least – most), the ratio, and how near ours comes to what the machine can do at most.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from data import create_dataset
+from data.builtin import write_once
+from models import create_model
+from options.parser import OneLineParser, number
+from options.train_options import TrainOptions
+from scripts import plain_cyclegan, plain_pix2pix
+from scripts.measure import (
+    Spread,
+    Step,
+    copy_rate,
+    machine,
+    matmul_rate,
+    peak_memory,
+    seconds_of,
+    side_by_side,
+    timed,
+    work_of,
+)
+from util.util import run_command
+
+ROOT = Path(__file__).resolve().parent.parent
+CUDA = torch.cuda.is_available()
+PRECISIONS = ("fp32", "tf32", "bf16") if CUDA else ("fp32", "bf16")
+DTYPES = {"bf16": torch.bfloat16}
+
+
+class Row(NamedTuple):
+    """A line of the table. `unit` s and MiB are better when small, images/s when large."""
+
+    what: str
+    unit: str
+    plain: Spread
+    ours: Spread
+    ceiling: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """How many times better ours is."""
+        ratio = self.plain.median / self.ours.median
+        return 1 / ratio if self.unit == "images/s" else ratio
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure the chosen sections and print the table."""
+    parser = OneLineParser(prog="python -m scripts.benchmark", description=__doc__)
+    parser.add_argument("--sections", default=",".join(SECTIONS), help="separated by commas")
+    parser.add_argument("--rounds", type=number(int, 1), default=5, help="of each measurement")
+    parser.add_argument("--batches", default="1,4,16", help="batch sizes of the training step")
+    parser.add_argument("--dataroot", help="A|B pairs in train/; by default the built-in ones")
+    parser.add_argument("--pictures", type=number(int, 1), default=400, help="that test.py takes")
+    parser.add_argument("--json", help="file for the numbers")
+    args = parser.parse_args(argv)
+    wanted = args.sections.split(",")
+    if unknown := set(wanted) - set(SECTIONS):
+        raise ValueError(f"--sections {','.join(unknown)}: known are {', '.join(SECTIONS)}")
+
+    print(machine(), flush=True)
+    print("\n| what | unit | plain | ours | ratio | of the ceiling |\n|---|---|---|---|---|---|")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        args.folder = Path(folder)
+        if not args.dataroot:
+            args.dataroot = folder
+            write_once(folder)
+        args.dataroot = str(Path(args.dataroot).resolve())
+        for name in wanted:
+            for row in SECTIONS[name](args):
+                rows.append(row)
+                plain, ours = show(row.plain), show(row.ours)
+                line = (row.what, row.unit, plain, ours, f"{row.ratio:.2f}", row.ceiling)
+                print(f"| {' | '.join(line)} |", flush=True)
+    if args.json:
+        content = {"machine": machine(), "rows": [row._asdict() for row in rows]}
+        Path(args.json).write_text(json.dumps(content, indent=1) + "\n")
+
+
+def show(spread: Spread) -> str:
+    """Return a spread as a cell of the table."""
+    return f"{spread.median:.3g} ({spread.least:.3g} – {spread.most:.3g})"
+
+
+# The training step ----------------------------------------------------------------------
+
+
+def our_step(batch: int, *flags: str) -> Step:
+    """Build our model, and return a step of it on random pictures."""
+    flags = (
+        "--dataroot",
+        "none",
+        "--name",
+        "benchmark",
+        "--gpu_ids",
+        "0" if CUDA else "-1",
+        *flags,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        model = create_model(TrainOptions().read([*flags, "--checkpoints_dir", folder]))
+        model.setup(model.opt)
+    paths = {f"{side}_paths": ["none"] * batch for side in "AB"}
+    pictures = {**random_pictures(batch), **paths}
+
+    def step() -> None:
+        model.set_input(pictures)
+        model.optimize_parameters()
+
+    for _ in range(5 if CUDA else 0):
+        step()  # until graphs are captured
+    return step
+
+
+def plain_step(batch: int, kind: str = "pix2pix") -> Step:
+    """Build the plain model, and return a step of it on random pictures."""
+    device = torch.device("cuda" if CUDA else "cpu")
+    torch.backends.cudnn.benchmark = True
+    if kind == "pix2pix":
+        nets = [plain_pix2pix.unet(), plain_pix2pix.patchgan()]
+        model = plain_pix2pix.Pix2Pix(*(net.to(device) for net in nets))
+    else:
+        nets = [plain_cyclegan.resnet() for _ in "AB"]
+        nets += [plain_cyclegan.discriminator() for _ in "AB"]
+        model = plain_cyclegan.CycleGAN(*(net.to(device) for net in nets))
+    pictures = random_pictures(batch)
+    return lambda: model.step(pictures["A"].to(device), pictures["B"].to(device))
+
+
+def random_pictures(batch: int) -> dict[str, torch.Tensor]:
+    return {side: torch.rand(batch, 3, 256, 256) * 2 - 1 for side in "AB"}
+
+
+def steps(args: Any) -> Iterator[Row]:
+    """pix2pix: unet_256 and the 70×70 PatchGAN, 256×256."""
+    for batch in map(int, args.batches.split(",")):
+        yield from compared(f"pix2pix step, batch {batch}", args, batch, "pix2pix", ())
+
+
+def cyclegan(args: Any) -> Iterator[Row]:
+    """CycleGAN: resnet_9blocks, 256×256, no history of fakes."""
+    flags = ("--model", "cycle_gan", "--pool_size", "0")
+    yield from compared("CycleGAN step, batch 1", args, 1, "cyclegan", flags)
+
+
+def compared(what: str, args: Any, batch: int, kind: str, flags: tuple[str, ...]) -> Iterator[Row]:
+    """Time a plain step beside ours in every precision."""
+    device = torch.device("cuda" if CUDA else "cpu")
+    plain = plain_step(batch, kind)
+    ours = {p: our_step(batch, "--precision", p, *flags) for p in PRECISIONS}
+    times = side_by_side({"plain": plain, **ours}, args.rounds)
+    operations, moved = work_of(plain)
+    copying = moved / copy_rate(device)
+    for precision in ours:
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        rate = matmul_rate(device, DTYPES.get(precision, torch.float32))
+        arithmetic = operations / rate
+        bound = "arithmetic" if arithmetic > copying else "memory"
+        share = max(arithmetic, copying) / times[precision].median
+        ceiling = f"{share:.0%} ({bound})"
+        yield Row(f"{what}, {precision}", "s", times["plain"], times[precision], ceiling)
+
+
+def memory(args: Any) -> Iterator[Row]:
+    """The most memory that a step takes."""
+    for batch in map(int, args.batches.split(",")):
+        plain = Spread.of([peak_memory(plain_step, batch)])
+        for precision in PRECISIONS:
+            ours = Spread.of([peak_memory(our_step, batch, "--precision", precision)])
+            yield Row(f"memory of a step, batch {batch}, {precision}", "MiB", plain, ours)
+
+
+# Data, whole commands -------------------------------------------------------------------
+
+
+def pipeline(args: Any) -> Iterator[Row]:
+    """Pairs from files to tensors, on one core: the first epoch, and later ones."""
+    files = sorted((Path(args.dataroot) / "train").iterdir())
+    flags = ["--dataroot", args.dataroot, "--checkpoints_dir", str(args.folder / "runs")]
+    opt = TrainOptions().read([*flags, "--num_threads", "0", "--gpu_ids", "-1", "--cache", "ram"])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    plain = partial(exhaust, lambda: map(plain_pix2pix.load_pair, files))
+    plain()
+    times: dict[str, list[float]] = {"plain": [], "cold": [], "warm": []}
+    for _ in range(args.rounds):
+        ours = create_dataset(opt)
+        epoch = partial(exhaust, ours.__iter__)
+        for name, run in (("plain", plain), ("cold", epoch), ("warm", epoch)):
+            times[name].append(len(files) / timed(run))
+    torch.set_num_threads(threads)
+    found = {name: Spread.of(values) for name, values in times.items()}
+    yield Row("pairs to tensors, first epoch, one core", "images/s", found["plain"], found["cold"])
+    yield Row("pairs to tensors, later epochs, one core", "images/s", found["plain"], found["warm"])
+
+
+def exhaust(items: Callable[[], Any]) -> None:
+    for _ in items():
+        pass
+
+
+def testing(args: Any) -> Iterator[Row]:
+    """test.py as a whole process, with its PNG files written."""
+    files = sorted((Path(args.dataroot) / "train").iterdir())
+    pairs, runs = args.folder / "many" / "test", args.folder / "runs"
+    pairs.mkdir(parents=True)
+    for i in range(args.pictures):
+        source = files[i % len(files)]
+        (pairs / f"{i:05d}{source.suffix}").symlink_to(source)
+    flags = ["--dataroot", str(pairs.parent), "--name", "net", "--checkpoints_dir", str(runs)]
+    flags += ["--gpu_ids", "0" if CUDA else "-1"]
+    model = create_model(TrainOptions().read([*flags, "--direction", "BtoA"]))
+    model.setup(model.opt)
+    model.save_networks("latest")
+
+    weights, out = runs / "net" / "latest_net_G.pth", args.folder / "plain"
+    plain = [sys.executable, "-m", "scripts.plain_pix2pix", str(pairs), str(weights), str(out)]
+    ours = [sys.executable, "test.py", *flags, "--results_dir", str(args.folder / "results")]
+    commands = {"plain": plain, **{p: [*ours, "--precision", p] for p in PRECISIONS}}
+    rates: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(max(args.rounds // 2, 1)):
+        for name, command in commands.items():
+            shutil.rmtree(args.folder / "results", ignore_errors=True)
+            rates[name].append(args.pictures / seconds_of(command, ROOT))
+    found = {name: Spread.of(values) for name, values in rates.items()}
+    for precision in PRECISIONS:
+        yield Row(f"test.py, {precision}", "images/s", found["plain"], found[precision])
+
+
+def start(args: Any) -> Iterator[Row]:
+    """How long until something happens."""
+    bare = [sys.executable, "-c", "import torch"]
+    helps = [sys.executable, "train.py", "--help"]
+    commands = {"plain": partial(seconds_of, bare, ROOT), "ours": partial(seconds_of, helps, ROOT)}
+    found = side_by_side(commands, args.rounds)
+    yield Row("train.py --help; plain: import torch", "s", found["plain"], found["ours"])
+    train = [sys.executable, "train.py", "--dataroot", args.dataroot, "--name", "start"]
+    train += ["--checkpoints_dir", str(args.folder / "runs"), "--print_freq", "1", "--no_html"]
+    first = partial(seconds_of, train, ROOT, "(epoch: 1, iters: 1,")
+    times = side_by_side({"ours": first}, args.rounds)["ours"]
+    yield Row("train.py to its first step; plain: import torch", "s", found["plain"], times)
+
+
+SECTIONS: dict[str, Callable[[Any], Iterator[Row]]] = {
+    "step": steps,
+    "cyclegan": cyclegan,
+    "memory": memory,
+    "data": pipeline,
+    "test": testing,
+    "start": start,
+}
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

@@ -1,0 +1,156 @@
+"""Measuring: times side by side, what the machine can do, how much work a step is."""
+
+import multiprocessing
+import platform
+import re
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+Step = Callable[[], object]
+
+
+class Spread(NamedTuple):
+    """Several measurements of one thing."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Spread":
+        values = list(values)
+        return cls(statistics.median(values), min(values), max(values))
+
+
+def side_by_side(steps: dict[str, Step], rounds: int, warm_up: int = 1) -> dict[str, Spread]:
+    """Return the seconds of each, taken in turn, so that a busy moment of the machine hits all."""
+    found: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(warm_up + rounds):
+        for name, step in steps.items():
+            seconds = timed(step)
+            if turn >= warm_up:
+                found[name].append(seconds)
+    return {name: Spread.of(values) for name, values in found.items()}
+
+
+def timed(step: Step) -> float:
+    """Return the seconds of one call, those of a GPU's work included."""
+    synchronize()
+    started = time.perf_counter()
+    step()
+    synchronize()
+    return time.perf_counter() - started
+
+
+def synchronize() -> None:
+    """Wait until a GPU, if there is one, has done its work."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype, size: int = 2048) -> float:
+    """Return how many floating-point operations a second a matrix product reaches."""
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in "ab")
+    return 2 * size**3 / min(timed(lambda: a @ b) for _ in range(8))
+
+
+def copy_rate(device: torch.device, bytes_: int = 2**28) -> float:
+    """Return how many bytes a second a copy reads and writes."""
+    source = torch.ones(bytes_ // 4, device=device)
+    target = torch.empty_like(source)
+    return 2 * bytes_ / min(timed(lambda: target.copy_(source)) for _ in range(8))
+
+
+class _Traffic(TorchDispatchMode):
+    """Adds up the bytes that operations read and write, each operand once an operation."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            for leaf in tree_leaves((args, kwargs, found)):
+                if isinstance(leaf, torch.Tensor):
+                    self.bytes += leaf.numel() * leaf.element_size()
+        return found
+
+
+def work_of(step: Step) -> tuple[int, int]:
+    """Return a step's floating-point operations, and the bytes that its operations move."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    with _Traffic() as traffic:
+        step()
+    return counter.get_total_flops(), traffic.bytes
+
+
+def peak_memory(make: Callable[..., Step], *args: Any) -> float:
+    """Return the MiB that the step `make(*args)` takes at most, its networks included, in a
+    process of its own.
+    """
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_peak, (make, args))
+
+
+def _peak(make: Callable[..., Step], args: tuple) -> float:
+    torch.zeros(1)
+    before = _resident("VmRSS")
+    step = make(*args)
+    step()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # forget the highest mark
+    for _ in range(3):
+        step()
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return _resident("VmHWM") - before
+
+
+def _resident(name: str) -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(rf"{name}:\s+(\d+)", status)[1]) / 1024
+
+
+def machine() -> str:
+    """Return the hardware and the versions in a line."""
+    parts = [platform.processor() or platform.machine()]
+    cpus = Path("/proc/cpuinfo")
+    if cpus.is_file() and (model := re.search(r"model name\s*: (.*)", cpus.read_text())):
+        parts = [model[1]]
+    parts.append(f"{torch.get_num_threads()} threads")
+    if torch.cuda.is_available():
+        parts.append(torch.cuda.get_device_name())
+    return ", ".join(
+        [*parts, f"PyTorch {torch.__version__}", f"Python {platform.python_version()}"]
+    )
+
+
+def seconds_of(command: list[str], cwd: Path, until: str = "") -> float:
+    """Return the seconds that a command takes, or takes to print a line that begins so."""
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    if until:
+        found = any(line.startswith(until) for line in process.stdout)
+        seconds = time.perf_counter() - started
+        process.kill()
+        process.communicate()
+        if found:
+            return seconds
+    out, error = process.communicate()
+    if process.returncode:
+        raise ValueError(f"{' '.join(command)}: {error.strip() or 'ended too early'}")
+    return time.perf_counter() - started
