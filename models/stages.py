@@ -108,6 +108,7 @@ def stages_of(model: Any) -> Stages | None:
         return None
     several = torch.distributed.is_available() and torch.distributed.is_initialized()
     reasons = {
+        "--no_graphs": opt.no_graphs,
         "--gan_mode wgangp": opt.gan_mode == "wgangp",
         "--grad_accum": opt.grad_accum > 1,
         "several processes": several,

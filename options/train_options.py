@@ -22,17 +22,7 @@ class TrainOptions(BaseOptions):
 
     def add_phase_options(self, parser: FlagParser) -> None:
         parser.set_defaults(phase="train")
-        with parser.section("speed"):
-            parser.add_argument(
-                "--cache",
-                choices=["auto", "ram", "disk", "none"],
-                default="auto",
-                help="keep resized pictures after their first use; auto: in memory while a quarter "
-                "of it is free; disk: in the run's folder",
-            )
-            parser.add_argument(
-                "--grad_accum", type=_COUNT, default=1, help="batches a step: less memory than one"
-            )
+        _add_speed(parser)
         _add_training(parser)
         _add_saving(parser)
         _add_displays(parser)
@@ -87,6 +77,20 @@ def _add_training(parser: FlagParser) -> None:
         add("--pool_size", type=number(int, 0), default=50, help="D also sees older fakes")
         add("--continue_train", action="store_true", help="go on where the run stopped")
         add("--epoch_count", type=count, default=1, help="first epoch, of weights alone")
+
+
+def _add_speed(parser: FlagParser) -> None:
+    add = parser.add_argument
+    with parser.section("speed"):
+        add(
+            "--cache",
+            choices=["auto", "ram", "disk", "none"],
+            default="auto",
+            help="keep resized pictures after their first use; auto: in memory while a quarter of "
+            "it is free; disk: in the run's folder",
+        )
+        add("--grad_accum", type=_COUNT, default=1, help="batches a step: less memory than one")
+        add("--no_graphs", action="store_true", help="on a GPU, launch each kernel by itself")
 
 
 def _add_saving(parser: FlagParser) -> None:

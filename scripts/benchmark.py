@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -21,41 +21,12 @@ from data.builtin import write_once
 from models import create_model
 from options.parser import OneLineParser, number
 from options.train_options import TrainOptions
-from scripts import plain_cyclegan, plain_pix2pix
-from scripts.measure import (
-    Spread,
-    Step,
-    copy_rate,
-    machine,
-    matmul_rate,
-    peak_memory,
-    seconds_of,
-    side_by_side,
-    timed,
-    work_of,
-)
+from scripts import plain_pix2pix
+from scripts.measure import Row, Spread, machine, seconds_of, side_by_side, timed
+from scripts.training_steps import CUDA, PRECISIONS, cyclegan, memory, steps
 from util.util import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
-CUDA = torch.cuda.is_available()
-PRECISIONS = ("fp32", "tf32", "bf16") if CUDA else ("fp32", "bf16")
-DTYPES = {"bf16": torch.bfloat16}
-
-
-class Row(NamedTuple):
-    """A line of the table. `unit` s and MiB are better when small, images/s when large."""
-
-    what: str
-    unit: str
-    plain: Spread
-    ours: Spread
-    ceiling: str = ""
-
-    @property
-    def ratio(self) -> float:
-        """How many times better ours is."""
-        ratio = self.plain.median / self.ours.median
-        return 1 / ratio if self.unit == "images/s" else ratio
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -95,93 +66,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 def show(spread: Spread) -> str:
     """Return a spread as a cell of the table."""
     return f"{spread.median:.3g} ({spread.least:.3g} – {spread.most:.3g})"
-
-
-# The training step ----------------------------------------------------------------------
-
-
-def our_step(batch: int, *flags: str) -> Step:
-    """Build our model, and return a step of it on random pictures."""
-    flags = (
-        "--dataroot",
-        "none",
-        "--name",
-        "benchmark",
-        "--gpu_ids",
-        "0" if CUDA else "-1",
-        *flags,
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        model = create_model(TrainOptions().read([*flags, "--checkpoints_dir", folder]))
-        model.setup(model.opt)
-    paths = {f"{side}_paths": ["none"] * batch for side in "AB"}
-    pictures = {**random_pictures(batch), **paths}
-
-    def step() -> None:
-        model.set_input(pictures)
-        model.optimize_parameters()
-
-    for _ in range(5 if CUDA else 0):
-        step()  # until graphs are captured
-    return step
-
-
-def plain_step(batch: int, kind: str = "pix2pix") -> Step:
-    """Build the plain model, and return a step of it on random pictures."""
-    device = torch.device("cuda" if CUDA else "cpu")
-    torch.backends.cudnn.benchmark = True
-    if kind == "pix2pix":
-        nets = [plain_pix2pix.unet(), plain_pix2pix.patchgan()]
-        model = plain_pix2pix.Pix2Pix(*(net.to(device) for net in nets))
-    else:
-        nets = [plain_cyclegan.resnet() for _ in "AB"]
-        nets += [plain_cyclegan.discriminator() for _ in "AB"]
-        model = plain_cyclegan.CycleGAN(*(net.to(device) for net in nets))
-    pictures = random_pictures(batch)
-    return lambda: model.step(pictures["A"].to(device), pictures["B"].to(device))
-
-
-def random_pictures(batch: int) -> dict[str, torch.Tensor]:
-    return {side: torch.rand(batch, 3, 256, 256) * 2 - 1 for side in "AB"}
-
-
-def steps(args: Any) -> Iterator[Row]:
-    """pix2pix: unet_256 and the 70×70 PatchGAN, 256×256."""
-    for batch in map(int, args.batches.split(",")):
-        yield from compared(f"pix2pix step, batch {batch}", args, batch, "pix2pix", ())
-
-
-def cyclegan(args: Any) -> Iterator[Row]:
-    """CycleGAN: resnet_9blocks, 256×256, no history of fakes."""
-    flags = ("--model", "cycle_gan", "--pool_size", "0")
-    yield from compared("CycleGAN step, batch 1", args, 1, "cyclegan", flags)
-
-
-def compared(what: str, args: Any, batch: int, kind: str, flags: tuple[str, ...]) -> Iterator[Row]:
-    """Time a plain step beside ours in every precision."""
-    device = torch.device("cuda" if CUDA else "cpu")
-    plain = plain_step(batch, kind)
-    ours = {p: our_step(batch, "--precision", p, *flags) for p in PRECISIONS}
-    times = side_by_side({"plain": plain, **ours}, args.rounds)
-    operations, moved = work_of(plain)
-    copying = moved / copy_rate(device)
-    for precision in ours:
-        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-        rate = matmul_rate(device, DTYPES.get(precision, torch.float32))
-        arithmetic = operations / rate
-        bound = "arithmetic" if arithmetic > copying else "memory"
-        share = max(arithmetic, copying) / times[precision].median
-        ceiling = f"{share:.0%} ({bound})"
-        yield Row(f"{what}, {precision}", "s", times["plain"], times[precision], ceiling)
-
-
-def memory(args: Any) -> Iterator[Row]:
-    """The most memory that a step takes."""
-    for batch in map(int, args.batches.split(",")):
-        plain = Spread.of([peak_memory(plain_step, batch)])
-        for precision in PRECISIONS:
-            ours = Spread.of([peak_memory(our_step, batch, "--precision", precision)])
-            yield Row(f"memory of a step, batch {batch}, {precision}", "MiB", plain, ours)
 
 
 # Data, whole commands -------------------------------------------------------------------

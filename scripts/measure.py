@@ -31,6 +31,22 @@ class Spread(NamedTuple):
         return cls(statistics.median(values), min(values), max(values))
 
 
+class Row(NamedTuple):
+    """A line of the table. `unit` s and MiB are better when small, images/s when large."""
+
+    what: str
+    unit: str
+    plain: Spread
+    ours: Spread
+    ceiling: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """How many times better ours is."""
+        ratio = self.plain.median / self.ours.median
+        return 1 / ratio if self.unit == "images/s" else ratio
+
+
 def side_by_side(steps: dict[str, Step], rounds: int, warm_up: int = 1) -> dict[str, Spread]:
     """Return the seconds of each, taken in turn, so that a busy moment of the machine hits all."""
     found: dict[str, list[float]] = {name: [] for name in steps}

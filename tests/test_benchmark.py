@@ -9,8 +9,7 @@ import torch
 from conftest import refusal
 
 from scripts import benchmark, measure
-from scripts.benchmark import Row
-from scripts.measure import Spread
+from scripts.measure import Row, Spread
 
 
 def test_a_spread_is_the_median_and_both_ends():

@@ -118,6 +118,7 @@ def test_a_loss_of_an_odd_batch_is_not_left_behind(make):
         ([], None),
         (["--gan_mode", "wgangp"], "--gan_mode wgangp"),
         (["--grad_accum", "2"], "--grad_accum"),
+        (["--no_graphs"], "--no_graphs"),
     ],
 )
 def test_what_cannot_be_a_graph_is_said_in_one_line(make, caplog, monkeypatch, flags, reason):
