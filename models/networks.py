@@ -142,12 +142,18 @@ class UnetSkipConnectionBlock(nn.Module):
 
         down = nn.Conv2d(input_nc, inner_nc, 4, stride=2, padding=1, bias=bias)
         if outermost:
-            layers = [down, submodule, nn.ReLU(), up(bias=True), nn.Tanh()]
+            layers = [down, submodule, nn.ReLU(inplace=True), up(bias=True), nn.Tanh()]
         elif innermost:
-            layers = [nn.LeakyReLU(0.2), down, nn.ReLU(), up(bias), norm_layer(outer_nc)]
+            layers = [
+                nn.LeakyReLU(0.2, inplace=True),
+                down,
+                nn.ReLU(inplace=True),
+                up(bias),
+                norm_layer(outer_nc),
+            ]
         else:
-            layers = [nn.LeakyReLU(0.2), down, norm_layer(inner_nc), submodule]
-            layers += [nn.ReLU(), up(bias), norm_layer(outer_nc)]
+            layers = [nn.LeakyReLU(0.2, inplace=True), down, norm_layer(inner_nc), submodule]
+            layers += [nn.ReLU(inplace=True), up(bias), norm_layer(outer_nc)]
             layers += [Dropout(0.5)] if use_dropout else []
         self.model = nn.Sequential(*layers)
 
@@ -184,13 +190,13 @@ class ResnetGenerator(Generator):
             )
 
         layers = [nn.ReflectionPad2d(3), nn.Conv2d(input_nc, ngf, 7, bias=bias)]
-        layers += [norm_layer(ngf), nn.ReLU()]
+        layers += [norm_layer(ngf), nn.ReLU(inplace=True)]
         for nc in (ngf, ngf * 2):
             layers += [nn.Conv2d(nc, nc * 2, 3, stride=2, padding=1, bias=bias)]
-            layers += [norm_layer(nc * 2), nn.ReLU()]
+            layers += [norm_layer(nc * 2), nn.ReLU(inplace=True)]
         layers += [ResnetBlock(ngf * 4, norm_layer, use_dropout) for _ in range(n_blocks)]
         for nc in (ngf * 4, ngf * 2):
-            layers += [up(nc), norm_layer(nc // 2), nn.ReLU()]
+            layers += [up(nc), norm_layer(nc // 2), nn.ReLU(inplace=True)]
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
 
@@ -201,7 +207,12 @@ class ResnetBlock(nn.Module):
     def __init__(self, nc: int, norm_layer: Callable[[int], nn.Module], use_dropout: bool = False):
         super().__init__()
         bias = _is_instance(norm_layer)
-        layers = [nn.ReflectionPad2d(1), nn.Conv2d(nc, nc, 3, bias=bias), norm_layer(nc), nn.ReLU()]
+        layers = [
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(nc, nc, 3, bias=bias),
+            norm_layer(nc),
+            nn.ReLU(inplace=True),
+        ]
         layers += [Dropout(0.5)] if use_dropout else []
         layers += [nn.ReflectionPad2d(1), nn.Conv2d(nc, nc, 3, bias=bias), norm_layer(nc)]
         self.conv_block = nn.Sequential(*layers)
@@ -295,13 +306,13 @@ class NLayerDiscriminator(Discriminator):
         super().__init__()
         bias = _is_instance(norm_layer)
         conv = partial(nn.Conv2d, kernel_size=4, padding=1)
-        layers = [conv(input_nc, ndf, stride=2), nn.LeakyReLU(0.2)]
+        layers = [conv(input_nc, ndf, stride=2), nn.LeakyReLU(0.2, inplace=True)]
         nc = ndf
         for n in range(1, n_layers + 1):
             previous, nc = nc, ndf * min(2**n, 8)
             stride = 2 if n < n_layers else 1
             layers += [conv(previous, nc, stride=stride, bias=bias), norm_layer(nc)]
-            layers += [nn.LeakyReLU(0.2)]
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
         self.model = nn.Sequential(*layers, conv(nc, 1, stride=1))
         # From the output back: the last norm needs two pixels a side, and k4 p1 s1 turns 3 into 2.
         self.min_size = 3 * 2**n_layers
@@ -326,10 +337,10 @@ class PixelDiscriminator(Discriminator):
         bias = _is_instance(norm_layer)
         self.net = nn.Sequential(
             nn.Conv2d(input_nc, ndf, 1),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(ndf, ndf * 2, 1, bias=bias),
             norm_layer(ndf * 2),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(ndf * 2, 1, 1, bias=bias),
         )
 

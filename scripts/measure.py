@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,6 +57,39 @@ def side_by_side(steps: dict[str, Step], rounds: int, warm_up: int = 1) -> dict[
             if turn >= warm_up:
                 found[name].append(seconds)
     return {name: Spread.of(values) for name, values in found.items()}
+
+
+def in_turn(
+    makers: dict[str, tuple[Callable[..., Step], tuple]], rounds: int, warm_up: int = 2
+) -> dict[str, Spread]:
+    """Do the same with steps that `make(*args)` makes, each in a process of its own, so that none
+    profits from another's settings.
+    """
+    context = multiprocessing.get_context("spawn")
+    pipes, processes, steps = [], [], {}
+    for name, (make, args) in makers.items():
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, make, args), daemon=True)
+        process.start()
+        pipes.append(ours)
+        processes.append(process)
+        steps[name] = partial(_ask, ours)
+    try:
+        return side_by_side(steps, rounds, warm_up)
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def _ask(pipe: Any) -> float:
+    pipe.send("go")
+    return pipe.recv()
+
+
+def _serve(pipe: Any, make: Callable[..., Step], args: tuple) -> None:
+    step = make(*args)
+    while pipe.recv():
+        pipe.send(timed(step))
 
 
 def timed(step: Step) -> float:

@@ -123,17 +123,23 @@ class Torture:
             name, runs = f"{by.name}_{runs}", runs + 1
             while True:
                 run = self.start(name)
-                if stopped < times and self.stop_one(run, by):
-                    stopped += 1
-                    bar.update()
-                    run.wait(timeout=600)
-                    wrong += run.returncode != (-by if by == signal.SIGKILL else 128 + by)
-                    inside += self.was_saving(name)
-                    continue
-                self.finish(run)
-                break
+                if stopped == times or not self.stop_one(run, by):
+                    break
+                run.communicate(timeout=600)
+                if run.returncode == 0:  # in its last save: it was complete
+                    break
+                stopped += 1
+                bar.update()
+                inside += self.was_saving(name)
+                if run.returncode != (-by if by == signal.SIGKILL else 128 + by):
+                    log.warning("%s: status %d after %s", name, run.returncode, by.name)
+                    wrong += 1
+            self.finish(run)
             end = self.state(name)
-            wrong += not all(same(end[part], self.whole[part]) for part in PARTS)
+            for part in PARTS:
+                if not same(end[part], self.whole[part]):
+                    log.warning("%s: another end than without a stop: %s", name, part)
+                    wrong += 1
         bar.close()
         how = f"{inside} inside a save" if by == signal.SIGKILL else "status 143"
         outcome = f"{how}; {runs} runs ended equal to the bit"

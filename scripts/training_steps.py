@@ -14,9 +14,9 @@ from scripts.measure import (
     Spread,
     Step,
     copy_rate,
+    in_turn,
     matmul_rate,
     peak_memory,
-    side_by_side,
     work_of,
 )
 
@@ -85,12 +85,11 @@ def cyclegan(args: Any) -> Iterator[Row]:
 def compared(what: str, args: Any, batch: int, kind: str, flags: tuple[str, ...]) -> Iterator[Row]:
     """Time a plain step beside ours in every precision."""
     device = torch.device("cuda" if CUDA else "cpu")
-    plain = plain_step(batch, kind)
-    ours = {p: our_step(batch, "--precision", p, *flags) for p in PRECISIONS}
-    times = side_by_side({"plain": plain, **ours}, args.rounds)
-    operations, moved = work_of(plain)
+    ours = {p: (our_step, (batch, "--precision", p, *flags)) for p in PRECISIONS}
+    times = in_turn({"plain": (plain_step, (batch, kind)), **ours}, args.rounds)
+    operations, moved = work_of(plain_step(batch, kind))
     copying = moved / copy_rate(device)
-    for precision in ours:
+    for precision in PRECISIONS:
         torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         rate = matmul_rate(device, DTYPES.get(precision, torch.float32))
         arithmetic = operations / rate

@@ -1,6 +1,7 @@
 """The one place that knows about devices and precision."""
 
 import contextlib
+import ctypes
 import logging
 import random
 from collections.abc import Iterator, Sequence
@@ -42,6 +43,19 @@ def pick_layout(device: torch.device, training: bool) -> torch.memory_format:
     """Return the layout of pictures in memory that is faster (docs/performance.md has numbers)."""
     faster = device.type == "cuda" or (device.type == "cpu" and not training)
     return torch.channels_last if faster else torch.contiguous_format
+
+
+def keep_freed_memory() -> None:
+    """Let the process keep the memory that it frees.
+
+    glibc hands large blocks back to the system at once, and a step on a CPU takes them anew: a
+    tenth of its time goes into pages being cleared. Elsewhere nothing happens.
+    """
+    max_mapped, trim_threshold = -4, -1  # names of mallopt(3)
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(max_mapped, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)
 
 
 def use_tf32(precision: str, device: torch.device) -> None:
