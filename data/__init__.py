@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
 from data import builtin
 from data.base_dataset import BaseDataset
 from data.cache import open_cache
 from data.inspection import quick_look
 from data.ranges import settle_ranges
+from util.device import keep_freed_memory
 from util.registry import find_class
 from util.stopping import leave_signals_to_the_parent
 
@@ -90,6 +91,7 @@ class Loader:
         self.left_out: set[str] = set()
         self.size = int(min(len(dataset), opt.max_dataset_size))
         self.sampler = EpochSampler(self.size, shuffle=not opt.serial_batches, seed=opt.seed)
+        keep_freed_memory()
         workers = min(opt.num_threads, os.cpu_count() or 1, self.size)
         if workers:
             atexit.register(_end_workers)
@@ -158,10 +160,13 @@ class SeededDataset(Dataset):
 
     def __init__(self, dataset: Dataset, seed: int, replace_bad: bool = False):
         self.dataset, self.seed, self.replace_bad = dataset, seed, replace_bad
+        self.generator = np.random.MT19937()
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Any, list[str]]:
         epoch, index = key
-        states = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+        states = random.getstate(), torch.default_generator.get_state()
+        numpys = np.random.get_bit_generator()
+        np.random.set_bit_generator(self.generator)  # 15 times faster than copying its state
         word = np.random.SeedSequence([self.seed, epoch, index]).generate_state(3)
         random.seed(int(word[0]))
         np.random.seed(word[1])
@@ -170,8 +175,8 @@ class SeededDataset(Dataset):
             return self._read(index)
         finally:
             random.setstate(states[0])
-            np.random.set_state(states[1])
-            torch.default_generator.set_state(states[2])
+            torch.default_generator.set_state(states[1])
+            np.random.set_bit_generator(numpys)
 
     def _read(self, index: int) -> tuple[Any, list[str]]:
         if not self.replace_bad:
@@ -214,4 +219,7 @@ def _stacked(items: list[dict[str, Any]]) -> Any:
                 f"--batch_size: pictures {name} of different sizes ({shapes[0]}, {shapes[1]}) "
                 f"cannot share a batch; use --batch_size 1 or a --preprocess that crops"
             )
-    return default_collate(items)
+    if len(items) > 1 or get_worker_info():  # what a worker stacks is in shared memory
+        return default_collate(items)
+    alone = {k: v[None] for k, v in items[0].items() if isinstance(v, torch.Tensor)}
+    return alone | default_collate([{k: v for k, v in items[0].items() if k not in alone}])

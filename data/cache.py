@@ -88,24 +88,25 @@ class PictureCache:
             return
         if self.reserve and free_memory() < self.reserve:
             return
-        parts = []
-        for picture, array in zip(pictures, arrays, strict=True):
-            code = array.dtype.kind.encode()
-            parts += [EACH.pack(*array.shape, code, picture.low, picture.high), array.tobytes()]
-        at = self.slots[file] * SLOT
+        at = end = self.slots[file] * SLOT
+        end += HEAD.size
         try:
+            for picture, array in zip(pictures, arrays, strict=True):
+                code = array.dtype.kind.encode()
+                end = _write(self.descriptor, end, EACH.pack(*array.shape, code, *picture.range))
+                end = _write(self.descriptor, end, array.data.cast("B"))
             # The head last: until it is there, so is nothing.
-            _write(self.descriptor, b"".join(parts), at + HEAD.size)
-            _write(self.descriptor, HEAD.pack(len(arrays), *size), at)
+            _write(self.descriptor, at, HEAD.pack(len(arrays), *size))
         except OSError as error:
             log.warning("--cache: no room for more pictures (%s)", error.strerror)
             self.slots = {}
 
 
-def _write(descriptor: int, content: bytes, at: int) -> None:
+def _write(descriptor: int, at: int, content: bytes | memoryview) -> int:
     while content:
         written = os.pwrite(descriptor, content, at)
         content, at = content[written:], at + written
+    return at
 
 
 def open_cache(files: Sequence[str], where: str, folder: Path) -> PictureCache | None:

@@ -11,9 +11,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from data.deep import is_deep, read_deep
-from data.transforms import load_picture, reason
-
-ORIENTATION = 0x0112  # the EXIF tag
+from data.transforms import ORIENTATION, load_picture, reason
 
 
 class Finding(NamedTuple):

@@ -24,6 +24,11 @@ class Pixels:
     width = property(lambda self: self.size[0])
     height = property(lambda self: self.size[1])
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """(low, high)."""
+        return self.low, self.high
+
     def crop(self, box: tuple[int, int, int, int]) -> "Pixels":
         left, top, right, bottom = box
         return self.alike(self._array[top:bottom, left:right])

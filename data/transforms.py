@@ -21,6 +21,7 @@ BICUBIC = Image.Resampling.BICUBIC
 PREPROCESS = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")
 CHANNEL_MODES = {1: "L", 3: "RGB"}
 MANY = (".npy", ".tif", ".tiff")  # files that may hold any number of channels
+ORIENTATION = 0x0112  # the EXIF tag
 FLIP = Image.Transpose.FLIP_LEFT_RIGHT
 Picture = Image.Image | Pixels
 
@@ -33,7 +34,8 @@ def load_picture(path: str | Path) -> Image.Image:
     try:
         with Image.open(path) as file:
             deep = is_deep(file)
-            picture = ImageOps.exif_transpose(file).convert("RGB")
+            turned = file.getexif().get(ORIENTATION, 1) != 1
+            picture = (ImageOps.exif_transpose(file) if turned else file).convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: cannot be read as a picture ({reason(error)})") from None
     if deep:
@@ -179,11 +181,12 @@ def pixels(image: Picture) -> Pixels:
 def to_tensor(image: Picture) -> Tensor:
     """Return (C, H, W) float32: 0 and 255, or the ends of a deep picture's range, are -1 and 1."""
     image = pixels(image)
-    tensor = torch.from_numpy(image.array()).permute(2, 0, 1)
-    tensor = tensor.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
-    if image.array().dtype == np.uint8:
-        return tensor.div_(255).sub_(0.5).div_(0.5)
-    return tensor.sub_(image.low).div_((image.high - image.low) / 2).sub_(1)
+    tensor = torch.from_numpy(image.array())
+    if tensor.dtype == torch.uint8:
+        tensor = tensor.div(255).sub_(0.5).mul_(2)
+    else:
+        tensor = tensor.sub(image.low).div_((image.high - image.low) / 2).sub_(1)
+    return tensor.permute(2, 0, 1)
 
 
 def _transform(

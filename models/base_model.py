@@ -16,7 +16,7 @@ from models.layers import by_picture, picture_noise, preserved_statistics
 from models.saving import load_into, load_networks_of, load_state, start, stopped_unsaved
 from models.stages import Stages, stages_of
 from util.checkpoint import load_weights, save_weights
-from util.device import keep_freed_memory, pick_device, pick_layout, place, use_tf32
+from util.device import pick_device, pick_layout, place, use_tf32
 from util.util import picture_seed, write_options
 
 log = logging.getLogger(__name__)
@@ -129,8 +129,6 @@ class BaseModel(Builder, ABC):
                 log.info("%s", net)
         use_tf32(opt.precision, self.device)
         if self.isTrain:
-            if self.device.type == "cpu":
-                keep_freed_memory()
             start(self, state)
             self.stages = stages_of(self)
             return

@@ -10,6 +10,17 @@ from torch.optim import Optimizer
 from models import networks
 
 
+def _spare_dynamo() -> None:
+    """Keep optimizers from importing the machinery of torch.compile, seconds for nothing here.
+
+    Their methods import it when first called, unless the function within says it has seen to it.
+    """
+    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+        function = getattr(getattr(Optimizer, name), "__wrapped__", None)
+        if function is not None:
+            setattr(function, "__dynamo_disable", function)
+
+
 class Builder:
     """What models build themselves with."""
 
@@ -45,6 +56,7 @@ class Builder:
 
     def make_optimizer(self, *nets: nn.Module) -> Optimizer:
         """Build the Adam that trains these networks together."""
+        _spare_dynamo()
         parameters = [p for net in nets for p in net.parameters()]
         betas, kind = (self.opt.beta1, 0.999), self.device.type
         # A graph sees only what is in a tensor on its device.

@@ -6,6 +6,7 @@ the rounds (least – most), the ratio, and how near ours comes to what the mach
 """
 
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -16,13 +17,14 @@ from typing import Any
 
 import torch
 
-from data import create_dataset
+from data import Loader, create_dataset
 from data.builtin import write_once
+from data.cache import PictureCache
 from models import create_model
 from options.parser import OneLineParser, number
 from options.train_options import TrainOptions
 from scripts import plain_pix2pix
-from scripts.measure import Row, Spread, machine, seconds_of, side_by_side, timed
+from scripts.measure import Row, Spread, Step, in_turn, machine, seconds_of, side_by_side
 from scripts.training_steps import CUDA, PRECISIONS, cyclegan, memory, steps
 from util.util import run_command
 
@@ -48,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         args.folder = Path(folder)
+        # Commands start as they usually do: compiled once.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = f"{folder}/compiled"
         if not args.dataroot:
             args.dataroot = folder
             write_once(folder)
@@ -73,23 +78,43 @@ def show(spread: Spread) -> str:
 
 def pipeline(args: Any) -> Iterator[Row]:
     """Pairs from files to tensors, on one core: the first epoch, and later ones."""
-    files = sorted((Path(args.dataroot) / "train").iterdir())
-    flags = ["--dataroot", args.dataroot, "--checkpoints_dir", str(args.folder / "runs")]
-    opt = TrainOptions().read([*flags, "--num_threads", "0", "--gpu_ids", "-1", "--cache", "ram"])
-    threads = torch.get_num_threads()
+    epochs = {
+        "plain": (plain_epoch, (args.dataroot,)),
+        "first epoch": (our_epoch, (args.dataroot, True)),
+        "later epochs": (our_epoch, (args.dataroot, False)),
+    }
+    count = len(list((Path(args.dataroot) / "train").iterdir()))
+    found = {
+        name: Spread(count / s.median, count / s.most, count / s.least)
+        for name, s in in_turn(epochs, args.rounds).items()
+    }
+    for name in list(epochs)[1:]:
+        yield Row(f"pairs to tensors, {name}, one core", "images/s", found["plain"], found[name])
+
+
+def plain_epoch(dataroot: str) -> Step:
+    """Return an epoch of the plain way to read pairs."""
     torch.set_num_threads(1)
-    plain = partial(exhaust, lambda: map(plain_pix2pix.load_pair, files))
-    plain()
-    times: dict[str, list[float]] = {"plain": [], "cold": [], "warm": []}
-    for _ in range(args.rounds):
-        ours = create_dataset(opt)
-        epoch = partial(exhaust, ours.__iter__)
-        for name, run in (("plain", plain), ("cold", epoch), ("warm", epoch)):
-            times[name].append(len(files) / timed(run))
-    torch.set_num_threads(threads)
-    found = {name: Spread.of(values) for name, values in times.items()}
-    yield Row("pairs to tensors, first epoch, one core", "images/s", found["plain"], found["cold"])
-    yield Row("pairs to tensors, later epochs, one core", "images/s", found["plain"], found["warm"])
+    files = sorted((Path(dataroot) / "train").iterdir())
+    return partial(exhaust, lambda: map(plain_pix2pix.load_pair, files))
+
+
+def our_epoch(dataroot: str, first: bool) -> Step:
+    """Return an epoch of ours: the first of a training, or a later one."""
+    torch.set_num_threads(1)
+    flags = ["--dataroot", dataroot, "--num_threads", "0", "--gpu_ids", "-1", "--cache", "ram"]
+    with tempfile.TemporaryDirectory() as folder:
+        opt = TrainOptions().read([*flags, "--checkpoints_dir", folder])
+        loader = create_dataset(opt)
+    if first:
+        return lambda: exhaust(Loader(renewed(loader.dataset), opt).__iter__)
+    return partial(exhaust, loader.__iter__)
+
+
+def renewed(dataset: Any) -> Any:
+    """Give a dataset an empty cache."""
+    dataset.cache = PictureCache(dataset.files())
+    return dataset
 
 
 def exhaust(items: Callable[[], Any]) -> None:

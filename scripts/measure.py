@@ -1,8 +1,10 @@
 """Measuring: times side by side, what the machine can do, how much work a step is."""
 
 import multiprocessing
+import os
 import platform
 import re
+import signal
 import statistics
 import subprocess
 import time
@@ -190,15 +192,14 @@ def machine() -> str:
 def seconds_of(command: list[str], cwd: Path, until: str = "") -> float:
     """Return the seconds that a command takes, or takes to print a line that begins so."""
     started = time.perf_counter()
-    process = subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=cwd, start_new_session=True, **pipes)
     if until:
         found = any(line.startswith(until) for line in process.stdout)
         seconds = time.perf_counter() - started
-        process.kill()
-        process.communicate()
         if found:
+            os.killpg(process.pid, signal.SIGKILL)  # its workers too
+            process.communicate()
             return seconds
     out, error = process.communicate()
     if process.returncode:

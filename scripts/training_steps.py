@@ -19,6 +19,7 @@ from scripts.measure import (
     peak_memory,
     work_of,
 )
+from util.device import keep_freed_memory
 
 CUDA = torch.cuda.is_available()
 PRECISIONS = ("fp32", "tf32", "bf16") if CUDA else ("fp32", "bf16")
@@ -39,6 +40,7 @@ def our_step(batch: int, *flags: str) -> Step:
     with tempfile.TemporaryDirectory() as folder:
         model = create_model(TrainOptions().read([*flags, "--checkpoints_dir", folder]))
         model.setup(model.opt)
+    keep_freed_memory()  # as the loader of a training does
     paths = {f"{side}_paths": ["none"] * batch for side in "AB"}
     pictures = {**random_pictures(batch), **paths}
 

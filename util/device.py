@@ -48,8 +48,9 @@ def pick_layout(device: torch.device, training: bool) -> torch.memory_format:
 def keep_freed_memory() -> None:
     """Let the process keep the memory that it frees.
 
-    glibc hands large blocks back to the system at once, and a step on a CPU takes them anew: a
-    tenth of its time goes into pages being cleared. Elsewhere nothing happens.
+    glibc hands large blocks back to the system at once, and the next step or picture takes them
+    anew: a tenth of a step's time on a CPU, and more of a picture's, goes into pages being cleared.
+    Elsewhere nothing happens.
     """
     max_mapped, trim_threshold = -4, -1  # names of mallopt(3)
     with contextlib.suppress(OSError, AttributeError, TypeError):
