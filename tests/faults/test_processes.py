@@ -14,6 +14,7 @@ from conftest import TINY, draw_pairs, gone
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = [*TINY, *("--num_threads", "2", "--n_epochs", "500", "--print_freq", "1", "--no_html")]
+FLAGS += ["--cache", "none"]  # so that files are read in every epoch
 
 pytestmark = [
     pytest.mark.slow,
