@@ -2,8 +2,10 @@
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 # Options that say how to start or go on with a run, not what is trained.
 OF_THE_START = {
@@ -63,9 +65,16 @@ def polite_signals() -> Iterator[Signals]:
             signal.signal(number, handler)
 
 
+def _unless_the_parent_is_gone(kind: type, error: BaseException, trace: Any) -> None:
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
+
+
 def leave_signals_to_the_parent(worker: int = 0) -> None:
     """In a loader's worker: pass over Ctrl-C and the first SIGTERM, which terminals and schedulers
-    send to all processes of a job; the parent ends its workers itself.
+    send to all processes of a job; the parent ends its workers itself. Nor does a worker print
+    that a parent which was killed does not answer.
     """
+    sys.excepthook = _unless_the_parent_is_gone
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
