@@ -10,7 +10,6 @@ import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from data import create_dataset, create_validation_dataset
@@ -21,7 +20,7 @@ from options.train_options import TrainOptions
 from util.checkpoint import forget_epochs
 from util.clock import Clock, WaitingAdvice
 from util.device import explained_memory, seed_everything
-from util.files import sole_owner
+from util.files import run_folder, sole_owner
 from util.stopping import Signals, Stopped, polite_signals
 from util.util import python, run_command, setup_logging
 from util.visualizer import Visualizer
@@ -37,8 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     setup_logging()
     opt = TrainOptions().parse(argv)
     seed_everything(opt.seed)
-    folder = Path(opt.checkpoints_dir) / opt.name
-    with sole_owner(folder), polite_signals() as signals, explained_memory(opt):
+    with sole_owner(run_folder(opt)), polite_signals() as signals, explained_memory(opt):
         dataset = create_dataset(opt)
         validation = create_validation_dataset(opt) if opt.lr_policy == "plateau" else None
         model = create_model(opt)

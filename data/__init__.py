@@ -2,14 +2,12 @@
 
 import atexit
 import logging
-import multiprocessing
 import os
 import random
 import signal
 from argparse import Namespace
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +20,10 @@ from data.cache import open_cache
 from data.inspection import quick_look
 from data.ranges import settle_ranges
 from util.device import keep_freed_memory
+from util.files import run_folder
 from util.registry import find_class
 from util.stopping import leave_signals_to_the_parent
+from util.workers import kill_children
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,7 @@ def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
     if opt.isTrain:
         look_first(dataset, opt)
         if isinstance(dataset, BaseDataset):
-            folder = Path(opt.checkpoints_dir) / opt.name
-            dataset.cache = open_cache(dataset.files(), opt.cache, folder)
+            dataset.cache = open_cache(dataset.files(), opt.cache, run_folder(opt))
     dataset.ranges = settle_ranges(dataset, opt)
     return Loader(dataset, opt, repeated)
 
@@ -197,8 +196,7 @@ def _end_workers() -> None:
     """When the program ends, before multiprocessing waits for workers that pass over a SIGTERM."""
     if hasattr(signal, "SIGCHLD"):  # else torch would report that they were killed
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for process in multiprocessing.active_children():
-        process.kill()
+    kill_children()
 
 
 def _collate(read: list[tuple[Any, list[str]]], leave_out: bool) -> tuple[Any, list[str]]:

@@ -67,11 +67,15 @@ class BaseDataset(Dataset, ABC):
 
     def finished(self, picture: Pixels, side: str, params: dict[str, Any]) -> Tensor:
         """Crop and mirror a resized picture of A or B, and bring it to (C, H, W) in [-1, 1]."""
-        opt = self.opt
         if side in self.ranges and picture.array().dtype != np.uint8:
             picture = picture.within(*self.ranges[side])
+        return to_tensor(self.cropped(picture, params))
+
+    def cropped(self, picture: Pixels, params: dict[str, Any]) -> Pixels:
+        """Crop and mirror a resized picture."""
+        opt = self.opt
         sizes = {"preprocess": opt.preprocess, "crop_size": opt.crop_size}
-        return to_tensor(cut(picture, params, not opt.no_flip, **sizes))
+        return cut(picture, params, not opt.no_flip, **sizes)
 
     def files(self) -> list[str]:
         """Return the picture files that it reads: all that stand in its attributes."""

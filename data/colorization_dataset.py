@@ -10,7 +10,7 @@ from PIL import Image
 from data.base_dataset import BaseDataset, get_params, missing_folder, naming
 from data.builtin import is_builtin
 from data.image_folder import make_dataset
-from data.transforms import cut, load_picture, split_pair
+from data.transforms import load_picture, split_pair
 from util.color import rgb_to_lab
 
 
@@ -48,10 +48,8 @@ class ColorizationDataset(BaseDataset):
         """Return A (1, H, W) = L/50 − 1 and B (2, H, W) = ab/110, the file, and its size."""
         path = self.paths[index]
         (picture,), size = self.prepared(path, lambda: [self.read(path)])
-        opt, params = self.opt, get_params(self.opt, size)
         with naming(path):
-            sizes = {"preprocess": opt.preprocess, "crop_size": opt.crop_size}
-            rgb = cut(picture, params, not opt.no_flip, **sizes)
+            rgb = self.cropped(picture, get_params(self.opt, size))
         pixels = torch.from_numpy(rgb.array()).permute(2, 0, 1)  # (3, H, W) in 0..255
         lab = rgb_to_lab(pixels.double() / 255).float()
         paths = {"A_paths": path, "B_paths": path}

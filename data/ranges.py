@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from data.deep import DeepPicture, Kind
 from data.transforms import load_any
-from util.files import make_folder, whole_file
+from util.files import make_folder, one_line, run_folder, whole_file
 
 SAMPLE = 64  # pictures that percentiles are taken of
 PERCENTILES = (0.5, 99.5)
@@ -71,7 +71,7 @@ def _deep(path: str) -> DeepPicture | None:
 
 
 def _file(opt: Any) -> Path:
-    return Path(opt.checkpoints_dir) / opt.name / "pixel_ranges.json"
+    return run_folder(opt) / "pixel_ranges.json"
 
 
 def _write(kept: dict[str, Range], opt: Any) -> None:
@@ -97,4 +97,4 @@ def read_ranges(opt: Any) -> dict[str, Range]:
             found[side] = (kind, float(v["low"]), float(v["high"]))
         return found
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path}: damaged ({' '.join(str(error).split())})") from None
+        raise ValueError(f"{path}: damaged ({one_line(error)})") from None

@@ -4,7 +4,6 @@ import argparse
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from models.saving import load_into, load_networks_of, load_state, start, stoppe
 from models.stages import Stages, stages_of
 from util.checkpoint import load_weights, save_weights
 from util.device import pick_device, pick_layout, place, use_tf32
+from util.files import run_folder
 from util.util import picture_seed, write_options
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class BaseModel(Builder, ABC):
     def __init__(self, opt: Any):
         self.opt = opt
         self.isTrain: bool = opt.isTrain
-        self.save_dir = Path(opt.checkpoints_dir) / opt.name
+        self.save_dir = run_folder(opt)
         self.device = pick_device(opt.gpu_ids)
         self.layout = pick_layout(self.device, self.isTrain)
         self.nets: dict[str, nn.Module] = {}

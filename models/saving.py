@@ -15,7 +15,7 @@ from models.architecture import differing_flags
 from models.networks import get_scheduler
 from util.checkpoint import load, mismatches, save, without_stale_statistics
 from util.device import random_states, set_random_states
-from util.files import make_folder
+from util.files import make_folder, one_line, run_folder
 from util.image_pool import ImagePool
 from util.stopping import OF_THE_START
 
@@ -57,7 +57,7 @@ class Progress:
 
 def state_path(opt: Any) -> Path:
     """Return the file of a run's state."""
-    return Path(opt.checkpoints_dir) / opt.name / "latest_state.pth"
+    return run_folder(opt) / "latest_state.pth"
 
 
 def save_state(model: "BaseModel", progress: Progress) -> None:
@@ -186,9 +186,9 @@ def restore(model: "BaseModel", state: dict[str, Any]) -> None:
             pools[name].load_state_dict(saved)
         set_random_states(state["random"][0])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        why = " ".join(str(error).split())
         raise ValueError(
-            f"{path}: does not fit this training ({why}){told(changes(model.opt, state))}"
+            f"{path}: does not fit this training ({one_line(error)})"
+            f"{told(changes(model.opt, state))}"
         ) from None
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from util.files import one_line
+
 PRESETS = Path(__file__).parent / "presets"
 # The options of a run on the built-in data, small enough for two CPU cores; builtin_MODEL.yaml,
 # where there is one, overrides some for that model.
@@ -31,7 +33,7 @@ def read_yaml(path: str | Path) -> dict[str, str]:
     except OSError as error:
         raise ValueError(f"--config {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"--config {path}: not valid YAML: {_one_line(error)}") from None
+        raise ValueError(f"--config {path}: not valid YAML: {one_line(error)}") from None
     if not isinstance(values, dict):
         raise ValueError(f"--config {path}: must hold lines such as `ngf: 32`")
     return {name: _flat(path, name, value) for name, value in values.items()}
@@ -59,7 +61,7 @@ def read_run(run: Path) -> dict[str, Any]:
             return _read_table((run / "train_opt.txt").read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(
-            f"{run / 'train_opt.json'}: damaged ({_one_line(error)}); delete it and give the "
+            f"{run / 'train_opt.json'}: damaged ({one_line(error)}); delete it and give the "
             f"flags of the training by hand"
         ) from None
     return {}
@@ -68,7 +70,3 @@ def read_run(run: Path) -> dict[str, Any]:
 def _read_table(text: str) -> dict[str, str]:
     lines = re.findall(r"^ *(\w+): ?(.*?) *(?:\t\[default: .*\])?$", text, re.MULTILINE)
     return {name: value for name, value in lines if value not in ("", "None")}
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from data.image_folder import is_image_file
+from util.files import one_line
 
 _DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
@@ -38,7 +39,7 @@ def unpack(archive: Path, target: Path) -> None:
             raise ValueError("the archive holds no pictures")
         only.rename(target)
     except _DAMAGED as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ValueError(f"not a whole archive ({reason})") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

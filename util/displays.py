@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from util.files import one_line
 from util.loss_log import Entry
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ class Background(Display):
                 self.working_since = time.monotonic()
                 getattr(display, method)(*values)
         except (Exception, SystemExit) as error:  # whatever a foreign library raises
-            why = " ".join(str(error).split()) or type(error).__name__
+            why = one_line(error) or type(error).__name__
             self._give_up(f"{why}; the run goes on without it")
 
     def _give_up(self, why: str) -> None:

@@ -7,7 +7,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 
 @contextlib.contextmanager
@@ -34,6 +34,16 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(folder)  # so that the new name outlives a power cut
         finally:
             os.close(folder)
+
+
+def run_folder(opt: Any) -> Path:
+    """Return the folder of a run: CHECKPOINTS_DIR/NAME."""
+    return Path(opt.checkpoints_dir) / opt.name
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's message on one line."""
+    return " ".join(str(error).split())
 
 
 def make_folder(folder: str | Path, flag: str) -> Path:

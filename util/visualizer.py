@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from util.displays import Display, close_all
+from util.files import run_folder
 from util.html import HTML
 from util.live_displays import live_displays
 from util.loss_log import Entry, LossLog, format_line
@@ -131,7 +132,7 @@ class Visualizer:
 
     def __init__(self, opt: Any, since: tuple[int, int] | None = None):
         """`since` is the (epoch, iters) that a continued run goes on from."""
-        folder = Path(opt.checkpoints_dir) / opt.name
+        folder = run_folder(opt)
         loss_log = LossLog(folder / "loss_log.txt", opt.continue_train, since)
         self.console = Console()
         self.page = WebPage(

@@ -17,11 +17,16 @@ def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BaseException:
-        for process in multiprocessing.active_children():
-            process.kill()  # waiting for them may take for ever
+        kill_children()  # waiting for them may take for ever
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
+
+
+def kill_children() -> None:
+    """End all processes that multiprocessing has started for this one."""
+    for process in multiprocessing.active_children():
+        process.kill()
 
 
 def _serve(parent: int) -> None:
