@@ -35,7 +35,7 @@ def load_picture(path: str | Path) -> Image.Image:
         with Image.open(path) as file:
             deep = is_deep(file)
             turned = file.getexif().get(ORIENTATION, 1) != 1
-            picture = (ImageOps.exif_transpose(file) if turned else file).convert("RGB")
+            picture = _in_mode(ImageOps.exif_transpose(file) if turned else file, "RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: cannot be read as a picture ({reason(error)})") from None
     if deep:
@@ -83,7 +83,12 @@ def to_channels(image: Picture, channels: int) -> Picture:
         return image.with_channels(channels)
     if channels not in CHANNEL_MODES:
         raise ValueError(f"has 3 channels, not the {channels} of --input_nc or --output_nc")
-    return image.convert(CHANNEL_MODES[channels])
+    return _in_mode(image, CHANNEL_MODES[channels])
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    image.load()
+    return image if image.mode == mode else image.convert(mode)  # which would copy it
 
 
 def random_params(
@@ -183,7 +188,7 @@ def to_tensor(image: Picture) -> Tensor:
     image = pixels(image)
     tensor = torch.from_numpy(image.array())
     if tensor.dtype == torch.uint8:
-        tensor = tensor.div(255).sub_(0.5).mul_(2)
+        tensor = tensor.div(127.5).sub_(1)  # rounds as (x / 255 - 0.5) / 0.5 does
     else:
         tensor = tensor.sub(image.low).div_((image.high - image.low) / 2).sub_(1)
     return tensor.permute(2, 0, 1)

@@ -15,7 +15,7 @@ from models.layers import by_picture, picture_noise, preserved_statistics
 from models.saving import load_into, load_networks_of, load_state, start, stopped_unsaved
 from models.stages import Stages, stages_of
 from util.checkpoint import load_weights, save_weights
-from util.device import pick_device, pick_layout, place, use_tf32
+from util.device import pick_device, pick_layout, place, round_weights, use_tf32
 from util.files import run_folder
 from util.util import picture_seed, write_options
 
@@ -134,6 +134,8 @@ class BaseModel(Builder, ABC):
             return
         for net in self.nets.values():
             by_picture(net)
+            if opt.precision == "bf16":
+                round_weights(net)
             for module in net.modules() if opt.dropout_at_test == "off" else ():
                 if isinstance(module, nn.Dropout):
                     module.eval()

@@ -1,6 +1,7 @@
 """Networks and optimizers as the options say."""
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,7 +33,8 @@ class Builder:
     ) -> networks.Generator:
         """Build a generator as the options say, or with other numbers of channels."""
         opt = self.opt
-        return networks.define_G(
+        build = partial(
+            networks.define_G,
             input_nc or opt.input_nc,
             output_nc or opt.output_nc,
             opt.ngf,
@@ -43,6 +45,10 @@ class Builder:
             init_gain=opt.init_gain,
             upsample=opt.upsample,
         )
+        if opt.isTrain:
+            return build()
+        with torch.device("meta"):  # the weights will be loaded: drawing some takes time
+            return build().to_empty(device="cpu")
 
     def make_discriminator(self, input_nc: int) -> networks.Discriminator:
         """Build a discriminator as the options say; ValueError if the crop is too small for it."""

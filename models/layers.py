@@ -19,6 +19,9 @@ class InstanceNorm(nn.GroupNorm):
     def __init__(self, num_features: int):
         super().__init__(num_features, num_features, affine=False)
 
+    def forward(self, x: Tensor) -> Tensor:
+        return _norm_each_channel(x, None, None, self.eps)
+
 
 class SyncBatchNorm(nn.SyncBatchNorm):
     """Batch norm over all processes; in one process, and on the CPU, the ordinary batch norm."""
@@ -43,7 +46,16 @@ class PictureNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        return F.group_norm(x, self.num_features, self.weight, self.bias, self.eps)
+        return _norm_each_channel(x, self.weight, self.bias, self.eps)
+
+
+def _norm_each_channel(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    small = x.device.type == "cpu" and x.shape[-2] * x.shape[-1] < 1024
+    if not small or x.is_contiguous():
+        return F.group_norm(x, x.shape[1], weight, bias, eps)
+    # Of small channels_last maps, the CPU's group norm takes 2 to 13 times as long as this way.
+    y = F.group_norm(x.contiguous(), x.shape[1], weight, bias, eps)
+    return y.contiguous(memory_format=torch.channels_last)
 
 
 def by_picture(net: nn.Module) -> None:

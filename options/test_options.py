@@ -85,7 +85,7 @@ class TestOptions(BaseOptions):
             opt.load_size = opt.crop_size
         if opt.batch_size is None:  # only pictures of one size can share a batch
             several = self.batches and opt.preprocess.endswith("crop")
-            opt.batch_size = max(1, 8 * 256**2 // opt.crop_size**2) if several else 1
+            opt.batch_size = max(1, 16 * 256**2 // opt.crop_size**2) if several else 1
         super().finish(parser, opt)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from data import Loader, create_dataset
 from data.builtin import write_once
@@ -24,8 +25,17 @@ from models import create_model
 from options.parser import OneLineParser, number
 from options.train_options import TrainOptions
 from scripts import plain_pix2pix
-from scripts.measure import Row, Spread, Step, in_turn, machine, seconds_of, side_by_side
-from scripts.training_steps import CUDA, PRECISIONS, cyclegan, memory, steps
+from scripts.measure import (
+    Row,
+    Spread,
+    Step,
+    in_turn,
+    machine,
+    seconds_of,
+    side_by_side,
+    work_of,
+)
+from scripts.training_steps import CUDA, PRECISIONS, ceiling_of, cyclegan, memory, steps
 from util.util import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,14 +92,21 @@ def pipeline(args: Any) -> Iterator[Row]:
         "plain": (plain_epoch, (args.dataroot,)),
         "first epoch": (our_epoch, (args.dataroot, True)),
         "later epochs": (our_epoch, (args.dataroot, False)),
+        "bare": (bare_epoch, (args.dataroot,)),
     }
     count = len(list((Path(args.dataroot) / "train").iterdir()))
     found = {
         name: Spread(count / s.median, count / s.most, count / s.least)
         for name, s in in_turn(epochs, args.rounds).items()
     }
-    for name in list(epochs)[1:]:
-        yield Row(f"pairs to tensors, {name}, one core", "images/s", found["plain"], found[name])
+    moved = 2 * 256 * 256 * 3 * (1 + 4)  # of a pair: bytes are read, floats written
+    ceilings = {
+        "first epoch": f"{found['first epoch'].median / found['bare'].median:.0%} (PIL)",
+        "later epochs": ceiling_of("fp32", 1 / found["later epochs"].median, 0, moved),
+    }
+    for name, ceiling in ceilings.items():
+        what = f"pairs to tensors, {name}, one core"
+        yield Row(what, "images/s", found["plain"], found[name], ceiling)
 
 
 def plain_epoch(dataroot: str) -> Step:
@@ -97,6 +114,18 @@ def plain_epoch(dataroot: str) -> Step:
     torch.set_num_threads(1)
     files = sorted((Path(dataroot) / "train").iterdir())
     return partial(exhaust, lambda: map(plain_pix2pix.load_pair, files))
+
+
+def bare_epoch(dataroot: str) -> Step:
+    """Return an epoch of that part of reading pairs for which there is PIL alone."""
+
+    def decode_and_resize(file: Path) -> None:
+        pair = Image.open(file)
+        for _ in "AB":
+            pair.resize((286, 286), Image.Resampling.BICUBIC, (0, 0, pair.width // 2, pair.height))
+
+    files = sorted((Path(dataroot) / "train").iterdir())
+    return partial(exhaust, lambda: map(decode_and_resize, files))
 
 
 def our_epoch(dataroot: str, first: bool) -> Step:
@@ -135,6 +164,9 @@ def testing(args: Any) -> Iterator[Row]:
     model = create_model(TrainOptions().read([*flags, "--direction", "BtoA"]))
     model.setup(model.opt)
     model.save_networks("latest")
+    picture = torch.zeros(1, 3, 256, 256, device=model.device)
+    with torch.no_grad():
+        work = work_of(partial(model.nets["G"], picture))
 
     weights, out = runs / "net" / "latest_net_G.pth", args.folder / "plain"
     plain = [sys.executable, "-m", "scripts.plain_pix2pix", str(pairs), str(weights), str(out)]
@@ -147,7 +179,8 @@ def testing(args: Any) -> Iterator[Row]:
             rates[name].append(args.pictures / seconds_of(command, ROOT))
     found = {name: Spread.of(values) for name, values in rates.items()}
     for precision in PRECISIONS:
-        yield Row(f"test.py, {precision}", "images/s", found["plain"], found[precision])
+        ceiling = ceiling_of(precision, 1 / found[precision].median, *work)
+        yield Row(f"test.py, {precision}", "images/s", found["plain"], found[precision], ceiling)
 
 
 def start(args: Any) -> Iterator[Row]:

@@ -122,6 +122,16 @@ def copy_rate(device: torch.device, bytes_: int = 2**28) -> float:
     return 2 * bytes_ / min(timed(lambda: target.copy_(source)) for _ in range(8))
 
 
+def share_of_ceiling(
+    seconds: float, operations: float, moved: float, device: torch.device, dtype: torch.dtype
+) -> str:
+    """Return how much of these seconds the work would take at least, and what bounds it."""
+    arithmetic = operations / matmul_rate(device, dtype)
+    copying = moved / copy_rate(device)
+    bound = "arithmetic" if arithmetic > copying else "memory"
+    return f"{max(arithmetic, copying) / seconds:.0%} ({bound})"
+
+
 class _Traffic(TorchDispatchMode):
     """Adds up the bytes that operations read and write, each operand once an operation."""
 

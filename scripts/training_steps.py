@@ -13,17 +13,15 @@ from scripts.measure import (
     Row,
     Spread,
     Step,
-    copy_rate,
     in_turn,
-    matmul_rate,
     peak_memory,
+    share_of_ceiling,
     work_of,
 )
 from util.device import keep_freed_memory
 
 CUDA = torch.cuda.is_available()
 PRECISIONS = ("fp32", "tf32", "bf16") if CUDA else ("fp32", "bf16")
-DTYPES = {"bf16": torch.bfloat16}
 
 
 def our_step(batch: int, *flags: str) -> Step:
@@ -86,19 +84,20 @@ def cyclegan(args: Any) -> Iterator[Row]:
 
 def compared(what: str, args: Any, batch: int, kind: str, flags: tuple[str, ...]) -> Iterator[Row]:
     """Time a plain step beside ours in every precision."""
-    device = torch.device("cuda" if CUDA else "cpu")
     ours = {p: (our_step, (batch, "--precision", p, *flags)) for p in PRECISIONS}
     times = in_turn({"plain": (plain_step, (batch, kind)), **ours}, args.rounds)
-    operations, moved = work_of(plain_step(batch, kind))
-    copying = moved / copy_rate(device)
+    work = work_of(plain_step(batch, kind))
     for precision in PRECISIONS:
-        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-        rate = matmul_rate(device, DTYPES.get(precision, torch.float32))
-        arithmetic = operations / rate
-        bound = "arithmetic" if arithmetic > copying else "memory"
-        share = max(arithmetic, copying) / times[precision].median
-        ceiling = f"{share:.0%} ({bound})"
+        ceiling = ceiling_of(precision, times[precision].median, *work)
         yield Row(f"{what}, {precision}", "s", times["plain"], times[precision], ceiling)
+
+
+def ceiling_of(precision: str, seconds: float, operations: float, moved: float) -> str:
+    """Return `measure.share_of_ceiling` on the device and in the precision of a measurement."""
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    device = torch.device("cuda" if CUDA else "cpu")
+    return share_of_ceiling(seconds, operations, moved, device, dtype)
 
 
 def memory(args: Any) -> Iterator[Row]:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from options.train_options import TrainOptions
-from util.device import full_precision, pick_device, place, seed_everything
+from util.device import full_precision, pick_device, place, round_weights, seed_everything
 
 CPU = torch.device("cpu")
 
@@ -73,6 +73,16 @@ def test_a_copy_of_a_bf16_network_runs_on_its_own_weights():
         for p in net.parameters():
             p.zero_()
     assert twin(x).abs().max() > 0
+
+
+def test_rounding_the_weights_once_changes_no_result_of_bf16():
+    net, x = place(network(), CPU, "bf16"), torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        before = net(x)
+        round_weights(net)
+        assert torch.equal(net(x), before)
+    kinds = [p.dtype for p in net.parameters()]
+    assert kinds == [*[torch.bfloat16] * 2, *[torch.float32] * 2, *[torch.bfloat16] * 2]
 
 
 # Devices ---------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from models.layers import (
     InstanceNorm,
     ResizeConv2d,
     SyncBatchNorm,
+    by_picture,
     frozen,
     picture_noise,
     preserved_statistics,
@@ -24,13 +25,18 @@ LAYOUTS = (torch.contiguous_format, torch.channels_last)
 # Norms -----------------------------------------------------------------------------------
 
 
+# A CPU's small channels_last maps are normed in a way of their own.
+SIZES = [(9, 7), (32, 32)]
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("gradient_layout", LAYOUTS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_instance_norm_has_the_right_value_and_gradient_in_every_layout(
-    layout, gradient_layout, batch
+    layout, gradient_layout, batch, size
 ):
-    x, gradient = torch.randn(2, batch, 6, 9, 7)
+    x, gradient = torch.randn(2, batch, 6, *size)
     exact = x.double().requires_grad_(True)
     value = F.instance_norm(exact)
     value.backward(gradient.double())
@@ -40,6 +46,22 @@ def test_instance_norm_has_the_right_value_and_gradient_in_every_layout(
     y.backward(gradient.to(memory_format=gradient_layout))
     torch.testing.assert_close(y.double(), value, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(ours.grad.double(), exact.grad, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_picture_norm_of_a_batch_is_batch_norm_of_each_picture(layout, size):
+    norm = nn.BatchNorm2d(5)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    x = torch.randn(3, 5, *size) * 3 + 1
+    each = torch.cat([norm(picture[None]) for picture in x])
+    running = norm.running_mean.clone()
+    by_picture(norm)
+    y = norm(x.to(memory_format=layout))
+    assert y.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(y, each)
+    assert torch.equal(norm.running_mean, running)
 
 
 def test_instance_norm_has_no_state():

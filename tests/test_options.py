@@ -231,8 +231,8 @@ def test_suffix_is_filled_in_for_training_and_testing(tmp_path: Path) -> None:
     [
         ("--batch_size 4", 4, 4),
         ("--batch_size 1", 1, 1),
-        ("", 1, 8),
-        ("--crop_size 512", 1, 2),
+        ("", 1, 16),
+        ("--crop_size 512", 1, 4),
         ("--crop_size 1024", 1, 1),
         ("--preprocess none", 1, 1),
     ],

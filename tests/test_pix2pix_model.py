@@ -176,6 +176,13 @@ def test_a_translation_depends_on_picture_and_seed_not_on_the_order(make):
     assert not torch.equal(other, first)
 
 
+def test_in_testing_weights_are_read_and_none_are_drawn(make):
+    (saved := make()).save_networks("latest")
+    state = make(options=TestOptions).netG.state_dict()
+    assert torch.equal(torch.get_rng_state(), torch.manual_seed(0).get_state())
+    assert all(torch.equal(state[key], value) for key, value in saved.netG.state_dict().items())
+
+
 # Files -----------------------------------------------------------------------------------
 
 

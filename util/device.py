@@ -90,6 +90,13 @@ def _forward_in_bf16(net: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
         return type(net).forward(net, *args, **kwargs).float()
 
 
+def round_weights(net: nn.Module) -> None:
+    """Keep the weights of convolutions as bf16, to which autocast would cast them in each pass."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.to(torch.bfloat16)
+
+
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
     """Within it, placed networks run in float32 whatever their precision: gradient penalties."""

@@ -37,7 +37,7 @@ def tensor2im(picture: Tensor | np.ndarray, imtype: type = np.uint8) -> np.ndarr
     if array.shape[0] not in (1, 3):  # of more channels the first are shown
         array = array[: 3 if array.shape[0] > 3 else 1]
     array = (array.transpose(1, 2, 0) + 1) / 2 * 255
-    return np.clip(np.nan_to_num(array), 0, 255).astype(imtype)
+    return np.clip(np.nan_to_num(array, copy=False), 0, 255).astype(imtype)
 
 
 def save_image(array: np.ndarray, path: str | Path, aspect_ratio: float = 1.0) -> None:

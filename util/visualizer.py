@@ -49,9 +49,13 @@ def write_images(
     name = webpage.unique_name(stem)
     files = {label: f"{name}_{label}.png" for label in visuals}
     for label, picture in visuals.items():
-        write(save_image, tensor2im(picture), webpage.get_image_dir() / files[label], aspect_ratio)
+        write(_write_image, picture, webpage.get_image_dir() / files[label], aspect_ratio)
     # Of equal names in different folders, all but the first say where they are from.
     return Row(name if name == stem else f"{name} ({path})", name, files)
+
+
+def _write_image(picture: Tensor, path: Path, aspect_ratio: float) -> None:
+    save_image(tensor2im(picture), path, aspect_ratio)
 
 
 def save_images(
