@@ -1,0 +1,131 @@
+"""How near pictures are to the truth, picture by picture. docs/metrics.md says when each lies."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+WINDOW, SIGMA = 11, 1.5  # of SSIM's Gaussian, in pixels
+C1, C2 = 0.01**2, 0.03**2
+SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # MS-SSIM's weights, from full size down
+MOST_PSNR = 100.0
+
+
+def l1(fake: Tensor, real: Tensor) -> Tensor:
+    """Return the mean absolute difference, (N,), of (N, C, H, W) in [0, 1]."""
+    return (fake - real).abs().flatten(1).mean(1)
+
+
+def psnr(fake: Tensor, real: Tensor) -> Tensor:
+    """Return the peak signal-to-noise ratio in dB, (N,), of (N, C, H, W) in [0, 1]."""
+    error = (fake - real).square().flatten(1).mean(1)
+    return (-10 * error.log10()).clamp(max=MOST_PSNR)
+
+
+def ssim(fake: Tensor, real: Tensor) -> Tensor:
+    """Return the structural similarity, (N,), of (N, C, H, W) in [0, 1].
+
+    Source: Wang et al., "Image Quality Assessment", IEEE TIP 2004, eq. 13.
+    """
+    likeness, contrast = _likeness_and_contrast(fake, real)
+    return (likeness * contrast).flatten(1).mean(1)
+
+
+def ms_ssim(fake: Tensor, real: Tensor) -> Tensor:
+    """Return the structural similarity over five sizes, (N,), of (N, C, H, W) in [0, 1].
+
+    Source: Wang et al., "Multi-scale structural similarity", Asilomar 2003, eq. 7.
+    """
+    product = torch.ones(len(fake), dtype=fake.dtype, device=fake.device)
+    for scale, weight in enumerate(SCALES):
+        likeness, contrast = _likeness_and_contrast(fake, real)
+        found = likeness * contrast if scale == len(SCALES) - 1 else contrast
+        # A negative mean has no such power.
+        product *= found.flatten(1).mean(1).clamp(min=0) ** weight
+        fake, real = (F.avg_pool2d(picture, 2, ceil_mode=True) for picture in (fake, real))
+    return product
+
+
+def _likeness_and_contrast(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return SSIM's two factors at every place where the window fits: luminance; contrast and
+    structure.
+    """
+    channels = x.shape[1]
+    at = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
+    gauss = torch.exp(-((at / SIGMA) ** 2) / 2)
+    gauss = (gauss / gauss.sum()).expand(channels, 1, 1, WINDOW)
+
+    def mean(values: Tensor) -> Tensor:
+        rows = F.conv2d(values, gauss, groups=channels)
+        return F.conv2d(rows, gauss.mT, groups=channels)
+
+    mx, my = mean(x), mean(y)
+    variances = mean(x * x) - mx * mx + mean(y * y) - my * my
+    covariance = mean(x * y) - mx * my
+    likeness = (2 * mx * my + C1) / (mx * mx + my * my + C1)
+    return likeness, (2 * covariance + C2) / (variances + C2)
+
+
+class Metric(NamedTuple):
+    """A way to compare pictures with the truth."""
+
+    function: Callable[[Tensor, Tensor], Tensor]
+    lower_is_better: bool
+    least: int  # pixels of the shorter side that it needs
+    protocol: str
+
+
+METRICS = {
+    "L1": Metric(l1, True, 1, "mean absolute difference of pixels in [0, 1]"),
+    "PSNR": Metric(
+        psnr, False, 1, f"10·log10(1 / MSE) in dB; equal pictures count as {MOST_PSNR:.0f} dB"
+    ),
+    "SSIM": Metric(
+        ssim,
+        False,
+        WINDOW,
+        f"Gaussian window {WINDOW}×{WINDOW}, σ {SIGMA}, K1 0.01, K2 0.03, mean of the channels, "
+        f"only where the window fits",
+    ),
+    "MS-SSIM": Metric(
+        ms_ssim,
+        False,
+        (WINDOW - 1) * 2 ** (len(SCALES) - 1) + 1,
+        "SSIM's window at 5 sizes, halved by averaging, weights of the paper, negative means as 0",
+    ),
+}
+
+
+def compare(fake: Tensor, real: Tensor) -> dict[str, Tensor]:
+    """Return each metric that the size allows, (N,) float64 on the CPU, of uint8 (N, C, H, W)."""
+    if fake.shape != real.shape or fake.dtype != torch.uint8 or real.dtype != torch.uint8:
+        kinds = [f"{tuple(p.shape)} {p.dtype}" for p in (fake, real)]
+        raise ValueError(f"pictures to compare are {kinds[0]} and {kinds[1]}; want equal uint8")
+    # float64, since SSIM's variances are differences of nearly equal numbers.
+    pair = [picture.cpu().double() / 255 for picture in (fake, real)]
+    size = min(fake.shape[-2:])
+    return {
+        name: metric.function(*pair) for name, metric in METRICS.items() if size >= metric.least
+    }
+
+
+class Interval(NamedTuple):
+    """A mean, and the ends of its bootstrap 95% interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def bootstrap(values: Sequence[float], draws: int = 2000, seed: int = 0) -> Interval:
+    """Return the mean of one value a picture, and where it would lie with other such pictures:
+    the middle 95% of the means of `draws` samples with replacement.
+    """
+    values = np.asarray(values, dtype=float)
+    generator = np.random.default_rng(seed)
+    means = [generator.choice(values, len(values)).mean() for _ in range(draws)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Interval(float(values.mean()), float(low), float(high))
