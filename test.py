@@ -76,6 +76,7 @@ def check_apart(opt: Any) -> None:
 def results_page(opt: Any) -> HTML:
     """Return the empty page RESULTS_DIR/NAME/PHASE_EPOCH/index.html, the options beside it."""
     tag = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
+    tag += "_ema" if opt.use_ema else ""
     folder = Path(opt.results_dir) / opt.name / f"{opt.phase}_{tag}"
     make_folder(folder, "--results_dir")
     page = HTML(folder, f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {tag}")

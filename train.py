@@ -14,13 +14,16 @@ from typing import Any
 
 from data import create_dataset, create_validation_dataset
 from models import create_model
+from models.balance import Balance
 from models.finite import FiniteWatch, check_weights
 from models.saving import save_state
+from models.validation import Validation
 from options.train_options import TrainOptions
 from util.checkpoint import forget_epochs
 from util.clock import Clock, WaitingAdvice
 from util.device import explained_memory, seed_everything
 from util.files import run_folder, sole_owner
+from util.score_log import Scores
 from util.stopping import Signals, Stopped, polite_signals
 from util.util import python, run_command, setup_logging
 from util.visualizer import Visualizer
@@ -38,14 +41,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     seed_everything(opt.seed)
     with sole_owner(run_folder(opt)), polite_signals() as signals, explained_memory(opt):
         dataset = create_dataset(opt)
-        validation = create_validation_dataset(opt) if opt.lr_policy == "plateau" else None
+        held_out = create_validation_dataset(opt) if opt.val_freq else None
         model = create_model(opt)
         log.info("%s", opt.text())
         model.setup(opt)
         log.info("%d training pictures", len(dataset))
+        validation = Validation(opt, model, held_out) if held_out else None
         if model.progress.epoch > last_epoch(opt):
             done = model.progress.epoch - 1
             log.info("complete with epoch %d; a larger --n_epochs trains it further", done)
+        elif validation and validation.exhausted():
+            log.info("stopped early: %s; --early_stop 0 trains on", validation.verdict())
         else:
             visualizer = Visualizer(opt, model.progress.since)
             try:
@@ -71,7 +77,7 @@ class Training:
     ):
         self.opt, self.dataset, self.model, self.visualizer = opt, dataset, model, visualizer
         self.validation, self.signals, self.watch = validation, signals, FiniteWatch()
-        self.advice = WaitingAdvice()
+        self.advice, self.balance = WaitingAdvice(), Balance(opt.gan_mode)
         model.progress.now_of(len(dataset))
 
     def run(self) -> None:
@@ -83,17 +89,28 @@ class Training:
             if trained and visualizer.shown_in_epoch < epoch:
                 visualizer.display_current_results(self.model.get_current_visuals(), epoch)
             rate = self.model.learning_rate
-            loss = self.model.validate(self.validation) if self.validation else None
-            self.model.update_learning_rate(loss)
+            validated = self.validation and self.validation.due(epoch)
+            self.model.update_learning_rate(self.validate(epoch) if validated else None)
             progress.epoch, progress.iters = epoch + 1, 0
+            enough = validated and self.validation.exhausted()
             if epoch % opt.save_epoch_freq == 0:
                 self.save("latest", epoch)
-            elif epoch == last:
+            elif epoch == last or enough:
                 self.save("latest")
             seconds = time.perf_counter() - started
             visualizer.end_epoch(
                 f"epoch {epoch}/{last} took {seconds:.0f} s, learning rate {rate:.7f}"
             )
+            if enough:
+                log.info("stopped early: %s", self.validation.verdict())
+                break
+
+    def validate(self, epoch: int) -> float:
+        """Measure the model, keep it if it is the best so far, and return the score it is by."""
+        scores = self.validation.measure()
+        score = self.validation.judge(epoch, scores)
+        self.visualizer.print_scores(Scores(epoch, scores, f" ({self.validation.verdict()})"))
+        return score
 
     def train_epoch(self) -> bool:
         """Train on the pictures of the epoch that are not done; return whether there were any."""
@@ -115,11 +132,14 @@ class Training:
             progress.iters += count
             clock.pictures += count
             files = [path for batch in batches for path in batch.get("A_paths", [])]
+            if model.averages:
+                model.averages.update()
             self.watch.see(model.loss_tensors(), progress.total, files)
             visualizer.advance(count)
             if passed(opt.print_freq, before, progress.total):
                 self.watch.check()
                 losses = model.get_current_losses()
+                self.balance.see(losses, model.visuals)
                 visualizer.print_current_losses(
                     progress.epoch, progress.iters, losses, *clock.lap()
                 )

@@ -72,7 +72,9 @@ def create_validation_dataset(opt: Any, most: int = 50) -> "Loader":
     try:
         return create_dataset(Namespace(**{**vars(opt), **changes}), repeated=True)
     except ValueError as error:
-        raise ValueError(f"--lr_policy {opt.lr_policy} wants a validation set: {error}") from None
+        raise ValueError(
+            f"--val_freq, --early_stop and --lr_policy plateau want a validation set: {error}"
+        ) from None
 
 
 class Loader:

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from models.averaging import Averages
 from models.building import Builder
 from models.layers import by_picture, picture_noise, preserved_statistics
 from models.saving import load_into, load_networks_of, load_state, start, stopped_unsaved
 from models.stages import Stages, stages_of
+from models.validation import mean_scores
 from util.checkpoint import load_weights, save_weights
 from util.device import pick_device, pick_layout, place, round_weights, use_tf32
 from util.files import run_folder
@@ -54,6 +56,7 @@ class BaseModel(Builder, ABC):
         self.visuals: dict[str, Tensor] = {}
         self.image_paths: list[str] = []
         self.stages: Stages | None = None
+        self.averages: Averages | None = None
 
     # What a subclass uses -------------------------------------------------------------
 
@@ -100,20 +103,28 @@ class BaseModel(Builder, ABC):
         """Return the network that translates a picture, (N, input_nc, …) → (N, output_nc, …)."""
         return self.nets["G"]
 
+    def compared(self) -> tuple[Tensor, Tensor] | None:
+        """Return outputs and targets, (N, C, H, W) in [-1, 1], after `test` on a validation batch;
+        None: there are no targets, and `validation_loss` is what is measured.
+        """
+        return None
+
     def validation_loss(self) -> Tensor:
         """Return a scalar, lower is better, after `test` on a validation batch."""
         raise ValueError(
-            f"--lr_policy plateau: --model {self.opt.model} lacks validation_loss(self)"
+            f"--val_freq, --early_stop, --lr_policy plateau: --model {self.opt.model} lacks "
+            f"compared(self) or validation_loss(self)"
         )
 
     # Training -------------------------------------------------------------------------
 
     def setup(self, opt: Any) -> None:
         """Load weights if asked for, place the networks, start the schedules; then it can run."""
-        untold = type(self).validation_loss is BaseModel.validation_loss
         untaught = BaseModel.optimize_over
-        if opt.isTrain and opt.lr_policy == "plateau" and untold:
-            self.validation_loss()  # which says so, now rather than after an epoch
+        own = type(self)
+        if opt.isTrain and opt.val_freq and own.compared is BaseModel.compared:
+            if own.validation_loss is BaseModel.validation_loss:
+                self.validation_loss()  # which says so
         if opt.isTrain and opt.grad_accum > 1 and type(self).optimize_over is untaught:
             self.optimize_over([])
         state = load_state(opt) if self.isTrain else None
@@ -147,8 +158,10 @@ class BaseModel(Builder, ABC):
         optimizer.step()
 
     def update_learning_rate(self, metric: float | None = None) -> None:
-        """Step the schedules, after an epoch; `plateau` follows `metric` (lower is better)."""
+        """Step the schedules, after an epoch; `plateau` follows `metric`, and waits for one."""
         for scheduler in self.schedulers:
+            if metric is None and self.opt.lr_policy == "plateau":
+                continue
             # A run that goes on from the end of an epoch has not stepped its optimizers yet.
             scheduler.optimizer._opt_called = True
             scheduler.step(*([metric] if self.opt.lr_policy == "plateau" else []))
@@ -174,14 +187,11 @@ class BaseModel(Builder, ABC):
         with torch.inference_mode(), picture_noise(seeds), preserved_statistics(self.nets.values()):
             self.forward()
 
-    def validate(self, batches: Iterable[dict[str, Any]]) -> float:
-        """Return the mean validation loss, leaving training's statistics and noise untouched."""
-        losses = []
-        for batch in batches:
-            self.set_input(batch)
-            self.test()
-            losses.append(self.validation_loss())
-        return torch.stack(losses).mean().item()
+    def validate(self, batches: Iterable[dict[str, Any]]) -> dict[str, float]:
+        """Return the mean of each metric that all pictures allow, leaving training's statistics
+        and noise untouched.
+        """
+        return mean_scores(self, batches)
 
     # What others read -----------------------------------------------------------------
 
@@ -209,11 +219,13 @@ class BaseModel(Builder, ABC):
     # Files ----------------------------------------------------------------------------
 
     def save_networks(self, epoch: int | str) -> None:
-        """Write `EPOCH_net_NAME.pth` for every network; EPOCH is a number, latest or iter_N.
+        """Write `EPOCH_net_NAME.pth` for every network; EPOCH is a number, latest, best or iter_N.
 
         The options go beside them only now, so that they always belong to the weights.
         """
-        for name, net in self.nets.items():
+        averages = self.averages.nets if self.averages else {}
+        nets = self.nets | {f"{name}_ema": net for name, net in averages.items()}
+        for name, net in nets.items():
             save_weights(net.state_dict(), self.save_dir / f"{epoch}_net_{name}.pth")
         write_options(self.opt, self.save_dir, "train_opt")
 
@@ -224,7 +236,8 @@ class BaseModel(Builder, ABC):
         there; a network without one starts fresh, which is said.
         """
         for name, net in self.nets.items():
-            path = self.save_dir / f"{epoch}_net_{name}.pth"
+            ema = "_ema" if not self.isTrain and self.opt.use_ema and name.startswith("G") else ""
+            path = self.save_dir / f"{epoch}_net_{name}{ema}.pth"
             if self.isTrain and not name.startswith("G") and not path.exists():
                 log.warning("network %s starts fresh: %s is not there", name, path)
                 continue

@@ -38,6 +38,11 @@ class ColorizationModel(Pix2PixModel):
             shown["real_B_rgb"] = to_rgb(self.real_A, self.real_B)
         return {**shown, "fake_B_rgb": to_rgb(self.real_A, self.fake_B)}
 
+    def compared(self) -> tuple[Tensor, Tensor]:
+        """The pictures that L makes with each ab."""
+        visuals = self.get_current_visuals()
+        return visuals["fake_B_rgb"], visuals["real_B_rgb"]
+
 
 def to_rgb(L: Tensor, ab: Tensor) -> Tensor:
     """Return the picture (N, 3, H, W) in [-1, 1] of L and ab in [-1, 1], in float64 on the CPU."""

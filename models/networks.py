@@ -419,16 +419,16 @@ LR_POLICIES: dict[str, Callable[..., float]] = {
 
 
 def get_scheduler(
-    optimizer: Optimizer, opt: Any, first: int | None = None
+    optimizer: Optimizer, opt: Any, first: int | None = None, mode: str = "min"
 ) -> lr_scheduler.LambdaLR | lr_scheduler.ReduceLROnPlateau:
     """Build the schedule, to be stepped after each epoch; `plateau` is stepped with a metric.
 
     `opt` has lr_policy, n_epochs, n_epochs_decay, lr_decay_iters; `first` is the epoch to begin
-    with, by default its epoch_count.
+    with, by default its epoch_count; with `mode` "max" a higher metric is better.
     """
     if opt.lr_policy == "plateau":
         return lr_scheduler.ReduceLROnPlateau(
-            optimizer, mode="min", factor=0.2, threshold=0.01, patience=5
+            optimizer, mode=mode, factor=0.2, threshold=0.01, patience=5
         )
     factor = _lookup(LR_POLICIES | {"plateau": None}, opt.lr_policy, "--lr_policy")
     first = first or getattr(opt, "epoch_count", 1)

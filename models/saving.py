@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from models.architecture import differing_flags
+from models.averaging import Averages
 from models.networks import get_scheduler
 from util.checkpoint import load, mismatches, save, without_stale_statistics
 from util.device import random_states, set_random_states
 from util.files import make_folder, one_line, run_folder
 from util.image_pool import ImagePool
+from util.metrics import lower_is_better
 from util.stopping import OF_THE_START
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ class Progress:
     """Where a training stands: `iters` pictures of `epoch` are done, `total` in the whole run.
 
     `since` is the (epoch, iters) of the saved state that it went on from, if it did; `pictures`
-    are those of the training set, 0 before it is known.
+    are those of the training set, 0 before it is known. `best` is the best validation's score by
+    `best_metric`, `stale` how many have passed since.
     """
 
     epoch: int = 1
@@ -44,6 +47,10 @@ class Progress:
     total: int = 0
     since: tuple[int, int] | None = None
     pictures: int = 0
+    best_metric: str = ""
+    best: float | None = None
+    best_epoch: int = 0
+    stale: int = 0
 
     def now_of(self, pictures: int) -> None:
         """Take the number of training pictures; say so if it is another than before."""
@@ -72,6 +79,8 @@ def save_state(model: "BaseModel", progress: Progress) -> None:
         "progress": asdict(progress),
         "options": plain(model.opt),
     }
+    if model.averages:
+        state["averages"] = model.averages.state_dict()
     save(on_cpu(state), state_path(model.opt))
 
 
@@ -104,8 +113,9 @@ def load_state(opt: Any) -> dict[str, Any] | None:
 def progress_of(state: dict[str, Any]) -> Progress:
     """Return where a saved training stands."""
     epoch, iters, total = (state["progress"][name] for name in ("epoch", "iters", "total"))
-    pictures = state["progress"].get("pictures", 0)
-    return Progress(epoch, iters, total, since=(epoch, iters), pictures=pictures)
+    names = {"pictures", "best_metric", "best", "best_epoch", "stale"} & state["progress"].keys()
+    more = {name: state["progress"][name] for name in names}  # which old states lack
+    return Progress(epoch, iters, total, since=(epoch, iters), **more)
 
 
 def load_networks_of(model: "BaseModel", state: dict[str, Any]) -> None:
@@ -147,10 +157,13 @@ def start(model: "BaseModel", state: dict[str, Any] | None) -> None:
     """Start the schedules, from a saved state or afresh, and say what is fresh."""
     opt, folder = model.opt, make_folder(model.save_dir, "--checkpoints_dir")
     model.progress = progress_of(state) if state else Progress(opt.epoch_count)
+    mode = "min" if lower_is_better(opt.best_metric) else "max"
     model.schedulers = [
-        get_scheduler(optimizer, opt, model.progress.epoch)
+        get_scheduler(optimizer, opt, model.progress.epoch, mode)
         for optimizer in model.optimizers.values()
     ]
+    if opt.ema:
+        model.averages = Averages(model.nets, opt.ema)
     if state:
         restore(model, state)
     elif opt.continue_train and stopped_unsaved(folder):
@@ -182,6 +195,8 @@ def restore(model: "BaseModel", state: dict[str, Any]) -> None:
         for scheduler, saved in zip(model.schedulers, state["schedulers"], strict=True):
             if model.opt.lr_policy == "plateau":
                 scheduler.load_state_dict(saved)
+        if model.averages and "averages" in state:
+            model.averages.load_state_dict(state["averages"])
         for name, saved in state["pools"][0].items():
             pools[name].load_state_dict(saved)
         set_random_states(state["random"][0])

@@ -40,6 +40,7 @@ class TestOptions(BaseOptions):
             # Of a CycleGAN run, the direction chooses it: see `_one_way`.
             add("--model_suffix", default="", help="with --model test: _A takes net_G_A.pth")
             parser.carry("model_suffix")
+            add("--use_ema", action="store_true", help="the averaged G of a training with --ema")
             add("--results_dir", default="./results/", help="folder of the results")
             add("--aspect_ratio", type=number(float, 0.01, 100), default=1.0, help="of results")
             add("--eval", action="store_true", help="running statistics and no dropout (§3.3)")

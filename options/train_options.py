@@ -24,6 +24,7 @@ class TrainOptions(BaseOptions):
         parser.set_defaults(phase="train")
         _add_speed(parser)
         _add_training(parser)
+        _add_validation(parser)
         _add_saving(parser)
         _add_displays(parser)
 
@@ -46,6 +47,10 @@ class TrainOptions(BaseOptions):
         if not opt.continue_train and (opt.epoch != "latest" or opt.load_iter):
             flag = "--load_iter" if opt.load_iter else "--epoch"
             log.warning("%s is passed over: without --continue_train a run starts afresh", flag)
+        if not opt.val_freq and (opt.early_stop or opt.lr_policy == "plateau"):
+            opt.val_freq = 1
+        if opt.best_metric and not opt.val_freq:
+            parser.error(f"--best_metric {opt.best_metric}: wants --val_freq, the epochs between")
         last = opt.n_epochs + opt.n_epochs_decay
         if opt.epoch_count > last:
             parser.error(
@@ -65,7 +70,7 @@ def _add_training(parser: FlagParser) -> None:
             "--lr_policy",
             choices=["linear", "step", "plateau", "cosine"],
             default="linear",
-            help="learning-rate schedule; plateau follows a loss on --phase val",
+            help="learning-rate schedule; plateau follows --best_metric on val",
         )
         add("--lr_decay_iters", type=count, default=50, help="epochs a step, for step")
         add(
@@ -77,6 +82,27 @@ def _add_training(parser: FlagParser) -> None:
         add("--pool_size", type=number(int, 0), default=50, help="D also sees older fakes")
         add("--continue_train", action="store_true", help="go on where the run stopped")
         add("--epoch_count", type=count, default=1, help="first epoch, of weights alone")
+
+
+def _add_validation(parser: FlagParser) -> None:
+    add = parser.add_argument
+    with parser.section("validation"):
+        add("--val_freq", type=number(int, 0), default=0, help="epochs between looks at val; 0: no")
+        add(
+            "--best_metric",
+            choices=["L1", "PSNR", "SSIM", "MS-SSIM"],
+            help="what best_net_G.pth is the best by; by default L1, or the loss if there are no "
+            "targets",
+        )
+        add(
+            "--early_stop", type=number(int, 0), default=0, help="stop after N looks without a best"
+        )
+        add(
+            "--ema",
+            type=number(float, 0, 0.999999),
+            default=0.0,
+            help="e.g. 0.999: keep an average of G's weights too, in *_net_G_ema.pth",
+        )
 
 
 def _add_speed(parser: FlagParser) -> None:

@@ -129,6 +129,7 @@ SMALL = {
     "test": "--gpu_ids -1 --num_threads 0",
     "scripts.make_pairs": "--num_threads 1",
     "scripts.doctor": "--num_threads 1",
+    "scripts.evaluate": "--gpu_ids -1 --num_threads 1",
 }
 
 

@@ -104,6 +104,19 @@ def test_the_answers_run(command: Callable[..., SimpleNamespace], facades) -> No
     assert Image.open("photo.png").size == (64, 64)
 
 
+def test_the_commands_of_the_page_of_the_metrics_run(command, facades) -> None:
+    for name in ("facades", "facades_bf16"):
+        line = f"python train.py --dataroot ./datasets/facades --direction BtoA --name {name}"
+        run_lines(command, [line, f"python test.py --name {name}"])
+    for folder, kind in (("outputs", "fake_B"), ("targets", "real_B")):
+        Path(folder).mkdir()
+        Path(folder, "0.png").symlink_to(
+            Path(f"results/facades/test_latest/images/0_{kind}.png").resolve()
+        )
+    assert len(lines(PAGES["metrics.md"])) == 3
+    run_lines(command, lines(PAGES["metrics.md"]))
+
+
 def test_the_first_hour_goes_by_as_it_is_written(
     command: Callable[..., SimpleNamespace], few_builtin: None, capfd, monkeypatch
 ) -> None:

@@ -35,6 +35,7 @@ from util import live_displays
 from util.displays import Background
 from util.html import HTML
 from util.loss_log import LossLog, parse_line
+from util.score_log import Scores
 from util.util import tensor2im
 from util.visualizer import Console
 
@@ -64,12 +65,15 @@ def test_tensorboard_holds_losses_and_pictures_by_pictures_seen(
         losses = {"G_GAN": total / 2, "D_real": total / 4}
         visualizer.print_current_losses(epoch, iters, losses, 0.5, 0.25)
         visualizer.display_current_results(visuals(sizes, seed=total), epoch, False, iters)
+    visualizer.print_scores(Scores(2, {"L1": 0.5, "L1_ema": 0.25}))
     visualizer.close()
     assert warnings(caplog) == [] and capfd.readouterr() == ("", "")
     board = events(tmp_path / "r")
     assert scalars(board) == {
         "loss/G_GAN": [(2, 1.0), (4, 2.0), (6, 3.0)],
         "loss/D_real": [(2, 0.5), (4, 1.0), (6, 1.5)],
+        "val/L1": [(6, 0.5)],
+        "val/L1_ema": [(6, 0.25)],
     }
     assert sorted(board.Tags()["images"]) == sorted(visuals(sizes))
     for label in visuals(sizes):

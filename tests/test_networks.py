@@ -18,6 +18,7 @@ from models.networks import DISCRIMINATORS, GENERATORS, NORMS, define_D, define_
 from options.parser import FlagParser
 from options.shared_flags import add_shared_flags
 from options.train_options import TrainOptions
+from util.metrics import METRICS
 
 STATE_DICTS = json.loads((Path(__file__).parent / "data" / "state_dicts.json").read_text())
 UPSAMPLE = ("transpose", "resize")
@@ -185,6 +186,7 @@ def test_choices_of_the_flags_are_the_names_that_the_code_knows():
         "precision": {"auto", "fp32", "tf32", "bf16"},
         "direction": {"AtoB", "BtoA"},
         "on_bad_image": {"error", "skip"},
+        "best_metric": set(METRICS),
     }
 
 

@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import golden
 import numpy as np
 import pytest
 import torch
 from conftest import FACADES, needs_facades
-
-from tests import trace
 
 LOSS_TOLERANCE, WEIGHT_TOLERANCE = 0.002, 1e-4
 
@@ -28,27 +27,27 @@ def compare(expected: dict[str, Any], entries: list[Any], folder: Path) -> None:
         compared = [k for k, w in weights.items() if w.dim() > 1]
         assert compared
         for key in compared:
-            moved = trace.samples(weights[key])
+            moved = golden.samples(weights[key])
             assert np.abs(moved - np.array(tensors[key])).max() <= WEIGHT_TOLERANCE, key
 
 
 @needs_facades
 def test_the_reference_trace_on_facades_is_reproduced(tmp_path: Path) -> None:
-    expected = json.loads((trace.DATA / "trace_facades.json").read_text())["p2p_vanilla"]
-    data = trace.resized_facades(FACADES, tmp_path / "data")
-    compare(expected, *trace.run(data, tmp_path / "run", expected["flags"]))
+    expected = json.loads((golden.DATA / "trace_facades.json").read_text())["p2p_vanilla"]
+    data = golden.resized_facades(FACADES, tmp_path / "data")
+    compare(expected, *golden.run(data, tmp_path / "run", expected["flags"]))
 
 
-@pytest.mark.parametrize("name", trace.DRAWN)
+@pytest.mark.parametrize("name", golden.DRAWN)
 def test_the_golden_trace_on_drawn_pictures_is_reproduced(name: str, tmp_path: Path) -> None:
-    expected = json.loads((trace.DATA / "trace_drawn.json").read_text())[name]
-    data = trace.draw_five(tmp_path / "data")
-    assert expected["flags"] == trace.DRAWN[name]
-    compare(expected, *trace.run(data, tmp_path / "run", expected["flags"]))
+    expected = json.loads((golden.DATA / "trace_drawn.json").read_text())[name]
+    data = golden.draw_five(tmp_path / "data")
+    assert expected["flags"] == golden.DRAWN[name]
+    compare(expected, *golden.run(data, tmp_path / "run", expected["flags"]))
 
 
 def test_another_learning_rate_would_be_found(tmp_path: Path) -> None:
-    expected = json.loads((trace.DATA / "trace_drawn.json").read_text())["vanilla"]
-    data = trace.draw_five(tmp_path / "data")
+    expected = json.loads((golden.DATA / "trace_drawn.json").read_text())["vanilla"]
+    data = golden.draw_five(tmp_path / "data")
     with pytest.raises(AssertionError):
-        compare(expected, *trace.run(data, tmp_path / "run", [*trace.TINY, "--lr", "0.0003"]))
+        compare(expected, *golden.run(data, tmp_path / "run", [*golden.TINY, "--lr", "0.0003"]))

@@ -107,16 +107,16 @@ def test_plateau_follows_the_validation_l1(
 ) -> None:
     measured: list[int] = []
 
-    def validate(self: BaseModel, batches: Any) -> float:
-        measured.append(len(batches))
-        return 1.0  # no progress: after 5 patient epochs the rate falls
+    def validate(self: BaseModel, batches: Any) -> dict[str, float]:
+        measured.append(sum(1 for _ in batches))
+        return {"L1": 1.0}  # no progress: after 5 patient epochs the rate falls
 
     monkeypatch.setattr(BaseModel, "validate", validate)
     flags = ["--lr_policy", "plateau", "--n_epochs", "8", "--max_dataset_size", "2"]
     assert command("train", *TINY, "--dataroot", pairs, *flags).status == 0
     rates = [float(m.split("learning rate ")[1]) for m in caplog.messages if "learning rate" in m]
     assert rates == pytest.approx([2e-4] * 7 + [4e-5])
-    assert measured == [2] * 8
+    assert measured == [1] + [2] * 8  # a first look, so that mistakes show before an epoch
 
 
 def test_continue_train_goes_on_from_the_weights(command: Command, pairs: Path) -> None:

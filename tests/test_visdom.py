@@ -32,6 +32,7 @@ from servers import (
 )
 
 from util import live_displays
+from util.score_log import Scores
 from util.util import tensor2im
 from util.visualizer import Visualizer
 
@@ -92,6 +93,17 @@ def test_curves_run_over_the_pictures_of_all_epochs(server, visualizer, caplog) 
     assert window["content"]["layout"]["showlegend"]
     assert window["content"]["layout"]["xaxis"]["title"] == "pictures"
     assert server.window(11, "main") is None
+    assert warnings(caplog) == []
+
+
+def test_each_score_of_a_validation_has_a_window(server, visualizer, caplog) -> None:
+    made = visualizer(15)
+    for epoch in (1, 2):
+        made.print_scores(Scores(epoch, {"L1": 0.5 / epoch, "PSNR": 10.0 * epoch}))
+    made.close()
+    assert curves(server.window("15_val_L1")) == {"L1": ([3, 6], [0.5, 0.25])}
+    assert curves(server.window("15_val_PSNR")) == {"PSNR": ([3, 6], [10, 20])}
+    assert server.window("15_val_L1")["title"] == "r: val L1"
     assert warnings(caplog) == []
 
 

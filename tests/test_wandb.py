@@ -30,6 +30,7 @@ from servers import (
 )
 
 from util import live_displays, wandb_process
+from util.score_log import Scores
 from util.util import tensor2im
 from util.visualizer import Visualizer
 
@@ -80,13 +81,15 @@ def test_an_offline_run_holds_losses_pictures_and_options(
     shown = visuals([(3, 6, 8), (1, 5, 7), (3, 6, 8)])
     visualizer.print_current_losses(1, 2, {"G_GAN": 0.75, "D": 0.5}, 0.5, 0.25)
     visualizer.display_current_results(shown, 1, False, 2)
+    visualizer.print_scores(Scores(1, {"L1": 0.125}))
     visualizer.print_current_losses(2, 1, {"G_GAN": 0.25, "D": float("nan")}, 0.5, 0.25)
     visualizer.close()
     assert warnings(caplog) == [] and capfd.readouterr() == ("", "")
     (child,) = children
     assert child.returncode == 0
     rows = wandb_history(tmp_path)
-    assert list(rows) == [2, 4]
+    assert list(rows) == [2, 3, 4]
+    assert (rows[3]["val/L1"], rows[3]["epoch"]) == (0.125, 1)
     assert (rows[2]["G_GAN"], rows[2]["D"], rows[2]["epoch"]) == (0.75, 0.5, 1)
     assert rows[4]["G_GAN"] == 0.25 and np.isnan(rows[4]["D"]) and rows[4]["epoch"] == 2
     (folder,) = tmp_path.glob("wandb/offline-run-*")

@@ -11,6 +11,7 @@ import numpy as np
 
 from util.files import one_line
 from util.loss_log import Entry
+from util.score_log import Scores
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,9 @@ class Display:
 
     def show_pictures(self, pictures: dict[str, np.ndarray], epoch: int, total: int) -> None:
         """Show pictures by label, each (H, W, 1 or 3) in 0..255."""
+
+    def show_scores(self, scores: Scores, total: int) -> None:
+        """Show what a validation has measured."""
 
     def close(self) -> None:
         """Finish what is not shown yet."""
@@ -58,6 +62,9 @@ class Background(Display):
 
     def show_pictures(self, pictures: dict[str, np.ndarray], epoch: int, total: int) -> None:
         self._hand_over("show_pictures", pictures, epoch, total)
+
+    def show_scores(self, scores: Scores, total: int) -> None:
+        self._hand_over("show_scores", scores, total)
 
     def ask_to_close(self) -> None:
         """Let the thread finish by itself."""

@@ -24,7 +24,7 @@ from dominate.tags import (
 from dominate.util import raw
 from PIL import Image
 
-_CSS = """
+CSS = """
 :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
 body { margin: 0 auto; padding: 0 16px 48px; max-width: 1800px; }
 h1 { font-size: 1.35rem; margin: 20px 0 4px; overflow-wrap: anywhere; }
@@ -127,7 +127,7 @@ class HTML:
             meta(charset="utf-8")
             meta(name="viewport", content="width=device-width, initial-scale=1")
             link(rel="icon", href="data:,")
-            style(raw(_CSS))
+            style(raw(CSS))
             if self.refresh:
                 meta(http_equiv="refresh", content=str(self.refresh))
         with page.body:

@@ -13,6 +13,7 @@ import numpy as np
 
 from util.displays import Background, Display
 from util.loss_log import Entry
+from util.score_log import Scores
 
 log = logging.getLogger(__name__)
 
@@ -52,21 +53,24 @@ class Visdom(Display):
             server=server, port=port, env=env, raise_exceptions=True, use_incoming_socket=False
         )
         self.window, self.columns, self.title = window, columns, title
-        self.begun = False
+        self.begun: set[str] = set()  # windows
 
     def show_losses(self, entry: Entry, total: int) -> None:
+        self._curves("losses", str(self.window), entry.losses, total)
+
+    def show_scores(self, scores: Scores, total: int) -> None:
+        for name, value in scores.values.items():  # their scales differ
+            self._curves(f"val {name}", f"{self.window}_val_{name}", {name: value}, total)
+
+    def _curves(self, what: str, window: str, values: dict[str, float], total: int) -> None:
         self.client.line(
-            X=np.full((1, len(entry.losses)), total),
-            Y=np.array([list(entry.losses.values())]),
-            win=str(self.window),
-            update="append" if self.begun else None,
-            opts={
-                "title": f"{self.title}: losses",
-                "legend": list(entry.losses),
-                "xlabel": "pictures",
-            },
+            X=np.full((1, len(values)), total),
+            Y=np.array([list(values.values())]),
+            win=window,
+            update="append" if window in self.begun else None,
+            opts={"title": f"{self.title}: {what}", "legend": list(values), "xlabel": "pictures"},
         )
-        self.begun = True
+        self.begun.add(window)
 
     def show_pictures(self, pictures: dict[str, np.ndarray], epoch: int, total: int) -> None:
         rgb = {k: np.broadcast_to(p, (*p.shape[:2], 3)) for k, p in pictures.items()}
@@ -96,6 +100,10 @@ class TensorBoard(Display):
         for name, value in entry.losses.items():
             self.writer.add_scalar(f"loss/{name}", value, total)
 
+    def show_scores(self, scores: Scores, total: int) -> None:
+        for name, value in scores.values.items():
+            self.writer.add_scalar(f"val/{name}", value, total)
+
     def show_pictures(self, pictures: dict[str, np.ndarray], epoch: int, total: int) -> None:
         for label, picture in pictures.items():
             self.writer.add_image(label, picture, total, dataformats="HWC")
@@ -124,6 +132,10 @@ class Wandb(Display):
 
     def show_losses(self, entry: Entry, total: int) -> None:
         self._send(({**entry.losses, "epoch": entry.epoch}, {}, total))
+
+    def show_scores(self, scores: Scores, total: int) -> None:
+        values = {f"val/{name}": value for name, value in scores.values.items()}
+        self._send(({**values, "epoch": scores.epoch}, {}, total))
 
     def show_pictures(self, pictures: dict[str, np.ndarray], epoch: int, total: int) -> None:
         self._send(({}, pictures, total))

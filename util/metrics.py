@@ -99,6 +99,16 @@ METRICS = {
 }
 
 
+def lower_is_better(name: str) -> bool:
+    """Return so of a metric, or of a loss."""
+    return name not in METRICS or METRICS[name].lower_is_better
+
+
+def eight_bit(pictures: Tensor) -> Tensor:
+    """Return (N, C, H, W) in [-1, 1] as uint8, as PNG files hold it (`util.tensor2im`)."""
+    return ((pictures.float() + 1) / 2 * 255).clamp(0, 255).byte()
+
+
 def compare(fake: Tensor, real: Tensor) -> dict[str, Tensor]:
     """Return each metric that the size allows, (N,) float64 on the CPU, of uint8 (N, C, H, W)."""
     if fake.shape != real.shape or fake.dtype != torch.uint8 or real.dtype != torch.uint8:

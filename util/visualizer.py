@@ -3,18 +3,19 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
+from util.curves import plot_losses
 from util.displays import Display, close_all
 from util.files import run_folder
 from util.html import HTML
 from util.live_displays import live_displays
 from util.loss_log import Entry, LossLog, format_line
+from util.score_log import ScoreLog, Scores, format_scores
 from util.util import save_image, short_stem, tensor2im
 
 log = logging.getLogger(__name__)
@@ -96,23 +97,33 @@ class Console(Display):
         else:
             self.bar.set_postfix_str(" ".join(f"{k} {v:.3g}" for k, v in entry.losses.items()))
 
+    def show_scores(self, scores: Scores, total: int) -> None:
+        if self.bar is not None:
+            self.bar.clear()
+        log.info("%s", format_scores(scores))
 
-class LogFile(Display):
-    """`loss_log.txt`."""
 
-    def __init__(self, loss_log: LossLog):
-        self.loss_log = loss_log
+class LogFiles(Display):
+    """`loss_log.txt` and `val_log.csv`."""
+
+    def __init__(self, loss_log: LossLog, score_log: ScoreLog):
+        self.loss_log, self.score_log = loss_log, score_log
 
     def show_losses(self, entry: Entry, total: int) -> None:
         self.loss_log.add(entry)
 
+    def show_scores(self, scores: Scores, total: int) -> None:
+        self.score_log.add(scores)
+
 
 class WebPage(Display):
-    """`web/index.html`: the loss curves, and the last pictures of each epoch `width` wide."""
+    """`web/index.html`: the curves, and the last pictures of each epoch `width` wide."""
 
-    def __init__(self, web_dir: Path, title: str, width: int, loss_log: LossLog):
+    def __init__(
+        self, web_dir: Path, title: str, width: int, loss_log: LossLog, score_log: ScoreLog
+    ):
         self.web_dir, self.title, self.width = web_dir, title, width
-        self.loss_log = loss_log
+        self.loss_log, self.score_log = loss_log, score_log
 
     def show_pictures(self, pictures: dict[str, np.ndarray], epoch: int, total: int) -> None:
         page = HTML(self.web_dir, self.title, refresh=30)
@@ -120,7 +131,7 @@ class WebPage(Display):
             save_image(picture, page.get_image_dir() / f"epoch{epoch:03d}_{label}.png")
         entries = self.loss_log.entries()
         if entries:
-            plot_losses(entries, page.get_image_dir() / "losses.png")
+            plot_losses(entries, page.get_image_dir() / "losses.png", self.score_log.lines)
             page.add_header("losses")
             page.add_images(["losses.png"], ["by epoch"], ["losses.png"], width=1000)
         for e in range(epoch, 0, -1):
@@ -139,11 +150,13 @@ class Visualizer:
         folder = run_folder(opt)
         loss_log = LossLog(folder / "loss_log.txt", opt.continue_train, since)
         self.console = Console()
-        self.page = WebPage(
-            folder / "web", f"Experiment name = {opt.name}", opt.display_winsize, loss_log
-        )
+        path, done_anew = folder / "val_log.csv", since[0] if since else None
+        score_log = ScoreLog(path, opt.continue_train, done_anew)
+        title = f"Experiment name = {opt.name}"
+        self.page = WebPage(folder / "web", title, opt.display_winsize, loss_log, score_log)
         self.live = live_displays(opt, folder)
-        self.displays: list[Display] = [self.console, LogFile(loss_log), *self.live]
+        files = LogFiles(loss_log, score_log)
+        self.displays: list[Display] = [self.console, files, *self.live]
         self.displays += [] if opt.no_html else [self.page]
         self.epoch_size = 0
         self.shown_in_epoch = 0  # the last epoch whose pictures are on the page
@@ -173,6 +186,11 @@ class Visualizer:
         """Show the losses on all displays; times are seconds a picture."""
         entry, total = Entry(epoch, iters, losses, t_comp, t_data), self._total(epoch, iters)
         self._each(self.displays, lambda display: display.show_losses(entry, total))
+
+    def print_scores(self, scores: Scores) -> None:
+        """Show what a validation has measured on all displays."""
+        total = self._total(scores.epoch, self.epoch_size)
+        self._each(self.displays, lambda display: display.show_scores(scores, total))
 
     def display_current_results(
         self, visuals: dict[str, Tensor], epoch: int, save_result: bool = True, iters: int = 0
@@ -208,30 +226,3 @@ class Visualizer:
             except Exception as error:  # no display may end a run
                 log.warning("%s: %s; the run goes on without it", type(display).__name__, error)
                 self.displays.remove(display)
-
-
-def plot_losses(entries: list[Entry], path: Path) -> None:
-    """Draw each loss over the epochs, with its mean over a tenth of the lines."""
-    from matplotlib.figure import Figure
-
-    names = list(entries[-1].losses)
-    epoch_size = max(e.iters for e in entries)
-    columns = min(len(names), 4)
-    rows = -(-len(names) // columns)
-    figure = Figure(figsize=(2.5 * columns + 0.5, 2.2 * rows), layout="constrained")
-    window = max(len(entries) // 10, 1)
-    for i, name in enumerate(names):
-        axes = figure.add_subplot(rows, columns, i + 1)
-        points = [
-            (e.epoch - 1 + e.iters / epoch_size, e.losses[name])
-            for e in entries
-            if name in e.losses
-        ]
-        x, y = zip(*points, strict=True)
-        smooth = [fmean(y[max(k - window, 0) : k]) for k in range(1, len(y) + 1)]
-        axes.plot(x, y, color="tab:blue", alpha=0.3, linewidth=1)
-        axes.plot(x, smooth, color="tab:blue", linewidth=1.5)
-        axes.set_title(name, fontsize=9)
-        axes.tick_params(labelsize=7)
-        axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=110)

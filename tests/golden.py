@@ -1,7 +1,7 @@
 """Runs of a few steps from weights given by a formula: what a refactor must reproduce.
 
-`python -m tests.trace` records `tests/data/trace_drawn.json` anew; do so only for a change of the
-numerics that is meant.
+`PYTHONPATH=. python tests/golden.py` records `tests/data/trace_drawn.json` anew; do so only for a
+change of the numerics that is meant.
 """
 
 import json

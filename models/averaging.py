@@ -1,0 +1,55 @@
+"""Generators whose weights are a moving average over the steps of a training."""
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Averages:
+    """Follows each generator: e ← e + (1 − d)(w − e) after every step, `d` = `--ema`.
+
+    While few steps are done, d is (1 + steps) / (10 + steps), so that the first weights, drawn at
+    random, are soon forgotten. Source: Yazıcı et al., "The Unusual Effectiveness of Averaging in
+    GAN Training", ICLR 2019.
+    """
+
+    def __init__(self, nets: dict[str, nn.Module], decay: float):
+        self.followed = {name: net for name, net in nets.items() if name.startswith("G")}
+        self.nets = {name: copy.deepcopy(net) for name, net in self.followed.items()}
+        self.decay, self.steps = decay, 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the weights after a step; what a network counts or measures is copied."""
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        for name, net in self.followed.items():
+            mean = self.nets[name]
+            torch._foreach_lerp_(list(mean.parameters()), list(net.parameters()), 1 - decay)
+            for ours, theirs in zip(mean.buffers(), net.buffers(), strict=True):
+                ours.copy_(theirs)
+
+    @contextlib.contextmanager
+    def standing_in(self, nets: dict[str, nn.Module]) -> Iterator[None]:
+        """Within it, a model whose networks these are uses the averages."""
+        followed = {name: nets[name] for name in self.nets}
+        nets.update(self.nets)
+        try:
+            yield
+        finally:
+            nets.update(followed)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that `load_state_dict` needs."""
+        nets = {name: net.state_dict() for name, net in self.nets.items()}
+        return {"networks": nets, "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where a state was saved."""
+        for name, net in self.nets.items():
+            net.load_state_dict(state["networks"][name])
+        self.steps = int(state["steps"])

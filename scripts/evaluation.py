@@ -1,0 +1,192 @@
+"""Which pictures are compared with which, and what that gives, for scripts/evaluate.py."""
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from data.image_folder import by_stem, make_dataset
+from data.transforms import load_picture
+from util.metrics import METRICS, Interval, bootstrap, compare
+from util.workers import worker_pool
+
+log = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Pictures:
+    """What is evaluated under one name: by picture's name the output, the target, the input."""
+
+    name: str
+    fake: dict[str, Path]
+    real: dict[str, Path]
+    source: dict[str, Path] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self.fake)
+
+
+@dataclass
+class Result:
+    """What came out: a value for each picture by metric, and values for all pictures together."""
+
+    pictures: Pictures
+    each: dict[str, dict[str, float]]  # by metric, then by picture
+    together: dict[str, float] = field(default_factory=dict)
+
+    def intervals(self) -> dict[str, Interval]:
+        """Return each metric's mean over the pictures with its bootstrap 95% interval."""
+        return {metric: bootstrap(list(values.values())) for metric, values in self.each.items()}
+
+    def difference(self, other: "Result", metric: str) -> Interval | None:
+        """Return how much more `other` has than this, picture by picture; None of itself, or if
+        they share no pictures.
+        """
+        ours, theirs = self.each.get(metric, {}), other.each.get(metric, {})
+        shared = sorted(ours.keys() & theirs.keys()) if other is not self else []
+        return bootstrap([theirs[name] - ours[name] for name in shared]) if shared else None
+
+
+def from_folders(fake: Path, real: Path) -> Pictures:
+    """Pair the pictures of two folders by path without extension; ValueError if one is alone."""
+    found = {}
+    for flag, folder in (("--fake", fake), ("--real", real)):
+        stems = by_stem(folder, make_dataset(folder, flag=flag))
+        double = [paths for paths in stems.values() if len(paths) > 1]
+        if double:
+            raise ValueError(f"{flag}: {' and '.join(double[0])} have the same name; keep one")
+        found[flag] = {stem: Path(paths[0]) for stem, paths in stems.items()}
+    alone = sorted(found["--fake"].keys() ^ found["--real"].keys())
+    if alone:
+        flag = "--fake" if alone[0] in found["--fake"] else "--real"
+        raise ValueError(
+            f"{flag}: {found[flag][alone[0]]} has no partner of that name in the other folder "
+            f"({len(alone)} pictures have none)"
+        )
+    return Pictures(fake.name, found["--fake"], found["--real"])
+
+
+def from_run(name: str, args: Any) -> Pictures:
+    """Take the results of a run, translated by test.py now if they are absent or older than the
+    weights.
+    """
+    tag = args.epoch + ("_ema" if args.use_ema else "")
+    folder = args.results_dir / name / f"{args.phase}_{tag}"
+    weights = sorted((args.checkpoints_dir / name).glob(f"{args.epoch}_net_G*.pth"))
+    page = folder / "index.html"
+    fresh = page.exists() and all(p.stat().st_mtime <= page.stat().st_mtime for p in weights)
+    if not fresh:
+        translate(name, args)
+    images, options = folder / "images", folder / "test_opt.json"
+    begun = options.stat().st_mtime  # what is older is left from a test before it
+    kinds = {
+        kind: {
+            path.name.removesuffix(f"_{kind}.png"): path
+            for path in images.glob(f"*_{kind}.png")
+            if path.stat().st_mtime >= begun
+        }
+        for kind in ("real_A", "fake_B", "real_B", "fake_B_rgb", "real_B_rgb")
+    }
+    ending = "_rgb" if kinds["fake_B_rgb"] else ""
+    fake, real = kinds[f"fake_B{ending}"], kinds[f"real_B{ending}"]
+    if not fake or any(images.glob("*_rec_A.png")):
+        raise ValueError(
+            f"--name {name}: {images} holds no outputs with their targets; for pictures without "
+            f"targets compare two folders (--fake, --real)"
+        )
+    pictures = Pictures(name, fake, real, kinds["real_A"])
+    taken = json.loads(options.read_text()).get("num_test")
+    if taken not in (None, "inf", float("inf")):
+        pictures.notes.append(f"{name}: only {len(fake)} pictures were translated (--num_test)")
+    missing = sorted(fake.keys() - real.keys())
+    if missing:
+        raise ValueError(f"--name {name}: {fake[missing[0]]} has no target beside it")
+    return pictures
+
+
+def translate(name: str, args: Any) -> None:
+    """Run test.py on a run; ValueError with its words if it fails."""
+    log.info("%s: translating the pictures of %s", name, args.phase)
+    command = [sys.executable, str(ROOT / "test.py"), "--name", name, "--phase", args.phase]
+    command += ["--checkpoints_dir", str(args.checkpoints_dir), "--epoch", args.epoch]
+    command += ["--results_dir", str(args.results_dir)]
+    command += ["--dataroot", str(args.dataroot)] if args.dataroot else []
+    command += ["--use_ema"] if args.use_ema else []
+    command += ["--gpu_ids", args.gpu_ids]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        words = done.stderr.strip().splitlines() or [f"test.py ended with {done.returncode}"]
+        raise ValueError(words[-1].removeprefix("test.py: error: "))
+
+
+def measure(pictures: Pictures, metrics: Sequence[str], processes: int) -> Result:
+    """Compare every output with its target; a metric that some size does not allow is left out,
+    or refused if it was asked for by name.
+    """
+    names = pictures.names
+    pairs = [(pictures.fake[name], pictures.real[name]) for name in names]
+    with worker_pool(min(processes, len(pairs))) as pool:
+        found = list(pool.map(compare_files, pairs, chunksize=8))
+    each = {}
+    for metric in METRICS:
+        if all(metric in values for values in found):
+            each[metric] = {n: values[metric] for n, values in zip(names, found, strict=True)}
+        elif metric in metrics:
+            name = next(n for n, values in zip(names, found, strict=True) if metric not in values)
+            raise ValueError(
+                f"--metrics {metric}: wants pictures of at least {METRICS[metric].least} pixels a "
+                f"side; {pictures.fake[name]} is smaller"
+            )
+    return Result(pictures, {m: v for m, v in each.items() if not metrics or m in metrics})
+
+
+def compare_files(pair: tuple[Path, Path]) -> dict[str, float]:
+    """Return the metrics of one output and its target."""
+    torch.set_num_threads(1)
+    fake, real = (pixels(path) for path in pair)
+    if fake.shape[-2:] != real.shape[-2:]:
+        sizes = [f"{p.shape[-1]}x{p.shape[-2]}" for p in (fake, real)]
+        raise ValueError(
+            f"{pair[0]} has {sizes[0]} pixels and {pair[1]} {sizes[1]}: bring them to one size"
+        )
+    return {name: value.item() for name, value in compare(fake, real).items()}
+
+
+def pixels(path: Path) -> Tensor:
+    """Read a picture as (1, 3, H, W) uint8; grey ones become RGB."""
+    return torch.from_numpy(np.array(load_picture(path))).permute(2, 0, 1)[None]
+
+
+def heat_map(fake: Path, real: Path, out: Path, most: float = 0.5) -> None:
+    """Write the absolute difference, mean of the channels, as colours from black to pale yellow,
+    which is `most` or more of the range.
+    """
+    import matplotlib
+
+    a, b = (pixels(path)[0].double() / 255 for path in (fake, real))
+    share = ((a - b).abs().mean(0) / most).clamp(max=1).numpy()
+    colours = matplotlib.colormaps["inferno"](share, bytes=True)[..., :3]
+    Image.fromarray(np.ascontiguousarray(colours)).save(out, compress_level=1)
+
+
+def heat_maps(pictures: Pictures, folder: Path, processes: int) -> dict[str, Path]:
+    """Write the heat-map of every picture; return the files by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {name: folder / f"{i:05d}.png" for i, name in enumerate(pictures.names)}
+    jobs = [(pictures.fake[n], pictures.real[n], file) for n, file in files.items()]
+    with worker_pool(min(processes, len(jobs))) as pool:
+        list(pool.map(heat_map, *zip(*jobs, strict=True), chunksize=8))
+    return files

@@ -1,0 +1,164 @@
+"""The page of an evaluation: the numbers, and every picture with its error, sortable."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import dominate
+from dominate.tags import (
+    button,
+    div,
+    figcaption,
+    figure,
+    h1,
+    h2,
+    img,
+    label,
+    link,
+    main,
+    meta,
+    option,
+    p,
+    script,
+    section,
+    select,
+    style,
+    table,
+    tbody,
+    td,
+    th,
+    thead,
+    tr,
+)
+from dominate.util import raw
+
+from scripts.evaluation import Result
+from util.html import CSS
+from util.metrics import METRICS, Interval
+
+_CSS = """
+table { border-collapse: collapse; margin: 12px 0; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: 4px 18px 4px 0; border-bottom: 1px solid #8884; }
+td.best { font-weight: 600; }
+td small { opacity: 0.65; }
+.wide { overflow-x: auto; }
+.bar { display: flex; flex-wrap: wrap; gap: 10px; align-items: center; margin: 14px 0;
+  position: sticky; top: 0; padding: 8px 0; background: Canvas; z-index: 1; }
+select, button { font: inherit; padding: 5px 10px; }
+button[aria-pressed="true"] { font-weight: 600; }
+main { grid-template-columns: 1fr; }
+"""
+
+_SORT = """
+const rows = [...document.querySelectorAll("section")];
+const place = document.querySelector("main");
+const choice = document.querySelector("select");
+const buttons = [...document.querySelectorAll("button")];
+let order = "worst";
+function sort() {
+  const [run, metric] = choice.value.split(" ");
+  const sign = (order === "worst") === LOWER[metric] ? -1 : 1;
+  const value = row => JSON.parse(row.dataset.values)[run][metric];
+  if (order === "name") rows.sort((a, b) => a.dataset.at - b.dataset.at);
+  else rows.sort((a, b) => sign * (value(a) - value(b)));
+  place.append(...rows);
+  for (const b of buttons) b.setAttribute("aria-pressed", b.value === order);
+}
+choice.addEventListener("change", sort);
+for (const b of buttons) b.addEventListener("click", () => { order = b.value; sort(); });
+sort();
+"""
+
+
+def write_page(
+    results: Sequence[Result], maps: Sequence[dict[str, Path]], notes: Sequence[str], out: Path
+) -> None:
+    """Write OUT/index.html; `maps` are the heat-maps of each result by picture."""
+    title = "Evaluation of " + ", ".join(result.pictures.name for result in results)
+    page = dominate.document(title=title)
+    page["lang"] = "en"
+    with page.head:
+        meta(charset="utf-8")
+        meta(name="viewport", content="width=device-width, initial-scale=1")
+        link(rel="icon", href="data:,")
+        style(raw(CSS + _CSS))
+    with page.body:
+        h1(title)
+        div(_numbers(results), cls="wide")
+        for note in notes:
+            p(note)
+        p("Errors: the absolute difference, from black (0) to pale yellow (half the range).")
+        _controls(results)
+        main(*(_row(i, name, results, maps, out) for i, name in enumerate(_names(results))))
+        lower = {name: metric.lower_is_better for name, metric in METRICS.items()}
+        script(raw(f"const LOWER = {json.dumps(lower)};{_SORT}"))
+    (out / "index.html").write_text(page.render(pretty=False), encoding="utf-8")
+
+
+def _names(results: Sequence[Result]) -> list[str]:
+    """Return the pictures that all results have."""
+    return [n for n in results[0].pictures.names if all(n in r.pictures.fake for r in results)]
+
+
+def _numbers(results: Sequence[Result]) -> table:
+    intervals = [result.intervals() for result in results]
+    body = tbody()
+    for metric in dict.fromkeys(metric for result in results for metric in result.each):
+        lower = METRICS[metric].lower_is_better
+        means = [found[metric].mean for found in intervals if metric in found]
+        best = min(means) if lower else max(means)
+        row = tr(th(f"{metric} ({'lower' if lower else 'higher'} is better)"))
+        for result, found in zip(results, intervals, strict=True):
+            cell = td()
+            if metric in found:
+                mean = found[metric].mean
+                cell.add(f"{mean:.4f} ", raw(f"<small>{_ends(found[metric])}</small>"))
+                if mean == best and len(results) > 1:
+                    cell["class"] = "best"
+                if against := results[0].difference(result, metric):
+                    cell.add(raw(f"<br><small>{against.mean:+.4f} {_ends(against)}</small>"))
+            row.add(cell)
+        body.add(row)
+    return table(thead(tr(th(), *(th(r.pictures.name) for r in results))), body)
+
+
+def _ends(interval: Interval) -> str:
+    return f"[{interval.low:.4f}, {interval.high:.4f}]"
+
+
+def _controls(results: Sequence[Result]) -> div:
+    choices = select()
+    for i, result in enumerate(results):
+        for metric in result.each:
+            text = f"{metric} of {result.pictures.name}" if len(results) > 1 else metric
+            choices.add(option(text, value=f"{i} {metric}"))
+    bar = div(label("Sort by ", choices), cls="bar")
+    for order, text in (("worst", "Worst first"), ("best", "Best first"), ("name", "By name")):
+        bar.add(button(text, value=order, type="button", aria_pressed="false"))
+    return bar
+
+
+def _row(
+    at: int, name: str, results: Sequence[Result], maps: Sequence[dict[str, Path]], out: Path
+) -> section:
+    several = len(results) > 1
+    row = div(cls="row", style="--w: 256px")
+    if name in results[0].pictures.source:
+        row.add(_figure(results[0].pictures.source[name], "input", out))
+    row.add(_figure(results[0].pictures.real[name], "target", out))
+    for result, heat in zip(results, maps, strict=True):
+        of = f" of {result.pictures.name}" if several else ""
+        values = ", ".join(f"{metric} {each[name]:.4f}" for metric, each in result.each.items())
+        row.add(_figure(result.pictures.fake[name], f"output{of}: {values}", out))
+        row.add(_figure(heat[name], f"error{of}", out))
+    found = section(h2(name), row)
+    values = [{metric: each[name] for metric, each in r.each.items()} for r in results]
+    found["data-values"], found["data-at"] = json.dumps(values), str(at)
+    return found
+
+
+def _figure(path: Path, text: str, out: Path) -> figure:
+    source = quote(Path(os.path.relpath(path, out)).as_posix())
+    return figure(img(src=source, alt=text, loading="lazy"), figcaption(text))

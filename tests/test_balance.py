@@ -1,0 +1,49 @@
+"""The warnings that D has won for good, or that an output has gone constant."""
+
+import pytest
+import torch
+from conftest import random_batch
+
+from models.balance import LINES, Balance
+
+
+def watch(caplog, steps, gan_mode="vanilla") -> list[str]:
+    balance = Balance(gan_mode)
+    for losses, visuals in steps:
+        balance.see(losses, visuals)
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+def pictures(seed: int) -> dict[str, torch.Tensor]:
+    batch = random_batch(seed)
+    return {"real_A": batch["A"], "fake_B": batch["B"]}
+
+
+LOW, MIXED = {"G_GAN": 9.0, "D_real": 0.01, "D_fake": 0.04}, {"D_real": 0.01, "D_fake": 0.06}
+
+
+def test_a_d_that_wins_for_good_is_said_once(caplog):
+    (said,) = watch(caplog, [(LOW, pictures(i)) for i in range(3 * LINES)])
+    assert said.startswith(f"for {LINES} lines in a row, D has won: D_real and D_fake below 0.05")
+
+
+@pytest.mark.parametrize("gan_mode", ["vanilla", "wgangp"])
+def test_a_d_that_loses_now_and_then_is_not_spoken_of(caplog, gan_mode):
+    lows = [(LOW, pictures(i)) for i in range(LINES - 1)]
+    steps = [*lows, (MIXED, pictures(99)), *lows] if gan_mode == "vanilla" else lows * 2
+    assert watch(caplog, steps, gan_mode) == []
+
+
+def test_an_output_of_one_colour_is_said_once(caplog):
+    flat = {"fake_B": torch.full((1, 3, 8, 8), 0.3)}
+    (said,) = watch(caplog, [({}, flat)] * (2 * LINES))
+    assert "fake_B is one flat colour" in said
+
+
+def test_an_output_that_no_longer_follows_its_input_is_said_once(caplog):
+    stuck = pictures(0)["fake_B"]
+    steps = [({}, {"real_A": pictures(i)["real_A"], "fake_B": stuck}) for i in range(2 * LINES)]
+    (said,) = watch(caplog, steps)
+    assert "fake_B is the same picture whatever the input" in said
+    caplog.clear()
+    assert watch(caplog, [({}, pictures(i)) for i in range(2 * LINES)]) == []

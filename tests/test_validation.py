@@ -1,0 +1,144 @@
+"""Validation in a training: what is measured, the best checkpoint, stopping early, averages."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, draw_pairs
+from PIL import Image
+
+from models.base_model import BaseModel
+from util.metrics import compare
+from util.score_log import ScoreLog
+
+
+@pytest.fixture
+def train(command, caplog):
+    """Train on four drawn pairs: `train(name, *flags)`."""
+    draw_pairs(Path("data"), count=4)
+
+    def run(name: str, *flags: Any) -> Any:
+        caplog.clear()
+        place = ["--dataroot", "data", "--name", name, "--print_freq", "1", "--no_html"]
+        result = command("train", *TINY, *place, *flags)
+        result.out = caplog.text
+        return result
+
+    return run
+
+
+def log(name: str) -> list:
+    return ScoreLog(Path("checkpoints", name, "val_log.csv"), continued=True).lines
+
+
+def weights(name: str, tag: Any, net: str = "G") -> dict[str, torch.Tensor]:
+    return torch.load(Path("checkpoints", name, f"{tag}_net_{net}.pth"), weights_only=True)
+
+
+def equal(one: dict, other: dict) -> bool:
+    return all(torch.equal(one[key], other[key]) for key in one)
+
+
+def loss_lines(name: str) -> list[str]:
+    text = Path("checkpoints", name, "loss_log.txt").read_text()
+    return re.findall(r"epoch: \d+, iters: \d+|\w+: -?[\d.]+(?=\s)", text)
+
+
+EPOCHS = ["--n_epochs", "4", "--save_epoch_freq", "1"]
+
+
+@pytest.mark.parametrize(("metric", "best_of"), [("L1", min), ("PSNR", max), (None, min)])
+def test_the_best_epoch_is_kept_by_the_metric_asked_for(train, metric, best_of):
+    flags = ["--best_metric", metric] if metric else []
+    assert train("r", *EPOCHS, "--val_freq", "1", *flags).status == 0
+    scores = {s.epoch: s.values[metric or "L1"] for s in log("r")}
+    assert list(scores) == [1, 2, 3, 4]
+    best = best_of(scores, key=scores.get)
+    assert equal(weights("r", "best"), weights("r", best))
+    assert equal(weights("r", "best", "D"), weights("r", best, "D"))
+
+
+def test_it_measures_what_the_test_of_those_weights_writes(train, command):
+    assert train("r", "--val_freq", "1", "--ema", "0.5").status == 0
+    (scores,) = log("r")
+    assert list(scores.values) == ["L1", "PSNR", "SSIM", "L1_ema", "PSNR_ema", "SSIM_ema"]
+    for tag, flags in {"latest": [], "latest_ema": ["--use_ema"]}.items():
+        test = ["--name", "r", "--phase", "val", "--gpu_ids", "-1", "--num_threads", "0", *flags]
+        assert command("test", *test).status == 0
+        found: dict[str, list[float]] = {}
+        folder = Path("results/r") / f"val_{tag}" / "images"
+        for i in range(4):
+            pair = [
+                np.array(Image.open(folder / f"{i}_{label}.png")) for label in ("fake_B", "real_B")
+            ]
+            for name, value in compare(
+                *(torch.from_numpy(p).permute(2, 0, 1)[None] for p in pair)
+            ).items():
+                found.setdefault(name, []).append(value.item())
+        for name, values in found.items():
+            column = name + tag.removeprefix("latest")
+            assert scores.values[column] == pytest.approx(np.mean(values), rel=1e-3)
+
+
+def test_validation_and_averages_leave_the_training_as_it_is(train):
+    assert train("plain", *EPOCHS).status == 0
+    assert train("watched", *EPOCHS, "--val_freq", "2", "--ema", "0.9").status == 0
+    assert [s.epoch for s in log("watched")] == [2, 4]
+    assert loss_lines("plain") == loss_lines("watched") and len(loss_lines("plain")) == 16 * 5
+    assert equal(weights("plain", "latest"), weights("watched", "latest"))
+    assert not equal(weights("watched", "latest"), weights("watched", "latest", "G_ema"))
+
+
+def test_a_resumed_run_remembers_scores_best_and_averages(train):
+    flags = ["--val_freq", "1", "--ema", "0.9", "--n_epochs_decay", "0"]
+    assert train("whole", *flags, "--n_epochs", "4").status == 0
+    assert train("cut", *flags, "--n_epochs", "2").status == 0
+    assert train("cut", *flags, "--n_epochs", "4", "--continue_train").status == 0
+    assert log("cut") == log("whole") and len(log("cut")) == 4
+    for tag, net in (("best", "G"), ("best", "G_ema"), ("latest", "G_ema")):
+        assert equal(weights("cut", tag, net), weights("whole", tag, net))
+
+
+def test_a_run_that_gets_no_better_stops_early(train, monkeypatch):
+    scores = iter([0.0, 0.5, 0.3, 0.4, 0.6, 0.2, 0.1])
+    monkeypatch.setattr(BaseModel, "validate", lambda self, batches: {"L1": next(scores)})
+    result = train("r", "--n_epochs", "9", "--early_stop", "2")  # the first look is not judged
+    assert result.status == 0, result.err
+    assert [s.values["L1"] for s in log("r")] == [0.5, 0.3, 0.4, 0.6]
+    assert "stopped early: best L1: 0.3000 of epoch 2, 2 validations ago" in result.out
+    again = train("r", "--continue_train", "--n_epochs", "9")
+    assert again.status == 0 and "--early_stop 0 trains on" in again.out
+    assert len(log("r")) == 4
+
+
+def test_another_metric_begins_anew(train, monkeypatch):
+    monkeypatch.setattr(BaseModel, "validate", lambda self, batches: {"L1": 0.5, "PSNR": 10.0})
+    assert train("r", "--val_freq", "1").status == 0
+    flags = ["--continue_train", "--n_epochs", "2", "--best_metric", "PSNR"]
+    assert "best PSNR: 10.0000 of epoch 2" in train("r", *flags).out
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--val_freq", "1", "--best_metric", "MS-SSIM"], ["--best_metric MS-SSIM", "L1, PSNR"]),
+        (["--best_metric", "L1"], ["--best_metric L1", "--val_freq"]),
+        (["--val_freq", "1", "--dataroot", "else"], ["--val_freq", "val/"]),
+        (["--ema", "1"], ["--ema", "at most"]),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_training(train, flags, words):
+    shutil.rmtree(draw_pairs(Path("else"), count=2) / "val")
+    result = train("r", *flags)
+    assert result.status == 2 and all(word in result.err for word in words), result.err
+    assert not Path("checkpoints/r/loss_log.txt").exists()
+
+
+def test_without_averages_test_names_the_file_that_is_missing(train, command):
+    assert train("r").status == 0
+    result = command("test", "--name", "r", "--gpu_ids", "-1", "--use_ema")
+    assert result.status == 2 and "latest_net_G_ema.pth" in result.err

@@ -1,0 +1,61 @@
+"""`val_log.csv`: a line for every validation of a run."""
+
+import csv
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+from util.files import whole_file
+
+
+class Scores(NamedTuple):
+    """What a validation after `epoch` has measured; `note` says which score is the best so far."""
+
+    epoch: int
+    values: dict[str, float]
+    note: str = ""
+
+
+def format_scores(scores: Scores) -> str:
+    """Return `(epoch: 5, val) L1: 0.1234 PSNR: 14.2100 …`."""
+    values = " ".join(f"{name}: {value:.4f}" for name, value in scores.values.items())
+    return f"(epoch: {scores.epoch}, val) {values}{scores.note}"
+
+
+class ScoreLog:
+    """Reads and writes `val_log.csv`: the epoch, then a column for every metric."""
+
+    def __init__(self, path: Path, continued: bool, since: int | None = None):
+        """Lines behind the epoch `since`, which a continued run does anew, are dropped; a new run
+        begins an empty file.
+        """
+        self.path = path
+        kept = self.read() if continued else []
+        self.lines = [scores for scores in kept if since is None or scores.epoch < since]
+        if path.exists():
+            self._write()
+
+    def add(self, scores: Scores) -> None:
+        """Append a line, with columns for what is new in it."""
+        self.lines.append(scores)
+        self._write()
+
+    def read(self) -> list[Scores]:
+        """Return the lines of the file."""
+        if not self.path.exists():
+            return []
+        found = []
+        with self.path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                epoch = int(row.pop("epoch"))
+                found.append(Scores(epoch, {k: float(v) for k, v in row.items() if v}))
+        return found
+
+    def _write(self) -> None:
+        columns = list(dict.fromkeys(name for scores in self.lines for name in scores.values))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, ["epoch", *columns], restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({"epoch": scores.epoch, **scores.values} for scores in self.lines)
+        with whole_file(self.path) as file:
+            file.write(text.getvalue().encode())
