@@ -7,10 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from util.checkpoint import load_weights
+from util.published import published
 
 # relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 by their place in VGG19's `features`, and the weight
 # of each, as in pix2pixHD (arXiv:1711.11585, §3.3 and its code).
 LAYERS = {1: 1 / 32, 6: 1 / 16, 11: 1 / 8, 20: 1 / 4, 29: 1.0}
+FLAGS = (None, "--lambda_vgg", "--vgg_weights")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, on which it was trained
 
 
@@ -23,9 +25,9 @@ class PerceptualLoss(nn.Module):
         ValueError if the file does not fit or the download fails.
         """
         super().__init__()
-        from torchvision.models import vgg19
+        from torchvision.models import VGG19_Weights, vgg19
 
-        path = _download() if weights is None else Path(weights)
+        path = Path(weights or published(VGG19_Weights.IMAGENET1K_V1.url, *FLAGS))
         if not path.is_file():
             raise ValueError(f"--vgg_weights {path}: no such file; torchvision's is vgg19-*.pth")
         try:
@@ -62,22 +64,3 @@ class PerceptualLoss(nn.Module):
 
     def _normalised(self, picture: Tensor) -> Tensor:
         return ((picture.expand(-1, 3, -1, -1) + 1) / 2 - self.mean) / self.std
-
-
-def _download() -> Path:
-    """Return the file that torchvision publishes, in torch's cache."""
-    from torchvision.models import VGG19_Weights
-
-    url = VGG19_Weights.IMAGENET1K_V1.url
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        hash_prefix = path.stem.rpartition("-")[2]
-        try:
-            torch.hub.download_url_to_file(url, str(path), hash_prefix)
-        except (OSError, RuntimeError) as error:  # URLError is an OSError; RuntimeError: the hash
-            raise ValueError(
-                f"--lambda_vgg: {url} could not be had ({error}); save it as {path} or name the "
-                f"file with --vgg_weights"
-            ) from None
-    return path

@@ -80,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def show(spread: Spread) -> str:
     """Return a spread as a cell of the table."""
-    return f"{spread.median:.3g} ({spread.least:.3g} – {spread.most:.3g})"
+    median, least, most = (f"{v:.3g}" if v < 1000 else f"{v:.0f}" for v in spread)
+    return f"{median} ({least} – {most})"
 
 
 # Data, whole commands -------------------------------------------------------------------

@@ -12,30 +12,43 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from options.parser import OneLineParser, number
-from scripts.evaluation import Result, from_folders, from_run, heat_maps, measure
+from options.parser import OneLineParser, gpu_list, number
+from scripts.deep_metrics import PROTOCOLS, SPLITS, TOGETHER, inception_metrics, lpips
+from scripts.evaluation import (
+    Pictures,
+    Result,
+    better,
+    from_folders,
+    from_run,
+    heat_maps,
+    measure,
+)
 from scripts.evaluation_page import write_page
+from scripts.fcn_score import fcn_of_run
+from util.device import pick_device
 from util.files import make_folder, whole_file
 from util.metrics import METRICS
 from util.util import run_command, setup_logging
 
 log = logging.getLogger(__name__)
 
+KNOWN = [*METRICS, *PROTOCOLS]
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure what the flags name, and write it down; ValueError for a user's mistake."""
     setup_logging()
     args = parse(argv)
+    paired = not args.metrics or bool(set(args.metrics) - set(TOGETHER))
     if args.name:
-        sets = [from_run(name, args) for name in args.name]
+        sets = [from_run(name, args, paired) for name in args.name]
     else:
-        sets = [from_folders(args.fake, args.real)]
-    metrics = args.metrics.split(",") if args.metrics else []
-    results = [measure(pictures, metrics, args.num_threads) for pictures in sets]
+        sets = [from_folders(args.fake, args.real, paired)]
+    results = [everything(pictures, args) for pictures in sets]
     out = make_folder(args.out or default_folder(args), "--out")
-    notes = protocol(results)
+    notes = protocol(results, args)
     write_numbers(results, notes, out)
-    if not args.no_html:
+    if paired and not args.no_html:
         maps = [
             heat_maps(r.pictures, out / "heat" / str(i), args.num_threads)
             for i, r in enumerate(results)
@@ -48,6 +61,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     log.info("written: %s", out)
 
 
+def everything(pictures: Pictures, args: Any) -> Result:
+    """Measure what was asked for, by default what needs no weights of others."""
+    metrics, device = args.metrics, pick_device(args.gpu_ids)
+    simple = [metric for metric in metrics if metric in METRICS]
+    result = Result(pictures, {})
+    if simple or not metrics:
+        result = measure(pictures, simple, args.num_threads)
+    if "LPIPS" in metrics:
+        result.each["LPIPS"] = lpips(pictures, device)
+    if chosen := [metric for metric in metrics if metric in TOGETHER]:
+        how = {"weights": args.inception_weights, "subset": args.kid_subset, "device": device}
+        found = inception_metrics(pictures, chosen, **how)
+        result.together |= {metric: {"outputs": value} for metric, value in found.items()}
+    if "FCN" in metrics:
+        result.together |= fcn_of_run(pictures, args, device)
+    return result
+
+
 def parse(argv: Sequence[str] | None) -> Any:
     """Return the flags; ValueError for what does not go together."""
     parser = OneLineParser(prog="python -m scripts.evaluate", description=__doc__)
@@ -55,7 +86,15 @@ def parse(argv: Sequence[str] | None) -> Any:
     add("--name", nargs="+", default=[], help="runs; translated by test.py where that is to do")
     add("--fake", type=Path, help="folder of outputs, instead of runs")
     add("--real", type=Path, help="folder of their targets, with the same names")
-    add("--metrics", help=f"some of {','.join(METRICS)}; by default those that the size allows")
+    add(
+        "--metrics",
+        type=lambda text: text.split(","),
+        default=[],
+        help=f"some of {','.join(KNOWN)}; by default the first four, where the size allows them",
+    )
+    add("--kid_subset", type=number(int, 2), default=100, help="pictures in a subset of KID")
+    add("--inception_weights", type=Path, help="the file for FID, KID, IS if not in torch's cache")
+    add("--fcn_epochs", type=number(int, 1), default=20, help="epochs of FCN's own training")
     add("--out", type=Path, help="folder to write into; by default beside the results")
     add("--checkpoints_dir", type=Path, default=Path("./checkpoints"), help="folder of the runs")
     add("--results_dir", type=Path, default=Path("./results"), help="folder of the results")
@@ -63,15 +102,16 @@ def parse(argv: Sequence[str] | None) -> Any:
     add("--phase", default="test", help="which of them")
     add("--epoch", default="latest", help="which saved epoch; best is one too")
     add("--use_ema", action="store_true", help="the averaged G of a training with --ema")
-    add("--gpu_ids", default="0", help="for translating; -1 is the CPU")
+    add("--gpu_ids", type=gpu_list, default="0", help="e.g. 0; -1 is the CPU")
     add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="processes")
     add("--no_html", action="store_true", help="numbers only")
     args = parser.parse_args(argv)
     if bool(args.name) == bool(args.fake or args.real) or bool(args.fake) != bool(args.real):
         raise ValueError("give --name RUN, or both --fake DIR and --real DIR")
-    unknown = set((args.metrics or "L1").split(",")) - set(METRICS)
-    if unknown:
-        raise ValueError(f"--metrics {','.join(sorted(unknown))}: known are {', '.join(METRICS)}")
+    if unknown := sorted(set(args.metrics) - set(KNOWN)):
+        raise ValueError(f"--metrics {','.join(unknown)}: known are {', '.join(KNOWN)}")
+    if "FCN" in args.metrics and not args.name:
+        raise ValueError("--metrics FCN: wants --name, whose training pictures it learns from")
     return args
 
 
@@ -83,15 +123,20 @@ def default_folder(args: Any) -> Path:
     return args.results_dir / "_".join(args.name) / f"{tag}_evaluation"
 
 
-def protocol(results: Sequence[Result]) -> list[str]:
+def protocol(results: Sequence[Result], args: Any) -> list[str]:
     """Return how the numbers were made, a line each."""
     counts = ", ".join(f"{r.pictures.name}: {len(r.pictures.fake)}" for r in results)
-    notes = [f"N = {counts} pictures of 8 bits a channel, grey ones as RGB; mean over the pictures"]
-    notes.append("[ ]: where 95% of the means lie if as many pictures are drawn from these again")
-    if len(results) > 1:
+    notes = [f"N = {counts} pictures of 8 bits a channel, grey ones as RGB"]
+    if results[0].each:
+        notes[0] += "; mean over the pictures"
+        notes.append("[ ]: where 95% of the means lie if as many pictures are drawn from these")
+    if len(results) > 1 and results[0].each:
         notes.append(f"+ or -: the difference to {results[0].pictures.name}, picture by picture")
     used = dict.fromkeys(metric for result in results for metric in result.each)
-    notes += [f"{metric}: {METRICS[metric].protocol}" for metric in used]
+    about = {metric: METRICS[metric].protocol for metric in METRICS} | PROTOCOLS
+    used |= dict.fromkeys(metric for metric in args.metrics if metric in PROTOCOLS)
+    fill = {"subset": args.kid_subset, "splits": SPLITS, "epochs": args.fcn_epochs}
+    notes += [f"{metric}: {about[metric].format(**fill)}" for metric in used]
     return notes + [note for result in results for note in result.pictures.notes]
 
 
@@ -99,8 +144,7 @@ def table(results: Sequence[Result]) -> list[str]:
     """Return the numbers of all runs, each with its difference to the first."""
     lines = []
     for metric in dict.fromkeys(metric for result in results for metric in result.each):
-        arrow = "lower" if METRICS[metric].lower_is_better else "higher"
-        lines.append(f"{metric} ({arrow} is better)")
+        lines.append(f"{metric} ({better(metric)} is better)")
         for result in results:
             if metric in result.each:
                 mean, low, high = result.intervals()[metric]
@@ -108,6 +152,12 @@ def table(results: Sequence[Result]) -> list[str]:
                 if more := results[0].difference(result, metric):
                     line += f"  {more.mean:+.4f} [{more.low:+.4f}, {more.high:+.4f}]"
                 lines.append(line)
+    for metric in dict.fromkeys(metric for result in results for metric in result.together):
+        lines.append(f"{metric} ({better(metric)} is better)")
+        for result in results:
+            value, *others = result.together[metric].items()
+            line = f"  {result.pictures.name:20} {value[1]:.4f}"
+            lines.append(line + "".join(f"  {of} {other:.4f}" for of, other in others))
     return lines
 
 
@@ -118,6 +168,7 @@ def write_numbers(results: Sequence[Result], notes: Sequence[str], out: Path) ->
             "name": result.pictures.name,
             "pictures": len(result.pictures.fake),
             "metrics": {name: value._asdict() for name, value in result.intervals().items()},
+            "together": result.together,
             "difference_to_first": {
                 name: more._asdict()
                 for name in result.each

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from data.image_folder import by_stem, make_dataset
 from data.transforms import load_picture
-from util.metrics import METRICS, Interval, bootstrap, compare
+from util.metrics import METRICS, Interval, bootstrap, compare, lower_is_better
 from util.workers import worker_pool
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,8 @@ class Result:
 
     pictures: Pictures
     each: dict[str, dict[str, float]]  # by metric, then by picture
-    together: dict[str, float] = field(default_factory=dict)
+    # By metric, then of what: the outputs, and what they may be held against.
+    together: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def intervals(self) -> dict[str, Interval]:
         """Return each metric's mean over the pictures with its bootstrap 95% interval."""
@@ -60,8 +61,10 @@ class Result:
         return bootstrap([theirs[name] - ours[name] for name in shared]) if shared else None
 
 
-def from_folders(fake: Path, real: Path) -> Pictures:
-    """Pair the pictures of two folders by path without extension; ValueError if one is alone."""
+def from_folders(fake: Path, real: Path, paired: bool = True) -> Pictures:
+    """Pair the pictures of two folders by path without extension; ValueError if one is alone and
+    they must be `paired`.
+    """
     found = {}
     for flag, folder in (("--fake", fake), ("--real", real)):
         stems = by_stem(folder, make_dataset(folder, flag=flag))
@@ -70,7 +73,7 @@ def from_folders(fake: Path, real: Path) -> Pictures:
             raise ValueError(f"{flag}: {' and '.join(double[0])} have the same name; keep one")
         found[flag] = {stem: Path(paths[0]) for stem, paths in stems.items()}
     alone = sorted(found["--fake"].keys() ^ found["--real"].keys())
-    if alone:
+    if alone and paired:
         flag = "--fake" if alone[0] in found["--fake"] else "--real"
         raise ValueError(
             f"{flag}: {found[flag][alone[0]]} has no partner of that name in the other folder "
@@ -79,9 +82,9 @@ def from_folders(fake: Path, real: Path) -> Pictures:
     return Pictures(fake.name, found["--fake"], found["--real"])
 
 
-def from_run(name: str, args: Any) -> Pictures:
+def from_run(name: str, args: Any, paired: bool = True) -> Pictures:
     """Take the results of a run, translated by test.py now if they are absent or older than the
-    weights.
+    weights; ValueError if outputs have no targets and must be `paired`.
     """
     tag = args.epoch + ("_ema" if args.use_ema else "")
     folder = args.results_dir / name / f"{args.phase}_{tag}"
@@ -102,17 +105,17 @@ def from_run(name: str, args: Any) -> Pictures:
     }
     ending = "_rgb" if kinds["fake_B_rgb"] else ""
     fake, real = kinds[f"fake_B{ending}"], kinds[f"real_B{ending}"]
-    if not fake or any(images.glob("*_rec_A.png")):
+    if not fake or not real or (paired and any(images.glob("*_rec_A.png"))):
         raise ValueError(
-            f"--name {name}: {images} holds no outputs with their targets; for pictures without "
-            f"targets compare two folders (--fake, --real)"
+            f"--name {name}: {images} holds no outputs with their targets; without these there "
+            f"are --metrics FID,KID,IS"
         )
     pictures = Pictures(name, fake, real, kinds["real_A"])
     taken = json.loads(options.read_text()).get("num_test")
     if taken not in (None, "inf", float("inf")):
         pictures.notes.append(f"{name}: only {len(fake)} pictures were translated (--num_test)")
     missing = sorted(fake.keys() - real.keys())
-    if missing:
+    if missing and paired:
         raise ValueError(f"--name {name}: {fake[missing[0]]} has no target beside it")
     return pictures
 
@@ -125,7 +128,7 @@ def translate(name: str, args: Any) -> None:
     command += ["--results_dir", str(args.results_dir)]
     command += ["--dataroot", str(args.dataroot)] if args.dataroot else []
     command += ["--use_ema"] if args.use_ema else []
-    command += ["--gpu_ids", args.gpu_ids]
+    command += ["--gpu_ids", ",".join(map(str, args.gpu_ids)) or "-1"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         words = done.stderr.strip().splitlines() or [f"test.py ended with {done.returncode}"]
@@ -150,7 +153,7 @@ def measure(pictures: Pictures, metrics: Sequence[str], processes: int) -> Resul
                 f"--metrics {metric}: wants pictures of at least {METRICS[metric].least} pixels a "
                 f"side; {pictures.fake[name]} is smaller"
             )
-    return Result(pictures, {m: v for m, v in each.items() if not metrics or m in metrics})
+    return Result(pictures, {m: v for m, v in each.items() if m in metrics or not metrics})
 
 
 def compare_files(pair: tuple[Path, Path]) -> dict[str, float]:
@@ -168,6 +171,12 @@ def compare_files(pair: tuple[Path, Path]) -> dict[str, float]:
 def pixels(path: Path) -> Tensor:
     """Read a picture as (1, 3, H, W) uint8; grey ones become RGB."""
     return torch.from_numpy(np.array(load_picture(path))).permute(2, 0, 1)[None]
+
+
+def better(metric: str) -> str:
+    """Return "lower" or "higher", whichever is better."""
+    higher = metric == "IS" or "accuracy" in metric or "IoU" in metric
+    return "lower" if lower_is_better(metric) and not higher else "higher"
 
 
 def heat_map(fake: Path, real: Path, out: Path, most: float = 0.5) -> None:

@@ -34,9 +34,9 @@ from dominate.tags import (
 )
 from dominate.util import raw
 
-from scripts.evaluation import Result
+from scripts.evaluation import Result, better
 from util.html import CSS
-from util.metrics import METRICS, Interval
+from util.metrics import Interval
 
 _CSS = """
 table { border-collapse: collapse; margin: 12px 0; font-variant-numeric: tabular-nums; }
@@ -92,7 +92,7 @@ def write_page(
         p("Errors: the absolute difference, from black (0) to pale yellow (half the range).")
         _controls(results)
         main(*(_row(i, name, results, maps, out) for i, name in enumerate(_names(results))))
-        lower = {name: metric.lower_is_better for name, metric in METRICS.items()}
+        lower = {name: better(name) == "lower" for r in results for name in r.each}
         script(raw(f"const LOWER = {json.dumps(lower)};{_SORT}"))
     (out / "index.html").write_text(page.render(pretty=False), encoding="utf-8")
 
@@ -106,7 +106,7 @@ def _numbers(results: Sequence[Result]) -> table:
     intervals = [result.intervals() for result in results]
     body = tbody()
     for metric in dict.fromkeys(metric for result in results for metric in result.each):
-        lower = METRICS[metric].lower_is_better
+        lower = better(metric) == "lower"
         means = [found[metric].mean for found in intervals if metric in found]
         best = min(means) if lower else max(means)
         row = tr(th(f"{metric} ({'lower' if lower else 'higher'} is better)"))
@@ -120,6 +120,13 @@ def _numbers(results: Sequence[Result]) -> table:
                 if against := results[0].difference(result, metric):
                     cell.add(raw(f"<br><small>{against.mean:+.4f} {_ends(against)}</small>"))
             row.add(cell)
+        body.add(row)
+    for metric in dict.fromkeys(metric for result in results for metric in result.together):
+        row = tr(th(f"{metric} ({better(metric)} is better)"))
+        for result in results:
+            value, *others = result.together[metric].items()
+            more = ", ".join(f"{of} {other:.4f}" for of, other in others)
+            row.add(td(f"{value[1]:.4f} ", raw(f"<small>{more}</small>")))
         body.add(row)
     return table(thead(tr(th(), *(th(r.pictures.name) for r in results))), body)
 

@@ -1,0 +1,72 @@
+"""The few colours that label maps are painted with, found in the pictures themselves."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+NEAR = 32.0  # pixel values: colours that are nearer than this are one, changed by a lossy file
+FLAT, WINDOW = 24, 5  # pixel values, pixels: within an area of one colour they differ by less
+LEAST_FLAT = 0.1  # the share of such pixels that label maps have at least
+RARE = 0.0005  # the share of them below which a colour is an accident
+LEAST_NEAR = (
+    0.9  # the share of them that lie within NEAR / 4 of a colour; those of photos lie anywhere
+)
+MOST = 64
+
+
+def find_palette(pictures: Iterable[np.ndarray]) -> np.ndarray | None:
+    """Return the colours, (K, 3) uint8, the most frequent first, of label maps (H, W, 3) uint8;
+    None if they are not painted with a few colours, as photos are not.
+
+    Only the inside of areas counts: on their borders files that were resized or compressed with
+    losses have colours of their own.
+    """
+    counts, sums, pixels = np.zeros(32**3, np.int64), np.zeros((32**3, 3)), 0
+    for picture in pictures:
+        rgb = flat_pixels(picture)
+        cells = (rgb.astype(np.int64) >> 3) @ (1024, 32, 1)
+        counts += np.bincount(cells, minlength=len(counts))
+        for channel in range(3):
+            sums[:, channel] += np.bincount(cells, rgb[:, channel], len(counts))
+        pixels += picture.shape[0] * picture.shape[1]
+    if counts.sum() < LEAST_FLAT * pixels:
+        return None
+    there = np.flatnonzero(counts)
+    colours, shares = sums[there] / counts[there, None], counts[there] / counts.sum()
+    palette: list[np.ndarray] = []
+    left = np.ones(len(there), bool)
+    while left.any() and len(palette) <= MOST:
+        at = np.argmax(np.where(left, shares, -1))
+        near = left & (np.linalg.norm(colours - colours[at], axis=1) < NEAR)
+        if shares[near].sum() >= RARE:
+            palette.append(np.average(colours[near], axis=0, weights=shares[near]))
+        left &= ~near
+    if not 2 <= len(palette) <= MOST:
+        return None
+    distances = np.linalg.norm(colours[:, None] - np.array(palette), axis=2).min(1)
+    if shares[distances < NEAR / 4].sum() < LEAST_NEAR:
+        return None
+    return np.rint(palette).astype(np.uint8)
+
+
+def flat_pixels(picture: np.ndarray) -> np.ndarray:
+    """Return the pixels (N, 3) of (H, W, 3) all of whose neighbours have nearly their colour."""
+    if min(picture.shape[:2]) < WINDOW:
+        return picture[:0].reshape(-1, 3)
+    planes = torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1)
+    spread = F.max_pool2d(planes, WINDOW, 1) + F.max_pool2d(-planes, WINDOW, 1)
+    edge = WINDOW // 2
+    return picture[edge:-edge, edge:-edge][(spread < FLAT).all(0).numpy()]
+
+
+def nearest_colour(picture: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Return the number of the nearest colour of each pixel of (H, W, 3), (H, W) int64."""
+    best = np.zeros(picture.shape[:2], np.int64)
+    least = np.full(picture.shape[:2], np.inf, np.float32)
+    for number, colour in enumerate(palette):
+        distance = ((picture.astype(np.float32) - colour) ** 2).sum(2)
+        best = np.where(distance < least, number, best)
+        least = np.minimum(distance, least)
+    return best

@@ -1,0 +1,67 @@
+"""The colours of label maps."""
+
+import io
+
+import numpy as np
+import pytest
+from conftest import FACADES, needs_facades
+from PIL import Image
+
+from data.palette import find_palette, nearest_colour
+
+COLOURS = [(0, 48, 255), (255, 159, 1), (192, 255, 63), (174, 0, 1), (10, 10, 10)]
+
+
+def label_map(seed: int, size: int = 96) -> np.ndarray:
+    """Paint rectangles, more of the first colours than of the last."""
+    generator = np.random.default_rng(seed)
+    picture = np.empty((size, size, 3), np.uint8)
+    picture[:] = COLOURS[0]
+    for k in range(1, len(COLOURS)):
+        for _ in range(len(COLOURS) - k):
+            y, x = generator.integers(0, size - 24, 2)
+            picture[y : y + 24, x : x + 24] = COLOURS[k]
+    return picture
+
+
+def as_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(picture).resize((120, 120), Image.Resampling.BICUBIC).save(
+        file, "JPEG", quality=quality
+    )
+    return np.array(Image.open(file))
+
+
+@pytest.mark.parametrize("quality", [None, 95, 75])
+def test_the_colours_are_found_through_resizing_and_compression(quality):
+    pictures = [label_map(seed) for seed in range(12)]
+    pictures = [as_jpeg(p, quality) for p in pictures] if quality else pictures
+    palette = find_palette(pictures)
+    assert len(palette) == len(COLOURS) and palette[0].tolist() == pytest.approx(
+        list(COLOURS[0]), abs=8
+    )
+    for colour in COLOURS:
+        assert np.linalg.norm(palette.astype(float) - colour, axis=1).min() < 16
+
+
+def test_noise_gradients_and_a_single_colour_are_no_palette():
+    generator = np.random.default_rng(0)
+    noise = generator.integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (64, 256, 3))
+    for picture in (noise, ramp, np.full((64, 64, 3), 9, np.uint8), np.zeros((3, 3, 3), np.uint8)):
+        assert find_palette([picture]) is None
+    assert find_palette([]) is None
+
+
+@needs_facades
+def test_the_facades_have_twelve_labels_and_their_photos_none():
+    files = sorted((FACADES / "train").iterdir())[:40]
+    pairs = [np.array(Image.open(file).convert("RGB")) for file in files]
+    assert len(find_palette(pair[:, 256:] for pair in pairs)) == 12
+    assert find_palette(pair[:, :256] for pair in pairs) is None
+
+
+def test_each_pixel_has_the_class_of_the_nearest_colour():
+    palette = np.array([[0, 0, 0], [255, 255, 255], [200, 0, 0]], np.uint8)
+    picture = np.array([[[9, 20, 3], [250, 240, 255]], [[180, 10, 30], [90, 0, 0]]], np.uint8)
+    assert nearest_colour(picture, palette).tolist() == [[0, 1], [2, 0]]

@@ -1,0 +1,33 @@
+"""Weights that others have published: found in torch's cache, or downloaded, and checked."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+
+def published(url: str, given: Path | None, flag: str, option: str) -> Path:
+    """Return the file that `url` names: `given`, or that in torch's cache, which is downloaded if
+    it is not there. The SHA-256 of its content begins as its name ends, which is checked.
+
+    ValueError says which file is wanted by `flag`, where to put it, and which `option` names it.
+    """
+    name = url.rpartition("/")[2]
+    path = given or Path(torch.hub.get_dir()) / "checkpoints" / name
+    digest = Path(name).stem.rpartition("-")[2]
+    if given is None and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path), digest, progress=False)
+        except (OSError, RuntimeError) as error:  # URLError is an OSError; RuntimeError: the hash
+            ways = f"save it as {path}" + (f" or name the file with {option}" if option else "")
+            raise ValueError(f"{flag}: {url} could not be had ({error}); {ways}") from None
+    if not path.is_file():
+        raise ValueError(f"{option} {path}: no such file; it is {url}")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not found.startswith(digest):
+        raise ValueError(
+            f"{flag}: {path} is not {name}: its SHA-256 begins with {found[:8]}, not {digest}; "
+            f"delete it" + (f", or name the file with {option}" if option else "")
+        )
+    return path
