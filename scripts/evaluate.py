@@ -94,7 +94,7 @@ def parse(argv: Sequence[str] | None) -> Any:
     )
     add("--kid_subset", type=number(int, 2), default=100, help="pictures in a subset of KID")
     add("--inception_weights", type=Path, help="the file for FID, KID, IS if not in torch's cache")
-    add("--fcn_epochs", type=number(int, 1), default=20, help="epochs of FCN's own training")
+    add("--fcn_epochs", type=number(int, 1), default=10, help="epochs of FCN's own training")
     add("--out", type=Path, help="folder to write into; by default beside the results")
     add("--checkpoints_dir", type=Path, default=Path("./checkpoints"), help="folder of the runs")
     add("--results_dir", type=Path, default=Path("./results"), help="folder of the results")

@@ -30,7 +30,7 @@ from util.checkpoint import load, save
 log = logging.getLogger(__name__)
 
 SCORES = ("per-pixel accuracy", "per-class accuracy", "class IoU")
-WIDTH, LEVELS, BATCH, RATE = 32, 4, 8, 1e-3
+WIDTH, LEVELS, BATCH, RATE = 16, 4, 8, 2e-3
 
 
 class Segmenter(nn.Module):

@@ -113,8 +113,12 @@ def test_the_commands_of_the_page_of_the_metrics_run(command, facades) -> None:
         Path(folder, "0.png").symlink_to(
             Path(f"results/facades/test_latest/images/0_{kind}.png").resolve()
         )
-    assert len(lines(PAGES["metrics.md"])) == 3
-    run_lines(command, lines(PAGES["metrics.md"]))
+    *simple, fcn = lines(PAGES["metrics.md"])
+    assert len(simple) == 3
+    run_lines(command, simple)
+    name, flags = small(fcn)
+    result = command(name, *flags)  # these pictures are painted with more than a few colours
+    assert result.status == 2 and "--metrics FCN: wants label maps" in result.err
 
 
 def test_the_first_hour_goes_by_as_it_is_written(

@@ -33,7 +33,7 @@ def test_the_confusion_matrix_and_its_scores_by_hand():
 @pytest.mark.parametrize("size", [(16, 16), (33, 50), (7, 90)])
 def test_the_network_reads_pictures_of_any_size(size):
     logits, features = Segmenter(5).eval()(torch.zeros(2, 3, *size))
-    assert logits.shape == (2, 5, *size) and features.shape == (2, 256)
+    assert logits.shape == (2, 5, *size) and features.shape == (2, 128)
 
 
 def photo_of(labels: np.ndarray, seed: int) -> np.ndarray:
