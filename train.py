@@ -19,7 +19,7 @@ from models.finite import FiniteWatch, check_weights
 from models.saving import save_state
 from models.validation import Validation
 from options.train_options import TrainOptions
-from util.checkpoint import forget_epochs
+from util.checkpoint import forget_best, forget_epochs
 from util.clock import Clock, WaitingAdvice
 from util.device import explained_memory, seed_everything
 from util.files import run_folder, sole_owner
@@ -167,6 +167,8 @@ class Training:
             self.model.save_networks(tag)
         save_state(self.model, self.model.progress)
         forget_epochs(self.model.save_dir, self.opt.keep)
+        if self.model.progress.best is None:
+            forget_best(self.model.save_dir)
 
 
 def grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:

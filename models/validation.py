@@ -43,13 +43,15 @@ class Validation:
                 f"--best_metric {self.metric}: not measured for these pictures; measured are "
                 f"{', '.join(names)}"
             )
+        self.column = self.metric + ("_ema" if model.averages else "")
         progress = model.progress
-        if progress.best_metric != self.metric:  # another one was followed, or none
-            progress.best_metric, progress.best, progress.stale = self.metric, None, 0
+        if progress.best_metric != self.column:  # another one was followed, or none
+            progress.best_metric, progress.best, progress.stale = self.column, None, 0
 
     def due(self, epoch: int) -> bool:
-        """Return whether an epoch ends with a validation."""
-        return epoch % self.opt.val_freq == 0
+        """Return whether an epoch ends with a validation; the last one does."""
+        last = self.opt.n_epochs + self.opt.n_epochs_decay
+        return epoch % self.opt.val_freq == 0 or epoch == last
 
     def measure(self) -> dict[str, float]:
         """Return the mean of each metric over all pictures, as `NAME_ema` for the averages."""
@@ -64,7 +66,7 @@ class Validation:
         """Remember whether these scores are the best so far, and if so save the weights; return
         the score that decides.
         """
-        score = scores[self.metric + ("_ema" if self.model.averages else "")]
+        score = scores[self.column]
         progress = self.model.progress
         best, lower = progress.best, lower_is_better(self.metric)
         if best is None or (score < best if lower else score > best):

@@ -47,10 +47,8 @@ class TrainOptions(BaseOptions):
         if not opt.continue_train and (opt.epoch != "latest" or opt.load_iter):
             flag = "--load_iter" if opt.load_iter else "--epoch"
             log.warning("%s is passed over: without --continue_train a run starts afresh", flag)
-        if not opt.val_freq and (opt.early_stop or opt.lr_policy == "plateau"):
-            opt.val_freq = 1
-        if opt.best_metric and not opt.val_freq:
-            parser.error(f"--best_metric {opt.best_metric}: wants --val_freq, the epochs between")
+        follows = opt.best_metric or opt.early_stop or opt.lr_policy == "plateau"
+        opt.val_freq = opt.val_freq or (1 if follows else 0)
         last = opt.n_epochs + opt.n_epochs_decay
         if opt.epoch_count > last:
             parser.error(
@@ -87,7 +85,12 @@ def _add_training(parser: FlagParser) -> None:
 def _add_validation(parser: FlagParser) -> None:
     add = parser.add_argument
     with parser.section("validation"):
-        add("--val_freq", type=number(int, 0), default=0, help="epochs between looks at val; 0: no")
+        add(
+            "--val_freq",
+            type=number(int, 0),
+            default=0,
+            help="epochs between looks at val; 0: none",
+        )
         add(
             "--best_metric",
             choices=["L1", "PSNR", "SSIM", "MS-SSIM"],

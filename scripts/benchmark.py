@@ -1,8 +1,9 @@
 """Measure this framework beside plain code for the same thing: `python -m scripts.benchmark`.
 
 The plain side is scripts/plain_pix2pix.py and scripts/plain_cyclegan.py: eager, float32, PIL each
-time. Both sides run in turn, in one process, with the same threads. Prints a table: the median of
-the rounds (least – most), the ratio, and how near ours comes to what the machine can do at most.
+time. Both sides run in turn, each in a process of its own, with the same threads. Prints a table:
+the median of the rounds (least – most), the ratio, and how near ours comes to what the machine can
+do at most.
 """
 
 import json
@@ -44,7 +45,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure the chosen sections and print the table."""
     parser = OneLineParser(prog="python -m scripts.benchmark", description=__doc__)
-    parser.add_argument("--sections", default=",".join(SECTIONS), help="separated by commas")
+    parser.add_argument("--sections", default=",".join(SECTIONS), help=f"of {','.join(SECTIONS)}")
     parser.add_argument("--rounds", type=number(int, 1), default=5, help="of each measurement")
     parser.add_argument("--batches", default="1,4,16", help="batch sizes of the training step")
     parser.add_argument("--dataroot", help="A|B pairs in train/; by default the built-in ones")
@@ -64,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.environ["PYTHONPYCACHEPREFIX"] = f"{folder}/compiled"
         if not args.dataroot:
-            args.dataroot = folder
-            write_once(folder)
+            args.dataroot = f"{folder}/builtin"
+            write_once(args.dataroot)
         args.dataroot = str(Path(args.dataroot).resolve())
         for name in wanted:
             for row in SECTIONS[name](args):

@@ -126,7 +126,6 @@ def test_another_metric_begins_anew(train, monkeypatch):
     ("flags", "words"),
     [
         (["--val_freq", "1", "--best_metric", "MS-SSIM"], ["--best_metric MS-SSIM", "L1, PSNR"]),
-        (["--best_metric", "L1"], ["--best_metric L1", "--val_freq"]),
         (["--val_freq", "1", "--dataroot", "else"], ["--val_freq", "val/"]),
         (["--ema", "1"], ["--ema", "at most"]),
     ],
@@ -138,7 +137,34 @@ def test_what_cannot_be_measured_is_refused_before_training(train, flags, words)
     assert not Path("checkpoints/r/loss_log.txt").exists()
 
 
+def test_the_last_epoch_is_looked_at_whatever_the_frequency(train):
+    assert train("r", "--n_epochs", "3", "--val_freq", "2").status == 0
+    assert [s.epoch for s in log("r")] == [2, 3]
+
+
+@pytest.mark.parametrize("flags", [["--best_metric", "SSIM"], ["--early_stop", "3"]])
+def test_what_follows_a_metric_looks_after_every_epoch(train, flags):
+    assert train("r", "--n_epochs", "2", *flags).status == 0
+    assert [s.epoch for s in log("r")] == [1, 2]
+
+
+def test_a_new_run_of_an_old_name_leaves_no_best_of_the_old_one(train, command):
+    assert train("r", "--val_freq", "1", "--ema", "0.5").status == 0
+    assert train("r").status == 0
+    folder = Path("checkpoints/r")
+    assert not list(folder.glob("best_net_*")) and not (folder / "val_log.csv").exists()
+    result = command("test", "--name", "r", "--gpu_ids", "-1", "--epoch", "best")
+    assert result.status == 2 and "train.py --val_freq keeps the best" in result.err
+
+
+def test_with_averages_theirs_is_the_best_that_is_said(train):
+    result = train("r", "--val_freq", "1", "--ema", "0.5")
+    value = log("r")[0].values["L1_ema"]
+    assert f"(best L1_ema: {value:.4f} of epoch 1)" in result.out
+
+
 def test_without_averages_test_names_the_file_that_is_missing(train, command):
     assert train("r").status == 0
     result = command("test", "--name", "r", "--gpu_ids", "-1", "--use_ema")
     assert result.status == 2 and "latest_net_G_ema.pth" in result.err
+    assert "train.py --ema writes averages" in result.err

@@ -89,6 +89,12 @@ def forget_epochs(folder: Path, keep: float) -> None:
             path.unlink()
 
 
+def forget_best(folder: Path) -> None:
+    """Delete the best weights, which are those of a run before this one."""
+    for path in folder.glob("best_net_*.pth"):
+        path.unlink()
+
+
 def without_stale_statistics(
     loaded: dict[str, Tensor], wanted: dict[str, Tensor]
 ) -> dict[str, Tensor]:
@@ -110,7 +116,11 @@ def _others(path: Path) -> str:
         meant = f"did you mean --name {near[0]}?" if near else "is --name right?"
         return f"; {path.parent} holds none ({meant} train.py writes them there)"
     net = path.name[path.name.find("_net_") :]
-    if any(name.endswith(net) for name in names):
+    if net.endswith("_ema.pth") and not any(name.endswith("_ema.pth") for name in names):
+        fix = "train.py --ema writes averages"
+    elif path.name.startswith("best_net_"):
+        fix = "train.py --val_freq keeps the best; choose with --epoch"
+    elif any(name.endswith(net) for name in names):
         fix = "choose with --epoch or --load_iter"
     else:
         fix = "networks of another --model or --model_suffix"

@@ -32,8 +32,10 @@ class ScoreLog:
         self.path = path
         kept = self.read() if continued else []
         self.lines = [scores for scores in kept if since is None or scores.epoch < since]
-        if path.exists():
+        if self.lines:
             self._write()
+        else:
+            path.unlink(missing_ok=True)
 
     def add(self, scores: Scores) -> None:
         """Append a line, with columns for what is new in it."""
