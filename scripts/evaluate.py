@@ -103,7 +103,7 @@ def parse(argv: Sequence[str] | None) -> Any:
     add("--epoch", default="latest", help="which saved epoch; best is one too")
     add("--use_ema", action="store_true", help="the averaged G of a training with --ema")
     add("--gpu_ids", type=gpu_list, default="0", help="e.g. 0; -1 is the CPU")
-    add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="processes")
+    add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="threads")
     add("--no_html", action="store_true", help="numbers only")
     args = parser.parse_args(argv)
     if bool(args.name) == bool(args.fake or args.real) or bool(args.fake) != bool(args.real):

@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from torch import Tensor
 from data.image_folder import by_stem, make_dataset
 from data.transforms import load_picture
 from util.metrics import METRICS, Interval, bootstrap, compare, lower_is_better
-from util.workers import worker_pool
 
 log = logging.getLogger(__name__)
 
@@ -141,8 +141,8 @@ def measure(pictures: Pictures, metrics: Sequence[str], processes: int) -> Resul
     """
     names = pictures.names
     pairs = [(pictures.fake[name], pictures.real[name]) for name in names]
-    with worker_pool(min(processes, len(pairs))) as pool:
-        found = list(pool.map(compare_files, pairs, chunksize=8))
+    with ThreadPoolExecutor(processes) as pool:
+        found = list(pool.map(compare_files, pairs))
     each = {}
     for metric in METRICS:
         if all(metric in values for values in found):
@@ -158,7 +158,6 @@ def measure(pictures: Pictures, metrics: Sequence[str], processes: int) -> Resul
 
 def compare_files(pair: tuple[Path, Path]) -> dict[str, float]:
     """Return the metrics of one output and its target."""
-    torch.set_num_threads(1)
     fake, real = (pixels(path) for path in pair)
     if fake.shape[-2:] != real.shape[-2:]:
         sizes = [f"{p.shape[-1]}x{p.shape[-2]}" for p in (fake, real)]
@@ -196,6 +195,6 @@ def heat_maps(pictures: Pictures, folder: Path, processes: int) -> dict[str, Pat
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: folder / f"{i:05d}.png" for i, name in enumerate(pictures.names)}
     jobs = [(pictures.fake[n], pictures.real[n], file) for n, file in files.items()]
-    with worker_pool(min(processes, len(jobs))) as pool:
-        list(pool.map(heat_map, *zip(*jobs, strict=True), chunksize=8))
+    with ThreadPoolExecutor(processes) as pool:
+        list(pool.map(heat_map, *zip(*jobs, strict=True)))
     return files
