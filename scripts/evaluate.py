@@ -22,6 +22,7 @@ from scripts.evaluation import (
     from_run,
     heat_maps,
     measure,
+    names_of,
 )
 from scripts.evaluation_page import write_page
 from scripts.fcn_score import fcn_of_run
@@ -132,9 +133,9 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
         notes.append("[ ]: where 95% of the means lie if as many pictures are drawn from these")
     if len(results) > 1 and results[0].each:
         notes.append(f"+ or -: the difference to {results[0].pictures.name}, picture by picture")
-    used = dict.fromkeys(metric for result in results for metric in result.each)
+    used = names_of(result.each for result in results)
     about = {metric: METRICS[metric].protocol for metric in METRICS} | PROTOCOLS
-    used |= dict.fromkeys(metric for metric in args.metrics if metric in PROTOCOLS)
+    used += [metric for metric in args.metrics if metric in PROTOCOLS and metric not in used]
     fill = {"subset": args.kid_subset, "splits": SPLITS, "epochs": args.fcn_epochs}
     notes += [f"{metric}: {about[metric].format(**fill)}" for metric in used]
     return notes + [note for result in results for note in result.pictures.notes]
@@ -143,7 +144,7 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
 def table(results: Sequence[Result]) -> list[str]:
     """Return the numbers of all runs, each with its difference to the first."""
     lines = []
-    for metric in dict.fromkeys(metric for result in results for metric in result.each):
+    for metric in names_of(result.each for result in results):
         lines.append(f"{metric} ({better(metric)} is better)")
         for result in results:
             if metric in result.each:
@@ -152,7 +153,7 @@ def table(results: Sequence[Result]) -> list[str]:
                 if more := results[0].difference(result, metric):
                     line += f"  {more.mean:+.4f} [{more.low:+.4f}, {more.high:+.4f}]"
                 lines.append(line)
-    for metric in dict.fromkeys(metric for result in results for metric in result.together):
+    for metric in names_of(result.together for result in results):
         lines.append(f"{metric} ({better(metric)} is better)")
         for result in results:
             value, *others = result.together[metric].items()
@@ -180,7 +181,7 @@ def write_numbers(results: Sequence[Result], notes: Sequence[str], out: Path) ->
     with whole_file(out / "metrics.json") as file:
         file.write((json.dumps({"protocol": list(notes), "runs": runs}, indent=1) + "\n").encode())
     with (out / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
-        metrics = list(dict.fromkeys(metric for result in results for metric in result.each))
+        metrics = names_of(result.each for result in results)
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["run", "picture", *metrics])
         for result in results:

@@ -4,7 +4,7 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,6 +170,11 @@ def compare_files(pair: tuple[Path, Path]) -> dict[str, float]:
 def pixels(path: Path) -> Tensor:
     """Read a picture as (1, 3, H, W) uint8; grey ones become RGB."""
     return torch.from_numpy(np.array(load_picture(path))).permute(2, 0, 1)[None]
+
+
+def names_of(tables: Iterable[Iterable[str]]) -> list[str]:
+    """Return the metrics of all results, each once."""
+    return list(dict.fromkeys(metric for table in tables for metric in table))
 
 
 def better(metric: str) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-import dominate
 from dominate.tags import (
     button,
     div,
@@ -16,15 +15,12 @@ from dominate.tags import (
     h2,
     img,
     label,
-    link,
     main,
-    meta,
     option,
     p,
     script,
     section,
     select,
-    style,
     table,
     tbody,
     td,
@@ -34,8 +30,8 @@ from dominate.tags import (
 )
 from dominate.util import raw
 
-from scripts.evaluation import Result, better
-from util.html import CSS
+from scripts.evaluation import Result, better, names_of
+from util.html import blank_page
 from util.metrics import Interval
 
 _CSS = """
@@ -77,13 +73,7 @@ def write_page(
 ) -> None:
     """Write OUT/index.html; `maps` are the heat-maps of each result by picture."""
     title = "Evaluation of " + ", ".join(result.pictures.name for result in results)
-    page = dominate.document(title=title)
-    page["lang"] = "en"
-    with page.head:
-        meta(charset="utf-8")
-        meta(name="viewport", content="width=device-width, initial-scale=1")
-        link(rel="icon", href="data:,")
-        style(raw(CSS + _CSS))
+    page = blank_page(title, _CSS)
     with page.body:
         h1(title)
         div(_numbers(results), cls="wide")
@@ -105,7 +95,7 @@ def _names(results: Sequence[Result]) -> list[str]:
 def _numbers(results: Sequence[Result]) -> table:
     intervals = [result.intervals() for result in results]
     body = tbody()
-    for metric in dict.fromkeys(metric for result in results for metric in result.each):
+    for metric in names_of(result.each for result in results):
         lower = better(metric) == "lower"
         means = [found[metric].mean for found in intervals if metric in found]
         best = min(means) if lower else max(means)
@@ -121,7 +111,7 @@ def _numbers(results: Sequence[Result]) -> table:
                     cell.add(raw(f"<br><small>{against.mean:+.4f} {_ends(against)}</small>"))
             row.add(cell)
         body.add(row)
-    for metric in dict.fromkeys(metric for result in results for metric in result.together):
+    for metric in names_of(result.together for result in results):
         row = tr(th(f"{metric} ({better(metric)} is better)"))
         for result in results:
             value, *others = result.together[metric].items()

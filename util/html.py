@@ -121,15 +121,9 @@ class HTML:
 
     def save(self) -> None:
         """Write the page."""
-        page = dominate.document(title=self.title)
-        page["lang"] = "en"
-        with page.head:
-            meta(charset="utf-8")
-            meta(name="viewport", content="width=device-width, initial-scale=1")
-            link(rel="icon", href="data:,")
-            style(raw(CSS))
-            if self.refresh:
-                meta(http_equiv="refresh", content=str(self.refresh))
+        page = blank_page(self.title)
+        if self.refresh:
+            page.head.add(meta(http_equiv="refresh", content=str(self.refresh)))
         with page.body:
             h1(self.title)
             for note in self.notes:
@@ -140,6 +134,18 @@ class HTML:
             if len(self.rows) > 20:
                 script(raw(_FILTER))
         self.path.write_text(page.render(pretty=False), encoding="utf-8")
+
+
+def blank_page(title: str, css: str = "") -> dominate.document:
+    """Return a page without content, in the style of all pages and with `css` of its own."""
+    page = dominate.document(title=title)
+    page["lang"] = "en"
+    with page.head:
+        meta(charset="utf-8")
+        meta(name="viewport", content="width=device-width, initial-scale=1")
+        link(rel="icon", href="data:,")
+        style(raw(CSS + css))
+    return page
 
 
 def _url(name: str) -> str:
