@@ -24,7 +24,7 @@ from util.clock import Clock, WaitingAdvice
 from util.device import explained_memory, seed_everything
 from util.files import run_folder, sole_owner
 from util.score_log import Scores
-from util.stopping import Signals, Stopped, polite_signals
+from util.stopping import Signals, Stopped, last_epoch, polite_signals
 from util.util import python, run_command, setup_logging
 from util.visualizer import Visualizer
 
@@ -176,11 +176,6 @@ def grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
     iterator = iter(batches)
     while group := list(islice(iterator, size)):
         yield group
-
-
-def last_epoch(opt: Any) -> int:
-    """Return the number of the epoch that a run ends with."""
-    return opt.n_epochs + opt.n_epochs_decay
 
 
 def passed(every: int, before: int, now: int) -> bool:

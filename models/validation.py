@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.finite import check_weights
 from util.metrics import compare, eight_bit, lower_is_better
+from util.stopping import last_epoch
 
 if TYPE_CHECKING:
     from models.base_model import BaseModel
@@ -50,8 +51,7 @@ class Validation:
 
     def due(self, epoch: int) -> bool:
         """Return whether an epoch ends with a validation; the last one does."""
-        last = self.opt.n_epochs + self.opt.n_epochs_decay
-        return epoch % self.opt.val_freq == 0 or epoch == last
+        return epoch % self.opt.val_freq == 0 or epoch == last_epoch(self.opt)
 
     def measure(self) -> dict[str, float]:
         """Return the mean of each metric over all pictures, as `NAME_ema` for the averages."""

@@ -7,7 +7,7 @@ from typing import Any
 from options.base_options import BaseOptions, Options
 from options.parser import FlagParser, number
 from options.sources import read_run
-from util.stopping import OF_THE_START
+from util.stopping import OF_THE_START, last_epoch
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class TrainOptions(BaseOptions):
             log.warning("%s is passed over: without --continue_train a run starts afresh", flag)
         follows = opt.best_metric or opt.early_stop or opt.lr_policy == "plateau"
         opt.val_freq = opt.val_freq or (1 if follows else 0)
-        last = opt.n_epochs + opt.n_epochs_decay
+        last = last_epoch(opt)
         if opt.epoch_count > last:
             parser.error(
                 f"--epoch_count {opt.epoch_count}: nothing to train, since --n_epochs "

@@ -1,4 +1,4 @@
-"""How a run ends before its end: by a signal, or because going on makes no sense."""
+"""How a run ends: with its last epoch, by a signal, or because going on makes no sense."""
 
 import contextlib
 import signal
@@ -12,6 +12,11 @@ OF_THE_START = {
     *("continue_train", "epoch_count", "epoch", "load_iter", "isTrain", "name", "checkpoints_dir"),
     *("suffix", "config", "gpu_ids", "verbose"),
 }
+
+
+def last_epoch(opt: Any) -> int:
+    """Return the number of the epoch that a training ends with, unless it stops early."""
+    return opt.n_epochs + opt.n_epochs_decay
 
 
 class Stopped(Exception):
