@@ -14,6 +14,7 @@ from options.base_options import Options
 from options.train_options import TrainOptions
 from util.html import HTML
 from util.loss_log import Entry, parse_line
+from util.score_log import Scores
 from util.util import tensor2im
 from util.visualizer import Visualizer, plot_losses, save_images
 
@@ -87,6 +88,22 @@ def test_run_leaves_a_log_and_a_page_with_the_newest_epoch_first(options, tmp_pa
             np.testing.assert_array_equal(saved, tensor2im(picture))
     assert Image.open(web / "images" / "losses.png").format == "PNG"
     assert visualizer.shown_in_epoch == 3
+
+
+def test_the_curves_have_the_validation_that_comes_after_the_pages_pictures(
+    options, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(
+        "util.visualizer.plot_losses",
+        lambda entries, path, scores: (plot_losses(entries, path, scores), drawn.append([*scores])),
+    )
+    visualizer = Visualizer(options())
+    for epoch in (1, 2):
+        visualizer.print_current_losses(epoch, 10, LOSSES, 0.5, 0.25)
+        visualizer.display_current_results(visuals(epoch), epoch)
+        visualizer.print_scores(Scores(epoch, {"L1": 0.5 / epoch}))
+    assert [[s.epoch for s in scores] for scores in drawn] == [[], [1], [1], [1, 2]]
 
 
 def test_page_comes_before_the_first_losses_too(options, tmp_path):

@@ -129,17 +129,31 @@ class WebPage(Display):
         page = HTML(self.web_dir, self.title, refresh=30)
         for label, picture in pictures.items():
             save_image(picture, page.get_image_dir() / f"epoch{epoch:03d}_{label}.png")
-        entries = self.loss_log.entries()
-        if entries:
-            plot_losses(entries, page.get_image_dir() / "losses.png", self.score_log.lines)
+        if self._plot():
             page.add_header("losses")
-            page.add_images(["losses.png"], ["by epoch"], ["losses.png"], width=1000)
+            page.add_images([self.curves.name], ["by epoch"], [self.curves.name], width=1000)
         for e in range(epoch, 0, -1):
             names = [f"epoch{e:03d}_{label}.png" for label in pictures]
             if all((page.get_image_dir() / name).exists() for name in names):
                 page.add_header(f"epoch {e}")
                 page.add_images(names, list(pictures), names, width=self.width)
         page.save()
+
+    def show_scores(self, scores: Scores, total: int) -> None:
+        if self.curves.exists():  # the page shows it already, with the scores before these
+            self._plot()
+
+    @property
+    def curves(self) -> Path:
+        """The picture of the curves."""
+        return self.web_dir / "images" / "losses.png"
+
+    def _plot(self) -> bool:
+        """Draw the curves; return whether there is anything to draw."""
+        entries = self.loss_log.entries()
+        if entries:
+            plot_losses(entries, self.curves, self.score_log.lines)
+        return bool(entries)
 
 
 class Visualizer:
