@@ -39,14 +39,18 @@ PROTOCOLS = {
 }
 
 
+def missing_packages() -> list[str]:
+    """Return which of the packages that these metrics want are not installed, as pip names them."""
+    packages = {"torchmetrics": "torchmetrics", "torch_fidelity": "torch-fidelity"}
+    return [name for module, name in packages.items() if importlib.util.find_spec(module) is None]
+
+
 def require(metric: str) -> None:
     """Raise a ValueError that says what to install, if it is not."""
-    for package in ("torchmetrics", "torch_fidelity"):
-        if importlib.util.find_spec(package) is None:
-            raise ValueError(
-                f"--metrics {metric}: wants torchmetrics and torch-fidelity; "
-                f"pip install torchmetrics torch-fidelity"
-            )
+    if missing := missing_packages():
+        raise ValueError(
+            f"--metrics {metric}: wants {' and '.join(missing)}; pip install {' '.join(missing)}"
+        )
 
 
 def check_count(metric: str, count: int, subset: int) -> None:

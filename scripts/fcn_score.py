@@ -23,7 +23,7 @@ from data.image_folder import make_dataset
 from data.palette import find_palette, nearest_colour
 from data.transforms import split_pair
 from options.sources import read_run
-from scripts.deep_metrics import frechet_distance, require
+from scripts.deep_metrics import frechet_distance, missing_packages
 from scripts.evaluation import Pictures, pixels
 from util.checkpoint import load, save
 
@@ -192,7 +192,6 @@ def fcn_of_run(pictures: Pictures, args: Any, device: torch.device) -> dict[str,
 
     ValueError if the run's input are no label maps.
     """
-    require("FCN")  # the Fréchet distance is torchmetrics'
     opt = read_run(args.checkpoints_dir / pictures.name)
     root = Path(args.dataroot or opt.get("dataroot") or "")
     if opt.get("dataset_mode", "aligned") != "aligned" or not (root / "train").is_dir():
@@ -228,7 +227,11 @@ def fcn_scores(reader: Reader, pictures: Pictures) -> dict[str, dict[str, float]
             rows[kind].append(features)
     by_kind = {kind: scores(matrix) for kind, matrix in matrices.items()}
     found = {f"FCN {score}": {k: by_kind[k][score] for k in kinds} for score in SCORES}
-    if len(pictures.names) > 1:
+    if missing_packages():
+        pictures.notes.append(
+            f"{pictures.name}: no FCN-FD without {' and '.join(missing_packages())}"
+        )
+    elif len(pictures.names) > 1:
         fake, real = (torch.stack(rows[kind]) for kind in kinds[:2])
         found["FCN-FD"] = {"outputs": frechet_distance(fake, real)}
     return found
