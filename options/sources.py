@@ -26,23 +26,33 @@ def read_yaml(path: str | Path) -> dict[str, str]:
 
     ValueError names the file if it cannot be read, is no YAML, or is not flat.
     """
+    return flat(read_mapping(path, f"--config {path}"), f"--config {path}")
+
+
+def read_mapping(path: str | Path, said: str) -> dict[Any, Any]:
+    """Return a YAML mapping of any depth, its scalars as text; errors call the file `said`."""
     try:
         text = Path(path).read_text(encoding="utf-8")
         yaml.safe_load(text)  # refuses what would build objects
         values = yaml.load(text, Loader=yaml.BaseLoader) or {}
     except OSError as error:
-        raise ValueError(f"--config {path}: {error.strerror}") from None
+        raise ValueError(f"{said}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"--config {path}: not valid YAML: {one_line(error)}") from None
+        raise ValueError(f"{said}: not valid YAML: {one_line(error)}") from None
     if not isinstance(values, dict):
-        raise ValueError(f"--config {path}: must hold lines such as `ngf: 32`")
-    return {name: _flat(path, name, value) for name, value in values.items()}
+        raise ValueError(f"{said}: must hold lines such as `ngf: 32`")
+    return values
 
 
-def _flat(path: str | Path, name: Any, value: Any) -> str:
+def flat(values: dict[Any, Any], said: str) -> dict[str, str]:
+    """Return options as text, lists with commas; ValueError if one is no single value."""
+    return {name: _one_value(name, value, said) for name, value in values.items()}
+
+
+def _one_value(name: Any, value: Any, said: str) -> str:
     parts = value if isinstance(value, list) else [value]
     if not isinstance(name, str) or not all(isinstance(part, str) for part in parts):
-        raise ValueError(f"--config {path}: {name}: must be a single value")
+        raise ValueError(f"{said}: {name}: must be a single value")
     return ",".join(parts)
 
 

@@ -20,7 +20,6 @@ from scripts.evaluation import (
     better,
     from_folders,
     from_run,
-    heat_maps,
     measure,
     names_of,
 )
@@ -40,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure what the flags name, and write it down; ValueError for a user's mistake."""
     setup_logging()
     args = parse(argv)
-    paired = not args.metrics or bool(set(args.metrics) - set(TOGETHER))
+    paired = wants_pairs(args)
     if args.name:
         sets = [from_run(name, args, paired) for name in args.name]
     else:
@@ -50,16 +49,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     notes = protocol(results, args)
     write_numbers(results, notes, out)
     if paired and not args.no_html:
-        maps = [
-            heat_maps(r.pictures, out / "heat" / str(i), args.num_threads)
-            for i, r in enumerate(results)
-        ]
-        write_page(results, maps, notes, out)
+        write_page(results, notes, out, args.num_threads)
     for line in table(results):
         log.info("%s", line)
     for note in notes:
         log.info("%s", note)
     log.info("written: %s", out)
+
+
+def wants_pairs(args: Any) -> bool:
+    """Return whether some metric compares each output with its target."""
+    return not args.metrics or bool(set(args.metrics) - set(TOGETHER))
 
 
 def everything(pictures: Pictures, args: Any) -> Result:
@@ -126,8 +126,11 @@ def default_folder(args: Any) -> Path:
 
 def protocol(results: Sequence[Result], args: Any) -> list[str]:
     """Return how the numbers were made, a line each."""
-    counts = ", ".join(f"{r.pictures.name}: {len(r.pictures.fake)}" for r in results)
-    notes = [f"N = {counts} pictures of 8 bits a channel, grey ones as RGB"]
+    counts = {r.pictures.name: len(r.pictures.fake) for r in results}
+    said = ", ".join(f"{name}: {count}" for name, count in counts.items())
+    if len(counts) > 1 and len(set(counts.values())) == 1:
+        said = f"{len(results[0].pictures.fake)} each"
+    notes = [f"N = {said} pictures of 8 bits a channel, grey ones as RGB"]
     if results[0].each:
         notes[0] += "; mean over the pictures"
         notes.append("[ ]: where 95% of the means lie if as many pictures are drawn from these")

@@ -30,7 +30,7 @@ from dominate.tags import (
 )
 from dominate.util import raw
 
-from scripts.evaluation import Result, better, names_of
+from scripts.evaluation import Result, better, heat_maps, names_of
 from util.html import blank_page
 from util.metrics import Interval
 
@@ -69,13 +69,27 @@ sort();
 
 
 def write_page(
-    results: Sequence[Result], maps: Sequence[dict[str, Path]], notes: Sequence[str], out: Path
+    results: Sequence[Result],
+    notes: Sequence[str],
+    out: Path,
+    threads: int,
+    *,
+    title: str = "",
+    summary: Sequence[Sequence[str]] = (),
 ) -> None:
-    """Write OUT/index.html; `maps` are the heat-maps of each result by picture."""
-    title = "Evaluation of " + ", ".join(result.pictures.name for result in results)
+    """Write OUT/index.html, and below OUT/heat the errors as pictures; `summary` is a table that
+    stands before all others, its heading first.
+    """
+    folders = [out / "heat" / str(i) for i in range(len(results))]
+    maps = [heat_maps(r.pictures, f, threads) for r, f in zip(results, folders, strict=True)]
+    title = title or "Evaluation of " + ", ".join(result.pictures.name for result in results)
     page = blank_page(title, _CSS)
     with page.body:
         h1(title)
+        if summary:
+            heading, *rows = summary
+            body = tbody(*(tr(th(row[0]), *(td(text) for text in row[1:])) for row in rows))
+            div(table(thead(tr(*(th(text) for text in heading))), body), cls="wide")
         div(_numbers(results), cls="wide")
         for note in notes:
             p(note)

@@ -1,0 +1,135 @@
+"""Train a grid of presets and seeds one after another, and compare them in one table:
+
+    python -m scripts.sweep scripts/sweeps/facades_128.yaml
+
+The same command goes on where it was stopped. Flags of train.py behind the file go to every
+training. Writes sweep.md, sweep.json and index.html into a folder of --results_dir that is named
+after the file, as is that of the trainings in --checkpoints_dir.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from options.parser import OneLineParser, number
+from scripts import evaluate
+from scripts.evaluation import Result, better, from_run, names_of
+from scripts.evaluation_page import write_page
+from scripts.sweep_plan import Plan, Run, read_plan
+from scripts.training_queue import train_all
+from util.files import make_folder, whole_file
+from util.stopping import Stopped, polite_signals
+from util.util import run_command, setup_logging
+
+log = logging.getLogger(__name__)
+
+# By row of the table, then by metric: a value for every seed.
+Values = dict[str, dict[str, list[float]]]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train what is to be trained, and compare it; `Stopped` if a training failed."""
+    setup_logging()
+    args, more = parse(argv)
+    plan = read_plan(args.file, args.checkpoints_dir, more)
+    how = how_to_evaluate(plan, args)
+    out = make_folder(args.results_dir / plan.name, "--results_dir")
+    with polite_signals() as signals:
+        failed = train_all(plan.runs, args.jobs, signals)
+    results = {run: measured(run, how) for run in plan.runs if run not in failed}
+    if results:
+        compare(plan, results, how, out)
+    if failed:
+        raise Stopped(f"{len(failed)} trainings failed: {', '.join(run.name for run in failed)}")
+
+
+def parse(argv: Sequence[str] | None) -> tuple[Any, list[str]]:
+    """Return our flags, and those for train.py."""
+    parser = OneLineParser(prog="python -m scripts.sweep", description=__doc__)
+    add = parser.add_argument
+    add("file", type=Path, help="YAML: runs, seeds, flags of train.py, flags to evaluate with")
+    add("--jobs", type=number(int, 1), default=1, help="trainings at a time; they share the cores")
+    add("--checkpoints_dir", type=Path, default=Path("./checkpoints"), help="folder of the runs")
+    add("--results_dir", type=Path, default=Path("./results"), help="folder of the results")
+    return parser.parse_known_args(argv)
+
+
+def how_to_evaluate(plan: Plan, args: Any) -> Any:
+    """Return the parsed flags of scripts.evaluate; ValueError names the sweep's file."""
+    said = f"{args.file}: evaluate"
+    flags = ["--name", *(run.name for run in plan.runs)]
+    flags += ["--checkpoints_dir", str(args.checkpoints_dir)]
+    flags += ["--results_dir", str(args.results_dir)]
+    for name, value in plan.evaluate.items():
+        if name in ("name", "fake", "real", "out", "checkpoints_dir", "results_dir"):
+            raise ValueError(f"{said}: {name}: is the sweep's to choose")
+        flags += [f"--{name}"] if value == "true" else [f"--{name}={value}"]
+    try:
+        return evaluate.parse(flags)
+    except ValueError as error:
+        raise ValueError(f"{said}: {error}") from None
+
+
+def measured(run: Run, how: Any) -> Result:
+    """Translate a run's pictures where that is to do, and measure them."""
+    result = evaluate.everything(from_run(run.name, how, evaluate.wants_pairs(how)), how)
+    result.pictures.name = f"{run.label}, seed {run.seed}"
+    return result
+
+
+def compare(plan: Plan, results: dict[Run, Result], how: Any, out: Path) -> None:
+    """Write the table over all seeds, every number, and a page with the first seed's pictures."""
+    values = values_of(results)
+    rows = table(values)
+    notes = evaluate.protocol(list(results.values()), how)
+    shown = [result for run, result in results.items() if run.seed == plan.seeds[0]]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines.insert(1, "|---" * len(rows[0]) + "|")
+    spread = f"± is the standard deviation over the seeds {', '.join(map(str, plan.seeds))}"
+    notes = [spread if len(plan.seeds) > 1 else f"seed {plan.seeds[0]} alone", *notes]
+    with whole_file(out / "sweep.md") as file:
+        file.write("\n".join([*lines, "", *(f"- {note}" for note in notes), ""]).encode())
+    numbers = {"seeds": plan.seeds, "protocol": notes, "values": values}
+    with whole_file(out / "sweep.json") as file:
+        file.write((json.dumps(numbers, indent=1) + "\n").encode())
+    if shown and evaluate.wants_pairs(how) and not how.no_html:
+        page = {"title": f"Sweep {plan.name}", "summary": rows}
+        write_page(shown, notes, out, how.num_threads, **page)
+    for line in [*lines, *notes, f"written: {out}"]:
+        log.info("%s", line)
+
+
+def values_of(results: dict[Run, Result]) -> Values:
+    """Return the means over the pictures; what they may be held against has rows of its own."""
+    values: Values = {run.label: {} for run in results}
+    for run, result in results.items():
+        found = {metric: {run.label: each.mean} for metric, each in result.intervals().items()}
+        for metric, together in result.together.items():
+            found[metric] = {run.label if of == "outputs" else of: v for of, v in together.items()}
+        for metric, rows in found.items():
+            for row, value in rows.items():
+                values.setdefault(row, {}).setdefault(metric, []).append(value)
+    return values
+
+
+def table(values: Values) -> list[list[str]]:
+    """Return the heading and a row for each label, as text: the mean over the seeds ± spread."""
+    metrics = names_of(values.values())
+    rows = [["", *(f"{metric} ({better(metric)} is better)" for metric in metrics)]]
+    for label, found in values.items():
+        rows.append([label, *(_mean_and_spread(found.get(metric, [])) for metric in metrics)])
+    return rows
+
+
+def _mean_and_spread(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    spread = f" ± {stdev(values):.4f}" if len(set(values)) > 1 else ""
+    return f"{fmean(values):.4f}{spread}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

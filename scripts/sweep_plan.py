@@ -1,0 +1,111 @@
+"""What a sweep trains: a YAML file of rows and seeds becomes runs, all checked before the first."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from options.parser import closest
+from options.sources import flat, read_mapping, read_run, read_yaml
+from options.train_options import TrainOptions
+from util.files import make_folder, whole_file
+from util.stopping import OF_THE_START, last_epoch
+
+KEYS = ["runs", "seeds", "flags", "evaluate"]
+NOT_OF_THE_RESULT = OF_THE_START | {"num_threads", "cache", "no_graphs"}
+
+
+class Run(NamedTuple):
+    """One training: a row of the table, `label`, with one seed."""
+
+    label: str
+    seed: int
+    name: str
+    folder: Path
+    flags: tuple[str, ...]
+    last_epoch: int
+
+
+class Plan(NamedTuple):
+    """A sweep: its trainings, seed by seed, and the flags of their evaluation."""
+
+    name: str
+    runs: list[Run]
+    seeds: list[int]
+    evaluate: dict[str, str]
+
+
+def read_plan(path: Path, checkpoints_dir: Path, more: Sequence[str] = ()) -> Plan:
+    """Read a sweep's file; `more` are flags for every training, which win over the file's.
+
+    The options of a row, its preset's under the file's `flags` under its own, are written to
+    CHECKPOINTS_DIR/NAME/LABEL.yaml, which `train.py --config` takes. ValueError names what is
+    wrong, before anything is trained.
+    """
+    content = read_mapping(path, str(path))
+    if unknown := [key for key in content if key not in KEYS]:
+        raise ValueError(f"{path}: {unknown[0]}: unknown{closest(unknown[0], KEYS)}")
+    rows = _section(path, content, "runs")
+    if not rows:
+        raise ValueError(
+            f"{path}: runs: must hold lines such as `L1: options/presets/loss_L1.yaml`"
+        )
+    seeds = content.get("seeds", ["0"])
+    valid = isinstance(seeds, list) and all(re.fullmatch(r"\d+", str(seed)) for seed in seeds)
+    if not valid or not seeds:
+        raise ValueError(f"{path}: seeds: must be a list such as [0, 1]")
+    common = flat(_section(path, content, "flags"), f"{path}: flags")
+    options = {label: row_options(path, label, row, common) for label, row in rows.items()}
+    folder = make_folder(checkpoints_dir / path.stem, "--checkpoints_dir")
+    for label, values in options.items():
+        with whole_file(folder / f"{label}.yaml") as file:
+            file.write(yaml.safe_dump(values, sort_keys=False).encode())
+    numbers = list(dict.fromkeys(int(seed) for seed in seeds))
+    runs = [planned(label, seed, folder, more) for seed in numbers for label in rows]
+    evaluate = flat(_section(path, content, "evaluate"), f"{path}: evaluate")
+    return Plan(path.stem, runs, numbers, evaluate)
+
+
+def _section(path: Path, content: dict[str, Any], key: str) -> dict[Any, Any]:
+    found = content.get(key) or {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: {key}: must hold lines such as `name: value`")
+    return found
+
+
+def row_options(path: Path, label: str, row: Any, common: dict[str, str]) -> dict[str, str]:
+    """Return the options of a row: a preset's file, or options, `config` among them."""
+    if not re.fullmatch(r"\w[\w.+-]*", label):
+        raise ValueError(f"{path}: runs: {label!r}: must be a name that a folder can have")
+    said = f"{path}: runs: {label}"
+    if not isinstance(row, dict):
+        row = {"config": row} if row else {}
+    own = flat(row, said)
+    try:
+        preset = read_yaml(own.pop("config")) if "config" in own else {}
+    except ValueError as error:
+        raise ValueError(f"{said}: {str(error).removeprefix('--config ')}") from None
+    return preset | common | own
+
+
+def planned(label: str, seed: int, folder: Path, more: Sequence[str]) -> Run:
+    """Return a run whose flags train.py takes; ValueError if it does not, or if the folder holds a
+    training with other ones.
+    """
+    name = f"{folder.name}/{label}_seed{seed}"
+    places = ("--name", name, "--checkpoints_dir", str(folder.parent))
+    flags = ("--config", str(folder / f"{label}.yaml"), *more, "--seed", str(seed), *places)
+    opt = TrainOptions().read(flags)
+    run = Run(label, seed, name, folder.parent / name, flags, last_epoch(opt))
+    if (run.folder / "latest_state.pth").exists():
+        saved = read_run(run.folder)
+        now = {k: v for k, v in vars(opt).items() if k in saved.keys() - NOT_OF_THE_RESULT}
+        changed = [f"--{k} {saved[k]} -> {v}" for k, v in now.items() if str(v) != str(saved[k])]
+        if changed:
+            raise ValueError(
+                f"{run.folder}: was trained with other flags ({', '.join(changed)}); delete it, or "
+                f"give the sweep's file another name"
+            )
+    return run

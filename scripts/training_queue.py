@@ -1,0 +1,101 @@
+"""Trains one run after another, or some at a time, each by train.py in a process of its own."""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from scripts.sweep_plan import Run
+from util.checkpoint import load
+from util.stopping import Signals, Stopped
+
+log = logging.getLogger(__name__)
+
+TRAIN = Path(__file__).resolve().parent.parent / "train.py"
+PAUSE = 0.2  # seconds between looks at the processes
+
+
+class Training(NamedTuple):
+    """A process that trains a run; what it prints goes to `output`."""
+
+    run: Run
+    process: subprocess.Popen
+    output: Path
+    since: float
+
+
+def train_all(runs: Sequence[Run], jobs: int, signals: Signals) -> list[Run]:
+    """Train what is not trained yet, `jobs` at a time; return the runs that failed.
+
+    ValueError if train.py calls a flag or a file wrong, `Stopped` after a signal; either way what
+    is running saves and stops first.
+    """
+    waiting = [run for run in runs if not finished(run)]
+    if len(waiting) < len(runs):
+        log.info("%d of %d trainings are done already", len(runs) - len(waiting), len(runs))
+    running: list[Training] = []
+    failed: list[Run] = []
+    try:
+        while (waiting or running) and not signals.asked:
+            while waiting and len(running) < jobs:
+                running.append(start(waiting.pop(0), jobs))
+            time.sleep(PAUSE)
+            for training in [t for t in running if t.process.poll() is not None]:
+                running.remove(training)
+                failed += [] if ended_well(training) else [training.run]
+    finally:
+        for training in running:
+            training.process.terminate()  # train.py saves, then ends
+        for training in running:
+            training.process.wait()
+    if signals.asked:
+        raise Stopped("stopped, and saved; the same command goes on", signals.status)
+    return failed
+
+
+def finished(run: Run) -> bool:
+    """Return whether a run has trained all its epochs; if it stopped early, train.py says so."""
+    state = run.folder / "latest_state.pth"
+    return state.exists() and load(state)["progress"]["epoch"] > run.last_epoch
+
+
+def start(run: Run, jobs: int) -> Training:
+    """Start a training, or go on with it."""
+    command = [sys.executable, str(TRAIN), *run.flags]
+    if (run.folder / "latest_state.pth").exists():
+        command.append("--continue_train")
+    environment = dict(os.environ)
+    if jobs > 1:  # threads of several trainings would wait for each other
+        environment.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // jobs, 1)))
+    output = run.folder.with_name(f"{run.folder.name}.log")
+    log.info("%s: training; what it prints goes to %s", run.name, output)
+    with output.open("a", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,  # a Ctrl-C comes to it from here, and once
+        )
+    return Training(run, process, output, time.monotonic())
+
+
+def ended_well(training: Training) -> bool:
+    """Say how a training ended, and return whether all was well; ValueError if its flags or files
+    were wrong, as those of the others will be.
+    """
+    name, status = training.run.name, training.process.returncode
+    lines = training.output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    words = lines[-1].removeprefix("train.py: ") if lines else f"status {status}"
+    if status == 2:
+        raise ValueError(f"{name}: {words.removeprefix('error: ')}")
+    if status:
+        log.warning("%s: failed: %s", name, words)
+    else:
+        log.info("%s: trained in %.0f s", name, time.monotonic() - training.since)
+    return status == 0
