@@ -12,7 +12,7 @@ from data.base_dataset import (
     side_channels,
 )
 from data.image_folder import by_stem, make_dataset
-from data.transforms import Picture, load_any, split_pair, to_channels
+from data.transforms import Picture, read_pair, to_channels
 
 log = logging.getLogger(__name__)
 
@@ -26,17 +26,11 @@ class AlignedDataset(BaseDataset):
 
     def __init__(self, opt: Any):
         super().__init__(opt)
-        root = Path(opt.dataroot)
-        stitched, folder_A, folder_B = (root / f"{opt.phase}{side}" for side in ("", "A", "B"))
-        if stitched.is_dir():
-            if folder_A.is_dir() and folder_B.is_dir():
-                log.info("%s is read; %s and %s are not", stitched, folder_A, folder_B)
-            self.A_paths = self.B_paths = make_dataset(stitched, opt.max_dataset_size)
-        elif folder_A.is_dir() and folder_B.is_dir():
-            self.A_paths, self.B_paths = paired_paths(folder_A, folder_B, opt.max_dataset_size)
-        else:
+        found = pair_files(Path(opt.dataroot), opt.phase, opt.max_dataset_size)
+        if not found:
             tree = f"{opt.phase}/ with A|B pictures, or {opt.phase}A/ and {opt.phase}B/"
             raise missing_folder(opt, tree)
+        self.A_paths, self.B_paths = found
         self.channels = side_channels(opt, [*self.A_paths, *self.B_paths])
 
     def __len__(self) -> int:
@@ -55,20 +49,33 @@ class AlignedDataset(BaseDataset):
 
     def read(self, A_path: str, B_path: str) -> list[Picture]:
         """Return A and B with their channels."""
-        if A_path == B_path:
-            A, B = split_pair(A_path)
-        else:
-            A, B = load_any(A_path), load_any(B_path)
-            if A.size != B.size and self.opt.preprocess != "resize_and_crop":
-                raise ValueError(
-                    f"{A_path} has {A.width}x{A.height} pixels and {B_path} {B.width}x{B.height}: "
-                    f"make them equal or use --preprocess resize_and_crop"
-                )
+        A, B = read_pair(A_path, B_path)
+        if A.size != B.size and self.opt.preprocess != "resize_and_crop":
+            raise ValueError(
+                f"{A_path} has {A.width}x{A.height} pixels and {B_path} {B.width}x{B.height}: "
+                f"make them equal or use --preprocess resize_and_crop"
+            )
         found = []
         for side, picture, path in (("A", A, A_path), ("B", B, B_path)):
             with naming(path):
                 found.append(to_channels(picture, self.channels[side]))
         return found
+
+
+def pair_files(
+    root: Path, phase: str, most: float = float("inf")
+) -> tuple[list[str], list[str]] | None:
+    """Return the files of A and of B, the same ones if they are stitched; None if the folders of
+    neither kind are there.
+    """
+    stitched, folder_A, folder_B = (root / f"{phase}{side}" for side in ("", "A", "B"))
+    unstitched = folder_A.is_dir() and folder_B.is_dir()
+    if stitched.is_dir():
+        if unstitched:
+            log.info("%s is read; %s and %s are not", stitched, folder_A, folder_B)
+        files = make_dataset(stitched, most)
+        return files, files
+    return paired_paths(folder_A, folder_B, most) if unstitched else None
 
 
 def paired_paths(A: Path, B: Path, most: float) -> tuple[list[str], list[str]]:

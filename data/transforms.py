@@ -64,6 +64,11 @@ def split_pair(path: str | Path) -> tuple[Picture, Picture]:
     return pair.crop((0, 0, half, pair.height)), pair.crop((half, 0, pair.width, pair.height))
 
 
+def read_pair(A_path: str | Path, B_path: str | Path) -> tuple[Picture, Picture]:
+    """Return A and B from two files, or, if both are the same, from its halves."""
+    return split_pair(A_path) if A_path == B_path else (load_any(A_path), load_any(B_path))
+
+
 def reason(error: Exception) -> str:
     """Return in a few words why a picture cannot be read."""
     if isinstance(error, UnidentifiedImageError):

@@ -19,9 +19,9 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from data.image_folder import make_dataset
+from data.aligned_dataset import pair_files
 from data.palette import find_palette, nearest_colour
-from data.transforms import split_pair
+from data.transforms import read_pair
 from options.sources import read_run
 from scripts.deep_metrics import frechet_distance, missing_packages
 from scripts.evaluation import Pictures, pixels
@@ -89,20 +89,21 @@ class Reader:
 
 
 def trained_reader(
-    files: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
     *,
-    labels_left: bool,
+    labels_are_A: bool,
     size: int,
     epochs: int,
     cache: Path,
     device: torch.device,
 ) -> Reader:
-    """Train a segmenter on A|B pictures whose one half are labels, or read it from `cache`.
+    """Train a segmenter on the files of A and B, one of which are labels, or read it from `cache`.
 
     ValueError if the labels have no few colours.
     """
-    stamp = [(Path(f).name, Path(f).stat().st_size, Path(f).stat().st_mtime_ns) for f in files]
-    key = repr((stamp, labels_left, size, epochs, WIDTH, LEVELS, BATCH, RATE))
+    files = [Path(file) for pair in pairs for file in pair]
+    stamp = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    key = repr((stamp, labels_are_A, size, epochs, WIDTH, LEVELS, BATCH, RATE))
     path = cache / f"fcn_{hashlib.sha256(key.encode()).hexdigest()[:16]}.pth"
     if path.exists():
         kept = load(path)
@@ -110,7 +111,7 @@ def trained_reader(
         net = Segmenter(len(palette))
         net.load_state_dict(kept["weights"])
         return Reader(net.to(device).eval(), palette, device)
-    photos, labels = read_pairs(files, labels_left, size)
+    photos, labels = read_pairs(pairs, labels_are_A, size)
     palette = find_palette(labels)
     if palette is None:
         raise ValueError(
@@ -125,13 +126,16 @@ def trained_reader(
 
 
 def read_pairs(
-    files: Iterable[str], labels_left: bool, size: int
+    pairs: Iterable[tuple[str, str]], labels_are_A: bool, size: int
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return photos and label maps, (size, size, 3) uint8; labels keep their colours."""
     photos, labels = [], []
-    for file in files:
-        left, right = split_pair(file)
-        label, photo = (left, right) if labels_left else (right, left)
+    for paths in pairs:
+        A, B = read_pair(*paths)
+        label, photo = (A, B) if labels_are_A else (B, A)
+        for picture, path in zip((A, B), paths, strict=True):
+            if not isinstance(picture, Image.Image):
+                raise ValueError(f"--metrics FCN: {path} has more than 8 bits or 3 channels")
         photos.append(np.array(photo.resize((size, size), Image.Resampling.BICUBIC)))
         labels.append(np.array(label.resize((size, size), Image.Resampling.NEAREST)))
     return photos, labels
@@ -194,14 +198,15 @@ def fcn_of_run(pictures: Pictures, args: Any, device: torch.device) -> dict[str,
     """
     opt = read_run(args.checkpoints_dir / pictures.name)
     root = Path(args.dataroot or opt.get("dataroot") or "")
-    if opt.get("dataset_mode", "aligned") != "aligned" or not (root / "train").is_dir():
+    pairs = pair_files(root, "train") if opt.get("dataset_mode", "aligned") == "aligned" else None
+    if not pairs:
         raise ValueError(
-            f"--metrics FCN: wants the A|B pictures that {pictures.name} was trained on, in "
-            f"{root / 'train'}; --dataroot names another folder"
+            f"--metrics FCN: wants the pairs that {pictures.name} was trained on, in {root}/train "
+            f"or trainA and trainB; --dataroot names another folder"
         )
     reader = trained_reader(
-        make_dataset(root / "train"),
-        labels_left=opt.get("direction", "AtoB") == "AtoB",
+        list(zip(*pairs, strict=True)),
+        labels_are_A=opt.get("direction", "AtoB") == "AtoB",
         size=int(opt.get("crop_size", 256)),
         epochs=args.fcn_epochs,
         cache=args.checkpoints_dir,

@@ -8,9 +8,17 @@ import torch
 from PIL import Image
 from test_palette import label_map
 
+from data.aligned_dataset import pair_files
 from scripts import fcn_score
 from scripts.evaluation import Pictures
-from scripts.fcn_score import Segmenter, confusion, fcn_scores, scores, trained_reader
+from scripts.fcn_score import (
+    Segmenter,
+    confusion,
+    fcn_scores,
+    read_pairs,
+    scores,
+    trained_reader,
+)
 
 CPU = torch.device("cpu")
 
@@ -43,21 +51,34 @@ def photo_of(labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 @pytest.fixture
-def pairs(tmp_path: Path) -> list[str]:
-    """Write A|B pictures, the labels right."""
+def pairs(tmp_path: Path) -> list[tuple[str, str]]:
+    """Write pairs, B the labels: A|B pictures, and the same unstitched in trainA and trainB."""
     files = []
+    for side in "AB":
+        (tmp_path / f"train{side}").mkdir()
     for seed in range(12):
         labels = label_map(seed, 64)
-        pair = np.concatenate([photo_of(labels, seed), labels], 1)
-        files.append(str(tmp_path / f"{seed}.png"))
-        Image.fromarray(pair).save(files[-1])
+        halves = photo_of(labels, seed), labels
+        files.append((str(tmp_path / f"{seed}.png"),) * 2)
+        Image.fromarray(np.concatenate(halves, 1)).save(files[-1][0])
+        for side, half in zip("AB", halves, strict=True):
+            Image.fromarray(half).save(tmp_path / f"train{side}" / f"{seed:02d}.png")
     return files
 
 
 @pytest.fixture
 def reader(pairs, tmp_path):
-    how = {"labels_left": False, "size": 64, "epochs": 20, "device": CPU}
+    how = {"labels_are_A": False, "size": 64, "epochs": 20, "device": CPU}
     return trained_reader(pairs, cache=tmp_path / "cache", **how)
+
+
+def test_pairs_in_two_folders_are_read_alike(pairs, tmp_path):
+    A, B = pair_files(tmp_path, "train")
+    assert len(A) == len(B) == len(pairs)
+    for stitched, unstitched in zip(
+        *(read_pairs(p, False, 48) for p in (pairs, zip(A, B, strict=True))), strict=True
+    ):
+        assert np.array_equal(stitched, unstitched)
 
 
 def test_it_reads_labels_off_photos_and_its_weights_are_kept(pairs, reader, tmp_path, monkeypatch):
@@ -65,7 +86,7 @@ def test_it_reads_labels_off_photos_and_its_weights_are_kept(pairs, reader, tmp_
         raise AssertionError("trained again")
 
     monkeypatch.setattr(fcn_score, "train", no_training)
-    how = {"labels_left": False, "size": 64, "epochs": 20, "device": CPU}
+    how = {"labels_are_A": False, "size": 64, "epochs": 20, "device": CPU}
     again = trained_reader(pairs, cache=tmp_path / "cache", **how)
     assert np.array_equal(again.palette, reader.palette) and len(reader.palette) == 5
     labels = label_map(77, 64)
@@ -78,7 +99,7 @@ def test_it_reads_labels_off_photos_and_its_weights_are_kept(pairs, reader, tmp_
         trained_reader(pairs[1:], cache=tmp_path / "cache", **how)
 
 
-def test_outputs_lie_between_one_colour_and_the_real_photos(reader, tmp_path):
+def test_outputs_lie_between_one_colour_and_the_real_photos(reader, tmp_path, monkeypatch):
     files: dict[str, dict[str, Path]] = {"fake": {}, "real": {}, "source": {}}
     for seed in range(50, 54):
         labels = label_map(seed, 64)
@@ -95,6 +116,12 @@ def test_outputs_lie_between_one_colour_and_the_real_photos(reader, tmp_path):
     assert found["FCN class IoU"]["real photos"] > 0.7
     assert found["FCN-FD"]["outputs"] > 0
 
+    monkeypatch.setattr(fcn_score, "missing_packages", lambda: ["torchmetrics"])
+    pictures = Pictures("x", **files)
+    without = fcn_scores(reader, pictures)
+    assert without == {name: value for name, value in found.items() if name != "FCN-FD"}
+    assert pictures.notes == ["x: no FCN-FD without torchmetrics"]
+
 
 def test_photos_on_both_sides_are_refused(tmp_path):
     generator = np.random.default_rng(0)
@@ -103,8 +130,8 @@ def test_photos_on_both_sides_are_refused(tmp_path):
     )
     with pytest.raises(ValueError, match="--metrics FCN: wants label maps of a few colours"):
         trained_reader(
-            [str(tmp_path / "0.png")],
-            labels_left=True,
+            [(str(tmp_path / "0.png"),) * 2],
+            labels_are_A=True,
             size=64,
             epochs=1,
             cache=tmp_path,
