@@ -1,7 +1,8 @@
 """Measure how near outputs are to their targets: `python -m scripts.evaluate --name facades`.
 
-Several names are compared side by side; `--fake DIR --real DIR` compares two folders. Writes
-metrics.json, metrics.csv and index.html into --out; docs/metrics.md says what each number means.
+Several names are compared side by side; `--fake DIR --real DIR` compares two folders. Other flags,
+such as --eval, go to the test.py that translates. Writes metrics.json, metrics.csv and index.html
+into --out; docs/metrics.md says what each number means.
 """
 
 import csv
@@ -19,12 +20,12 @@ from scripts.evaluation import (
     Result,
     better,
     from_folders,
-    from_run,
     measure,
     names_of,
 )
 from scripts.evaluation_page import write_page
 from scripts.fcn_score import fcn_of_run
+from scripts.run_results import from_run
 from util.device import pick_device
 from util.files import make_folder, whole_file
 from util.metrics import METRICS
@@ -106,9 +107,11 @@ def parse(argv: Sequence[str] | None) -> Any:
     add("--gpu_ids", type=gpu_list, default="0", help="e.g. 0; -1 is the CPU")
     add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="threads")
     add("--no_html", action="store_true", help="numbers only")
-    args = parser.parse_args(argv)
+    args, args.test_flags = parser.parse_known_args(argv)
     if bool(args.name) == bool(args.fake or args.real) or bool(args.fake) != bool(args.real):
         raise ValueError("give --name RUN, or both --fake DIR and --real DIR")
+    if args.test_flags and not args.name:
+        raise ValueError(f"{args.test_flags[0]}: unknown, or a flag of test.py for --name RUN")
     if unknown := sorted(set(args.metrics) - set(KNOWN)):
         raise ValueError(f"--metrics {','.join(unknown)}: known are {', '.join(KNOWN)}")
     if "FCN" in args.metrics and not args.name:
@@ -121,7 +124,9 @@ def default_folder(args: Any) -> Path:
     if not args.name:
         return args.fake.parent / f"{args.fake.name}_evaluation"
     tag = f"{args.phase}_{args.epoch}" + ("_ema" if args.use_ema else "")
-    return args.results_dir / "_".join(args.name) / f"{tag}_evaluation"
+    name = args.name[0] if len(args.name) == 1 else "_".join(args.name).replace("/", "_")
+    name = name if len(name) < 200 else f"{len(args.name)}_runs"
+    return args.results_dir / name / f"{tag}_evaluation"
 
 
 def protocol(results: Sequence[Result], args: Any) -> list[str]:

@@ -1,14 +1,9 @@
 """Which pictures are compared with which, and what that gives, for scripts/evaluate.py."""
 
-import json
-import logging
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +13,6 @@ from torch import Tensor
 from data.image_folder import by_stem, make_dataset
 from data.transforms import load_picture
 from util.metrics import METRICS, Interval, bootstrap, compare, lower_is_better
-
-log = logging.getLogger(__name__)
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass
@@ -80,59 +71,6 @@ def from_folders(fake: Path, real: Path, paired: bool = True) -> Pictures:
             f"({len(alone)} pictures have none)"
         )
     return Pictures(fake.name, found["--fake"], found["--real"])
-
-
-def from_run(name: str, args: Any, paired: bool = True) -> Pictures:
-    """Take the results of a run, translated by test.py now if they are absent or older than the
-    weights; ValueError if outputs have no targets and must be `paired`.
-    """
-    tag = args.epoch + ("_ema" if args.use_ema else "")
-    folder = args.results_dir / name / f"{args.phase}_{tag}"
-    weights = sorted((args.checkpoints_dir / name).glob(f"{args.epoch}_net_G*.pth"))
-    page = folder / "index.html"
-    fresh = page.exists() and all(p.stat().st_mtime <= page.stat().st_mtime for p in weights)
-    if not fresh:
-        translate(name, args)
-    images, options = folder / "images", folder / "test_opt.json"
-    begun = options.stat().st_mtime  # what is older is left from a test before it
-    kinds = {
-        kind: {
-            path.name.removesuffix(f"_{kind}.png"): path
-            for path in images.glob(f"*_{kind}.png")
-            if path.stat().st_mtime >= begun
-        }
-        for kind in ("real_A", "fake_B", "real_B", "fake_B_rgb", "real_B_rgb")
-    }
-    ending = "_rgb" if kinds["fake_B_rgb"] else ""
-    fake, real = kinds[f"fake_B{ending}"], kinds[f"real_B{ending}"]
-    if not fake or not real or (paired and any(images.glob("*_rec_A.png"))):
-        raise ValueError(
-            f"--name {name}: {images} holds no outputs with their targets; without these there "
-            f"are --metrics FID,KID,IS"
-        )
-    pictures = Pictures(name, fake, real, kinds["real_A"])
-    taken = json.loads(options.read_text()).get("num_test")
-    if taken not in (None, "inf", float("inf")):
-        pictures.notes.append(f"{name}: only {len(fake)} pictures were translated (--num_test)")
-    missing = sorted(fake.keys() - real.keys())
-    if missing and paired:
-        raise ValueError(f"--name {name}: {fake[missing[0]]} has no target beside it")
-    return pictures
-
-
-def translate(name: str, args: Any) -> None:
-    """Run test.py on a run; ValueError with its words if it fails."""
-    log.info("%s: translating the pictures of %s", name, args.phase)
-    command = [sys.executable, str(ROOT / "test.py"), "--name", name, "--phase", args.phase]
-    command += ["--checkpoints_dir", str(args.checkpoints_dir), "--epoch", args.epoch]
-    command += ["--results_dir", str(args.results_dir)]
-    command += ["--dataroot", str(args.dataroot)] if args.dataroot else []
-    command += ["--use_ema"] if args.use_ema else []
-    command += ["--gpu_ids", ",".join(map(str, args.gpu_ids)) or "-1"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        words = done.stderr.strip().splitlines() or [f"test.py ended with {done.returncode}"]
-        raise ValueError(words[-1].removeprefix("test.py: error: "))
 
 
 def measure(pictures: Pictures, metrics: Sequence[str], processes: int) -> Result:

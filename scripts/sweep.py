@@ -16,8 +16,9 @@ from typing import Any
 
 from options.parser import OneLineParser, number
 from scripts import evaluate
-from scripts.evaluation import Result, better, from_run, names_of
+from scripts.evaluation import Result, better, names_of
 from scripts.evaluation_page import write_page
+from scripts.run_results import from_run
 from scripts.sweep_plan import Plan, Run, read_plan
 from scripts.training_queue import train_all
 from util.files import make_folder, whole_file

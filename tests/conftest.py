@@ -1,7 +1,9 @@
 """What all tests share: frozen options, drawn pictures, runs of the two commands."""
 
+import contextlib
 import copy
 import importlib
+import io
 import logging
 import os
 import shlex
@@ -27,6 +29,7 @@ from models import create_model
 from models.base_model import BaseModel
 from options.base_options import BaseOptions, Options
 from options.train_options import TrainOptions
+from scripts import run_results, training_queue
 from util import registry
 from util.util import run_command
 
@@ -130,6 +133,8 @@ SMALL = {
     "scripts.make_pairs": "--num_threads 1",
     "scripts.doctor": "--num_threads 1",
     "scripts.evaluate": "--gpu_ids -1 --num_threads 1",
+    "scripts.sweep": "--gpu_ids -1 --num_threads 0 --netG unet_64 --ngf 4 --ndf 4 "
+    "--max_dataset_size 1 --load_size 64 --crop_size 64",
 }
 
 
@@ -241,6 +246,30 @@ def run_script(tmp_path: Path) -> Callable[..., tuple[int, list[str]]]:
         return done.returncode, (tmp_path / "called").read_text().splitlines()
 
     return run
+
+
+class InThisProcess:
+    """Stands for a process that runs train.py or test.py: they are called, which is faster."""
+
+    def __init__(self, command: list[str], stdout: Any = None, **how: Any):
+        main = importlib.import_module(Path(command[1]).stem).main
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said):
+            self.returncode = run_command(main, command[2:])
+        self.stderr = said.getvalue()
+        if stdout:
+            stdout.write(self.stderr)
+
+    def poll(self) -> int:
+        return self.returncode
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let scripts call train.py and test.py in this process."""
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.setattr(training_queue.subprocess, "Popen", InThisProcess)
+    monkeypatch.setattr(run_results.subprocess, "run", InThisProcess)
 
 
 @pytest.fixture

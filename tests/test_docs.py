@@ -104,7 +104,7 @@ def test_the_answers_run(command: Callable[..., SimpleNamespace], facades) -> No
     assert Image.open("photo.png").size == (64, 64)
 
 
-def test_the_commands_of_the_page_of_the_metrics_run(command, facades) -> None:
+def test_the_commands_of_the_page_of_the_metrics_run(command, facades, in_this_process) -> None:
     for name in ("facades", "facades_bf16"):
         line = f"python train.py --dataroot ./datasets/facades --direction BtoA --name {name}"
         run_lines(command, [line, f"python test.py --name {name}"])
@@ -113,9 +113,16 @@ def test_the_commands_of_the_page_of_the_metrics_run(command, facades) -> None:
         Path(folder, "0.png").symlink_to(
             Path(f"results/facades/test_latest/images/0_{kind}.png").resolve()
         )
-    *simple, fcn = lines(PAGES["metrics.md"])
+    *simple, fcn, sweep = lines(PAGES["metrics.md"])
     assert len(simple) == 3
     run_lines(command, simple)
+    ((file, plan),) = re.findall(
+        r"<!-- file: (\S+) -->\n```yaml\n(.*?)```", PAGES["metrics.md"], re.S
+    )
+    Path(file).write_text(plan)
+    run_lines(command, [sweep])
+    assert len(list(Path("checkpoints/lambda").glob("*/latest_net_G.pth"))) == 4
+    assert Path("results/lambda/index.html").exists()
     name, flags = small(fcn)
     result = command(name, *flags)  # these pictures are painted with more than a few colours
     assert result.status == 2 and "--metrics FCN: wants label maps" in result.err

@@ -119,7 +119,7 @@ def runs(command) -> Path:
 CPU = ["--gpu_ids", "-1", "--num_threads", "1"]
 
 
-def test_a_run_is_translated_where_that_is_to_do(runs, evaluate):
+def test_a_run_is_translated_where_that_is_to_do(runs, evaluate, in_this_process):
     status, lines = evaluate("--name", "one", *CPU)
     assert status == 0 and not any("translating" in line for line in lines)
     images = runs / "one/test_latest/images"
@@ -151,13 +151,32 @@ def test_several_runs_are_compared_picture_by_picture(runs, evaluate):
     assert (out / "index.html").read_text().count("<section") == 4
 
 
-def test_results_of_a_part_are_said_to_be_one(runs, evaluate, command):
-    assert command("test", "--name", "one", "--gpu_ids", "-1", "--num_test", "2").status == 0
-    status, lines = evaluate("--name", "one", *CPU)
-    assert status == 0 and any("only 2 pictures were translated" in line for line in lines)
+@pytest.mark.parametrize("flags", [["--num_test", "2"], ["--eval"], ["--dataroot", "other"]])
+def test_results_of_other_flags_are_neither_measured_nor_touched(
+    runs, evaluate, command, in_this_process, flags
+):
+    draw_pairs(Path("other"), count=3)
+    plain = rows_of(evaluate, "--name", "one")
+    assert command("test", "--name", "one", "--gpu_ids", "-1", *flags).status == 0
+    page = (runs / "one/test_latest/index.html").read_text()
+    assert rows_of(evaluate, "--name", "one") == plain
+    assert (runs / "one/test_latest/index.html").read_text() == page
+    assert (runs / "evaluation/one/test_latest/index.html").exists()
+
+    status, lines = evaluate("--name", "one", *CPU, *flags)  # made so, and there
+    assert status == 0 and not any("translating" in line for line in lines)
+    assert rows(runs / "one/test_latest_evaluation") != plain
+    said = {"--num_test": "one: only the first 2 pictures", "--eval": "one: translated with --eval"}
+    assert flags[0] not in said or said[flags[0]] in lines
 
 
-def test_what_cannot_be_compared_is_refused_in_a_line(folders, evaluate, tmp_path):
+def rows_of(evaluate, *flags) -> list[dict[str, str]]:
+    status, lines = evaluate(*flags, *CPU)
+    assert status == 0, lines
+    return rows(Path("results/one/test_latest_evaluation"))
+
+
+def test_what_cannot_be_compared_is_refused_in_a_line(folders, evaluate, tmp_path, in_this_process):
     fake, real = folders
 
     def refused(*flags) -> str:
@@ -172,6 +191,8 @@ def test_what_cannot_be_compared_is_refused_in_a_line(folders, evaluate, tmp_pat
     assert "--metrics MS-SSIM" in (line := refused(*pair, "--metrics", "MS-SSIM"))
     assert "161 pixels" in line and "a.bmp" in line
     assert "nobody" in refused("--name", "nobody", *CPU)
+    assert "--evil: unknown, or a flag of test.py" in refused(*pair, "--evil")
+    assert "--evil: unknown flag; did you mean --eval?" in refused("--name", "x", "--evil", *CPU)
     Image.new("RGB", (40, 31)).save(real / "b.png")
     line = refused(*pair)
     assert "40x30" in line and "40x31" in line and "b.png" in line

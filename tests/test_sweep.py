@@ -1,8 +1,5 @@
 """scripts/sweep.py: its file, its trainings, going on, its table, what it refuses."""
 
-import contextlib
-import importlib
-import io
 import json
 import os
 import re
@@ -19,11 +16,10 @@ import yaml
 from conftest import TINY, draw_pairs
 
 from options.sources import PRESETS, read_yaml
-from scripts import evaluation, sweep, training_queue
+from scripts import sweep, training_queue
 from scripts.sweep_plan import read_plan
 from scripts.training_queue import finished
 from util.checkpoint import load
-from util.util import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = dict(zip([flag.removeprefix("--") for flag in TINY[::2]], TINY[1::2], strict=True))
@@ -43,27 +39,10 @@ def written(plan: dict[str, Any], name: str = "plan.yaml") -> Path:
     return Path(name)
 
 
-class InThisProcess:
-    """Stands for a process that runs train.py or test.py: they are called, which is faster."""
-
-    def __init__(self, command: list[str], stdout: Any = None, **how: Any):
-        main = importlib.import_module(Path(command[1]).stem).main
-        with contextlib.redirect_stderr(stdout):
-            self.returncode = run_command(main, command[2:])
-
-    def poll(self) -> int:
-        return self.returncode
-
-
 @pytest.fixture
-def run(command, caplog, monkeypatch):
+def run(command, caplog, in_this_process):
     """Run the script on a plan, with pictures in data/; return its status and lines."""
     draw_pairs(Path("data"), count=2)
-    monkeypatch.setattr(sys, "argv", ["train.py"])
-    monkeypatch.setattr(training_queue.subprocess, "Popen", InThisProcess)
-    monkeypatch.setattr(
-        evaluation.subprocess, "run", lambda command, **how: InThisProcess(command, io.StringIO())
-    )
 
     def run(plan: dict[str, Any] = PLAN, *flags: Any, name: str = "plan.yaml") -> Any:
         caplog.clear()
