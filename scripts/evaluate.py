@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sets = [from_folders(args.fake, args.real, paired)]
     results = [everything(pictures, args) for pictures in sets]
     out = make_folder(args.out or default_folder(args), "--out")
-    notes = protocol(results, args)
+    notes = [*protocol(results, args), *legend(results)]
     write_numbers(results, notes, out)
     if paired and not args.no_html:
         write_page(results, notes, out, args.num_threads)
@@ -134,19 +134,26 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
     counts = {r.pictures.name: len(r.pictures.fake) for r in results}
     said = ", ".join(f"{name}: {count}" for name, count in counts.items())
     if len(counts) > 1 and len(set(counts.values())) == 1:
-        said = f"{len(results[0].pictures.fake)} each"
+        said = f"of each {len(results[0].pictures.fake)}"
     notes = [f"N = {said} pictures of 8 bits a channel, grey ones as RGB"]
     if results[0].each:
         notes[0] += "; mean over the pictures"
-        notes.append("[ ]: where 95% of the means lie if as many pictures are drawn from these")
-    if len(results) > 1 and results[0].each:
-        notes.append(f"+ or -: the difference to {results[0].pictures.name}, picture by picture")
     used = names_of(result.each for result in results)
     about = {metric: METRICS[metric].protocol for metric in METRICS} | PROTOCOLS
     used += [metric for metric in args.metrics if metric in PROTOCOLS and metric not in used]
     fill = {"subset": args.kid_subset, "splits": SPLITS, "epochs": args.fcn_epochs}
     notes += [f"{metric}: {about[metric].format(**fill)}" for metric in used]
     return notes + [note for result in results for note in result.pictures.notes]
+
+
+def legend(results: Sequence[Result]) -> list[str]:
+    """Return what the brackets and differences of a table are, a line each."""
+    if not results[0].each:
+        return []
+    notes = ["[ ]: where 95% of the means lie if as many pictures are drawn from these"]
+    if len(results) > 1:
+        notes.append(f"+ or -: the difference to {results[0].pictures.name}, picture by picture")
+    return notes
 
 
 def table(results: Sequence[Result]) -> list[str]:

@@ -77,8 +77,8 @@ def write_page(
     title: str = "",
     summary: Sequence[Sequence[str]] = (),
 ) -> None:
-    """Write OUT/index.html, and below OUT/heat the errors as pictures; `summary` is a table that
-    stands before all others, its heading first.
+    """Write OUT/index.html, and below OUT/heat the errors as pictures; `summary` is the table of a
+    sweep, its heading first.
     """
     folders = [out / "heat" / str(i) for i in range(len(results))]
     maps = [heat_maps(r.pictures, f, threads) for r, f in zip(results, folders, strict=True)]
@@ -89,7 +89,9 @@ def write_page(
         if summary:
             heading, *rows = summary
             body = tbody(*(tr(th(row[0]), *(td(text) for text in row[1:])) for row in rows))
+            h2("All seeds")
             div(table(thead(tr(*(th(text) for text in heading))), body), cls="wide")
+            h2("The first seed, picture by picture")
         div(_numbers(results), cls="wide")
         for note in notes:
             p(note)

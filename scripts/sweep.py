@@ -15,6 +15,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from options.parser import OneLineParser, number
+from options.test_options import TestOptions
 from scripts import evaluate
 from scripts.evaluation import Result, better, names_of
 from scripts.evaluation_page import write_page
@@ -69,9 +70,11 @@ def how_to_evaluate(plan: Plan, args: Any) -> Any:
             raise ValueError(f"{said}: {name}: is the sweep's to choose")
         flags += [f"--{name}"] if value == "true" else [f"--{name}={value}"]
     try:
-        return evaluate.parse(flags)
+        how = evaluate.parse(flags)
+        TestOptions().read(how.test_flags)  # now, not after the last training
     except ValueError as error:
         raise ValueError(f"{said}: {error}") from None
+    return how
 
 
 def measured(run: Run, how: Any) -> Result:
@@ -85,20 +88,21 @@ def compare(plan: Plan, results: dict[Run, Result], how: Any, out: Path) -> None
     """Write the table over all seeds, every number, and a page with the first seed's pictures."""
     values = values_of(results)
     rows = table(values)
-    notes = evaluate.protocol(list(results.values()), how)
-    shown = [result for run, result in results.items() if run.seed == plan.seeds[0]]
     lines = [f"| {' | '.join(row)} |" for row in rows]
     lines.insert(1, "|---" * len(rows[0]) + "|")
-    spread = f"± is the standard deviation over the seeds {', '.join(map(str, plan.seeds))}"
-    notes = [spread if len(plan.seeds) > 1 else f"seed {plan.seeds[0]} alone", *notes]
+    seeds = ", ".join(map(str, plan.seeds))
+    spread = f"mean ± standard deviation (n - 1) over the seeds {seeds}"
+    notes = [spread if len(plan.seeds) > 1 else f"seed {seeds} alone"]
+    notes += evaluate.protocol(list(results.values()), how)
     with whole_file(out / "sweep.md") as file:
         file.write("\n".join([*lines, "", *(f"- {note}" for note in notes), ""]).encode())
     numbers = {"seeds": plan.seeds, "protocol": notes, "values": values}
     with whole_file(out / "sweep.json") as file:
         file.write((json.dumps(numbers, indent=1) + "\n").encode())
+    shown = [result for run, result in results.items() if run.seed == plan.seeds[0]]
     if shown and evaluate.wants_pairs(how) and not how.no_html:
         page = {"title": f"Sweep {plan.name}", "summary": rows}
-        write_page(shown, notes, out, how.num_threads, **page)
+        write_page(shown, [*notes, *evaluate.legend(shown)], out, how.num_threads, **page)
     for line in [*lines, *notes, f"written: {out}"]:
         log.info("%s", line)
 

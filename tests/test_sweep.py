@@ -162,6 +162,7 @@ def changed(**more: Any) -> dict[str, Any]:
         (changed(seeds=[]), ["plan.yaml: seeds: must be a list such as [0, 1]"]),
         (changed(flags=[1]), ["plan.yaml: flags: must hold lines"]),
         (changed(evaluate={"metrics": "L2"}), ["plan.yaml: evaluate: --metrics L2: known are"]),
+        (changed(evaluate={"metric": "L1"}), ["plan.yaml: evaluate: --metric: unknown flag"]),
         (changed(evaluate={"out": "x"}), ["plan.yaml: evaluate: out: is the sweep's to choose"]),
     ],
 )
