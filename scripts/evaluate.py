@@ -132,10 +132,10 @@ def default_folder(args: Any) -> Path:
 def protocol(results: Sequence[Result], args: Any) -> list[str]:
     """Return how the numbers were made, a line each."""
     counts = {r.pictures.name: len(r.pictures.fake) for r in results}
-    said = ", ".join(f"{name}: {count}" for name, count in counts.items())
+    said = ", ".join(f"{name}: {count}" for name, count in counts.items()) + " pictures"
     if len(counts) > 1 and len(set(counts.values())) == 1:
-        said = f"of each {len(results[0].pictures.fake)}"
-    notes = [f"N = {said} pictures of 8 bits a channel, grey ones as RGB"]
+        said = f"{len(results[0].pictures.fake)} pictures of each"
+    notes = [f"N = {said}, 8 bits a channel, grey ones as RGB"]
     if results[0].each:
         notes[0] += "; mean over the pictures"
     used = names_of(result.each for result in results)
