@@ -47,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         model.setup(opt)
         log.info("%d training pictures", len(dataset))
         validation = Validation(opt, model, held_out) if held_out else None
+        if held_out:
+            log.info("%d validation pictures", len(held_out))
         if model.progress.epoch > last_epoch(opt):
             done = model.progress.epoch - 1
             log.info("complete with epoch %d; a larger --n_epochs trains it further", done)
@@ -59,6 +61,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             finally:
                 visualizer.close()
     log.info("weights and pages are in %s; see results with: %s", model.save_dir, next_step(opt))
+    if validation and model.progress.best_epoch:
+        flags = "--epoch best" + (" --use_ema" if model.averages else "")
+        log.info("the best weights, of epoch %d: %s", model.progress.best_epoch, flags)
 
 
 class Training:

@@ -9,11 +9,15 @@ import csv
 import json
 import logging
 import os
+import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from options.parser import OneLineParser, gpu_list, number
+import torch
+
+from options.parser import OneLineParser, closest, gpu_list, number
 from scripts.deep_metrics import PROTOCOLS, SPLITS, TOGETHER, inception_metrics, lpips
 from scripts.evaluation import (
     Pictures,
@@ -65,20 +69,27 @@ def wants_pairs(args: Any) -> bool:
 
 def everything(pictures: Pictures, args: Any) -> Result:
     """Measure what was asked for, by default what needs no weights of others."""
-    metrics, device = args.metrics, pick_device(args.gpu_ids)
+    metrics = args.metrics
     simple = [metric for metric in metrics if metric in METRICS]
     result = Result(pictures, {})
     if simple or not metrics:
         result = measure(pictures, simple, args.num_threads)
     if "LPIPS" in metrics:
-        result.each["LPIPS"] = lpips(pictures, device)
+        result.each["LPIPS"] = lpips(pictures, device_of(tuple(args.gpu_ids)))
     if chosen := [metric for metric in metrics if metric in TOGETHER]:
-        how = {"weights": args.inception_weights, "subset": args.kid_subset, "device": device}
-        found = inception_metrics(pictures, chosen, **how)
+        how = {"weights": args.inception_weights, "subset": args.kid_subset}
+        device = device_of(tuple(args.gpu_ids))
+        found = inception_metrics(pictures, chosen, device=device, **how)
         result.together |= {metric: {"outputs": value} for metric, value in found.items()}
     if "FCN" in metrics:
-        result.together |= fcn_of_run(pictures, args, device)
+        result.together |= fcn_of_run(pictures, args, device_of(tuple(args.gpu_ids)))
     return result
+
+
+@cache
+def device_of(gpu_ids: tuple[int, ...]) -> torch.device:
+    """Return where networks run, which is said once."""
+    return pick_device(list(gpu_ids))
 
 
 def parse(argv: Sequence[str] | None) -> Any:
@@ -108,12 +119,16 @@ def parse(argv: Sequence[str] | None) -> Any:
     add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="threads")
     add("--no_html", action="store_true", help="numbers only")
     args, args.test_flags = parser.parse_known_args(argv)
-    if bool(args.name) == bool(args.fake or args.real) or bool(args.fake) != bool(args.real):
+    args.name = list(dict.fromkeys(args.name))
+    if args.name and (args.fake or args.real):
+        raise ValueError("--name RUN or --fake DIR --real DIR: give one of them, not both")
+    if not args.name and not (args.fake and args.real):
         raise ValueError("give --name RUN, or both --fake DIR and --real DIR")
     if args.test_flags and not args.name:
         raise ValueError(f"{args.test_flags[0]}: unknown, or a flag of test.py for --name RUN")
     if unknown := sorted(set(args.metrics) - set(KNOWN)):
-        raise ValueError(f"--metrics {','.join(unknown)}: known are {', '.join(KNOWN)}")
+        near = closest(unknown[0], KNOWN).partition("; --help")[0]
+        raise ValueError(f"--metrics {','.join(unknown)}: known are {', '.join(KNOWN)}{near}")
     if "FCN" in args.metrics and not args.name:
         raise ValueError("--metrics FCN: wants --name, whose training pictures it learns from")
     return args
@@ -124,6 +139,9 @@ def default_folder(args: Any) -> Path:
     if not args.name:
         return args.fake.parent / f"{args.fake.name}_evaluation"
     tag = f"{args.phase}_{args.epoch}" + ("_ema" if args.use_ema else "")
+    others = [*(["dataroot", str(args.dataroot)] if args.dataroot else []), *args.test_flags]
+    more = "_".join(re.sub(r"[^\w.-]+", "-", flag.strip("-./")) for flag in others)
+    tag += f"_{more}" if more else ""  # so that numbers of other flags stay
     name = args.name[0] if len(args.name) == 1 else "_".join(args.name).replace("/", "_")
     name = name if len(name) < 200 else f"{len(args.name)}_runs"
     return args.results_dir / name / f"{tag}_evaluation"
@@ -133,11 +151,16 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
     """Return how the numbers were made, a line each."""
     counts = {r.pictures.name: len(r.pictures.fake) for r in results}
     said = ", ".join(f"{name}: {count}" for name, count in counts.items()) + " pictures"
-    if len(counts) > 1 and len(set(counts.values())) == 1:
-        said = f"{len(results[0].pictures.fake)} pictures of each"
+    if len(set(counts.values())) == 1:
+        each = " of each" if len(counts) > 1 else ""
+        said = f"{len(results[0].pictures.fake)} pictures{each}"
     notes = [f"N = {said}, 8 bits a channel, grey ones as RGB"]
     if results[0].each:
         notes[0] += "; mean over the pictures"
+    made = {r.pictures.name: r.pictures.made for r in results if r.pictures.made}
+    if len(set(made.values())) == 1:
+        made = {"outputs": next(iter(made.values()))}
+    notes += [f"{name}: {how}" for name, how in made.items()]
     used = names_of(result.each for result in results)
     about = {metric: METRICS[metric].protocol for metric in METRICS} | PROTOCOLS
     used += [metric for metric in args.metrics if metric in PROTOCOLS and metric not in used]
@@ -152,7 +175,9 @@ def legend(results: Sequence[Result]) -> list[str]:
         return []
     notes = ["[ ]: where 95% of the means lie if as many pictures are drawn from these"]
     if len(results) > 1:
-        notes.append(f"+ or -: the difference to {results[0].pictures.name}, picture by picture")
+        first = results[0].pictures.name
+        notes.append(f"+ or -: the difference to {first}, picture by picture")
+        notes.append("neither knows of chance in the training: see other seeds (docs/metrics.md)")
     return notes
 
 

@@ -24,6 +24,7 @@ class Pictures:
     real: dict[str, Path]
     source: dict[str, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    made: str = ""  # how the outputs were
 
     @property
     def names(self) -> list[str]:
@@ -68,7 +69,7 @@ def from_folders(fake: Path, real: Path, paired: bool = True) -> Pictures:
         flag = "--fake" if alone[0] in found["--fake"] else "--real"
         raise ValueError(
             f"{flag}: {found[flag][alone[0]]} has no partner of that name in the other folder "
-            f"({len(alone)} pictures have none)"
+            f"({len(alone)} pictures of both have none); give pairs equal names"
         )
     return Pictures(fake.name, found["--fake"], found["--real"])
 

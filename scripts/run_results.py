@@ -44,11 +44,20 @@ def from_run(name: str, args: Any, paired: bool = True) -> Pictures:
         log.info("%s: translating the pictures of %s", name, args.phase)
         translate([*flags, "--results_dir", str(place)])
     pictures = collected(name, folder, paired)
-    if args.test_flags:
-        pictures.notes.append(f"{name}: translated with {' '.join(args.test_flags)}")
-    if (count := wanted["num_test"]) < float("inf"):
-        pictures.notes.append(f"{name}: only the first {count} pictures")
+    pictures.made = how_made(wanted, args.test_flags)
     return pictures
+
+
+def how_made(opt: dict[str, Any], more: list[str]) -> str:
+    """Return in words which pictures were translated, with which weights, and to what size."""
+    first = f"the first {opt['num_test']} of " if opt["num_test"] < float("inf") else ""
+    size = "at their own size" if opt["preprocess"] == "none" else f"{opt['crop_size']} pixels wide"
+    average = ", averaged G" if opt["use_ema"] else ""
+    flags = f", {' '.join(more)}" if more else ""
+    return (
+        f"{first}{opt['dataroot']}, {opt['phase']}, {opt['direction']}; epoch {opt['epoch']}"
+        f"{average}; {opt['preprocess']}, {size}{flags}"
+    )
 
 
 def test_flags(name: str, args: Any) -> list[str]:

@@ -1,6 +1,7 @@
 """What a sweep trains: a YAML file of rows and seeds becomes runs, all checked before the first."""
 
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,15 +58,42 @@ def read_plan(path: Path, checkpoints_dir: Path, more: Sequence[str] = ()) -> Pl
     if not valid or not seeds:
         raise ValueError(f"{path}: seeds: must be a list such as [0, 1]")
     common = flat(_section(path, content, "flags"), f"{path}: flags")
+    evaluate = flat(_section(path, content, "evaluate"), f"{path}: evaluate")
     options = {label: row_options(path, label, row, common) for label, row in rows.items()}
+    for label, values in options.items():
+        check(f"{path}: runs: {label}", values, more, evaluate.get("epoch", "latest"))
     folder = make_folder(checkpoints_dir / path.stem, "--checkpoints_dir")
     for label, values in options.items():
-        with whole_file(folder / f"{label}.yaml") as file:
-            file.write(yaml.safe_dump(values, sort_keys=False).encode())
+        write_yaml(values, folder / f"{label}.yaml")
     numbers = list(dict.fromkeys(int(seed) for seed in seeds))
     runs = [planned(label, seed, folder, more) for seed in numbers for label in rows]
-    evaluate = flat(_section(path, content, "evaluate"), f"{path}: evaluate")
     return Plan(path.stem, runs, numbers, evaluate)
+
+
+def write_yaml(values: dict[str, str], path: Path) -> None:
+    with whole_file(path) as file:
+        file.write(yaml.safe_dump(values, sort_keys=False).encode())
+
+
+def check(said: str, values: dict[str, str], more: Sequence[str], epoch: str) -> None:
+    """Raise a ValueError that names the row if train.py does not take its options, or if the epoch
+    that is to be evaluated will not be there.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "row.yaml"
+        write_yaml(values, config)
+        try:
+            places = ("--checkpoints_dir", folder)
+            opt = TrainOptions().read(["--config", str(config), *more, *places])
+        except ValueError as error:
+            raise ValueError(f"{said}: {str(error).removeprefix(f'{config}: ')}") from None
+    if epoch == "best" and not opt.val_freq:
+        raise ValueError(f"{said}: evaluate: epoch: best wants val_freq, which keeps the best")
+    saved = epoch.isdecimal() and int(epoch) % opt.save_epoch_freq == 0
+    if epoch not in ("latest", "best") and not (saved and int(epoch) <= last_epoch(opt)):
+        raise ValueError(
+            f"{said}: evaluate: epoch: {epoch}: will not be saved; choose latest or best"
+        )
 
 
 def _section(path: Path, content: dict[str, Any], key: str) -> dict[Any, Any]:

@@ -31,29 +31,33 @@ class Training(NamedTuple):
 def train_all(runs: Sequence[Run], jobs: int, signals: Signals) -> list[Run]:
     """Train what is not trained yet, `jobs` at a time; return the runs that failed.
 
-    ValueError if train.py calls a flag or a file wrong, `Stopped` after a signal; either way what
-    is running saves and stops first.
+    ValueError if train.py calls the data wrong before anything is trained, since it will call them
+    so for all; `Stopped` after a signal. Either way what is running saves and stops first.
     """
     waiting = [run for run in runs if not finished(run)]
-    if len(waiting) < len(runs):
-        log.info("%d of %d trainings are done already", len(runs) - len(waiting), len(runs))
+    done = len(runs) - len(waiting)
+    if done:
+        log.info("%d of %d trainings are done already", done, len(runs))
     running: list[Training] = []
     failed: list[Run] = []
     try:
         while (waiting or running) and not signals.asked:
             while waiting and len(running) < jobs:
-                running.append(start(waiting.pop(0), jobs))
+                place = f"{len(runs) - len(waiting) + 1} of {len(runs)}"
+                running.append(start(waiting.pop(0), jobs, place))
             time.sleep(PAUSE)
             for training in [t for t in running if t.process.poll() is not None]:
                 running.remove(training)
-                failed += [] if ended_well(training) else [training.run]
+                well = ended_well(training, nothing_yet=not done)
+                done += well
+                failed += [] if well else [training.run]
     finally:
         for training in running:
             training.process.terminate()  # train.py saves, then ends
         for training in running:
             training.process.wait()
     if signals.asked:
-        raise Stopped("stopped, and saved; the same command goes on", signals.status)
+        raise Stopped("stopped; the same command goes on", signals.status)
     return failed
 
 
@@ -63,16 +67,18 @@ def finished(run: Run) -> bool:
     return state.exists() and load(state)["progress"]["epoch"] > run.last_epoch
 
 
-def start(run: Run, jobs: int) -> Training:
-    """Start a training, or go on with it."""
+def start(run: Run, jobs: int, place: str) -> Training:
+    """Start a training, or go on with it; `place` says which of how many it is."""
     command = [sys.executable, str(TRAIN), *run.flags]
+    what = "training"
     if (run.folder / "latest_state.pth").exists():
         command.append("--continue_train")
+        what = "going on with the training"
     environment = dict(os.environ)
     if jobs > 1:  # threads of several trainings would wait for each other
         environment.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // jobs, 1)))
     output = run.folder.with_name(f"{run.folder.name}.log")
-    log.info("%s: training; what it prints goes to %s", run.name, output)
+    log.info("%s (%s): %s; what it prints goes to %s", run.name, place, what, output)
     with output.open("a", encoding="utf-8") as file:
         process = subprocess.Popen(
             command,
@@ -85,15 +91,16 @@ def start(run: Run, jobs: int) -> Training:
     return Training(run, process, output, time.monotonic())
 
 
-def ended_well(training: Training) -> bool:
-    """Say how a training ended, and return whether all was well; ValueError if its flags or files
-    were wrong, as those of the others will be.
+def ended_well(training: Training, nothing_yet: bool) -> bool:
+    """Say how a training ended, and return whether all was well; ValueError if its data or flags
+    were wrong and `nothing_yet` was trained.
     """
     name, status = training.run.name, training.process.returncode
     lines = training.output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     words = lines[-1].removeprefix("train.py: ") if lines else f"status {status}"
-    if status == 2:
-        raise ValueError(f"{name}: {words.removeprefix('error: ')}")
+    words = words.removeprefix("error: ")
+    if status == 2 and nothing_yet:
+        raise ValueError(f"{name}: {words}")
     if status:
         log.warning("%s: failed: %s", name, words)
     else:

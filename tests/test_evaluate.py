@@ -70,7 +70,7 @@ def test_two_folders_are_paired_by_name_and_measured(folders, evaluate, tmp_path
         assert run["metrics"][metric] == pytest.approx(bootstrap(values)._asdict())
         assert f"{np.mean(values):.4f}" in "\n".join(lines)
         assert any(note.startswith(f"{metric}: ") for note in numbers["protocol"])
-    assert run["pictures"] == 3 and "N = fake: 3" in numbers["protocol"][0]
+    assert run["pictures"] == 3 and "N = 3 pictures" in numbers["protocol"][0]
 
 
 def test_the_page_has_every_picture_its_error_and_the_numbers_to_sort_by(
@@ -165,9 +165,14 @@ def test_results_of_other_flags_are_neither_measured_nor_touched(
 
     status, lines = evaluate("--name", "one", *CPU, *flags)  # made so, and there
     assert status == 0 and not any("translating" in line for line in lines)
-    assert rows(runs / "one/test_latest_evaluation") != plain
-    said = {"--num_test": "one: only the first 2 pictures", "--eval": "one: translated with --eval"}
-    assert flags[0] not in said or said[flags[0]] in lines
+    (folder,) = (f for f in (runs / "one").glob("*_evaluation") if f.name.count("_") > 2)
+    assert rows(folder) != plain == rows(runs / "one/test_latest_evaluation")
+    made = "data, test, AtoB; epoch latest; resize_and_crop, 64 pixels wide"
+    assert {
+        "--num_test": f"outputs: the first 2 of {made}, --num_test 2",
+        "--eval": f"outputs: {made}, --eval",
+        "--dataroot": f"outputs: {made.replace('data', 'other')}",
+    }[flags[0]] in lines
 
 
 def rows_of(evaluate, *flags) -> list[dict[str, str]]:
@@ -186,8 +191,9 @@ def test_what_cannot_be_compared_is_refused_in_a_line(folders, evaluate, tmp_pat
 
     pair = ["--fake", fake, "--real", real]
     assert "--name RUN, or both" in refused("--fake", fake)
-    assert "--name RUN, or both" in refused(*pair, "--name", "x")
+    assert "give one of them, not both" in refused(*pair, "--name", "x")
     assert "--metrics L2: known are L1" in refused(*pair, "--metrics", "L2")
+    assert "did you mean SSIM?" in refused(*pair, "--metrics", "SSMI")
     assert "--metrics MS-SSIM" in (line := refused(*pair, "--metrics", "MS-SSIM"))
     assert "161 pixels" in line and "a.bmp" in line
     assert "nobody" in refused("--name", "nobody", *CPU)

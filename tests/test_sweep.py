@@ -133,6 +133,14 @@ def test_data_that_are_not_there_end_the_sweep_at_its_first_training(run):
     assert len(list(Path("checkpoints/plan").glob("*.log"))) == 1
 
 
+def test_a_row_whose_data_are_not_there_is_left_out_if_others_could_be_trained(run):
+    rows = {"L1": PLAN["runs"]["L1"], "away": {"dataroot": "nowhere"}}
+    status, lines = run(changed(runs=rows, seeds=[0]))
+    assert status == 1 and "1 trainings failed: plan/away_seed0" in lines[-1]
+    assert any(line.startswith("plan/away_seed0: failed: --dataroot nowhere") for line in lines)
+    assert [line.split()[1] for line in lines if line.startswith("| ")][1:] == ["L1"]
+
+
 def test_other_flags_than_those_of_a_training_that_is_there_are_refused(run):
     plan = {**PLAN, "runs": {"L1": PLAN["runs"]["L1"]}, "seeds": [0]}
     assert run(plan)[0] == 0
@@ -155,8 +163,11 @@ def changed(**more: Any) -> dict[str, Any]:
         (changed(runs={"a/b": {}}), ["plan.yaml: runs: 'a/b'", "folder"]),
         (changed(runs={"a": "none.yaml"}), ["plan.yaml: runs: a: none.yaml: No such file"]),
         (changed(runs={"a": {"ngf": {"x": 1}}}), ["plan.yaml: runs: a: ngf: must be a single"]),
-        (changed(runs={"a": {"ngff": 1}}), ["a.yaml: ngff: unknown option", "did you mean ngf?"]),
-        (changed(runs={"a": {"ngf": "x"}}), ["a.yaml: --ngf", "'x' is not a whole number"]),
+        (changed(runs={"a": {"ngff": 1}}), ["plan.yaml: runs: a: ngff: unknown", "mean ngf?"]),
+        (changed(runs={"a": {"ngf": "x"}}), ["plan.yaml: runs: a: --ngf", "not a whole number"]),
+        (changed(evaluate={"epoch": "best"}), ["L1: evaluate: epoch: best wants val_freq"]),
+        (changed(evaluate={"epoch": "bst"}), ["evaluate: epoch: bst: will not be saved"]),
+        (changed(evaluate={"epoch": 7}), ["evaluate: epoch: 7: will not be saved"]),
         (changed(seeds=3), ["plan.yaml: seeds: must be a list such as [0, 1]"]),
         (changed(seeds=["x"]), ["plan.yaml: seeds: must be a list such as [0, 1]"]),
         (changed(seeds=[]), ["plan.yaml: seeds: must be a list such as [0, 1]"]),
@@ -170,7 +181,7 @@ def test_a_wrong_file_is_refused_before_anything_is_trained(run, monkeypatch, pl
     monkeypatch.setattr(sweep, "train_all", lambda *args: pytest.fail("trained"))
     status, lines = run(plan)
     assert status == 2 and all(word in lines[-1] for word in words), lines[-1]
-    assert "\n" not in lines[-1]
+    assert "\n" not in lines[-1] and "/tmp" not in lines[-1]
 
 
 def test_wrong_flags_are_refused(command):
@@ -208,7 +219,7 @@ def test_a_stopped_sweep_saves_and_goes_on(tmp_path, monkeypatch, number):
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number, err
-    assert "stopped, and saved; the same command goes on" in err and "Traceback" not in err
+    assert "stopped; the same command goes on" in err and "Traceback" not in err
     runs = read_plan(Path("plan.yaml"), Path("checkpoints")).runs
     assert not any(finished(run) for run in runs)
     assert all(load(run.folder / "latest_state.pth")["progress"]["epoch"] >= 3 for run in runs)
