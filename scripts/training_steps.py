@@ -21,7 +21,11 @@ from scripts.measure import (
 from util.device import keep_freed_memory
 
 CUDA = torch.cuda.is_available()
-PRECISIONS = ("fp32", "tf32", "bf16") if CUDA else ("fp32", "bf16")
+# Without instructions for it, bf16 is emulated, and far slower: nothing to measure.
+BF16 = CUDA or (
+    torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+)
+PRECISIONS = ("fp32", *(["tf32"] if CUDA else []), *(["bf16"] if BF16 else []))
 
 
 def our_step(batch: int, *flags: str) -> Step:
