@@ -53,10 +53,7 @@ def read_plan(path: Path, checkpoints_dir: Path, more: Sequence[str] = ()) -> Pl
         raise ValueError(
             f"{path}: runs: must hold lines such as `L1: options/presets/loss_L1.yaml`"
         )
-    seeds = content.get("seeds", ["0"])
-    valid = isinstance(seeds, list) and all(re.fullmatch(r"\d+", str(seed)) for seed in seeds)
-    if not valid or not seeds:
-        raise ValueError(f"{path}: seeds: must be a list such as [0, 1]")
+    seeds = _seeds(path, content.get("seeds", ["0"]))
     common = flat(_section(path, content, "flags"), f"{path}: flags")
     evaluate = flat(_section(path, content, "evaluate"), f"{path}: evaluate")
     options = {label: row_options(path, label, row, common) for label, row in rows.items()}
@@ -65,9 +62,8 @@ def read_plan(path: Path, checkpoints_dir: Path, more: Sequence[str] = ()) -> Pl
     folder = make_folder(checkpoints_dir / path.stem, "--checkpoints_dir")
     for label, values in options.items():
         write_yaml(values, folder / f"{label}.yaml")
-    numbers = list(dict.fromkeys(int(seed) for seed in seeds))
-    runs = [planned(label, seed, folder, more) for seed in numbers for label in rows]
-    return Plan(path.stem, runs, numbers, evaluate)
+    runs = [planned(label, seed, folder, more) for seed in seeds for label in rows]
+    return Plan(path.stem, runs, seeds, evaluate)
 
 
 def write_yaml(values: dict[str, str], path: Path) -> None:
@@ -94,6 +90,13 @@ def check(said: str, values: dict[str, str], more: Sequence[str], epoch: str) ->
         raise ValueError(
             f"{said}: evaluate: epoch: {epoch}: will not be saved; choose latest or best"
         )
+
+
+def _seeds(path: Path, seeds: Any) -> list[int]:
+    valid = isinstance(seeds, list) and all(re.fullmatch(r"\d+", str(seed)) for seed in seeds)
+    if not valid or not seeds:
+        raise ValueError(f"{path}: seeds: must be a list such as [0, 1]")
+    return list(dict.fromkeys(int(seed) for seed in seeds))
 
 
 def _section(path: Path, content: dict[str, Any], key: str) -> dict[Any, Any]:
