@@ -1,23 +1,32 @@
 """A trained run as a Python object: load it, translate pictures. test.py is a thin loop around it.
 
 t = Translator.load("checkpoints/facades")
-fake = t.translate(real)        # (N, C, H, W) in [-1, 1], both
+t("sketch.png").save("photo.png")
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
+from data.base_dataset import BaseDataset, naming
+from data.deep import deep_values
+from data.image_folder import make_dataset
+from data.loose import Source, picture_of
+from data.ranges import chosen_ranges, read_ranges
 from models import create_model
 from models.architecture import describe_generator
-from models.layers import picture_noise, preserved_statistics
+from models.testing import at_test_time
 from options.test_options import TestOptions
 from util.checkpoint import load_weights
-from util.util import picture_seed
+from util.registry import find_class
+from util.util import tensor2im
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +34,8 @@ log = logging.getLogger(__name__)
 class Translator:
     """A run's generator at test time: dropout on and statistics of each picture (§3.3).
 
-    `opt.eval` switches both off. A picture's noise depends on (`opt.seed`, its name) alone.
+    `opt.eval` switches both off. A picture's noise depends on (seed, its name) alone. Threads can
+    share a translator.
     """
 
     def __init__(self, opt: Any):
@@ -33,23 +43,65 @@ class Translator:
         self.opt = opt
         self.model = create_model(opt)
         self.model.setup(opt)
-        if opt.eval:
-            self.model.eval()
+        dataset = find_class("data", opt.dataset_mode, "--dataset_mode")
+        self._input_of = getattr(dataset, "input_of", BaseDataset.input_of)
+        kept = read_ranges(opt)
+        self._ranges = chosen_ranges(opt, kept)
+        self._kind = kept.get("A" if opt.direction == "BtoA" else "B")  # if outputs are deep
 
     @classmethod
-    def load(cls, run: str | Path, *flags: str) -> "Translator":
-        """Load the run in the folder `run`, with flags of test.py such as "--epoch", "100"."""
-        run = Path(run)
+    def load(cls, run: str | Path, *flags: str, **options: Any) -> "Translator":
+        """Load the run in the folder `run`; `options` are flags of test.py, such as epoch="best",
+        eval=True, preprocess="none", gpu_ids=-1, also to be given as "--epoch", "best".
+
+        ValueError names the option or the file that is wrong.
+        """
+        run = Path(run).absolute()
         folder = ["--checkpoints_dir", str(run.parent), "--name", run.name]
-        return cls(TestOptions(infer_options).read([*folder, *flags]))
+        given = {name: value for name, value in options.items() if value not in (None, False)}
+        named = [f"--{name}" if v is True else f"--{name}={v}" for name, v in given.items()]
+        return cls(TestOptions(infer_options).read([*folder, *flags, *named]))
 
-    def visuals(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Translate a batch of a dataset; return all pictures that the model shows."""
-        self.model.set_input(batch)
-        self.model.test()
-        return self.model.get_current_visuals()
+    def __call__(self, pictures: Any, seed: int | None = None) -> Any:
+        """Translate a picture, or several: what goes in decides what comes out.
 
-    def translate(self, real: Tensor, names: Sequence[str] | None = None) -> Tensor:
+        A file or a PIL picture gives a PIL picture; an array (H, W) or (H, W, C), uint8 in 0..255,
+        gives (H, W, C) uint8; a tensor (C, H, W) in [-1, 1] such a tensor. A list gives a list, an
+        array or a tensor with one dimension more a batch, a folder a dict of all files below it.
+        Files, PIL pictures and arrays are prepared as by test.py (channels, --preprocess, values),
+        but cropped in their middle; tensors are taken as they are. Outputs of a run whose targets
+        are deep pictures are arrays in the values of its files.
+
+        `seed` chooses the noise (default: --seed), with the file's stem or, without a file, the
+        picture's number in the list or batch. ValueError says which picture cannot be used.
+        """
+        if isinstance(pictures, str | Path) and Path(pictures).is_dir():
+            files = make_dataset(pictures)
+            return dict(zip(files, self.each(files, seed), strict=True))
+        if isinstance(pictures, list | tuple):
+            return list(self.each(pictures, seed))
+        if getattr(pictures, "ndim", 0) != 4:
+            return next(self.each([pictures], seed))
+        stack = torch.stack if isinstance(pictures, Tensor) else np.stack
+        return stack(list(self.each(pictures, seed)))
+
+    def each(self, pictures: Iterable[Source | Tensor], seed: int | None = None) -> Iterator[Any]:
+        """Yield the translation of each picture, as `__call__` gives it, a batch of --batch_size
+        pictures of one size after the other, so that no more are held in memory.
+        """
+        batch: list[tuple[Any, Tensor, str]] = []
+        for number, picture in enumerate(pictures):
+            real, name = self._prepared(picture, number)
+            if batch and (len(batch) == self.opt.batch_size or batch[0][1].shape != real.shape):
+                yield from self._translated(batch, seed)
+                batch = []
+            batch.append((picture, real, name))
+        if batch:
+            yield from self._translated(batch, seed)
+
+    def translate(
+        self, real: Tensor, names: Sequence[str] | None = None, seed: int | None = None
+    ) -> Tensor:
         """Translate (N, input_nc, H, W) in [-1, 1] to (N, output_nc, H, W), each on its own.
 
         `names` (file names or any others) choose the noise; by default a picture's number.
@@ -58,16 +110,59 @@ class Translator:
         if not isinstance(real, Tensor) or real.dim() != 4 or real.shape[1] != channels:
             shape = tuple(getattr(real, "shape", ())) or type(real).__name__
             raise ValueError(f"expected a tensor (N, {channels}, H, W), got {shape}")
-        if not real.is_floating_point() or not len(real):
+        if not real.is_floating_point() or not real.numel():
             raise ValueError(f"expected floats in [-1, 1], at least one picture; got {real.dtype}")
         names = [str(i) for i in range(len(real))] if names is None else names
-        netG = self.model.generator()
-        fakes = []
-        for picture, name in zip(real.to(self.model.device), names, strict=True):
-            noise = picture_noise([picture_seed(self.opt.seed, name)])
-            with torch.no_grad(), noise, preserved_statistics([netG]):
-                fakes.append(netG(picture[None]))
-        return torch.cat(fakes)
+        real = real.to(self.model.device, torch.float32, memory_format=self.model.layout)
+        with at_test_time(self.model, names, seed):
+            fake = self.model.generator()(real)
+        return fake.clone()  # one that gradients may flow through
+
+    def visuals(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Translate a batch of a dataset; return all pictures that the model shows.
+
+        The model keeps them, so that threads cannot share this.
+        """
+        self.model.set_input(batch)
+        self.model.test()
+        return self.model.get_current_visuals()
+
+    def prepare(self, picture: Source) -> Tensor:
+        """Return a picture as the generator is given it: (input_nc, H, W) in [-1, 1]."""
+        found = picture_of(picture)
+        with naming(str(picture)) if isinstance(picture, str | Path) else nullcontext():
+            return self._input_of(found, self.opt, self._ranges)
+
+    def _prepared(self, picture: Source | Tensor, number: int) -> tuple[Tensor, str]:
+        """Return what the generator is given, and the name that its noise comes from."""
+        if not isinstance(picture, Tensor):
+            named = isinstance(picture, str | Path)
+            return self.prepare(picture), str(picture) if named else str(number)
+        if picture.dim() != 3:
+            shape = tuple(picture.shape)
+            raise ValueError(f"expected a tensor ({self.opt.input_nc}, H, W), got {shape}")
+        return picture, str(number)
+
+    def _translated(self, batch: list[tuple[Any, Tensor, str]], seed: int | None) -> Iterator[Any]:
+        sources, reals, names = zip(*batch, strict=True)
+        real = torch.stack(reals)
+        fake = self.translate(real, names, seed)
+        for i, source in enumerate(sources):
+            yield fake[i] if isinstance(source, Tensor) else self._shown(source, real, fake, i)
+
+    def _shown(self, source: Source, real: Tensor, fake: Tensor, i: int) -> Any:
+        if self._kind:
+            return deep_values(fake[i].cpu().numpy(), *self._kind)
+        picture = self.model.shown(real[i : i + 1].to(fake), fake[i : i + 1])
+        if picture.shape[1] not in (1, 3):
+            raise ValueError(
+                f"gives pictures of {picture.shape[1]} channels, which PIL cannot hold; translate "
+                f"tensors: t(t.prepare(picture))"
+            )
+        array = tensor2im(picture)
+        if isinstance(source, np.ndarray):
+            return array
+        return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
 def infer_options(run: Path) -> dict[str, Any]:

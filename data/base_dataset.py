@@ -25,6 +25,7 @@ from data.transforms import (
     pixels,
     random_params,
     resized,
+    to_channels,
     to_tensor,
 )
 
@@ -77,6 +78,19 @@ class BaseDataset(Dataset, ABC):
         sizes = {"preprocess": opt.preprocess, "crop_size": opt.crop_size}
         return cut(picture, params, not opt.no_flip, **sizes)
 
+    @staticmethod
+    def input_of(picture: Picture, opt: Any, ranges: dict[str, tuple[float, float]]) -> Tensor:
+        """Return a single picture as test.py's networks would be given it, (input_nc, H, W) in
+        [-1, 1], but cropped in its middle; ValueError says why it cannot be used.
+
+        `ranges` are those of deep pictures, by side.
+        """
+        side = "B" if opt.direction == "BtoA" else "A"
+        found = centred(to_channels(picture, opt.input_nc), opt)
+        if side in ranges and found.array().dtype != np.uint8:
+            found = found.within(*ranges[side])
+        return to_tensor(found)
+
     def files(self) -> list[str]:
         """Return the picture files that it reads: all that stand in its attributes."""
         found: set[str] = set()
@@ -100,6 +114,14 @@ def get_params(opt: Any, size: tuple[int, int]) -> dict[str, Any]:
     return random_params(
         size, preprocess=opt.preprocess, load_size=opt.load_size, crop_size=opt.crop_size
     )
+
+
+def centred(picture: Picture, opt: Any) -> Pixels:
+    """Resize a picture as the options say, and crop it in its middle."""
+    sizes = {"preprocess": opt.preprocess, "crop_size": opt.crop_size}
+    found = pixels(resized(picture, load_size=opt.load_size, **sizes))
+    middle = tuple(max(0, (n - opt.crop_size) // 2) for n in found.size)
+    return cut(found, {"crop_pos": middle, "flip": False}, flip=False, **sizes)
 
 
 def get_transform(

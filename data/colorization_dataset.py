@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
-from data.base_dataset import BaseDataset, get_params, missing_folder, naming
+from data.base_dataset import BaseDataset, centred, get_params, missing_folder, naming
 from data.builtin import is_builtin
 from data.image_folder import make_dataset
-from data.transforms import load_picture, split_pair
+from data.pixels import Pixels
+from data.transforms import Picture, load_picture, split_pair, to_channels
 from util.color import rgb_to_lab
 
 
@@ -50,11 +52,20 @@ class ColorizationDataset(BaseDataset):
         (picture,), size = self.prepared(path, lambda: [self.read(path)])
         with naming(path):
             rgb = self.cropped(picture, get_params(self.opt, size))
-        pixels = torch.from_numpy(rgb.array()).permute(2, 0, 1)  # (3, H, W) in 0..255
-        lab = rgb_to_lab(pixels.double() / 255).float()
-        paths = {"A_paths": path, "B_paths": path}
-        return {"A": lab[:1] / 50 - 1, "B": lab[1:] / 110, "A_size": size, **paths}
+        L, ab = lab_of(rgb)
+        return {"A": L, "B": ab, "A_size": size, "A_paths": path, "B_paths": path}
+
+    @staticmethod
+    def input_of(picture: Picture, opt: Any, ranges: dict[str, tuple[float, float]]) -> Tensor:
+        """Return the lightness of a picture, (1, H, W)."""
+        return lab_of(centred(to_channels(picture, 3), opt))[0]
 
     def read(self, path: str) -> Image.Image:
         """Return the picture of a file, in RGB."""
         return split_pair(path)[0] if self.photo_only else load_picture(path)
+
+
+def lab_of(rgb: Pixels) -> tuple[Tensor, Tensor]:
+    """Return L/50 − 1, (1, H, W), and ab/110, (2, H, W), of a picture."""
+    lab = rgb_to_lab(torch.from_numpy(rgb.array()).permute(2, 0, 1).double() / 255).float()
+    return lab[:1] / 50 - 1, lab[1:] / 110

@@ -121,14 +121,19 @@ def _read_tiff(path: str | Path) -> np.ndarray | None:
     return array
 
 
-def write_deep(values: np.ndarray, kind: Kind, low: float, high: float, path: Path) -> None:
-    """Write (C, H, W) in [-1, 1] as `kind`, -1 and 1 as `low` and `high`."""
-    array = (values.astype(np.float64) + 1) / 2 * (high - low) + low
+def deep_values(picture: np.ndarray, kind: Kind, low: float, high: float) -> np.ndarray:
+    """Return (C, H, W) in [-1, 1] as (H, W, C) of the kind's type, -1 and 1 as `low` and `high`."""
+    array = (picture.astype(np.float64) + 1) / 2 * (high - low) + low
     dtype = np.dtype(kind.dtype)
     if dtype.kind in "ui":
         limits = np.iinfo(dtype)
         array = np.clip(np.rint(array), limits.min, limits.max)
-    array = array.transpose(1, 2, 0).astype(dtype)
+    return array.transpose(1, 2, 0).astype(dtype)
+
+
+def write_deep(picture: np.ndarray, kind: Kind, low: float, high: float, path: Path) -> None:
+    """Write (C, H, W) in [-1, 1] as `kind`, -1 and 1 as `low` and `high`."""
+    array = deep_values(picture, kind, low, high)
     if kind.ending == ".tif":
         import tifffile
 

@@ -32,8 +32,13 @@ def settle_ranges(dataset: Dataset, opt: Any) -> dict[str, tuple[float, float]]:
             _write(kept, opt)
         else:
             _file(opt).unlink(missing_ok=True)  # of another run of that name
+    return chosen_ranges(opt, kept)
+
+
+def chosen_ranges(opt: Any, kept: dict[str, Range]) -> dict[str, tuple[float, float]]:
+    """Return (low, high) by side: what a training has kept, and what the flags say by hand."""
     found = {side: (low, high) for side, (_, low, high) in kept.items()}
-    for side in "AB":  # by hand, of test.py too
+    for side in "AB":  # of test.py too
         if isinstance(getattr(opt, f"range_{side}"), list):
             found[side] = tuple(getattr(opt, f"range_{side}"))
     return found

@@ -12,14 +12,14 @@ from torch.optim import Optimizer
 
 from models.averaging import Averages
 from models.building import Builder
-from models.layers import by_picture, picture_noise, preserved_statistics
 from models.saving import load_into, load_networks_of, load_state, start, stopped_unsaved
 from models.stages import Stages, stages_of
+from models.testing import at_test_time, make_ready
 from models.validation import mean_scores
 from util.checkpoint import load_weights, save_weights
-from util.device import pick_device, pick_layout, place, round_weights, use_tf32
+from util.device import pick_device, pick_layout, place, use_tf32
 from util.files import run_folder
-from util.util import picture_seed, write_options
+from util.util import write_options
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +103,10 @@ class BaseModel(Builder, ABC):
         """Return the network that translates a picture, (N, input_nc, …) → (N, output_nc, …)."""
         return self.nets["G"]
 
+    def shown(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return the picture that the generator's output for `real` is shown as, (N, C, H, W)."""
+        return fake
+
     def compared(self) -> tuple[Tensor, Tensor] | None:
         """Return outputs and targets, (N, C, H, W) in [-1, 1], after `test` on a validation batch;
         None: there are no targets, and `validation_loss` is what is measured.
@@ -143,13 +147,7 @@ class BaseModel(Builder, ABC):
             start(self, state)
             self.stages = stages_of(self)
             return
-        for net in self.nets.values():
-            by_picture(net)
-            if opt.precision == "bf16":
-                round_weights(net)
-            for module in net.modules() if opt.dropout_at_test == "off" else ():
-                if isinstance(module, nn.Dropout):
-                    module.eval()
+        make_ready(self)
 
     def update(self, optimizer: Optimizer, loss: Tensor) -> None:
         """Take one step of `optimizer` down the gradient of `loss`."""
@@ -183,8 +181,7 @@ class BaseModel(Builder, ABC):
 
         Each picture's noise comes from (--seed, its file's stem) alone; running statistics stay.
         """
-        seeds = [picture_seed(self.opt.seed, path) for path in self.image_paths]
-        with torch.inference_mode(), picture_noise(seeds), preserved_statistics(self.nets.values()):
+        with at_test_time(self, self.image_paths):
             self.forward()
 
     def validate(self, batches: Iterable[dict[str, Any]]) -> dict[str, float]:

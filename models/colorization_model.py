@@ -38,6 +38,9 @@ class ColorizationModel(Pix2PixModel):
             shown["real_B_rgb"] = to_rgb(self.real_A, self.real_B)
         return {**shown, "fake_B_rgb": to_rgb(self.real_A, self.fake_B)}
 
+    def shown(self, real: Tensor, fake: Tensor) -> Tensor:
+        return to_rgb(real, fake)
+
     def compared(self) -> tuple[Tensor, Tensor]:
         """The pictures that L makes with each ab."""
         visuals = self.get_current_visuals()

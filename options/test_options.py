@@ -51,6 +51,16 @@ class TestOptions(BaseOptions):
                 help="off: no dropout, but still each picture's own statistics",
             )
             add(
+                "--tile",
+                type=number(int, 1),
+                help="translate large pictures in tiles of so many pixels",
+            )
+            add(
+                "--overlap",
+                type=number(int, 0),
+                help="of tiles, in pixels; by default what the network looks at",
+            )
+            add(
                 "--num_test",
                 type=number(int, 1, infinite=True),
                 default=float("inf"),
@@ -84,8 +94,10 @@ class TestOptions(BaseOptions):
     def finish(self, parser: FlagParser, opt: Options) -> None:
         if opt.load_size is None:
             opt.load_size = opt.crop_size
+        if opt.overlap is not None and not opt.tile:
+            parser.error(f"--overlap {opt.overlap}: is for --tile")
         if opt.batch_size is None:  # only pictures of one size can share a batch
-            several = self.batches and opt.preprocess.endswith("crop")
+            several = self.batches and opt.preprocess.endswith("crop") and not opt.tile
             opt.batch_size = max(1, 16 * 256**2 // opt.crop_size**2) if several else 1
         super().finish(parser, opt)
 

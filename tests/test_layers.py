@@ -13,9 +13,9 @@ LAYERS = (
     (4, ("train", "test", "scripts")),
     (3, ("translator",)),
     (1, ("models.networks", "models.layers", "models.losses", "models.architecture")),
-    (1, ("models.perceptual", "models.stages", "models.building")),
+    (1, ("models.perceptual", "models.stages", "models.building", "models.tiling")),
     (1, ("data.transforms", "data.image_folder", "data.builtin", "data.inspection")),
-    (1, ("data.deep", "data.ranges", "data.pixels", "data.cache")),
+    (1, ("data.deep", "data.ranges", "data.pixels", "data.cache", "data.loose")),
     (2, ("models", "data")),
     (0, ("options", "util")),
 )

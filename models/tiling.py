@@ -1,0 +1,122 @@
+"""Large pictures translated tile by tile: torch only."""
+
+import torch
+from torch import Tensor, nn
+
+from models.layers import InstanceNorm, PictureNorm, ResizeConv2d
+from models.networks import Generator
+
+
+class Tiles(nn.Module):
+    """A generator's layers, run on overlapping tiles of a picture and put together again.
+
+    Tiles start on multiples of the generator's stride, so that each is sampled as the whole would
+    be. Where nothing but the receptive field lies between a pixel and the whole, every pixel is
+    taken from a tile that holds all of its field, and the result is that of the whole picture;
+    elsewhere (live statistics, dropout, a field wider than the overlap) tiles are blended.
+    """
+
+    def __init__(self, netG: Generator, tile: int, overlap: int | None = None):
+        """`tile` and `overlap` are in pixels and rounded up to multiples of the stride; by default
+        tiles overlap by the receptive diameter where that gives the whole picture's result, else by
+        at most half a tile. ValueError if tiles would not get on.
+        """
+        super().__init__()
+        self.layers, self.stride = netG.model, netG.stride
+        self.diameter = receptive_diameter(netG)
+        self.tile = self._rounded(max(tile, netG.min_size))
+        if overlap is None:
+            half = self.tile // 2 // self.stride * self.stride
+            fits = self.diameter < self.tile and self._sees_its_field_only()
+            overlap = self.diameter if fits else min(self.diameter, half)
+            if not overlap:
+                raise ValueError(
+                    f"--tile {tile}: tiles start on multiples of {self.stride} here and cannot "
+                    f"overlap; use --tile {2 * self.stride}, or --overlap 0 with seams"
+                )
+        self.overlap = self._rounded(overlap)
+        self.step = self.tile - self.overlap
+        if self.step <= 0:
+            raise ValueError(
+                f"--overlap {self.overlap}: leaves nothing of --tile {self.tile}; use --tile "
+                f"{self.overlap + self.stride} or more"
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, output_nc, H, W), H and W multiples of the stride."""
+        height, width = x.shape[-2:]
+        rows, columns = self._starts(height), self._starts(width)
+        if len(rows) == len(columns) == 1:
+            return self.layers(x)
+        weights_y, weights_x = self._weights(rows, height, x), self._weights(columns, width, x)
+        whole = None
+        for top, weight_y in zip(rows, weights_y, strict=True):
+            for left, weight_x in zip(columns, weights_x, strict=True):
+                ys, xs = (slice(start, start + self.tile) for start in (top, left))
+                fake = self.layers(x[..., ys, xs]).float()
+                if whole is None:
+                    whole = fake.new_zeros(*fake.shape[:2], height, width)
+                whole[..., ys, xs] += fake * weight_y[ys, None] * weight_x[xs]
+        return whole
+
+    def _rounded(self, pixels: int) -> int:
+        return -(-pixels // self.stride) * self.stride
+
+    def _starts(self, size: int) -> list[int]:
+        """Where tiles start along a side: every step, the last so that it ends with the side."""
+        if size <= self.tile:
+            return [0]
+        return [*range(0, size - self.tile, self.step), size - self.tile]
+
+    def _weights(self, starts: list[int], size: int, x: Tensor) -> Tensor:
+        """Return how much each tile counts at each pixel along a side, (tiles, size), summing to 1.
+
+        Pixels count by their distance to the tile's nearest edge inside the picture, or, for the
+        whole picture's own result, the tile that they lie deepest in counts alone.
+        """
+        i = torch.arange(size, device=x.device)
+        depths = []
+        for start in starts:
+            before = i - start + 1 if start else torch.full_like(i, self.tile)
+            end = start + self.tile
+            after = end - i if end < size else torch.full_like(i, self.tile)
+            inside = (i >= start) & (i < end)
+            depths.append(torch.minimum(before, after).clamp(max=self.tile) * inside)
+        depth = torch.stack(depths).float()
+        if self.exact():
+            deepest = depth.argmax(0)
+            return torch.zeros_like(depth).scatter_(0, deepest[None], 1)
+        return depth / depth.sum(0)
+
+    def exact(self) -> bool:
+        """Return whether tiles give the whole picture's result."""
+        return self.overlap >= self.diameter and self._sees_its_field_only()
+
+    def _sees_its_field_only(self) -> bool:
+        return not any(map(_looks_elsewhere, self.layers.modules()))
+
+
+def _looks_elsewhere(module: nn.Module) -> bool:
+    """Return whether a layer takes the statistics of all pixels, or draws noise."""
+    live = isinstance(module, InstanceNorm | nn.InstanceNorm2d)
+    return live or (isinstance(module, PictureNorm | nn.Dropout) and module.training)
+
+
+def receptive_diameter(net: nn.Module) -> int:
+    """Return how many pixels apart two input pixels can at most be that reach one output pixel.
+
+    A convolution of k pixels adds k − 1, at the finer of the sizes it goes between. Wrong only for
+    networks whose layers do not run in the order in which they stand.
+    """
+    diameter, pixel = 0, 1  # `pixel`: of the layer's input, in pixels of the picture
+    for module in net.modules():
+        if isinstance(module, ResizeConv2d):  # of which a nearest ×2 looks a pixel aside
+            pixel //= 2
+            diameter += (module.kernel_size[0] + 1) * pixel
+        elif isinstance(module, nn.ConvTranspose2d):
+            pixel //= module.stride[0]
+            diameter += (module.kernel_size[0] - 1) * pixel
+        elif isinstance(module, nn.Conv2d):
+            diameter += (module.kernel_size[0] - 1) * pixel
+            pixel *= module.stride[0]
+    return diameter
