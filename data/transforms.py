@@ -34,13 +34,18 @@ def load_picture(path: str | Path) -> Image.Image:
     try:
         with Image.open(path) as file:
             deep = is_deep(file)
-            turned = file.getexif().get(ORIENTATION, 1) != 1
-            picture = _in_mode(ImageOps.exif_transpose(file) if turned else file, "RGB")
+            picture = upright_rgb(file)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: cannot be read as a picture ({reason(error)})") from None
     if deep:
         raise ValueError(f"{path}: has more than 8 bits a channel, which would be cut; convert it")
     return picture
+
+
+def upright_rgb(file: Image.Image) -> Image.Image:
+    """Return an open picture in RGB, turned as its EXIF orientation says."""
+    turned = file.getexif().get(ORIENTATION, 1) != 1
+    return _in_mode(ImageOps.exif_transpose(file) if turned else file, "RGB")
 
 
 def load_any(path: str | Path) -> Picture:

@@ -1,0 +1,84 @@
+"""Draw, and see what the model makes of it: `python -m scripts.draw --name facades`.
+
+Serves a page on this machine: a canvas with the colours of the run's label maps, or a pen, or a
+place for photos, and the translation beside it as you draw. Without --name the newest run. Other
+flags, such as --epoch or --eval, are those of test.py.
+"""
+
+import contextlib
+import logging
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from options.parser import OneLineParser, number
+from options.test_options import TestOptions
+from scripts.draw_subject import look_at, newest_run
+from translator import Translator, infer_options
+from util.util import run_command, setup_logging
+
+log = logging.getLogger(__name__)
+
+LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve the page until Ctrl-C; ValueError for a user's mistake."""
+    setup_logging()
+    args, flags = parse(argv)
+    try:
+        import uvicorn
+
+        from scripts.draw_server import Studio, make_app
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}: the page wants `pip install starlette uvicorn`") from None
+    translator = Translator(TestOptions(infer_options).read(flags))
+    subject, examples = look_at(translator)
+    hosts = [*LOOPBACK, bracketed(args.host), *args.allow_host]
+    app = make_app(Studio(translator, subject, examples), hosts)
+    listening = listen(args.host, args.port)
+    port = listening.getsockname()[1]
+    log.info("draw for %s at http://%s:%d/ (Ctrl-C ends it)", subject.name, hosts[3], port)
+    if hosts[3] not in LOOPBACK:
+        log.warning("--host %s: whoever reaches this machine can use the page", args.host)
+    config = uvicorn.Config(
+        app, log_level="warning", limit_concurrency=100, timeout_graceful_shutdown=3
+    )
+    with contextlib.suppress(KeyboardInterrupt), listening:
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def parse(argv: Sequence[str] | None) -> tuple[Any, list[str]]:
+    """Return our own flags, and those of test.py, --name filled in."""
+    parser = OneLineParser(prog="python -m scripts.draw", description=__doc__)
+    add = parser.add_argument
+    add("--name", help="the run; by default the newest in --checkpoints_dir")
+    add("--checkpoints_dir", type=Path, default=Path("checkpoints"), help="folder of all runs")
+    add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: for other machines too")
+    add("--port", type=number(int, 0, 65535), default=8000, help="0: any that is free")
+    add("--allow_host", nargs="+", default=[], help="names that other machines know this one by")
+    args, more = parser.parse_known_args(argv)
+    name = args.name or newest_run(args.checkpoints_dir)
+    return args, ["--checkpoints_dir", str(args.checkpoints_dir), "--name", name, *more]
+
+
+def bracketed(host: str) -> str:
+    """Return an address as it stands in a link."""
+    return f"[{host}]" if ":" in host else host
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; ValueError if the port or the address is not to be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=64)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ValueError(
+            f"--host {host} --port {port}: {why}; --port 0 takes any that is free"
+        ) from None
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

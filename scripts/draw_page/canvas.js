@@ -1,0 +1,112 @@
+// A picture that is painted pixel by pixel, without smoothing, so that colours stay those of labels.
+
+const MOST_UNDO_BYTES = 64 * 2 ** 20;
+const ALIKE = 40; // how far the colours of one area may be apart, of 255
+
+export class Painting {
+  constructor(canvas, paper) {
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d", { willReadFrequently: true });
+    this.paper = paper;
+    this.undone = [];
+    this.done = [];
+  }
+
+  get width() { return this.canvas.width; }
+  get height() { return this.canvas.height; }
+
+  // History: whole pictures, the oldest forgotten when they are too many.
+  remember() {
+    this.done.push(this.pixels());
+    this.undone = [];
+    while (this.done.length > 1 && this.done.length * this.width * this.height * 4 > MOST_UNDO_BYTES) {
+      this.done.shift();
+    }
+  }
+
+  undo() { this.travel(this.done, this.undone); }
+  redo() { this.travel(this.undone, this.done); }
+
+  travel(from, to) {
+    if (!from.length) return;
+    to.push(this.pixels());
+    this.restore(from.pop());
+  }
+
+  pixels() { return this.context.getImageData(0, 0, this.width, this.height); }
+
+  restore(pixels) {
+    this.resize(pixels.width, pixels.height);
+    this.context.putImageData(pixels, 0, 0);
+  }
+
+  resize(width, height) {
+    if (this.width !== width || this.height !== height) {
+      this.canvas.width = width;
+      this.canvas.height = height;
+    }
+  }
+
+  clear() {
+    this.context.fillStyle = this.paper;
+    this.context.fillRect(0, 0, this.width, this.height);
+  }
+
+  show(picture) { // an ImageBitmap, which gives the painting its size
+    this.resize(picture.width, picture.height);
+    this.context.drawImage(picture, 0, 0);
+  }
+
+  // Tools, in pixels of the picture.
+  line(from, to, size, colour) {
+    const steps = Math.max(Math.abs(to.x - from.x), Math.abs(to.y - from.y), 1);
+    for (let i = 0; i <= steps; i++) {
+      const x = from.x + ((to.x - from.x) * i) / steps;
+      const y = from.y + ((to.y - from.y) * i) / steps;
+      this.dot(Math.round(x), Math.round(y), size, colour);
+    }
+  }
+
+  dot(x, y, size, colour) {
+    this.context.fillStyle = colour;
+    const radius = size / 2;
+    const first = Math.round(y - radius + 0.25);
+    for (let row = first; row < first + size; row++) {
+      const up = row + 0.5 - (first + radius);
+      const half = Math.max(Math.round(Math.sqrt(Math.max(radius * radius - up * up, 0)) * 2), 1);
+      this.context.fillRect(Math.round(x - half / 2 + 0.25), row, half, 1);
+    }
+  }
+
+  rectangle(a, b, colour) {
+    this.context.fillStyle = colour;
+    const [x, y] = [Math.min(a.x, b.x), Math.min(a.y, b.y)];
+    this.context.fillRect(x, y, Math.abs(a.x - b.x) + 1, Math.abs(a.y - b.y) + 1);
+  }
+
+  fill(at, colour) {
+    const pixels = this.pixels();
+    const { data, width, height } = pixels;
+    const start = (at.y * width + at.x) * 4;
+    const wanted = data.slice(start, start + 3);
+    const paint = [1, 3, 5].map(i => parseInt(colour.slice(i, i + 2), 16));
+    const seen = new Uint8Array(width * height);
+    const waiting = [at.y * width + at.x];
+    while (waiting.length) {
+      const place = waiting.pop();
+      const i = place * 4;
+      const far = Math.max(...[0, 1, 2].map(c => Math.abs(data[i + c] - wanted[c])));
+      if (seen[place] || far > ALIKE) continue;
+      seen[place] = 1;
+      paint.forEach((value, c) => { data[i + c] = value; });
+      const x = place % width;
+      if (x > 0) waiting.push(place - 1);
+      if (x < width - 1) waiting.push(place + 1);
+      if (place >= width) waiting.push(place - width);
+      if (place < width * (height - 1)) waiting.push(place + width);
+    }
+    this.context.putImageData(pixels, 0, 0);
+  }
+
+  file() { return new Promise(resolve => this.canvas.toBlob(resolve, "image/png")); }
+}

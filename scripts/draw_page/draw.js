@@ -1,0 +1,347 @@
+// The page: tools, palette, examples, files, and the translation beside the input.
+
+import { Painting } from "./canvas.js";
+import { Latest, ask } from "./translation.js";
+
+const $ = id => document.getElementById(id);
+const HINTS = {
+  labels: "Paint label colours; the translation follows as you draw.",
+  lines: "Draw lines; the translation follows as you draw.",
+  photo: "Drop, paste or open a picture; its translation appears beside it.",
+};
+
+const about = await (await ask("about")).json();
+const painting = new Painting($("canvas"), about.paper);
+let tool = "brush";
+let colour = about.colours.length ? about.colours[0][0] : "#000000";
+let from = null; // where a stroke is, or where a rectangle began
+let under = null; // the picture below a rectangle that is being drawn
+let cursor = null; // of the keyboard
+let link = null; // the output, as an object URL
+
+// Saying things ------------------------------------------------------------------------------
+
+function complain(error) {
+  $("message").firstElementChild.textContent = error.message;
+  $("message").hidden = false;
+}
+
+function settled() {
+  $("message").hidden = true;
+}
+
+$("message").querySelector("button").addEventListener("click", settled);
+
+// Translation --------------------------------------------------------------------------------
+
+const latest = new Latest(async () => {
+  const started = performance.now();
+  $("output").setAttribute("aria-busy", "true");
+  $("state").textContent = "translating…";
+  try {
+    const answer = await ask(`translate?seed=${seed()}`, await painting.file());
+    const blob = await answer.blob();
+    if (link) URL.revokeObjectURL(link);
+    link = URL.createObjectURL(blob);
+    $("result").src = link;
+    await $("result").decode();
+    $("result").hidden = false;
+    $("download").disabled = false;
+    $("state").textContent = `${Math.round(performance.now() - started)} ms`;
+  } catch (error) {
+    $("state").textContent = "";
+    if (error.status === 503) setTimeout(changed, 1000);
+    else complain(error);
+  }
+  $("output").setAttribute("aria-busy", String(latest.again));
+});
+
+function changed() {
+  $("undo").disabled = !painting.done.length;
+  $("redo").disabled = !painting.undone.length;
+  $("output").setAttribute("aria-busy", "true");
+  latest.changed();
+}
+
+function seed() {
+  const value = Number($("seed").value);
+  return Number.isSafeInteger(value) && value >= 0 ? value : 0;
+}
+
+// Tools --------------------------------------------------------------------------------------
+
+function choose(name) {
+  tool = name;
+  under = from = null;
+  for (const button of document.querySelectorAll("[data-tool]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.tool === name));
+  }
+}
+
+function paint(code) {
+  colour = code;
+  if (tool === "eraser") choose("brush");
+  for (const button of $("palette").children) {
+    const mine = button.dataset.colour === code;
+    button.setAttribute("aria-checked", String(mine));
+    button.tabIndex = mine ? 0 : -1;
+  }
+}
+
+function place(event) {
+  const box = painting.canvas.getBoundingClientRect();
+  const at = (value, start, length, count) =>
+    Math.min(Math.max(Math.floor(((value - start) / length) * count), 0), count - 1);
+  return {
+    x: at(event.clientX, box.left, box.width, painting.width),
+    y: at(event.clientY, box.top, box.height, painting.height),
+  };
+}
+
+function begin(at) {
+  painting.remember();
+  from = at;
+  if (tool === "fill") {
+    painting.fill(at, colour);
+    from = null;
+  } else if (tool === "rectangle") {
+    under = painting.pixels();
+    painting.rectangle(at, at, colour);
+  } else {
+    painting.line(at, at, Number($("size").value), ink());
+  }
+  changed();
+}
+
+function go(at) {
+  if (!from) return;
+  if (under) {
+    painting.restore(under);
+    painting.rectangle(from, at, colour);
+  } else {
+    painting.line(from, at, Number($("size").value), ink());
+    from = at;
+  }
+  changed();
+}
+
+function end() {
+  from = under = null;
+}
+
+function ink() {
+  return tool === "eraser" ? about.paper : colour;
+}
+
+function step(direction) {
+  end();
+  if (direction === "undo") painting.undo();
+  else painting.redo();
+  changed();
+}
+
+function clear() {
+  painting.remember();
+  painting.clear();
+  changed();
+}
+
+// Pictures -----------------------------------------------------------------------------------
+
+async function take(address, body) {
+  try {
+    const answer = await ask(address, body);
+    const picture = await createImageBitmap(await answer.blob());
+    if (painting.started) painting.remember();
+    painting.started = true;
+    painting.show(picture);
+    $("drop").hidden = true;
+    settled();
+    changed();
+  } catch (error) {
+    complain(error);
+  }
+}
+
+function open(file) {
+  if (file) take("open", file);
+}
+
+function example(number) {
+  const chosen = Math.min(Math.max(Math.trunc(number) || 1, 1), about.examples);
+  $("example").value = chosen;
+  return take(`example/${chosen - 1}`);
+}
+
+function save(address, name) {
+  const anchor = document.createElement("a");
+  anchor.href = address;
+  anchor.download = name;
+  anchor.click();
+}
+
+async function saveInput() {
+  const address = URL.createObjectURL(await painting.file());
+  save(address, `${about.name}_input.png`);
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
+}
+
+function saveOutput() {
+  if (link) save(link, `${about.name}_output.png`);
+}
+
+// What the page is for this run --------------------------------------------------------------
+
+function furnish() {
+  document.title = `${about.name}: draw and see`;
+  $("title").textContent = about.name;
+  $("hint").textContent = HINTS[about.kind];
+  document.body.classList.add(about.kind);
+  const draws = about.kind !== "photo";
+  for (const id of ["drawing", "palette", "keys", "clear"]) $(id).hidden = !draws;
+  $("canvas").setAttribute("aria-label", draws ? "Drawing" : "Input picture");
+  if (!draws) $("canvas").removeAttribute("tabindex");
+  $("noise").hidden = !about.noise;
+  $("examples").hidden = !about.examples;
+  $("example").max = about.examples;
+  $("count").textContent = `of ${about.examples}`;
+  if (about.kind === "lines") $("palette").hidden = true;
+  for (const [code, name] of about.colours) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.setAttribute("role", "radio");
+    button.dataset.colour = code;
+    button.style.setProperty("--colour", code);
+    button.textContent = name;
+    button.title = name || code;
+    button.setAttribute("aria-label", name || code);
+    button.classList.toggle("named", Boolean(name));
+    button.addEventListener("click", () => paint(code));
+    $("palette").append(button);
+  }
+  [painting.canvas.width, painting.canvas.height] = about.size;
+  painting.clear();
+  $("size").value = about.kind === "lines" ? 2 : Math.max(4, Math.round(about.size[0] / 24));
+  choose("brush");
+  paint(colour);
+}
+
+// Events -------------------------------------------------------------------------------------
+
+const KEYS = {
+  b: () => choose("brush"), r: () => choose("rectangle"), f: () => choose("fill"),
+  e: () => choose("eraser"), d: saveOutput,
+  "[": () => { $("size").value = Number($("size").value) - 1; },
+  "]": () => { $("size").value = Number($("size").value) + 1; },
+};
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+function moveCursor([dx, dy], far) {
+  const pixels = far ? 10 : 1;
+  cursor ??= { x: painting.width >> 1, y: painting.height >> 1 };
+  cursor.x = Math.min(Math.max(cursor.x + dx * pixels, 0), painting.width - 1);
+  cursor.y = Math.min(Math.max(cursor.y + dy * pixels, 0), painting.height - 1);
+  $("cursor").style.left = `${(100 * (cursor.x + 0.5)) / painting.width}%`;
+  $("cursor").style.top = `${(100 * (cursor.y + 0.5)) / painting.height}%`;
+  $("cursor").hidden = false;
+  if (under) go({ ...cursor });
+}
+
+function applyTool() {
+  cursor ?? moveCursor([0, 0], false);
+  if (under) {
+    end(); // a rectangle's second corner
+  } else {
+    begin({ ...cursor });
+    if (!under) end();
+  }
+}
+
+function listen() {
+  const canvas = $("canvas");
+  if (about.kind !== "photo") {
+    canvas.addEventListener("pointerdown", event => {
+      if (event.button) return;
+      canvas.setPointerCapture(event.pointerId);
+      $("cursor").hidden = true;
+      begin(place(event));
+    });
+    canvas.addEventListener("pointermove", event => {
+      if (!canvas.hasPointerCapture(event.pointerId)) return;
+      for (const one of event.getCoalescedEvents?.() ?? []) go(place(one));
+      go(place(event));
+    });
+    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, end);
+    canvas.addEventListener("keydown", event => {
+      if (ARROWS[event.key]) moveCursor(ARROWS[event.key], event.shiftKey);
+      else if (event.key === " " || event.key === "Enter") applyTool();
+      else return;
+      event.preventDefault();
+    });
+    canvas.addEventListener("blur", () => { $("cursor").hidden = true; });
+    document.addEventListener("keydown", event => {
+      const typing = event.target.matches("input[type=number]");
+      const control = event.ctrlKey || event.metaKey;
+      const key = event.key.toLowerCase();
+      if (control && !typing && (key === "z" || key === "y")) {
+        step(key === "y" || event.shiftKey ? "redo" : "undo");
+        event.preventDefault();
+      } else if (!control && !event.altKey && !typing) {
+        KEYS[key]?.();
+      }
+    });
+    $("palette").addEventListener("keydown", event => {
+      if (!ARROWS[event.key]) return;
+      const codes = about.colours.map(([code]) => code);
+      const [dx, dy] = ARROWS[event.key];
+      const next = (codes.indexOf(colour) + dx + dy + codes.length) % codes.length;
+      paint(codes[next]);
+      $("palette").children[next].focus();
+      event.preventDefault();
+    });
+    for (const button of document.querySelectorAll("[data-tool]")) {
+      button.addEventListener("click", () => choose(button.dataset.tool));
+    }
+    $("clear").addEventListener("click", clear);
+  }
+  $("undo").addEventListener("click", () => step("undo"));
+  $("redo").addEventListener("click", () => step("redo"));
+  $("seed").addEventListener("input", changed);
+  $("other").addEventListener("click", () => {
+    $("seed").value = seed() + 1;
+    changed();
+  });
+  $("example").addEventListener("change", () => example($("example").value));
+  $("previous").addEventListener("click", () => example(Number($("example").value) - 1));
+  $("next").addEventListener("click", () => example(Number($("example").value) + 1));
+  for (const id of ["choose", "drop"]) $(id).addEventListener("click", () => $("file").click());
+  $("file").addEventListener("change", () => {
+    open($("file").files[0]);
+    $("file").value = "";
+  });
+  $("save").addEventListener("click", saveInput);
+  $("download").addEventListener("click", saveOutput);
+  document.addEventListener("paste", event => open(event.clipboardData?.files[0]));
+  document.addEventListener("dragover", event => {
+    event.preventDefault();
+    $("stage").classList.add("over");
+  });
+  document.addEventListener("dragleave", () => $("stage").classList.remove("over"));
+  document.addEventListener("drop", event => {
+    event.preventDefault();
+    $("stage").classList.remove("over");
+    open(event.dataTransfer.files[0]);
+  });
+}
+
+furnish();
+listen();
+if (about.examples) {
+  await example(1);
+} else if (about.kind === "photo") {
+  $("drop").hidden = false;
+  $("undo").disabled = $("redo").disabled = true;
+} else {
+  painting.started = true;
+  changed();
+}

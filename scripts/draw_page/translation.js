@@ -1,0 +1,50 @@
+// Requests to the server: one translation at a time, and of what waits only the latest.
+
+const PAUSE = 120; // ms without a change before the input is sent
+const LONGEST = 350; // ms of steady drawing after which it is sent all the same
+
+export async function ask(address, body) {
+  let answer;
+  try {
+    answer = await fetch(address, body === undefined ? {} : { method: "POST", body });
+  } catch {
+    throw new Error("The server does not answer. Is it still running?");
+  }
+  if (answer.ok) return answer;
+  let why = answer.statusText;
+  try { why = (await answer.json()).error; } catch { /* not one of our errors */ }
+  throw Object.assign(new Error(why), { status: answer.status });
+}
+
+export class Latest {
+  // `make` sends the newest input and returns when its answer is shown.
+  constructor(make) {
+    this.make = make;
+    this.timer = null;
+    this.since = 0;
+    this.busy = false;
+    this.again = false;
+  }
+
+  changed() {
+    const now = performance.now();
+    if (this.timer === null) this.since = now;
+    clearTimeout(this.timer);
+    const wait = Math.max(0, Math.min(PAUSE, this.since + LONGEST - now));
+    this.timer = setTimeout(() => this.send(), wait);
+  }
+
+  async send() {
+    this.timer = null;
+    if (this.busy) {
+      this.again = true;
+      return;
+    }
+    this.busy = true;
+    do {
+      this.again = false;
+      await this.make();
+    } while (this.again);
+    this.busy = false;
+  }
+}

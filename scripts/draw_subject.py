@@ -1,0 +1,142 @@
+"""What there is to draw for a run: labels of a palette, lines, or whole photos; and examples."""
+
+import logging
+from argparse import Namespace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import nn
+
+from data import builtin
+from data.palette import find_palette
+from data.ranges import chosen_ranges, read_ranges
+from translator import Translator
+from util.files import one_line
+from util.registry import find_class
+from util.util import tensor2im
+
+log = logging.getLogger(__name__)
+
+LOOKED_AT = 40  # pictures that the palette is looked for in
+NEAR = 24  # pixel values by which paper and the greys of ink may be off
+LEAST_PAPER = 0.6  # the share of a drawing that is bare paper
+
+
+class Inputs:
+    """The input pictures of a data set's phase, as the networks see them."""
+
+    def __init__(self, opt: Any, phase: str):
+        """ValueError if there are none."""
+        options = Namespace(**{**vars(opt), "phase": phase})
+        self.side = "B" if opt.direction == "BtoA" else "A"
+        self.dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(options)
+        self.dataset.ranges = chosen_ranges(opt, read_ranges(opt))
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Return picture `index`, (H, W, 1 or 3) uint8."""
+        item = self.dataset[index]
+        return tensor2im(item.get(self.side, item["A"]))
+
+
+class Subject(NamedTuple):
+    """What the page is told."""
+
+    name: str
+    kind: str  # labels, lines or photo
+    colours: list[tuple[str, str]]  # of the brush: (#rrggbb, its name or "")
+    paper: str  # what an empty drawing is painted with
+    size: tuple[int, int]  # (width, height) of an empty drawing
+    examples: int
+    noise: bool  # whether the seed changes anything
+
+
+def look_at(translator: Translator) -> tuple[Subject, Inputs | None]:
+    """Find out what a run's inputs are like; the second are its examples, of --phase (test)."""
+    opt = translator.opt
+    examples = inputs_of(opt, opt.phase)
+    looked_at = inputs_of(opt, "train") or examples
+    pictures = sample(looked_at) if looked_at else []
+    kind, colours, paper = judge(pictures)
+    height, width = pictures[0].shape[:2] if pictures else (opt.crop_size, opt.crop_size)
+    names = names_of(colours) if builtin.is_builtin(opt.dataroot or builtin.ROOT) else {}
+    layers = translator.model.generator().modules()
+    noise = any(isinstance(layer, nn.Dropout) and layer.training for layer in layers)
+    return (
+        Subject(
+            name=opt.name,
+            kind=kind,
+            colours=[(code(colour), names.get(code(colour), "")) for colour in colours],
+            paper=code(paper),
+            size=(width, height),
+            examples=len(examples) if examples else 0,
+            noise=noise,
+        ),
+        examples,
+    )
+
+
+def inputs_of(opt: Any, phase: str) -> Inputs | None:
+    """Return the inputs of a phase, or, after a line that says why, None."""
+    try:
+        return Inputs(opt, phase)
+    except (ValueError, OSError) as error:
+        log.info("no pictures of --phase %s: %s", phase, one_line(error))
+        return None
+
+
+def sample(inputs: Inputs) -> list[np.ndarray]:
+    """Return some of the pictures, in RGB, those left out that cannot be read."""
+    found = []
+    for i in np.linspace(0, len(inputs) - 1, min(LOOKED_AT, len(inputs))).astype(int):
+        try:
+            picture = inputs[int(i)]
+        except (ValueError, OSError):
+            continue
+        found.append(np.repeat(picture, 3, 2) if picture.shape[2] == 1 else picture)
+    return found
+
+
+def judge(pictures: list[np.ndarray]) -> tuple[str, list[np.ndarray], np.ndarray]:
+    """Return the kind of pictures (H, W, 3), the colours to draw them with, and the paper's."""
+    white, black = np.full(3, 255, np.uint8), np.zeros(3, np.uint8)
+    if not pictures:
+        return "photo", [], white
+    palette = find_palette(pictures)
+    if palette is not None:
+        return "labels", list(palette), palette[0]
+    values = np.concatenate([picture.reshape(-1, 3) for picture in pictures]).astype(int)
+    grey = np.mean(np.ptp(values, axis=1) < NEAR) > 0.99
+    for paper, ink in ((white, black), (black, white)):
+        bare = np.mean(np.abs(values - paper).max(1) < NEAR)
+        if grey and bare > LEAST_PAPER:
+            return "lines", [ink], paper
+    return "photo", [], white
+
+
+def names_of(colours: list[np.ndarray]) -> dict[str, str]:
+    """Return the names of the built-in pictures' classes by colour."""
+    names, known = list(builtin.PALETTE), np.array(list(builtin.PALETTE.values()))
+    nearest = {code(c): np.abs(known - c.astype(int)).max(1) for c in colours}
+    return {c: names[d.argmin()] for c, d in nearest.items() if d.min() < NEAR}
+
+
+def code(colour: np.ndarray) -> str:
+    """Return a colour as #rrggbb."""
+    return "#" + "".join(f"{value:02x}" for value in colour)
+
+
+def newest_run(checkpoints_dir: Path) -> str:
+    """Return the name of the run whose weights of a generator are the newest; ValueError without
+    one.
+    """
+    found = list(checkpoints_dir.glob("*/*_net_G*.pth")) if checkpoints_dir.is_dir() else []
+    if not found:
+        raise ValueError(
+            f"--name: {checkpoints_dir} holds no trained run; train.py makes one, "
+            f"--checkpoints_dir names another folder"
+        )
+    return max(found, key=lambda path: path.stat().st_mtime).parent.name
