@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from data.deep import is_deep
 from data.transforms import reason, upright_rgb
-from scripts.draw_subject import Inputs, Subject
+from scripts.draw_subject import Inputs, Subject, exact
 from translator import Translator
 from util.files import one_line
 from util.util import tensor2im
@@ -100,7 +100,7 @@ class Studio:
     async def open(self, request: Request) -> Response:
         """POST a picture file: what of it the network would be given, as PNG."""
         body = await self.body(request)
-        return await self.answer(request, lambda: tensor2im(self.prepared(body)))
+        return await self.answer(request, lambda: exact(self.prepared(body)))
 
     async def translate(self, request: Request) -> Response:
         """POST a picture file, ?seed=N: its translation, as PNG."""
@@ -209,9 +209,11 @@ def picture_in(body: bytes) -> Image.Image:
                 if is_deep(file):
                     raise HTTPException(415, "has more than 8 bits a channel; convert it first")
                 return upright_rgb(file)
+    except Image.DecompressionBombError:
+        raise HTTPException(413, "the picture has too many pixels; make it smaller") from None
     except UnidentifiedImageError:
         raise HTTPException(415, f"not a picture ({', '.join(FORMATS)})") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise HTTPException(422, f"the picture is damaged ({reason(error)})") from None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from data import builtin
 from data.palette import find_palette
@@ -14,7 +14,6 @@ from data.ranges import chosen_ranges, read_ranges
 from translator import Translator
 from util.files import one_line
 from util.registry import find_class
-from util.util import tensor2im
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +38,12 @@ class Inputs:
     def __getitem__(self, index: int) -> np.ndarray:
         """Return picture `index`, (H, W, 1 or 3) uint8."""
         item = self.dataset[index]
-        return tensor2im(item.get(self.side, item["A"]))
+        return exact(item[self.side] if self.side in item else item["A"])
+
+
+def exact(real: Tensor) -> np.ndarray:
+    """Return an input (C, H, W) in [-1, 1] as (H, W, C) uint8, with the very values of its file."""
+    return (real + 1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
 
 
 class Subject(NamedTuple):
@@ -55,8 +59,17 @@ class Subject(NamedTuple):
 
 
 def look_at(translator: Translator) -> tuple[Subject, Inputs | None]:
-    """Find out what a run's inputs are like; the second are its examples, of --phase (test)."""
+    """Find out what a run's inputs are like; the second are its examples, of --phase (test).
+
+    ValueError if they are no pictures of grey or RGB.
+    """
     opt = translator.opt
+    for flag in ("input_nc", "output_nc"):
+        if getattr(opt, flag) not in (1, 3) and opt.model != "colorization":
+            raise ValueError(
+                f"--name {opt.name}: has --{flag} {getattr(opt, flag)}; the page shows 1 channel "
+                f"or 3, test.py translates any"
+            )
     examples = inputs_of(opt, opt.phase)
     looked_at = inputs_of(opt, "train") or examples
     pictures = sample(looked_at) if looked_at else []

@@ -324,12 +324,12 @@ function listen() {
   document.addEventListener("paste", event => open(event.clipboardData?.files[0]));
   document.addEventListener("dragover", event => {
     event.preventDefault();
-    $("stage").classList.add("over");
+    $("input").classList.add("over");
   });
-  document.addEventListener("dragleave", () => $("stage").classList.remove("over"));
+  document.addEventListener("dragleave", () => $("input").classList.remove("over"));
   document.addEventListener("drop", event => {
     event.preventDefault();
-    $("stage").classList.remove("over");
+    $("input").classList.remove("over");
     open(event.dataTransfer.files[0]);
   });
 }

@@ -1,0 +1,164 @@
+"""The graph that scripts/export.py writes: a generator's copy, made so that ONNX can hold it."""
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from models.layers import InstanceNorm, PictureNorm
+from models.networks import Generator
+from util.color import WHITE, XYZ_FROM_RGB, rgb_to_lab
+
+if TYPE_CHECKING:
+    import onnx
+
+
+class AnySize(nn.Module):
+    """`Generator.forward` without branches, so that one graph holds it for every H and W."""
+
+    def __init__(self, netG: Generator):
+        super().__init__()
+        self.layers, self.stride, self.min_size = netG.model, netG.stride, netG.min_size
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, output_nc, H, W)
+        rows, kept_rows = self._reflected(x.shape[-2])
+        columns, kept_columns = self._reflected(x.shape[-1])
+        y = self.layers(x.index_select(-2, rows).index_select(-1, columns))
+        return y.index_select(-2, kept_rows).index_select(-1, kept_columns)
+
+    def _reflected(self, size: int) -> tuple[Tensor, Tensor]:
+        """Return the indices that extend a side by reflection, and those that take it back."""
+        target = (size + self.stride - 1) // self.stride * self.stride
+        if self.min_size > self.stride:
+            target = torch.sym_max(target, self.min_size)
+        before = (target - size) // 2
+        i = torch.arange(target) - before
+        period = torch.full_like(i, torch.sym_max(2 * (size - 1), 1))
+        i = i.remainder(period)
+        return torch.minimum(i, period - i), torch.arange(size) + before
+
+
+class Noise(nn.Module):
+    """Dropout that a graph keeps: new noise at every run, for each picture its own."""
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (torch.rand_like(x) >= self.p).to(x.dtype) / (1 - self.p)
+
+
+class OnPictures(nn.Module):
+    """A network on pictures, uint8 (N, H, W, C) in 0..255, as test.py reads and writes them."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, pictures: Tensor) -> Tensor:  # (N, H, W, C) -> (N, H, W, output_nc)
+        return to_levels(self.net(pictures.permute(0, 3, 1, 2).float() / 127.5 - 1))
+
+
+class OnPhotos(nn.Module):
+    """A colorization's network on RGB pictures: their lightness in, with the new colours out."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+        matrix = torch.tensor(XYZ_FROM_RGB, dtype=torch.float64).inverse()
+        self.register_buffer("rgb_from_xyz", matrix.float())
+        self.register_buffer("white", torch.tensor(WHITE)[:, None, None])
+
+    def forward(self, pictures: Tensor) -> Tensor:  # (N, H, W, 3) -> (N, H, W, 3)
+        L = rgb_to_lab(pictures.permute(0, 3, 1, 2).float() / 255)[:, :1] / 50 - 1
+        return to_levels(self.rgb(torch.cat([(L + 1) * 50, self.net(L) * 110], 1)) * 2 - 1)
+
+    def rgb(self, lab: Tensor) -> Tensor:
+        """`util.color.lab_to_rgb`, whose inverse of a matrix ONNX lacks, with it as a constant."""
+        L, a, b = lab.unbind(-3)
+        y = (L + 16) / 116
+        fs = torch.stack([y + a / 500, y, (y - b / 200).clamp(min=0)], -3)
+        xyz = torch.where(fs > 0.2068966, fs.pow(3), (fs - 16 / 116) / 7.787) * self.white
+        linear = torch.einsum("ij,njhw->nihw", self.rgb_from_xyz, xyz)
+        curved = 1.055 * linear.clamp(min=0).pow(1 / 2.4) - 0.055
+        return torch.where(linear > 0.0031308, curved, 12.92 * linear).clamp(0, 1)
+
+
+def to_levels(y: Tensor) -> Tensor:
+    """Turn (N, C, H, W) in [-1, 1] into uint8 (N, H, W, C), truncated as `tensor2im` does."""
+    return ((y.permute(0, 2, 3, 1) + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)
+
+
+def frozen_copy(net: nn.Module, noise: bool = False) -> nn.Module:
+    """Copy a network that is ready for test.py, in layers that ONNX has.
+
+    Statistics of each picture become instance norm; dropout goes, unless `noise` keeps it.
+    """
+    net = copy.deepcopy(net).to(memory_format=torch.contiguous_format).requires_grad_(False)
+    for name, module in list(net.named_modules()):
+        if isinstance(module, InstanceNorm):
+            new = nn.InstanceNorm2d(module.num_channels, module.eps)
+        elif isinstance(module, PictureNorm) and module.training:
+            new = nn.InstanceNorm2d(module.num_features, module.eps, affine=module.affine)
+            new.weight, new.bias = module.weight, module.bias
+        elif isinstance(module, nn.Dropout):
+            new = Noise(module.p) if noise else nn.Identity()
+        else:
+            continue
+        parent, _, last = name.rpartition(".")
+        setattr(net.get_submodule(parent), last, new)
+    if isinstance(net, Generator) and type(net).forward is Generator.forward:
+        net = AnySize(net)
+    return net.eval()
+
+
+def graph_of(
+    net: nn.Module, like: Tensor, size: tuple[int, int] | None, opset: int
+) -> "onnx.ModelProto":
+    """Return the ONNX model of a network, for any number of pictures such as `like`.
+
+    H and W are free too, or `size`, which `like` has; ValueError if torch.onnx cannot follow.
+    """
+    sides = (1, 2) if like.dtype == torch.uint8 else (2, 3)  # (N, H, W, C) or (N, C, H, W)
+    names = {0: "batch"} if size else dict(zip((0, *sides), ("batch", "height", "width")))
+    free = {axis: torch.export.Dim(name) for axis, name in names.items()}
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                net,
+                (like,),
+                dynamo=True,
+                opset_version=opset,
+                input_names=["input"],
+                output_names=["output"],
+                dynamic_shapes=(free,),
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        hint = "" if size else "; --size HEIGHT,WIDTH asks for less"
+        causes = [line for line in str(error.__cause__ or error).splitlines() if line.strip()]
+        raise ValueError(f"torch.onnx cannot write this network ({causes[0]}){hint}") from error
+    model = program.model_proto
+    for node in (*model.graph.node, *(n for f in model.functions for n in f.node)):
+        node.ClearField("metadata_props")  # where in the sources it was traced
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within it, nothing is logged or warned of: what is written is checked afterwards."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

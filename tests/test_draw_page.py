@@ -1,0 +1,399 @@
+"""The page of scripts/draw.py in a browser."""
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from conftest import draw, draw_pairs
+from drawing import (
+    COLOURS,
+    FLAGS,
+    array,
+    draw_labels,
+    draw_lines,
+    png,
+    served,
+    the_browser,
+    untrained,
+)
+from PIL import Image
+
+import train
+from options.sources import BUILTIN_PRESET
+
+sync_api = pytest.importorskip("playwright.sync_api")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window."""
+    path = the_browser()
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server for a run from label maps."""
+    root = tmp_path_factory.mktemp("labels")
+    with served(untrained(root, draw_labels(root / "labels"))) as address:
+        yield address
+
+
+class Page:
+    """An open page, and what went wrong on it."""
+
+    def __init__(self, page: "sync_api.Page", address: str):
+        self.page, self.wrong, self.address = page, [], address
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("request", lambda request: self.outside(request.url))
+        page.goto(address)
+        self.wait()
+
+    def outside(self, url: str) -> None:
+        if not url.startswith((self.address, f"blob:{self.address}", "data:")):
+            self.wrong.append(url)
+
+    def wait(self) -> None:
+        """Wait until the translation of what is drawn is shown."""
+        self.page.wait_for_selector("#output[aria-busy=false] #result:not([hidden])")
+
+    def until(self, holds: Callable[[], object]) -> None:
+        """Wait until something holds, and until its translation is shown."""
+        end = time.monotonic() + 20
+        while not holds():
+            assert time.monotonic() < end
+            self.page.wait_for_timeout(30)
+        self.wait()
+
+    def press(self, button: str) -> None:
+        self.page.get_by_role("button", name=button, exact=True).click()
+
+    def drag(self, a: tuple[int, int], b: tuple[int, int]) -> None:
+        """Draw from pixel `a` of the picture to pixel `b`."""
+        box = self.page.locator("#canvas").bounding_box()
+        width = self.page.evaluate("document.getElementById('canvas').width")
+        scale = box["width"] / width
+        at = [[box["x"] + (x + 0.5) * scale, box["y"] + (y + 0.5) * scale] for x, y in (a, b)]
+        self.page.mouse.move(*at[0])
+        self.page.mouse.down()
+        self.page.mouse.move(*at[1], steps=4)
+        self.page.mouse.up()
+        self.wait()
+
+    def input(self) -> np.ndarray:
+        """Return what is drawn, (H, W, 3)."""
+        found = self.page.evaluate(
+            """() => { const c = document.getElementById("canvas");
+            const p = c.getContext("2d").getImageData(0, 0, c.width, c.height);
+            return [p.height, p.width, Array.from(p.data)]; }"""
+        )
+        return np.array(found[2], np.uint8).reshape(found[0], found[1], 4)[..., :3]
+
+    def output(self) -> bytes:
+        """Return the file that is shown beside it."""
+        return self.download("Download")[1]
+
+    def download(self, button: str) -> tuple[str, bytes]:
+        """Return the name and the content of what a button saves."""
+        with self.page.expect_download() as download:
+            self.press(button)
+        return download.value.suggested_filename, Path(download.value.path()).read_bytes()
+
+    def pixels(self) -> np.ndarray:
+        return np.asarray(Image.open(io.BytesIO(self.output())), int)
+
+    def message(self) -> str:
+        self.page.wait_for_selector("#message:not([hidden])")
+        return self.page.inner_text("#message span")
+
+    def upload(self, name: str, content: bytes) -> None:
+        file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+        self.page.set_input_files("#file", file)
+
+
+@pytest.fixture
+def show(browser) -> Iterator[Callable[..., Page]]:
+    """Open a page; at the end nothing may have gone wrong on it."""
+    opened = []
+
+    def show(address: str, **how) -> Page:
+        context = browser.new_context(**how)
+        opened.append(Page(context.new_page(), address))
+        return opened[-1]
+
+    yield show
+    for page in opened:
+        page.page.context.close()
+        assert page.wrong == []
+
+
+def colour_of(page: Page, number: int) -> np.ndarray:
+    code = page.page.locator("#palette button").nth(number).get_attribute("data-colour")
+    return np.array([int(code[i : i + 2], 16) for i in (1, 3, 5)])
+
+
+# Drawing --------------------------------------------------------------------------------
+
+
+def test_the_same_drawing_and_seed_give_the_same_bytes(show, labels):
+    outputs = []
+    for seed in ("0", "0", "5"):
+        page = show(labels)
+        page.page.fill("#seed", seed)
+        page.press("Clear")
+        page.press("Rectangle")
+        page.page.locator("#palette button").nth(2).click()
+        page.drag((10, 10), (30, 40))
+        outputs.append(page.output())
+    assert outputs[0] == outputs[1] != outputs[2]
+
+
+def test_every_tool_paints_the_pixels_it_should(show, labels):
+    page = show(labels)
+    page.press("Clear")
+    paper, wanted = colour_of(page, 0), np.tile(colour_of(page, 0), (64, 64, 1))
+    assert np.array_equal(page.input(), wanted)
+    page.press("Rectangle")
+    page.page.locator("#palette button").nth(1).click()
+    page.drag((40, 30), (20, 10))  # from the lower right to the upper left
+    wanted[10:31, 20:41] = colour_of(page, 1)
+    assert np.array_equal(page.input(), wanted)
+    page.press("Fill")
+    page.page.locator("#palette button").nth(2).click()
+    page.drag((0, 0), (0, 0))
+    wanted[(wanted == paper).all(2)] = colour_of(page, 2)
+    assert np.array_equal(page.input(), wanted)
+    page.press("Brush")
+    page.page.locator("#palette button").nth(3).click()
+    page.page.fill("#size", "5")
+    page.drag((5, 50), (58, 50))
+    drawn = page.input()
+    changed = (drawn != wanted).any(2)
+    assert changed[48:53, 5:59].all() and changed.sum() == pytest.approx(54 * 5 + 14, abs=12)
+    assert (drawn[changed] == colour_of(page, 3)).all()
+    page.press("Eraser")
+    page.drag((5, 50), (58, 50))
+    assert (page.input()[changed] == paper).all()
+
+
+def test_undo_and_redo_go_through_what_was_drawn(show, labels):
+    page = show(labels)
+    states = [(page.input().tobytes(), page.output())]
+    page.press("Rectangle")
+    for n, colour in enumerate((1, 2, 3)):
+        page.page.locator("#palette button").nth(colour).click()
+        page.drag((5 + 15 * n, 5), (15 + 15 * n, 60))
+        states.append((page.input().tobytes(), page.output()))
+    page.press("Undo")
+    page.wait()
+    assert (page.input().tobytes(), page.output()) == states[2]
+    page.page.keyboard.press("Control+z")
+    page.page.keyboard.press("Control+z")
+    page.wait()
+    assert (page.input().tobytes(), page.output()) == states[0]
+    assert page.page.is_disabled("#undo") and page.page.is_enabled("#redo")
+    for state in states[1:]:
+        page.page.keyboard.press("Control+Shift+z")
+        page.wait()
+        assert (page.input().tobytes(), page.output()) == state
+
+
+def test_examples_are_loaded_and_can_be_undone(show, labels):
+    def example(number: int) -> np.ndarray:
+        return array(requests.get(f"{labels}example/{number}", timeout=9))
+
+    page = show(labels)
+    first = page.input()
+    page.press("Next example")
+    page.until(lambda: np.array_equal(page.input(), example(1)))
+    page.page.fill("#example", "99")
+    page.page.keyboard.press("Enter")
+    page.until(lambda: np.array_equal(page.input(), example(2)))
+    assert page.page.locator("#example").input_value() == "3"
+    page.press("Undo")
+    page.press("Undo")
+    page.wait()
+    assert np.array_equal(page.input(), first)
+
+
+def test_a_broken_file_is_said_and_harms_nothing(show, labels):
+    page = show(labels)
+    before = page.input(), page.output()
+    page.upload("broken.png", png(draw((64, 64)))[:900])
+    assert "damaged" in page.message()
+    page.press("Close")
+    page.upload("list.png", b"milk, eggs")
+    assert "not a picture" in page.message()
+    assert np.array_equal(page.input(), before[0]) and page.output() == before[1]
+    page.upload("good.png", png(Image.new("RGB", (90, 30), COLOURS[2])))
+    page.page.wait_for_selector("#message[hidden]", state="attached")
+    page.wait()
+    assert (page.input() == COLOURS[2]).all() and page.output() != before[1]
+
+
+def test_a_picture_can_be_dropped_and_pasted(show, labels):
+    page = show(labels)
+    for kind, colour in (("drop", COLOURS[1]), ("paste", COLOURS[3])):
+        page.page.evaluate(
+            """([kind, bytes]) => {
+                const data = new DataTransfer();
+                data.items.add(new File([new Uint8Array(bytes)], "a.png", {type: "image/png"}));
+                const event = kind === "drop"
+                    ? new DragEvent("drop", {dataTransfer: data, bubbles: true})
+                    : new ClipboardEvent("paste", {clipboardData: data, bubbles: true});
+                document.body.dispatchEvent(event);
+            }""",
+            [kind, list(png(Image.new("RGB", (64, 64), colour)))],
+        )
+        page.until(lambda colour=colour: (page.input() == colour).all())
+
+
+def test_downloads_are_the_files_that_are_shown(show, labels):
+    page = show(labels)
+    name, content = page.download("Save input")
+    saved = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    assert name == "run_input.png" and np.array_equal(saved, page.input())
+    name, content = page.download("Download")
+    answer = requests.post(f"{labels}translate?seed=0", data=png(Image.fromarray(saved)), timeout=9)
+    assert name == "run_output.png" and content == answer.content
+
+
+def test_the_keyboard_is_enough(show, labels):
+    page = show(labels)
+    keyboard = page.page.keyboard
+    page.press("Clear")
+    page.page.locator("#palette button").first.focus()
+    keyboard.press("ArrowRight")
+    assert page.page.locator("#palette [aria-checked=true]").get_attribute("tabindex") == "0"
+    page.page.locator("#canvas").focus()
+    keyboard.press("r")
+    keyboard.press("Shift+ArrowUp")  # from the middle: (32, 22)
+    keyboard.press("Space")
+    for key in ("Shift+ArrowRight", "ArrowRight", "ArrowDown"):
+        keyboard.press(key)
+    keyboard.press("Enter")
+    page.wait()
+    wanted = np.tile(colour_of(page, 0), (64, 64, 1))
+    wanted[22:24, 32:44] = colour_of(page, 1)
+    assert np.array_equal(page.input(), wanted)
+    assert page.page.locator("#cursor").is_visible()
+
+
+def test_a_finger_draws(show, labels):
+    page = show(labels, has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844})
+    page.press("Fill")
+    page.page.locator("#palette button").nth(3).tap()
+    page.page.locator("#canvas").tap(position={"x": 3, "y": 3})
+    page.wait()
+    assert (page.input()[0, 0] == colour_of(page, 3)).all()
+    wide = page.page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 390
+
+
+def test_the_latest_drawing_wins_over_slower_answers(show, labels):
+    page, kept = show(labels), []
+
+    def slow_once(route) -> None:
+        if not kept:
+            kept.append(page.page.wait_for_timeout(600))
+        route.continue_()
+
+    page.page.route("**/translate*", slow_once)
+    page.press("Fill")
+    page.page.locator("#palette button").nth(1).click()
+    page.drag((0, 0), (0, 0))
+    page.page.locator("#palette button").nth(2).click()
+    page.drag((0, 0), (0, 0))
+    last = page.output()
+    page.page.unroute("**/translate*")
+    page.page.fill("#seed", "1")
+    page.wait()
+    page.page.fill("#seed", "0")
+    page.wait()
+    assert page.output() == last
+
+
+def test_a_server_that_is_gone_is_said(show, labels):
+    page = show(labels)
+    page.page.route("**/translate*", lambda route: route.abort())
+    page.page.fill("#seed", "1")
+    assert "still running" in page.message()
+
+
+# Other inputs than labels ----------------------------------------------------------------
+
+
+def test_lines_get_a_pen_on_white_paper(show, tmp_path):
+    with served(untrained(tmp_path, draw_lines(tmp_path / "lines"))) as address:
+        page = show(address)
+        assert not page.page.locator("#palette").is_visible()
+        page.press("Clear")
+        assert (page.input() == 255).all()
+        page.drag((10, 20), (50, 20))
+        assert (page.input()[20, 10:50] == 0).all() and (page.input() == 0).mean() < 0.05
+
+
+def test_photos_get_a_place_to_drop_them_and_no_pen(show, tmp_path):
+    with served(untrained(tmp_path, draw_pairs(tmp_path / "photos"), "--no_dropout")) as address:
+        page = show(address)
+        for name in ("#drawing", "#palette", "#clear", "#noise"):
+            assert not page.page.locator(name).is_visible(), name
+        before = page.input()
+        page.drag((10, 20), (50, 20))
+        assert np.array_equal(page.input(), before)
+        page.upload("photo.jpg", png(draw((200, 100), 9)))
+        page.until(lambda: page.page.is_enabled("#undo"))
+        assert page.input().shape == (64, 64, 3) and not np.array_equal(page.input(), before)
+
+
+def test_a_run_whose_pictures_are_gone_has_a_page_all_the_same(browser, tmp_path):
+    run = untrained(tmp_path, tmp_path / "gone")
+    with served(run) as address:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(address)
+        page.wait_for_selector("#drop")
+        assert not page.locator("#examples").is_visible()
+        page.set_input_files("#file", {"name": "a", "mimeType": "x/y", "buffer": png(draw((9, 9)))})
+        page.wait_for_selector("#output[aria-busy=false] #result:not([hidden])")
+        assert not page.locator("#drop").is_visible()
+        context.close()
+
+
+# A model that has learnt -----------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_rectangle_changes_what_is_below_it(show, tmp_path, monkeypatch):
+    """Of a model trained on the built-in pictures, as the README's first command trains it."""
+    monkeypatch.chdir(tmp_path)
+    train.main(
+        ["--n_epochs", "3", "--n_epochs_decay", "2", "--gpu_ids", "-1", "--num_threads", "0"]
+    )
+    assert BUILTIN_PRESET.is_file()
+    with served(tmp_path / "checkpoints/experiment_name") as address:
+        page = show(address)
+        names = page.page.locator("#palette button").all_inner_texts()
+        assert {"sky", "window", "brick"} <= set(names)
+        ratios = []
+        for number in (1, 2, 3):
+            page.page.fill("#example", str(number))
+            page.page.keyboard.press("Enter")
+            page.page.wait_for_timeout(300)  # until the example is there
+            page.wait()
+            before = page.pixels()
+            page.press("Rectangle")
+            page.press("window")
+            page.drag((20, 20), (43, 43))
+            change = np.abs(page.pixels() - before).mean(2)
+            inside = np.zeros_like(change, bool)
+            inside[20:44, 20:44] = True
+            ratios.append(change[inside].mean() / change[~inside].mean())
+        assert min(ratios) >= 3, ratios
