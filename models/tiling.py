@@ -29,7 +29,7 @@ class Tiles(nn.Module):
             half = self.tile // 2 // self.stride * self.stride
             fits = self.diameter < self.tile and self._sees_its_field_only()
             overlap = self.diameter if fits else min(self.diameter, half)
-            if not overlap:
+            if self.diameter and not overlap:
                 raise ValueError(
                     f"--tile {tile}: tiles start on multiples of {self.stride} here and cannot "
                     f"overlap; use --tile {2 * self.stride}, or --overlap 0 with seams"

@@ -95,10 +95,11 @@ def to_levels(y: Tensor) -> Tensor:
     return ((y.permute(0, 2, 3, 1) + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)
 
 
-def frozen_copy(net: nn.Module, noise: bool = False) -> nn.Module:
+def frozen_copy(net: nn.Module, *, noise: bool = False, any_size: bool = True) -> nn.Module:
     """Copy a network that is ready for test.py, in layers that ONNX has.
 
-    Statistics of each picture become instance norm; dropout goes, unless `noise` keeps it.
+    Statistics of each picture become instance norm; dropout goes, unless `noise` keeps it. Without
+    `any_size` the padding is settled by the size that it is traced with.
     """
     net = copy.deepcopy(net).to(memory_format=torch.contiguous_format).requires_grad_(False)
     for name, module in list(net.named_modules()):
@@ -113,7 +114,7 @@ def frozen_copy(net: nn.Module, noise: bool = False) -> nn.Module:
             continue
         parent, _, last = name.rpartition(".")
         setattr(net.get_submodule(parent), last, new)
-    if isinstance(net, Generator) and type(net).forward is Generator.forward:
+    if any_size and isinstance(net, Generator) and type(net).forward is Generator.forward:
         net = AnySize(net)
     return net.eval()
 
@@ -125,8 +126,8 @@ def graph_of(
 
     H and W are free too, or `size`, which `like` has; ValueError if torch.onnx cannot follow.
     """
-    sides = (1, 2) if like.dtype == torch.uint8 else (2, 3)  # (N, H, W, C) or (N, C, H, W)
-    names = {0: "batch"} if size else dict(zip((0, *sides), ("batch", "height", "width")))
+    rows = 1 if like.dtype == torch.uint8 else 2  # (N, H, W, C) or (N, C, H, W)
+    names = {0: "batch"} | ({} if size else {rows: "height", rows + 1: "width"})
     free = {axis: torch.export.Dim(name) for axis, name in names.items()}
     try:
         with _quiet():
@@ -146,6 +147,9 @@ def graph_of(
         causes = [line for line in str(error.__cause__ or error).splitlines() if line.strip()]
         raise ValueError(f"torch.onnx cannot write this network ({causes[0]}){hint}") from error
     model = program.model_proto
+    written = next(entry.version for entry in model.opset_import if not entry.domain)
+    if written != opset:
+        raise ValueError(f"--opset {opset}: torch.onnx cannot write it, but {written}")
     for node in (*model.graph.node, *(n for f in model.functions for n in f.node)):
         node.ClearField("metadata_props")  # where in the sources it was traced
     return model
