@@ -43,10 +43,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write the file and its card, or neither; ValueError for a user's mistake."""
     setup_logging()
     args = parse(argv)
-    require_packages()
     options = TestOptions(cache(infer_options))  # which says once what it infers
     asked = options.read(args.test_flags)
     check_flags(args, asked)
+    require_packages()
     translator = Translator(options.read([*args.test_flags, *FIXED]))
     net = translator.model.generator()
     if args.dropout and not any(isinstance(module, nn.Dropout) for module in net.modules()):
