@@ -82,6 +82,8 @@ class Translator:
             return list(self.each(pictures, seed))
         if getattr(pictures, "ndim", 0) != 4:
             return next(self.each([pictures], seed))
+        if not len(pictures):
+            raise ValueError("expected at least one picture, got an empty batch")
         stack = torch.stack if isinstance(pictures, Tensor) else np.stack
         return stack(list(self.each(pictures, seed)))
 
