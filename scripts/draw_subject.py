@@ -1,5 +1,6 @@
 """What there is to draw for a run: labels of a palette, lines, or whole photos; and examples."""
 
+import contextlib
 import logging
 from argparse import Namespace
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from data import builtin
-from data.palette import find_palette
+from data.palette import find_palette, flat_pixels
 from data.ranges import chosen_ranges, read_ranges
 from translator import Translator
 from util.files import one_line
@@ -19,15 +20,17 @@ log = logging.getLogger(__name__)
 
 LOOKED_AT = 40  # pictures that the palette is looked for in
 NEAR = 24  # pixel values by which paper and the greys of ink may be off
-LEAST_PAPER = 0.6  # the share of a drawing that is bare paper
+LEAST_PAPER = 0.6  # the share of a drawing of lines that is bare paper,
+MOST_AREAS = 0.01  # and of what is painted evenly in it, the share that is ink
+SIZE = 256  # pixels a side that pictures are looked at with, or the run's own if that is more
 
 
 class Inputs:
     """The input pictures of a data set's phase, as the networks see them."""
 
-    def __init__(self, opt: Any, phase: str):
-        """ValueError if there are none."""
-        options = Namespace(**{**vars(opt), "phase": phase})
+    def __init__(self, opt: Any, **changes: Any):
+        """`changes` are those of the options; ValueError if there are no pictures."""
+        options = Namespace(**{**vars(opt), **changes})
         self.side = "B" if opt.direction == "BtoA" else "A"
         self.dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(options)
         self.dataset.ranges = chosen_ranges(opt, read_ranges(opt))
@@ -71,10 +74,10 @@ def look_at(translator: Translator) -> tuple[Subject, Inputs | None]:
                 f"or 3, test.py translates any"
             )
     examples = inputs_of(opt, opt.phase)
-    looked_at = inputs_of(opt, "train") or examples
-    pictures = sample(looked_at) if looked_at else []
-    kind, colours, paper = judge(pictures)
-    height, width = pictures[0].shape[:2] if pictures else (opt.crop_size, opt.crop_size)
+    side = max(opt.crop_size, SIZE)
+    large = {"preprocess": "resize_and_crop", "load_size": side, "crop_size": side}
+    looked_at = inputs_of(opt, "train", **large) or inputs_of(opt, opt.phase, **large)
+    kind, colours, paper = judge(sample(looked_at) if looked_at else [])
     names = names_of(colours) if builtin.is_builtin(opt.dataroot or builtin.ROOT) else {}
     layers = translator.model.generator().modules()
     noise = any(isinstance(layer, nn.Dropout) and layer.training for layer in layers)
@@ -84,7 +87,7 @@ def look_at(translator: Translator) -> tuple[Subject, Inputs | None]:
             kind=kind,
             colours=[(code(colour), names.get(code(colour), "")) for colour in colours],
             paper=code(paper),
-            size=(width, height),
+            size=size_of(examples, opt),
             examples=len(examples) if examples else 0,
             noise=noise,
         ),
@@ -92,13 +95,22 @@ def look_at(translator: Translator) -> tuple[Subject, Inputs | None]:
     )
 
 
-def inputs_of(opt: Any, phase: str) -> Inputs | None:
+def inputs_of(opt: Any, phase: str, **changes: Any) -> Inputs | None:
     """Return the inputs of a phase, or, after a line that says why, None."""
     try:
-        return Inputs(opt, phase)
+        return Inputs(opt, phase=phase, **changes)
     except (ValueError, OSError) as error:
         log.info("no pictures of --phase %s: %s", phase, one_line(error))
         return None
+
+
+def size_of(examples: Inputs | None, opt: Any) -> tuple[int, int]:
+    """Return the (width, height) of the first example, or else that of the crop."""
+    with contextlib.suppress(ValueError, OSError):
+        if examples:
+            height, width, _ = examples[0].shape
+            return width, height
+    return opt.crop_size, opt.crop_size
 
 
 def sample(inputs: Inputs) -> list[np.ndarray]:
@@ -118,15 +130,17 @@ def judge(pictures: list[np.ndarray]) -> tuple[str, list[np.ndarray], np.ndarray
     white, black = np.full(3, 255, np.uint8), np.zeros(3, np.uint8)
     if not pictures:
         return "photo", [], white
-    palette = find_palette(pictures)
-    if palette is not None:
-        return "labels", list(palette), palette[0]
     values = np.concatenate([picture.reshape(-1, 3) for picture in pictures]).astype(int)
+    inside = np.concatenate([flat_pixels(picture) for picture in pictures]).astype(int)
     grey = np.mean(np.ptp(values, axis=1) < NEAR) > 0.99
     for paper, ink in ((white, black), (black, white)):
         bare = np.mean(np.abs(values - paper).max(1) < NEAR)
-        if grey and bare > LEAST_PAPER:
+        areas = np.mean(np.abs(inside - paper).max(1) > 127)
+        if grey and bare > LEAST_PAPER and areas < MOST_AREAS:
             return "lines", [ink], paper
+    palette = find_palette(pictures)
+    if palette is not None:
+        return "labels", list(palette), palette[0]
     return "photo", [], white
 
 
