@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import uvicorn
 from PIL import Image
 from torch import nn
 
@@ -133,6 +135,8 @@ SMALL = {
     "scripts.make_pairs": "--num_threads 1",
     "scripts.doctor": "--num_threads 1",
     "scripts.evaluate": "--gpu_ids -1 --num_threads 1",
+    "scripts.draw": "--gpu_ids -1 --port 0",
+    "scripts.export": "",
     "scripts.sweep": "--gpu_ids -1 --num_threads 0 --netG unet_64 --ngf 4 --ndf 4 "
     "--max_dataset_size 1 --load_size 64 --crop_size 64",
 }
@@ -270,6 +274,18 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py"])
     monkeypatch.setattr(training_queue.subprocess, "Popen", InThisProcess)
     monkeypatch.setattr(run_results.subprocess, "run", InThisProcess)
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that scripts.draw would have served, in place of serving them."""
+    addresses: list[str] = []
+
+    def run(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        addresses.append(sockets[0].getsockname()[0])
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    return addresses
 
 
 @pytest.fixture

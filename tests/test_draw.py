@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-import uvicorn
 from conftest import FACADES, draw, draw_pairs, needs_facades, refusal
 from drawing import draw_labels, draw_lines, untrained
 from PIL import Image
@@ -29,18 +28,6 @@ ROOT = Path(__file__).resolve().parent.parent
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("run")
     return untrained(root, draw_labels(root / "labels"))
-
-
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> list:
-    """The addresses that would have been served, in place of serving them."""
-    addresses: list = []
-
-    def run(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
-        addresses.append(sockets[0].getsockname()[0])
-
-    monkeypatch.setattr(uvicorn.Server, "run", run)
-    return addresses
 
 
 def flags(run: Path, *more: str) -> list[str]:

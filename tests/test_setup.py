@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import draw, draw_pairs, small
+from PIL import Image
 
 from options.sources import BUILTIN_PRESET, PRESETS, read_yaml
 from options.train_options import TrainOptions
@@ -48,7 +49,13 @@ def test_newcomer_runs_both_commands_without_flags() -> None:
 
 def test_ci_runs_style_the_readme_test_command_and_the_slow_tests() -> None:
     script = (ROOT / ".ci" / "run").read_text()
-    for part in ("ruff check", "ruff format --check", "readme_command test", "pytest -m slow"):
+    for part in (
+        "ruff check",
+        "ruff format --check",
+        "readme_command test",
+        "pytest -m slow",
+        "chromium",
+    ):
         assert part in script
 
 
@@ -57,7 +64,9 @@ def test_preset_has_no_switches_that_flags_could_not_undo() -> None:
     assert values and not values & {"true", "false", "yes", "no", "on", "off"}
 
 
-def test_readme_commands_run_in_their_order(command: Callable[..., SimpleNamespace]) -> None:
+def test_readme_commands_run_in_their_order(
+    command: Callable[..., SimpleNamespace], served: list[str]
+) -> None:
     draw_pairs(Path("datasets/facades"), count=1)
     for folder in ("sketches", "photos/train", "photos/test"):
         (Path("datasets") / folder).mkdir(parents=True)
@@ -77,6 +86,8 @@ def test_readme_commands_run_in_their_order(command: Callable[..., SimpleNamespa
             flags += ["--crop_size", "64"]
         result = command(name, *flags)
         assert result.status == 0, f"{line}\n{result.err}"
+    assert served == ["127.0.0.1"]
+    assert Path("checkpoints/facades/latest_net_G.onnx").is_file()
 
 
 def test_readme_has_no_command_that_nothing_runs() -> None:
@@ -85,15 +96,13 @@ def test_readme_has_no_command_that_nothing_runs() -> None:
 
 
 def test_readme_python_runs(command: Callable[..., SimpleNamespace]) -> None:
-    import torch
-
     draw_pairs(Path("datasets/facades"), count=1)
     _, flags = small("python train.py --dataroot ./datasets/facades --name facades")
     assert command("train", *flags).status == 0
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    names = {"real": torch.zeros(2, 3, 40, 50)}
-    exec(code, names)
-    assert names["fake"].shape == (2, 3, 40, 50)
+    draw((70, 50)).save("sketch.png")
+    exec(code, {})
+    assert Image.open("photo.png").size == (64, 64)
 
 
 def test_readme_names_files_that_exist() -> None:
