@@ -1,5 +1,6 @@
 """The few colours that label maps are painted with, found in the pictures themselves."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -49,6 +50,25 @@ def find_palette(pictures: Iterable[np.ndarray]) -> np.ndarray | None:
     if shares[distances < NEAR / 4].sum() < LEAST_NEAR:
         return None
     return np.rint(palette).astype(np.uint8)
+
+
+def exact_palette(pictures: Iterable[np.ndarray]) -> np.ndarray | None:
+    """Return the colours, (K, 3) uint8, the most frequent first, of label maps (H, W, 3) uint8 that
+    no resizing and no lossy file has changed: all that there are, thin lines too; None if they are
+    more than a few.
+    """
+    counts: Counter[int] = Counter()
+    for picture in pictures:
+        codes = picture.reshape(-1, 3).astype(np.int64) @ (1 << 16, 1 << 8, 1)
+        counts.update(
+            dict(zip(*(a.tolist() for a in np.unique(codes, return_counts=True)), strict=True))
+        )
+        if len(counts) > MOST:
+            return None
+    if len(counts) < 2:
+        return None
+    codes = np.array([code for code, _ in counts.most_common()])
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], 1).astype(np.uint8)
 
 
 def flat_pixels(picture: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from data import builtin
-from data.palette import find_palette, flat_pixels
+from data.palette import exact_palette, find_palette, flat_pixels
 from data.ranges import chosen_ranges, read_ranges
 from translator import Translator
 from util.files import one_line
@@ -31,6 +32,7 @@ class Inputs:
     def __init__(self, opt: Any, **changes: Any):
         """`changes` are those of the options; ValueError if there are no pictures."""
         options = Namespace(**{**vars(opt), **changes})
+        self.phase: str = options.phase
         self.side = "B" if opt.direction == "BtoA" else "A"
         self.dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(options)
         self.dataset.ranges = chosen_ranges(opt, read_ranges(opt))
@@ -77,7 +79,11 @@ def look_at(translator: Translator) -> tuple[Subject, Inputs | None]:
     side = max(opt.crop_size, SIZE)
     large = {"preprocess": "resize_and_crop", "load_size": side, "crop_size": side}
     looked_at = inputs_of(opt, "train", **large) or inputs_of(opt, opt.phase, **large)
-    kind, colours, paper = judge(sample(looked_at) if looked_at else [])
+    kind, colours, paper = judge(list(sample(looked_at)) if looked_at else [])
+    if kind == "labels":  # thin ones too, if the files say exactly which there are
+        untouched = Inputs(opt, phase=looked_at.phase, preprocess="none")
+        if (found := exact_palette(sample(untouched))) is not None:
+            colours, paper = list(found), found[0]
     names = names_of(colours) if builtin.is_builtin(opt.dataroot or builtin.ROOT) else {}
     layers = translator.model.generator().modules()
     noise = any(isinstance(layer, nn.Dropout) and layer.training for layer in layers)
@@ -113,16 +119,12 @@ def size_of(examples: Inputs | None, opt: Any) -> tuple[int, int]:
     return opt.crop_size, opt.crop_size
 
 
-def sample(inputs: Inputs) -> list[np.ndarray]:
-    """Return some of the pictures, in RGB, those left out that cannot be read."""
-    found = []
+def sample(inputs: Inputs) -> Iterator[np.ndarray]:
+    """Yield some of the pictures, in RGB, those left out that cannot be read."""
     for i in np.linspace(0, len(inputs) - 1, min(LOOKED_AT, len(inputs))).astype(int):
-        try:
+        with contextlib.suppress(ValueError, OSError):
             picture = inputs[int(i)]
-        except (ValueError, OSError):
-            continue
-        found.append(np.repeat(picture, 3, 2) if picture.shape[2] == 1 else picture)
-    return found
+            yield np.repeat(picture, 3, 2) if picture.shape[2] == 1 else picture
 
 
 def judge(pictures: list[np.ndarray]) -> tuple[str, list[np.ndarray], np.ndarray]:

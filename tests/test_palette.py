@@ -7,7 +7,7 @@ import pytest
 from conftest import FACADES, needs_facades
 from PIL import Image
 
-from data.palette import find_palette, nearest_colour
+from data.palette import MOST, exact_palette, find_palette, nearest_colour
 
 COLOURS = [(0, 48, 255), (255, 159, 1), (192, 255, 63), (174, 0, 1), (10, 10, 10)]
 
@@ -42,6 +42,18 @@ def test_the_colours_are_found_through_resizing_and_compression(quality):
     )
     for colour in COLOURS:
         assert np.linalg.norm(palette.astype(float) - colour, axis=1).min() < 16
+
+
+def test_untouched_label_maps_show_every_colour_exactly():
+    pictures = [label_map(seed) for seed in range(12)]
+    pictures[3][50, :20] = (1, 2, 3)  # a line too thin to be an area
+    palette = exact_palette(pictures)
+    assert palette[0].tolist() == list(COLOURS[0]) and palette[-1].tolist() == [1, 2, 3]
+    assert {tuple(colour) for colour in palette.tolist()} == {*COLOURS, (1, 2, 3)}
+    assert exact_palette([as_jpeg(p, 95) for p in pictures]) is None
+    many = np.arange(3 * (MOST + 1), dtype=np.uint8).reshape(1, -1, 3)
+    assert exact_palette([many]) is None and len(exact_palette([many[:, 1:]])) == MOST
+    assert exact_palette([]) is None and exact_palette([np.zeros((4, 4, 3), np.uint8)]) is None
 
 
 def test_noise_gradients_and_a_single_colour_are_no_palette():
