@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     log.info("%s", opt.text())
 
     page, kinds, rows = results_page(opt), read_ranges(opt), []
+    if opt.tile:
+        page.add_note(f"Translated in {translator.model.generator().model.describe()}.")
     count = min(len(dataset), opt.num_test)
     with (
         Background() as background,

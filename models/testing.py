@@ -36,10 +36,7 @@ def make_ready(model: "BaseModel") -> None:
         if not isinstance(net, Generator):
             raise ValueError(f"--tile: {type(net).__name__} is no networks.Generator")
         tiles = net.model = Tiles(net, opt.tile, opt.overlap)
-        log.info(
-            "tiles of %d pixels, overlapping by %d: each pixel is computed about %.1f times",
-            *(tiles.tile, tiles.overlap, (tiles.tile / tiles.step) ** 2),
-        )
+        log.info("%s", tiles.describe())
 
 
 @contextlib.contextmanager

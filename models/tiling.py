@@ -88,6 +88,15 @@ class Tiles(nn.Module):
             return torch.zeros_like(depth).scatter_(0, deepest[None], 1)
         return depth / depth.sum(0)
 
+    def describe(self) -> str:
+        """Return in words how pictures are cut up, and what that does to them."""
+        effect = "as the whole picture would be" if self.exact() else "blended where they meet"
+        times = (self.tile / self.step) ** 2
+        return (
+            f"tiles of {self.tile} pixels, overlapping by {self.overlap}, {effect}; each pixel is "
+            f"computed about {times:.1f} times"
+        )
+
     def exact(self) -> bool:
         """Return whether tiles give the whole picture's result."""
         return self.overlap >= self.diameter and self._sees_its_field_only()

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = TestOptions(cache(infer_options))  # which says once what it infers
     asked = options.read(args.test_flags)
     check_flags(args, asked)
-    require_packages()
+    require_packages(args.opset)
     translator = Translator(options.read([*args.test_flags, *FIXED]))
     net = translator.model.generator()
     if args.dropout and not any(isinstance(module, nn.Dropout) for module in net.modules()):
@@ -90,16 +90,18 @@ def sides(text: str) -> tuple[int, int]:
     return values[0], values[-1]
 
 
-def require_packages() -> None:
-    """Raise a ValueError that says what to install, if it is not."""
+def require_packages(opset: int) -> None:
+    """Raise a ValueError that says what to install, if it is not or is too old."""
     try:
-        import onnx  # noqa: F401
+        import onnx
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ValueError(
             f"{error}: scripts.export wants `pip install onnx onnxscript onnxruntime`"
         ) from None
+    if opset > (newest := onnx.defs.onnx_opset_version()):
+        raise ValueError(f"--opset {opset}: onnx {onnx.__version__} knows 18 to {newest}")
 
 
 def check_flags(args: argparse.Namespace, asked: Any) -> None:

@@ -1,10 +1,11 @@
 """The graph that scripts/export.py writes: a generator's copy, made so that ONNX can hold it."""
 
 import copy
+import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
 import torch
@@ -157,11 +158,11 @@ def graph_of(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Within it, nothing is logged or warned of: what is written is checked afterwards."""
-    before = logging.root.manager.disable
+    """Within it, nothing is said: what is written is checked afterwards."""
+    before, said = logging.root.manager.disable, io.StringIO()
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(said), redirect_stderr(said):
             warnings.simplefilter("ignore")
             yield
     finally:
