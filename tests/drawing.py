@@ -5,8 +5,10 @@ import io
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,10 +106,102 @@ def array(answer: requests.Response) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(answer.content)))
 
 
-def the_browser() -> str:
-    """Return the file of a Chromium on this machine; the test is skipped where there is none."""
+class Page:
+    """An open page, and what went wrong on it."""
+
+    def __init__(self, page: Any, address: str):
+        self.page, self.wrong, self.address = page, [], address
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("request", lambda request: self.outside(request.url))
+        page.goto(address)
+        self.wait()
+
+    def outside(self, url: str) -> None:
+        if not url.startswith((self.address, f"blob:{self.address}", "data:")):
+            self.wrong.append(url)
+
+    def wait(self) -> None:
+        """Wait until the translation of what is drawn is shown."""
+        self.page.wait_for_selector("#output[aria-busy=false] #result:not([hidden])")
+
+    def until(self, holds: Callable[[], object]) -> None:
+        """Wait until something holds, and until its translation is shown."""
+        end = time.monotonic() + 20
+        while not holds():
+            assert time.monotonic() < end
+            self.page.wait_for_timeout(30)
+        self.wait()
+
+    def press(self, button: str) -> None:
+        self.page.get_by_role("button", name=button, exact=True).click()
+
+    def drag(self, a: tuple[int, int], b: tuple[int, int]) -> None:
+        """Draw from pixel `a` of the picture to pixel `b`."""
+        box = self.page.locator("#canvas").bounding_box()
+        width = self.page.evaluate("document.getElementById('canvas').width")
+        scale = box["width"] / width
+        at = [[box["x"] + (x + 0.5) * scale, box["y"] + (y + 0.5) * scale] for x, y in (a, b)]
+        self.page.mouse.move(*at[0])
+        self.page.mouse.down()
+        self.page.mouse.move(*at[1], steps=4)
+        self.page.mouse.up()
+        self.wait()
+
+    def input(self) -> np.ndarray:
+        """Return what is drawn, (H, W, 3)."""
+        found = self.page.evaluate(
+            """() => { const c = document.getElementById("canvas");
+            const p = c.getContext("2d").getImageData(0, 0, c.width, c.height);
+            return [p.height, p.width, Array.from(p.data)]; }"""
+        )
+        return np.array(found[2], np.uint8).reshape(found[0], found[1], 4)[..., :3]
+
+    def output(self) -> bytes:
+        """Return the file that is shown beside it."""
+        return self.download("Download")[1]
+
+    def download(self, button: str) -> tuple[str, bytes]:
+        """Return the name and the content of what a button saves."""
+        with self.page.expect_download() as download:
+            self.press(button)
+        return download.value.suggested_filename, Path(download.value.path()).read_bytes()
+
+    def pixels(self) -> np.ndarray:
+        return np.asarray(Image.open(io.BytesIO(self.output())), int)
+
+    def shows_example(self, number: int) -> bool:
+        """Return whether the input is an example, counted from 1."""
+        answer = requests.get(f"{self.address}example/{number - 1}", timeout=20)
+        return np.array_equal(self.input(), array(answer))
+
+    def message(self) -> str:
+        self.page.wait_for_selector("#message:not([hidden])")
+        return self.page.inner_text("#message span")
+
+    def upload(self, name: str, content: bytes) -> None:
+        file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+        self.page.set_input_files("#file", file)
+
+
+@contextlib.contextmanager
+def a_browser() -> Iterator[Any]:
+    """Start a Chromium without a window; the test is skipped where there is none."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    for name in names:
-        if path := shutil.which(name):
-            return path
-    pytest.skip(f"no browser ({', '.join(names)})")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip(f"no browser ({', '.join(names)})")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def a_page(browser: Any, address: str, **how: Any) -> Iterator[Page]:
+    """Open a page in a window of its own; nothing may go wrong on it."""
+    context = browser.new_context(**how)
+    page = Page(context.new_page(), address)
+    yield page
+    context.close()
+    assert page.wrong == []

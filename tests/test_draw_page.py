@@ -1,9 +1,8 @@
 """The page of scripts/draw.py in a browser."""
 
+import contextlib
 import io
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,30 +10,22 @@ import requests
 from conftest import draw, draw_pairs
 from drawing import (
     COLOURS,
-    FLAGS,
-    array,
+    Page,
+    a_browser,
+    a_page,
     draw_labels,
     draw_lines,
     png,
     served,
-    the_browser,
     untrained,
 )
 from PIL import Image
 
-import train
-
-sync_api = pytest.importorskip("playwright.sync_api")
-
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium without a window."""
-    path = the_browser()
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+    with a_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -45,92 +36,11 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-class Page:
-    """An open page, and what went wrong on it."""
-
-    def __init__(self, page: "sync_api.Page", address: str):
-        self.page, self.wrong, self.address = page, [], address
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("request", lambda request: self.outside(request.url))
-        page.goto(address)
-        self.wait()
-
-    def outside(self, url: str) -> None:
-        if not url.startswith((self.address, f"blob:{self.address}", "data:")):
-            self.wrong.append(url)
-
-    def wait(self) -> None:
-        """Wait until the translation of what is drawn is shown."""
-        self.page.wait_for_selector("#output[aria-busy=false] #result:not([hidden])")
-
-    def until(self, holds: Callable[[], object]) -> None:
-        """Wait until something holds, and until its translation is shown."""
-        end = time.monotonic() + 20
-        while not holds():
-            assert time.monotonic() < end
-            self.page.wait_for_timeout(30)
-        self.wait()
-
-    def press(self, button: str) -> None:
-        self.page.get_by_role("button", name=button, exact=True).click()
-
-    def drag(self, a: tuple[int, int], b: tuple[int, int]) -> None:
-        """Draw from pixel `a` of the picture to pixel `b`."""
-        box = self.page.locator("#canvas").bounding_box()
-        width = self.page.evaluate("document.getElementById('canvas').width")
-        scale = box["width"] / width
-        at = [[box["x"] + (x + 0.5) * scale, box["y"] + (y + 0.5) * scale] for x, y in (a, b)]
-        self.page.mouse.move(*at[0])
-        self.page.mouse.down()
-        self.page.mouse.move(*at[1], steps=4)
-        self.page.mouse.up()
-        self.wait()
-
-    def input(self) -> np.ndarray:
-        """Return what is drawn, (H, W, 3)."""
-        found = self.page.evaluate(
-            """() => { const c = document.getElementById("canvas");
-            const p = c.getContext("2d").getImageData(0, 0, c.width, c.height);
-            return [p.height, p.width, Array.from(p.data)]; }"""
-        )
-        return np.array(found[2], np.uint8).reshape(found[0], found[1], 4)[..., :3]
-
-    def output(self) -> bytes:
-        """Return the file that is shown beside it."""
-        return self.download("Download")[1]
-
-    def download(self, button: str) -> tuple[str, bytes]:
-        """Return the name and the content of what a button saves."""
-        with self.page.expect_download() as download:
-            self.press(button)
-        return download.value.suggested_filename, Path(download.value.path()).read_bytes()
-
-    def pixels(self) -> np.ndarray:
-        return np.asarray(Image.open(io.BytesIO(self.output())), int)
-
-    def message(self) -> str:
-        self.page.wait_for_selector("#message:not([hidden])")
-        return self.page.inner_text("#message span")
-
-    def upload(self, name: str, content: bytes) -> None:
-        file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
-        self.page.set_input_files("#file", file)
-
-
 @pytest.fixture
 def show(browser) -> Iterator[Callable[..., Page]]:
     """Open a page; at the end nothing may have gone wrong on it."""
-    opened = []
-
-    def show(address: str, **how) -> Page:
-        context = browser.new_context(**how)
-        opened.append(Page(context.new_page(), address))
-        return opened[-1]
-
-    yield show
-    for page in opened:
-        page.page.context.close()
-        assert page.wrong == []
+    with contextlib.ExitStack() as pages:
+        yield lambda address, **how: pages.enter_context(a_page(browser, address, **how))
 
 
 def colour_of(page: Page, number: int) -> np.ndarray:
@@ -205,16 +115,13 @@ def test_undo_and_redo_go_through_what_was_drawn(show, labels):
 
 
 def test_examples_are_loaded_and_can_be_undone(show, labels):
-    def example(number: int) -> np.ndarray:
-        return array(requests.get(f"{labels}example/{number}", timeout=9))
-
     page = show(labels)
     first = page.input()
     page.press("Next example")
-    page.until(lambda: np.array_equal(page.input(), example(1)))
+    page.until(lambda: page.shows_example(2))
     page.page.fill("#example", "99")
     page.page.keyboard.press("Enter")
-    page.until(lambda: np.array_equal(page.input(), example(2)))
+    page.until(lambda: page.shows_example(3))
     assert page.page.locator("#example").input_value() == "3"
     page.press("Undo")
     page.press("Undo")
@@ -364,34 +271,3 @@ def test_a_run_whose_pictures_are_gone_has_a_page_all_the_same(browser, tmp_path
         page.wait_for_selector("#output[aria-busy=false] #result:not([hidden])")
         assert not page.locator("#drop").is_visible()
         context.close()
-
-
-# A model that has learnt -----------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_a_rectangle_changes_what_is_below_it(show, tmp_path, monkeypatch):
-    """Of a model trained on the built-in pictures, as the README's first command trains it."""
-    monkeypatch.chdir(tmp_path)
-    train.main(
-        ["--n_epochs", "3", "--n_epochs_decay", "2", "--gpu_ids", "-1", "--num_threads", "0"]
-    )
-    with served(tmp_path / "checkpoints/experiment_name") as address:
-        page = show(address)
-        names = page.page.locator("#palette button").all_inner_texts()
-        assert {"sky", "window", "brick"} <= set(names)
-        ratios = []
-        for number in (1, 2, 3):
-            page.page.fill("#example", str(number))
-            page.page.keyboard.press("Enter")
-            page.page.wait_for_timeout(300)  # until the example is there
-            page.wait()
-            before = page.pixels()
-            page.press("Rectangle")
-            page.page.get_by_role("radio", name="window", exact=True).click()
-            page.drag((20, 20), (43, 43))
-            change = np.abs(page.pixels() - before).mean(2)
-            inside = np.zeros_like(change, bool)
-            inside[20:44, 20:44] = True
-            ratios.append(change[inside].mean() / change[~inside].mean())
-        assert min(ratios) >= 3, ratios
