@@ -48,12 +48,15 @@ class Tiles(nn.Module):
         rows, columns = self._starts(height), self._starts(width)
         if len(rows) == len(columns) == 1:
             return self.layers(x)
+        channels_last = x.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
         weights_y, weights_x = self._weights(rows, height, x), self._weights(columns, width, x)
         whole = None
         for top, weight_y in zip(rows, weights_y, strict=True):
             for left, weight_x in zip(columns, weights_x, strict=True):
                 ys, xs = (slice(start, start + self.tile) for start in (top, left))
-                fake = self.layers(x[..., ys, xs]).float()
+                part = x[..., ys, xs].contiguous(memory_format=layout)
+                fake = self.layers(part).float()
                 if whole is None:
                     whole = fake.new_zeros(*fake.shape[:2], height, width)
                 whole[..., ys, xs] += fake * weight_y[ys, None] * weight_x[xs]
