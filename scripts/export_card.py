@@ -82,9 +82,9 @@ def statistics(opt: Any, net: nn.Module) -> str:
 
 
 def padding(args: argparse.Namespace, net: nn.Module) -> str:
-    """Return how the graph treats sizes that the network cannot halve so often."""
-    if not isinstance(net, Generator):
-        return "none"
+    """Return what the graph does with sizes that are no multiple of the network's stride."""
+    if not isinstance(net, Generator) or type(net).forward is not Generator.forward:
+        return "the network's own, if any"
     if args.size:
         return f"by reflection to multiples of {net.stride}, settled for the one size; cropped back"
     return f"any H and W: by reflection to multiples of {net.stride}, cropped back"
@@ -93,16 +93,18 @@ def padding(args: argparse.Namespace, net: nn.Module) -> str:
 def processing(opt: Any, args: argparse.Namespace) -> str:
     """Return what stands for the values of a picture."""
     colours = opt.model == "colorization"
-    if not args.processing:
-        values = "x / 127.5 - 1 of 0..255 in; (y + 1) / 2 * 255, truncated, is a picture out"
-        return f"none: values in [-1, 1]; {'L in, a and b out' if colours else values}"
-    if colours:
+    if args.processing and colours:
         return "RGB in 0..255 to L, with the new a and b back to RGB"
-    return "0..255 to [-1, 1] and back, truncated and clipped"
+    if args.processing:
+        return "0..255 to [-1, 1] and back, truncated and clipped"
+    values = "x / 127.5 - 1 of 0..255 in; (y + 1) / 2 * 255, truncated, is a picture out"
+    if read_ranges(opt):
+        values = "pixel_ranges.json beside the weights says of which values in the run's files"
+    return f"none: values in [-1, 1]; {'L in, a and b out' if colours else values}"
 
 
 def interface(model: "onnx.ModelProto", args: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    """Yield what the graph takes and gives, and for whom it is written."""
+    """Yield what the graph takes and gives, and what wrote it."""
     import onnx
 
     for name, values in (("input", model.graph.input), ("output", model.graph.output)):
