@@ -48,6 +48,18 @@ def test_instance_norm_has_the_right_value_and_gradient_in_every_layout(
     torch.testing.assert_close(ours.grad.double(), exact.grad, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("mean", "deviation"), [(0, 1), (1, 1), (5, 0.01), (1, 0.001)])
+@pytest.mark.parametrize("size", [(9, 7), (32, 32), (60, 50)])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_nearly_flat_maps_far_from_0_are_normed_rightly(layout, size, mean, deviation):
+    torch.manual_seed(0)
+    x = torch.randn(2, 6, *size) * deviation + mean
+    y = InstanceNorm(6)(x.to(memory_format=layout))
+    wanted = F.instance_norm(x.double())
+    assert (y.double() - wanted).abs().max() < 3e-4
+    assert y.is_contiguous(memory_format=layout)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_picture_norm_of_a_batch_is_batch_norm_of_each_picture(layout, size):
