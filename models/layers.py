@@ -54,8 +54,9 @@ def _norm_each_channel(x: Tensor, weight: Tensor | None, bias: Tensor | None, ep
         return F.group_norm(x, x.shape[1], weight, bias, eps)
     if x.shape[-2] * x.shape[-1] >= 1024:
         # Of channels_last maps, the CPU's group norm takes the variance as E[x²] − E[x]² (PyTorch
-        # 2.15), of which little is left where they are nearly flat and far from 0: shift them.
-        x = x - x[..., :1, :].mean(-1, keepdim=True)
+        # 2.15), of which little is left where they are nearly flat and far from 0: shift them by
+        # about their mean.
+        x = x - x[..., ::8, ::8].mean((-2, -1), keepdim=True)
         return F.group_norm(x, x.shape[1], weight, bias, eps)
     # Of small channels_last maps, it takes 2 to 13 times as long as this way.
     y = F.group_norm(x.contiguous(), x.shape[1], weight, bias, eps)
