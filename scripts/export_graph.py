@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models.layers import InstanceNorm, PictureNorm
 from models.networks import Generator
-from util.color import WHITE, XYZ_FROM_RGB, rgb_to_lab
+from util.color import lab_to_rgb, rgb_to_lab
 
 if TYPE_CHECKING:
     import onnx
@@ -72,23 +72,11 @@ class OnPhotos(nn.Module):
     def __init__(self, net: nn.Module):
         super().__init__()
         self.net = net
-        matrix = torch.tensor(XYZ_FROM_RGB, dtype=torch.float64).inverse()
-        self.register_buffer("rgb_from_xyz", matrix.float())
-        self.register_buffer("white", torch.tensor(WHITE)[:, None, None])
 
     def forward(self, pictures: Tensor) -> Tensor:  # (N, H, W, 3) -> (N, H, W, 3)
         L = rgb_to_lab(pictures.permute(0, 3, 1, 2).float() / 255)[:, :1] / 50 - 1
-        return to_levels(self.rgb(torch.cat([(L + 1) * 50, self.net(L) * 110], 1)) * 2 - 1)
-
-    def rgb(self, lab: Tensor) -> Tensor:
-        """`util.color.lab_to_rgb`, whose inverse of a matrix ONNX lacks, with it as a constant."""
-        L, a, b = lab.unbind(-3)
-        y = (L + 16) / 116
-        fs = torch.stack([y + a / 500, y, (y - b / 200).clamp(min=0)], -3)
-        xyz = torch.where(fs > 0.2068966, fs.pow(3), (fs - 16 / 116) / 7.787) * self.white
-        linear = torch.einsum("ij,njhw->nihw", self.rgb_from_xyz, xyz)
-        curved = 1.055 * linear.clamp(min=0).pow(1 / 2.4) - 0.055
-        return torch.where(linear > 0.0031308, curved, 12.92 * linear).clamp(0, 1)
+        rgb = lab_to_rgb(torch.cat([(L + 1) * 50, self.net(L) * 110], 1))
+        return to_levels(rgb * 2 - 1)
 
 
 def to_levels(y: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from skimage.color import lab2rgb, rgb2lab
 from torch import Tensor
 
-from util.color import lab_to_rgb, rgb_to_lab
+from util.color import RGB_FROM_XYZ, XYZ_FROM_RGB, lab_to_rgb, rgb_to_lab
 
 LEVELS = np.arange(256) / 255
 # Pictures as scikit-image has them, (H, W, 3) in [0, 1].
@@ -113,3 +113,8 @@ def test_what_is_given_is_left_alone():
         before = given.clone()
         convert(given)
         assert torch.equal(given, before)
+
+
+def test_the_inverse_of_the_matrix_is_its_inverse():
+    inverse = torch.tensor(XYZ_FROM_RGB, dtype=torch.float64).inverse()
+    assert (inverse - torch.tensor(RGB_FROM_XYZ, dtype=torch.float64)).abs().max() < 1e-15

@@ -128,6 +128,17 @@ def test_the_commands_of_the_page_of_the_metrics_run(command, facades, in_this_p
     assert result.status == 2 and "--metrics FCN: wants label maps" in result.err
 
 
+def test_the_page_on_using_a_model_runs(command, facades, served) -> None:
+    page = PAGES["using.md"]
+    trained = "python train.py --dataroot ./datasets/facades --name facades --direction BtoA"
+    run_lines(command, [trained, *lines(page)])
+    assert len(lines(page)) == 2 and len(served) == 1
+    draw((70, 50)).save("sketch.png")
+    for code in blocks(page, "python"):
+        exec(code, {})
+    assert Image.open("photo.png").size == (64, 64)
+
+
 def test_the_first_hour_goes_by_as_it_is_written(
     command: Callable[..., SimpleNamespace], few_builtin: None, capfd, monkeypatch
 ) -> None:

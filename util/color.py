@@ -11,6 +11,12 @@ XYZ_FROM_RGB = (
     (0.212671, 0.715160, 0.072169),
     (0.019334, 0.119193, 0.950227),
 )
+# Its inverse, rounded to float64; as numbers, so that an exported graph can hold it.
+RGB_FROM_XYZ = (
+    (3.2404813432005266, -1.5371515162713185, -0.4985363261688878),
+    (-0.9692549499965682, 1.8759900014898907, 0.04155592655829284),
+    (0.05564663913517715, -0.20404133836651123, 1.0573110696453443),
+)
 WHITE = (0.95047, 1.0, 1.08883)
 
 
@@ -28,7 +34,7 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     y = (L + 16) / 116
     fs = torch.stack([y + a / 500, y, (y - b / 200).clamp(min=0)], -3)
     xyz = torch.where(fs > 0.2068966, fs.pow(3), (fs - 16 / 116) / 7.787) * _column(WHITE, lab)
-    linear = _mix(xyz, torch.tensor(XYZ_FROM_RGB, dtype=torch.float64).inverse())
+    linear = _mix(xyz, torch.tensor(RGB_FROM_XYZ, dtype=torch.float64))
     curved = 1.055 * linear.clamp(min=0).pow(1 / 2.4) - 0.055
     return torch.where(linear > 0.0031308, curved, 12.92 * linear).clamp(0, 1)
 

@@ -53,7 +53,7 @@ const latest = new Latest(async () => {
     if (error.status === 503) setTimeout(changed, 1000);
     else complain(error);
   }
-  $("output").setAttribute("aria-busy", String(latest.again));
+  $("output").setAttribute("aria-busy", String(latest.waits));
 });
 
 function changed() {

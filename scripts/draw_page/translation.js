@@ -26,6 +26,9 @@ export class Latest {
     this.again = false;
   }
 
+  // Whether there is something newer than what is being made.
+  get waits() { return this.again || this.timer !== null; }
+
   changed() {
     const now = performance.now();
     if (this.timer === null) this.since = now;
