@@ -62,6 +62,7 @@ def test_peak_memory_is_that_of_the_step():
     assert 195 < measure.peak_memory(hundred_megabytes) < 260
 
 
+@pytest.mark.slow
 def test_the_table_and_the_numbers_are_written(pairs, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "numbers.json"

@@ -139,6 +139,7 @@ def test_the_page_on_using_a_model_runs(command, facades, served) -> None:
     assert Image.open("photo.png").size == (64, 64)
 
 
+@pytest.mark.slow
 def test_the_first_hour_goes_by_as_it_is_written(
     command: Callable[..., SimpleNamespace], few_builtin: None, capfd, monkeypatch
 ) -> None:

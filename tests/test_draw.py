@@ -38,6 +38,7 @@ def flags(run: Path, *more: str) -> list[str]:
 # The command ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_serves_until_ctrl_c(run):
     process = subprocess.Popen(
         [sys.executable, "-m", "scripts.draw", *flags(run)],

@@ -92,6 +92,7 @@ def test_every_tool_paints_the_pixels_it_should(show, labels):
     assert (page.input()[changed] == paper).all()
 
 
+@pytest.mark.slow
 def test_undo_and_redo_go_through_what_was_drawn(show, labels):
     page = show(labels)
     states = [(page.input().tobytes(), page.output())]
@@ -203,6 +204,7 @@ def test_a_finger_draws(show, labels):
     assert wide <= 390
 
 
+@pytest.mark.slow
 def test_the_latest_drawing_wins_over_slower_answers(show, labels):
     page, kept = show(labels), []
 

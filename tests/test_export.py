@@ -152,6 +152,7 @@ def test_running_statistics_and_a_card_that_says_what_the_file_is(run, exported)
     assert run_example(path.with_suffix(".md")).size == (50, 41)
 
 
+@pytest.mark.slow
 def test_each_generator_of_a_cycle_gan_has_its_file(run, exported):
     folder = run(*RESNET, "--model", "cycle_gan", "--dataset_mode", "unaligned")
     x, fakes = noise(2, 3, 24, 20), []
@@ -167,6 +168,7 @@ def test_each_generator_of_a_cycle_gan_has_its_file(run, exported):
     assert np.abs(fakes[0] - fakes[1]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_averaged_weights_of_another_epoch_into_another_file(run, exported, tmp_path):
     folder = run(*RESNET, "--ema", "0.5")
     for path in folder.glob("latest_net_*"):
@@ -224,6 +226,7 @@ def test_colorization_takes_and_gives_rgb(run, exported, flags, size):
     assert run_example(card).size == ((30, 44) if size else (50, 41))
 
 
+@pytest.mark.slow
 def test_colorization_without_processing_takes_l_and_gives_ab(run, exported, capfd):
     folder = run(*RESNET, "--model", "colorization", "--norm", "instance", channels=(1, 2))
     assert exported("--size", "64").status == 0

@@ -64,6 +64,7 @@ def test_preset_has_no_switches_that_flags_could_not_undo() -> None:
     assert values and not values & {"true", "false", "yes", "no", "on", "off"}
 
 
+@pytest.mark.slow
 def test_readme_commands_run_in_their_order(
     command: Callable[..., SimpleNamespace], served: list[str]
 ) -> None:
