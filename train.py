@@ -7,8 +7,10 @@ Without --dataroot it trains on pictures that the project draws itself.
 
 import logging
 import shlex
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from typing import Any
 
@@ -18,13 +20,16 @@ from models.balance import Balance
 from models.finite import FiniteWatch, check_weights
 from models.saving import save_state
 from models.validation import Validation
+from options.base_options import Options
 from options.train_options import TrainOptions
+from util import processes
 from util.checkpoint import forget_best, forget_epochs
 from util.clock import Clock, WaitingAdvice
 from util.device import explained_memory, seed_everything
 from util.files import run_folder, sole_owner
+from util.restarts import beginning, flags_of_restart
 from util.score_log import Scores
-from util.stopping import Signals, Stopped, last_epoch, polite_signals
+from util.stopping import Signals, Stopped, last_epoch, polite_signals, status_of
 from util.util import python, run_command, setup_logging
 from util.visualizer import Visualizer
 
@@ -37,29 +42,64 @@ def main(argv: Sequence[str] | None = None) -> None:
     `Stopped` says why a training ended before its end.
     """
     setup_logging()
-    opt = TrainOptions().parse(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    with polite_signals() as signals, processes.together():
+        opt = options(argv)
+        folder = run_folder(opt)
+        owner = sole_owner(folder, beginning(folder)) if processes.is_main() else nullcontext()
+        with owner, explained_memory(opt):
+            train(opt, signals)
+
+
+def options(argv: Sequence[str]) -> Options:
+    """Parse the flags; ValueError if torchrun's processes cannot train with them."""
+    opt, count = TrainOptions().read(argv), processes.count()
+    going_on = processes.of_main(flags_of_restart(run_folder(opt)))
+    if going_on:
+        log.info("started anew by torchrun: going on from the last save")
+        opt = TrainOptions().read([*argv, *going_on])
+    if opt.batch_size % count:
+        raise ValueError(
+            f"--batch_size {opt.batch_size}: cannot be split evenly over {count} processes; it "
+            f"counts the pictures of all of them, so that it must be a multiple of {count}"
+        )
+    if len(opt.gpu_ids) > count == 1:
+        log.warning(
+            "--gpu_ids: a process trains on one GPU, here %d; for one on each: %s",
+            *(opt.gpu_ids[0], torchrun_line(len(opt.gpu_ids), argv)),
+        )
+    return opt
+
+
+def torchrun_line(count: int, argv: Sequence[str]) -> str:
+    """Return the command that trains the same in so many processes of this machine."""
+    start = ["uv", "run", "torchrun"] if python()[0] == "uv" else ["torchrun"]
+    return shlex.join([*start, f"--nproc_per_node={count}", "train.py", *argv])
+
+
+def train(opt: Options, signals: Signals) -> None:
+    """Train what the options describe."""
     seed_everything(opt.seed)
-    with sole_owner(run_folder(opt)), polite_signals() as signals, explained_memory(opt):
-        dataset = create_dataset(opt)
-        held_out = create_validation_dataset(opt) if opt.val_freq else None
-        model = create_model(opt)
-        log.info("%s", opt.text())
-        model.setup(opt)
-        log.info("%d training pictures", len(dataset))
-        validation = Validation(opt, model, held_out) if held_out else None
-        if held_out:
-            log.info("%d validation pictures", len(held_out))
-        if model.progress.epoch > last_epoch(opt):
-            done = model.progress.epoch - 1
-            log.info("complete with epoch %d; a larger --n_epochs trains it further", done)
-        elif validation and validation.exhausted():
-            log.info("stopped early: %s; --early_stop 0 trains on", validation.verdict())
-        else:
-            visualizer = Visualizer(opt, model.progress.since)
-            try:
-                Training(opt, dataset, model, visualizer, validation, signals).run()
-            finally:
-                visualizer.close()
+    dataset = create_dataset(opt)
+    held_out = create_validation_dataset(opt) if opt.val_freq else None
+    model = create_model(opt)
+    log.info("%s", opt.text())
+    model.setup(opt)
+    log.info("%d training pictures", len(dataset))
+    validation = Validation(opt, model, held_out) if held_out else None
+    if held_out:
+        log.info("%d validation pictures", len(held_out))
+    if model.progress.epoch > last_epoch(opt):
+        done = model.progress.epoch - 1
+        log.info("complete with epoch %d; a larger --n_epochs trains it further", done)
+    elif validation and validation.exhausted():
+        log.info("stopped early: %s; --early_stop 0 trains on", validation.verdict())
+    else:
+        visualizer = Visualizer(opt, model.progress.since)
+        try:
+            Training(opt, dataset, model, visualizer, validation, signals).run()
+        finally:
+            visualizer.close()
     log.info("weights and pages are in %s; see results with: %s", model.save_dir, next_step(opt))
     if validation and model.progress.best_epoch:
         flags = "--epoch best" + (" --use_ema" if model.averages else "")
@@ -83,6 +123,7 @@ class Training:
         self.opt, self.dataset, self.model, self.visualizer = opt, dataset, model, visualizer
         self.validation, self.signals, self.watch = validation, signals, FiniteWatch()
         self.advice, self.balance = WaitingAdvice(), Balance(opt.gan_mode)
+        self.agreement = processes.Agreement()  # to stop
         model.progress.now_of(len(dataset))
 
     def run(self) -> None:
@@ -154,26 +195,30 @@ class Training:
                 visualizer.display_current_results(visuals, progress.epoch, page, progress.iters)
             if passed(opt.save_latest_freq, before, progress.total):
                 self.save(f"iter_{progress.total}" if opt.save_by_iter else "latest")
-            if self.signals.asked:
+            if asked := self.agreement.on(self.signals.asked):
                 self.save("latest")
                 raise Stopped(
                     f"stopped in epoch {progress.epoch} after {progress.iters} of its pictures, "
                     f"all of it saved; go on with the same command and --continue_train",
-                    self.signals.status,
+                    status_of(asked),
                 )
         self.advice.after_epoch(clock.share(), opt.num_threads, opt.cache)
         return progress.iters > done
 
     def save(self, *tags: str | int) -> None:
-        """Write the weights under these tags, then the state that a resume reads."""
+        """Write the weights under these tags, then the state that a resume reads.
+
+        Of several processes all come here, and process 0 writes.
+        """
         self.watch.check()
         check_weights(self.model.nets)
         for tag in tags:
             self.model.save_networks(tag)
         save_state(self.model, self.model.progress)
-        forget_epochs(self.model.save_dir, self.opt.keep)
-        if self.model.progress.best is None:
-            forget_best(self.model.save_dir)
+        if processes.is_main():
+            forget_epochs(self.model.save_dir, self.opt.keep)
+            if self.model.progress.best is None:
+                forget_best(self.model.save_dir)
 
 
 def grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:

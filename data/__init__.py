@@ -6,7 +6,7 @@ import os
 import random
 import signal
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,9 +16,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_
 
 from data import builtin
 from data.base_dataset import BaseDataset
-from data.cache import open_cache
+from data.cache import shared_cache
 from data.inspection import quick_look
 from data.ranges import settle_ranges
+from util import processes
 from util.device import keep_freed_memory
 from util.files import run_folder
 from util.registry import find_class
@@ -26,6 +27,7 @@ from util.stopping import leave_signals_to_the_parent
 from util.workers import kill_children
 
 log = logging.getLogger(__name__)
+everywhere = logging.getLogger("every process")  # heard from all, not from process 0 alone
 
 
 def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
@@ -35,12 +37,13 @@ def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
     """
     if builtin.is_builtin(opt.dataroot):
         log.info("pictures: the built-in facades; --dataroot names others")
-        builtin.write_once(opt.dataroot)
+        with processes.first_here_first():
+            builtin.write_once(opt.dataroot)
     dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(opt)
     if opt.isTrain:
         look_first(dataset, opt)
         if isinstance(dataset, BaseDataset):
-            dataset.cache = open_cache(dataset.files(), opt.cache, run_folder(opt))
+            dataset.cache = shared_cache(dataset.files(), opt.cache, run_folder(opt))
     dataset.ranges = settle_ranges(dataset, opt)
     return Loader(dataset, opt, repeated)
 
@@ -91,15 +94,21 @@ class Loader:
         skip = opt.on_bad_image == "skip"
         self.left_out: set[str] = set()
         self.size = int(min(len(dataset), opt.max_dataset_size))
-        self.sampler = EpochSampler(self.size, shuffle=not opt.serial_batches, seed=opt.seed)
+        self.sampler = EpochBatches(
+            self.size, opt.batch_size, shuffle=not opt.serial_batches, seed=opt.seed
+        )
+        if repeated:  # a validation: each process measures pictures of its own
+            self.sampler.take(range(processes.number(), self.size, processes.count()))
+        elif opt.isTrain:
+            self.sampler.share_out()
         keep_freed_memory()
-        workers = min(opt.num_threads, os.cpu_count() or 1, self.size)
+        cores = max(1, (os.cpu_count() or 1) // processes.on_this_machine()[1])
+        workers = min(opt.num_threads, cores, self.size)
         if workers:
             atexit.register(_end_workers)
         self.loader = DataLoader(
             SeededDataset(dataset, opt.seed, replace_bad=skip and opt.isTrain),
-            batch_size=opt.batch_size,
-            sampler=self.sampler,
+            batch_sampler=self.sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
             collate_fn=partial(_collate, leave_out=skip and not opt.isTrain),
@@ -121,33 +130,64 @@ class Loader:
         self.sampler.epoch, self.sampler.done = self.epoch, self.done
         self.done = 0
         self.epoch += not self.repeated
-        for batch, bad in self.loader:
+        for (batch, bad), part in zip(self.loader, self.sampler.parts(), strict=True):
             for error in bad:
                 if error not in self.left_out:
                     self.left_out.add(error)
-                    log.warning("left out: %s", error)
+                    everywhere.warning("left out: %s", error)
             if isinstance(batch, Exception):
                 raise batch
             if batch:
-                yield batch
+                yield batch | {"part": part} if part else batch
 
 
-class EpochSampler(Sampler):
-    """Yields (epoch, index), in an order drawn from (seed, epoch)."""
+class EpochBatches(Sampler):
+    """Yields batches of (epoch, index), in an order drawn from (seed, epoch)."""
 
-    def __init__(self, size: int, *, shuffle: bool, seed: int):
-        self.size, self.shuffle, self.seed = size, shuffle, seed
+    def __init__(self, size: int, batch_size: int, *, shuffle: bool, seed: int):
+        self.size, self.batch_size, self.shuffle, self.seed = size, batch_size, shuffle, seed
         self.epoch, self.done = 1, 0
+        self.chosen: Container[int] | None = None
+        self.number, self.count = 0, 1
+
+    def take(self, chosen: Container[int]) -> None:
+        """Pass over all items but these."""
+        self.chosen = chosen
+
+    def share_out(self) -> None:
+        """Take only the part of each batch that this process trains on, if there are several."""
+        self.number, self.count = processes.number(), processes.count()
+
+    def parts(self) -> Iterator[tuple[int, int] | None]:
+        """Yield, for each batch, how many pictures of how many this process has; None: all.
+
+        All processes have as many batches. If the last has fewer pictures than there are
+        processes, some get one that does not count.
+        """
+        for whole in self._batches():
+            mine = len(whole[self._part(len(whole))])
+            yield None if self.count == 1 else (mine, len(whole))
 
     def __len__(self) -> int:
-        return max(self.size - self.done, 0)
+        return len(self._batches())
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = range(self.size)
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch = self.epoch
+        for whole in self._batches():
+            mine = whole[self._part(len(whole))] or whole[-1:]
+            yield [(epoch, index) for index in mine]
+
+    def _part(self, size: int) -> slice:
+        return slice(*(n * size // self.count for n in (self.number, self.number + 1)))
+
+    def _batches(self) -> list[Sequence[int]]:
+        order: Sequence[int] = range(self.size)
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size).tolist()
-        epoch = self.epoch
-        return ((epoch, index) for index in order[self.done :])
+        order = order[self.done :]
+        if self.chosen is not None:
+            order = [index for index in order if index in self.chosen]
+        return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
 
 
 class SeededDataset(Dataset):

@@ -3,6 +3,7 @@
 import logging
 import mmap
 import os
+import pickle
 import struct
 import tempfile
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from data.pixels import Pixels
+from util import processes
 from util.memory import free_memory
 
 log = logging.getLogger(__name__)
@@ -107,6 +109,19 @@ def _write(descriptor: int, at: int, content: bytes | memoryview) -> int:
         written = os.pwrite(descriptor, content, at)
         content, at = content[written:], at + written
     return at
+
+
+def shared_cache(files: Sequence[str], where: str, folder: Path) -> PictureCache | None:
+    """Return `open_cache`; of several processes, all on a machine share that of its first."""
+    here, _ = processes.on_this_machine()
+    cache = None if here else open_cache(files, where, folder)
+    everyones = processes.gather(None if here else pickle.dumps(cache))
+    if not here:
+        return cache
+    try:
+        return pickle.loads(everyones[processes.number() - here])
+    except OSError:  # the system does not let one process look into another
+        return open_cache(files, where, folder)
 
 
 def open_cache(files: Sequence[str], where: str, folder: Path) -> PictureCache | None:

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from data.deep import DeepPicture, Kind
 from data.transforms import load_any
 from util.files import make_folder, one_line, run_folder, whole_file
+from util.processes import is_main, wait_for_all
 
 SAMPLE = 64  # pictures that percentiles are taken of
 PERCENTILES = (0.5, 99.5)
@@ -28,10 +29,11 @@ def settle_ranges(dataset: Dataset, opt: Any) -> dict[str, tuple[float, float]]:
         for side, files in files_by_side(dataset).items():
             if settled := _settle(files, getattr(opt, f"range_{side}"), f"--range_{side}"):
                 kept[side] = settled
-        if kept:
+        if kept and is_main():
             _write(kept, opt)
-        else:
+        elif is_main():
             _file(opt).unlink(missing_ok=True)  # of another run of that name
+        wait_for_all()
     return chosen_ranges(opt, kept)
 
 

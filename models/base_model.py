@@ -13,12 +13,14 @@ from torch.optim import Optimizer
 from models.averaging import Averages
 from models.building import Builder
 from models.saving import load_into, load_networks_of, load_state, start, stopped_unsaved
+from models.several import begin_together, mean_over_processes, share_of, share_statistics
 from models.stages import Stages, stages_of
 from models.testing import at_test_time, make_ready
 from models.validation import mean_scores
 from util.checkpoint import load_weights, save_weights
 from util.device import pick_device, pick_layout, place, use_tf32
 from util.files import run_folder
+from util.processes import is_main
 from util.util import write_options
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class BaseModel(Builder, ABC):
         self.losses: dict[str, Tensor] = {}
         self.visuals: dict[str, Tensor] = {}
         self.image_paths: list[str] = []
+        self.share = 1.0  # of this process in the current batch: see `Part.share`
         self.stages: Stages | None = None
         self.averages: Averages | None = None
 
@@ -67,6 +70,7 @@ class BaseModel(Builder, ABC):
                 f"--dataset_mode {self.opt.dataset_mode}: gives no pictures {name}, which "
                 f"--model {self.opt.model} --direction {self.opt.direction} needs"
             )
+        self.share = share_of(batch)
         pictures = batch[name].to(self.device, non_blocking=True, memory_format=self.layout)
         return self.stages.fixed(name, pictures) if self.stages else pictures
 
@@ -144,6 +148,7 @@ class BaseModel(Builder, ABC):
                 log.info("%s", net)
         use_tf32(opt.precision, self.device)
         if self.isTrain:
+            begin_together(self)
             start(self, state)
             self.stages = stages_of(self)
             return
@@ -152,7 +157,7 @@ class BaseModel(Builder, ABC):
     def update(self, optimizer: Optimizer, loss: Tensor) -> None:
         """Take one step of `optimizer` down the gradient of `loss`."""
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss if self.share == 1 else loss * self.share).backward()
         optimizer.step()
 
     def update_learning_rate(self, metric: float | None = None) -> None:
@@ -200,10 +205,12 @@ class BaseModel(Builder, ABC):
         return dict(self.visuals)
 
     def get_current_losses(self) -> dict[str, float]:
-        """Return the losses of the last step as numbers; the only place that waits for them."""
+        """Return the losses of the last step as numbers, those of a batch that several processes
+        share as their mean; the only place that waits for them.
+        """
         values = [torch.as_tensor(value).detach().float() for value in self.losses.values()]
         numbers = torch.stack(values).tolist() if values else []
-        return dict(zip(self.losses, numbers, strict=True))
+        return dict(zip(self.losses, mean_over_processes(numbers, self.share), strict=True))
 
     def loss_tensors(self) -> dict[str, Tensor]:
         """Return the losses of the last step, still on the device."""
@@ -218,8 +225,12 @@ class BaseModel(Builder, ABC):
     def save_networks(self, epoch: int | str) -> None:
         """Write `EPOCH_net_NAME.pth` for every network; EPOCH is a number, latest, best or iter_N.
 
-        The options go beside them only now, so that they always belong to the weights.
+        The options go beside them only now, so that they always belong to the weights. Of several
+        processes all call it, and process 0 writes.
         """
+        share_statistics(self)
+        if not is_main():
+            return
         averages = self.averages.nets if self.averages else {}
         nets = self.nets | {f"{name}_ema": net for name, net in averages.items()}
         for name, net in nets.items():

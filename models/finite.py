@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from util.processes import gather
 from util.stopping import Stopped
 
 FIX = "try a smaller --lr, or --precision fp32; --continue_train goes on from the last save"
@@ -36,10 +37,13 @@ class FiniteWatch:
         """Raise `Stopped` if a loss was not finite since the last check."""
         steps = [] if self.first is None else self.first.tolist()
         bad = {name: step for name, step in zip(self.names, steps, strict=True) if step}
+        found = None
         if bad:
             step = min(bad.values())
             names = ", ".join(name for name in bad if bad[name] == step)
-            files = next(files for seen, files in self.files if seen == step)
+            found = step, names, next(files for seen, files in self.files if seen == step)
+        if any(everyones := gather(found)):  # of several processes, one alone may have seen it
+            step, names, files = min(filter(None, everyones))
             raise Stopped(
                 f"{names}: not a finite number after picture {step} of the run "
                 f"({', '.join(files)}); nothing was saved since; {FIX}"

@@ -24,10 +24,13 @@ class InstanceNorm(nn.GroupNorm):
 
 
 class SyncBatchNorm(nn.SyncBatchNorm):
-    """Batch norm over all processes; in one process, and on the CPU, the ordinary batch norm."""
+    """Batch norm over all processes; in one process, on the CPU, and in a validation, of which
+    each process has other pictures, the ordinary batch norm.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.is_cuda and torch.distributed.is_available() and torch.distributed.is_initialized():
+        several = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if x.is_cuda and several and not torch.is_inference_mode_enabled():
             return super().forward(x)
         return nn.BatchNorm2d.forward(self, x)
 

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from models.architecture import differing_flags
 from models.averaging import Averages
 from models.networks import get_scheduler
+from util import processes
 from util.checkpoint import load, mismatches, save, without_stale_statistics
 from util.device import random_states, set_random_states
 from util.files import make_folder, one_line, run_folder
@@ -68,14 +69,27 @@ def state_path(opt: Any) -> Path:
 
 
 def save_state(model: "BaseModel", progress: Progress) -> None:
-    """Write the state of a training: tensors and plain Python, which load as weights do."""
+    """Write the state of a training: tensors and plain Python, which load as weights do.
+
+    Of several processes all call it, and process 0 writes; all go on once it is written.
+    """
+    own = {name: on_cpu(pool.state_dict()) for name, pool in pools_of(model).items()}
+    pools, states = processes.gather(own), processes.gather(random_states())
+    if processes.is_main():
+        _write_state(model, progress, pools, states)
+    processes.wait_for_all()
+
+
+def _write_state(
+    model: "BaseModel", progress: Progress, pools: list[Any], states: list[Any]
+) -> None:
     state = {
         "version": VERSION,
         "networks": {name: net.state_dict() for name, net in model.nets.items()},
         "optimizers": {name: optim.state_dict() for name, optim in model.optimizers.items()},
         "schedulers": [scheduler.state_dict() for scheduler in model.schedulers],
-        "pools": [{name: pool.state_dict() for name, pool in pools_of(model).items()}],
-        "random": [random_states()],
+        "pools": pools,
+        "random": states,
         "progress": asdict(progress),
         "options": plain(model.opt),
     }
@@ -155,7 +169,9 @@ def stopped_unsaved(folder: Path) -> bool:
 
 def start(model: "BaseModel", state: dict[str, Any] | None) -> None:
     """Start the schedules, from a saved state or afresh, and say what is fresh."""
-    opt, folder = model.opt, make_folder(model.save_dir, "--checkpoints_dir")
+    opt, folder = model.opt, model.save_dir
+    if processes.is_main():
+        make_folder(folder, "--checkpoints_dir")
     model.progress = progress_of(state) if state else Progress(opt.epoch_count)
     mode = "min" if lower_is_better(opt.best_metric) else "max"
     model.schedulers = [
@@ -197,14 +213,36 @@ def restore(model: "BaseModel", state: dict[str, Any]) -> None:
                 scheduler.load_state_dict(saved)
         if model.averages and "averages" in state:
             model.averages.load_state_dict(state["averages"])
-        for name, saved in state["pools"][0].items():
-            pools[name].load_state_dict(saved)
-        set_random_states(state["random"][0])
+        restore_own(pools, state["pools"], state["random"])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ValueError(
             f"{path}: does not fit this training ({one_line(error)})"
             f"{told(changes(model.opt, state))}"
         ) from None
+
+
+def restore_own(pools: dict[str, ImagePool], saved: list[Any], random: list[Any]) -> None:
+    """Put into this process what each process has of its own.
+
+    Another number of processes than before shares out the pictures of all pools; a process that
+    was not there before keeps its fresh noise.
+    """
+    number, before = processes.number(), len(saved)
+    if before != processes.count():
+        log.info(
+            "saved by %d processes, going on in %d: image pools are shared out anew, and noise is "
+            "not what it would have been",
+            *(before, processes.count()),
+        )
+    for name, pool in pools.items():
+        images = [image for of_one in saved for image in of_one[name]["images"]]
+        mine = images[number :: processes.count()]
+        state = {"images": mine, "random": pool.random.getstate()}
+        if number < before:
+            state = {**saved[number][name], "images": mine}
+        pool.load_state_dict(saved[number][name] if before == processes.count() else state)
+    if number < before:
+        set_random_states(random[number])
 
 
 def restore_optimizer(optimizer: Optimizer, saved: dict[str, Any], policy: str) -> None:

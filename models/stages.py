@@ -7,11 +7,16 @@ kernels of a stage at once.
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from models.several import pictures_of, share_of
+from util.device import on_its_own
+from util.processes import count
 
 log = logging.getLogger(__name__)
 
@@ -106,12 +111,11 @@ def stages_of(model: Any) -> Stages | None:
     opt = model.opt
     if model.device.type != "cuda":
         return None
-    several = torch.distributed.is_available() and torch.distributed.is_initialized()
     reasons = {
         "--no_graphs": opt.no_graphs,
         "--gan_mode wgangp": opt.gan_mode == "wgangp",
         "--grad_accum": opt.grad_accum > 1,
-        "several processes": several,
+        "several processes": count() > 1,
     }
     for reason, is_so in reasons.items():
         if is_so:
@@ -132,12 +136,14 @@ def update_over(
     """
     optimizer.zero_grad(set_to_none=True)
     before, means = model.losses, Counter()
-    sizes = [len(batch["A"]) for batch in batches]
-    for batch, size in zip(batches, sizes, strict=True):
+    sizes = [pictures_of(batch) for batch in batches]
+    for number, (batch, size) in enumerate(zip(batches, sizes, strict=True), start=1):
         model.losses = {}
-        share = size / sum(sizes)
-        (loss(batch) * share).backward()
+        # Several processes share their sum, with the last batch.
+        with on_its_own() if number < len(batches) else nullcontext():
+            share = share_of(batch) * size / sum(sizes)
+            (loss(batch) * share).backward()
         for name, value in model.losses.items():
             means[name] += value.detach() * share
     optimizer.step()
-    model.losses = {**before, **means}
+    model.losses, model.share = {**before, **means}, 1.0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.finite import check_weights
 from util.metrics import compare, eight_bit, lower_is_better
+from util.processes import gather
 from util.stopping import last_epoch
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def mean_scores(model: "BaseModel", batches: Iterable[dict[str, Any]]) -> dict[s
             found.append({name: each.tolist() for name, each in values.items()})
         else:
             found.append({"loss": [model.validation_loss().item()]})
+    found = [scores for part in gather(found) for scores in part]  # each process has a part
     names = [name for name in found[0] if all(name in one for one in found)]
     return {name: fmean(chain.from_iterable(one[name] for one in found)) for name in names}
 

@@ -5,9 +5,11 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
+
+LOCK = ".lock"  # in a run's folder: whose it is
 
 
 @contextlib.contextmanager
@@ -60,30 +62,30 @@ def make_folder(folder: str | Path, flag: str) -> Path:
 
 
 @contextlib.contextmanager
-def sole_owner(folder: Path) -> Iterator[None]:
+def sole_owner(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[None]:
     """Own a run's folder; ValueError if another process that lives does.
 
     The folder is made, and taken away if nothing comes into it. The system drops the lock when its
     process ends, however it ends. It is not inherited: a worker that outlives a killed run for a
-    moment holds up nobody.
+    moment holds up nobody. `more` is kept in the lock file.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
-    path = make_folder(folder, "--checkpoints_dir") / ".lock"
+    path = make_folder(folder, "--checkpoints_dir") / LOCK
     try:
         with path.open("a+", encoding="utf-8") as file:
-            _own(file, folder)
+            _own(file, folder, more or {})
             for left in folder.glob(".*.pth.[0-9]*"):  # of a process that was killed in a save
                 left.unlink(missing_ok=True)
             yield
     finally:
-        if made and [p.name for p in folder.iterdir()] == [".lock"]:
+        if made and [p.name for p in folder.iterdir()] == [LOCK]:
             path.unlink()
             for empty in made:
                 with contextlib.suppress(OSError):
                     empty.rmdir()
 
 
-def _own(file: TextIO, folder: Path) -> None:
+def _own(file: TextIO, folder: Path, more: Mapping[str, str]) -> None:
     try:
         _lock(file.fileno())
     except BlockingIOError:
@@ -96,7 +98,7 @@ def _own(file: TextIO, folder: Path) -> None:
         return
     file.seek(0)
     file.truncate()
-    json.dump({"process": os.getpid(), "machine": socket.gethostname()}, file)
+    json.dump({"process": os.getpid(), "machine": socket.gethostname(), **more}, file)
     file.flush()
 
 

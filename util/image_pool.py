@@ -1,21 +1,26 @@
 """A history of generated pictures for D (Shrivastava et al., arXiv:1612.07828)."""
 
+import math
 import random
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from util.processes import count, number
+
 
 class ImagePool:
     """Returns pictures as they come until it holds `pool_size`; then, with p = 0.5, swaps a
     picture with a random stored one. `pool_size` 0 hands all through.
+
+    Of several processes each has a pool of its own, which is its part of `pool_size`.
     """
 
     def __init__(self, pool_size: int, seed: int = 0):
-        self.pool_size = pool_size
+        self.pool_size = math.ceil(pool_size / count())
         self.images: list[Tensor] = []
-        self.random = random.Random(seed)
+        self.random = random.Random(f"{seed}/{number()}" if number() else seed)
 
     def query(self, images: Tensor) -> Tensor:
         """Return a batch (N, C, H, W) of new and stored pictures, without gradients."""

@@ -32,7 +32,7 @@ class StoppedAtOnce(KeyboardInterrupt):
 
     def __init__(self, number: int):
         super().__init__("stopped at once; what was saved before is whole")
-        self.status = 128 + number
+        self.status = status_of(number)
 
 
 class Signals:
@@ -40,10 +40,10 @@ class Signals:
 
     asked = 0
 
-    @property
-    def status(self) -> int:
-        """The exit status by convention: 130 after Ctrl-C, 143 after SIGTERM."""
-        return 128 + self.asked
+
+def status_of(asked: int) -> int:
+    """Return the exit status after a signal by convention: 130 after Ctrl-C, 143 after SIGTERM."""
+    return 128 + asked
 
 
 @contextlib.contextmanager

@@ -123,3 +123,4 @@ def _say(message: str, status: int) -> int:
 def setup_logging() -> None:
     """Send log lines to standard output, one plain message a line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.getLogger("every process").setLevel(logging.INFO)

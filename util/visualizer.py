@@ -15,6 +15,7 @@ from util.files import run_folder
 from util.html import HTML
 from util.live_displays import live_displays
 from util.loss_log import Entry, LossLog, format_line
+from util.processes import is_main
 from util.score_log import ScoreLog, Scores, format_scores
 from util.util import save_image, short_stem, tensor2im
 
@@ -87,7 +88,7 @@ class Console(Display):
             desc=f"epoch {epoch}",
             unit="img",
             leave=False,
-            disable=None,
+            disable=None if is_main() else True,
             dynamic_ncols=True,
         )
 
@@ -160,20 +161,26 @@ class Visualizer:
     """Shows a training run: on the console, in its folder, and on the live displays asked for."""
 
     def __init__(self, opt: Any, since: tuple[int, int] | None = None):
-        """`since` is the (epoch, iters) that a continued run goes on from."""
+        """`since` is the (epoch, iters) that a continued run goes on from.
+
+        Of several processes, process 0 alone shows the run.
+        """
+        self.epoch_size = 0
+        self.shown_in_epoch = 0  # the last epoch whose pictures are on the page
+        self.console, self.page, self.live = Console(), None, []
+        self.displays: list[Display] = []
+        if not is_main():
+            return
         folder = run_folder(opt)
         loss_log = LossLog(folder / "loss_log.txt", opt.continue_train, since)
-        self.console = Console()
         path, done_anew = folder / "val_log.csv", since[0] if since else None
         score_log = ScoreLog(path, opt.continue_train, done_anew)
         title = f"Experiment name = {opt.name}"
         self.page = WebPage(folder / "web", title, opt.display_winsize, loss_log, score_log)
         self.live = live_displays(opt, folder)
         files = LogFiles(loss_log, score_log)
-        self.displays: list[Display] = [self.console, files, *self.live]
+        self.displays = [self.console, files, *self.live]
         self.displays += [] if opt.no_html else [self.page]
-        self.epoch_size = 0
-        self.shown_in_epoch = 0  # the last epoch whose pictures are on the page
 
     @property
     def bar(self) -> tqdm | None:

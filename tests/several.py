@@ -1,0 +1,114 @@
+"""What the tests of several processes start: `torchrun … tests/several.py PLAN.json`.
+
+A plan is a list of trainings; each is run step by step, and process 0 writes what it saw.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data import create_dataset
+from models import create_model
+from models.base_model import BaseModel
+from models.several import share_statistics
+from options.train_options import TrainOptions
+from util import processes
+from util.device import seed_everything
+from util.files import run_folder
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def command(nproc: int, *agent: str) -> list[str]:
+    """Return how to start a script of the project in so many processes of this machine."""
+    where = agent or ("--standalone",)
+    return [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={nproc}", *where]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which scripts find the project, on one core each."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def torchrun(nproc: int, *script: Any, agent: Sequence[str] = (), **how: Any) -> Any:
+    """Run a script of the project in several processes: status, stdout, stderr."""
+    line = [*command(nproc, *agent), *map(str, script)]
+    how = {"capture_output": True, "text": True, "timeout": 300, "env": environment()} | how
+    return subprocess.run(line, **how)
+
+
+class Run:
+    """A training, driven step by step: epochs of the data set, one after the other."""
+
+    def __init__(self, flags: Sequence[Any], double: bool):
+        self.opt = TrainOptions().read([str(flag) for flag in flags])
+        seed_everything(self.opt.seed)
+        self.double = double
+        self.dataset, self.model = create_dataset(self.opt), create_model(self.opt)
+        if double:
+            for net in self.model.nets.values():
+                net.double()
+        self.model.setup(self.opt)
+        self.batches = iter(self.dataset)
+
+    def step(self) -> dict[str, float]:
+        """Train on the next batch; return its losses."""
+        batch = next(self.batches, None)
+        if batch is None:
+            self.batches = iter(self.dataset)
+            batch = next(self.batches)
+        if self.double:
+            batch |= {side: batch[side].double() for side in "AB"}
+        self.model.set_input(batch)
+        self.model.optimize_parameters()
+        exact = torch.stack([loss.detach().double() for loss in self.model.losses.values()])
+        means = mean_losses(exact, self.model)
+        assert {k: round(v, 4) for k, v in means.items()} == {
+            k: round(v, 4) for k, v in self.model.get_current_losses().items()
+        }
+        return means
+
+
+def mean_losses(exact: Tensor, model: BaseModel) -> dict[str, float]:
+    """Return the losses over all processes without rounding them to float32."""
+    everyones = processes.gather(exact * model.share)
+    return dict(zip(model.losses, torch.stack(everyones).mean(0).tolist(), strict=True))
+
+
+def drive(plan: dict[str, Any]) -> dict[str, Any]:
+    """Run one training of a plan; return its losses, and whether all processes agree."""
+    run = Run(plan["flags"], plan.get("double", False))
+    losses = [run.step() for _ in range(plan["steps"])]
+    share_statistics(run.model)
+    states = {name: net.state_dict() for name, net in run.model.nets.items()}
+    everyones = processes.gather(states)
+    equal = all(
+        torch.equal(theirs[name][key], tensor)
+        for theirs in everyones
+        for name, state in states.items()
+        for key, tensor in state.items()
+    )
+    if processes.is_main():
+        folder = run_folder(run.opt)
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(states, folder / "states.pth")
+    return {"losses": losses, "equal": equal, "processes": processes.count()}
+
+
+def main() -> None:
+    path = Path(sys.argv[1])
+    with processes.together():
+        found = [drive(plan) for plan in json.loads(path.read_text())]
+        if processes.is_main():
+            path.with_suffix(".found").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

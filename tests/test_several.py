@@ -1,0 +1,101 @@
+"""Several processes, each on its part of every batch, train what one process trains."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import FACADES, TINY
+from PIL import Image
+from several import ROOT, drive, torchrun
+
+from data import builtin
+
+# Instance norm, no dropout, no pool: without what each process has of its own.
+FLAGS = [*TINY, "--norm", "instance", "--no_dropout", "--batch_size", "2", "--direction", "BtoA"]
+MODELS = {
+    "pix2pix": [],
+    "cycle_gan": ["--pool_size", "0"],
+    "colorization": ["--direction", "AtoB"],
+}
+# Steps, of batches of two of five pictures: the last batch of an epoch has one picture alone.
+PLANS = {"first": (3, False), "weights": (8, False), "double": (20, True)}
+# A ResNet has so many ReLUs that rounding switches some of them: exact in float64 only.
+RESNET = {"double": {"cycle_gan": ["--netG", "resnet_6blocks"]}}
+DATA = ["drawn", pytest.param("facades", marks=pytest.mark.skipif(not FACADES.is_dir(), reason=""))]
+
+
+def plans(folder: Path, roots: dict[str, Path]) -> dict[str, dict[str, Any]]:
+    """Return all trainings by name; their runs lie in `folder`."""
+    return {
+        f"{data}_{model}_{name}": {
+            "flags": [*FLAGS, *flags, *RESNET.get(name, {}).get(model, [])]
+            + ["--model", model, "--max_dataset_size", "5", "--dataroot", str(root)]
+            + ["--checkpoints_dir", str(folder), "--name", f"{data}_{model}_{name}"],
+            "steps": steps,
+            "double": double,
+        }
+        for data, root in roots.items()
+        for model, flags in MODELS.items()
+        for name, (steps, double) in PLANS.items()
+    }
+
+
+def draw_houses(folder: Path, count: int) -> Path:
+    """Draw A|B pictures with texture: rounding decides much where pictures are flat."""
+    (folder / "train").mkdir(parents=True)
+    for i in range(count):
+        pair = np.concatenate(builtin.draw_pair(np.random.default_rng(i)), axis=1)
+        Image.fromarray(pair).save(folder / "train" / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What one process and two have found, by training; and the folder of their runs."""
+    folder = tmp_path_factory.mktemp("several")
+    roots = {"drawn": draw_houses(folder / "houses", 5)}
+    roots |= {"facades": FACADES} if FACADES.is_dir() else {}
+    alone, two = plans(folder / "one", roots), plans(folder / "two", roots)
+    plan = folder / "plan.json"
+    plan.write_text(json.dumps([*two.values()]))
+    done = torchrun(2, ROOT / "tests/several.py", plan)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(plan.with_suffix(".found").read_text())
+    pairs = zip(alone, map(drive, alone.values()), results, strict=True)
+    return {"folder": folder} | {name: pair for name, *pair in pairs}
+
+
+def deviation(one: list[dict[str, float]], two: list[dict[str, float]]) -> float:
+    """Return the largest relative difference of a loss."""
+    assert [losses.keys() for losses in one] == [losses.keys() for losses in two]
+    return max(
+        abs(a[name] - b[name]) / abs(a[name]) for a, b in zip(one, two, strict=True) for name in a
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("model", MODELS)
+def test_two_processes_have_the_losses_of_one(found, model, data):
+    for name, limit in (("first", 1e-5), ("double", 1e-9)):
+        one, two = found[f"{data}_{model}_{name}"]
+        assert (one["processes"], two["processes"]) == (1, 2)
+        assert two["equal"] and len(one["losses"]) == PLANS[name][0]
+        print(f"{data} {model} {name}: {deviation(one['losses'], two['losses']):.1e}")
+        assert deviation(one["losses"], two["losses"]) < limit
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("model", MODELS)
+def test_two_processes_have_the_weights_of_one(found, model, data):
+    files = (found["folder"] / n / f"{data}_{model}_weights/states.pth" for n in ("one", "two"))
+    one, two = map(torch.load, files)
+    # Biases in front of a norm do nothing: their gradients are rounding, which Adam blows up.
+    keys = [(net, key) for net in one for key in one[net] if key.endswith("weight")]
+    apart = max(float((one[net][key] - two[net][key]).abs().max()) for net, key in keys)
+    print(f"{data} {model} weights: {apart:.1e}")
+    assert apart < 1e-3
