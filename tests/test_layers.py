@@ -14,6 +14,7 @@ LAYERS = (
     (3, ("translator",)),
     (1, ("models.networks", "models.layers", "models.losses", "models.architecture")),
     (1, ("models.perceptual", "models.stages", "models.building", "models.tiling")),
+    (1, ("models.several",)),
     (1, ("data.transforms", "data.image_folder", "data.builtin", "data.inspection")),
     (1, ("data.deep", "data.ranges", "data.pixels", "data.cache", "data.loose")),
     (2, ("models", "data")),

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from util import processes
+from util.files import one_line
 from util.stopping import Stopped
 
 log = logging.getLogger(__name__)
@@ -185,11 +186,19 @@ def full_precision() -> Iterator[None]:
 
 @contextlib.contextmanager
 def explained_memory(opt: Any) -> Iterator[None]:
-    """Within it, running out of memory ends the run with a line that says what to change."""
+    """Within it, running out of memory ends the run with a line that says what to change; so does
+    the end of a process that loads data, which the system kills first when memory runs out.
+    """
     try:
         yield
     except (torch.OutOfMemoryError, RuntimeError) as error:
         text = str(error)
+        if text.startswith("DataLoader worker"):
+            raise Stopped(
+                f"a process that loads pictures was killed ({one_line(error)}); if memory ran out, "
+                f"use a smaller --num_threads than {opt.num_threads}, or --cache none; "
+                f"--continue_train goes on from the last save"
+            ) from None
         full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text
         if not full:
             raise

@@ -59,13 +59,14 @@ class Watch:
                 continue
             if self.beats.get(n, ("",))[0] != beat:
                 self.beats[n] = beat, now
-            machine, _, pid = self.who[n]
             if beat == FAILED:
-                return f"process {n} of {self.count} (from 0) has ended"
-            if machine and machine == _machine() and not _alive(int(pid)):
-                return f"process {n} of {self.count} (from 0; pid {pid}) was killed"
+                return f"process {n} of 0..{self.count - 1} has ended"
+            if self._is_here(n) is False:
+                return f"process {n} of 0..{self.count - 1} (pid {self.who[n][2]}) was killed"
             if now - self.beats[n][1] > SILENCE:
-                return f"nothing was heard of process {n} of {self.count} for {SILENCE:.0f} s"
+                return (
+                    f"nothing was heard of process {n} of 0..{self.count - 1} for {SILENCE:.0f} s"
+                )
         return ""
 
     def explained(self, error: BaseException) -> BaseException:
@@ -90,9 +91,14 @@ class Watch:
             while time.monotonic() < end and not self.store.check(["said"]):
                 time.sleep(0.05)
             self.speaking = self.store.add("said", 1) == 1
-        except Exception:  # without the store nobody can tell
-            self.speaking = True
+        except Exception:  # without the store, the first that lives of those on a machine
+            self.speaking = not any(self._is_here(n) for n in range(self.number))
         return self.speaking
+
+    def _is_here(self, n: int) -> bool | None:
+        """Return whether a process lives on this machine; None if it is on another."""
+        machine, _, pid = self.who[n]
+        return _alive(int(pid)) if machine and machine == _machine() else None
 
     def _watch(self) -> None:
         beat = 0

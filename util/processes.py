@@ -149,7 +149,7 @@ def _join() -> Watch:
         watch.start()
     except (RuntimeError, ValueError) as error:
         raise Stopped(
-            f"process {rank} of {world} (from 0) does not reach the others at "
+            f"process {rank} of 0..{world - 1} does not reach the others at "
             f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} ({one_line(error)})"
         ) from None
     return watch
