@@ -39,6 +39,13 @@ class SyncBatchNorm(nn.SyncBatchNorm):
             raise ValueError(f"expected a 4-D tensor, got {x.dim()}-D")
 
 
+def unsync(net: nn.Module) -> None:
+    """Turn `SyncBatchNorm` into the ordinary batch norm, for DDP on the CPU, which refuses it."""
+    for module in net.modules():
+        if isinstance(module, SyncBatchNorm):
+            module.__class__ = nn.BatchNorm2d
+
+
 class PictureNorm(nn.BatchNorm2d):
     """Batch norm whose training mode takes the statistics of each picture, not of the batch.
 

@@ -5,21 +5,19 @@ With one process nothing here changes anything.
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
+from models.layers import unsync
 from util import processes
 from util.device import seed_everything, train_together
-
-if TYPE_CHECKING:
-    from models.base_model import BaseModel
 
 log = logging.getLogger(__name__)
 
 
-def begin_together(model: "BaseModel") -> None:
+def begin_together(model: Any) -> None:
     """Let all processes train a model's networks as one, each with noise of its own: of dropout
     and of gradient penalties. What is random in the data follows from --seed alone.
     """
@@ -31,8 +29,10 @@ def begin_together(model: "BaseModel") -> None:
         *(processes.count(), opt.batch_size // processes.count(), opt.batch_size),
     )
     if opt.norm == "sync_batch" and model.device.type != "cuda":
-        log.warning("--norm sync_batch: on the CPU it is --norm batch, statistics by process")
+        log.warning("--norm sync_batch: on the CPU it is --norm batch, with statistics by process")
     for net in model.nets.values():
+        if model.device.type != "cuda":
+            unsync(net)
         train_together(net, model.device)
     if number:
         state = np.random.SeedSequence([opt.seed, number]).generate_state(2, np.uint32)
@@ -58,7 +58,7 @@ def mean_over_processes(losses: Sequence[float], share: float) -> list[float]:
     return np.mean(found, axis=0).tolist()
 
 
-def share_statistics(model: "BaseModel") -> None:
+def share_statistics(model: Any) -> None:
     """Give all processes the mean of their running statistics, as they are saved."""
     if processes.count() == 1:
         return

@@ -138,7 +138,9 @@ def test_a_killed_process_ends_all_with_one_line(work):
     statuses, said = run.end()
     (line,) = ours(said)
     assert time.monotonic() - started < 60 and statuses == [1]
-    assert re.match(rf"train.py: process \d of 0..1 \(pid {victim}\) was killed, .*the last save", line)
+    assert re.match(
+        rf"train.py: process \d of 0..1 \(pid {victim}\) was killed, .*the last save", line
+    )
     assert "Traceback" not in said.split("failed (exitcode")[0]  # torchrun's own comes after
 
 

@@ -53,20 +53,20 @@ class Watch:
 
     def look(self) -> str:
         """Return why the training cannot go on, or nothing."""
+        gone = [n for n in range(self.count) if self._is_here(n) is False]  # before their last sign
         now, beats = time.monotonic(), self.own.multi_get(self.keys)
         for n, beat in enumerate(beat.decode() for beat in beats):
             if n == self.number or beat == DONE:
                 continue
             if self.beats.get(n, ("",))[0] != beat:
                 self.beats[n] = beat, now
+            who = f"process {n} of 0..{self.count - 1}"
             if beat == FAILED:
-                return f"process {n} of 0..{self.count - 1} has ended"
-            if self._is_here(n) is False:
-                return f"process {n} of 0..{self.count - 1} (pid {self.who[n][2]}) was killed"
+                return f"{who} has ended"
+            if n in gone:
+                return f"{who} (pid {self.who[n][2]}) was killed"
             if now - self.beats[n][1] > SILENCE:
-                return (
-                    f"nothing was heard of process {n} of 0..{self.count - 1} for {SILENCE:.0f} s"
-                )
+                return f"nothing was heard of {who} for {SILENCE:.0f} s"
         return ""
 
     def explained(self, error: BaseException) -> BaseException:
