@@ -7,23 +7,28 @@ takes the data and the networks from the run `checkpoints/facades`; flags overri
 
 import contextlib
 import logging
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 from tqdm import tqdm
 
-from data import create_dataset
+from data import Loader, create_dataset
 from data.deep import write_deep
 from data.ranges import Range, read_ranges
 from options.test_options import TestOptions
 from translator import Translator, infer_options
+from util import processes
 from util.background import Background
+from util.checkpoint import fingerprint
 from util.files import make_folder
 from util.html import HTML
+from util.rows import Row, row_of
+from util.shards import Record, Shard, add_finished
 from util.util import run_command, setup_logging, write_options
-from util.visualizer import write_images
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +39,47 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Translate the pictures that the flags choose; ValueError for a user's mistake."""
     setup_logging()
     opt = TestOptions(infer_options, batches=True).parse(argv)
+    if processes.launched():
+        raise ValueError("torchrun: is for train.py; test.py --num_shards N shares pictures out")
+    if opt.page_only:
+        Record(results_folder(opt)).read_made_by()  # or say that there is nothing
+        page = results_page(opt)
+        shown = add_finished(page, opt)
+        page.save()
+        log.info("%s; results page: %s", shown, page.path)
+        return
     translator = Translator(opt)  # first: without a run no picture is looked for or drawn
     check_apart(opt)
     dataset = create_dataset(opt)
     log.info("%s", opt.text())
 
-    page, kinds, rows = results_page(opt), read_ranges(opt), []
+    page, shard = results_page(opt), None
+    if opt.num_shards:
+        weights = fingerprint(net.state_dict() for net in translator.model.nets.values())
+        shard = Shard(opt, page, dataset, weights)
+    else:
+        shutil.rmtree(page.web_dir / "shards", ignore_errors=True)  # which all is done anew
+    write_options(opt, page.web_dir, "test_opt")
+    if note := statistics_and_noise(opt):
+        page.add_note(note)
     if opt.tile:
         page.add_note(f"Translated in {translator.model.generator().model.describe()}.")
-    count = min(len(dataset), opt.num_test)
+    rows = translate(opt, translator, dataset, page, shard)
+    if shard:
+        log.info("%s", shard.describe(len(rows)))
+        return
+    for row in rows:
+        row.add_to(page, opt.display_winsize)
+    page.save()
+    log.info("%d pictures translated; results page: %s", len(rows), page.path)
+
+
+def translate(
+    opt: Any, translator: Translator, dataset: Loader, page: HTML, shard: Shard | None
+) -> list[Row]:
+    """Translate the pictures that are wanted, and write them while the next are translated."""
+    kinds, rows = read_ranges(opt), []
+    count = len(shard.left) if shard else min(len(dataset), opt.num_test)
     with (
         Background() as background,
         tqdm(total=count, unit="img", disable=None) as bar,
@@ -50,17 +87,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     ):
         while len(rows) < count and (batch := next(batches, None)):
             visuals = translator.visuals(batch)
+            note_resizing(page, opt, batch)
+            numbers = batch["index"].tolist() if shard else []
             for i, path in enumerate(translator.model.get_image_paths()[: count - len(rows)]):
                 one = {label: pictures[i : i + 1] for label, pictures in visuals.items()}
-                row = write_images(page, one, path, opt.aspect_ratio, background.run)
+                name = shard.names[numbers[i]] if shard else None
+                row, jobs = row_of(page, one, path, opt.aspect_ratio, name)
                 save_deep(page, one, row.name, opt, kinds)
+                if shard:
+                    jobs.append(partial(shard.add, numbers[i], row, page.notes))
+                background.run(do_all, jobs)
                 rows.append(row)
                 bar.update()
-            note_resizing(page, opt, batch)
-    for row in rows:
-        row.add_to(page, opt.display_winsize)
-    page.save()
-    log.info("%d pictures translated; results page: %s", len(rows), page.path)
+    return rows
+
+
+def do_all(jobs: Sequence[Callable[[], None]]) -> None:
+    """Do one after the other."""
+    for job in jobs:
+        job()
 
 
 def check_apart(opt: Any) -> None:
@@ -75,17 +120,21 @@ def check_apart(opt: Any) -> None:
             )
 
 
+def results_folder(opt: Any) -> Path:
+    """Return RESULTS_DIR/NAME/PHASE_EPOCH."""
+    return Path(opt.results_dir) / opt.name / f"{opt.phase}_{weights_tag(opt)}"
+
+
+def weights_tag(opt: Any) -> str:
+    """Return which of a run's weights are used."""
+    return (f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch) + "_ema" * opt.use_ema
+
+
 def results_page(opt: Any) -> HTML:
-    """Return the empty page RESULTS_DIR/NAME/PHASE_EPOCH/index.html, the options beside it."""
-    tag = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
-    tag += "_ema" if opt.use_ema else ""
-    folder = Path(opt.results_dir) / opt.name / f"{opt.phase}_{tag}"
-    make_folder(folder, "--results_dir")
-    page = HTML(folder, f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {tag}")
-    write_options(opt, folder, "test_opt")
-    if note := statistics_and_noise(opt):
-        page.add_note(note)
-    return page
+    """Return the empty page index.html in the folder of the results."""
+    folder = make_folder(results_folder(opt), "--results_dir")
+    title = f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {weights_tag(opt)}"
+    return HTML(folder, title)
 
 
 def statistics_and_noise(opt: Any) -> str:

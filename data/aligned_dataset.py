@@ -36,12 +36,16 @@ class AlignedDataset(BaseDataset):
     def __len__(self) -> int:
         return len(self.A_paths)
 
+    def paths_of(self, index: int) -> dict[str, str]:
+        return {"A_paths": self.A_paths[index], "B_paths": self.B_paths[index]}
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A and B, their files, and A_size, the (width, height) of A's file."""
-        paths = self.A_paths[index], self.B_paths[index]
+        files = self.paths_of(index)
+        paths = list(files.values())
         pair, size = self.prepared(paths[0], lambda: self.read(*paths))
         params = get_params(self.opt, size)
-        item: dict[str, Any] = {"A_paths": paths[0], "B_paths": paths[1], "A_size": size}
+        item: dict[str, Any] = {**files, "A_size": size}
         for side, picture, path in zip("AB", pair, paths, strict=True):
             with naming(path):
                 item[side] = self.finished(picture, side, params)

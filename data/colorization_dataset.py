@@ -46,6 +46,9 @@ class ColorizationDataset(BaseDataset):
     def __len__(self) -> int:
         return len(self.paths)
 
+    def paths_of(self, index: int) -> dict[str, str]:
+        return {"A_paths": self.paths[index], "B_paths": self.paths[index]}
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A (1, H, W) = L/50 − 1 and B (2, H, W) = ab/110, the file, and its size."""
         path = self.paths[index]
@@ -53,7 +56,7 @@ class ColorizationDataset(BaseDataset):
         with naming(path):
             rgb = self.cropped(picture, get_params(self.opt, size))
         L, ab = lab_of(rgb)
-        return {"A": L, "B": ab, "A_size": size, "A_paths": path, "B_paths": path}
+        return {"A": L, "B": ab, "A_size": size, **self.paths_of(index)}
 
     @staticmethod
     def input_of(picture: Picture, opt: Any, ranges: dict[str, tuple[float, float]]) -> Tensor:

@@ -30,6 +30,9 @@ class SingleDataset(BaseDataset):
     def __len__(self) -> int:
         return len(self.A_paths)
 
+    def paths_of(self, index: int) -> dict[str, str]:
+        return {"A_paths": self.A_paths[index]}
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A, its file, and A_size, the (width, height) of the file."""
         path = self.A_paths[index]

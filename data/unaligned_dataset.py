@@ -44,20 +44,26 @@ class UnalignedDataset(BaseDataset):
     def __len__(self) -> int:
         return max(map(len, self.paths.values()))
 
+    def paths_of(self, index: int) -> dict[str, str]:
+        return {f"{side}_paths": self._path(side, index) for side in self.paths}
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A and B, their files, and A_size, B_size, the (width, height) of each."""
         item: dict[str, Any] = {}
-        for side, paths in self.paths.items():
-            chosen = index % len(paths)
-            if side == "B" and not self.opt.serial_batches:
-                chosen = random.randrange(len(paths))
-            path = paths[chosen]
+        for side in self.paths:
+            path = self._path(side, index)
             pictures, size = self.prepared(path, lambda path=path, side=side: self.read(path, side))
             picture = pictures["AB".index(side)] if self.split else pictures[0]
             with naming(path):
                 item[side] = self.finished(picture, side, get_params(self.opt, size))
             item[f"{side}_paths"], item[f"{side}_size"] = path, size
         return item
+
+    def _path(self, side: str, index: int) -> str:
+        paths = self.paths[side]
+        if side == "B" and not self.opt.serial_batches:
+            return paths[random.randrange(len(paths))]
+        return paths[index % len(paths)]
 
     def read(self, path: str, side: str) -> list[Picture]:
         """Return the picture of a file, or both halves, with their channels."""

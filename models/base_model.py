@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 
 from models.averaging import Averages
 from models.building import Builder
-from models.saving import load_into, load_networks_of, load_state, start, stopped_unsaved
+from models.resuming import start, stopped_unsaved
+from models.saving import load_into, load_networks_of, load_state
 from models.several import begin_together, mean_over_processes, share_of, share_statistics
 from models.stages import Stages, stages_of
 from models.testing import at_test_time, make_ready

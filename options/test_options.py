@@ -66,6 +66,10 @@ class TestOptions(BaseOptions):
                 default=float("inf"),
                 help="translate the first N pictures",
             )
+        with parser.section("shards"):
+            add("--num_shards", type=number(int, 1), help="share the pictures out over N commands")
+            add("--shard_id", type=number(int, 0), help="which of them this is, from 0")
+            add("--page_only", action="store_true", help="the page of all that shards have made")
 
     def saved_options(self, run: Path, by_hand: dict[str, Any]) -> dict[str, Any]:
         saved = read_run(run)
@@ -96,6 +100,15 @@ class TestOptions(BaseOptions):
             opt.load_size = opt.crop_size
         if opt.overlap is not None and not opt.tile:
             parser.error(f"--overlap {opt.overlap}: is for --tile")
+        if opt.page_only and opt.num_shards:
+            parser.error("--page_only: translates nothing; leave out --num_shards")
+        if (opt.num_shards is None) != (opt.shard_id is None):
+            parser.error("--num_shards N, --shard_id I: go together; I is 0 to N - 1")
+        if opt.num_shards and opt.shard_id >= opt.num_shards:
+            parser.error(
+                f"--shard_id {opt.shard_id}: the shards of --num_shards {opt.num_shards} are 0 to "
+                f"{opt.num_shards - 1}"
+            )
         if opt.batch_size is None:  # only pictures of one size can share a batch
             several = self.batches and opt.preprocess.endswith("crop") and not opt.tile
             opt.batch_size = max(1, 16 * 256**2 // opt.crop_size**2) if several else 1

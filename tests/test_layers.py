@@ -16,7 +16,7 @@ LAYERS = (
     (1, ("models.perceptual", "models.stages", "models.building", "models.tiling")),
     (1, ("models.several",)),
     (1, ("data.transforms", "data.image_folder", "data.builtin", "data.inspection")),
-    (1, ("data.deep", "data.ranges", "data.pixels", "data.cache", "data.loose")),
+    (1, ("data.epochs", "data.deep", "data.ranges", "data.pixels", "data.cache", "data.loose")),
     (2, ("models", "data")),
     (0, ("options", "util")),
 )

@@ -3,9 +3,11 @@ all.
 """
 
 import difflib
+import hashlib
 import pickle
 import re
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,16 @@ def save(content: Any, path: Path) -> None:
 def save_weights(state_dict: dict[str, Tensor], path: Path) -> None:
     """Write a state dict as CPU tensors; the file appears whole or not at all."""
     save({k: v.detach().to("cpu").contiguous() for k, v in state_dict.items()}, path)
+
+
+def fingerprint(state_dicts: Iterable[dict[str, Tensor]]) -> str:
+    """Return a short text that tells these weights from others."""
+    digest = hashlib.sha256()
+    for state in state_dicts:
+        for name, value in state.items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

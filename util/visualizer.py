@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -16,48 +16,11 @@ from util.html import HTML
 from util.live_displays import live_displays
 from util.loss_log import Entry, LossLog, format_line
 from util.processes import is_main
+from util.rows import row_of
 from util.score_log import ScoreLog, Scores, format_scores
-from util.util import save_image, short_stem, tensor2im
+from util.util import save_image, tensor2im
 
 log = logging.getLogger(__name__)
-
-
-class Row(NamedTuple):
-    """A row of pictures on a page: its heading, what the files begin with, label → file."""
-
-    header: str
-    name: str
-    files: dict[str, str]
-
-    def add_to(self, webpage: HTML, width: int) -> None:
-        """Show the pictures, once they are written."""
-        names = list(self.files.values())
-        webpage.add_header(self.header)
-        webpage.add_images(names, list(self.files), names, width=width)
-
-
-def write_images(
-    webpage: HTML,
-    visuals: dict[str, Tensor],
-    path: str,
-    aspect_ratio: float = 1.0,
-    write: Callable[..., None] = lambda function, *args: function(*args),
-) -> Row:
-    """Write the pictures of one input as STEM_LABEL.png into a page's folder.
-
-    `write` calls what it is given, at once or in the background.
-    """
-    stem = short_stem(path)
-    name = webpage.unique_name(stem)
-    files = {label: f"{name}_{label}.png" for label in visuals}
-    for label, picture in visuals.items():
-        write(_write_image, picture, webpage.get_image_dir() / files[label], aspect_ratio)
-    # Of equal names in different folders, all but the first say where they are from.
-    return Row(name if name == stem else f"{name} ({path})", name, files)
-
-
-def _write_image(picture: Tensor, path: Path, aspect_ratio: float) -> None:
-    save_image(tensor2im(picture), path, aspect_ratio)
 
 
 def save_images(
@@ -72,7 +35,10 @@ def save_images(
 
     `use_wandb` is there for calls of old; results are not logged.
     """
-    write_images(webpage, visuals, image_path[0], aspect_ratio).add_to(webpage, width)
+    row, jobs = row_of(webpage, visuals, image_path[0], aspect_ratio)
+    for write in jobs:
+        write()
+    row.add_to(webpage, width)
 
 
 class Console(Display):

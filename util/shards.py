@@ -1,0 +1,179 @@
+"""Results that many commands make together, each its share, and that any of them can go on with."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from util.files import make_folder, one_line, whole_file
+from util.html import HTML
+from util.rows import Row
+from util.util import short_stem
+
+# Options of test.py that say how it goes about its work, not what comes out.
+OF_THE_WORK = {
+    *("num_shards", "shard_id", "page_only", "num_test", "max_dataset_size", "batch_size"),
+    *("num_threads", "gpu_ids", "display_winsize", "config", "verbose", "isTrain"),
+    *("name", "suffix", "checkpoints_dir", "results_dir", "use_wandb", "wandb_project_name"),
+}
+
+
+class Record:
+    """What is done of the results in a folder: `shards/*.jsonl`, a line for every picture, written
+    once its files are; and `shards/made_by.json`, what they were made of.
+    """
+
+    def __init__(self, results: Path):
+        self.results, self.folder = results, results / "shards"
+        self.file = self.folder / "made_by.json"
+        self.lock = threading.Lock()
+        self.notes: list[str] = []  # for the page
+
+    def begin(self, made_by: dict[str, Any]) -> None:
+        """Keep what the results are made of; ValueError if there are some of anything else."""
+        if self.file.exists():
+            differing = _differences(self.read_made_by(), made_by)
+            if differing:
+                raise ValueError(
+                    f"--results_dir: {self.results} holds results made otherwise ("
+                    f"{', '.join(differing)}); choose another --results_dir or delete that folder"
+                )
+            return
+        make_folder(self.folder, "--results_dir")
+        with whole_file(self.file) as file:
+            file.write(json.dumps(made_by, indent=1).encode() + b"\n")
+
+    def read_made_by(self) -> dict[str, Any]:
+        """Return what the results are made of; ValueError if there are none of shards."""
+        if not self.file.exists():
+            raise ValueError(
+                f"--page_only: {self.results} holds no results of shards; "
+                f"test.py --num_shards N --shard_id I makes them"
+            )
+        try:
+            made_by = json.loads(self.file.read_text(encoding="utf-8"))
+            return made_by | {"count": int(made_by["count"]), "flags": dict(made_by["flags"])}
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"{self.file}: damaged ({one_line(error)}); delete {self.results} and start over"
+            ) from None
+
+    def rows(self) -> dict[int, Row]:
+        """Return the rows of the page that are done, by the picture's number, and take in notes.
+
+        Lines that were cut off when a command was killed are passed over.
+        """
+        found: dict[int, Row] = {}
+        for path in sorted(self.folder.glob("*.jsonl")):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    entry = json.loads(line)
+                    if "note" in entry:
+                        self.notes += [entry["note"]] if entry["note"] not in self.notes else []
+                    else:
+                        row = Row(entry["header"], entry["name"], dict(entry["files"]))
+                        found[int(entry["index"])] = row
+                except (ValueError, TypeError, KeyError):
+                    continue
+        there = {path.name for path in (self.results / "images").glob("*")}
+        return {i: row for i, row in sorted(found.items()) if there.issuperset(row.files.values())}
+
+    def open(self, shard: int, shards: int) -> None:
+        """Choose the file that this shard's lines are appended to."""
+        self.path = self.folder / f"{shard:05d}_of_{shards:05d}.jsonl"
+        if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):
+            self._append("")  # ends the line at which a command was killed
+
+    def add(self, index: int, row: Row) -> None:
+        """Note that the files of a picture are written."""
+        self._append(json.dumps({"index": index, **row._asdict()}))
+
+    def add_note(self, text: str) -> None:
+        """Keep a line for the top of the page; the same line only once."""
+        with self.lock:
+            known = text in self.notes
+            self.notes += [] if known else [text]
+        if not known:
+            self._append(json.dumps({"note": text}))
+
+    def _append(self, line: str) -> None:
+        with self.lock, self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+class Shard:
+    """One command's share of the pictures: those with the numbers I, I + N, I + 2N, … that are
+    not done yet, whoever did them.
+    """
+
+    def __init__(self, opt: Any, page: HTML, dataset: Any, weights: str):
+        """`dataset` is the `Loader` of all pictures, which will give this share alone; `weights`
+        tells the networks' weights from others.
+
+        ValueError if the results that are there were made of anything else.
+        """
+        self.opt, self.record = opt, Record(page.web_dir)
+        paths = [_path_of(dataset.dataset, i, opt.direction) for i in range(len(dataset))]
+        self.record.begin(_made_by(opt, paths, weights))
+        self.names = [page.unique_name(short_stem(path)) for path in paths]
+        done, count = self.record.rows(), int(min(len(paths), opt.num_test))
+        share = range(opt.shard_id, count, opt.num_shards)
+        self.left = [index for index in share if index not in done]
+        self.there = len(share) - len(self.left)
+        self.record.open(opt.shard_id, opt.num_shards)
+        dataset.only(set(self.left))
+
+    def add(self, index: int, row: Row, notes: Sequence[str]) -> None:
+        """Note that the files of a picture are written, and what the page is to say at its top."""
+        for note in notes:
+            self.record.add_note(note)
+        self.record.add(index, row)
+
+    def describe(self, done: int) -> str:
+        """Return what was done, and what is left to do."""
+        return (
+            f"shard {self.opt.shard_id} of 0..{self.opt.num_shards - 1}: {done} pictures "
+            f"translated, {self.there} were there; once all shards are done, --page_only in place "
+            f"of --num_shards and --shard_id makes the page"
+        )
+
+
+def add_finished(page: HTML, opt: Any) -> str:
+    """Add what shards have finished to a page; return how much of all that is."""
+    record = Record(page.web_dir)
+    rows, count = record.rows(), int(min(record.read_made_by()["count"], opt.num_test))
+    for note in record.notes:
+        page.add_note(note)
+    shown = [row for index, row in rows.items() if index < count]
+    for row in shown:
+        row.add_to(page, opt.display_winsize)
+    missing = f"{count - len(shown)} pictures are not there yet; their shards are not done"
+    if len(shown) < count:
+        page.add_note(f"{missing[0].upper()}{missing[1:]}.")
+        return f"{len(shown)} of {count} pictures ({missing})"
+    return f"all {count} pictures"
+
+
+def _path_of(dataset: Any, index: int, direction: str) -> str:
+    """Return the file that the results of an item are named after: the input's."""
+    files = dataset.paths_of(index)
+    return files.get(f"{direction[0]}_paths") or next(iter(files.values()))
+
+
+def _made_by(opt: Any, paths: Sequence[str], weights: str) -> dict[str, Any]:
+    """Return what results are made of: the flags that decide, the pictures, the weights."""
+    flags = {name: value for name, value in vars(opt).items() if name not in OF_THE_WORK}
+    flags = json.loads(json.dumps(flags, default=str, sort_keys=True))
+    digest = hashlib.sha256("\0".join(paths).encode("utf-8", "surrogateescape")).hexdigest()
+    return {"count": len(paths), "pictures": digest[:16], "weights": weights, "flags": flags}
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    old, new = before["flags"], now["flags"]
+    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    found = [f"--{name} {old.get(name)}, now {new.get(name)}" for name in names]
+    return found + [
+        f"other {kind}" for kind in ("pictures", "weights") if before[kind] != now[kind]
+    ]
