@@ -56,7 +56,7 @@ def options(argv: Sequence[str]) -> Options:
     opt, count = TrainOptions().read(argv), processes.count()
     going_on = processes.of_main(flags_of_restart(run_folder(opt)))
     if going_on:
-        log.info("started anew by torchrun: going on from the last save")
+        log.info("started anew after a failure: going on from the last save")
         opt = TrainOptions().read([*argv, *going_on])
     if opt.batch_size % count:
         raise ValueError(

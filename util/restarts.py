@@ -1,4 +1,4 @@
-"""A training that torchrun has started anew, after a failure, goes on by itself."""
+"""A training that torchrun or Slurm has started anew, after a failure, goes on by itself."""
 
 import json
 import os
@@ -11,8 +11,11 @@ GOING_ON = ("--continue_train", "--epoch", "latest", "--load_iter", "0")
 
 
 def attempt() -> int:
-    """Return how often torchrun (`--max_restarts`) has started this training before."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
+    """Return how often torchrun (`--max_restarts`) or Slurm (`--requeue`) has started this training
+    before.
+    """
+    counts = (os.environ.get(f"{name}_RESTART_COUNT") for name in ("TORCHELASTIC", "SLURM"))
+    return sum(int(count) for count in counts if count)
 
 
 def beginning(folder: Path) -> dict[str, str]:
@@ -21,7 +24,7 @@ def beginning(folder: Path) -> dict[str, str]:
     That is how a restart knows a state of its own from one of an older run of that name. The
     owner of the folder keeps it in the lock file.
     """
-    job = os.environ.get("TORCHELASTIC_RUN_ID", "")
+    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID", "")
     if attempt():
         try:
             kept = json.loads((folder / LOCK).read_text(encoding="utf-8"))

@@ -1,0 +1,29 @@
+#!/bin/bash
+# Train on several machines: sbatch scripts/slurm_train.sh --dataroot … --name … --batch_size 8
+#
+# Set the lines below to your cluster's. --batch_size counts the pictures of all GPUs together. A
+# job that Slurm stops saves first. One that Slurm starts again (preemption, a node that failed) goes
+# on by itself; after the time limit, submit the same line with --continue_train.
+# $TORCHRUN starts the processes of a machine: by default `uv run torchrun`.
+
+#SBATCH --job-name=pix2pix
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=4
+#SBATCH --cpus-per-task=32
+#SBATCH --time=24:00:00
+#SBATCH --requeue
+#SBATCH --signal=TERM@120
+#SBATCH --open-mode=append
+#SBATCH --output=%x_%j.log
+
+set -euo pipefail
+
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+port=$((29500 + SLURM_JOB_ID % 1000))
+# One agent a machine; it starts a process for each GPU, and all anew (at most 3 times) if one dies.
+# shellcheck disable=SC2086
+exec srun ${TORCHRUN:-uv run torchrun} \
+  --nnodes="$SLURM_NNODES" --nproc_per_node="${SLURM_GPUS_ON_NODE:-1}" \
+  --rdzv_backend=c10d --rdzv_endpoint="$first:$port" --rdzv_id="$SLURM_JOB_ID" \
+  --max_restarts=3 train.py "$@"

@@ -1,0 +1,437 @@
+"""What several processes share and what each has of its own; the real ones are in test_several."""
+
+import json
+import logging
+import os
+import shlex
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import TINY, refusal
+
+import train
+from data.epochs import EpochBatches
+from models.resuming import restore_own
+from models.several import pictures_of, share_of
+from util import liveness, processes, restarts
+from util.device import pick_device
+from util.files import sole_owner
+from util.image_pool import ImagePool
+from util.liveness import FAILED, Watch
+from util.stopping import Stopped
+from util.util import setup_logging
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def be(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Be process `number` of `count` on one machine, without the others."""
+
+    def become(number: int, count: int) -> None:
+        monkeypatch.setattr(processes, "number", lambda: number)
+        monkeypatch.setattr(processes, "count", lambda: count)
+        monkeypatch.setattr("util.image_pool.count", lambda: count)
+        monkeypatch.setattr("util.image_pool.number", lambda: number)
+        monkeypatch.setattr(processes, "on_this_machine", lambda: (number, count))
+
+    return become
+
+
+# Batches ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 4, 7, 12, 13])
+@pytest.mark.parametrize(("batch", "count"), [(2, 2), (4, 2), (3, 3), (8, 4)])
+def test_the_parts_of_all_processes_are_the_batches_of_one(be, size, batch, count):
+    for epoch, done in ((1, 0), (2, 0), (3, min(size, batch))):
+        alone = EpochBatches(size, batch, shuffle=True, seed=3)
+        alone.epoch, alone.done = epoch, done
+        whole, found = list(alone), []
+        for number in range(count):
+            be(number, count)
+            one = EpochBatches(size, batch, shuffle=True, seed=3)
+            one.share_out()
+            one.epoch, one.done = epoch, done
+            found.append(list(zip(one, one.parts(), strict=True)))
+            assert len(one) == len(whole)
+        for step, together in enumerate(whole):
+            parts = [batches[step] for batches in found]
+            counted = [key for keys, (mine, _) in parts for key in keys[:mine]]
+            assert counted == together
+            assert all(keys and part[1] == len(together) for keys, part in parts)
+            shares = [share_of({"part": part}) for _, part in parts]
+            assert sum(shares) / count == pytest.approx(1)
+            assert {pictures_of({"part": part}) for _, part in parts} == {len(together)}
+            sizes = [part[0] for _, part in parts]
+            assert max(sizes) - min(sizes) <= 1
+
+
+def test_one_process_has_whole_batches_and_no_parts():
+    batches = EpochBatches(5, 2, shuffle=False, seed=0)
+    assert list(batches) == [[(1, 0), (1, 1)], [(1, 2), (1, 3)], [(1, 4)]]
+    assert list(batches.parts()) == [None] * 3 and share_of({}) == 1
+    batches.take({1, 4})
+    assert list(batches) == [[(1, 1), (1, 4)]]
+
+
+def test_a_batch_without_a_part_counts_as_an_even_one(be):
+    be(1, 2)
+    batch = {"A": torch.zeros(3, 1, 1, 1)}
+    assert share_of(batch) == 1 and pictures_of(batch) == 6
+
+
+# What each has of its own ------------------------------------------------------------------
+
+
+def test_pools_are_parts_of_one_with_noise_of_their_own(be):
+    pools = []
+    for number in range(3):
+        be(number, 3)
+        pools.append(ImagePool(50, seed=4))
+    assert [pool.pool_size for pool in pools] == [17] * 3
+    be(0, 1)
+    alone = ImagePool(50, seed=4)
+    assert alone.pool_size == 50 and alone.random.random() == pools[0].random.random()
+    assert len({pool.random.random() for pool in [alone, *pools[1:]]}) == 3
+
+
+def pool_of(values: list[int], size: int = 4) -> ImagePool:
+    pool = ImagePool(size, seed=len(values))
+    pool.images = [torch.full((1, 1, 1), float(value)) for value in values]
+    return pool
+
+
+@pytest.mark.parametrize(("before", "now"), [(2, 1), (1, 2), (2, 3), (3, 2)])
+def test_pictures_of_all_pools_are_shared_out_anew(be, caplog, before, now):
+    caplog.set_level(logging.INFO)
+    be(0, 1)
+    values = [[10 * n, 10 * n + 1] for n in range(before)]
+    saved = [{"pool": pool_of(images).state_dict()} for images in values]
+    random = [{"torch": n} for n in range(before)]
+    restored, states = [], []
+    for number in range(now):
+        be(number, now)
+        pool = ImagePool(12, seed=0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("models.resuming.set_random_states", states.append)
+            restore_own({"pool": pool}, saved, random)
+        restored += [int(image) for image in pool.images]
+    assert sorted(restored) == sorted(sum(values, []))
+    assert states == random[: min(before, now)]
+    assert f"saved by {before} processes, going on in {now}" in caplog.text
+
+
+def test_the_same_number_of_processes_goes_on_as_it_was(be, caplog):
+    caplog.set_level(logging.INFO)
+    be(0, 1)
+    saved = [{"pool": pool_of([1, 2]).state_dict()}, {"pool": pool_of([3]).state_dict()}]
+    be(1, 2)
+    pool = ImagePool(8, seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.resuming.set_random_states", lambda state: None)
+        restore_own({"pool": pool}, saved, [{}, {}])
+    assert [int(image) for image in pool.images] == [3] and not caplog.text
+    assert pool.random.getstate() == saved[1]["pool"]["random"]
+
+
+# Flags -----------------------------------------------------------------------------------
+
+
+def test_an_uneven_batch_is_refused(be, tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "of_main", lambda value: value)
+    be(0, 4)
+    flags = [*TINY, "--checkpoints_dir", str(tmp_path), "--batch_size"]
+    refusal(lambda: train.options([*flags, "6"]), "--batch_size 6", "4 processes", "multiple of 4")
+    assert train.options([*flags, "8"]).batch_size == 8
+
+
+def test_several_gpus_in_one_process_say_which_line_to_use(tmp_path, caplog, monkeypatch):
+    monkeypatch.delenv("UV", raising=False)
+    flags = ["--gpu_ids", "0,1", "--name", "two words", "--checkpoints_dir", str(tmp_path)]
+    train.options(flags)
+    line = f"torchrun --nproc_per_node=2 train.py {shlex.join(flags)}"
+    assert caplog.messages[-1].endswith(line)
+    caplog.clear()
+    train.options(["--gpu_ids", "1", "--checkpoints_dir", str(tmp_path)])
+    assert not caplog.messages
+
+
+def test_each_process_of_a_machine_has_a_gpu_of_its_own(be, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    be(1, 2)
+    assert pick_device([0]) == pick_device([0, 1]) == torch.device("cuda", 1)
+    assert pick_device([2, 3]) == torch.device("cuda", 3) == chosen[-1]
+    assert pick_device([]) == torch.device("cpu")
+    refusal(lambda: pick_device([1]), "--gpu_ids 1", "2 processes", "--nproc_per_node=1")
+    refusal(lambda: pick_device([0, 1, 2]), "--gpu_ids 0,1,2", "--nproc_per_node=3")
+    be(4, 5)
+    refusal(lambda: pick_device([0]), "--gpu_ids 4", "this machine has 4")
+
+
+def test_test_py_is_not_for_torchrun(command, monkeypatch):
+    for name in processes.NAMES:
+        monkeypatch.setenv(name, "2")
+    result = command("test", "--name", "nobody")
+    assert result.status == 2 and "--num_shards" in result.err and len(result.err.splitlines()) == 1
+
+
+# Starting anew -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Start a job for the n-th time; return the flags by which it goes on."""
+    (tmp_path / "run").mkdir()
+
+    def start(attempt: int, job: str = "a", by: str = "TORCHELASTIC") -> list[str]:
+        monkeypatch.setenv(f"{by}_RESTART_COUNT", str(attempt))
+        monkeypatch.setenv("SLURM_JOB_ID" if by == "SLURM" else "TORCHELASTIC_RUN_ID", job)
+        flags = restarts.flags_of_restart(tmp_path / "run")
+        with sole_owner(tmp_path / "run", restarts.beginning(tmp_path / "run")):
+            pass
+        return list(flags)
+
+    return start
+
+
+def save(folder: Path, text: str) -> None:
+    (folder / "run/latest_state.pth").write_text(text)
+
+
+@pytest.mark.parametrize("by", ["TORCHELASTIC", "SLURM"])
+def test_a_job_that_is_started_anew_goes_on_from_its_own_state(started, tmp_path, by):
+    save(tmp_path, "of an older run")
+    assert started(0, by=by) == []
+    assert started(1, by=by) == []  # it has saved nothing
+    save(tmp_path, "of this run, saved")
+    for attempt in (2, 3):
+        assert "--continue_train" in started(attempt, by=by)
+
+
+def test_a_new_job_of_that_name_begins_anew(started, tmp_path):
+    assert started(0, "a") == []
+    save(tmp_path, "of a")
+    assert "--continue_train" in started(1, "a")
+    assert started(0, "b") == []
+    assert started(1, "b") == []
+    save(tmp_path, "of b, which is longer")
+    assert "--continue_train" in started(2, "b")
+    assert started(1, "c") == []  # its first attempt did not come so far
+
+
+def test_a_restart_goes_on_whatever_it_began_with(command, tmp_path, monkeypatch, pairs, caplog):
+    flags = [*TINY, "--dataroot", pairs, "--name", "r", "--n_epochs", 2]
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert command("train", *flags, "--save_epoch_freq", 1).status == 0
+    begun = ["--continue_train", "--epoch", "1", "--n_epochs", 3]
+    assert command("train", *flags, *begun).status == 0
+    assert "network G: loaded checkpoints/r/1_net_G.pth" in caplog.text
+    caplog.clear()
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert command("train", *flags, *begun, "--n_epochs", 4).status == 0
+    assert "going on from checkpoints/r/latest_state.pth" in caplog.text
+    assert "started anew after a failure" in caplog.text
+
+
+# Watching --------------------------------------------------------------------------------
+
+
+class Store:
+    """A store of torch.distributed, as far as the watch knows it."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes] = {}
+
+    def clone(self) -> "Store":
+        return self
+
+    def set(self, key: str, value: str) -> None:
+        self.values[key] = value.encode()
+
+    def multi_get(self, keys: list[str]) -> list[bytes]:
+        return [self.values[key] for key in keys]
+
+    def check(self, keys: list[str]) -> bool:
+        return all(key in self.values for key in keys)
+
+    def add(self, key: str, amount: int) -> int:
+        value = int(self.values.get(key, b"0")) + amount
+        self.values[key] = str(value).encode()
+        return value
+
+
+def watches(monkeypatch: pytest.MonkeyPatch, count: int = 2) -> list[Watch]:
+    """Return watches that have met but do not look by themselves."""
+    monkeypatch.setattr(liveness.threading.Thread, "start", lambda thread: None)
+    monkeypatch.setattr(liveness, "PULSE", 0.2)
+    store = Store()
+    found = [Watch(store, n, count) for n in range(count)]
+    for watch in found:
+        watch.start()
+    return found
+
+
+def ended_process() -> int:
+    done = subprocess.Popen(["true"])
+    done.wait()
+    return done.pid
+
+
+def test_a_live_process_is_left_alone_and_a_killed_one_is_named(monkeypatch):
+    one, _ = watches(monkeypatch)
+    assert one.look() == ""
+    pid = ended_process()
+    one.who[1] = (one.who[1][0], "/", str(pid))
+    if not one.who[1][0]:
+        pytest.skip("this system does not tell machines apart")
+    assert one.look() == f"process 1 of 0..1 (pid {pid}) was killed"
+    reason = one.explained(RuntimeError("[gloo/pair.cc] Connection closed by peer [127.0.0.1]"))
+    assert isinstance(reason, Stopped) and "was killed" in str(reason)
+    assert "--continue_train" in str(reason) and "\n" not in str(reason)
+
+
+def test_a_process_that_is_done_is_not_missed(monkeypatch):
+    one, two = watches(monkeypatch)
+    one.who[1] = (one.who[1][0], "/", str(ended_process()))
+    two.stop()
+    assert one.look() == ""
+
+
+def test_a_process_that_failed_ends_the_others(monkeypatch):
+    one, two = watches(monkeypatch)
+    two.stop(FAILED)
+    assert one.look() == "process 1 of 0..1 has ended"
+
+
+def test_silence_is_noticed_on_other_machines(monkeypatch):
+    one, two = watches(monkeypatch)
+    one.who[1] = ("another machine", "/", str(ended_process()))
+    now = 100.0
+    monkeypatch.setattr(liveness.time, "monotonic", lambda: now)
+    assert one.look() == ""
+    now += liveness.SILENCE - 1
+    assert one.look() == ""
+    one.store.set("beat/1", "1")
+    now += liveness.SILENCE - 1
+    assert one.look() == ""
+    now += liveness.SILENCE + 1
+    assert one.look() == f"nothing was heard of process 1 of 0..1 for {liveness.SILENCE:.0f} s"
+    assert two.look() == ""
+
+
+def test_errors_of_the_training_stay_what_they_are(monkeypatch):
+    one, _ = watches(monkeypatch)
+    for error in (RuntimeError("shapes do not fit"), ValueError("connection"), KeyError("x")):
+        assert one.explained(error) is error
+
+
+def test_a_lost_store_is_said(monkeypatch):
+    one, _ = watches(monkeypatch)
+    one.store.multi_get = lambda keys: 1 / 0
+    reason = one.explained(RuntimeError("Connection reset by peer"))
+    assert "that the others meet at was killed" in str(reason)
+
+
+def test_one_process_speaks_and_the_first_goes_first(monkeypatch):
+    one, two, three = watches(monkeypatch, 3)
+    assert [one.speaks(), two.speaks(), three.speaks()] == [True, False, False]
+    one, two, three = watches(monkeypatch, 3)
+    assert [three.speaks(), two.speaks(), one.speaks()] == [True, False, False]
+
+
+def test_without_a_store_the_first_that_lives_speaks(monkeypatch):
+    one, two, three = watches(monkeypatch, 3)
+    one.store.add = lambda key, amount: 1 / 0
+    if not one.who[0][0]:
+        pytest.skip("this system does not tell machines apart")
+    assert [one.speaks(), two.speaks(), three.speaks()] == [True, False, False]
+    two.who[0] = (two.who[0][0], "/", str(ended_process()))
+    assert two.speaks()
+
+
+def test_the_end_of_a_process_that_loads_pictures_is_explained(tmp_path):
+    from util.device import explained_memory
+
+    opt = Namespace(num_threads=4)
+    error = RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. ")
+    with pytest.raises(Stopped, match="loads pictures was killed .*pid 12.*--num_threads than 4"):
+        with explained_memory(opt):
+            raise error
+
+
+def test_all_processes_are_heard_of_what_they_alone_know(caplog):
+    setup_logging()
+    before = logging.getLogger().level
+    logging.getLogger().setLevel(logging.ERROR)
+    try:
+        logging.getLogger("data").warning("one")
+        logging.getLogger("every process").warning("two")
+    finally:
+        logging.getLogger().setLevel(before)
+    assert caplog.messages == ["two"]
+
+
+# Templates -------------------------------------------------------------------------------
+
+
+def run_template(tmp_path: Path, script: str, *flags: str, **variables: str) -> list[str]:
+    """Run a template with commands that write down what they are called with."""
+    for name, text in (
+        ("scontrol", "echo node1; echo node2"),
+        ("srun", '"$@"'),
+        ("start", 'printf "%s\\n" "$@"'),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    environment = {"PATH": path, "PYTHON": "start", "TORCHRUN": "start", **variables}
+    line = ["bash", str(ROOT / "scripts" / script), *flags]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_the_slurm_template_starts_an_agent_a_machine(tmp_path):
+    called = run_template(
+        tmp_path,
+        "slurm_train.sh",
+        *("--name", "two words", "--batch_size", "8"),
+        **{"SLURM_JOB_NODELIST": "node[1-2]", "SLURM_NNODES": "2", "SLURM_JOB_ID": "1234"},
+        SLURM_GPUS_ON_NODE="4",
+    )
+    assert called[:2] == ["--nnodes=2", "--nproc_per_node=4"]
+    assert "--rdzv_endpoint=node1:29734" in called and "--rdzv_id=1234" in called
+    assert called[-5:] == ["train.py", "--name", "two words", "--batch_size", "8"]
+
+
+def test_the_slurm_array_shares_out_the_pictures(tmp_path):
+    ids = {"SLURM_ARRAY_TASK_COUNT": "8", "SLURM_ARRAY_TASK_ID": "3"}
+    called = run_template(tmp_path, "slurm_test.sh", "--name", "r", **ids)
+    assert called == shlex.split("test.py --num_shards 8 --shard_id 3 --name r")
+    again = {"SLURM_ARRAY_TASK_COUNT": "1", "SLURM_ARRAY_TASK_ID": "3", "SHARDS": "8"}
+    assert run_template(tmp_path, "slurm_test.sh", "--name", "r", **again) == called
+
+
+def test_outside_torchrun_nothing_is_started():
+    code = "import torch\nfrom util import processes\n"
+    code += "with processes.together():\n print(processes.count(), processes.is_main())\n"
+    code += "print(torch.distributed.is_initialized(), processes.gather(7))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1", "True", "False", "[7]"]
+
+
+def test_the_lock_says_what_a_run_began_with(tmp_path):
+    with sole_owner(tmp_path / "run", {"job": "7", "found": ""}):
+        kept = json.loads((tmp_path / "run/.lock").read_text())
+    assert kept["job"] == "7" and kept["process"] == os.getpid()
