@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from scripts.sweep_plan import Run
 from util.checkpoint import load
-from util.stopping import Signals, Stopped
+from util.stopping import Signals, Stopped, status_of
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def train_all(runs: Sequence[Run], jobs: int, signals: Signals) -> list[Run]:
         for training in running:
             training.process.wait()
     if signals.asked:
-        raise Stopped("stopped; the same command goes on", signals.status)
+        raise Stopped("stopped; the same command goes on", status_of(signals.asked))
     return failed
 
 

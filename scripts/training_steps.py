@@ -70,8 +70,8 @@ def plain_step(batch: int, kind: str = "pix2pix") -> Step:
     return lambda: model.step(pictures["A"].to(device), pictures["B"].to(device))
 
 
-def random_pictures(batch: int) -> dict[str, torch.Tensor]:
-    return {side: torch.rand(batch, 3, 256, 256) * 2 - 1 for side in "AB"}
+def random_pictures(batch: int, size: int = 256) -> dict[str, torch.Tensor]:
+    return {side: torch.rand(batch, 3, size, size) * 2 - 1 for side in "AB"}
 
 
 def steps(args: Any) -> Iterator[Row]:

@@ -4,8 +4,6 @@ A plan is a list of trainings; each is run step by step, and process 0 writes wh
 """
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,26 +20,6 @@ from options.train_options import TrainOptions
 from util import processes
 from util.device import seed_everything
 from util.files import run_folder
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def command(nproc: int, *agent: str) -> list[str]:
-    """Return how to start a script of the project in so many processes of this machine."""
-    where = agent or ("--standalone",)
-    return [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={nproc}", *where]
-
-
-def environment() -> dict[str, str]:
-    """Return the environment in which scripts find the project, on one core each."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-
-
-def torchrun(nproc: int, *script: Any, agent: Sequence[str] = (), **how: Any) -> Any:
-    """Run a script of the project in several processes: status, stdout, stderr."""
-    line = [*command(nproc, *agent), *map(str, script)]
-    how = {"capture_output": True, "text": True, "timeout": 300, "env": environment()} | how
-    return subprocess.run(line, **how)
 
 
 class Run:

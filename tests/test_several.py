@@ -4,14 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from conftest import FACADES, TINY
-from PIL import Image
-from several import ROOT, drive, torchrun
-
-from data import builtin
+from several import drive
+from torchruns import ROOT, draw_houses, torchrun
 
 # Instance norm, no dropout, no pool: without what each process has of its own.
 FLAGS = [*TINY, "--norm", "instance", "--no_dropout", "--batch_size", "2", "--direction", "BtoA"]
@@ -41,15 +38,6 @@ def plans(folder: Path, roots: dict[str, Path]) -> dict[str, dict[str, Any]]:
         name = f"{data}_resnet"
         found[name] = {"flags": [*FLAGS, *RESNET, *place, name], "steps": 8, "double": True}
     return found
-
-
-def draw_houses(folder: Path, count: int) -> Path:
-    """Draw A|B pictures with texture: rounding decides much where pictures are flat."""
-    (folder / "train").mkdir(parents=True)
-    for i in range(count):
-        pair = np.concatenate(builtin.draw_pair(np.random.default_rng(i)), axis=1)
-        Image.fromarray(pair).save(folder / "train" / f"{i}.png")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import FACADES, TINY, draw, draw_pairs, draw_sets, needs_facades, result_images
-from several import ROOT, environment
+from torchruns import ROOT, environment
 
 from util.rows import Row
 from util.shards import Record

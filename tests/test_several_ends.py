@@ -1,0 +1,66 @@
+"""How a training of several processes starts, is killed, and goes on in another number of them."""
+
+import logging
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import TINY, draw_pairs
+from torchruns import ROOT, Started, draw_houses, ours, script, torchrun, train_in_two
+
+from train import main
+from util.loss_log import parse_line
+
+pytestmark = pytest.mark.slow
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a data set of five pictures."""
+    folder = tmp_path_factory.mktemp("runs")
+    draw_houses(folder / "data", 5)
+    return folder
+
+
+def test_a_killed_process_ends_all_with_one_line(work):
+    run = Started(work, "killed", agents=[["--standalone"]])
+    run.under_way()
+    victim, started = run.worker(0), time.monotonic()
+    subprocess.run(["kill", "-9", str(victim)], check=True)
+    statuses, said = run.end()
+    (line,) = ours(said)
+    assert time.monotonic() - started < 60 and statuses == [1]
+    assert re.match(
+        rf"train.py: process \d of 0..1 \(pid {victim}\) was killed, .*the last save", line
+    )
+    assert "Traceback" not in said.split("failed (exitcode")[0]  # torchrun's own comes after
+
+
+def test_the_readme_line_trains(work, tmp_path):
+    (line,) = re.findall(r"^torchrun --nproc_per_node=4 (.*)$", README, re.MULTILINE)
+    draw_pairs(tmp_path / "datasets/facades")
+    flags = [*line.split()[1:], *TINY]
+    done = torchrun(2, ROOT / "train.py", *flags, "--max_dataset_size", 3, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("3 training pictures") == 1
+    assert (tmp_path / "checkpoints/facades_4/latest_net_G.pth").is_file()
+
+
+def test_a_run_goes_on_in_another_number_of_processes(work, caplog):
+    flags = ["--norm", "instance", "--no_dropout", "--pool_size", "0", "--n_epochs_decay", "0"]
+    main(script(work, "one", *flags, "--n_epochs", 3)[1:])
+    train_in_two(work, "some", *flags, "--n_epochs", 1)
+    caplog.set_level(logging.INFO)
+    main(script(work, "some", *flags, "--n_epochs", 2, "--continue_train")[1:])
+    assert "saved by 2 processes, going on in 1" in caplog.text
+    done = train_in_two(work, "some", *flags, "--n_epochs", 3, "--continue_train")
+    assert "saved by 1 processes, going on in 2" in done.stdout
+    logs = [(work / "runs" / name / "loss_log.txt").read_text() for name in ("one", "some")]
+    one, some = ([e for line in log.splitlines() if (e := parse_line(line))] for log in logs)
+    assert [e[:2] for e in one] == [e[:2] for e in some] and len(one) == 9
+    for a, b in zip(one, some, strict=True):
+        assert all(abs(a.losses[name] - b.losses[name]) <= 0.002 for name in a.losses)
