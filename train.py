@@ -27,7 +27,7 @@ from util.checkpoint import forget_best, forget_epochs
 from util.clock import Clock, WaitingAdvice
 from util.device import explained_memory, seed_everything
 from util.files import run_folder, sole_owner
-from util.restarts import beginning, flags_of_restart
+from util.restarts import Start, beginning, flags_of_restart, this_start
 from util.score_log import Scores
 from util.stopping import Signals, Stopped, last_epoch, polite_signals, status_of
 from util.util import python, run_command, setup_logging
@@ -44,17 +44,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     setup_logging()
     argv = sys.argv[1:] if argv is None else argv
     with polite_signals() as signals, processes.together():
-        opt = options(argv)
-        folder = run_folder(opt)
-        owner = sole_owner(folder, beginning(folder)) if processes.is_main() else nullcontext()
+        starts = processes.gather(this_start())
+        opt = options(argv, starts)
+        main, folder = processes.is_main(), run_folder(opt)
+        owner = sole_owner(folder, beginning(folder, starts)) if main else nullcontext()
         with owner, explained_memory(opt):
             train(opt, signals)
 
 
-def options(argv: Sequence[str]) -> Options:
-    """Parse the flags; ValueError if torchrun's processes cannot train with them."""
+def options(argv: Sequence[str], starts: Sequence[Start]) -> Options:
+    """Parse the flags; ValueError if the processes that were started cannot train with them."""
     opt, count = TrainOptions().read(argv), processes.count()
-    going_on = processes.of_main(flags_of_restart(run_folder(opt)))
+    going_on = processes.of_main(flags_of_restart(run_folder(opt), starts))
     if going_on:
         log.info("started anew after a failure: going on from the last save")
         opt = TrainOptions().read([*argv, *going_on])

@@ -23,6 +23,7 @@ from util.device import pick_device
 from util.files import sole_owner
 from util.image_pool import ImagePool
 from util.liveness import FAILED, Watch
+from util.restarts import Start
 from util.stopping import Stopped
 from util.util import setup_logging
 
@@ -147,18 +148,20 @@ def test_an_uneven_batch_is_refused(be, tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "of_main", lambda value: value)
     be(0, 4)
     flags = [*TINY, "--checkpoints_dir", str(tmp_path), "--batch_size"]
-    refusal(lambda: train.options([*flags, "6"]), "--batch_size 6", "4 processes", "multiple of 4")
-    assert train.options([*flags, "8"]).batch_size == 8
+    start = [restarts.this_start()]
+    words = ["--batch_size 6", "4 processes", "multiple of 4"]
+    refusal(lambda: train.options([*flags, "6"], start), *words)
+    assert train.options([*flags, "8"], start).batch_size == 8
 
 
 def test_several_gpus_in_one_process_say_which_line_to_use(tmp_path, caplog, monkeypatch):
     monkeypatch.delenv("UV", raising=False)
     flags = ["--gpu_ids", "0,1", "--name", "two words", "--checkpoints_dir", str(tmp_path)]
-    train.options(flags)
+    train.options(flags, [restarts.this_start()])
     line = f"torchrun --nproc_per_node=2 train.py {shlex.join(flags)}"
     assert caplog.messages[-1].endswith(line)
     caplog.clear()
-    train.options(["--gpu_ids", "1", "--checkpoints_dir", str(tmp_path)])
+    train.options(["--gpu_ids", "1", *flags[2:]], [restarts.this_start()])
     assert not caplog.messages
 
 
@@ -189,15 +192,14 @@ def test_test_py_is_not_for_torchrun(command, monkeypatch):
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Start a job for the n-th time; return the flags by which it goes on."""
+def started(tmp_path: Path) -> Any:
+    """Start a job: what its processes tell of it; return the flags by which it goes on."""
     (tmp_path / "run").mkdir()
 
-    def start(attempt: int, job: str = "a", by: str = "TORCHELASTIC") -> list[str]:
-        monkeypatch.setenv(f"{by}_RESTART_COUNT", str(attempt))
-        monkeypatch.setenv("SLURM_JOB_ID" if by == "SLURM" else "TORCHELASTIC_RUN_ID", job)
-        flags = restarts.flags_of_restart(tmp_path / "run")
-        with sole_owner(tmp_path / "run", restarts.beginning(tmp_path / "run")):
+    def start(*starts: tuple[str, str, int]) -> list[str]:
+        told = [Start(*start) for start in starts]
+        flags = restarts.flags_of_restart(tmp_path / "run", told)
+        with sole_owner(tmp_path / "run", restarts.beginning(tmp_path / "run", told)):
             pass
         return list(flags)
 
@@ -208,25 +210,61 @@ def save(folder: Path, text: str) -> None:
     (folder / "run/latest_state.pth").write_text(text)
 
 
-@pytest.mark.parametrize("by", ["TORCHELASTIC", "SLURM"])
-def test_a_job_that_is_started_anew_goes_on_from_its_own_state(started, tmp_path, by):
+def test_a_job_that_is_started_anew_goes_on_from_its_own_state(started, tmp_path):
     save(tmp_path, "of an older run")
-    assert started(0, by=by) == []
-    assert started(1, by=by) == []  # it has saved nothing
+    assert started(("a", "/t", 0)) == []
+    assert started(("a", "/t", 1)) == []  # it has saved nothing
     save(tmp_path, "of this run, saved")
     for attempt in (2, 3):
-        assert "--continue_train" in started(attempt, by=by)
+        assert "--continue_train" in started(("a", "/t", attempt))
+
+
+def test_a_requeued_job_goes_on_too(started, tmp_path):
+    assert started(("77", "", 0)) == []
+    save(tmp_path, "saved")
+    assert "--continue_train" in started(("77", "", 1))
+    assert started(("78", "", 0)) == []
+
+
+def test_one_machine_that_counts_is_enough(started, tmp_path):
+    assert started(("a", "/t1", 0), ("a", "/t2", 0)) == []
+    save(tmp_path, "saved")
+    assert "--continue_train" in started(("a", "/t3", 0), ("a", "/t4", 1))
+
+
+def test_a_machine_that_was_there_before_is_enough(started, tmp_path):
+    """As if a machine had joined or left: no agent counts that."""
+    assert started(("a", "/t1", 0), ("a", "/t2", 0)) == []
+    save(tmp_path, "saved")
+    assert "--continue_train" in started(("a", "/t3", 0), ("a", "/t2", 0))
+    save(tmp_path, "saved again")
+    assert "--continue_train" in started(("a", "/t3", 0))
 
 
 def test_a_new_job_of_that_name_begins_anew(started, tmp_path):
-    assert started(0, "a") == []
+    assert started(("a", "/t1", 0)) == []
     save(tmp_path, "of a")
-    assert "--continue_train" in started(1, "a")
-    assert started(0, "b") == []
-    assert started(1, "b") == []
+    assert "--continue_train" in started(("a", "/t1", 1))
+    assert started(("a", "/t5", 0)) == []  # torchrun with the same --rdzv_id
+    save(tmp_path, "of a, the second")
+    assert started(("b", "/t6", 0)) == []
+    assert started(("b", "/t6", 1)) == []
     save(tmp_path, "of b, which is longer")
-    assert "--continue_train" in started(2, "b")
-    assert started(1, "c") == []  # its first attempt did not come so far
+    assert "--continue_train" in started(("b", "/t6", 2))
+    assert started(("c", "/t7", 1)) == []  # its first attempt did not come so far
+
+
+def test_how_a_process_was_started_stands_in_its_environment(monkeypatch):
+    names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_ERROR_FILE", "TORCHELASTIC_RESTART_COUNT")
+    for name in (*names, "SLURM_JOB_ID", "SLURM_RESTART_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    assert restarts.this_start() == Start("", "", 0)
+    for name, value in zip(names, ("7", "/tmp/x/7_y/attempt_0/0/error.json", "2"), strict=True):
+        monkeypatch.setenv(name, value)
+    assert restarts.this_start() == Start("7", "/tmp/x/7_y", 2)
+    monkeypatch.setenv("SLURM_JOB_ID", "123")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert restarts.this_start() == Start("123", "/tmp/x/7_y", 3)
 
 
 def test_a_restart_goes_on_whatever_it_began_with(command, tmp_path, monkeypatch, pairs, caplog):

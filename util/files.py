@@ -62,7 +62,7 @@ def make_folder(folder: str | Path, flag: str) -> Path:
 
 
 @contextlib.contextmanager
-def sole_owner(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[None]:
+def sole_owner(folder: Path, more: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Own a run's folder; ValueError if another process that lives does.
 
     The folder is made, and taken away if nothing comes into it. The system drops the lock when its
@@ -85,7 +85,7 @@ def sole_owner(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[
                     empty.rmdir()
 
 
-def _own(file: TextIO, folder: Path, more: Mapping[str, str]) -> None:
+def _own(file: TextIO, folder: Path, more: Mapping[str, Any]) -> None:
     try:
         _lock(file.fileno())
     except BlockingIOError:

@@ -7,7 +7,9 @@ here does anything.
 import contextlib
 import logging
 import os
+import signal
 import time
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -17,7 +19,7 @@ import torch.distributed as dist
 
 from util.files import one_line
 from util.liveness import FAILED, Watch, undisturbed
-from util.stopping import Stopped
+from util.stopping import Stopped, ended_by
 
 APPEAR = timedelta(minutes=5)  # for all processes to start
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -140,19 +142,43 @@ def _join() -> Watch:
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        store, *_ = next(dist.rendezvous("env://", timeout=APPEAR))
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        watch = Watch(dist.PrefixStore(f"liveness/{attempt}", store), rank, world)
-        engine = dist.PrefixStore(f"engine/{attempt}", store)
-        dist.init_process_group(backend, store=engine, rank=rank, world_size=world)
-        _control = dist.new_group(backend="gloo")
-        watch.start()
+        with ended_by(signal.SIGTERM):
+            store, *_ = next(dist.rendezvous("env://", timeout=APPEAR))
+            store = dist.PrefixStore(_meet(store, rank, world), store)
+            watch = Watch(dist.PrefixStore("liveness", store), rank, world)
+            engine = dist.PrefixStore("engine", store)
+            dist.init_process_group(backend, store=engine, rank=rank, world_size=world)
+            _control = dist.new_group(backend="gloo")
+            watch.start()
     except (RuntimeError, ValueError) as error:
         raise Stopped(
             f"process {rank} of 0..{world - 1} does not reach the others at "
             f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} ({one_line(error)})"
         ) from None
     return watch
+
+
+def _meet(store: Any, rank: int, world: int) -> str:
+    """Return a name for this meeting that all processes of it know, and those of no other.
+
+    The store of a torchrun that has started its processes anew still holds what their predecessors
+    wrote. So each says who it is now, and goes on when process 0 has read that.
+    """
+    mine, end = uuid.uuid4().hex, time.monotonic() + APPEAR.total_seconds()
+    store.set(f"here/{rank}", mine)
+    while time.monotonic() < end:
+        if rank == 0:
+            everyones = store.multi_get([f"here/{n}" for n in range(world)])
+            store.set("meeting", b",".join(everyones))
+            if store.add(f"read/{mine}", 0) == world - 1:
+                return mine
+        elif store.check(["meeting"]):
+            everyones = store.get("meeting").decode().split(",")
+            if len(everyones) == world and everyones[rank] == mine:
+                store.add(f"read/{everyones[0]}", 1)
+                return everyones[0]
+        time.sleep(0.05)
+    raise RuntimeError(f"not all came within {APPEAR}")
 
 
 def _status(error: BaseException) -> int:

@@ -70,6 +70,19 @@ def polite_signals() -> Iterator[Signals]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def ended_by(number: int) -> Iterator[None]:
+    """Within it, this signal ends the process at once, whatever it waits for."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 def _unless_the_parent_is_gone(kind: type, error: BaseException, trace: Any) -> None:
     if not issubclass(kind, ConnectionError | EOFError):
         sys.__excepthook__(kind, error, trace)
