@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 "start it with torchrun --nproc_per_node=2 (or more) -m scripts.scaling"
             )
         with tempfile.TemporaryDirectory() as folder:
-            opt = TrainOptions().read([*flags, "--checkpoints_dir", folder])
+            place = ["--dataroot", "none", "--checkpoints_dir", folder]
+            opt = TrainOptions().read([*place, *flags])
             if opt.batch_size % processes.count():
                 raise ValueError(
                     f"--batch_size {opt.batch_size}: must be a multiple of {processes.count()}"

@@ -20,6 +20,7 @@
 set -euo pipefail
 
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1  # meet anew after a restart, whoever is there
 port=$((29500 + SLURM_JOB_ID % 1000))
 # One agent a machine; it starts a process for each GPU, and all anew (at most 3 times) if one dies.
 # shellcheck disable=SC2086

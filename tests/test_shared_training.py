@@ -18,6 +18,7 @@ import train
 from data.epochs import EpochBatches
 from models.resuming import restore_own
 from models.several import pictures_of, share_of
+from scripts import scaling
 from util import liveness, processes, restarts
 from util.device import pick_device
 from util.files import sole_owner
@@ -179,6 +180,18 @@ def test_each_process_of_a_machine_has_a_gpu_of_its_own(be, monkeypatch):
     refusal(lambda: pick_device([0, 1, 2]), "--gpu_ids 0,1,2", "--nproc_per_node=3")
     be(4, 5)
     refusal(lambda: pick_device([0]), "--gpu_ids 4", "this machine has 4")
+
+
+def test_the_scaling_script_wants_torchrun():
+    refusal(lambda: scaling.main(["--gpu_ids", "-1"]), "torchrun --nproc_per_node=2")
+
+
+def test_the_scaling_table_compares_medians():
+    seconds = {"whole": [2.0, 4.0, 3.0], "part": [1.5], "together": [2.0], "exchange": [0.5]}
+    text = scaling.table(seconds, batch=4, count=2, exchanged=10**6)
+    assert "| whole | 3.000 | 2.000–4.000 | 1.33 |" in text
+    assert "| together | 2.000 | 2.000–2.000 | 2.00 |" in text
+    assert "same batch: 1.50×" in text and "exchange: 75%" in text and "25% of a step" in text
 
 
 def test_test_py_is_not_for_torchrun(command, monkeypatch):
