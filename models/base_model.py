@@ -58,7 +58,7 @@ class BaseModel(Builder, ABC):
         self.losses: dict[str, Tensor] = {}
         self.visuals: dict[str, Tensor] = {}
         self.image_paths: list[str] = []
-        self.share = 1.0  # of this process in the current batch: see `Part.share`
+        self.share = 1.0  # of this process in the current batch: see `share_of`
         self.stages: Stages | None = None
         self.averages: Averages | None = None
 
@@ -129,12 +129,11 @@ class BaseModel(Builder, ABC):
 
     def setup(self, opt: Any) -> None:
         """Load weights if asked for, place the networks, start the schedules; then it can run."""
-        untaught = BaseModel.optimize_over
         own = type(self)
         if opt.isTrain and opt.val_freq and own.compared is BaseModel.compared:
             if own.validation_loss is BaseModel.validation_loss:
                 self.validation_loss()  # which says so
-        if opt.isTrain and opt.grad_accum > 1 and type(self).optimize_over is untaught:
+        if opt.isTrain and opt.grad_accum > 1 and own.optimize_over is BaseModel.optimize_over:
             self.optimize_over([])
         state = load_state(opt) if self.isTrain else None
         if state:
@@ -206,9 +205,7 @@ class BaseModel(Builder, ABC):
         return dict(self.visuals)
 
     def get_current_losses(self) -> dict[str, float]:
-        """Return the losses of the last step as numbers, those of a batch that several processes
-        share as their mean; the only place that waits for them.
-        """
+        """Return the losses of the last step as numbers, means over all processes; this waits."""
         values = [torch.as_tensor(value).detach().float() for value in self.losses.values()]
         numbers = torch.stack(values).tolist() if values else []
         return dict(zip(self.losses, mean_over_processes(numbers, self.share), strict=True))
@@ -226,8 +223,8 @@ class BaseModel(Builder, ABC):
     def save_networks(self, epoch: int | str) -> None:
         """Write `EPOCH_net_NAME.pth` for every network; EPOCH is a number, latest, best or iter_N.
 
-        The options go beside them only now, so that they always belong to the weights. Of several
-        processes all call it, and process 0 writes.
+        The options go beside them only now, so that they always belong to the weights. All
+        processes call it, and process 0 writes.
         """
         share_statistics(self)
         if not is_main():

@@ -57,7 +57,7 @@ def test_pictures_are_those_without_a_cache(root, mode, preprocess):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_share_what_one_of_them_has_read(root, method, kind):
     flags = ["--num_threads", 2, "--max_dataset_size", 3]
     expected = epochs(loader(root, "--cache", "none"))

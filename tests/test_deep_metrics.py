@@ -116,6 +116,7 @@ def test_too_few_pictures_are_refused():
         deep_metrics.check_count(metric, least, 5)
 
 
+@pytest.mark.slow
 def test_the_real_networks_run_on_weights_of_no_meaning(command, folders, monkeypatch, tmp_path):
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     from torchvision.models import AlexNet_Weights, alexnet

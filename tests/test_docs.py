@@ -73,6 +73,7 @@ def facades(command: Callable[..., SimpleNamespace]) -> None:
     Path("options").symlink_to(ROOT / "options")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "count"), [("paper.md", 2), ("tips.md", 8), ("reliability.md", 1)]
 )
@@ -92,6 +93,7 @@ def test_the_commands_of_the_page_of_the_data_run(command: Callable[..., SimpleN
     run_lines(command, lines(PAGES["datasets.md"]))
 
 
+@pytest.mark.slow
 def test_the_answers_run(command: Callable[..., SimpleNamespace], facades) -> None:
     page = PAGES["qa.md"]
     assert [int(n) for n in re.findall(r"^## (\d+)\. ", page, re.MULTILINE)] == [*range(1, 31)]
@@ -104,6 +106,7 @@ def test_the_answers_run(command: Callable[..., SimpleNamespace], facades) -> No
     assert Image.open("photo.png").size == (64, 64)
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_of_the_metrics_run(command, facades, in_this_process) -> None:
     for name in ("facades", "facades_bf16"):
         line = f"python train.py --dataroot ./datasets/facades --direction BtoA --name {name}"

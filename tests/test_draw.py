@@ -108,6 +108,7 @@ def test_missing_packages_are_named(run, monkeypatch):
 # What there is to draw ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_facades
 def test_the_facades_have_a_palette_and_their_photos_none(tmp_path):
     names = {"AtoB": "photo", "BtoA": "labels"}

@@ -197,7 +197,7 @@ def test_verbose_adds_where_it_happened(
     assert "Traceback" in caplog.text
 
 
-@pytest.mark.parametrize("script", ["train.py", "test.py"])
+@pytest.mark.parametrize("script", ["train.py", pytest.param("test.py", marks=pytest.mark.slow)])
 def test_the_real_command_exits_with_2(script: str, tmp_path: Path) -> None:
     flags = ["--gpu_ids", "-1", "--name", "nothing", "--dataroot", "nowhere"]
     done = subprocess.run(

@@ -130,6 +130,7 @@ def test_a_graph_translates_every_size_as_the_run_does(run, exported, caplog, fl
     assert "each picture's own" in path.with_suffix(".md").read_text()
 
 
+@pytest.mark.slow
 def test_running_statistics_and_a_card_that_says_what_the_file_is(run, exported):
     folder = run(*UNET, "--upsample", "resize")
     assert exported("--eval", "--opset", "20").status == 0
@@ -244,6 +245,7 @@ def test_colorization_without_processing_takes_l_and_gives_ab(run, exported, cap
 # Noise -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_dropout_that_is_kept_differs_from_run_to_run(run, exported, caplog):
     folder = run(*RESNET)
     assert exported("--dropout", "--size", "20").status == 0

@@ -84,6 +84,7 @@ def test_OUT_holds_four_pictures_in_three_phases_a_note_and_nothing_else(tmp_pat
     assert set(contents(out)) == {f"{p}/{n}" for n, p in phases(out).items()} | {"make_pairs.json"}
 
 
+@pytest.mark.slow
 def test_the_command_runs_as_it_is_typed_with_a_progress_bar(tmp_path):
     draw_folder(tmp_path / "in")
     terminal, side = pty.openpty()

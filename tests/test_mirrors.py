@@ -200,6 +200,7 @@ def test_a_disk_too_full_to_unpack_keeps_the_download(
     assert site.ranges() == [ANEW, (f"bytes={len(ARCHIVE)}-", '"v1"')]
 
 
+@pytest.mark.slow
 def test_the_script_itself_fetches_a_data_set(site: Site, tmp_path: Path) -> None:
     url = site.put("/mine/facades.tar.gz", ARCHIVE, DROP, Answer())
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

@@ -5,7 +5,6 @@ import logging
 import os
 import shlex
 import subprocess
-import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -472,14 +471,12 @@ def test_the_slurm_array_shares_out_the_pictures(tmp_path):
     assert run_template(tmp_path, "slurm_test.sh", "--name", "r", **again) == called
 
 
-def test_outside_torchrun_nothing_is_started():
-    code = "import torch\nfrom util import processes\n"
-    code += "with processes.together():\n print(processes.count(), processes.is_main())\n"
-    code += "print(torch.distributed.is_initialized(), processes.gather(7))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["1", "True", "False", "[7]"]
+def test_outside_torchrun_nothing_is_started(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    with processes.together():
+        assert (processes.count(), processes.number(), processes.is_main()) == (1, 0, True)
+        assert processes.gather(7) == [7] and processes.of_main(8) == 8
+    assert not torch.distributed.is_initialized()
 
 
 def test_the_lock_says_what_a_run_began_with(tmp_path):

@@ -7,7 +7,6 @@ here does anything.
 import contextlib
 import logging
 import os
-import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ import torch.distributed as dist
 
 from util.files import one_line
 from util.liveness import FAILED, Watch, undisturbed
-from util.stopping import Stopped, ended_by
+from util.stopping import Stopped, mortal
 
 APPEAR = timedelta(minutes=5)  # for all processes to start
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -142,7 +141,7 @@ def _join() -> Watch:
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        with ended_by(signal.SIGTERM):
+        with mortal():
             store, *_ = next(dist.rendezvous("env://", timeout=APPEAR))
             store = dist.PrefixStore(_meet(store, rank, world), store)
             watch = Watch(dist.PrefixStore("liveness", store), rank, world)

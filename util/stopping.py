@@ -71,16 +71,18 @@ def polite_signals() -> Iterator[Signals]:
 
 
 @contextlib.contextmanager
-def ended_by(number: int) -> Iterator[None]:
-    """Within it, this signal ends the process at once, whatever it waits for."""
+def mortal() -> Iterator[None]:
+    """Within it, Ctrl-C or SIGTERM end the process at once, whatever it waits for."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(number, signal.SIG_DFL)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(number, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _unless_the_parent_is_gone(kind: type, error: BaseException, trace: Any) -> None:
