@@ -1,6 +1,7 @@
 """Several processes, each on its part of every batch, train what one process trains."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ MODELS = {
     "colorization": ["--direction", "AtoB"],
 }
 # Steps, of batches of two of five pictures: the last batch of an epoch has one picture alone.
-PLANS = {"first": (3, False), "weights": (8, False), "double": (20, True)}
+PLANS = {"single": (8, False), "double": (20, True)}
 # Rounding grows threefold a step in a ResNet so small, and faster in float32.
 RESNET = ["--model", "cycle_gan", "--netG", "resnet_6blocks", "--pool_size", "0"]
 DATA = ["drawn", pytest.param("facades", marks=pytest.mark.skipif(not FACADES.is_dir(), reason=""))]
@@ -49,10 +50,13 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     alone, two = plans(folder / "one", roots), plans(folder / "two", roots)
     plan = folder / "plan.json"
     plan.write_text(json.dumps([*two.values()]))
-    done = torchrun(2, ROOT / "tests/several.py", plan)
+    with ThreadPoolExecutor() as pool:
+        started = pool.submit(torchrun, 2, ROOT / "tests/several.py", plan)
+        of_one = [drive(plan) for plan in alone.values()]
+        done = started.result()
     assert done.returncode == 0, done.stderr
-    results = json.loads(plan.with_suffix(".found").read_text())
-    pairs = zip(alone, map(drive, alone.values()), results, strict=True)
+    of_two = json.loads(plan.with_suffix(".found").read_text())
+    pairs = zip(alone, of_one, of_two, strict=True)
     return {"folder": folder} | {name: pair for name, *pair in pairs}
 
 
@@ -68,12 +72,13 @@ def deviation(one: list[dict[str, float]], two: list[dict[str, float]]) -> float
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("model", MODELS)
 def test_two_processes_have_the_losses_of_one(found, model, data):
-    for name, limit in (("first", 1e-5), ("double", 1e-9)):
+    for name, steps, limit in (("single", 3, 1e-5), ("double", 20, 1e-9)):
         one, two = found[f"{data}_{model}_{name}"]
-        assert (one["processes"], two["processes"]) == (1, 2)
-        assert two["equal"] and len(one["losses"]) == PLANS[name][0]
-        print(f"{data} {model} {name}: {deviation(one['losses'], two['losses']):.1e}")
-        assert deviation(one["losses"], two["losses"]) < limit
+        assert (one["processes"], two["processes"]) == (1, 2) and two["equal"]
+        assert len(one["losses"]) >= steps
+        apart = deviation(one["losses"][:steps], two["losses"][:steps])
+        print(f"{data} {model} {name}: {apart:.1e}")
+        assert apart < limit
 
 
 @pytest.mark.slow
@@ -87,7 +92,7 @@ def test_two_processes_have_the_losses_of_one_with_a_resnet(found, data):
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("model", MODELS)
 def test_two_processes_have_the_weights_of_one(found, model, data):
-    files = (found["folder"] / n / f"{data}_{model}_weights/states.pth" for n in ("one", "two"))
+    files = (found["folder"] / n / f"{data}_{model}_single/states.pth" for n in ("one", "two"))
     one, two = map(torch.load, files)
     # Biases in front of a norm do nothing: their gradients are rounding, which Adam blows up.
     keys = [(net, key) for net in one for key in one[net] if key.endswith("weight")]
