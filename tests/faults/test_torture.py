@@ -15,12 +15,12 @@ from scripts.torture import same
 
 @pytest.mark.slow
 def test_nothing_is_lost(command: Callable[..., SimpleNamespace]) -> None:
-    few = "--kills 3 --terms 1 --limits 1 --pictures 60 --files 60"
+    few = "--kills 2 --terms 1 --limits 1 --pictures 40 --files 40"
     result = command("scripts.torture", *few.split())
     assert result.status == 0, result.err
     rows = re.findall(r"^\| (.+?) \| (\d+) \| (.+?) \| (\d+) \|$", result.out, re.MULTILINE)
     assert [(int(times), int(lost)) for _, times, _, lost in rows] == [
-        *[(3, 0), (1, 0), (1, 0), (60, 0), (60, 0)]
+        *[(2, 0), (1, 0), (1, 0), (40, 0), (40, 0)]
     ]
 
 
