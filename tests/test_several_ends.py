@@ -50,15 +50,6 @@ def test_the_readme_line_trains(work, tmp_path):
     assert (tmp_path / "checkpoints/facades_4/latest_net_G.pth").is_file()
 
 
-def test_the_scaling_script_measures():
-    flags = ["--rounds", 1, "--steps", 1, *TINY, "--batch_size", 2]
-    done = torchrun(2, "-m", "scripts.scaling", *flags, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    rows = re.findall(r"^\| (one process|all|the exchange)[^|]* \| ([\d.]+) \|", done.stdout, re.M)
-    assert len(rows) == 4 and all(float(seconds) > 0 for _, seconds in rows)
-    assert "2 processes, 1 threads each, batch 2" in done.stdout
-
-
 def test_a_run_goes_on_in_another_number_of_processes(work, caplog):
     flags = ["--norm", "instance", "--no_dropout", "--pool_size", "0", "--n_epochs_decay", "0"]
     main(script(work, "one", *flags, "--n_epochs", 3)[1:])
