@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import GAN_LOSSES, random_batch, step
+from conftest import GAN_LOSSES, doubled, random_batch, step
 from torch import Tensor
 
 from models.layers import picture_noise
@@ -37,13 +37,13 @@ def translate(model: Pix2PixModel, *pictures: dict) -> list[Tensor]:
 def test_update_is_d_first_then_g_against_the_updated_d(make, mode):
     is_real, is_fake, fools = GAN_LOSSES[mode]
     model = make("--gan_mode", mode, "--lr", "0.002", "--lambda_L1", "7")
-    G, D = copy.deepcopy(model.netG), copy.deepcopy(model.netD)
-    batches = [random_batch(seed, size=2) for seed in range(3)]
+    nets, batches = doubled(model)
 
     torch.manual_seed(1)
     given = [list(step(model, pair).get_current_losses().values()) for pair in batches]
 
     torch.manual_seed(1)
+    G, D = nets["G"], nets["D"]
     adam_G, adam_D = (torch.optim.Adam(n.parameters(), 0.002, (0.5, 0.999)) for n in (G, D))
     by_hand = []
     for A, B in ((pair["A"], pair["B"]) for pair in batches):
