@@ -14,20 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from tqdm import tqdm
 
-from data.inspection import inspect
 from options.parser import OneLineParser, number
-from options.sources import read_run, read_yaml
-from scripts.mutations import mutated
+from scripts.mutations import Row, damage_files, damage_pictures
 from util.checkpoint import load
 from util.stopping import Stopped
 from util.util import run_command, setup_logging
@@ -42,15 +38,6 @@ TRAINING = (
     "--num_threads 1 --dataroot data"
 ).split()
 PARTS = ("networks", "optimizers", "pools", "random")
-
-
-class Row(NamedTuple):
-    """A line of the table: what was done how often, what came of it, how often it was lost."""
-
-    what: str
-    times: int
-    outcome: str
-    lost: int
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -74,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             torture.stop(signal.SIGKILL, args.kills),
             torture.stop(signal.SIGTERM, args.terms),
             torture.limit(args.limits),
-            torture.damage_pictures(args.pictures),
-            torture.damage_files(args.files),
+            damage_pictures(Path(folder), args.pictures, rng),
+            damage_files(Path(folder), args.files, rng),
         ]
     print("| what | times | outcome | lost |\n|---|---|---|---|")
     print("\n".join(f"| {' | '.join(map(str, row))} |" for row in rows))
@@ -188,59 +175,6 @@ class Torture:
             for path in before:
                 load(path)
         return Row("files limited in size", times, "status 1, one line, older files whole", wrong)
-
-    def damage_pictures(self, times: int) -> Row:
-        """Read damaged pictures of all formats."""
-        photo = Image.open(self.folder / "data/train/0.png")
-        originals = []
-        for ending in ("png", "jpg", "bmp", "tiff", "webp", "ppm"):
-            path = self.folder / f"photo.{ending}"
-            photo.save(path)
-            originals.append(path)
-        return self.damage("damaged pictures", times, originals, lambda p: inspect(str(p)))
-
-    def damage_files(self, times: int) -> Row:
-        """Read damaged checkpoints, saved options and YAML files."""
-        run = self.folder / "checkpoints" / "whole"
-        yaml = self.folder / "flags.yaml"
-        yaml.write_text("ngf: 32\nnetG: unet_64\nno_flip: true\nlr: 0.001\n" * 3)
-        small = self.folder / "small.pth"
-        torch.save({"w": torch.zeros(3, 3), "b": torch.ones(3)}, small)
-
-        def read(path: Path) -> None:
-            if path.suffix == ".pth":
-                load(path)
-            elif path.suffix == ".yaml":
-                read_yaml(path)
-            else:
-                alone = path.parent / "alone"
-                alone.mkdir(exist_ok=True)
-                (alone / "train_opt.json").write_bytes(path.read_bytes())
-                read_run(alone)
-
-        originals = [small, yaml, run / "train_opt.json"]
-        return self.damage("damaged checkpoints, options, YAML", times, originals, read)
-
-    def damage(
-        self, what: str, times: int, originals: list[Path], read: Callable[[Path], object]
-    ) -> Row:
-        refused = wrong = 0
-        warnings.simplefilter("ignore")  # PIL's, of damaged files
-        for i in tqdm(range(times), desc=what, disable=None):
-            original = originals[i % len(originals)]
-            path = self.folder / f"damaged{original.suffix}"
-            path.write_bytes(mutated(original.read_bytes(), self.rng))
-            try:
-                refused += any(finding.fatal for finding in read(path) or [])
-            except (ValueError, OSError) as error:
-                refused += 1
-                wrong += "\n" in str(error)
-            except Exception as error:
-                log.warning("%s: %r", path, error)
-                wrong += 1
-        return Row(
-            what, times, f"{refused} refused on one line, {times - refused - wrong} read", wrong
-        )
 
 
 def limit_files(size: int) -> None:

@@ -1,5 +1,6 @@
 """The torture finds nothing lost, and would find it."""
 
+import random
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from scripts import torture
-from scripts.mutations import mutated
+from scripts.mutations import damage, mutated
 from scripts.torture import same
 
 
@@ -33,19 +33,13 @@ def test_a_state_that_differs_in_one_bit_is_found() -> None:
 
 
 def test_a_reader_that_fails_otherwise_is_counted(tmp_path: Path) -> None:
-    import random
-
     def read(path: Path) -> None:
         raise KeyError("a traceback")
 
-    folder = torture.Torture.__new__(torture.Torture)
-    folder.folder, folder.rng = tmp_path, random.Random(0)
     (tmp_path / "x.yaml").write_text("a: 1")
-    assert folder.damage("x", 5, [tmp_path / "x.yaml"], read).lost == 5
+    assert damage("x", 5, [tmp_path / "x.yaml"], read, random.Random(0)).lost == 5
 
 
 def test_mutations_change_the_bytes() -> None:
-    import random
-
     content, rng = bytes(range(256)) * 4, random.Random(0)
     assert sum(mutated(content, rng) != content for _ in range(100)) > 95
