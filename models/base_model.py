@@ -142,10 +142,9 @@ class BaseModel(Builder, ABC):
             self.load_networks(f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch)
         for name, net in self.nets.items():
             self.nets[name] = place(net, self.device, opt.precision, self.layout)
-            count = sum(p.numel() for p in net.parameters())
-            log.info("network %s: %.3f million parameters", name, count / 1e6)
-            if opt.verbose:
-                log.info("%s", net)
+            count = sum(p.numel() for p in net.parameters()) / 1e6
+            layers = f":\n{net}" if opt.verbose else ""
+            log.info("network %s: %.3f million parameters%s", name, count, layers)
         use_tf32(opt.precision, self.device)
         if self.isTrain:
             begin_together(self)
