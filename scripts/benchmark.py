@@ -62,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         args.folder = Path(folder)
         # Commands start as they usually do: compiled once.
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        os.environ["PYTHONPYCACHEPREFIX"] = f"{folder}/compiled"
+        if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+            os.environ["PYTHONPYCACHEPREFIX"] = f"{folder}/compiled"
         if not args.dataroot:
             args.dataroot = f"{folder}/builtin"
             write_once(args.dataroot)

@@ -42,6 +42,8 @@ needs_facades = pytest.mark.skipif(not FACADES.is_dir(), reason="the CMP facades
 # Tiny networks, and a test process for each core: threads that wait for each other only cost.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
+# They start twice as fast where torch has been compiled to bytecode once, as it usually is.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Networks small enough for a test, on the CPU.
 TINY = [

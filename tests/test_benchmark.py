@@ -2,14 +2,16 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import refusal
 
-from scripts import benchmark, measure
+from scripts import benchmark, measure, plain_pix2pix, training_steps
 from scripts.measure import Row, Spread
+from scripts.training_steps import our_step, plain_step
 
 
 def test_a_spread_is_the_median_and_both_ends():
@@ -80,9 +82,23 @@ def test_an_unknown_section_is_refused():
     refusal(lambda: benchmark.main(["--sections", "step,odd"]), "--sections odd", "cyclegan")
 
 
+def small_plain(batch: int, *kind: str) -> measure.Step:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("unet", "patchgan"):
+            patch.setattr(plain_pix2pix, name, partial(getattr(plain_pix2pix, name), width=8))
+        return plain_step(batch, *kind)
+
+
+def small_ours(batch: int, *flags: str) -> measure.Step:
+    return our_step(batch, "--ngf", "8", "--ndf", "8", *flags)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("section", ["step", "memory", "test", "start"])
-def test_every_section_measures(section, pairs, capsys):
+def test_every_section_measures(section, pairs, capsys, monkeypatch):
+    monkeypatch.setattr(training_steps, "plain_step", small_plain)
+    monkeypatch.setattr(training_steps, "our_step", small_ours)
+    monkeypatch.setattr(benchmark, "side_by_side", partial(measure.side_by_side, warm_up=0))
     flags = ["--sections", section, "--rounds", "1", "--batches", "1", "--pictures", "2"]
     benchmark.main([*flags, "--dataroot", str(pairs)])
     rows = capsys.readouterr().out.splitlines()[4:]

@@ -9,12 +9,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from scripts import torture
 from scripts.mutations import damage, mutated
 from scripts.torture import same
 
 
 @pytest.mark.slow
-def test_nothing_is_lost(command: Callable[..., SimpleNamespace]) -> None:
+def test_nothing_is_lost(
+    command: Callable[..., SimpleNamespace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = ["--ngf", "16", "--n_epochs", "1", "--n_epochs_decay", "1"]
+    monkeypatch.setattr(torture, "TRAINING", [*torture.TRAINING, *short])
     few = "--kills 2 --terms 1 --limits 1 --pictures 40 --files 40"
     result = command("scripts.torture", *few.split())
     assert result.status == 0, result.err
