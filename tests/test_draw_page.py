@@ -51,6 +51,7 @@ def colour_of(page: Page, number: int) -> np.ndarray:
 # Drawing --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_same_drawing_and_seed_give_the_same_bytes(show, labels):
     outputs = []
     for seed in ("0", "0", "5"):

@@ -151,6 +151,7 @@ def test_several_runs_are_compared_picture_by_picture(runs, evaluate):
     assert (out / "index.html").read_text().count("<section") == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [["--num_test", "2"], ["--eval"], ["--dataroot", "other"]])
 def test_results_of_other_flags_are_neither_measured_nor_touched(
     runs, evaluate, command, in_this_process, flags

@@ -111,7 +111,13 @@ def run_example(card: Path, size: tuple[int, int] = (50, 41)) -> Image.Image:
 # A graph is the run's generator ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("flags", [(*UNET, "--norm", "batch"), (*RESNET, "--norm", "instance")])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        pytest.param((*UNET, "--norm", "batch"), marks=pytest.mark.slow),
+        (*RESNET, "--norm", "instance"),
+    ],
+)
 def test_a_graph_translates_every_size_as_the_run_does(run, exported, caplog, flags):
     folder = run(*flags)
     result = exported()

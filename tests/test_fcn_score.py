@@ -81,6 +81,7 @@ def test_pairs_in_two_folders_are_read_alike(pairs, tmp_path):
         assert np.array_equal(stitched, unstitched)
 
 
+@pytest.mark.slow
 def test_it_reads_labels_off_photos_and_its_weights_are_kept(pairs, reader, tmp_path, monkeypatch):
     def no_training(*args):
         raise AssertionError("trained again")
@@ -99,6 +100,7 @@ def test_it_reads_labels_off_photos_and_its_weights_are_kept(pairs, reader, tmp_
         trained_reader(pairs[1:], cache=tmp_path / "cache", **how)
 
 
+@pytest.mark.slow
 def test_outputs_lie_between_one_colour_and_the_real_photos(reader, tmp_path, monkeypatch):
     files: dict[str, dict[str, Path]] = {"fake": {}, "real": {}, "source": {}}
     for seed in range(50, 54):

@@ -90,7 +90,7 @@ def assert_same_end(cut: str, whole: str) -> None:
         assert equal(ends[0][part], ends[1][part]), part
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_run_stopped_in_mid_epoch_ends_as_one_that_was_not(run, model, workers):
     flags = ["--model", model, *MODELS[model], "--num_threads", workers]
