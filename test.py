@@ -38,9 +38,10 @@ RESIZED = "Pictures do not have their files' size"
 def main(argv: Sequence[str] | None = None) -> None:
     """Translate the pictures that the flags choose; ValueError for a user's mistake."""
     setup_logging()
-    opt = TestOptions(infer_options, batches=True).parse(argv)
     if processes.launched():
-        raise ValueError("torchrun: is for train.py; test.py --num_shards N shares pictures out")
+        with processes.together():  # so that one of them says it
+            raise ValueError("torchrun: is for train.py; test.py --num_shards shares pictures out")
+    opt = TestOptions(infer_options, batches=True).parse(argv)
     if opt.page_only:
         Record(results_folder(opt)).read_made_by()  # or say that there is nothing
         page = results_page(opt)

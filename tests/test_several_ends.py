@@ -64,3 +64,9 @@ def test_a_run_goes_on_in_another_number_of_processes(work, caplog):
     assert [e[:2] for e in one] == [e[:2] for e in some] and len(one) == 9
     for a, b in zip(one, some, strict=True):
         assert all(abs(a.losses[name] - b.losses[name]) <= 0.002 for name in a.losses)
+
+
+def test_test_py_is_not_for_torchrun(tmp_path):
+    done = torchrun(2, ROOT / "test.py", "--name", "nobody", cwd=tmp_path)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("test.py: ")]
+    assert done.returncode and "--num_shards" in line and "(exitcode: 2)" in done.stderr

@@ -193,13 +193,6 @@ def test_the_scaling_table_compares_medians():
     assert "same batch: 1.50×" in text and "exchange: 75%" in text and "25% of a step" in text
 
 
-def test_test_py_is_not_for_torchrun(command, monkeypatch):
-    for name in processes.NAMES:
-        monkeypatch.setenv(name, "2")
-    result = command("test", "--name", "nobody")
-    assert result.status == 2 and "--num_shards" in result.err and len(result.err.splitlines()) == 1
-
-
 # Starting anew -----------------------------------------------------------------------------
 
 
