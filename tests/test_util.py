@@ -1,7 +1,9 @@
 """Pictures to arrays and files, options files, one-line errors."""
 
+import io
 import json
 import logging
+import os
 from argparse import Namespace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from data.transforms import to_tensor
 from options.train_options import TrainOptions
 from util.stopping import Stopped
 from util.util import (
+    Output,
     mkdirs,
     picture_seed,
     python,
@@ -204,3 +207,19 @@ def test_short_stem_keeps_what_fits_and_tells_long_names_apart():
     long = [short_stem(name * 120 + end + ".png") for name, end in (("é", "1"), ("é", "2"))]
     assert long[0] != long[1]
     assert all(len(stem.encode()) <= 200 and stem.startswith("é" * 90) for stem in long)
+
+
+def test_nobody_who_reads_costs_nothing(capfd):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w", buffering=1) as stream:
+        output = Output(stream)
+        for _ in range(3):
+            output.handle(logging.makeLogRecord({"msg": "a line"}))
+        print("and another", file=stream)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_other_errors_of_logging_are_shown(capfd):
+    Output(io.StringIO()).handle(logging.makeLogRecord({"msg": "%d", "args": ("x",)}))
+    assert "Logging error" in capfd.readouterr().err

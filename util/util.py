@@ -120,7 +120,18 @@ def _say(message: str, status: int) -> int:
     return status
 
 
+class Output(logging.StreamHandler):
+    """Log lines to a stream; when nobody reads it any more (`| head`), the work goes on mute."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self.stream.fileno())
+        else:
+            super().handleError(record)
+
+
 def setup_logging() -> None:
     """Send log lines to standard output, one plain message a line."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[Output(sys.stdout)])
     logging.getLogger("every process").setLevel(logging.INFO)
