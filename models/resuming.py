@@ -91,8 +91,8 @@ def restore_own(pools: dict[str, ImagePool], saved: list[Any], random: list[Any]
     number, before = processes.number(), len(saved)
     if before != processes.count():
         log.info(
-            "saved by %d processes, going on in %d: image pools are shared out anew, and noise is "
-            "not what it would have been",
+            "processes: %d before, %d now: image pools are shared out anew, and noise is not what "
+            "it would have been",
             *(before, processes.count()),
         )
     for name, pool in pools.items():

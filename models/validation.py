@@ -83,7 +83,8 @@ class Validation:
         """Return which epoch is the best so far."""
         progress = self.model.progress
         found = f"best {progress.best_metric}: {progress.best:.4f} of epoch {progress.best_epoch}"
-        return found + (f", {progress.stale} validations ago" if progress.stale else "")
+        stale = progress.stale
+        return found + (f", {stale} validation{'s' * (stale > 1)} ago" if stale else "")
 
     def exhausted(self) -> bool:
         """Return whether `--early_stop` validations have passed without a better one."""
