@@ -7,7 +7,6 @@ takes the data and the networks from the run `checkpoints/facades`; flags overri
 
 import contextlib
 import logging
-import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,11 +22,10 @@ from options.test_options import TestOptions
 from translator import Translator, infer_options
 from util import processes
 from util.background import Background
-from util.checkpoint import fingerprint
 from util.files import make_folder
 from util.html import HTML
 from util.rows import Row, row_of
-from util.shards import Record, Shard, add_finished
+from util.shards import Record, Shard, add_finished, check_whole
 from util.util import run_command, setup_logging, write_options
 
 log = logging.getLogger(__name__)
@@ -39,8 +37,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Translate the pictures that the flags choose; ValueError for a user's mistake."""
     setup_logging()
     if processes.launched():
+        why = "is for train.py; test.py --num_shards N --shard_id I shares pictures out"
         with processes.together():  # so that one of them says it
-            raise ValueError("torchrun: is for train.py; test.py --num_shards shares pictures out")
+            raise ValueError(f"torchrun: {why}")
     opt = TestOptions(infer_options, batches=True).parse(argv)
     if opt.page_only:
         Record(results_folder(opt)).read_made_by()  # or say that there is nothing
@@ -56,10 +55,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     page, shard = results_page(opt), None
     if opt.num_shards:
-        weights = fingerprint(net.state_dict() for net in translator.model.nets.values())
-        shard = Shard(opt, page, dataset, weights)
+        shard = Shard(opt, page, dataset, translator.model.nets)
     else:
-        shutil.rmtree(page.web_dir / "shards", ignore_errors=True)  # which all is done anew
+        check_whole(opt, page, dataset, translator.model.nets)
     write_options(opt, page.web_dir, "test_opt")
     if note := statistics_and_noise(opt):
         page.add_note(note)

@@ -101,7 +101,7 @@ class TestOptions(BaseOptions):
         if opt.overlap is not None and not opt.tile:
             parser.error(f"--overlap {opt.overlap}: is for --tile")
         if opt.page_only and opt.num_shards:
-            parser.error("--page_only: translates nothing; leave out --num_shards")
+            parser.error("--page_only: translates nothing; leave out --num_shards, --shard_id")
         if (opt.num_shards is None) != (opt.shard_id is None):
             parser.error("--num_shards N, --shard_id I: go together; I is 0 to N - 1")
         if opt.num_shards and opt.shard_id >= opt.num_shards:

@@ -85,13 +85,15 @@ def test_the_page_is_of_what_is_there(trained, caplog):
     assert "1 of 2 pictures" in last(caplog)
 
 
-def test_a_picture_whose_file_is_gone_is_made_again(trained, caplog):
+def test_a_picture_whose_file_is_gone_or_cut_off_is_made_again(trained, caplog):
     shard(trained, 0, 1)
     pictures = result_images("r", results="shards")
-    Path("shards/r/test_latest/images/3_fake_B.png").unlink()
-    assert page(trained).count("<img ") == 18
+    gone, cut = (Path(f"shards/r/test_latest/images/{i}_fake_B.png") for i in (2, 3))
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:100])
+    assert page(trained).count("<img ") == 15
     shard(trained, 0, 1)
-    assert "1 pictures translated, 6 were there" in last(caplog)
+    assert "2 pictures translated, 5 were there" in last(caplog)
     assert same(result_images("r", results="shards"), pictures)
 
 
@@ -144,10 +146,17 @@ def test_flags_of_the_work_may_differ(trained):
     assert page(trained).count("<img ") == 21
 
 
-def test_a_command_without_shards_does_all_anew(trained):
-    shard(trained, 0, 1)
-    assert trained("test", *TEST, "--results_dir", "shards", "--eval").status == 0
-    assert not Path("shards/r/test_latest/shards").exists()
+def test_a_command_without_shards_leaves_theirs_whole(trained, caplog):
+    shard(trained, 0, 2)
+    before = result_images("r", results="shards")
+    assert trained("test", *TEST, "--results_dir", "shards", "--num_test", 1).status == 0
+    assert same(result_images("r", results="shards"), before)
+    result = trained("test", *TEST, "--results_dir", "shards", "--eval")
+    assert result.status == 2 and "--eval False, now True" in result.err
+    assert same(result_images("r", results="shards"), before)
+    shard(trained, 1, 2)
+    assert "3 pictures translated, 0 were there" in last(caplog)
+    assert page(trained).count("<img ") == 21
 
 
 def test_bad_pictures_are_left_out_and_tried_again(trained, pairs, caplog):

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from util.checkpoint import fingerprint
 from util.files import make_folder, one_line, whole_file
 from util.html import HTML
 from util.rows import Row
@@ -26,7 +29,7 @@ class Record:
     """
 
     def __init__(self, results: Path):
-        self.results, self.folder = results, results / "shards"
+        self.results, self.folder, self.images = results, results / "shards", results / "images"
         self.file = self.folder / "made_by.json"
         self.lock = threading.Lock()
         self.notes: list[str] = []  # for the page
@@ -34,8 +37,7 @@ class Record:
     def begin(self, made_by: dict[str, Any]) -> None:
         """Keep what the results are made of; ValueError if there are some of anything else."""
         if self.file.exists():
-            differing = _differences(self.read_made_by(), made_by)
-            if differing:
+            if differing := _differences(self.read_made_by(), made_by):
                 raise ValueError(
                     f"--results_dir: {self.results} holds results made otherwise ("
                     f"{', '.join(differing)}); choose another --results_dir or delete that folder"
@@ -63,22 +65,23 @@ class Record:
     def rows(self) -> dict[int, Row]:
         """Return the rows of the page that are done, by the picture's number, and take in notes.
 
-        Lines that were cut off when a command was killed are passed over.
+        Lines that were cut off when a command was killed are passed over, and lines of pictures
+        whose files are gone or have another size by now.
         """
         found: dict[int, Row] = {}
+        there = {path.name: path.stat().st_size for path in self.images.glob("*")}
         for path in sorted(self.folder.glob("*.jsonl")):
             for line in path.read_text(encoding="utf-8").splitlines():
                 try:
                     entry = json.loads(line)
                     if "note" in entry:
                         self.notes += [entry["note"]] if entry["note"] not in self.notes else []
-                    else:
+                    elif entry["bytes"].items() <= there.items():
                         row = Row(entry["header"], entry["name"], dict(entry["files"]))
                         found[int(entry["index"])] = row
-                except (ValueError, TypeError, KeyError):
+                except (ValueError, TypeError, KeyError, AttributeError):
                     continue
-        there = {path.name for path in (self.results / "images").glob("*")}
-        return {i: row for i, row in sorted(found.items()) if there.issuperset(row.files.values())}
+        return dict(sorted(found.items()))
 
     def open(self, shard: int, shards: int) -> None:
         """Choose the file that this shard's lines are appended to."""
@@ -88,7 +91,8 @@ class Record:
 
     def add(self, index: int, row: Row) -> None:
         """Note that the files of a picture are written."""
-        self._append(json.dumps({"index": index, **row._asdict()}))
+        files = {name: (self.images / name).stat().st_size for name in row.files.values()}
+        self._append(json.dumps({"index": index, **row._asdict(), "bytes": files}))
 
     def add_note(self, text: str) -> None:
         """Keep a line for the top of the page; the same line only once."""
@@ -108,15 +112,14 @@ class Shard:
     not done yet, whoever did them.
     """
 
-    def __init__(self, opt: Any, page: HTML, dataset: Any, weights: str):
-        """`dataset` is the `Loader` of all pictures, which will give this share alone; `weights`
-        tells the networks' weights from others.
+    def __init__(self, opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]):
+        """`dataset` is the `Loader` of all pictures, which will give this share alone.
 
         ValueError if the results that are there were made of anything else.
         """
         self.opt, self.record = opt, Record(page.web_dir)
-        paths = [_path_of(dataset.dataset, i, opt.direction) for i in range(len(dataset))]
-        self.record.begin(_made_by(opt, paths, weights))
+        paths = _paths_of(dataset, opt)
+        self.record.begin(_made_by(opt, paths, nets))
         self.names = [page.unique_name(short_stem(path)) for path in paths]
         done, count = self.record.rows(), int(min(len(paths), opt.num_test))
         share = range(opt.shard_id, count, opt.num_shards)
@@ -141,7 +144,9 @@ class Shard:
 
 
 def add_finished(page: HTML, opt: Any) -> str:
-    """Add what shards have finished to a page; return how much of all that is."""
+    """Add what shards have finished, with whatever flags, to a page; return how much of all that
+    is.
+    """
     record = Record(page.web_dir)
     rows, count = record.rows(), int(min(record.read_made_by()["count"], opt.num_test))
     for note in record.notes:
@@ -156,17 +161,25 @@ def add_finished(page: HTML, opt: Any) -> str:
     return f"all {count} pictures"
 
 
-def _path_of(dataset: Any, index: int, direction: str) -> str:
-    """Return the file that the results of an item are named after: the input's."""
-    files = dataset.paths_of(index)
-    return files.get(f"{direction[0]}_paths") or next(iter(files.values()))
+def check_whole(opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]) -> None:
+    """Raise a ValueError if one command's results would overwrite other ones of shards."""
+    record = Record(page.web_dir)
+    if record.file.exists():
+        record.begin(_made_by(opt, _paths_of(dataset, opt), nets))
 
 
-def _made_by(opt: Any, paths: Sequence[str], weights: str) -> dict[str, Any]:
+def _paths_of(dataset: Any, opt: Any) -> list[str]:
+    """Return the files that the results of a `Loader`'s items are named after: the inputs'."""
+    items = map(dataset.dataset.paths_of, range(len(dataset)))
+    return [of.get(f"{opt.direction[0]}_paths") or next(iter(of.values())) for of in items]
+
+
+def _made_by(opt: Any, paths: Sequence[str], nets: dict[str, nn.Module]) -> dict[str, Any]:
     """Return what results are made of: the flags that decide, the pictures, the weights."""
     flags = {name: value for name, value in vars(opt).items() if name not in OF_THE_WORK}
     flags = json.loads(json.dumps(flags, default=str, sort_keys=True))
     digest = hashlib.sha256("\0".join(paths).encode("utf-8", "surrogateescape")).hexdigest()
+    weights = fingerprint(net.state_dict() for net in nets.values())
     return {"count": len(paths), "pictures": digest[:16], "weights": weights, "flags": flags}
 
 
