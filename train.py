@@ -66,16 +66,18 @@ def options(argv: Sequence[str], starts: Sequence[Start]) -> Options:
         )
     if len(opt.gpu_ids) > count == 1:
         log.warning(
-            "--gpu_ids: a process trains on one GPU, here %d; for one on each: %s",
-            *(opt.gpu_ids[0], torchrun_line(len(opt.gpu_ids), argv)),
+            "--gpu_ids: a process trains on one GPU, the first of these; for one on each: %s",
+            torchrun_line(opt, argv),
         )
     return opt
 
 
-def torchrun_line(count: int, argv: Sequence[str]) -> str:
-    """Return the command that trains the same in so many processes of this machine."""
+def torchrun_line(opt: Options, argv: Sequence[str]) -> str:
+    """Return the command that trains in a process for each GPU, on a batch that they can share."""
     start = ["uv", "run", "torchrun"] if python()[0] == "uv" else ["torchrun"]
-    return shlex.join([*start, f"--nproc_per_node={count}", "train.py", *argv])
+    count = len(opt.gpu_ids)
+    batch = [] if opt.batch_size % count == 0 else ["--batch_size", str(count)]
+    return shlex.join([*start, f"--nproc_per_node={count}", "train.py", *argv, *batch])
 
 
 def train(opt: Options, signals: Signals) -> None:

@@ -35,7 +35,8 @@ def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
     Draws the built-in pictures first if `--dataroot` means them. ValueError as the dataset says.
     """
     if builtin.is_builtin(opt.dataroot):
-        log.info("pictures: the built-in facades; --dataroot names others")
+        if not repeated:
+            log.info("pictures: the built-in facades; --dataroot names others")
         with processes.first_here_first():
             builtin.write_once(opt.dataroot)
     dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(opt)

@@ -39,7 +39,7 @@ def _add_data(parser: FlagParser, add: Callable[..., Any]) -> None:
         add("--dataset_mode", default="unaligned", help="data/NAME_dataset.py reads them")
         add("--direction", choices=["AtoB", "BtoA"], default="AtoB", help="what becomes what")
         add("--phase", default="train", help="subfolder: train, val, test")
-        add("--batch_size", type=_COUNT, default=1, help="pictures a step")
+        add("--batch_size", type=_COUNT, default=1, help="pictures a step, of all GPUs")
         add("--serial_batches", action="store_true", help="in order instead of shuffled")
         add("--num_threads", type=number(int, 0), default=4, help="processes that load data")
         add(

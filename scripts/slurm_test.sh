@@ -15,7 +15,7 @@
 #SBATCH --output=%x_%A_%a.log
 
 set -euo pipefail
-
+: "${SLURM_ARRAY_TASK_ID:?is set by Slurm: sbatch scripts/slurm_test.sh starts this}"
 # shellcheck disable=SC2086
 exec ${PYTHON:-uv run python} test.py --num_shards "${SHARDS:-$SLURM_ARRAY_TASK_COUNT}" \
   --shard_id "$SLURM_ARRAY_TASK_ID" "$@"

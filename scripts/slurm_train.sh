@@ -18,11 +18,13 @@
 #SBATCH --output=%x_%j.log
 
 set -euo pipefail
+: "${SLURM_JOB_NODELIST:?is set by Slurm: sbatch scripts/slurm_train.sh starts this}"
 
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1  # meet anew after a restart, whoever is there
 port=$((29500 + SLURM_JOB_ID % 1000))
-# One agent a machine; it starts a process for each GPU, and all anew (at most 3 times) if one dies.
+# One agent a machine; it starts a process for each GPU, and all anew (at most 3 times) if one ends
+# with an error, a mistake in the flags included.
 # shellcheck disable=SC2086
 exec srun ${TORCHRUN:-uv run torchrun} \
   --nnodes="$SLURM_NNODES" --nproc_per_node="${SLURM_GPUS_ON_NODE:-1}" \

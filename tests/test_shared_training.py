@@ -125,7 +125,7 @@ def test_pictures_of_all_pools_are_shared_out_anew(be, caplog, before, now):
         restored += [int(image) for image in pool.images]
     assert sorted(restored) == sorted(sum(values, []))
     assert states == random[: min(before, now)]
-    assert f"saved by {before} processes, going on in {now}" in caplog.text
+    assert f"{before} before, {now} now" in caplog.text
 
 
 def test_the_same_number_of_processes_goes_on_as_it_was(be, caplog):
@@ -160,6 +160,8 @@ def test_several_gpus_in_one_process_say_which_line_to_use(tmp_path, caplog, mon
     train.options(flags, [restarts.this_start()])
     line = f"torchrun --nproc_per_node=2 train.py {shlex.join(flags)}"
     assert caplog.messages[-1].endswith(line)
+    train.options([*flags, "--batch_size", "3"], [restarts.this_start()])
+    assert caplog.messages[-1].endswith(f"{line} --batch_size 3 --batch_size 2")
     caplog.clear()
     train.options(["--gpu_ids", "1", *flags[2:]], [restarts.this_start()])
     assert not caplog.messages
@@ -454,6 +456,13 @@ def test_the_slurm_template_starts_an_agent_a_machine(tmp_path):
     assert called[:2] == ["--nnodes=2", "--nproc_per_node=4"]
     assert "--rdzv_endpoint=node1:29734" in called and "--rdzv_id=1234" in called
     assert called[-5:] == ["train.py", "--name", "two words", "--batch_size", "8"]
+
+
+@pytest.mark.parametrize("script", ["slurm_train.sh", "slurm_test.sh"])
+def test_a_slurm_template_outside_slurm_says_how_it_is_started(script):
+    line = ["bash", str(ROOT / "scripts" / script)]
+    done = subprocess.run(line, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True)
+    assert done.returncode and f"sbatch scripts/{script}" in done.stderr
 
 
 def test_the_slurm_array_shares_out_the_pictures(tmp_path):

@@ -128,7 +128,7 @@ def undisturbed() -> None:
 
 
 def _farewell(verdict: str) -> str:
-    return f"{verdict}, and all end with it; --continue_train goes on from the last save"
+    return f"{verdict}, and all end with it; --continue_train goes on from the last save, if any"
 
 
 def _machine() -> str:
