@@ -5,8 +5,8 @@ t("sketch.png").save("photo.png")
 """
 
 import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Translator:
         self._input_of = getattr(dataset, "input_of", BaseDataset.input_of)
         kept = read_ranges(opt)
         self._ranges = chosen_ranges(opt, kept)
+        self._side = "B" if opt.direction == "BtoA" else "A"
         self._kind = kept.get("A" if opt.direction == "BtoA" else "B")  # if outputs are deep
 
     @classmethod
@@ -56,9 +57,9 @@ class Translator:
 
         ValueError names the option or the file that is wrong.
         """
-        run = Path(run).absolute()
+        run = _folder_of(run)
         folder = ["--checkpoints_dir", str(run.parent), "--name", run.name]
-        given = {name: value for name, value in options.items() if value not in (None, False)}
+        given = {n: v for n, v in options.items() if v is not None and v is not False}
         named = [f"--{name}" if v is True else f"--{name}={v}" for name, v in given.items()]
         return cls(TestOptions(infer_options).read([*folder, *flags, *named]))
 
@@ -75,8 +76,8 @@ class Translator:
         `seed` chooses the noise (default: --seed), with the file's stem or, without a file, the
         picture's number in the list or batch. ValueError says which picture cannot be used.
         """
-        if isinstance(pictures, str | Path) and Path(pictures).is_dir():
-            files = make_dataset(pictures)
+        if isinstance(pictures, str | Path) and os.path.isdir(pictures):
+            files = make_dataset(pictures, flag="pictures")
             return dict(zip(files, self.each(files, seed), strict=True))
         if isinstance(pictures, list | tuple):
             return list(self.each(pictures, seed))
@@ -91,6 +92,8 @@ class Translator:
         """Yield the translation of each picture, as `__call__` gives it, a batch of --batch_size
         pictures of one size after the other, so that no more are held in memory.
         """
+        if isinstance(pictures, str | Path):
+            raise ValueError(f"each: expected several pictures, got {pictures}; t(…) takes one")
         batch: list[tuple[Any, Tensor, str]] = []
         for number, picture in enumerate(pictures):
             real, name = self._prepared(picture, number)
@@ -107,14 +110,26 @@ class Translator:
         """Translate (N, input_nc, H, W) in [-1, 1] to (N, output_nc, H, W), each on its own.
 
         `names` (file names or any others) choose the noise; by default a picture's number.
+        ValueError names a picture with values beyond [-1.5, 1.5].
         """
         channels = self.opt.input_nc
         if not isinstance(real, Tensor) or real.dim() != 4 or real.shape[1] != channels:
             shape = tuple(getattr(real, "shape", ())) or type(real).__name__
             raise ValueError(f"expected a tensor (N, {channels}, H, W), got {shape}")
         if not real.is_floating_point() or not real.numel():
-            raise ValueError(f"expected floats in [-1, 1], at least one picture; got {real.dtype}")
+            raise ValueError(
+                f"expected floats in [-1, 1], at least one pixel; got {real.dtype} of the shape "
+                f"{tuple(real.shape)}"
+            )
+        if seed is not None and (not isinstance(seed, int | np.integer) or seed < 0):
+            raise ValueError(f"seed {seed!r}: must be a whole number from 0")
         names = [str(i) for i in range(len(real))] if names is None else names
+        largest = real.detach().abs().amax((1, 2, 3)).tolist()
+        for name, value in zip(names, largest, strict=True):
+            if not value <= 1.5:  # NaN too; resizing may have gone a little beyond 1
+                raise ValueError(
+                    f"picture {name}: a tensor is in [-1, 1]; this one holds {value:g}"
+                )
         real = real.to(self.model.device, torch.float32, memory_format=self.model.layout)
         with at_test_time(self.model, names, seed):
             fake = self.model.generator()(real)
@@ -129,20 +144,24 @@ class Translator:
         self.model.test()
         return self.model.get_current_visuals()
 
-    def prepare(self, picture: Source) -> Tensor:
-        """Return a picture as the generator is given it: (input_nc, H, W) in [-1, 1]."""
-        found = picture_of(picture)
-        with naming(str(picture)) if isinstance(picture, str | Path) else nullcontext():
+    def prepare(self, picture: Source, name: str = "the picture") -> Tensor:
+        """Return a picture as the generator is given it: (input_nc, H, W) in [-1, 1].
+
+        ValueError says what is wrong with it, and calls it `name` if it is no file.
+        """
+        with naming(str(picture) if isinstance(picture, str | Path) else name):
+            found = picture_of(picture, self._side in self._ranges)
             return self._input_of(found, self.opt, self._ranges)
 
     def _prepared(self, picture: Source | Tensor, number: int) -> tuple[Tensor, str]:
         """Return what the generator is given, and the name that its noise comes from."""
         if not isinstance(picture, Tensor):
             named = isinstance(picture, str | Path)
-            return self.prepare(picture), str(picture) if named else str(number)
-        if picture.dim() != 3:
-            shape = tuple(picture.shape)
-            raise ValueError(f"expected a tensor ({self.opt.input_nc}, H, W), got {shape}")
+            real = self.prepare(picture, f"picture {number}")
+            return real, str(picture) if named else str(number)
+        channels, shape = self.opt.input_nc, tuple(picture.shape)
+        if len(shape) != 3 or shape[0] != channels:
+            raise ValueError(f"picture {number}: expected a tensor ({channels}, H, W), got {shape}")
         return picture, str(number)
 
     def _translated(self, batch: list[tuple[Any, Tensor, str]], seed: int | None) -> Iterator[Any]:
@@ -165,6 +184,16 @@ class Translator:
         if isinstance(source, np.ndarray):
             return array
         return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
+def _folder_of(run: str | Path) -> Path:
+    """Return the folder of a run; ValueError if it is none, with the one that may be meant."""
+    path = Path(run).absolute() if isinstance(run, str | Path) and run != "" else None
+    if path and path.is_dir():
+        return path
+    near = [Path("checkpoints") / path.name, path.parent] if path else []
+    hint = next((f"; did you mean {p}?" for p in near if any(p.glob("*_net_*.pth"))), "")
+    raise ValueError(f"{run!s}: is not the folder of a run, such as checkpoints/facades{hint}")
 
 
 def infer_options(run: Path) -> dict[str, Any]:

@@ -156,11 +156,12 @@ def get_transform(
 
 @contextlib.contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Put the file's name in front of a ValueError raised within."""
+    """Put the file's name in front of a ValueError raised within, unless it stands there."""
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        text = str(error)
+        raise ValueError(text if text.startswith(path) else f"{path}: {text}") from None
 
 
 def side_channels(opt: Any, files: Iterable[str]) -> dict[str, int]:

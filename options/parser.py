@@ -18,7 +18,9 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise a ValueError that starts with the flag or the file."""
-        raise ValueError(self.source + " ".join(message.removeprefix("argument ").split()))
+        message = message.removeprefix("argument ")
+        message = message.replace("ignored explicit argument", "takes no value, leave out")
+        raise ValueError(self.source + " ".join(message.split()))
 
 
 class FlagParser(OneLineParser):

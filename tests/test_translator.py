@@ -262,7 +262,18 @@ def test_deep_pictures_come_back_in_the_values_of_their_files(tmp_path):
         (np.zeros((0, 64), np.uint8), ["(0, 64)"]),
         (np.zeros((4, 5, 7), np.uint8), ["7 channels", "--input_nc"]),
         (torch.zeros(64, 64), ["(3, H, W)", "(64, 64)"]),
-        (torch.zeros(1, 64, 64), ["(N, 3, H, W)"]),
+        (np.zeros((3, 64, 64), np.uint8), ["(3, 64, 64)", "(H, W, C)"]),
+        (np.zeros((9, 9, 3), np.int64), ["int64", "uint8, uint16 or floats"]),
+        (np.full((9, 9, 3), 255.0), ["0..1", "255"]),
+        (np.full((9, 9, 3), -0.5), ["0..1", "-0.5"]),
+        (np.full((9, 9, 3), np.nan), ["finite"]),
+        (Image.new("RGB", (0, 0)), ["no pixels"]),
+        ([draw((9, 9)), np.zeros((9, 9, 5), np.uint8)], ["picture 1: ", "5 channels"]),
+        ([draw((9, 9)), 5], ["picture 1: ", "int"]),
+        (torch.zeros(1, 64, 64), ["(3, H, W)", "(1, 64, 64)"]),
+        (torch.full((3, 64, 64), 255.0), ["picture 0: ", "[-1, 1]", "255"]),
+        (torch.full((3, 64, 64), torch.nan), ["picture 0: ", "nan"]),
+        (torch.zeros(3, 0, 0), ["at least one pixel"]),
         (torch.zeros(3, 64, 64).byte(), ["floats", "uint8"]),
         (torch.zeros(0, 3, 64, 64), ["at least one picture"]),
         (np.zeros((0, 9, 9, 3), np.uint8), ["at least one picture"]),
@@ -271,6 +282,16 @@ def test_deep_pictures_come_back_in_the_values_of_their_files(tmp_path):
 )
 def test_what_cannot_be_translated_is_said(t, source, words):
     refusal(lambda: t(source), *words)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a", [1]])
+def test_a_seed_is_a_whole_number(t, seed):
+    refusal(lambda: t(draw((64, 64)), seed=seed), "seed", "whole number")
+
+
+def test_one_file_is_no_list_of_files(t, tmp_path):
+    draw((64, 64)).save(tmp_path / "a.png")
+    refusal(lambda: list(t.each(str(tmp_path / "a.png"))), "a.png", "several pictures")
 
 
 def test_a_broken_file_is_named_once(t, tmp_path):
@@ -287,6 +308,9 @@ def test_options_are_checked_like_flags(run):
     refusal(lambda: Translator.load(run, epocj="best"), "--epocj", "--epoch")
     refusal(lambda: Translator.load(run, epoch="7"), "7_net_G.pth", "--epoch")
     refusal(lambda: Translator.load(run, tile="many"), "--tile")
+    refusal(lambda: Translator.load(run, tile=0), "--tile", "at least 1")
+    refusal(lambda: Translator.load(run, eval="yes"), "--eval", "takes no value")
+    assert Translator.load(run, gpu_ids=-1, tile=128, overlap=0).opt.overlap == 0
     assert Translator.load(run, eval=False, tile=None, gpu_ids=[]).opt.tile is None
 
 
