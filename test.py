@@ -18,6 +18,7 @@ from tqdm import tqdm
 from data import Loader, create_dataset
 from data.deep import write_deep
 from data.ranges import Range, read_ranges
+from models.tiling import Tiles
 from options.test_options import TestOptions
 from translator import Translator, infer_options
 from util import processes
@@ -42,11 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise ValueError(f"torchrun: {why}")
     opt = TestOptions(infer_options, batches=True).parse(argv)
     if opt.page_only:
-        Record(results_folder(opt)).read_made_by()  # or say that there is nothing
-        page = results_page(opt)
-        shown = add_finished(page, opt)
-        page.save()
-        log.info("%s; results page: %s", shown, page.path)
+        make_page(opt)
         return
     translator = Translator(opt)  # first: without a run no picture is looked for or drawn
     check_apart(opt)
@@ -61,8 +58,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_options(opt, page.web_dir, "test_opt")
     if note := statistics_and_noise(opt):
         page.add_note(note)
-    if opt.tile:
-        page.add_note(f"Translated in {translator.model.generator().model.describe()}.")
+    if opt.tile and opt.preprocess.endswith("crop") and opt.crop_size <= opt.tile:
+        log.warning(
+            "--tile %d: has nothing to do, as --preprocess %s makes pictures of %d pixels; "
+            "--preprocess none keeps their size",
+            *(opt.tile, opt.preprocess, opt.crop_size),
+        )
     rows = translate(opt, translator, dataset, page, shard)
     if shard:
         log.info("%s", shard.describe(len(rows)))
@@ -71,6 +72,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         row.add_to(page, opt.display_winsize)
     page.save()
     log.info("%d pictures translated; results page: %s", len(rows), page.path)
+
+
+def make_page(opt: Any) -> None:
+    """Write the page of what shards have finished."""
+    Record(results_folder(opt)).read_made_by()  # or say that there is nothing
+    page = results_page(opt)
+    shown = add_finished(page, opt)
+    page.save()
+    log.info("%s; results page: %s", shown, page.path)
 
 
 def translate(
@@ -86,6 +96,8 @@ def translate(
     ):
         while len(rows) < count and (batch := next(batches, None)):
             visuals = translator.visuals(batch)
+            if opt.tile:
+                note_tiling(page, translator, batch)
             note_resizing(page, opt, batch)
             numbers = batch["index"].tolist() if shard else []
             for i, path in enumerate(translator.model.get_image_paths()[: count - len(rows)]):
@@ -168,6 +180,13 @@ def save_deep(
             values = picture[0].float().cpu().numpy()
             folder = make_folder(page.get_image_dir().parent / "deep", "--results_dir")
             write_deep(values, kind, low, high, folder / f"{stem}_{label}{kind.ending}")
+
+
+def note_tiling(page: HTML, translator: Translator, batch: dict[str, Any]) -> None:
+    """Say on the page how pictures were cut up, once there is a large one."""
+    tiles: Tiles = translator.model.generator().model
+    if max(batch["A"].shape[-2:]) > tiles.tile:
+        page.add_note(f"Translated in {tiles.describe()}.")
 
 
 def note_resizing(page: HTML, opt: Any, batch: dict[str, Any]) -> None:

@@ -185,17 +185,7 @@ class Training:
                 model.averages.update()
             self.watch.see(model.loss_tensors(), progress.total, files)
             visualizer.advance(count)
-            if passed(opt.print_freq, before, progress.total):
-                self.watch.check()
-                losses = model.get_current_losses()
-                self.balance.see(losses, model.visuals)
-                visualizer.print_current_losses(
-                    progress.epoch, progress.iters, losses, *clock.lap()
-                )
-            page = passed(opt.update_html_freq, before, progress.total)
-            if page or (visualizer.live and passed(opt.display_freq, before, progress.total)):
-                visuals = model.get_current_visuals()
-                visualizer.display_current_results(visuals, progress.epoch, page, progress.iters)
+            self.show(before, clock)
             if passed(opt.save_latest_freq, before, progress.total):
                 self.save(f"iter_{progress.total}" if opt.save_by_iter else "latest")
             if asked := self.agreement.on(self.signals.asked):
@@ -207,6 +197,20 @@ class Training:
                 )
         self.advice.after_epoch(clock.share(), opt.num_threads, opt.cache)
         return progress.iters > done
+
+    def show(self, before: int, clock: Clock) -> None:
+        """Print the losses and show the pictures of a step, if it is time for that."""
+        opt, model, progress = self.opt, self.model, self.model.progress
+        if passed(opt.print_freq, before, progress.total):
+            self.watch.check()
+            losses = model.get_current_losses()
+            self.balance.see(losses, model.visuals)
+            lap = clock.lap()
+            self.visualizer.print_current_losses(progress.epoch, progress.iters, losses, *lap)
+        page = passed(opt.update_html_freq, before, progress.total)
+        if page or (self.visualizer.live and passed(opt.display_freq, before, progress.total)):
+            visuals = model.get_current_visuals()
+            self.visualizer.display_current_results(visuals, progress.epoch, page, progress.iters)
 
     def save(self, *tags: str | int) -> None:
         """Write the weights under these tags, then the state that a resume reads.

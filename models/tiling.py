@@ -31,15 +31,16 @@ class Tiles(nn.Module):
             overlap = self.diameter if fits else min(self.diameter, half)
             if self.diameter and not overlap:
                 raise ValueError(
-                    f"--tile {tile}: tiles start on multiples of {self.stride} here and cannot "
-                    f"overlap; use --tile {2 * self.stride}, or --overlap 0 with seams"
+                    f"--tile {tile}: tiles of {self.tile} pixels cannot overlap, as they start on "
+                    f"multiples of {self.stride}; use --tile {2 * self.stride}, or --overlap 0 "
+                    f"with seams"
                 )
         self.overlap = self._rounded(overlap)
         self.step = self.tile - self.overlap
         if self.step <= 0:
             raise ValueError(
-                f"--overlap {self.overlap}: leaves nothing of --tile {self.tile}; use --tile "
-                f"{self.overlap + self.stride} or more"
+                f"--overlap {overlap}: leaves nothing of --tile {tile}, as both are rounded up to "
+                f"multiples of {self.stride}; use --tile {self.overlap + self.stride} or more"
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -93,11 +94,12 @@ class Tiles(nn.Module):
 
     def describe(self) -> str:
         """Return in words how pictures are cut up, and what that does to them."""
-        effect = "as the whole picture would be" if self.exact() else "blended where they meet"
+        effect = "blended where they meet" if self.overlap else "with seams"
+        effect = "as the whole picture would be" if self.exact() else effect
         times = (self.tile / self.step) ** 2
         return (
-            f"tiles of {self.tile} pixels, overlapping by {self.overlap}, {effect}; each pixel is "
-            f"computed about {times:.1f} times"
+            f"tiles of {self.tile} pixels, overlapping by {self.overlap}, {effect}; of large "
+            f"pictures each pixel is computed {times:.1f} times on average"
         )
 
     def exact(self) -> bool:

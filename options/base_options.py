@@ -47,6 +47,7 @@ class BaseOptions(ABC):
 
     is_train: bool
     command: str
+    also: Sequence[str] = ()  # flags that a script takes beside these: one may be meant
 
     def parse(self, args: Sequence[str] | None = None) -> Options:
         """Parse `args` (default: sys.argv[1:]); a mistake ends with one line and status 2."""
@@ -121,7 +122,7 @@ class BaseOptions(ABC):
             with parser.section(f"{flag.removesuffix('_mode')} {name}"):
                 hooks[-1](parser, self.is_train)
         parser.add_argument("-h", "--help", action="help", help="show this and exit")
-        parser.owner = self.owner_of
+        parser.owner, parser.also = self.owner_of, self.also
 
         # The strict parse, one source after the other into one namespace.
         carried = self.carried_options(parser)

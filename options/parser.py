@@ -5,7 +5,7 @@ import contextlib
 import difflib
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 
@@ -15,6 +15,10 @@ class OneLineParser(argparse.ArgumentParser):
     def __init__(self, **kwargs: Any):
         super().__init__(allow_abbrev=False, **kwargs)
         self.source = ""  # what is being parsed, if not the command line: a file's name
+
+    def flags(self) -> list[str]:
+        """Return all flags: "--name", …"""
+        return list(self._option_string_actions)
 
     def error(self, message: str) -> NoReturn:
         """Raise a ValueError that starts with the flag or the file."""
@@ -30,6 +34,7 @@ class FlagParser(OneLineParser):
         usage, formatter = "%(prog)s [flags]", _HelpFormatter
         super().__init__(add_help=False, usage=usage, formatter_class=formatter, **kwargs)
         self.carried: set[str] = set()
+        self.also: Sequence[str] = ()  # what a script takes beside these
         self.owner: Callable[[str], str] = lambda flag: ""  # says whose an unknown flag is
         self._section: argparse._ArgumentGroup | None = None
 
@@ -72,7 +77,8 @@ class FlagParser(OneLineParser):
             return f"{flag}: not a flag; every value belongs to a flag, as in {example} {flag}"
         flag = flag.partition("=")[0]
         owner = self.owner(flag.removeprefix("--"))
-        return f"{flag}: {owner}" if owner else f"{flag}: unknown flag{closest(flag, list(known))}"
+        near = closest(flag, [*known, *self.also])
+        return f"{flag}: {owner}" if owner else f"{flag}: unknown flag{near}"
 
 
 class _HelpFormatter(argparse.HelpFormatter):

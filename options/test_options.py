@@ -58,7 +58,7 @@ class TestOptions(BaseOptions):
             add(
                 "--overlap",
                 type=number(int, 0),
-                help="of tiles, in pixels; by default what the network looks at",
+                help="of tiles, in pixels; by default what the network looks at or half a tile",
             )
             add(
                 "--num_test",

@@ -33,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         from scripts.draw_server import Studio, make_app
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}: the page wants `pip install starlette uvicorn`") from None
-    translator = Translator(TestOptions(infer_options).read(flags))
+    options = TestOptions(infer_options)
+    options.also = args.flags
+    translator = Translator(options.read(flags))
     subject, examples = look_at(translator)
     hosts = [*LOOPBACK, bracketed(args.host), *args.allow_host]
     app = make_app(Studio(translator, subject, examples), hosts)
@@ -59,6 +61,7 @@ def parse(argv: Sequence[str] | None) -> tuple[Any, list[str]]:
     add("--port", type=number(int, 0, 65535), default=8000, help="0: any that is free")
     add("--allow_host", nargs="+", default=[], help="names that other machines know this one by")
     args, more = parser.parse_known_args(argv)
+    args.flags = parser.flags()
     name = args.name or newest_run(args.checkpoints_dir)
     return args, ["--checkpoints_dir", str(args.checkpoints_dir), "--name", name, *more]
 

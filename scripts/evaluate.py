@@ -118,8 +118,8 @@ def parse(argv: Sequence[str] | None) -> Any:
     add("--gpu_ids", type=gpu_list, default="0", help="e.g. 0; -1 is the CPU")
     add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="threads")
     add("--no_html", action="store_true", help="numbers only")
-    args, args.test_flags = parser.parse_known_args(argv)
-    args.name = list(dict.fromkeys(args.name))
+    args, more = parser.parse_known_args(argv)
+    vars(args).update(test_flags=more, flags=parser.flags(), name=list(dict.fromkeys(args.name)))
     if args.name and (args.fake or args.real):
         raise ValueError("--name RUN or --fake DIR --real DIR: give one of them, not both")
     if not args.name and not (args.fake and args.real):

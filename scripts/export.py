@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     setup_logging()
     args = parse(argv)
     options = TestOptions(cache(infer_options))  # which says once what it infers
+    options.also = args.flags
     asked = options.read(args.test_flags)
     check_flags(args, asked)
     require_packages(args.opset)
@@ -74,6 +75,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     how_far = "how far outputs in [-1, 1] may be from PyTorch's"
     add("--tolerance", type=number(float, 0), default=1e-3, help=how_far)
     args, args.test_flags = parser.parse_known_args(argv)
+    args.flags = parser.flags()
     if args.output and args.output.suffix != ".onnx":
         raise ValueError(f"--output {args.output}: must end in .onnx")
     for flag in (flag.partition("=")[0] for flag in args.test_flags):
@@ -84,9 +86,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def sides(text: str) -> tuple[int, int]:
     """Return the height and width of "256" or "256,512"."""
-    values = [number(int, 1)(part) for part in text.split(",")]
-    if len(values) > 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHT,WIDTH")
+    values = [int(part) for part in text.split(",") if part.isdecimal()]
+    if len(values) != text.count(",") + 1 or len(values) > 2 or 0 in values:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHT,WIDTH, such as 256,512")
     return values[0], values[-1]
 
 

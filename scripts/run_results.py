@@ -31,7 +31,9 @@ def from_run(name: str, args: Any, paired: bool = True) -> Pictures:
     outputs have no targets and must be `paired`.
     """
     flags = test_flags(name, args)
-    wanted = vars(TestOptions(infer_options, batches=True).read(flags))
+    options = TestOptions(infer_options, batches=True)
+    options.also = args.flags
+    wanted = vars(options.read(flags))
     tag = args.epoch + ("_ema" if args.use_ema else "")
     weights = sorted((args.checkpoints_dir / name).glob(f"{args.epoch}_net_G*.pth"))
     for place in (args.results_dir, args.results_dir / "evaluation"):

@@ -391,9 +391,10 @@ def test_a_missing_package_is_named(run, exported, monkeypatch, package):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ("--size 0", "--size: 0 is out of range"),
+        ("--size 0", "--size: '0' is not HEIGHT,WIDTH"),
         ("--size 1,2,3", "--size: '1,2,3' is not HEIGHT,WIDTH"),
-        ("--size wide", "--size: 'wide' is not a whole number"),
+        ("--size 256x512", "--size: '256x512' is not HEIGHT,WIDTH, such as 256,512"),
+        ("--outptu x.onnx", "--outptu: unknown flag; did you mean --output?"),
         ("--opset 12", "--opset: 12 is out of range: at least 18"),
         ("--opset 99", "--opset 99: onnx"),
         ("--tolerance -1", "--tolerance: -1 is out of range"),

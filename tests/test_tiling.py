@@ -205,7 +205,13 @@ def test_sizes_that_do_not_get_on_are_refused():
     unet, resnet = network("unet_64", "batch"), network("resnet_6blocks", "none")
     refusal(lambda: Tiles(unet, 64), "--tile 64", "multiples of 64", "--tile 128", "--overlap 0")
     assert Tiles(unet, 64, 0).step == 64
-    refusal(lambda: Tiles(unet, 128, 100), "--overlap 128", "--tile 128", "--tile 192")
+    refusal(
+        lambda: Tiles(unet, 128, 100),
+        "--overlap 100",
+        "--tile 128",
+        "multiples of 64",
+        "--tile 192",
+    )
     refusal(lambda: Tiles(resnet, 100, 100), "--overlap 100", "--tile 104")
     assert Tiles(resnet, 100).overlap == 48 and Tiles(resnet, 121).overlap == 120
 
@@ -241,12 +247,19 @@ def test_test_py_in_tiles_gives_the_same_pictures(command, pairs, more, caplog):
     }
     assert near(once["whole"], once["tiles"]) and not near(once["whole"], once["blended"])
     said = {
-        "tiles": "tiles of 160 pixels, overlapping by 120, as the whole picture would be; each",
-        "blended": "tiles of 96 pixels, overlapping by 48, blended where they meet; each pixel is",
+        "tiles": "tiles of 160 pixels, overlapping by 120, as the whole picture would be; of",
+        "blended": "tiles of 96 pixels, overlapping by 48, blended where they meet; of large",
     }
     for name, words in said.items():
         assert any(words in line for line in caplog.messages)
         assert f"Translated in {words}" in Path(f"{name}/r/test_latest/index.html").read_text()
+
+
+def test_tiles_that_have_nothing_to_do_are_said_and_not_noted(resnet, caplog):
+    flags = ["--preprocess", "resize_and_crop", "--tile", "160"]
+    assert resnet("test", "--name", "r", *TEST, *flags).status == 0
+    assert "--tile 160: has nothing to do" in caplog.text and "--preprocess none" in caplog.text
+    assert "Translated in" not in Path("results/r/test_latest/index.html").read_text()
 
 
 @pytest.mark.parametrize(
