@@ -164,8 +164,7 @@ class Training:
     def train_epoch(self) -> bool:
         """Train on the pictures of the epoch that are not done; return whether there were any."""
         opt, model, visualizer = self.opt, self.model, self.visualizer
-        progress, clock = model.progress, Clock()
-        done = progress.iters
+        progress, clock, done = model.progress, Clock(), model.progress.iters
         self.dataset.set_epoch(progress.epoch, done)
         visualizer.start_epoch(progress.epoch, len(self.dataset))
         visualizer.advance(done)
@@ -175,7 +174,6 @@ class Training:
             else:
                 model.set_input(batches[0])
                 model.optimize_parameters()
-
             before, count = progress.total, opt.batch_size * len(batches)
             progress.total += count
             progress.iters += count

@@ -6,6 +6,7 @@ flags, such as --epoch or --eval, are those of test.py.
 """
 
 import contextlib
+import errno
 import logging
 import socket
 from collections.abc import Sequence
@@ -36,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = TestOptions(infer_options)
     options.also = args.flags
     translator = Translator(options.read(flags))
-    subject, examples = look_at(translator)
+    named = any(flag.partition("=")[0] == "--dataroot" for flag in flags)
+    subject, examples = look_at(translator, named)
     hosts = [*LOOPBACK, bracketed(args.host), *args.allow_host]
     app = make_app(Studio(translator, subject, examples), hosts)
     listening = listen(args.host, args.port)
@@ -47,8 +49,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = uvicorn.Config(
         app, log_level="warning", limit_concurrency=100, timeout_graceful_shutdown=3
     )
+    server = uvicorn.Server(config)
+    # At its end nothing is said of requests that have not come to theirs.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
     with contextlib.suppress(KeyboardInterrupt), listening:
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])
 
 
 def parse(argv: Sequence[str] | None) -> tuple[Any, list[str]]:
@@ -78,9 +83,8 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=64)
     except OSError as error:
         why = error.strerror or str(error)
-        raise ValueError(
-            f"--host {host} --port {port}: {why}; --port 0 takes any that is free"
-        ) from None
+        fix = "; --port 0 takes any that is free" if error.errno == errno.EADDRINUSE else ""
+        raise ValueError(f"--host {host} --port {port}: {why}{fix}") from None
 
 
 if __name__ == "__main__":

@@ -63,22 +63,21 @@ class Subject(NamedTuple):
     noise: bool  # whether the seed changes anything
 
 
-def look_at(translator: Translator) -> tuple[Subject, Inputs | None]:
+def look_at(translator: Translator, named: bool = False) -> tuple[Subject, Inputs | None]:
     """Find out what a run's inputs are like; the second are its examples, of --phase (test).
 
-    ValueError if they are no pictures of grey or RGB.
+    ValueError if they are no pictures of grey or RGB, or if --dataroot is `named` by hand and holds
+    none.
     """
     opt = translator.opt
-    for flag in ("input_nc", "output_nc"):
-        if getattr(opt, flag) not in (1, 3) and opt.model != "colorization":
-            raise ValueError(
-                f"--name {opt.name}: has --{flag} {getattr(opt, flag)}; the page shows 1 channel "
-                f"or 3, test.py translates any"
-            )
+    check_shown(opt)
     examples = inputs_of(opt, opt.phase)
     side = max(opt.crop_size, SIZE)
     large = {"preprocess": "resize_and_crop", "load_size": side, "crop_size": side}
-    looked_at = inputs_of(opt, "train", **large) or inputs_of(opt, opt.phase, **large)
+    looked_at = inputs_of(opt, "train", **large)
+    looked_at = looked_at or (examples and inputs_of(opt, opt.phase, **large))
+    if named and not looked_at:
+        Inputs(opt)  # which says why
     kind, colours, paper = judge(list(sample(looked_at)) if looked_at else [])
     if kind == "labels":  # thin ones too, if the files say exactly which there are
         untouched = Inputs(opt, phase=looked_at.phase, preprocess="none")
@@ -99,6 +98,16 @@ def look_at(translator: Translator) -> tuple[Subject, Inputs | None]:
         ),
         examples,
     )
+
+
+def check_shown(opt: Any) -> None:
+    """Raise a ValueError if a run's pictures are none of grey or RGB."""
+    for flag in ("input_nc", "output_nc"):
+        if getattr(opt, flag) not in (1, 3) and opt.model != "colorization":
+            raise ValueError(
+                f"--name {opt.name}: has --{flag} {getattr(opt, flag)}; the page shows 1 channel "
+                f"or 3, test.py translates any"
+            )
 
 
 def inputs_of(opt: Any, phase: str, **changes: Any) -> Inputs | None:

@@ -1,5 +1,6 @@
 """python -m scripts.draw: its flags, and what it finds out about a run."""
 
+import contextlib
 import os
 import re
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,26 +40,37 @@ def flags(run: Path, *more: str) -> list[str]:
 # The command ------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def serving(run: Path) -> Iterator[tuple[subprocess.Popen, int]]:
+    """Serve a run's page as a process of its own; its port."""
+    command = [sys.executable, "-m", "scripts.draw", *flags(run)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:
+        try:
+            links = (re.search(r"http://127\.0\.0\.1:(\d+)/", line) for line in process.stdout)
+            yield process, int(next(filter(None, links))[1])
+        finally:
+            process.kill()
+
+
 @pytest.mark.slow
 def test_it_serves_until_ctrl_c(run):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "scripts.draw", *flags(run)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    try:
-        for line in process.stdout:
-            if link := re.search(r"http://127\.0\.0\.1:\d+/", line):
-                break
-        assert requests.get(f"{link[0]}about", timeout=20).json()["name"] == "run"
+    with serving(run) as (process, port):
+        about = requests.get(f"http://127.0.0.1:{port}/about", timeout=20)
+        assert about.json()["name"] == "run"
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-    finally:
-        process.kill()
-    assert process.returncode == 0 and err == "" and out == ""
+        assert process.communicate(timeout=30) == ("", "") and process.returncode == 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_not_held_up_by_a_request_that_does_not_come(run):
+    head = "POST /translate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
+    with serving(run) as (process, port), socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(f"{head}abc".encode())
+        requests.get(f"http://127.0.0.1:{port}/about", timeout=20)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30) == ("", "") and process.returncode == 0
 
 
 def test_without_a_name_it_takes_the_newest_run(run, served, tmp_path, caplog):
@@ -87,6 +100,8 @@ def test_mistakes_are_said(run, served, tmp_path):
         port = str(taken.getsockname()[1])
         refusal(lambda: main(flags(run, "--port", port)), f"--port {port}", "--port 0")
     refusal(lambda: main(flags(run, "--host", "203.0.113.7")), "--host 203.0.113.7")
+    refusal(lambda: main(flags(run, "--dataroot", "no")), "--dataroot no", "no such folder")
+    refusal(lambda: main(flags(run, "--prot", "8000")), "--prot", "did you mean --port?")
     assert served == []
 
 
