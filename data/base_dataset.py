@@ -187,6 +187,8 @@ def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError
         hint = f"; did you mean {near}?" if near else ""
         return ValueError(f"--dataroot {root}: no such folder{hint} (expected {expected})")
     fix = "" if home is None else _nearest_fix(root, opt.phase, home or opt.phase)
+    if fix and not opt.isTrain and any(is_image_file(p.name) for p in root.iterdir()):
+        fix += ", or --model test if they are inputs alone"
     return ValueError(f"--dataroot {root}: expected {expected}, found {describe(root)}{fix}")
 
 

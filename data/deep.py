@@ -70,7 +70,7 @@ def read_deep(path: str | Path) -> DeepPicture | None:
     """
     ending = Path(path).suffix.lower()
     if ending == ".npy":
-        array = np.load(path, allow_pickle=False)
+        array = _read_npy(path)
     elif ending in (".tif", ".tiff"):
         array = _read_tiff(path)
     elif ending == ".png":
@@ -89,6 +89,13 @@ def is_deep(file: Image.Image) -> bool:
     # PIL opens 16-bit RGB as "RGB" and drops half the bits; only the decoder's mode shows it.
     decoders = getattr(file, "tile", [])
     return file.mode in DEEP_MODES or any(";16" in str(decoder[-1]) for decoder in decoders)
+
+
+def _read_npy(path: str | Path) -> np.ndarray:
+    with open(path, "rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            raise ValueError("is no array that numpy.save has written")
+    return np.load(path, allow_pickle=False)
 
 
 def _read_png(path: str | Path) -> np.ndarray | None:
