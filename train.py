@@ -18,12 +18,12 @@ from data import create_dataset, create_validation_dataset
 from models import create_model
 from models.balance import Balance
 from models.finite import FiniteWatch, check_weights
-from models.saving import save_state
+from models.saving import forget_another_run, save_state
 from models.validation import Validation
 from options.base_options import Options
 from options.train_options import TrainOptions
 from util import processes
-from util.checkpoint import forget_best, forget_epochs
+from util.checkpoint import forget_epochs
 from util.clock import Clock, WaitingAdvice
 from util.device import explained_memory, seed_everything
 from util.files import run_folder, sole_owner
@@ -222,8 +222,7 @@ class Training:
         save_state(self.model, self.model.progress)
         if processes.is_main():
             forget_epochs(self.model.save_dir, self.opt.keep)
-            if self.model.progress.best is None:
-                forget_best(self.model.save_dir)
+            forget_another_run(self.model, tags)
 
 
 def grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:

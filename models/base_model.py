@@ -138,7 +138,7 @@ class BaseModel(Builder, ABC):
         state = load_state(opt) if self.isTrain else None
         if state:
             load_networks_of(self, state)
-        elif not self.isTrain or (opt.continue_train and not stopped_unsaved(self.save_dir)):
+        elif not self.isTrain or (opt.continue_train and not stopped_unsaved(opt)):
             self.load_networks(f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch)
         for name, net in self.nets.items():
             self.nets[name] = place(net, self.device, opt.precision, self.layout)

@@ -23,7 +23,7 @@ class ColorizationModel(Pix2PixModel):
 
     def __init__(self, opt: Any):
         if opt.direction != "AtoB":
-            raise ValueError("--direction BtoA: colorization goes from L (A) to ab (B) only")
+            raise ValueError("--direction BtoA: colorization goes from L to ab only; leave it out")
         if (opt.input_nc, opt.output_nc) != (1, 2):
             raise ValueError(
                 f"--input_nc {opt.input_nc} --output_nc {opt.output_nc}: colorization goes from 1 "

@@ -1,7 +1,6 @@
 """How a training starts, or goes on where it was saved."""
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +12,7 @@ from models.networks import get_scheduler
 from models.saving import Progress, changes, pools_of, progress_of, state_path, told
 from util import processes
 from util.device import set_random_states
-from util.files import make_folder, one_line
+from util.files import make_folder, one_line, run_folder
 from util.image_pool import ImagePool
 from util.metrics import lower_is_better
 
@@ -23,9 +22,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def stopped_unsaved(folder: Path) -> bool:
-    """Return whether a run was begun in this folder, but stopped before it saved anything."""
-    return (folder / "loss_log.txt").exists() and not any(folder.glob("*_net_*.pth"))
+def stopped_unsaved(opt: Any) -> bool:
+    """Return whether this run was begun, but stopped before it saved what it could go on from: the
+    best weights are written without a state, and taken only if `--epoch best` asks for them.
+    """
+    folder = run_folder(opt)
+    kept = {path.name.partition("_net_")[0] for path in folder.glob("*_net_*.pth")}
+    return (folder / "loss_log.txt").exists() and kept <= {"best"} - {opt.epoch}
 
 
 def start(model: "BaseModel", state: dict[str, Any] | None) -> None:
@@ -43,8 +46,11 @@ def start(model: "BaseModel", state: dict[str, Any] | None) -> None:
         model.averages = Averages(model.nets, opt.ema)
     if state:
         restore(model, state)
-    elif opt.continue_train and stopped_unsaved(folder):
-        log.info("%s: nothing was saved before it stopped; starting from the beginning", folder)
+    elif opt.continue_train and stopped_unsaved(opt):
+        log.info(
+            "%s: nothing to go on from was saved before it stopped; starting from the beginning",
+            folder,
+        )
     elif opt.continue_train:
         log.info(
             "going on from these weights in epoch %d (--epoch_count) of the schedule; "
@@ -53,8 +59,8 @@ def start(model: "BaseModel", state: dict[str, Any] | None) -> None:
         )
     elif any(folder.glob("*_net_*.pth")):
         log.warning(
-            "%s holds weights, which this run will replace; --continue_train goes on from them, "
-            "another --name keeps them",
+            "%s holds weights, which this run will replace (numbered ones when it comes to their "
+            "epoch); --continue_train goes on from them, another --name keeps them",
             folder,
         )
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,17 @@ def load_state(opt: Any) -> dict[str, Any] | None:
     if wrong:
         raise ValueError(f"{path}: {wrong[0]} is damaged; {hint}")
     return state
+
+
+def forget_another_run(model: "BaseModel", tags: Iterable[str | int]) -> None:
+    """Delete what a run before this one left under the names of what this one saves: best weights
+    if this one has none yet, averages if it keeps none.
+    """
+    stale = list(model.save_dir.glob("best_net_*.pth")) if model.progress.best is None else []
+    for tag in tags if not model.averages else ():
+        stale += model.save_dir.glob(f"{tag}_net_*_ema.pth")
+    for path in stale:
+        path.unlink(missing_ok=True)
 
 
 def progress_of(state: dict[str, Any]) -> Progress:

@@ -30,7 +30,8 @@ class TrainOptions(BaseOptions):
 
     def saved_options(self, run: Path, by_hand: dict[str, Any]) -> dict[str, Any]:
         # A run that goes on is the same run: a flag that is not given again is not another one.
-        if not by_hand.get("continue_train") or not (run / "latest_state.pth").exists():
+        ours = any((run / name).exists() for name in ("latest_state.pth", "train_opt.json"))
+        if not by_hand.get("continue_train") or not ours:
             return {}
         return {k: v for k, v in read_run(run).items() if k not in OF_THE_START}
 

@@ -1,7 +1,9 @@
 """A run that stops and goes on ends as one that was never stopped, to the last bit."""
 
+import json
 import os
 import re
+import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -134,9 +136,30 @@ def test_a_run_that_stopped_before_its_first_save_starts_anew(run, monkeypatch):
         with pytest.raises(ZeroDivisionError):
             run("cut")
     result = run("cut", "--continue_train")
-    assert result.status == 0 and "nothing was saved before it stopped" in result.out
+    assert result.status == 0 and "nothing to go on from was saved before it stopped" in result.out
     run("whole")
     assert equal(weights("cut"), weights("whole"))
+
+
+def test_the_best_weights_alone_are_nothing_to_go_on_from(run):
+    run("cut", "--val_freq", "1", "--n_epochs", "1", "--n_epochs_decay", "0")
+    for path in Path("runs/cut").glob("latest_*"):  # as if it had been killed before
+        path.unlink()
+    shutil.copytree("runs/cut", "runs/chosen")
+    result = run("cut", "--continue_train")
+    assert result.status == 0 and "nothing to go on from was saved before it stopped" in result.out
+    result = run("chosen", "--continue_train", "--epoch", "best")
+    assert result.status == 0 and "runs/chosen/best_net_G.pth" in result.out
+
+
+def test_without_its_state_a_run_goes_on_from_its_weights_with_its_flags(run, command):
+    run("r", "--norm", "instance")
+    Path("runs/r/latest_state.pth").unlink()
+    result = command("train", "--name", "r", "--checkpoints_dir", "runs", "--continue_train")
+    assert result.status == 0, result.err
+    saved = json.loads(Path("runs/r/train_opt.json").read_text())
+    assert (saved["norm"], saved["dataroot"]) == ("instance", "data")
+    assert not Path("datasets").exists()  # the built-in pictures
 
 
 @pytest.mark.parametrize("file", ["latest_state.pth", "latest_net_G.pth"])

@@ -155,6 +155,9 @@ def test_a_new_run_of_an_old_name_leaves_no_best_of_the_old_one(train, command):
     assert not list(folder.glob("best_net_*")) and not (folder / "val_log.csv").exists()
     result = command("test", "--name", "r", "--gpu_ids", "-1", "--epoch", "best")
     assert result.status == 2 and "train.py --val_freq keeps the best" in result.err
+    assert not list(folder.glob("latest_net_*_ema.pth"))
+    result = command("test", "--name", "r", "--gpu_ids", "-1", "--use_ema")
+    assert result.status == 2 and "train.py --ema writes averages" in result.err
 
 
 def test_with_averages_theirs_is_the_best_that_is_said(train):

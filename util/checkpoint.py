@@ -101,12 +101,6 @@ def forget_epochs(folder: Path, keep: float) -> None:
             path.unlink()
 
 
-def forget_best(folder: Path) -> None:
-    """Delete the best weights, which are those of a run before this one."""
-    for path in folder.glob("best_net_*.pth"):
-        path.unlink()
-
-
 def without_stale_statistics(
     loaded: dict[str, Tensor], wanted: dict[str, Tensor]
 ) -> dict[str, Tensor]:
