@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from util import processes
+from util.util import located
 
 
 class EpochBatches(Sampler):
@@ -97,7 +98,7 @@ class SeededDataset(Dataset):
             try:
                 return self.dataset[index], []
             except (ValueError, OSError) as error:
-                return error, []
+                return located(error), []  # a worker hands it over without its traceback
         bad: list[str] = []
         for n in range(index, index + len(self.dataset)):
             try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import draw
+from conftest import TINY, draw
 from PIL import Image
 
 from data.transforms import to_tensor
@@ -223,3 +223,22 @@ def test_nobody_who_reads_costs_nothing(capfd):
 def test_other_errors_of_logging_are_shown(capfd):
     Output(io.StringIO()).handle(logging.makeLogRecord({"msg": "%d", "args": ("x",)}))
     assert "Logging error" in capfd.readouterr().err
+
+
+SLIP = """from data.aligned_dataset import AlignedDataset
+
+
+class SlipDataset(AlignedDataset):
+    def __getitem__(self, index):
+        first, second = "one".split(",")
+"""
+
+
+def test_a_slip_in_a_file_of_the_project_says_where(monkeypatch, tmp_path, drop, pairs, command):
+    monkeypatch.setattr("util.util.ROOT", tmp_path)  # where the file is dropped
+    drop("data/slip_dataset.py", SLIP)
+    flags = [*TINY, "--dataroot", pairs, "--dataset_mode", "slip"]
+    for workers in (0, 1):
+        result = command("train", *flags, "--num_threads", workers)
+        assert result.status == 2 and "not enough values to unpack" in result.err
+        assert "slip_dataset.py, line 6" in result.err and len(result.err.splitlines()) == 1

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import sys
+import traceback
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from util.files import whole_file
 from util.stopping import Stopped
 
 log = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def tensor2im(picture: Tensor | np.ndarray, imtype: type = np.uint8) -> np.ndarray:
@@ -110,8 +113,21 @@ def run_command(
     except (ValueError, OSError) as error:
         if "--verbose" in (sys.argv if args is None else args):
             log.exception("where it happened:")
-        return _say(f"error: {error}", 2)
+        return _say(f"error: {located(error)}", 2)
     return 0
+
+
+def located(error: Exception) -> Exception:
+    """Return a ValueError that nobody has raised to be read with the place where it happened: a
+    slip in a file of the project, most likely in a model or dataset of the user's own.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(ROOT)]
+    raised = ours and ours[-1] is frames[-1] and (frames[-1].line or "").startswith("raise ")
+    if isinstance(error, OSError) or raised or not ours:
+        return error
+    place = f"{Path(ours[-1].filename).relative_to(ROOT)}, line {ours[-1].lineno}"
+    return ValueError(f"{error} ({place}; --verbose shows how it came there)")
 
 
 def _say(message: str, status: int) -> int:
