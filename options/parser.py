@@ -8,6 +8,23 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
+# What flags were called in commands from before 2019.
+RENAMED = {
+    "--niter": "--n_epochs",
+    "--niter_decay": "--n_epochs_decay",
+    "--which_epoch": "--epoch",
+    "--which_direction": "--direction",
+    "--which_model_netG": "--netG",
+    "--which_model_netD": "--netD",
+    "--batchSize": "--batch_size",
+    "--loadSize": "--load_size",
+    "--fineSize": "--crop_size",
+    "--resize_or_crop": "--preprocess",
+    "--nThreads": "--num_threads",
+    "--how_many": "--num_test",
+    "--no_lsgan": "--gan_mode vanilla",
+}
+
 
 class OneLineParser(argparse.ArgumentParser):
     """ArgumentParser without abbreviations, whose errors are ValueErrors of one line."""
@@ -78,6 +95,7 @@ class FlagParser(OneLineParser):
         flag = flag.partition("=")[0]
         owner = self.owner(flag.removeprefix("--"))
         near = closest(flag, [*known, *self.also])
+        near = f"; did you mean {RENAMED[flag]}?" if flag in RENAMED else near
         return f"{flag}: {owner}" if owner else f"{flag}: unknown flag{near}"
 
 

@@ -99,7 +99,10 @@ def _add_validation(parser: FlagParser) -> None:
             "targets",
         )
         add(
-            "--early_stop", type=number(int, 0), default=0, help="stop after N looks without a best"
+            "--early_stop",
+            type=number(int, 0),
+            default=0,
+            help="stop after N validations (--val_freq, 1) without a best",
         )
         add(
             "--ema",
@@ -119,7 +122,12 @@ def _add_speed(parser: FlagParser) -> None:
             help="keep resized pictures after their first use; auto: in memory while a quarter of "
             "it is free; disk: in the run's folder",
         )
-        add("--grad_accum", type=_COUNT, default=1, help="batches a step: less memory than one")
+        add(
+            "--grad_accum",
+            type=_COUNT,
+            default=1,
+            help="batches a step goes over: a large batch in a small one's memory",
+        )
         add("--no_graphs", action="store_true", help="on a GPU, launch each kernel by itself")
 
 

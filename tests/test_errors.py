@@ -71,6 +71,7 @@ def lay_out(root: Path) -> None:
 # command, flags, what the line must say
 TRAIN = [
     ("--dataroot nowhere", ["--dataroot nowhere", "no such folder", "train/", "trainA/"]),
+    ("--niter 100", ["--niter: unknown flag", "did you mean --n_epochs?"]),
     ("--dataroot goood", ["--dataroot goood", "did you mean good?"]),
     ("--dataroot good/train", ["expected train/", "3 pictures", "--dataroot good"]),
     ("--dataroot good --phase tran", ["tran/", "found test/, train/, val/", "--phase train"]),
