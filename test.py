@@ -26,7 +26,7 @@ from util.background import Background
 from util.files import make_folder
 from util.html import HTML
 from util.rows import Row, row_of
-from util.shards import Record, Shard, add_finished, check_whole
+from util.shards import Record, Shard, add_finished, forget_others
 from util.util import run_command, setup_logging, write_options
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if opt.num_shards:
         shard = Shard(opt, page, dataset, translator.model.nets)
     else:
-        check_whole(opt, page, dataset, translator.model.nets)
+        forget_others(opt, page, dataset, translator.model.nets)
     write_options(opt, page.web_dir, "test_opt")
     if note := statistics_and_noise(opt):
         page.add_note(note)

@@ -10,7 +10,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import FACADES, TINY, draw, draw_pairs, draw_sets, needs_facades, result_images
+from conftest import (
+    FACADES,
+    TINY,
+    draw,
+    draw_pairs,
+    draw_sets,
+    needs_facades,
+    refusal,
+    result_images,
+)
 from torchruns import ROOT, environment
 
 from util.rows import Row
@@ -151,12 +160,25 @@ def test_a_command_without_shards_leaves_theirs_whole(trained, caplog):
     before = result_images("r", results="shards")
     assert trained("test", *TEST, "--results_dir", "shards", "--num_test", 1).status == 0
     assert same(result_images("r", results="shards"), before)
-    result = trained("test", *TEST, "--results_dir", "shards", "--eval")
-    assert result.status == 2 and "--eval False, now True" in result.err
-    assert same(result_images("r", results="shards"), before)
     shard(trained, 1, 2)
     assert "3 pictures translated, 0 were there" in last(caplog)
     assert page(trained).count("<img ") == 21
+
+
+def test_a_command_without_shards_that_makes_others_drops_their_record(trained, caplog):
+    shard(trained, 0, 1)
+    assert trained("test", *TEST, "--results_dir", "shards", "--eval").status == 0
+    assert "results of shards are overwritten by others (--eval False, now True)" in caplog.text
+    result = trained("test", *TEST, "--results_dir", "shards", "--page_only")
+    assert result.status == 2 and "holds no results of shards" in result.err
+
+
+def test_a_shard_whose_record_is_gone_says_so(tmp_path):
+    record = Record(tmp_path)
+    record.folder.mkdir()
+    record.open(0, 1)
+    record.folder.rmdir()
+    refusal(lambda: record.add_note("a note"), "--results_dir", "another command")
 
 
 def test_bad_pictures_are_left_out_and_tried_again(trained, pairs, caplog):

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import logging
+import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +16,8 @@ from util.files import make_folder, one_line, whole_file
 from util.html import HTML
 from util.rows import Row
 from util.util import short_stem
+
+log = logging.getLogger(__name__)
 
 # Options of test.py that say how it goes about its work, not what comes out.
 OF_THE_WORK = {
@@ -103,8 +107,14 @@ class Record:
             self._append(json.dumps({"note": text}))
 
     def _append(self, line: str) -> None:
-        with self.lock, self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        try:
+            with self.lock, self.path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except FileNotFoundError:
+            raise ValueError(
+                f"--results_dir: another command has overwritten {self.results}; run this shard "
+                f"again, or with another --results_dir"
+            ) from None
 
 
 class Shard:
@@ -161,11 +171,17 @@ def add_finished(page: HTML, opt: Any) -> str:
     return f"all {count} pictures"
 
 
-def check_whole(opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]) -> None:
-    """Raise a ValueError if one command's results would overwrite other ones of shards."""
+def forget_others(opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]) -> None:
+    """Drop what is noted of shards' results that one command for all will overwrite with others;
+    what it makes anew as it was stays noted.
+    """
     record = Record(page.web_dir)
-    if record.file.exists():
-        record.begin(_made_by(opt, _paths_of(dataset, opt), nets))
+    if not record.file.exists():
+        return
+    made_by = _made_by(opt, _paths_of(dataset, opt), nets)
+    if differing := _differences(record.read_made_by(), made_by):
+        log.warning("results of shards are overwritten by others (%s)", ", ".join(differing))
+        shutil.rmtree(record.folder)
 
 
 def _paths_of(dataset: Any, opt: Any) -> list[str]:
