@@ -19,6 +19,8 @@ from util.util import short_stem
 
 log = logging.getLogger(__name__)
 
+PNG_END = b"IEND\xaeB`\x82"  # a PNG file's last bytes
+
 # Options of test.py that say how it goes about its work, not what comes out.
 OF_THE_WORK = {
     *("num_shards", "shard_id", "page_only", "num_test", "max_dataset_size", "batch_size"),
@@ -70,7 +72,7 @@ class Record:
         """Return the rows of the page that are done, by the picture's number, and take in notes.
 
         Lines that were cut off when a command was killed are passed over, and lines of pictures
-        whose files are gone or have another size by now.
+        whose files are gone or cut off by now.
         """
         found: dict[int, Row] = {}
         there = {path.name: path.stat().st_size for path in self.images.glob("*")}
@@ -80,12 +82,17 @@ class Record:
                     entry = json.loads(line)
                     if "note" in entry:
                         self.notes += [entry["note"]] if entry["note"] not in self.notes else []
-                    elif entry["bytes"].items() <= there.items():
+                    elif all(self._whole(*file, there) for file in entry["bytes"].items()):
                         row = Row(entry["header"], entry["name"], dict(entry["files"]))
                         found[int(entry["index"])] = row
                 except (ValueError, TypeError, KeyError, AttributeError):
                     continue
         return dict(sorted(found.items()))
+
+    def _whole(self, name: str, size: int, there: dict[str, int]) -> bool:
+        """Return whether a picture's file is the one noted, or has been written anew since."""
+        found = there.get(name)
+        return found == size or (bool(found) and (self.images / name).read_bytes()[-8:] == PNG_END)
 
     def open(self, shard: int, shards: int) -> None:
         """Choose the file that this shard's lines are appended to."""
