@@ -18,6 +18,7 @@ from options.train_options import TrainOptions
 from util.stopping import Stopped
 from util.util import (
     Output,
+    located,
     mkdirs,
     picture_seed,
     python,
@@ -232,6 +233,16 @@ class SlipDataset(AlignedDataset):
     def __getitem__(self, index):
         first, second = "one".split(",")
 """
+
+
+def test_what_a_library_says_of_a_slip_has_its_place_too():
+    norm = torch.nn.BatchNorm2d(3)
+    with pytest.raises(ValueError, match="expected 4D input") as caught:
+        norm(torch.zeros(3, 4, 4))
+    assert f"(tests/{Path(__file__).name}, line " in str(located(caught.value))
+    with pytest.raises(ValueError) as caught:
+        raise ValueError("said on purpose")
+    assert located(caught.value) is caught.value
 
 
 def test_a_slip_in_a_file_of_the_project_says_where(monkeypatch, tmp_path, drop, pairs, command):

@@ -122,7 +122,11 @@ def located(error: Exception) -> Exception:
     slip in a file of the project, most likely in a model or dataset of the user's own.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(ROOT)]
+    ours = [
+        frame
+        for frame in frames
+        if Path(frame.filename).is_relative_to(ROOT) and "site-packages" not in frame.filename
+    ]
     raised = ours and ours[-1] is frames[-1] and (frames[-1].line or "").startswith("raise ")
     if isinstance(error, OSError) or raised or not ours:
         return error
