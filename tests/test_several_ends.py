@@ -66,6 +66,28 @@ def test_a_run_goes_on_in_another_number_of_processes(work, caplog):
         assert all(abs(a.losses[name] - b.losses[name]) <= 0.002 for name in a.losses)
 
 
+def test_no_thread_that_could_abort_the_end_is_left(tmp_path):
+    """Of PyTorch's engine, which takes Python's lock when it frees a tensor, and of our watch."""
+    (tmp_path / "alone.py").write_text(
+        "import os, threading\n"
+        "from pathlib import Path\n"
+        "from util import processes\n"
+        "def engine():\n"
+        "    names = [p.read_text() for p in Path('/proc/self/task').glob('*/comm')]\n"
+        "    return sum('gloo_runloop' in name for name in names)\n"
+        "with processes.together():\n"
+        "    before = engine()\n"
+        "found = f'{before} {engine()} {threading.active_count()}'\n"
+        "Path(os.environ['RANK']).write_text(found)\n"
+    )
+    done = torchrun(2, tmp_path / "alone.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = [[int(n) for n in (tmp_path / rank).read_text().split()] for rank in "01"]
+    if found[0][0] == 0:
+        pytest.skip("this system does not name its threads")
+    assert all(before and (after, ours) == (0, 1) for before, after, ours in found)
+
+
 def test_test_py_is_not_for_torchrun(tmp_path):
     done = torchrun(2, ROOT / "test.py", "--name", "nobody", cwd=tmp_path)
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("test.py: ")]

@@ -5,6 +5,8 @@ import logging
 import os
 import shlex
 import subprocess
+import threading
+import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -356,6 +358,16 @@ def test_a_process_that_failed_ends_the_others(monkeypatch):
     one, two = watches(monkeypatch)
     two.stop(FAILED)
     assert one.look() == "process 1 of 0..1 has ended"
+
+
+def test_no_watch_is_inside_the_engine_when_python_ends(monkeypatch):
+    monkeypatch.setattr(liveness, "PULSE", 0)
+    watch, inside = Watch(Store(), 0, 1), threading.Event()
+    monkeypatch.setattr(watch, "look", lambda: inside.set() or time.sleep(0.3) or "")
+    watch.start()
+    assert inside.wait(10)
+    watch.stop()
+    assert not watch.thread.is_alive()
 
 
 def test_silence_is_noticed_on_other_machines(monkeypatch):

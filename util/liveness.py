@@ -36,6 +36,7 @@ class Watch:
         self.beats: dict[int, tuple[str, float]] = {}  # the last sign of each, and when it was new
         self.keys = [f"beat/{n}" for n in range(count)]
         self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._watch, name="liveness", daemon=True)
         store.set(f"who/{number}", f"{_machine()}/{os.getpid()}")
         store.set(f"beat/{number}", "0")
 
@@ -43,13 +44,15 @@ class Watch:
         """Begin to watch, once all processes have a watch."""
         keys = [f"who/{n}" for n in range(self.count)]
         self.who = [who.decode().rpartition("/") for who in self.store.multi_get(keys)]
-        threading.Thread(target=self._watch, name="liveness", daemon=True).start()
+        self.thread.start()
 
     def stop(self, sign: str = DONE) -> None:
         """Stop watching and give the last sign."""
         self.ended.set()
         with contextlib.suppress(Exception):  # the store may be gone
             self.store.set(f"beat/{self.number}", sign)
+        if self.thread.is_alive():  # inside the engine, Python's end would abort the process
+            self.thread.join(GRACE)
 
     def look(self) -> str:
         """Return why the training cannot go on, or nothing."""

@@ -133,7 +133,7 @@ def together() -> Iterator[None]:
             raise
         raise reason from None
     watch.stop()
-    dist.destroy_process_group()
+    _leave()
 
 
 def _join() -> Watch:
@@ -155,6 +155,13 @@ def _join() -> Watch:
             f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} ({one_line(error)})"
         ) from None
     return watch
+
+
+def _leave() -> None:
+    global _control
+    dist.destroy_process_group()
+    # Its threads go with it. One that frees a tensor while Python ends would abort the process.
+    _control = None
 
 
 def _meet(store: Any, rank: int, world: int) -> str:
