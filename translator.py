@@ -48,7 +48,7 @@ class Translator:
         kept = read_ranges(opt)
         self._ranges = chosen_ranges(opt, kept)
         self._side = "B" if opt.direction == "BtoA" else "A"
-        self._kind = kept.get("A" if opt.direction == "BtoA" else "B")  # if outputs are deep
+        self._kind = kept.get("A" if self._side == "B" else "B")  # if outputs are deep
 
     @classmethod
     def load(cls, run: str | Path, *flags: str, **options: Any) -> "Translator":

@@ -186,17 +186,17 @@ def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError
         near = nearest_folder(root)
         hint = f"; did you mean {near}?" if near else ""
         return ValueError(f"--dataroot {root}: no such folder{hint} (expected {expected})")
-    fix = "" if home is None else _nearest_fix(root, opt.phase, home or opt.phase)
-    if fix and not opt.isTrain and any(is_image_file(p.name) for p in root.iterdir()):
-        fix += ", or --model test if they are inputs alone"
+    fix = "" if home is None else _nearest_fix(root, opt, home or opt.phase)
     return ValueError(f"--dataroot {root}: expected {expected}, found {describe(root)}{fix}")
 
 
-def _nearest_fix(root: Path, phase: str, home: str) -> str:
+def _nearest_fix(root: Path, opt: Any, home: str) -> str:
+    phase, loose = opt.phase, any(is_image_file(p.name) for p in root.iterdir())
+    alone = ", or --model test if they are inputs alone" if loose and not opt.isTrain else ""
     if root.name == phase:
-        return f"; the fix may be --dataroot {root.parent}"
-    if any(is_image_file(p.name) for p in root.iterdir()):
-        return f"; the fix may be to move them into {root / home}"
+        return f"; the fix may be --dataroot {root.parent}{alone}"
+    if loose:
+        return f"; the fix may be to move them into {root / home}{alone}"
     below = [p for p in root.iterdir() if (p / home).is_dir() or (p / phase).is_dir()]
     if len(below) == 1:
         return f"; the fix may be --dataroot {below[0]}"

@@ -93,7 +93,7 @@ def is_deep(file: Image.Image) -> bool:
 
 def _read_npy(path: str | Path) -> np.ndarray:
     with open(path, "rb") as file:
-        if file.read(6) != b"\x93NUMPY":
+        if file.read(6) != np.lib.format.MAGIC_PREFIX:
             raise ValueError("is no array that numpy.save has written")
     return np.load(path, allow_pickle=False)
 

@@ -47,7 +47,7 @@ class BaseOptions(ABC):
 
     is_train: bool
     command: str
-    also: Sequence[str] = ()  # flags that a script takes beside these: one may be meant
+    also: Sequence[str] = ()
 
     def parse(self, args: Sequence[str] | None = None) -> Options:
         """Parse `args` (default: sys.argv[1:]); a mistake ends with one line and status 2."""

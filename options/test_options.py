@@ -1,7 +1,7 @@
 """The flags of test.py."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,16 @@ class TestOptions(BaseOptions):
     command = "test.py"
 
     def __init__(
-        self, infer: Callable[[Path], dict[str, Any]] | None = None, batches: bool = False
+        self,
+        infer: Callable[[Path], dict[str, Any]] | None = None,
+        batches: bool = False,
+        also: Sequence[str] = (),
     ):
         """`infer` reads the options of a run without saved ones off its weights. `batches`: more
-        than one picture at a time, if --batch_size does not say how many.
+        than one picture at a time, if --batch_size does not say how many. `also`: flags that a
+        script takes beside these, one of which may be meant by an unknown one.
         """
-        self.infer, self.batches = infer, batches
+        self.infer, self.batches, self.also = infer, batches, also
 
     def add_phase_options(self, parser: FlagParser) -> None:
         add = parser.add_argument

@@ -37,9 +37,8 @@ from scripts.measure import (
     work_of,
 )
 from scripts.training_steps import CUDA, PRECISIONS, ceiling_of, cyclegan, memory, steps
+from util.files import ROOT
 from util.util import run_command
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -19,11 +19,12 @@ from options.parser import OneLineParser
 from scripts.transfer import NetworkError, discard, download_rest, size_of
 from scripts.unpack import unpack
 from util.checkpoint import load_weights
+from util.files import ROOT
 from util.util import run_command, setup_logging
 
 log = logging.getLogger(__name__)
 
-TABLE = Path(__file__).resolve().parent.parent / "datasets" / "sources.yaml"
+TABLE = ROOT / "datasets" / "sources.yaml"
 TRIES = 5  # of one mirror in a row that bring nothing
 PAUSE = 1.0  # seconds between them
 NOT_OFFERED = {

@@ -34,9 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from scripts.draw_server import Studio, make_app
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}: the page wants `pip install starlette uvicorn`") from None
-    options = TestOptions(infer_options)
-    options.also = args.flags
-    translator = Translator(options.read(flags))
+    translator = Translator(TestOptions(infer_options, also=args.flags).read(flags))
     named = any(flag.partition("=")[0] == "--dataroot" for flag in flags)
     subject, examples = look_at(translator, named)
     hosts = [*LOOPBACK, bracketed(args.host), *args.allow_host]

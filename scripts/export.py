@@ -43,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write the file and its card, or neither; ValueError for a user's mistake."""
     setup_logging()
     args = parse(argv)
-    options = TestOptions(cache(infer_options))  # which says once what it infers
-    options.also = args.flags
+    # What it infers is said once.
+    options = TestOptions(cache(infer_options), also=args.flags)
     asked = options.read(args.test_flags)
     check_flags(args, asked)
     require_packages(args.opset)

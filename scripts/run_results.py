@@ -10,11 +10,12 @@ from typing import Any
 from options.test_options import TestOptions
 from scripts.evaluation import Pictures
 from translator import infer_options
+from util.files import ROOT
 from util.stopping import OF_THE_START
 
 log = logging.getLogger(__name__)
 
-TEST = Path(__file__).resolve().parent.parent / "test.py"
+TEST = ROOT / "test.py"
 # Options of test.py that do not change its pictures.
 NOT_OF_THE_RESULT = OF_THE_START | {
     *("num_threads", "batch_size", "results_dir", "display_winsize", "use_wandb"),
@@ -31,9 +32,7 @@ def from_run(name: str, args: Any, paired: bool = True) -> Pictures:
     outputs have no targets and must be `paired`.
     """
     flags = test_flags(name, args)
-    options = TestOptions(infer_options, batches=True)
-    options.also = args.flags
-    wanted = vars(options.read(flags))
+    wanted = vars(TestOptions(infer_options, batches=True, also=args.flags).read(flags))
     tag = args.epoch + ("_ema" if args.use_ema else "")
     weights = sorted((args.checkpoints_dir / name).glob(f"{args.epoch}_net_G*.pth"))
     for place in (args.results_dir, args.results_dir / "evaluation"):

@@ -25,12 +25,12 @@ from tqdm import tqdm
 from options.parser import OneLineParser, number
 from scripts.mutations import Row, damage_files, damage_pictures
 from util.checkpoint import load
+from util.files import ROOT
 from util.stopping import Stopped
 from util.util import run_command, setup_logging
 
 log = logging.getLogger(__name__)
 
-ROOT = Path(__file__).resolve().parent.parent
 # Large networks on small pictures: most of the time goes into saving.
 TRAINING = (
     "--netG unet_64 --ndf 16 --load_size 72 --crop_size 64 --pool_size 4 "

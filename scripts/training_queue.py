@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 from scripts.sweep_plan import Run
 from util.checkpoint import load
+from util.files import ROOT
 from util.stopping import Signals, Stopped, status_of
 
 log = logging.getLogger(__name__)
 
-TRAIN = Path(__file__).resolve().parent.parent / "train.py"
+TRAIN = ROOT / "train.py"
 PAUSE = 0.2  # seconds between looks at the processes
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+ROOT = Path(__file__).resolve().parent.parent  # of the project
 LOCK = ".lock"  # in a run's folder: whose it is
 
 

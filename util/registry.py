@@ -1,9 +1,8 @@
 """Find models and datasets by file name: `models/foo_model.py` holds the class `FooModel`."""
 
 import importlib
-from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parent.parent
+from util.files import ROOT as _ROOT
 
 
 def known(package: str) -> list[str]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import shutil
 import threading
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ class Record:
     """
 
     def __init__(self, results: Path):
-        self.results, self.folder, self.images = results, results / "shards", results / "images"
+        self.results, self.folder = results, results / "shards"
         self.file = self.folder / "made_by.json"
         self.lock = threading.Lock()
         self.notes: list[str] = []  # for the page
@@ -75,24 +76,22 @@ class Record:
         whose files are gone or cut off by now.
         """
         found: dict[int, Row] = {}
-        there = {path.name: path.stat().st_size for path in self.images.glob("*")}
         for path in sorted(self.folder.glob("*.jsonl")):
             for line in path.read_text(encoding="utf-8").splitlines():
                 try:
                     entry = json.loads(line)
                     if "note" in entry:
                         self.notes += [entry["note"]] if entry["note"] not in self.notes else []
-                    elif all(self._whole(*file, there) for file in entry["bytes"].items()):
+                    else:
                         row = Row(entry["header"], entry["name"], dict(entry["files"]))
                         found[int(entry["index"])] = row
-                except (ValueError, TypeError, KeyError, AttributeError):
+                except (ValueError, TypeError, KeyError):
                     continue
-        return dict(sorted(found.items()))
-
-    def _whole(self, name: str, size: int, there: dict[str, int]) -> bool:
-        """Return whether a picture's file is the one noted, or has been written anew since."""
-        found = there.get(name)
-        return found == size or (bool(found) and (self.images / name).read_bytes()[-8:] == PNG_END)
+        images = self.results / "images"
+        whole = (
+            i for i, row in found.items() if all(_whole(images / n) for n in row.files.values())
+        )
+        return {i: found[i] for i in sorted(whole)}
 
     def open(self, shard: int, shards: int) -> None:
         """Choose the file that this shard's lines are appended to."""
@@ -102,8 +101,7 @@ class Record:
 
     def add(self, index: int, row: Row) -> None:
         """Note that the files of a picture are written."""
-        files = {name: (self.images / name).stat().st_size for name in row.files.values()}
-        self._append(json.dumps({"index": index, **row._asdict(), "bytes": files}))
+        self._append(json.dumps({"index": index, **row._asdict()}))
 
     def add_note(self, text: str) -> None:
         """Keep a line for the top of the page; the same line only once."""
@@ -189,6 +187,16 @@ def forget_others(opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]
     if differing := _differences(record.read_made_by(), made_by):
         log.warning("results of shards are overwritten by others (%s)", ", ".join(differing))
         shutil.rmtree(record.folder)
+
+
+def _whole(picture: Path) -> bool:
+    """Return whether a PNG file is there to its end."""
+    try:
+        with picture.open("rb") as file:
+            file.seek(-len(PNG_END), os.SEEK_END)
+            return file.read() == PNG_END
+    except OSError:
+        return False
 
 
 def _paths_of(dataset: Any, opt: Any) -> list[str]:

@@ -17,12 +17,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from util.files import whole_file
+from util.files import ROOT, whole_file
 from util.stopping import Stopped
 
 log = logging.getLogger(__name__)
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def tensor2im(picture: Tensor | np.ndarray, imtype: type = np.uint8) -> np.ndarray:
