@@ -127,26 +127,36 @@ def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
     """Yield (the files of a picture, the file to write)."""
     folder = args.source / "A" if args.task == "combine" else args.source
     paths = pictures(folder)
-    B = args.source / "B"
-    partners = by_stem(B, map(str, pictures(B))) if args.task == "combine" else {}
+    partners = partners_of(args.source, paths) if args.task == "combine" else {}
     names = unique_names([path.relative_to(folder) for path in paths])
-    if alone := partners.keys() - by_stem(folder, map(str, paths)).keys():
-        log.warning("%d pictures in B have no partner in A, such as %s", len(alone), min(alone))
     phases = phases_of(names, args)
     for path, name, phase in zip(paths, names, phases, strict=True):
         files = [str(path)]
         if args.task == "combine":
-            stem = path.relative_to(folder).with_suffix("").as_posix()
-            if len(found := partners.get(stem, [])) != 1:
-                wanted = B / stem
-                raise ValueError(f"IN: {wanted}.* must be one picture, there are {len(found)}")
-            files.append(found[0])
+            files.append(partners[path])
         if phase is None:  # IN has the folders of the phases
             yield files, args.out / name
             continue
         # What an earlier run has made, before more pictures came, stays where it is.
         made = [phase for phase in PHASES if (args.out / phase / name).exists()]
         yield files, args.out / (made[0] if made else phase) / name
+
+
+def partners_of(source: Path, paths: Sequence[Path]) -> dict[Path, str]:
+    """Return the picture in IN/B for each of those in IN/A; ValueError names one that has none."""
+    A, B = source / "A", source / "B"
+    mine, theirs = by_stem(A, map(str, paths)), by_stem(B, map(str, pictures(B)))
+    if alone := sorted(mine.keys() - theirs.keys()):
+        raise ValueError(
+            f"IN: {mine[alone[0]][0]} has no partner {B / alone[0]}.* ({len(alone)} of {len(mine)} "
+            f"pictures have none); add it, or take the picture out"
+        )
+    for stem in mine:
+        if (count := len(theirs[stem])) > 1:
+            raise ValueError(f"IN: {B / stem}.* are {count} pictures; leave one of them")
+    if alone := theirs.keys() - mine.keys():
+        log.warning("%d pictures in B have no partner in A, such as %s", len(alone), min(alone))
+    return {Path(path): theirs[stem][0] for stem, files in mine.items() for path in files}
 
 
 def pictures(folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,12 @@ from util.files import make_folder, whole_file
 from util.stopping import OF_THE_START, last_epoch
 
 KEYS = ["runs", "seeds", "flags", "evaluate"]
+# Options that the sweep sets itself, and how it comes to them.
+OURS = {
+    "seed": "comes from the list `seeds: [0, 1]`, beside `runs`",
+    "name": "is the name of the sweep's file and of the row",
+    "checkpoints_dir": "is a flag of the sweep itself",
+}
 NOT_OF_THE_RESULT = OF_THE_START | {"num_threads", "cache", "no_graphs"}
 
 
@@ -56,6 +62,9 @@ def read_plan(path: Path, checkpoints_dir: Path, more: Sequence[str] = ()) -> Pl
     seeds = _seeds(path, content.get("seeds", ["0"]))
     common = flat(_section(path, content, "flags"), f"{path}: flags")
     evaluate = flat(_section(path, content, "evaluate"), f"{path}: evaluate")
+    refuse_ours(f"{path}: flags: ", common)
+    named = [flag.partition("=")[0].removeprefix("--") for flag in more]
+    refuse_ours("--", named, {**OURS, "config": "each row has its own"})
     options = {label: row_options(path, label, row, common) for label, row in rows.items()}
     for label, values in options.items():
         check(f"{path}: runs: {label}", values, more, evaluate.get("epoch", "latest"))
@@ -64,6 +73,13 @@ def read_plan(path: Path, checkpoints_dir: Path, more: Sequence[str] = ()) -> Pl
         write_yaml(values, folder / f"{label}.yaml")
     runs = [planned(label, seed, folder, more) for seed in seeds for label in rows]
     return Plan(path.stem, runs, seeds, evaluate)
+
+
+def refuse_ours(said: str, names: Iterable[str], ours: Mapping[str, str] = OURS) -> None:
+    """Raise a ValueError, `said` and a name, if one of the options is the sweep's to set."""
+    for name in names:
+        if name in ours:
+            raise ValueError(f"{said}{name}: {ours[name]}")
 
 
 def write_yaml(values: dict[str, str], path: Path) -> None:
@@ -114,6 +130,7 @@ def row_options(path: Path, label: str, row: Any, common: dict[str, str]) -> dic
     if not isinstance(row, dict):
         row = {"config": row} if row else {}
     own = flat(row, said)
+    refuse_ours(f"{said}: ", own)
     try:
         preset = read_yaml(own.pop("config")) if "config" in own else {}
     except ValueError as error:

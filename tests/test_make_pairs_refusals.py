@@ -105,8 +105,16 @@ def test_combine_names_a_picture_without_partner(tmp_path, capfd):
     source = two_folders(tmp_path / "in")
     (source / "B" / "sub" / "2.png").unlink()
     args = ["--task", "combine", source, tmp_path / "out"]
-    complaint(capfd, make_pairs.main, args, str(source / "B" / "sub" / "2"))
+    wanted = f"{source / 'B' / 'sub' / '2'}.* (1 of 4 pictures have none)"
+    complaint(capfd, make_pairs.main, args, wanted)
     assert not (tmp_path / "out").exists()
+
+
+def test_combine_names_pictures_of_equal_names(tmp_path, capfd):
+    source = two_folders(tmp_path / "in")
+    draw((80, 72)).save(source / "B" / "sub" / "2.jpg")
+    args = ["--task", "combine", source, tmp_path / "out"]
+    complaint(capfd, make_pairs.main, args, f"{source / 'B' / 'sub' / '2'}.* are 2 pictures")
 
 
 def test_combine_leaves_out_pairs_of_different_sizes_by_name(tmp_path, caplog):

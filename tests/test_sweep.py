@@ -171,6 +171,8 @@ def changed(**more: Any) -> dict[str, Any]:
         (changed(seeds=3), ["plan.yaml: seeds: must be a list such as [0, 1]"]),
         (changed(seeds=["x"]), ["plan.yaml: seeds: must be a list such as [0, 1]"]),
         (changed(seeds=[]), ["plan.yaml: seeds: must be a list such as [0, 1]"]),
+        (changed(runs={"a": {"seed": 3}}), ["plan.yaml: runs: a: seed: comes from", "`seeds:"]),
+        (changed(flags={"name": "a"}), ["plan.yaml: flags: name: is the name of the sweep's"]),
         (changed(flags=[1]), ["plan.yaml: flags: must hold lines"]),
         (changed(evaluate={"metrics": "L2"}), ["plan.yaml: evaluate: --metrics L2: known are"]),
         (changed(evaluate={"metric": "L1"}), ["plan.yaml: evaluate: --metric: unknown flag"]),
@@ -190,6 +192,9 @@ def test_wrong_flags_are_refused(command):
     assert result.status == 2 and "nothing.yaml: No such file" in result.err
     result = command("scripts.sweep", written(PLAN), "--nix", "3")
     assert result.status == 2 and "--nix: unknown flag" in result.err
+    for flags in (["--seed=3"], ["--config", "a.yaml"], ["--name", "a"]):
+        result = command("scripts.sweep", written(PLAN), *flags)
+        assert result.status == 2 and f"error: {flags[0].partition('=')[0]}: " in result.err
     Path("bad.yaml").write_text("runs: [")
     assert "bad.yaml: not valid YAML" in command("scripts.sweep", "bad.yaml").err
 
