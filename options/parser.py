@@ -87,9 +87,17 @@ class FlagParser(OneLineParser):
         flag = next((token for token in unknown if token.startswith("-")), unknown[0])
         known = self._option_string_actions
         if not flag.startswith("-"):
-            before = args[args.index(flag) - 1]
-            if before in known and known[before].nargs == 0:
+            padded = ["", "", *args]
+            owner, before = next(
+                (a, b)
+                for a, b, c in zip(padded, padded[1:], args, strict=False)
+                if c == flag and (b not in known or known[b].nargs == 0)
+            )
+            if before in known:
                 return f"{before} {flag}: {before} stands alone, it takes no value"
+            if owner in known and not before.startswith("-"):
+                ways = f"'{before} {flag}' if it has a space, {before},{flag} if it is a list"
+                return f"{owner} {before} {flag}: {owner} takes one value; {ways}"
             example = "--dataroot" if os.path.isdir(flag) else "--name"
             return f"{flag}: not a flag; every value belongs to a flag, as in {example} {flag}"
         flag = flag.partition("=")[0]

@@ -99,12 +99,8 @@ def parse(argv: Sequence[str] | None) -> Any:
     add("--name", nargs="+", default=[], help="runs; translated by test.py where that is to do")
     add("--fake", type=Path, help="folder of outputs, instead of runs")
     add("--real", type=Path, help="folder of their targets, with the same names")
-    add(
-        "--metrics",
-        type=lambda text: text.split(","),
-        default=[],
-        help=f"some of {','.join(KNOWN)}; by default the first four, where the size allows them",
-    )
+    chosen = f"some of {','.join(KNOWN)}; by default the first four, where the size allows them"
+    add("--metrics", nargs="+", default=[], help=chosen)
     add("--kid_subset", type=number(int, 2), default=100, help="pictures in a subset of KID")
     add("--inception_weights", type=Path, help="the file for FID, KID, IS if not in torch's cache")
     add("--fcn_epochs", type=number(int, 1), default=10, help="epochs of FCN's own training")
@@ -126,6 +122,7 @@ def parse(argv: Sequence[str] | None) -> Any:
         raise ValueError("give --name RUN, or both --fake DIR and --real DIR")
     if args.test_flags and not args.name:
         raise ValueError(f"{args.test_flags[0]}: unknown, or a flag of test.py for --name RUN")
+    args.metrics = ",".join(args.metrics).split(",") if args.metrics else []
     if unknown := sorted(set(args.metrics) - set(KNOWN)):
         near = closest(unknown[0], KNOWN).partition("; --help")[0]
         raise ValueError(f"--metrics {','.join(unknown)}: known are {', '.join(KNOWN)}{near}")

@@ -194,6 +194,7 @@ def test_what_cannot_be_compared_is_refused_in_a_line(folders, evaluate, tmp_pat
     assert "--name RUN, or both" in refused("--fake", fake)
     assert "give one of them, not both" in refused(*pair, "--name", "x")
     assert "--metrics L2: known are L1" in refused(*pair, "--metrics", "L2")
+    assert "--metrics L2,L3: known are L1" in refused(*pair, "--metrics", "L3", "PSNR,L2")
     assert "did you mean SSIM?" in refused(*pair, "--metrics", "SSMI")
     assert "--metrics MS-SSIM" in (line := refused(*pair, "--metrics", "MS-SSIM"))
     assert "161 pixels" in line and "a.bmp" in line
