@@ -40,6 +40,11 @@ def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
         with processes.first_here_first():
             builtin.write_once(opt.dataroot)
     dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(opt)
+    if not len(dataset):
+        raise ValueError(
+            f"--dataset_mode {opt.dataset_mode}: finds no pictures for --phase {opt.phase} in "
+            f"--dataroot {opt.dataroot}"
+        )
     if opt.isTrain:
         look_first(dataset, opt)
         if isinstance(dataset, BaseDataset):

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import difflib
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -193,6 +194,9 @@ def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError
 def _nearest_fix(root: Path, opt: Any, home: str) -> str:
     phase, loose = opt.phase, any(is_image_file(p.name) for p in root.iterdir())
     alone = ", or --model test if they are inputs alone" if loose and not opt.isTrain else ""
+    if all((root / side).is_dir() for side in "AB"):
+        stitch = shlex.join(["--task", "combine", str(root), f"{root}_pairs"])
+        return f"; the fix may be python -m scripts.make_pairs {stitch}"
     if root.name == phase:
         return f"; the fix may be --dataroot {root.parent}{alone}"
     if loose:

@@ -7,6 +7,7 @@ Pictures pair up by name; where the names of a phase differ, by their sorted ord
 
 import logging
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,11 +38,21 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f"--dataset-path {root}: {phase}A has {len(A)} pictures, {phase}B {len(B)}"
             )
         if [Path(a).stem for a in A] != [Path(b).stem for b in B]:
-            log.info("%s: the names differ; pictures pair up in their sorted order", root / phase)
-        folder = make_folder(root / phase, "--dataset-path")
+            log.warning(
+                "%s: the names differ; pictures pair up in their sorted order", root / phase
+            )
+        stitch(A, B, root / phase)
+        log.info("%d pairs are in %s", len(A), root / phase)
+
+
+def stitch(A: Sequence[str], B: Sequence[str], folder: Path) -> None:
+    """Write all pairs into a folder, or none: a part would be trained on as if it were all."""
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as new:
         for i, (a, b) in enumerate(zip(tqdm(A, unit="img", disable=None), B, strict=True)):
-            joined(a, b).save(folder / f"{i:04d}.png")
-        log.info("%d pairs are in %s", len(A), folder)
+            joined(a, b).save(Path(new) / f"{i:04d}.png")
+        make_folder(folder, "--dataset-path")
+        for picture in Path(new).iterdir():
+            picture.replace(folder / picture.name)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,24 @@ def read_yaml(path: str | Path) -> dict[str, str]:
     return flat(read_mapping(path, f"--config {path}"), f"--config {path}")
 
 
+class _Loader(yaml.BaseLoader):
+    """Leaves scalars as text, and refuses a key that stands twice, of which one would win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        for name, times in Counter(str(key.value) for key, _ in node.value).items():
+            if times > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{name} stands {times} times", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 def read_mapping(path: str | Path, said: str) -> dict[Any, Any]:
     """Return a YAML mapping of any depth, its scalars as text; errors call the file `said`."""
     try:
         text = Path(path).read_text(encoding="utf-8")
         yaml.safe_load(text)  # refuses what would build objects
-        values = yaml.load(text, Loader=yaml.BaseLoader) or {}
+        values = yaml.load(text, Loader=_Loader) or {}
     except OSError as error:
         raise ValueError(f"{said}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

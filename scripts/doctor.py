@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             found += findings
     damaged = {finding.path for finding in found if finding.fatal}
     if args.dataset_mode == "aligned":
-        found += pairs(args.dataroot, [path for path in paths if path not in damaged])
+        found += pairs(args.dataroot, paths, damaged)
     report(found, len(paths))
 
 
@@ -70,7 +70,7 @@ def ignored(root: Path, paths: list[str]) -> list[Finding]:
     return [Finding(str(root), f"also holds files that are passed over: {names}")] if others else []
 
 
-def pairs(root: Path, paths: list[str]) -> Iterator[Finding]:
+def pairs(root: Path, paths: list[str], damaged: set[str]) -> Iterator[Finding]:
     """Yield what keeps pictures from being pairs: halves and partners."""
     sides = {side: {p.name[:-1] for p in root.iterdir() if p.name.endswith(side)} for side in "AB"}
     phases = sorted(sides["A"] & sides["B"])
@@ -84,6 +84,8 @@ def pairs(root: Path, paths: list[str]) -> Iterator[Finding]:
                 (A.get(name) or B[name])[0], "has no partner in the other folder", fatal=True
             )
         for name in sorted(A.keys() & B.keys()):
+            if not damaged.isdisjoint(A[name] + B[name]):
+                continue
             sizes = [Image.open(path).size for (path, *_) in (A[name], B[name])]
             if sizes[0] != sizes[1]:
                 what = "{}x{}, its partner {}x{} pixels".format(*sizes[0], *sizes[1])
@@ -92,7 +94,7 @@ def pairs(root: Path, paths: list[str]) -> Iterator[Finding]:
                 )
     if not phases:
         for path in paths:
-            if (width := Image.open(path).width) % 2:
+            if path not in damaged and (width := Image.open(path).width) % 2:
                 what = f"is {width} pixels wide: an A|B picture has two halves of equal width"
                 yield Finding(path, what, fatal=True)
 

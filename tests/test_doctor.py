@@ -141,6 +141,14 @@ def test_pairs_that_do_not_match_are_named(command: Command, tmp_path: Path, cap
     assert "trainA/1.png: has 40x30, its partner 50x30 pixels" in caplog.text
 
 
+def test_a_damaged_picture_is_still_a_partner(command: Command, tmp_path: Path, caplog) -> None:
+    for side in "AB":
+        save(tmp_path / f"train{side}", "1.png", draw((40, 30)))
+    (tmp_path / "trainB" / "1.png").write_bytes(b"")
+    command("scripts.doctor", "--dataroot", tmp_path, "--num_threads", "1")
+    assert "trainB/1.png: is empty" in caplog.text and "partner" not in caplog.text
+
+
 def test_a_pair_of_odd_width_is_named_only_where_pairs_are_meant(
     command: Command, tmp_path: Path, caplog
 ) -> None:

@@ -53,7 +53,10 @@ def lay_out(root: Path) -> None:
     (root / "switch.yaml").write_text("no_flip: perhaps\n")
     (root / "nested.yaml").write_text("train:\n  lr: 1\n")
     (root / "list.yaml").write_text("- lr\n")
+    for side in "AB":
+        (root / "sides" / side).mkdir(parents=True)
     (root / "broken.yaml").write_text("lr: [\n")
+    (root / "twice.yaml").write_text("ngf: 8\nlr: 0.1\nngf: 16\n")
     (root / "code.yaml").write_text("name: !!python/object/apply:os.system ['touch it_ran']\n")
     for name in ("fits", "other", "junk", "evil", "list", "damaged"):
         (root / "checkpoints" / name).mkdir(parents=True)
@@ -74,6 +77,7 @@ TRAIN = [
     ("--niter 100", ["--niter: unknown flag", "did you mean --n_epochs?"]),
     ("--dataroot goood", ["--dataroot goood", "did you mean good?"]),
     ("--dataroot good/train", ["expected train/", "3 pictures", "--dataroot good"]),
+    ("--dataroot sides", ["found A/, B/", "make_pairs --task combine sides sides_pairs"]),
     ("--dataroot good --phase tran", ["tran/", "found test/, train/, val/", "--phase train"]),
     ("--dataroot empty", ["empty/train", "holds no pictures", "found nothing"]),
     ("--dataroot empty --phase x", ["found train/, 1 pictures", "move them into empty/x"]),
@@ -125,6 +129,7 @@ TRAIN = [
     ("--config switch.yaml", ["switch.yaml", "no_flip", "neither true nor false"]),
     ("--config nested.yaml", ["nested.yaml", "train", "single value"]),
     ("--config list.yaml", ["list.yaml", "must hold lines"]),
+    ("--config twice.yaml", ["twice.yaml", "ngf stands 2 times"]),
     ("--config broken.yaml", ["broken.yaml", "not valid YAML"]),
     ("--config code.yaml", ["code.yaml", "not valid YAML"]),
 ]

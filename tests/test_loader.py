@@ -233,6 +233,13 @@ def test_dropped_in_dataset_is_found_and_brings_its_options(dropped):
     assert all((batch["A"] == 0.5).all() for batch in batches)
 
 
+def test_a_dataset_without_items_is_refused(dropped, monkeypatch):
+    opt = options("unused", "--dataset_mode", "bright")
+    monkeypatch.setattr(find_class("data", "bright", "--dataset_mode"), "__len__", lambda self: 0)
+    with pytest.raises(ValueError, match="--dataset_mode bright: finds no pictures for --phase"):
+        create_dataset(opt)
+
+
 def test_unknown_dataset_mode_lists_the_known_ones(dropped):
     with pytest.raises(ValueError, match="--dataset_mode brihgt: unknown") as error:
         options("unused", "--dataset_mode", "brihgt")

@@ -200,6 +200,14 @@ def test_aligned_names_the_numbers_and_sizes_that_differ(tmp_path, capfd):
     complaint(capfd, aligned_main, ["--dataset-path", root], *words)
 
 
+def test_aligned_writes_all_pairs_or_none(tmp_path, capfd):
+    root = two_sets(tmp_path / "set")
+    (root / "trainB" / "3.bmp").write_bytes(b"")
+    before = contents(root)
+    complaint(capfd, aligned_main, ["--dataset-path", root], "trainB/3.bmp")
+    assert contents(root) == before and not (root / "train").exists()
+
+
 def test_aligned_wants_its_folder_in_one_line(capfd):
     complaint(capfd, aligned_main, [], "--dataset-path")
 
