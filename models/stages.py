@@ -50,7 +50,10 @@ class CudaRecorder:
 
     def capture(self, stage: Stage) -> Callable[[], None]:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+        # The thread that pins the next batches goes on meanwhile: in the usual mode, "global", a
+        # call of another thread spoils a capture.
+        how = {"pool": self.pool, "stream": self.stream, "capture_error_mode": "thread_local"}
+        with torch.cuda.graph(graph, **how):
             stage()
         graph.replay()  # a capture computes nothing
         return graph.replay

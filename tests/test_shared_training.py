@@ -182,7 +182,7 @@ def test_each_process_of_a_machine_has_a_gpu_of_its_own(be, monkeypatch):
     refusal(lambda: pick_device([1]), "--gpu_ids 1", "2 processes", "--nproc_per_node=1")
     refusal(lambda: pick_device([0, 1, 2]), "--gpu_ids 0,1,2", "--nproc_per_node=3")
     be(4, 5)
-    refusal(lambda: pick_device([0]), "--gpu_ids 4", "this machine has 4")
+    refusal(lambda: pick_device([0]), "5 processes", "has 4 GPUs", "--nproc_per_node=4")
 
 
 def test_the_scaling_script_wants_torchrun():

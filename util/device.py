@@ -37,6 +37,11 @@ def pick_device(gpu_ids: Sequence[int]) -> torch.device:
     if torch.cuda.is_available():
         found, (here, of_all) = torch.cuda.device_count(), processes.on_this_machine()
         ids = range(of_all) if list(gpu_ids) == [0] else gpu_ids
+        if of_all > found:
+            raise ValueError(
+                f"{of_all} processes on this machine, which has {found} GPU{'s' * (found > 1)}: "
+                f"torchrun --nproc_per_node={found} starts one for each"
+            )
         if max(ids) >= found:
             raise ValueError(f"--gpu_ids {max(ids)}: this machine has {found}, from 0")
         if of_all > 1 and len(ids) != of_all:
