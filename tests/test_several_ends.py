@@ -88,6 +88,29 @@ def test_no_thread_that_could_abort_the_end_is_left(tmp_path):
     assert all(before and (after, ours) == (0, 1) for before, after, ours in found)
 
 
+def test_the_end_of_a_failure_waits_for_nothing(tmp_path):
+    (tmp_path / "stuck.py").write_text(
+        "import os, time\n"
+        "from util import processes\n"
+        "from util.util import run_command\n"
+        "class Stuck:\n"
+        "    def __del__(self):\n"  # as a GPU's work is that waits for a process that is gone
+        "        time.sleep(200)\n"
+        "stuck = Stuck()\n"
+        "def main(argv):\n"
+        "    with processes.together():\n"
+        "        if os.environ['RANK'] == '1':\n"
+        "            raise ValueError('a mistake')\n"
+        "        processes.wait_for_all()\n"
+        "raise SystemExit(run_command(main))\n"
+    )
+    started = time.monotonic()
+    done = torchrun(2, tmp_path / "stuck.py", cwd=tmp_path)
+    assert time.monotonic() - started < 60 and "(exitcode: 2)" in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("stuck.py: ")]
+    assert line.startswith("stuck.py: error: a mistake")
+
+
 def test_test_py_is_not_for_torchrun(tmp_path):
     done = torchrun(2, ROOT / "test.py", "--name", "nobody", cwd=tmp_path)
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("test.py: ")]

@@ -26,7 +26,8 @@ def command(nproc: int, *agent: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Return the environment in which scripts find the project, on one core each."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
 def torchrun(nproc: int, *script: Any, agent: Sequence[str] = (), **how: Any) -> Any:

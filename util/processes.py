@@ -4,9 +4,11 @@ They are on PyTorch's own engine (`torch.distributed`). One alone is number 0 of
 here does anything.
 """
 
+import atexit
 import contextlib
 import logging
 import os
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -25,6 +27,8 @@ NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", 
 
 # What is small and on the CPU goes through a group of its own, beside the gradients.
 _control: Any = None
+# With which status a process that fails ends.
+_status_at_end: int | None = None
 
 
 def launched() -> bool:
@@ -126,9 +130,11 @@ def together() -> Iterator[None]:
         undisturbed()
         reason, first = watch.explained(error), watch.speaks()
         watch.stop(FAILED)
+        global _status_at_end
+        _status_at_end = _status(reason)
         if not first:
             time.sleep(1)  # for the first to say it, before torchrun ends all
-            raise SystemExit(_status(reason)) from None
+            raise SystemExit(_status_at_end) from None
         if reason is error:
             raise
         raise reason from None
@@ -138,6 +144,7 @@ def together() -> Iterator[None]:
 
 def _join() -> Watch:
     global _control
+    atexit.register(_end_at_once)  # now, so that it comes after what others register
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
@@ -162,6 +169,16 @@ def _leave() -> None:
     dist.destroy_process_group()
     # Its threads go with it. One that frees a tensor while Python ends would abort the process.
     _control = None
+
+
+def _end_at_once() -> None:
+    """End a process that fails without Python's own end, which waits for what the GPU has still to
+    do: an exchange with a process that is gone never ends.
+    """
+    if _status_at_end is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_status_at_end)
 
 
 def _meet(store: Any, rank: int, world: int) -> str:
