@@ -62,16 +62,19 @@ def side_by_side(steps: dict[str, Step], rounds: int, warm_up: int = 1) -> dict[
 
 
 def in_turn(
-    makers: dict[str, tuple[Callable[..., Step], tuple]], rounds: int, warm_up: int = 2
+    makers: dict[str, tuple[Callable[..., Step], tuple]],
+    rounds: int,
+    warm_up: int = 2,
+    repeats: int = 1,
 ) -> dict[str, Spread]:
     """Do the same with steps that `make(*args)` makes, each in a process of its own, so that none
-    profits from another's settings.
+    profits from another's settings. A measurement is the mean of `repeats` calls.
     """
     context = multiprocessing.get_context("spawn")
     pipes, processes, steps = [], [], {}
     for name, (make, args) in makers.items():
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, make, args), daemon=True)
+        process = context.Process(target=_serve, args=(theirs, repeats, make, args), daemon=True)
         process.start()
         pipes.append(ours)
         processes.append(process)
@@ -88,10 +91,15 @@ def _ask(pipe: Any) -> float:
     return pipe.recv()
 
 
-def _serve(pipe: Any, make: Callable[..., Step], args: tuple) -> None:
+def _serve(pipe: Any, repeats: int, make: Callable[..., Step], args: tuple) -> None:
     step = make(*args)
+
+    def several() -> None:
+        for _ in range(repeats):
+            step()
+
     while pipe.recv():
-        pipe.send(timed(step))
+        pipe.send(timed(several) / repeats)
 
 
 def timed(step: Step) -> float:

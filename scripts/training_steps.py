@@ -26,6 +26,11 @@ BF16 = CUDA or (
     torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 )
 PRECISIONS = ("fp32", *(["tf32"] if CUDA else []), *(["bf16"] if BF16 else []))
+# What is timed of ours: a precision, and flags.
+VARIANTS = {p: (p, ()) for p in PRECISIONS}
+VARIANTS |= {"tf32, --no_graphs": ("tf32", ("--no_graphs",))} if CUDA else {}
+# A GPU that changes from one process to another takes a while; of several steps that is little.
+REPEATS = 20 if CUDA else 1
 
 
 def our_step(batch: int, *flags: str) -> Step:
@@ -88,12 +93,16 @@ def cyclegan(args: Any) -> Iterator[Row]:
 
 def compared(what: str, args: Any, batch: int, kind: str, flags: tuple[str, ...]) -> Iterator[Row]:
     """Time a plain step beside ours in every precision."""
-    ours = {p: (our_step, (batch, "--precision", p, *flags)) for p in PRECISIONS}
-    times = in_turn({"plain": (plain_step, (batch, kind)), **ours}, args.rounds)
+    ours = {
+        name: (our_step, (batch, "--precision", precision, *flags, *own))
+        for name, (precision, own) in VARIANTS.items()
+    }
+    plain = {"plain": (plain_step, (batch, kind))}
+    times = in_turn(plain | ours, args.rounds, repeats=REPEATS)
     work = work_of(plain_step(batch, kind))
-    for precision in PRECISIONS:
-        ceiling = ceiling_of(precision, times[precision].median, *work)
-        yield Row(f"{what}, {precision}", "s", times["plain"], times[precision], ceiling)
+    for name, (precision, _) in VARIANTS.items():
+        ceiling = ceiling_of(precision, times[name].median, *work)
+        yield Row(f"{what}, {name}", "s", times["plain"], times[name], ceiling)
 
 
 def ceiling_of(precision: str, seconds: float, operations: float, moved: float) -> str:

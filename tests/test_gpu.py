@@ -1,4 +1,4 @@
-"""Several processes on GPUs; without one, all of this is skipped."""
+"""What only a GPU shows; without one, all of this is skipped."""
 
 import json
 import socket
@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY, random_batch, step
+from conftest import TINY, random_batch, result_images, step
 from several import drive
 from test_several import deviation
 from torchruns import ROOT, draw_houses, torchrun
 
 from util import processes
 from util.device import SharedForward, train_together
+from util.metrics import compare
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
@@ -25,6 +26,25 @@ MODELS = {
     "cycle_gan": ["--model", "cycle_gan"],
     "colorization": ["--model", "colorization"],
 }
+
+
+def test_a_run_goes_on_and_is_tested(command, pairs):
+    flags = ["--dataroot", pairs, "--name", "run", "--gpu_ids", "0"]
+    train = [*TINY, *flags, "--pool_size", 2, "--val_freq", 1, "--ema", 0.9]
+    for n_epochs, more in ((3, []), (5, ["--continue_train"])):  # nine steps: most are replayed
+        done = command("train", *train, "--n_epochs", n_epochs, *more)
+        assert done.status == 0 and "no GPU found" not in done.err, done.err
+        assert f"(epoch: {n_epochs}, val) L1: " in done.out
+    assert command("test", *flags, "--epoch", "best", "--use_ema").status == 0
+    assert len(result_images("run", "test_best")) == 9
+
+
+def test_metrics_are_those_of_the_cpu():
+    torch.manual_seed(0)
+    fake, real = (torch.randint(0, 256, (2, 3, 180, 180), dtype=torch.uint8) for _ in "ab")
+    found, wanted = compare(fake.cuda(), real.cuda()), compare(fake, real)
+    for name, values in wanted.items():
+        torch.testing.assert_close(found[name], values, rtol=1e-9, atol=0)
 
 
 def test_two_processes_on_a_gpu_train_what_one_trains(tmp_path):

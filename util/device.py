@@ -43,7 +43,7 @@ def pick_device(gpu_ids: Sequence[int]) -> torch.device:
                 f"torchrun --nproc_per_node={found} starts one for each"
             )
         if max(ids) >= found:
-            raise ValueError(f"--gpu_ids {max(ids)}: this machine has {found}, from 0")
+            raise ValueError(f"--gpu_ids {max(ids)}: this machine has {found}, which count from 0")
         if of_all > 1 and len(ids) != of_all:
             raise ValueError(
                 f"--gpu_ids {','.join(map(str, ids))}: {len(ids)} for {of_all} processes on this "

@@ -114,11 +114,14 @@ def compare(fake: Tensor, real: Tensor) -> dict[str, Tensor]:
     if fake.shape != real.shape or fake.dtype != torch.uint8 or real.dtype != torch.uint8:
         kinds = [f"{tuple(p.shape)} {p.dtype}" for p in (fake, real)]
         raise ValueError(f"pictures to compare are {kinds[0]} and {kinds[1]}; want equal uint8")
-    # float64, since SSIM's variances are differences of nearly equal numbers.
-    pair = [picture.cpu().double() / 255 for picture in (fake, real)]
+    # float64, since SSIM's variances are differences of nearly equal numbers; MPS has none.
+    on_gpu = fake.is_cuda and real.is_cuda
+    pair = [(picture if on_gpu else picture.cpu()).double() / 255 for picture in (fake, real)]
     size = min(fake.shape[-2:])
     return {
-        name: metric.function(*pair) for name, metric in METRICS.items() if size >= metric.least
+        name: metric.function(*pair).cpu()
+        for name, metric in METRICS.items()
+        if size >= metric.least
     }
 
 
