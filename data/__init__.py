@@ -178,5 +178,6 @@ def _stacked(items: list[dict[str, Any]]) -> Any:
             )
     if len(items) > 1 or get_worker_info():  # what a worker stacks is in shared memory
         return default_collate(items)
-    alone = {k: v[None] for k, v in items[0].items() if isinstance(v, torch.Tensor)}
+    # Contiguous, since what is expanded cannot be pinned.
+    alone = {k: v[None].contiguous() for k, v in items[0].items() if isinstance(v, torch.Tensor)}
     return alone | default_collate([{k: v for k, v in items[0].items() if k not in alone}])

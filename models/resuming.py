@@ -122,3 +122,9 @@ def restore_optimizer(optimizer: Optimizer, saved: dict[str, Any], policy: str) 
             rate, now = float(old["lr"]), group["lr"]
             group["lr"] = torch.full_like(now, rate) if isinstance(now, Tensor) else rate
     optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+    # Fused Adam takes a weight and its means in the order in which they lie in memory, which is
+    # another on a GPU than on a CPU.
+    for weight, means in optimizer.state.items():
+        for name, value in means.items():
+            if value.shape == weight.shape and value.stride() != weight.stride():
+                means[name] = torch.empty_like(weight).copy_(value)

@@ -80,26 +80,25 @@ def in_turn(
         processes.append(process)
         steps[name] = partial(_ask, ours)
     try:
-        return side_by_side(steps, rounds, warm_up)
+        times = side_by_side(steps, rounds, warm_up)
+        return {name: Spread.of(s / repeats for s in times[name]) for name in times}
     finally:
         for process in processes:
             process.kill()
 
 
-def _ask(pipe: Any) -> float:
+def _ask(pipe: Any) -> None:
     pipe.send("go")
-    return pipe.recv()
+    pipe.recv()
 
 
 def _serve(pipe: Any, repeats: int, make: Callable[..., Step], args: tuple) -> None:
     step = make(*args)
-
-    def several() -> None:
+    while pipe.recv():
         for _ in range(repeats):
             step()
-
-    while pipe.recv():
-        pipe.send(timed(several) / repeats)
+        synchronize()
+        pipe.send("done")
 
 
 def timed(step: Step) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +31,17 @@ def test_steps_are_timed_in_turn_and_warm_up_does_not_count(monkeypatch):
     found = measure.side_by_side(steps, rounds=2)
     assert calls == ["plain", "ours"] * 3
     assert found == {"plain": (2, 1, 3), "ours": (3.5, 2, 5)}
+
+
+def sleeper(seconds: float) -> measure.Step:
+    return partial(time.sleep, seconds)
+
+
+@pytest.mark.slow
+def test_a_measurement_is_the_mean_of_its_repeats():
+    makers = {"short": (sleeper, (0.05,)), "long": (sleeper, (0.2,))}
+    found = measure.in_turn(makers, rounds=2, repeats=4)
+    assert 0.05 <= found["short"].least < 0.2 <= found["long"].least < 0.8
 
 
 def test_work_is_that_of_the_operations():

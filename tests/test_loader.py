@@ -132,6 +132,16 @@ def test_iterating_leaves_the_global_generators_alone(workers):
     assert global_states() == before
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_pictures_have_memory_of_their_own(size):
+    class Grey(Noise):
+        def __getitem__(self, index: int) -> dict:
+            return {"A": torch.rand(1, 4, 4).expand(3, -1, -1)}  # which cannot be pinned
+
+    for batch in Loader(Grey(), options("unused", "--batch_size", size)):
+        assert batch["A"].is_contiguous() and batch["A"].shape[1:] == (3, 4, 4)
+
+
 def test_last_short_batch_is_kept_and_len_counts_pictures():
     loader = noise("--batch_size", 2)
     assert [len(batch["A"]) for batch in loader] == [2, 2, 1] and len(loader) == 5

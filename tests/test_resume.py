@@ -127,6 +127,21 @@ def test_a_resume_needs_no_flag_of_the_run_again(command, run):
     assert not Path("datasets").exists()  # the built-in pictures
 
 
+def test_a_state_of_a_gpu_goes_on_on_a_cpu(run):
+    run("whole")
+    run("cut", stop_after=7)
+    path = Path("runs/cut/latest_state.pth")
+    saved = torch.load(path, weights_only=True)
+    for optimizer in saved["optimizers"].values():  # there, weights lie channels_last
+        for means in optimizer["state"].values():
+            for name, value in means.items():
+                if value.dim() == 4:
+                    means[name] = value.to(memory_format=torch.channels_last)
+    torch.save(saved, path)
+    assert run("cut", "--continue_train").status == 0
+    assert_same_end("cut", "whole")
+
+
 def test_a_run_that_stopped_before_its_first_save_starts_anew(run, monkeypatch):
     def dies(self: Any) -> None:
         raise ZeroDivisionError
