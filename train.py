@@ -193,7 +193,8 @@ class Training:
                     f"all of it saved; go on with the same command and --continue_train",
                     status_of(asked),
                 )
-        self.advice.after_epoch(clock.share(), opt.num_threads, opt.cache)
+        if not self.dataset.by_itself:  # else a GPU works while the next batch is made
+            self.advice.after_epoch(clock.share(), opt.num_threads, opt.cache)
         return progress.iters > done
 
     def show(self, before: int, clock: Clock) -> None:

@@ -81,7 +81,7 @@ def in_turn(
         steps[name] = partial(_ask, ours)
     try:
         times = side_by_side(steps, rounds, warm_up)
-        return {name: Spread.of(s / repeats for s in times[name]) for name in times}
+        return {name: Spread(*(s / repeats for s in times[name])) for name in times}
     finally:
         for process in processes:
             process.kill()
