@@ -19,6 +19,7 @@ from data.cache import shared_cache
 from data.epochs import EpochBatches, SeededDataset
 from data.inspection import quick_look
 from data.ranges import settle_ranges
+from data.transforms import BadPicture
 from util import processes
 from util.device import keep_freed_memory
 from util.files import run_folder
@@ -59,11 +60,18 @@ def look_first(dataset: BaseDataset, opt: Any) -> None:
     bad = quick_look(getattr(dataset, "files", list)())  # a dataset of old has no such method
     if not bad:
         return
-    doctor = f"python -m scripts.doctor --dataroot {opt.dataroot} looks at all pictures"
     if opt.on_bad_image == "error":
         others = f" ({len(bad) - 1} others are bad too)" if bad[1:] else ""
-        raise ValueError(f"{bad[0]}{others}; {doctor}")
-    log.warning("%d pictures are bad and will be left out; %s", len(bad), doctor)
+        raise ValueError(f"{bad[0]}{others}; {remedy(opt)}")
+    log.warning("%d pictures are bad and will be left out; %s", len(bad), doctor(opt))
+
+
+def doctor(opt: Any) -> str:
+    return f"python -m scripts.doctor --dataroot {opt.dataroot} looks at all pictures"
+
+
+def remedy(opt: Any) -> str:
+    return f"{doctor(opt)}, --on_bad_image skip leaves bad ones out"
 
 
 def create_validation_dataset(opt: Any, most: int = 50) -> "Loader":
@@ -99,7 +107,7 @@ class Loader:
 
     def __init__(self, dataset: Dataset, opt: Any, repeated: bool = False):
         """`repeated`: every pass is epoch 1, the same pictures each time."""
-        self.dataset, self.repeated = dataset, repeated
+        self.opt, self.dataset, self.repeated = opt, dataset, repeated
         self.epoch, self.done = 1, 0
         skip = opt.on_bad_image == "skip"
         self.left_out: set[str] = set()
@@ -157,6 +165,8 @@ class Loader:
                 if error not in self.left_out:
                     self.left_out.add(error)
                     everywhere.warning("left out: %s", error)
+            if isinstance(batch, BadPicture) and self.opt.isTrain:
+                raise BadPicture(f"{batch}; {remedy(self.opt)}")
             if isinstance(batch, Exception):
                 raise batch
             if batch:

@@ -26,6 +26,10 @@ FLIP = Image.Transpose.FLIP_LEFT_RIGHT
 Picture = Image.Image | Pixels
 
 
+class BadPicture(ValueError):
+    """A file that cannot be read as a picture."""
+
+
 def load_picture(path: str | Path) -> Image.Image:
     """Read a picture as upright RGB (its EXIF orientation applied).
 
@@ -36,7 +40,7 @@ def load_picture(path: str | Path) -> Image.Image:
             deep = is_deep(file)
             picture = upright_rgb(file)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: cannot be read as a picture ({reason(error)})") from None
+        raise BadPicture(f"{path}: cannot be read as a picture ({reason(error)})") from None
     if deep:
         raise ValueError(f"{path}: has more than 8 bits a channel, which would be cut; convert it")
     return picture
@@ -53,7 +57,7 @@ def load_any(path: str | Path) -> Picture:
     try:
         deep = read_deep(path)
     except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: cannot be read as a picture ({reason(error)})") from None
+        raise BadPicture(f"{path}: cannot be read as a picture ({reason(error)})") from None
     return deep or load_picture(path)
 
 

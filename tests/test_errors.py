@@ -82,7 +82,10 @@ TRAIN = [
     ("--dataroot empty", ["empty/train", "holds no pictures", "found nothing"]),
     ("--dataroot empty --phase x", ["found train/, 1 pictures", "move them into empty/x"]),
     ("--dataroot unreadable", ["unreadable/train/1.png", "unknown format"]),
-    ("--dataroot truncated", ["truncated/train/1.png", "truncated"]),
+    (
+        "--dataroot truncated",
+        ["truncated/train/1.png", "truncated", "scripts.doctor", "--on_bad_image skip"],
+    ),
     ("--dataroot deep", ["deep/train/1.ppm", "8 bits"]),
     ("--dataroot odd", ["odd/train/1.png", "131 pixels wide", "trainA/"]),
     ("--dataroot unmatched", ["unmatched/trainA/1.png", "no partner", "unmatched/trainB"]),
