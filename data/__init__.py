@@ -30,6 +30,9 @@ from util.workers import kill_children
 log = logging.getLogger(__name__)
 everywhere = logging.getLogger("every process")  # heard from all, not from process 0 alone
 
+SENDING = 0.0025  # seconds that a batch takes from one process to another, at least
+SAMPLES = 8  # pictures that are timed to find out what is faster
+
 
 def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
     """Build the dataset that `--dataset_mode` names, behind its `Loader`.
@@ -62,16 +65,16 @@ def look_first(dataset: BaseDataset, opt: Any) -> None:
         return
     if opt.on_bad_image == "error":
         others = f" ({len(bad) - 1} others are bad too)" if bad[1:] else ""
-        raise ValueError(f"{bad[0]}{others}; {remedy(opt)}")
-    log.warning("%d pictures are bad and will be left out; %s", len(bad), doctor(opt))
+        raise ValueError(f"{bad[0]}{others}; {_remedy(opt)}")
+    log.warning("%d pictures are bad and will be left out; %s", len(bad), _doctor(opt))
 
 
-def doctor(opt: Any) -> str:
+def _doctor(opt: Any) -> str:
     return f"python -m scripts.doctor --dataroot {opt.dataroot} looks at all pictures"
 
 
-def remedy(opt: Any) -> str:
-    return f"{doctor(opt)}, --on_bad_image skip leaves bad ones out"
+def _remedy(opt: Any) -> str:
+    return f"{_doctor(opt)}, --on_bad_image skip leaves bad ones out"
 
 
 def create_validation_dataset(opt: Any, most: int = 50) -> "Loader":
@@ -92,10 +95,6 @@ def create_validation_dataset(opt: Any, most: int = 50) -> "Loader":
         raise ValueError(
             f"--val_freq, --early_stop and --lr_policy plateau want a validation set: {error}"
         ) from None
-
-
-SENDING = 0.0025  # seconds that a batch takes from one process to another, at least
-SAMPLES = 8  # pictures that are timed to find out what is faster
 
 
 class Loader:
@@ -137,7 +136,7 @@ class Loader:
             persistent_workers=workers > 0,
             worker_init_fn=leave_signals_to_the_parent,
         )
-        self.passes, self.by_itself = 0, False
+        self.passes, self.by_itself = 0, False  # by_itself: this process makes the batches
 
     def __len__(self) -> int:
         return self.size
@@ -166,7 +165,7 @@ class Loader:
                     self.left_out.add(error)
                     everywhere.warning("left out: %s", error)
             if isinstance(batch, BadPicture) and self.opt.isTrain:
-                raise BadPicture(f"{batch}; {remedy(self.opt)}")
+                raise BadPicture(f"{batch}; {_remedy(self.opt)}")
             if isinstance(batch, Exception):
                 raise batch
             if batch:
@@ -183,7 +182,7 @@ class Loader:
 
     def _seconds_of(self, index: int) -> float:
         started = time.perf_counter()
-        self.how["dataset"][self.epoch, index]
+        self.loader.dataset[self.epoch, index]
         return time.perf_counter() - started
 
 

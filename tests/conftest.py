@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 import uvicorn
 from PIL import Image
+from several import double_batch, double_nets
 from torch import nn
 
 import data
@@ -176,11 +177,8 @@ def doubled(model: BaseModel, count: int = 3) -> tuple[dict[str, nn.Module], lis
     """Turn a model to float64, so that Adam does not blow rounding up; return copies of its
     networks, and `count` batches of 2 to train both on.
     """
-    for net in model.nets.values():
-        net.double()
-    batches = [random_batch(seed, size=2) for seed in range(count)]
-    for batch in batches:
-        batch |= {side: batch[side].double() for side in "AB"}
+    double_nets(model)
+    batches = [double_batch(random_batch(seed, size=2)) for seed in range(count)]
     return copy.deepcopy(model.nets), batches
 
 

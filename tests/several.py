@@ -23,6 +23,17 @@ from util.device import seed_everything
 from util.files import run_folder
 
 
+def double_nets(model: BaseModel) -> None:
+    """Turn a model to float64, so that Adam does not blow rounding up."""
+    for net in model.nets.values():
+        net.double()
+
+
+def double_batch(batch: dict[str, Any]) -> dict[str, Any]:
+    """Return a batch for such a model."""
+    return batch | {side: batch[side].double() for side in "AB"}
+
+
 class Run:
     """A training, driven step by step: epochs of the data set, one after the other."""
 
@@ -32,8 +43,7 @@ class Run:
         self.double = double
         self.dataset, self.model = create_dataset(self.opt), create_model(self.opt)
         if double:
-            for net in self.model.nets.values():
-                net.double()
+            double_nets(self.model)
         self.model.setup(self.opt)
         self.batches = iter(self.dataset)
 
@@ -43,9 +53,7 @@ class Run:
         if batch is None:
             self.batches = iter(self.dataset)
             batch = next(self.batches)
-        if self.double:
-            batch |= {side: batch[side].double() for side in "AB"}
-        self.model.set_input(batch)
+        self.model.set_input(double_batch(batch) if self.double else batch)
         self.model.optimize_parameters()
         exact = torch.stack([loss.detach().double() for loss in self.model.losses.values()])
         means = mean_losses(exact, self.model)

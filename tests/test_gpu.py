@@ -1,15 +1,12 @@
 """What only a GPU shows; without one, all of this is skipped."""
 
-import json
-import socket
-from typing import Any
-
 import pytest
 import torch
 from conftest import TINY, random_batch, result_images, step
-from several import drive
+from servers import free_port
+from several import double_batch, double_nets, drive
 from test_several import deviation
-from torchruns import ROOT, draw_houses, torchrun
+from torchruns import ROOT, draw_houses, drive_in_two, ours, torchrun
 
 from util import processes
 from util.device import SharedForward, train_together
@@ -50,17 +47,10 @@ def test_metrics_are_those_of_the_cpu():
 def test_two_processes_on_a_gpu_train_what_one_trains(tmp_path):
     place = ["--dataroot", draw_houses(tmp_path / "houses", 5), "--checkpoints_dir", tmp_path]
     flags = [[*FLAGS, *place, "--name", name, *own] for name, own in MODELS.items()]
-    plans: list[dict[str, Any]] = [
-        {"flags": list(map(str, chosen)), "steps": 12, "double": True} for chosen in flags
-    ]
-    plan = tmp_path / "plan.json"
-    plan.write_text(json.dumps(plans))
-    done = torchrun(2, ROOT / "tests/several.py", plan, "share_a_gpu")
-    assert done.returncode == 0, done.stderr
-    for name, how, two in zip(
-        MODELS, plans, json.loads(plan.with_suffix(".found").read_text()), strict=True
-    ):
-        apart = deviation(drive(how)["losses"], two["losses"])
+    plans = [{"flags": [*map(str, chosen)], "steps": 12, "double": True} for chosen in flags]
+    of_two = drive_in_two(plans, tmp_path, "share_a_gpu")
+    for name, plan, two in zip(MODELS, plans, of_two, strict=True):
+        apart = deviation(drive(plan)["losses"], two["losses"])
         print(f"{name}: {apart:.1e}")
         assert apart < 1e-9 and two["equal"] and two["processes"] == 2, name
 
@@ -69,27 +59,24 @@ def test_a_gpu_for_each_process_is_asked_for(pairs):
     count = torch.cuda.device_count()
     flags = ["--dataroot", pairs, "--checkpoints_dir", pairs, "--batch_size", count + 1]
     done = torchrun(count + 1, ROOT / "train.py", *flags)
-    said = [line for line in done.stderr.splitlines() if line.startswith("train.py: ")]
-    assert len(said) == 1 and f"--nproc_per_node={count} starts one" in said[0], done.stderr
+    (line,) = ours(done.stderr)
+    assert f"--nproc_per_node={count} starts one" in line
 
 
 def test_nccl_leaves_one_process_its_gradients(make, monkeypatch):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        place = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
+    place = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
     for name, value in (place | {"RANK": "0", "WORLD_SIZE": "1"}).items():
         monkeypatch.setenv(name, value)
     watch = processes._join()
     try:
         alone, shared = (make(*FLAGS) for _ in "ab")
-        for net in (*alone.nets.values(), *shared.nets.values()):
-            net.double()
+        double_nets(alone)
+        double_nets(shared)
         for net in shared.nets.values():
             train_together(net, shared.device)
             assert isinstance(net.forward, SharedForward)
         for seed in range(4):
-            batch = random_batch(seed)
-            batch |= {side: batch[side].double() for side in "AB"}
+            batch = double_batch(random_batch(seed))
             losses = [step(model, batch).get_current_losses() for model in (alone, shared)]
             assert losses[0] == pytest.approx(losses[1], rel=1e-9)
     finally:

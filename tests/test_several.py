@@ -1,6 +1,5 @@
 """Several processes, each on its part of every batch, train what one process trains."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import pytest
 import torch
 from conftest import FACADES, TINY
 from several import drive
-from torchruns import ROOT, draw_houses, torchrun
+from torchruns import draw_houses, drive_in_two
 
 # Instance norm, no dropout, no pool: without what each process has of its own.
 FLAGS = [*TINY, "--norm", "instance", "--no_dropout", "--batch_size", "2", "--direction", "BtoA"]
@@ -49,14 +48,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     roots = {"drawn": draw_houses(folder / "houses", 5)}
     roots |= {"facades": FACADES} if FACADES.is_dir() else {}
     alone, two = plans(folder / "one", roots), plans(folder / "two", roots)
-    plan = folder / "plan.json"
-    plan.write_text(json.dumps([*two.values()]))
     with ThreadPoolExecutor() as pool:
-        started = pool.submit(torchrun, 2, ROOT / "tests/several.py", plan)
+        started = pool.submit(drive_in_two, [*two.values()], folder)
         of_one = [drive(plan) for plan in alone.values()]
-        done = started.result()
-    assert done.returncode == 0, done.stderr
-    of_two = json.loads(plan.with_suffix(".found").read_text())
+        of_two = started.result()
     pairs = zip(alone, of_one, of_two, strict=True)
     return {"folder": folder} | {name: pair for name, *pair in pairs}
 

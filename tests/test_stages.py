@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import random_batch, refusal
+from conftest import random_batch, refusal, step
+from several import double_batch, double_nets
 
 from models.stages import WARM_UP, CudaRecorder, Stages, stages_of
 
@@ -147,12 +148,12 @@ def test_cuda_graphs_train_as_stages_that_are_run(make, name):
     assert isinstance(graphed.stages.recorder, CudaRecorder)
     plain.stages = None
     for net, wanted in zip(graphed.nets.values(), plain.nets.values(), strict=True):
-        net.double().load_state_dict(wanted.double().state_dict())
-    for batch in batches():
-        batch |= {side: batch[side].double() for side in "AB"}
+        net.load_state_dict(wanted.state_dict())
+    for model in (plain, graphed):
+        double_nets(model)
+    for batch in map(double_batch, batches()):
         for model in (plain, graphed):
-            model.set_input(batch)
-            model.optimize_parameters()
+            step(model, batch)
         ours, theirs = graphed.get_current_losses(), plain.get_current_losses()
         assert ours == pytest.approx(theirs, rel=1e-6)  # sums are added in varying order
     assert graphed.stages.graphs
@@ -172,13 +173,11 @@ ACCUMULATING = {
 @pytest.mark.parametrize("name", ACCUMULATING)
 def test_accumulated_batches_train_as_one_batch(make, name, sizes):
     whole, parts = make(*ACCUMULATING[name]), make(*ACCUMULATING[name])
-    for net in (*whole.nets.values(), *parts.nets.values()):
-        net.double()
-    for step in range(3):
-        batch = random_batch(size=3, seed=step)
-        batch |= {side: batch[side].double() for side in "AB"}
-        whole.set_input(batch)
-        whole.optimize_parameters()
+    double_nets(whole)
+    double_nets(parts)
+    for seed in range(3):
+        batch = double_batch(random_batch(size=3, seed=seed))
+        step(whole, batch)
         edges = [0, sizes[0], sum(sizes[:2]), 3]
         pieces = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if a < b]
         parts.optimize_over([{k: v[a:b] for k, v in batch.items()} for a, b in pieces])

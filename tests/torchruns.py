@@ -1,5 +1,6 @@
 """What the tests of several processes share: how they are started, and what they train on."""
 
+import json
 import os
 import subprocess
 import sys
@@ -35,6 +36,15 @@ def torchrun(nproc: int, *script: Any, agent: Sequence[str] = (), **how: Any) ->
     line = [*command(nproc, *agent), *map(str, script)]
     how = {"capture_output": True, "text": True, "timeout": 300, "env": environment()} | how
     return subprocess.run(line, **how)
+
+
+def drive_in_two(plans: list[dict[str, Any]], folder: Path, *how: str) -> list[dict[str, Any]]:
+    """Run trainings as tests/several.py does in two processes; return what it found."""
+    plan = folder / "plan.json"
+    plan.write_text(json.dumps(plans))
+    done = torchrun(2, ROOT / "tests/several.py", plan, *how)
+    assert done.returncode == 0, done.stderr
+    return json.loads(plan.with_suffix(".found").read_text())
 
 
 # Crops, mirroring, dropout, a pool; a save at every step, the last of an epoch with one picture.

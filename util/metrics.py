@@ -115,8 +115,8 @@ def compare(fake: Tensor, real: Tensor) -> dict[str, Tensor]:
         kinds = [f"{tuple(p.shape)} {p.dtype}" for p in (fake, real)]
         raise ValueError(f"pictures to compare are {kinds[0]} and {kinds[1]}; want equal uint8")
     # float64, since SSIM's variances are differences of nearly equal numbers; MPS has none.
-    on_gpu = fake.is_cuda and real.is_cuda
-    pair = [(picture if on_gpu else picture.cpu()).double() / 255 for picture in (fake, real)]
+    device = fake.device if fake.is_cuda else "cpu"
+    pair = [picture.to(device).double() / 255 for picture in (fake, real)]
     size = min(fake.shape[-2:])
     return {
         name: metric.function(*pair).cpu()

@@ -117,6 +117,7 @@ def together() -> Iterator[None]:
 
     If one ends before its end, whatever the reason, all end, and one of them says why.
     """
+    global _status_at_end
     if not launched():
         yield
         return
@@ -130,7 +131,6 @@ def together() -> Iterator[None]:
         undisturbed()
         reason, first = watch.explained(error), watch.speaks()
         watch.stop(FAILED)
-        global _status_at_end
         _status_at_end = _status(reason)
         if not first:
             time.sleep(1)  # for the first to say it, before torchrun ends all
