@@ -22,7 +22,7 @@ from data.loose import Source, picture_of
 from data.ranges import chosen_ranges, read_ranges
 from models import create_model
 from models.architecture import describe_generator
-from models.testing import at_test_time
+from models.testing import test_mode
 from options.test_options import TestOptions
 from util.checkpoint import load_weights
 from util.registry import find_class
@@ -131,7 +131,8 @@ class Translator:
                     f"picture {name}: a tensor is in [-1, 1]; this one holds {value:g}"
                 )
         real = real.to(self.model.device, torch.float32, memory_format=self.model.layout)
-        with at_test_time(self.model, names, seed):
+        seed = self.opt.seed if seed is None else seed
+        with test_mode(self.model.nets.values(), names, seed):
             fake = self.model.generator()(real)
         return fake.clone()  # one that gradients may flow through
 

@@ -1,9 +1,12 @@
 """Read a network's flags off its weights."""
 
 import re
+from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from util.checkpoint import mismatches, without_stale_statistics
 
 UNETS = {6: "unet_64", 7: "unet_128", 8: "unet_256", 9: "unet_512", 10: "unet_1024"}
 ENCDECS = {6: "encdec_64", 7: "encdec_128", 8: "encdec_256"}
@@ -83,3 +86,17 @@ def differing_flags(weights: dict[str, Tensor], opt: Any) -> str:
 
 def _same_norm(name: str, value: Any, opt: Any) -> bool:
     return name == "norm" and opt.norm.removeprefix("sync_") == value
+
+
+def check_fit(
+    net: nn.Module, weights: dict[str, Tensor], path: Path, opt: Any
+) -> dict[str, Tensor]:
+    """Return the weights of a file as `net` takes them; ValueError names the flags that fit it."""
+    wanted = net.state_dict()
+    loaded = without_stale_statistics(weights, wanted)
+    odd = mismatches(loaded, wanted)
+    if odd:
+        flags = differing_flags(loaded, opt)
+        hint = f"it was made with {flags}: give these" if flags else f"differing: {odd[0]}"
+        raise ValueError(f"{path}: does not fit the network of these options; {hint}")
+    return loaded

@@ -3,24 +3,24 @@
 import argparse
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from models.averaging import Averages
-from models.building import Builder
-from models.resuming import start, stopped_unsaved
-from models.saving import load_into, load_networks_of, load_state
+from models.architecture import check_fit
+from models.building import Builder, load_optimizer
+from models.networks import get_scheduler
 from models.several import begin_together, mean_over_processes, share_of, share_statistics
 from models.stages import Stages, stages_of
-from models.testing import at_test_time, make_ready
-from models.validation import mean_scores
+from models.testing import prepare_for_test, test_mode
 from util.checkpoint import load_weights, save_weights
 from util.device import pick_device, pick_layout, place, use_tf32
 from util.files import run_folder
+from util.image_pool import ImagePool
+from util.metrics import lower_is_better
 from util.processes import is_main
 from util.util import write_options
 
@@ -60,7 +60,7 @@ class BaseModel(Builder, ABC):
         self.image_paths: list[str] = []
         self.share = 1.0  # of this process in the current batch: see `share_of`
         self.stages: Stages | None = None
-        self.averages: Averages | None = None
+        self.pools: dict[str, ImagePool] = {}
 
     # What a subclass uses -------------------------------------------------------------
 
@@ -127,18 +127,15 @@ class BaseModel(Builder, ABC):
 
     # Training -------------------------------------------------------------------------
 
-    def setup(self, opt: Any) -> None:
-        """Load weights if asked for, place the networks, start the schedules; then it can run."""
-        own = type(self)
-        if opt.isTrain and opt.val_freq and own.compared is BaseModel.compared:
-            if own.validation_loss is BaseModel.validation_loss:
-                self.validation_loss()  # which says so
-        if opt.isTrain and opt.grad_accum > 1 and own.optimize_over is BaseModel.optimize_over:
-            self.optimize_over([])
-        state = load_state(opt) if self.isTrain else None
-        if state:
-            load_networks_of(self, state)
-        elif not self.isTrain or (opt.continue_train and not stopped_unsaved(opt)):
+    def setup(self, opt: Any, *, load: bool | None = None, first_epoch: int | None = None) -> None:
+        """Load weights, place the networks, start the schedules; then the model can run.
+
+        In training, `load` (default: as --continue_train says) and `first_epoch` (default:
+        --epoch_count) are set by `training.resume`.
+        """
+        self.check_abilities()
+        load = not self.isTrain or opt.continue_train if load is None else load
+        if load:
             self.load_networks(f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch)
         for name, net in self.nets.items():
             self.nets[name] = place(net, self.device, opt.precision, self.layout)
@@ -146,12 +143,26 @@ class BaseModel(Builder, ABC):
             layers = f":\n{net}" if opt.verbose else ""
             log.info("network %s: %.3f million parameters%s", name, count, layers)
         use_tf32(opt.precision, self.device)
-        if self.isTrain:
-            begin_together(self)
-            start(self, state)
-            self.stages = stages_of(self)
+        if not self.isTrain:
+            prepare_for_test(self.nets, opt)
             return
-        make_ready(self)
+        begin_together(self)
+        mode = "min" if lower_is_better(opt.best_metric) else "max"
+        self.schedulers = [
+            get_scheduler(optimizer, opt, first_epoch, mode)
+            for optimizer in self.optimizers.values()
+        ]
+        self.stages = stages_of(self)
+
+    def check_abilities(self) -> None:
+        """Raise a ValueError for a flag of training that this model has no method for."""
+        own, opt = type(self), self.opt
+        measured = (own.compared, own.validation_loss)
+        if opt.isTrain and opt.val_freq:
+            if measured == (BaseModel.compared, BaseModel.validation_loss):
+                self.validation_loss()  # which says so
+        if opt.isTrain and opt.grad_accum > 1 and own.optimize_over is BaseModel.optimize_over:
+            self.optimize_over([])
 
     def update(self, optimizer: Optimizer, loss: Tensor) -> None:
         """Take one step of `optimizer` down the gradient of `loss`."""
@@ -185,14 +196,8 @@ class BaseModel(Builder, ABC):
 
         Each picture's noise comes from (--seed, its file's stem) alone; running statistics stay.
         """
-        with at_test_time(self, self.image_paths):
+        with test_mode(self.nets.values(), self.image_paths, self.opt.seed):
             self.forward()
-
-    def validate(self, batches: Iterable[dict[str, Any]]) -> dict[str, float]:
-        """Return the mean of each metric that all pictures allow, leaving training's statistics
-        and noise untouched.
-        """
-        return mean_scores(self, batches)
 
     # What others read -----------------------------------------------------------------
 
@@ -225,12 +230,10 @@ class BaseModel(Builder, ABC):
         The options go beside them only now, so that they always belong to the weights. All
         processes call it, and process 0 writes.
         """
-        share_statistics(self)
+        share_statistics(self.nets.values())
         if not is_main():
             return
-        averages = self.averages.nets if self.averages else {}
-        nets = self.nets | {f"{name}_ema": net for name, net in averages.items()}
-        for name, net in nets.items():
+        for name, net in self.nets.items():
             save_weights(net.state_dict(), self.save_dir / f"{epoch}_net_{name}.pth")
         write_options(self.opt, self.save_dir, "train_opt")
 
@@ -246,5 +249,30 @@ class BaseModel(Builder, ABC):
             if self.isTrain and not name.startswith("G") and not path.exists():
                 log.warning("network %s starts fresh: %s is not there", name, path)
                 continue
-            load_into(net, load_weights(path), path, self.opt)
+            net.load_state_dict(check_fit(net, load_weights(path), path, self.opt))
             log.info("network %s: loaded %s", name, path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that changes in a training: networks, optimizers, schedulers, image pools."""
+        return {
+            "networks": {name: net.state_dict() for name, net in self.nets.items()},
+            "optimizers": {name: optim.state_dict() for name, optim in self.optimizers.items()},
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            "pools": {name: pool.state_dict() for name, pool in self.pools.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` has returned, after `setup`.
+
+        The learning rate follows from the options and the epoch; only `plateau` remembers one.
+        """
+        plateau = self.opt.lr_policy == "plateau"
+        for name, net in self.nets.items():
+            net.load_state_dict(state["networks"][name])
+        for name, optimizer in self.optimizers.items():
+            load_optimizer(optimizer, state["optimizers"][name], keep_rate=not plateau)
+        for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
+            if plateau:
+                scheduler.load_state_dict(saved)
+        for name, pool in self.pools.items():
+            pool.load_state_dict(state["pools"][name])

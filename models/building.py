@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from models import networks
@@ -20,6 +20,23 @@ def _spare_dynamo() -> None:
         function = getattr(getattr(Optimizer, name), "__wrapped__", None)
         if function is not None:
             setattr(function, "__dynamo_disable", function)
+
+
+def load_optimizer(optimizer: Optimizer, saved: dict[str, Any], *, keep_rate: bool) -> None:
+    """Load the running means; momenta, and rates if `keep_rate`, stay as the options have them."""
+    groups = optimizer.state_dict()["param_groups"]
+    if [len(g["params"]) for g in groups] != [len(g["params"]) for g in saved["param_groups"]]:
+        raise ValueError("an optimizer has other parameters")
+    for group, old in zip(groups, saved["param_groups"], strict=True) if not keep_rate else ():
+        rate, now = float(old["lr"]), group["lr"]
+        group["lr"] = torch.full_like(now, rate) if isinstance(now, Tensor) else rate
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+    # Fused Adam takes a weight and its means in the order in which they lie in memory, which is
+    # another on a GPU than on a CPU.
+    for weight, means in optimizer.state.items():
+        for name, value in means.items():
+            if value.shape == weight.shape and value.stride() != weight.stride():
+                means[name] = torch.empty_like(weight).copy_(value)
 
 
 class Builder:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.base_model import BaseModel
+from util.image_pool import ImagePool
 
 
 class NamedModel(BaseModel):
@@ -24,13 +25,14 @@ class NamedModel(BaseModel):
         self.visual_names: list[str] = []
         self.optimizers: Any = []
 
-    def setup(self, opt: Any) -> None:
+    def setup(self, opt: Any, **how: Any) -> None:
         for name in self.model_names:
             if not hasattr(self, f"net{name}"):
                 raise ValueError(f"--model {opt.model}: model_names lists {name}, no net{name}")
         self.nets = {name: getattr(self, f"net{name}") for name in self.model_names}
         self.optimizers = {str(i): optimizer for i, optimizer in enumerate(self.optimizers)}
-        super().setup(opt)
+        self.pools = {k: value for k, value in vars(self).items() if isinstance(value, ImagePool)}
+        super().setup(opt, **how)
 
     def generator(self) -> nn.Module:
         return next(net for name, net in self.nets.items() if name.startswith("G"))

@@ -58,8 +58,8 @@ class CycleGANModel(BaseModel):
         self.netD_A = self.nets["D_A"] = self.make_discriminator(opt.output_nc)
         self.netD_B = self.nets["D_B"] = self.make_discriminator(opt.input_nc)
         self.criterionGAN = networks.GANLoss(opt.gan_mode)
-        self.fake_B_pool = ImagePool(opt.pool_size, opt.seed)
-        self.fake_A_pool = ImagePool(opt.pool_size, opt.seed + 1)
+        self.pools["fake_B_pool"] = ImagePool(opt.pool_size, opt.seed)
+        self.pools["fake_A_pool"] = ImagePool(opt.pool_size, opt.seed + 1)
         self.optimizers["G"] = self.make_optimizer(self.netG_A, self.netG_B)
         self.optimizers["D"] = self.make_optimizer(self.netD_A, self.netD_B)
 
@@ -122,8 +122,8 @@ class CycleGANModel(BaseModel):
 
     def recall_fakes(self) -> None:
         """Put older fakes among those that each D is shown (§4)."""
-        self.old_B = self.eager("old_B", self.fake_B_pool.query(self.old_B))
-        self.old_A = self.eager("old_A", self.fake_A_pool.query(self.old_A))
+        self.old_B = self.eager("old_B", self.pools["fake_B_pool"].query(self.old_B))
+        self.old_A = self.eager("old_A", self.pools["fake_A_pool"].query(self.old_A))
 
     def loss_G(self) -> Tensor:
         """Both generators fool their D, come back to where they began, and keep what fits."""

@@ -55,7 +55,7 @@ class Pix2PixModel(BaseModel):
             self.nets["D"] = self.make_discriminator(seen)
             self.optimizers["D"] = self.make_optimizer(self.netD)
             self.criterionGAN = networks.GANLoss(opt.gan_mode)
-            self.fake_AB_pool = ImagePool(opt.pool_size, opt.seed)
+            self.pools["fake_AB_pool"] = ImagePool(opt.pool_size, opt.seed)
         elif (opt.pixel_loss == "none" or not opt.lambda_L1) and not opt.lambda_vgg:
             raise ValueError(
                 f"--lambda_GAN 0 --pixel_loss {opt.pixel_loss} --lambda_L1 {opt.lambda_L1:g}: "
@@ -131,7 +131,7 @@ class Pix2PixModel(BaseModel):
 
     def recall_fakes(self) -> None:
         """Put older outputs among those that D is shown (`--pool_size`)."""
-        self.fake_AB = self.eager("fake_AB", self.fake_AB_pool.query(self.fake_AB))
+        self.fake_AB = self.eager("fake_AB", self.pools["fake_AB_pool"].query(self.fake_AB))
 
     def judged(self, B: Tensor) -> Tensor:
         """Return what D sees of an output or a target: joined to the input, if conditional."""

@@ -4,11 +4,12 @@ With one process nothing here changes anything.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from models.layers import unsync
 from util import processes
@@ -58,11 +59,10 @@ def mean_over_processes(losses: Sequence[float], share: float) -> list[float]:
     return np.mean(found, axis=0).tolist()
 
 
-def share_statistics(model: Any) -> None:
-    """Give all processes the mean of their running statistics, as they are saved."""
+def share_statistics(nets: Iterable[nn.Module]) -> None:
+    """Average the running statistics of networks over all ranks, in place."""
     if processes.count() == 1:
         return
-    nets = [*model.nets.values(), *(model.averages.nets.values() if model.averages else ())]
     own = [b for net in nets for b in net.buffers() if b.is_floating_point()]
     if not own:
         return

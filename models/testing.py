@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,25 +14,21 @@ from models.tiling import Tiles
 from util.device import round_weights
 from util.util import picture_seed
 
-if TYPE_CHECKING:
-    from models.base_model import BaseModel
-
 log = logging.getLogger(__name__)
 
 
-def make_ready(model: "BaseModel") -> None:
-    """Prepare a model's networks, whose weights are loaded, as the options of test.py say."""
-    opt = model.opt
-    for net in model.nets.values():
+def prepare_for_test(nets: dict[str, nn.Module], opt: Any) -> None:
+    """Prepare networks, whose weights are loaded, as the options of test.py say."""
+    for net in nets.values():
         by_picture(net)
         if opt.precision == "bf16":
             round_weights(net)
         for module in net.modules() if opt.dropout_at_test == "off" else ():
             if isinstance(module, nn.Dropout):
                 module.eval()
-    if opt.eval:
-        model.eval()
-    for net in model.nets.values() if opt.tile else ():
+    for net in nets.values() if opt.eval else ():
+        net.eval()
+    for net in nets.values() if opt.tile else ():
         if not isinstance(net, Generator):
             raise ValueError(f"--tile: {type(net).__name__} is no networks.Generator")
         tiles = net.model = Tiles(net, opt.tile, opt.overlap)
@@ -40,14 +36,11 @@ def make_ready(model: "BaseModel") -> None:
 
 
 @contextlib.contextmanager
-def at_test_time(
-    model: "BaseModel", names: Iterable[str], seed: int | None = None
-) -> Iterator[None]:
-    """Within it, the networks translate a batch of pictures as test.py does.
+def test_mode(nets: Iterable[nn.Module], names: Iterable[str], seed: int) -> Iterator[None]:
+    """Within it, networks translate a batch of images as test.py does.
 
-    The noise of each depends on `seed` (default: --seed) and the stem of its name alone.
+    The noise of each image depends on `seed` and the stem of its name alone.
     """
-    seed = model.opt.seed if seed is None else seed
     noise = picture_noise([picture_seed(seed, name) for name in names])
-    with torch.inference_mode(), noise, preserved_statistics(model.nets.values()):
+    with torch.inference_mode(), noise, preserved_statistics(nets):
         yield

@@ -73,7 +73,7 @@ def drive(plan: dict[str, Any]) -> dict[str, Any]:
     """Run one training of a plan; return its losses, and whether all processes agree."""
     run = Run(plan["flags"], plan.get("double", False))
     losses = [run.step() for _ in range(plan["steps"])]
-    share_statistics(run.model)
+    share_statistics(run.model.nets.values())
     states = {name: net.state_dict() for name, net in run.model.nets.items()}
     everyones = processes.gather(states)
     equal = all(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.averaging import Averages
+from training.ema import EMA
 
 
 def networks() -> dict[str, nn.Module]:
@@ -24,7 +24,7 @@ def drift(net: nn.Module) -> None:
 
 def test_it_is_the_moving_average_of_the_weights_and_has_the_statistics_of_the_last_step():
     nets = networks()
-    averages = Averages(nets, decay=0.3)
+    averages = EMA(nets, decay=0.3)
     wanted = {name: p.clone().double() for name, p in nets["G"].named_parameters()}
     for step in range(1, 6):
         drift(nets["G"])
@@ -43,7 +43,7 @@ def test_the_first_weights_are_soon_forgotten_whatever_the_decay():
     nets = {"G": nn.Linear(1, 1)}
     with torch.no_grad():
         nets["G"].weight.fill_(1000.0)
-    averages = Averages(nets, decay=0.9999)
+    averages = EMA(nets, decay=0.9999)
     with torch.no_grad():
         nets["G"].weight.fill_(0.0)
     for _ in range(50):
@@ -53,11 +53,11 @@ def test_the_first_weights_are_soon_forgotten_whatever_the_decay():
 
 def test_it_goes_on_where_its_state_was_saved():
     nets = networks()
-    averages = Averages(nets, decay=0.5)
+    averages = EMA(nets, decay=0.5)
     drift(nets["G"])
     averages.update()
     state = copy.deepcopy(averages.state_dict())
-    again = Averages(nets, decay=0.5)
+    again = EMA(nets, decay=0.5)
     again.load_state_dict(state)
     drift(nets["G"])
     for one in (averages, again):
@@ -71,8 +71,8 @@ def test_it_goes_on_where_its_state_was_saved():
 
 def test_it_stands_in_for_the_generator_until_the_end_whatever_happens():
     nets = networks()
-    averages, before = Averages(nets, decay=0.5), dict(nets)
-    with pytest.raises(KeyError), averages.standing_in(nets):
+    averages, before = EMA(nets, decay=0.5), dict(nets)
+    with pytest.raises(KeyError), averages.applied(nets):
         assert nets["G"] is averages.nets["G"] and nets["D"] is before["D"]
         raise KeyError
     assert nets == before

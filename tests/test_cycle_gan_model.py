@@ -140,7 +140,7 @@ def test_the_pools_hold_fakes_without_gradients(make):
         step(model, random_batch(seed))
         fakes["A"].append(model.fake_A.detach()[0])
         fakes["B"].append(model.fake_B.detach()[0])
-    for side, pool in (("A", model.fake_A_pool), ("B", model.fake_B_pool)):
+    for side, pool in (("A", model.pools["fake_A_pool"]), ("B", model.pools["fake_B_pool"])):
         assert not any(image.requires_grad for image in pool.images)
         assert len(pool.images) == 2
         assert all(torch.equal(a, b) for a, b in zip(pool.images, fakes[side], strict=True))

@@ -1,92 +1,125 @@
-"""Imports point down only (imports inside functions too)."""
+"""Imports point down, and no chain of them comes back to where it began."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("data", "models", "options", "scripts", "util", "tests")
 
-# The layer of a module: the first pattern that matches its dotted name's start.
-LAYERS = (
-    (4, ("train", "test", "scripts")),
-    (3, ("translator",)),
-    (1, ("models.networks", "models.layers", "models.losses", "models.architecture")),
-    (1, ("models.perceptual", "models.stages", "models.building", "models.tiling")),
-    (1, ("models.several",)),
-    (1, ("data.transforms", "data.image_folder", "data.builtin", "data.inspection")),
-    (1, ("data.epochs", "data.deep", "data.ranges", "data.pixels", "data.cache", "data.loose")),
-    (2, ("models", "data")),
-    (0, ("options", "util")),
-)
+# The layer of a module: of the patterns that its dotted name starts with, the longest counts.
+LAYERS = {
+    "train": 5,
+    "test": 5,
+    "scripts": 5,
+    "datasets": 5,
+    "training": 4,
+    "inference": 4,
+    "translator": 3,
+    "models": 2,
+    "data": 2,
+    "options": 2,
+    "util": 1,
+}
+# Modules of one layer that never import each other.
+APART = [{"models", "data", "options"}, {"training", "inference"}]
 TORCH_FREE = ("options", "util.registry", "util.loss_log", "util.clock", "util.html")
-TORCH_ONLY = ("models.networks", "models.layers", "models.losses", "models.architecture")
+NETWORKS = ("models.networks", "models.layers", "models.losses")  # torch and each other only
 
 
-def sources() -> list[Path]:
-    folders = ("data", "models", "options", "scripts", "util")
-    return [*ROOT.glob("*.py"), *(p for f in folders for p in (ROOT / f).rglob("*.py"))]
+def sources(root: Path = ROOT) -> dict[str, Path]:
+    """Return the project's modules by dotted name."""
+    files = [*root.glob("*.py"), *(p for f in LAYERS for p in (root / f).rglob("*.py"))]
+    return {name_of(path, root): path for path in files}
 
 
-def name_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
+def name_of(path: Path, root: Path = ROOT) -> str:
+    parts = path.relative_to(root).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def layer(module: str) -> int:
-    for level, starts in LAYERS:
-        if any(module == start or module.startswith(f"{start}.") for start in starts):
-            return level
-    raise AssertionError(f"{module} has no layer: add it to LAYERS")
-
-
-def imports(path: Path) -> set[str]:
-    """All modules that a file imports, of our own ones as precisely as can be told."""
+def imports(path: Path, modules: dict[str, Path]) -> set[str]:
+    """Return all that a file imports, TYPE_CHECKING and inside functions too; of our own modules
+    as precisely as can be told.
+    """
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            for alias in node.names:
-                dotted = f"{node.module}.{alias.name}"
-                is_module = (ROOT / dotted.replace(".", "/")).with_suffix(".py").exists()
-                found.add(dotted if is_module else node.module)
+            dotted = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (dotted & modules.keys()) or {node.module}
     return found
 
 
-def ours(modules: set[str]) -> set[str]:
-    top = {p.stem for p in ROOT.glob("*.py")} | set(PACKAGES)
-    return {m for m in modules if m.split(".")[0] in top}
+def graph(root: Path = ROOT) -> dict[str, set[str]]:
+    """Return which of our modules each of them imports."""
+    modules = sources(root)
+    return {name: imports(path, modules) & modules.keys() for name, path in modules.items()}
 
 
-@pytest.mark.parametrize("path", sources(), ids=name_of)
-def test_imports_point_down(path: Path) -> None:
-    module = name_of(path)
-    package = module.split(".")[0]
-    for imported in ours(imports(path)):
-        other = imported.split(".")[0]
-        assert layer(imported) <= layer(module), f"{module} imports {imported}"
-        assert {package, other} != {"models", "data"}, f"{module} imports {imported}"
-        if package in ("models", "data", "util"):
-            assert other != "options", f"{module} imports {imported}"
-        if package == "scripts":
-            assert imported not in ("train", "test"), f"{module} imports {imported}"
+def check(imported_by: dict[str, set[str]]) -> None:
+    """Raise an AssertionError for an import that points up, or a CycleError for a circle."""
+    for module, found in imported_by.items():
+        top = module.split(".")[0]
+        for imported in found:
+            other = imported.split(".")[0]
+            assert LAYERS[other] <= LAYERS[top], f"{module} imports {imported}, which is above it"
+            for group in APART:
+                assert other == top or not {top, other} <= group, f"{module} imports {imported}"
+            assert top != "scripts" or LAYERS[other] < 5 or other == "scripts", module
+    TopologicalSorter(imported_by).prepare()
 
 
-@pytest.mark.parametrize("path", sources(), ids=name_of)
-def test_some_modules_stay_light(path: Path) -> None:
-    module = name_of(path)
-    outside = {m.split(".")[0] for m in imports(path)}
-    if module.startswith(TORCH_FREE):
-        assert not outside & {"torch", "torchvision"}, module
-    if module in TORCH_ONLY:
-        assert not ours(imports(path)) - {"models.layers", "models.losses"}, module
+def test_imports_point_down_and_form_no_circle() -> None:
+    check(graph())
 
 
-def test_a_violation_would_be_found(tmp_path: Path) -> None:
-    source = tmp_path / "bad.py"
-    source.write_text("def f():\n    from models.networks import define_G\n    import train\n")
-    assert {"models.networks", "train"} <= imports(source)
-    assert layer("train") > layer("models.networks") > layer("options.base_options")
+@pytest.mark.parametrize("name", sorted(sources()))
+def test_some_modules_stay_light(name: str) -> None:
+    found = imports(sources()[name], sources())
+    outside = {module.split(".")[0] for module in found}
+    if name.startswith(TORCH_FREE):
+        assert not outside & {"torch", "torchvision"}
+    if name in NETWORKS:
+        assert not found & sources().keys() - set(NETWORKS)
+
+
+def write(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def test_a_circle_would_be_found(tmp_path: Path) -> None:
+    hidden = "def f():\n    from models.b import B\n"
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import models.a\n"
+    root = write(tmp_path, {"models/a.py": hidden, "models/b.py": typed})
+    with pytest.raises(CycleError):
+        check(graph(root))
+
+
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("util/x.py", "models.a"),
+        ("models/a.py", "training.t"),
+        ("models/a.py", "options.o"),
+        ("data/d.py", "models.a"),
+        ("training/t.py", "inference.i"),
+        ("inference/i.py", "train"),
+        ("translator.py", "training.t"),
+    ],
+)
+def test_an_import_that_points_up_would_be_found(
+    tmp_path: Path, module: str, imported: str
+) -> None:
+    names = ("util/x", "models/a", "options/o", "data/d", "training/t", "inference/i")
+    files = {f"{name}.py": "" for name in (*names, "train", "translator")}
+    root = write(tmp_path, files | {module: f"def f():\n    import {imported}\n"})
+    with pytest.raises(AssertionError, match=imported):
+        check(graph(root))

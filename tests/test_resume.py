@@ -15,11 +15,11 @@ import pytest
 import torch
 from conftest import TINY, draw_pairs, refusal
 
-import train
 from models.pix2pix_model import Pix2PixModel
-from models.saving import load_state
 from options.train_options import TrainOptions
 from scripts.torture import same as equal
+from training import trainer
+from training.state import TrainingState, read_state
 from util.loss_log import parse_line
 
 Command = Callable[..., SimpleNamespace]
@@ -51,8 +51,8 @@ def run(command: Command, caplog: pytest.LogCaptureFixture) -> Callable[..., Sim
 
         caplog.clear()
         with pytest.MonkeyPatch.context() as patch:
-            see = train.FiniteWatch.see
-            patch.setattr(train.FiniteWatch, "see", step)
+            see = trainer.FiniteWatch.see
+            patch.setattr(trainer.FiniteWatch, "see", step)
             place = ["--dataroot", "data", "--name", name, "--checkpoints_dir", "runs"]
             result = command("train", *FLAGS, *place, *flags)
         result.out = caplog.text
@@ -266,7 +266,7 @@ def test_a_second_signal_stops_at_once_and_keeps_what_was_saved(run, monkeypatch
     def save(*args: Any) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(train, "save_state", save)
+    monkeypatch.setattr(TrainingState, "save", save)
     result = run("r", "--continue_train", stop_after=1)
     assert result.status == 130 and "stopped at once" in result.err
     assert Path("runs/r/latest_state.pth").read_bytes() == before
@@ -305,7 +305,7 @@ def test_another_number_of_pictures_is_said(run):
     draw_pairs(Path("data"), count=8)
     result = run("r", "--continue_train")
     assert result.status == 0
-    assert "8 training pictures, but 5 when it was saved: epoch 2 goes on" in result.out
+    assert "8 training images, but 5 when it was saved: epoch 2 resumes" in result.out
     assert "when it was saved" not in run("r", "--continue_train", "--n_epochs", "3").out
 
 
@@ -382,7 +382,7 @@ def test_no_state_is_read_where_none_is_asked_for(tmp_path):
     (tmp_path / "experiment_name").mkdir()
     (tmp_path / "experiment_name/latest_state.pth").write_bytes(b"damaged")
     read = lambda *flags: TrainOptions().read(["--checkpoints_dir", str(tmp_path), *flags])  # noqa: E731
-    assert load_state(read()) is None
-    assert load_state(read("--continue_train", "--epoch", "5")) is None
-    assert load_state(read("--continue_train", "--load_iter", "5")) is None
-    refusal(lambda: load_state(read("--continue_train")), "latest_state.pth", "damaged")
+    assert read_state(read()) is None
+    assert read_state(read("--continue_train", "--epoch", "5")) is None
+    assert read_state(read("--continue_train", "--load_iter", "5")) is None
+    refusal(lambda: read_state(read("--continue_train")), "latest_state.pth", "damaged")

@@ -17,9 +17,9 @@ from conftest import TINY, refusal
 
 import train
 from data.epochs import EpochBatches
-from models.resuming import restore_own
 from models.several import pictures_of, share_of
 from scripts import scaling
+from training.resume import pools_of_rank
 from util import liveness, processes, restarts
 from util.device import pick_device
 from util.files import sole_owner
@@ -116,17 +116,13 @@ def test_pictures_of_all_pools_are_shared_out_anew(be, caplog, before, now):
     be(0, 1)
     values = [[10 * n, 10 * n + 1] for n in range(before)]
     saved = [{"pool": pool_of(images).state_dict()} for images in values]
-    random = [{"torch": n} for n in range(before)]
-    restored, states = [], []
+    restored = []
     for number in range(now):
         be(number, now)
         pool = ImagePool(12, seed=0)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("models.resuming.set_random_states", states.append)
-            restore_own({"pool": pool}, saved, random)
+        pool.load_state_dict(pools_of_rank(saved)["pool"])
         restored += [int(image) for image in pool.images]
     assert sorted(restored) == sorted(sum(values, []))
-    assert states == random[: min(before, now)]
     assert f"{before} before, {now} now" in caplog.text
 
 
@@ -136,9 +132,7 @@ def test_the_same_number_of_processes_goes_on_as_it_was(be, caplog):
     saved = [{"pool": pool_of([1, 2]).state_dict()}, {"pool": pool_of([3]).state_dict()}]
     be(1, 2)
     pool = ImagePool(8, seed=0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.resuming.set_random_states", lambda state: None)
-        restore_own({"pool": pool}, saved, [{}, {}])
+    pool.load_state_dict(pools_of_rank(saved)["pool"])
     assert [int(image) for image in pool.images] == [3] and not caplog.text
     assert pool.random.getstate() == saved[1]["pool"]["random"]
 

@@ -11,7 +11,7 @@ import torch
 from conftest import TINY, draw_pairs
 from PIL import Image
 
-from models.base_model import BaseModel
+from training import validation
 from util.metrics import compare
 from util.score_log import ScoreLog
 
@@ -105,7 +105,7 @@ def test_a_resumed_run_remembers_scores_best_and_averages(train):
 
 def test_a_run_that_gets_no_better_stops_early(train, monkeypatch):
     scores = iter([0.0, 0.5, 0.3, 0.4, 0.6, 0.2, 0.1])
-    monkeypatch.setattr(BaseModel, "validate", lambda self, batches: {"L1": next(scores)})
+    monkeypatch.setattr(validation, "mean_scores", lambda model, batches: {"L1": next(scores)})
     result = train("r", "--n_epochs", "9", "--early_stop", "2")  # the first look is not judged
     assert result.status == 0, result.err
     assert [s.values["L1"] for s in log("r")] == [0.5, 0.3, 0.4, 0.6]
@@ -116,7 +116,7 @@ def test_a_run_that_gets_no_better_stops_early(train, monkeypatch):
 
 
 def test_another_metric_begins_anew(train, monkeypatch):
-    monkeypatch.setattr(BaseModel, "validate", lambda self, batches: {"L1": 0.5, "PSNR": 10.0})
+    monkeypatch.setattr(validation, "mean_scores", lambda model, batches: {"L1": 0.5, "PSNR": 10.0})
     assert train("r", "--val_freq", "1").status == 0
     flags = ["--continue_train", "--n_epochs", "2", "--best_metric", "PSNR"]
     assert "best PSNR: 10.0000 of epoch 2" in train("r", *flags).out

@@ -34,9 +34,10 @@ class ImagePool:
         return {"images": self.images, "random": self.random.getstate()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on as the pool that `state` came from, with the size that this one has."""
+        """Restore a saved pool, cut to this one's size; without "random", keep this one's."""
         self.images = [image.clone() for image in state["images"][: self.pool_size]]
-        self.random.setstate(state["random"])
+        if "random" in state:
+            self.random.setstate(state["random"])
 
     def _query(self, image: Tensor) -> Tensor:
         if len(self.images) < self.pool_size:

@@ -15,8 +15,8 @@ import pytest
 import torch
 from conftest import TINY
 
-from models.finite import FiniteWatch, check_weights
 from models.pix2pix_model import Pix2PixModel
+from training.finite import FiniteWatch, check_weights
 from util import files
 from util.checkpoint import forget_epochs
 from util.files import sole_owner, whole_file

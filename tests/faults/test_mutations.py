@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from data.inspection import inspect
 from data.transforms import load_picture
-from models.saving import load_state
 from options.sources import read_run, read_yaml
 from options.train_options import TrainOptions
 from scripts.mutations import mutated
+from training.state import read_state
 from util.checkpoint import load
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # PIL's, of damaged files
@@ -80,7 +80,7 @@ def test_states_that_are_something_else(tmp_path: Path, state: object) -> None:
     torch.save(state, path)
     flags = ["--continue_train", "--checkpoints_dir", str(tmp_path), "--name", "r"]
     opt = TrainOptions().read(flags)
-    ends_well(lambda: load_state(opt), path)
+    ends_well(lambda: read_state(opt), path)
 
 
 @MANY

@@ -3,13 +3,18 @@
 import contextlib
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from models.several import share_statistics
+from util.checkpoint import save_weights
+from util.processes import is_main
 
-class Averages:
+
+class EMA:
     """Follows each generator: e ← e + (1 − d)(w − e) after every step, `d` = `--ema`.
 
     While few steps are done, d is (1 + steps) / (10 + steps), so that the first weights, drawn at
@@ -34,14 +39,20 @@ class Averages:
                 ours.copy_(theirs)
 
     @contextlib.contextmanager
-    def standing_in(self, nets: dict[str, nn.Module]) -> Iterator[None]:
-        """Within it, a model whose networks these are uses the averages."""
+    def applied(self, nets: dict[str, nn.Module]) -> Iterator[None]:
+        """Temporarily replace `nets` by their EMA copies."""
         followed = {name: nets[name] for name in self.nets}
         nets.update(self.nets)
         try:
             yield
         finally:
             nets.update(followed)
+
+    def save_networks(self, tag: str | int, folder: Path) -> None:
+        """Write `TAG_net_NAME_ema.pth` of every network; all ranks call it, and rank 0 writes."""
+        share_statistics(self.nets.values())
+        for name, net in self.nets.items() if is_main() else ():
+            save_weights(net.state_dict(), folder / f"{tag}_net_{name}_ema.pth")
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that `load_state_dict` needs."""

@@ -3,19 +3,21 @@
 from collections.abc import Iterable
 from itertools import chain, islice
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from models.finite import check_weights
+from models.base_model import BaseModel
+from training.finite import check_weights
+from training.state import TrainingState
 from util.metrics import compare, eight_bit, lower_is_better
 from util.processes import gather
 from util.stopping import last_epoch
 
-if TYPE_CHECKING:
-    from models.base_model import BaseModel
 
+def mean_scores(model: BaseModel, batches: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """Return the mean over all images of each metric that every image is large enough for.
 
-def mean_scores(model: "BaseModel", batches: Iterable[dict[str, Any]]) -> dict[str, float]:
-    """Return the mean over pictures of each metric that all of them allow."""
+    Running statistics and the random state of the training stay as they are.
+    """
     found: list[dict[str, list[float]]] = []
     for batch in batches:
         model.set_input(batch)
@@ -33,59 +35,59 @@ def mean_scores(model: "BaseModel", batches: Iterable[dict[str, Any]]) -> dict[s
 class Validation:
     """Measures a model every `--val_freq` epochs and keeps the best of its weights as `best`.
 
-    The averaged generators of `--ema` are measured beside the others, and then decide.
+    With `--ema`, the averaged generators are measured beside the others, and then decide.
     """
 
-    def __init__(self, opt: Any, model: "BaseModel", batches: Iterable[dict[str, Any]]):
+    def __init__(self, opt: Any, training: TrainingState, batches: Iterable[dict[str, Any]]):
         """ValueError, before anything is trained, if `--best_metric` is not measured here."""
-        self.opt, self.model, self.batches = opt, model, batches
-        names = list(model.validate(islice(batches, 1)))
+        self.opt, self.training, self.batches = opt, training, batches
+        names = list(mean_scores(training.model, islice(batches, 1)))
         self.metric = opt.best_metric or names[0]
         if self.metric not in names:
             raise ValueError(
                 f"--best_metric {self.metric}: not measured for these pictures; measured are "
                 f"{', '.join(names)}"
             )
-        self.column = self.metric + ("_ema" if model.averages else "")
-        progress = model.progress
+        self.column = self.metric + ("_ema" if training.ema else "")
+        progress = training.progress
         if progress.best_metric != self.column:  # another one was followed, or none
-            progress.best_metric, progress.best, progress.stale = self.column, None, 0
+            progress.best_metric, progress.best = self.column, None
+            progress.validations_since_best = 0
 
     def due(self, epoch: int) -> bool:
         """Return whether an epoch ends with a validation; the last one does."""
         return epoch % self.opt.val_freq == 0 or epoch == last_epoch(self.opt)
 
     def measure(self) -> dict[str, float]:
-        """Return the mean of each metric over all pictures, as `NAME_ema` for the averages."""
-        found = self.model.validate(self.batches)
-        if self.model.averages:
-            with self.model.averages.standing_in(self.model.nets):
-                averaged = self.model.validate(self.batches)
+        """Return the mean of each metric over all images, as `NAME_ema` for the EMA."""
+        model, ema = self.training.model, self.training.ema
+        found = mean_scores(model, self.batches)
+        if ema:
+            with ema.applied(model.nets):
+                averaged = mean_scores(model, self.batches)
             found |= {f"{name}_ema": value for name, value in averaged.items()}
         return found
 
-    def judge(self, epoch: int, scores: dict[str, float]) -> float:
-        """Remember whether these scores are the best so far, and if so save the weights; return
-        the score that decides.
-        """
-        score = scores[self.column]
-        progress = self.model.progress
+    def update_best(self, epoch: int, scores: dict[str, float]) -> float:
+        """Save the weights if these scores are the best so far; return the score that decides."""
+        score, progress = scores[self.column], self.training.progress
         best, lower = progress.best, lower_is_better(self.metric)
         if best is None or (score < best if lower else score > best):
-            progress.best, progress.best_epoch, progress.stale = score, epoch, 0
-            check_weights(self.model.nets)
-            self.model.save_networks("best")
+            progress.best, progress.best_epoch = score, epoch
+            progress.validations_since_best = 0
+            check_weights(self.training.model.nets)
+            self.training.save_networks("best")
         else:
-            progress.stale += 1
+            progress.validations_since_best += 1
         return score
 
-    def verdict(self) -> str:
+    def best_summary(self) -> str:
         """Return which epoch is the best so far."""
-        progress = self.model.progress
+        progress = self.training.progress
         found = f"best {progress.best_metric}: {progress.best:.4f} of epoch {progress.best_epoch}"
-        stale = progress.stale
-        return found + (f", {stale} validation{'s' * (stale > 1)} ago" if stale else "")
+        count = progress.validations_since_best
+        return found + (f", {count} validation{'s' * (count > 1)} ago" if count else "")
 
-    def exhausted(self) -> bool:
+    def should_stop(self) -> bool:
         """Return whether `--early_stop` validations have passed without a better one."""
-        return 0 < self.opt.early_stop <= self.model.progress.stale
+        return 0 < self.opt.early_stop <= self.training.progress.validations_since_best

@@ -1,0 +1,141 @@
+"""How a training starts: from latest_state.pth, from weights alone, or from scratch."""
+
+import logging
+from typing import Any
+
+from models.architecture import check_fit
+from models.base_model import BaseModel
+from training.ema import EMA
+from training.state import (
+    Progress,
+    TrainingState,
+    changed_flags,
+    read_state,
+    state_path,
+    told,
+)
+from util import processes
+from util.device import set_random_states
+from util.files import make_folder, one_line, run_folder
+
+log = logging.getLogger(__name__)
+
+
+def resume(model: BaseModel, opt: Any) -> TrainingState:
+    """Set the model up and bring it to where its run stands; log what is resumed, what is new.
+
+    ValueError names the flags that do not fit a checkpoint, or a file that cannot be used.
+    """
+    state = read_state(opt)
+    if state:
+        log_resume(opt, state)
+        check_networks(model, opt, state)
+    progress = Progress.from_state(state["progress"]) if state else Progress(opt.epoch_count)
+    weights_alone = opt.continue_train and not state and not nothing_to_resume(opt)
+    model.setup(opt, load=weights_alone, first_epoch=progress.epoch)
+    if processes.is_main():
+        make_folder(model.save_dir, "--checkpoints_dir")
+    training = TrainingState(opt, model, progress)
+    if state:
+        restore(training, state)
+    else:
+        log_start(training, weights_alone)
+        training.ema = EMA(model.nets, opt.ema) if opt.ema else None
+    return training
+
+
+def nothing_to_resume(opt: Any) -> bool:
+    """Return whether the run was interrupted before its first checkpoint.
+
+    The best weights are written without a state, and count only if `--epoch best` asks for them.
+    """
+    folder = run_folder(opt)
+    kept = {path.name.partition("_net_")[0] for path in folder.glob("*_net_*.pth")}
+    return (folder / "loss_log.txt").exists() and kept <= {"best"} - {opt.epoch}
+
+
+def log_resume(opt: Any, state: dict[str, Any]) -> None:
+    """Log which state is resumed, and which flags have changed since."""
+    log.info("going on from %s", state_path(opt))
+    for change in changed_flags(opt, state):
+        log.info("changed since it was saved: %s", change)
+    epoch = state["progress"]["epoch"]
+    if opt.epoch_count not in (1, epoch):
+        log.info("--epoch_count is passed over: the state goes on in epoch %d", epoch)
+
+
+def log_start(training: TrainingState, weights_alone: bool) -> None:
+    """Log how a training starts that has no state to resume from."""
+    opt, folder = training.opt, training.model.save_dir
+    if weights_alone:
+        log.info(
+            "going on from these weights in epoch %d (--epoch_count) of the schedule; "
+            "the optimizers start fresh",
+            opt.epoch_count,
+        )
+    elif opt.continue_train:
+        log.info(
+            "%s: nothing to go on from was saved before it stopped; starting from the beginning",
+            folder,
+        )
+    elif any(folder.glob("*_net_*.pth")):
+        log.warning(
+            "%s holds weights, which this run will replace (numbered ones when it comes to their "
+            "epoch); --continue_train goes on from them, another --name keeps them",
+            folder,
+        )
+
+
+def check_networks(model: BaseModel, opt: Any, state: dict[str, Any]) -> None:
+    """Raise a ValueError if the state was saved by a model with other networks."""
+    path, saved = state_path(opt), state["networks"]
+    if saved.keys() != model.nets.keys():
+        raise ValueError(
+            f"{path}: holds the networks {', '.join(saved)}, this training has "
+            f"{', '.join(model.nets)}{told(changed_flags(opt, state))}"
+        )
+    for name, net in model.nets.items():
+        check_fit(net, saved[name], path, opt)
+
+
+def restore(training: TrainingState, state: dict[str, Any]) -> None:
+    """Load a state: networks, optimizers, schedules, image pools, EMA, random states.
+
+    The learning rate follows from the options and the epoch; only `plateau` remembers one.
+    """
+    opt, model = training.opt, training.model
+    try:
+        model.load_state_dict(state | {"pools": pools_of_rank(state["pools"])})
+        training.ema = EMA(model.nets, opt.ema) if opt.ema else None
+        if training.ema and "averages" in state:
+            training.ema.load_state_dict(state["averages"])
+        if processes.number() < len(state["random"]):
+            set_random_states(state["random"][processes.number()])
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise ValueError(
+            f"{state_path(opt)}: does not fit this training ({one_line(error)})"
+            f"{told(changed_flags(opt, state))}"
+        ) from None
+
+
+def pools_of_rank(saved: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the states of this rank's image pools.
+
+    With another world size than before, the stored images are redistributed; a new rank keeps
+    its own random state.
+    """
+    rank, world_size, before = processes.number(), processes.count(), len(saved)
+    if before == world_size:
+        return saved[rank]
+    log.info(
+        "processes: %d before, %d now: image pools are shared out anew, and noise is not what it "
+        "would have been",
+        *(before, world_size),
+    )
+    pools = {}
+    for name in saved[0]:
+        images = [image for pools_of_one in saved for image in pools_of_one[name]["images"]]
+        pools[name] = {"images": images[rank::world_size]}
+        if rank < before:
+            pools[name]["random"] = saved[rank][name]["random"]
+    return pools

@@ -1,0 +1,182 @@
+"""Where a training stands, and the file that it resumes from: latest_state.pth."""
+
+import json
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.base_model import BaseModel
+from training.ema import EMA
+from util import processes
+from util.checkpoint import load, save
+from util.device import random_states
+from util.files import run_folder
+from util.stopping import OF_THE_START
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+PARTS: dict[str, type] = {
+    **dict.fromkeys(("networks", "optimizers", "progress", "options"), dict),
+    **dict.fromkeys(("schedulers", "pools", "random"), list),  # the last two by rank
+}
+
+
+@dataclass
+class Progress:
+    """Where a training stands: `iters` images of `epoch` are done, `total` in the whole run.
+
+    `resumed_at` is the (epoch, iters) of the checkpoint that this process resumed from, if any;
+    `dataset_size` is the number of training images, 0 before it is known. `best` is the best
+    validation score by `best_metric`.
+    """
+
+    epoch: int = 1
+    iters: int = 0
+    total: int = 0
+    resumed_at: tuple[int, int] | None = None
+    dataset_size: int = 0
+    best_metric: str = ""
+    best: float | None = None
+    best_epoch: int = 0
+    validations_since_best: int = 0
+
+    def set_dataset_size(self, size: int) -> None:
+        """Set the number of training images; warn if the checkpoint was saved with another."""
+        if self.dataset_size not in (0, size):
+            log.warning(
+                "%d training images, but %d when it was saved: epoch %d resumes in another order",
+                *(size, self.dataset_size, self.epoch),
+            )
+        self.dataset_size = size
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain values by the names that they have in the file."""
+        return {NAMES_IN_FILE.get(name, name): value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_state(cls, saved: dict[str, Any]) -> "Progress":
+        """Read what a file holds; checkpoints of early versions lack some of it."""
+        names = {NAMES_IN_FILE.get(name, name): name for name in cls.__dataclass_fields__}
+        progress = cls(**{names[key]: value for key, value in saved.items() if key in names})
+        progress.resumed_at = progress.epoch, progress.iters
+        return progress
+
+
+# Version 1 of the file has these names.
+NAMES_IN_FILE = {
+    "resumed_at": "since",
+    "dataset_size": "pictures",
+    "validations_since_best": "stale",
+}
+
+
+@dataclass
+class TrainingState:
+    """All that a checkpoint holds: the model, its EMA, its progress."""
+
+    opt: Any
+    model: BaseModel
+    progress: Progress
+    ema: EMA | None = None
+
+    def save_networks(self, tag: str | int) -> None:
+        """Write `TAG_net_NAME.pth` of every network, and `TAG_net_NAME_ema.pth` of the EMA."""
+        self.model.save_networks(tag)
+        if self.ema:
+            self.ema.save_networks(tag, self.model.save_dir)
+
+    def save(self) -> None:
+        """Write latest_state.pth: tensors and plain Python, which load as weights do.
+
+        All ranks call it; rank 0 writes, and all continue once the file is written.
+        """
+        state = self.model.state_dict()
+        state["pools"] = processes.gather(on_cpu(state["pools"]))
+        state["random"] = processes.gather(random_states())
+        if processes.is_main():
+            state |= {"version": VERSION, "progress": self.progress.state_dict()}
+            state["options"] = plain(self.opt)
+            if self.ema:
+                state["averages"] = self.ema.state_dict()
+            save(on_cpu(state), state_path(self.opt))
+        processes.wait_for_all()
+
+    def delete_stale_files(self, tags: Iterable[str | int]) -> None:
+        """Delete stale files of an earlier run of this name: best_net_* while this run has no best
+        epoch, *_ema of these tags if it has no EMA.
+        """
+        folder = self.model.save_dir
+        stale = list(folder.glob("best_net_*.pth")) if self.progress.best is None else []
+        for tag in tags if not self.ema else ():
+            stale += folder.glob(f"{tag}_net_*_ema.pth")
+        for path in stale:
+            path.unlink(missing_ok=True)
+
+
+def state_path(opt: Any) -> Path:
+    """Return the file of a run's state."""
+    return run_folder(opt) / "latest_state.pth"
+
+
+def read_state(opt: Any) -> dict[str, Any] | None:
+    """Read the state that a training with these options resumes from; None if there is none.
+
+    Nor is there one if `--epoch` or `--load_iter` choose other weights. ValueError names a file
+    that cannot be used.
+    """
+    path = state_path(opt)
+    if not opt.continue_train or opt.load_iter or opt.epoch != "latest" or not path.exists():
+        return None
+    hint = "delete it to go on from the weights alone"
+    try:
+        state = load(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {hint}") from None
+    if not isinstance(state, dict) or not state.keys() >= PARTS.keys() | {"version"}:
+        raise ValueError(f"{path}: is not the state of a training; {hint}")
+    if state["version"] != VERSION:
+        raise ValueError(f"{path}: has version {state['version']}, not {VERSION}; {hint}")
+    wrong = [part for part, kind in PARTS.items() if not isinstance(state[part], kind)]
+    counts = () if wrong else (state["progress"].get(name) for name in ("epoch", "iters", "total"))
+    wrong += ["progress" for count in counts if not isinstance(count, int) or count < 0]
+    if wrong:
+        raise ValueError(f"{path}: {wrong[0]} is damaged; {hint}")
+    return state
+
+
+def changed_flags(opt: Any, state: dict[str, Any]) -> list[str]:
+    """Return the flags that are not those of the saved run, as `--lr 0.0002 -> 0.0001`."""
+    now, before = plain(opt), state["options"]
+    return [
+        f"--{name} {before[name]} -> {now[name]}"
+        for name in sorted((now.keys() & before.keys()) - OF_THE_START)
+        if now[name] != before[name]
+    ]
+
+
+def told(changed: list[str]) -> str:
+    """Return the changes as the end of an error line, without those that cannot be the reason."""
+    changed = [line for line in changed if not re.match(r"--(num_threads|\w*_freq) ", line)]
+    return f"; changed since it was saved: {', '.join(changed)}" if changed else ""
+
+
+def plain(opt: Any) -> dict[str, Any]:
+    """Return the options as plain values."""
+    return json.loads(json.dumps(vars(opt), default=str))
+
+
+def on_cpu(value: Any) -> Any:
+    """Return the same with copies on the CPU of all tensors; what is on a device stays there."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu")
+    if isinstance(value, dict):
+        return {key: on_cpu(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(on_cpu(item) for item in value)
+    return value

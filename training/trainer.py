@@ -1,0 +1,158 @@
+"""The epochs of a training: train, validate, schedule, save, show."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from data import Loader
+from training.balance import Balance
+from training.finite import FiniteWatch, check_weights
+from training.state import TrainingState
+from training.validation import Validation
+from util import processes
+from util.checkpoint import forget_epochs
+from util.clock import Clock, WaitingAdvice
+from util.score_log import Scores
+from util.stopping import Signals, Stopped, last_epoch, status_of
+from util.visualizer import Visualizer
+
+log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """Runs the epochs that a training has left; `iters` and every *_freq count images."""
+
+    def __init__(
+        self,
+        opt: Any,
+        training: TrainingState,
+        dataset: Loader,
+        *,
+        validation: Validation | None,
+        visualizer: Visualizer,
+        signals: Signals,
+    ):
+        self.opt, self.training, self.dataset = opt, training, dataset
+        self.model, self.progress = training.model, training.progress
+        self.validation, self.visualizer, self.signals = validation, visualizer, signals
+        self.nan_check, self.balance = FiniteWatch(), Balance(opt.gan_mode)
+        self.advice, self.stop_flag = WaitingAdvice(), processes.Agreement()
+        self.progress.set_dataset_size(len(dataset))
+
+    def run(self) -> None:
+        """Train up to the last epoch, or until --early_stop or a signal ends it."""
+        last = last_epoch(self.opt)
+        while self.progress.epoch <= last:
+            started, epoch = time.perf_counter(), self.progress.epoch
+            trained = self.train_epoch()
+            if trained and self.visualizer.shown_in_epoch < epoch:
+                self.visualizer.display_current_results(self.model.get_current_visuals(), epoch)
+            validated = bool(self.validation) and self.validation.due(epoch)
+            rate = self.model.learning_rate
+            self.model.update_learning_rate(self.validate(epoch) if validated else None)
+            self.progress.epoch, self.progress.iters = epoch + 1, 0
+            stop_early = validated and self.validation.should_stop()
+            if epoch % self.opt.save_epoch_freq == 0:
+                self.save("latest", epoch)
+            elif epoch == last or stop_early:
+                self.save("latest")
+            seconds = time.perf_counter() - started
+            self.visualizer.end_epoch(
+                f"epoch {epoch}/{last} took {seconds:.0f} s, learning rate {rate:.7f}"
+            )
+            if stop_early:
+                log.info("stopped early: %s", self.validation.best_summary())
+                break
+
+    def train_epoch(self) -> bool:
+        """Train on the images that the epoch has left; return whether there were any."""
+        opt, progress, clock, done = self.opt, self.progress, Clock(), self.progress.iters
+        self.dataset.set_epoch(progress.epoch, done)
+        self.visualizer.start_epoch(progress.epoch, len(self.dataset))
+        self.visualizer.advance(done)
+        for batches in clock.waiting_for(grouped(self.dataset, opt.grad_accum)):
+            self.train_on(batches)
+            before, count = progress.total, opt.batch_size * len(batches)
+            progress.total += count
+            progress.iters += count
+            clock.pictures += count
+            if self.training.ema:
+                self.training.ema.update()
+            files = [path for batch in batches for path in batch.get("A_paths", [])]
+            self.nan_check.see(self.model.loss_tensors(), progress.total, files)
+            self.visualizer.advance(count)
+            self.show_if_due(before, clock)
+            if passed(opt.save_latest_freq, before, progress.total):
+                self.save(f"iter_{progress.total}" if opt.save_by_iter else "latest")
+            self.stop_if_asked()
+        if not self.dataset.by_itself:  # else a GPU works while the next batch is made
+            self.advice.after_epoch(clock.share(), opt.num_threads, opt.cache)
+        return progress.iters > done
+
+    def train_on(self, batches: list[dict[str, Any]]) -> None:
+        """Take one step on a batch, or on the batches that --grad_accum joins."""
+        if self.opt.grad_accum > 1:
+            self.model.optimize_over(batches)
+            return
+        self.model.set_input(batches[0])
+        self.model.optimize_parameters()
+
+    def validate(self, epoch: int) -> float:
+        """Measure the model, keep it if it is the best so far, and return its score."""
+        scores = self.validation.measure()
+        score = self.validation.update_best(epoch, scores)
+        summary = self.validation.best_summary()
+        self.visualizer.print_scores(Scores(epoch, scores, f" ({summary})"))
+        return score
+
+    def show_if_due(self, before: int, clock: Clock) -> None:
+        """Print the losses and show the images of a step, if it is time for that."""
+        opt, model, progress = self.opt, self.model, self.progress
+        if passed(opt.print_freq, before, progress.total):
+            self.nan_check.check()
+            losses = model.get_current_losses()
+            self.balance.see(losses, model.visuals)
+            lap = clock.lap()
+            self.visualizer.print_current_losses(progress.epoch, progress.iters, losses, *lap)
+        page = passed(opt.update_html_freq, before, progress.total)
+        if page or (self.visualizer.live and passed(opt.display_freq, before, progress.total)):
+            visuals = model.get_current_visuals()
+            self.visualizer.display_current_results(visuals, progress.epoch, page, progress.iters)
+
+    def stop_if_asked(self) -> None:
+        """Save and raise `Stopped` once a signal has asked any rank to stop."""
+        if asked := self.stop_flag.on(self.signals.asked):
+            self.save("latest")
+            raise Stopped(
+                f"stopped in epoch {self.progress.epoch} after {self.progress.iters} of its "
+                f"pictures, all of it saved; go on with the same command and --continue_train",
+                status_of(asked),
+            )
+
+    def save(self, *tags: str | int) -> None:
+        """Write the weights under these tags, then the state that a resume reads.
+
+        All ranks call it, and rank 0 writes.
+        """
+        self.nan_check.check()
+        check_weights(self.model.nets)
+        for tag in tags:
+            self.training.save_networks(tag)
+        self.training.save()
+        if processes.is_main():
+            forget_epochs(self.model.save_dir, self.opt.keep)
+            self.training.delete_stale_files(tags)
+
+
+def grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Yield lists of `size` batches; the last may be shorter."""
+    iterator = iter(batches)
+    while group := list(islice(iterator, size)):
+        yield group
+
+
+def passed(every: int, before: int, now: int) -> bool:
+    """Return whether a multiple of `every` lies in (before, now]."""
+    return now // every > before // every
