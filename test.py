@@ -16,17 +16,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data import Loader, create_dataset
-from data.deep import write_deep
-from data.ranges import Range, read_ranges
+from data.image_types import write_deep
+from data.value_range import Range, read_ranges
+from inference.image_writer import Background
+from inference.shards import Record, Shard, add_finished, forget_others
 from models.tiling import Tiles
 from options.test_options import TestOptions
 from translator import Translator, infer_options
-from util import processes
-from util.background import Background
+from util.distributed import launch
 from util.files import make_folder
 from util.html import HTML
-from util.rows import Row, row_of
-from util.shards import Record, Shard, add_finished, forget_others
+from util.image_rows import Row, row_of
 from util.util import run_command, setup_logging, write_options
 
 log = logging.getLogger(__name__)
@@ -37,9 +37,9 @@ RESIZED = "Pictures do not have their files' size"
 def main(argv: Sequence[str] | None = None) -> None:
     """Translate the pictures that the flags choose; ValueError for a user's mistake."""
     setup_logging()
-    if processes.launched():
+    if launch.launched():
         why = "is for train.py; test.py --num_shards N --shard_id I shares pictures out"
-        with processes.together():  # so that one of them says it
+        with launch.together():  # so that one of them says it
             raise ValueError(f"torchrun: {why}")
     opt = TestOptions(infer_options, batches=True).parse(argv)
     if opt.page_only:

@@ -17,13 +17,13 @@ from models import create_model
 from options.base_options import Options
 from options.train_options import TrainOptions
 from training.resume import resume
+from training.run_lock import Start, beginning, flags_of_restart, this_start
 from training.trainer import Trainer
 from training.validation import Validation
-from util import processes
 from util.device import explained_memory, seed_everything
+from util.distributed import launch
 from util.files import run_folder, sole_owner
-from util.restarts import Start, beginning, flags_of_restart, this_start
-from util.stopping import Signals, last_epoch, polite_signals
+from util.signals import Signals, last_epoch, polite_signals
 from util.util import python, run_command, setup_logging
 from util.visualizer import Visualizer
 
@@ -37,19 +37,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     setup_logging()
     argv = sys.argv[1:] if argv is None else argv
-    with polite_signals() as signals, processes.together():
-        starts = processes.gather(this_start())
+    with polite_signals() as signals, launch.together():
+        starts = launch.gather(this_start())
         opt = options(argv, starts)
-        main, folder = processes.is_main(), run_folder(opt)
+        main, folder = launch.is_main(), run_folder(opt)
         owner = sole_owner(folder, beginning(folder, starts)) if main else nullcontext()
         with owner, explained_memory(opt):
             train(opt, signals)
 
 
 def options(argv: Sequence[str], starts: Sequence[Start]) -> Options:
-    """Parse the flags; ValueError if the processes that were started cannot train with them."""
-    opt, count = TrainOptions().read(argv), processes.count()
-    going_on = processes.of_main(flags_of_restart(run_folder(opt), starts))
+    """Parse the flags; ValueError if the launch that were started cannot train with them."""
+    opt, count = TrainOptions().read(argv), launch.count()
+    going_on = launch.of_main(flags_of_restart(run_folder(opt), starts))
     if going_on:
         log.info("started anew after a failure: going on from the last save")
         opt = TrainOptions().read([*argv, *going_on])

@@ -16,13 +16,13 @@ from PIL import Image
 from torch import Tensor
 
 from data.base_dataset import BaseDataset, naming
-from data.deep import deep_values
 from data.image_folder import make_dataset
-from data.loose import Source, picture_of
-from data.ranges import chosen_ranges, read_ranges
+from data.image_types import deep_values
+from data.user_input import Source, picture_of
+from data.value_range import chosen_ranges, read_ranges
 from models import create_model
-from models.architecture import describe_generator
-from models.testing import test_mode
+from models.test_time import test_mode
+from models.weights import describe_generator
 from options.test_options import TestOptions
 from util.checkpoint import load_weights
 from util.registry import find_class

@@ -13,19 +13,19 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
-from data import builtin
+from data import builtin_facades
 from data.base_dataset import BaseDataset
-from data.cache import shared_cache
-from data.epochs import EpochBatches, SeededDataset
-from data.inspection import quick_look
-from data.ranges import settle_ranges
+from data.image_cache import shared_cache
+from data.image_check import quick_look
+from data.sampler import EpochBatches, SeededDataset
 from data.transforms import BadPicture
-from util import processes
+from data.value_range import settle_ranges
 from util.device import keep_freed_memory
+from util.distributed import launch
 from util.files import run_folder
+from util.process_pool import kill_children
 from util.registry import find_class
-from util.stopping import leave_signals_to_the_parent
-from util.workers import kill_children
+from util.signals import leave_signals_to_the_parent
 
 log = logging.getLogger(__name__)
 everywhere = logging.getLogger("every process")  # heard from all, not from process 0 alone
@@ -39,11 +39,11 @@ def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
 
     Draws the built-in pictures first if `--dataroot` means them. ValueError as the dataset says.
     """
-    if builtin.is_builtin(opt.dataroot):
+    if builtin_facades.is_builtin(opt.dataroot):
         if not repeated:
             log.info("pictures: the built-in facades; --dataroot names others")
-        with processes.first_here_first():
-            builtin.write_once(opt.dataroot)
+        with launch.first_here_first():
+            builtin_facades.write_once(opt.dataroot)
     dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(opt)
     if not len(dataset):
         raise ValueError(
@@ -115,11 +115,11 @@ class Loader:
             self.size, opt.batch_size, shuffle=not opt.serial_batches, seed=opt.seed
         )
         if repeated:  # a validation: each process measures pictures of its own
-            self.sampler.take(range(processes.number(), self.size, processes.count()))
+            self.sampler.take(range(launch.number(), self.size, launch.count()))
         elif opt.isTrain:
             self.sampler.share_out()
         keep_freed_memory()
-        cores = max(1, (os.cpu_count() or 1) // processes.on_this_machine()[1])
+        cores = max(1, (os.cpu_count() or 1) // launch.on_this_machine()[1])
         workers = min(opt.num_threads, cores, self.size)
         if workers:
             atexit.register(_end_workers)

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.cache import Kept, PictureCache
+from data.image_cache import Kept, PictureCache
 from data.image_folder import describe, is_image_file
 from data.pixels import Pixels
 from data.transforms import (

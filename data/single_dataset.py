@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from data.base_dataset import BaseDataset, get_params, missing_folder, naming
-from data.builtin import is_builtin
+from data.builtin_facades import is_builtin
 from data.image_folder import make_dataset
 from data.transforms import Picture, check_channels, load_any, split_pair, to_channels
 

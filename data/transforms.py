@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from data.deep import DeepPicture, is_deep, read_deep
+from data.image_types import DeepPicture, is_deep, read_deep
 from data.pixels import Pixels
 
 BICUBIC = Image.Resampling.BICUBIC

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data.transforms import load_picture  # noqa: E402
 from options.parser import OneLineParser  # noqa: E402
-from scripts.pair_tasks import stitched  # noqa: E402
+from scripts.pairs.tasks import stitched  # noqa: E402
 from util.files import make_folder  # noqa: E402
 from util.util import run_command, setup_logging  # noqa: E402
 

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from models.architecture import check_fit
-from models.building import Builder, load_optimizer
+from models.data_parallel import begin_together, mean_over_processes, share_of, share_statistics
 from models.networks import get_scheduler
-from models.several import begin_together, mean_over_processes, share_of, share_statistics
-from models.stages import Stages, stages_of
-from models.testing import prepare_for_test, test_mode
+from models.optimizers import Builder, load_optimizer
+from models.test_time import prepare_for_test, test_mode
+from models.weights import check_fit
+from training.cuda_graphs import Stages, stages_of
 from util.checkpoint import load_weights, save_weights
 from util.device import pick_device, pick_layout, place, use_tf32
+from util.distributed.launch import is_main
 from util.files import run_folder
 from util.image_pool import ImagePool
 from util.metrics import lower_is_better
-from util.processes import is_main
 from util.util import write_options
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from models import networks
 from models.base_model import BaseModel
 from models.layers import frozen
-from models.stages import update_over
+from training.cuda_graphs import update_over
 from util.device import full_precision
 from util.image_pool import ImagePool
 

@@ -12,8 +12,8 @@ from models import networks
 from models.base_model import BaseModel
 from models.layers import frozen
 from models.losses import PIXEL_LOSSES
-from models.perceptual import PerceptualLoss
-from models.stages import update_over
+from models.perceptual_loss import PerceptualLoss
+from training.cuda_graphs import update_over
 from util.device import full_precision
 from util.image_pool import ImagePool
 

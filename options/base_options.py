@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from options.config_files import BUILTIN_PRESET, read_builtin, read_yaml
 from options.parser import FlagParser, closest, flags_of
 from options.shared_flags import add_shared_flags
-from options.sources import BUILTIN_PRESET, read_builtin, read_yaml
 from util.registry import find_class, known
 
 # What test.py takes over from a run: all that lets the same network see the same kind of picture.

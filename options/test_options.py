@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from options.base_options import BaseOptions, Options
+from options.config_files import read_run
 from options.parser import FlagParser, flags_of, number
-from options.sources import read_run
 from options.train_options import TrainOptions
 
 log = logging.getLogger(__name__)

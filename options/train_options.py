@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from options.base_options import BaseOptions, Options
+from options.config_files import read_run
 from options.parser import FlagParser, number
-from options.sources import read_run
-from util.stopping import OF_THE_START, last_epoch
+from util.signals import OF_THE_START, last_epoch
 
 log = logging.getLogger(__name__)
 

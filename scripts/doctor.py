@@ -13,12 +13,12 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
+from data.image_check import Finding, inspect
 from data.image_folder import by_stem, make_dataset
-from data.inspection import Finding, inspect
 from options.parser import OneLineParser, number
-from util.stopping import Stopped
+from util.process_pool import worker_pool
+from util.signals import Stopped
 from util.util import run_command, setup_logging
-from util.workers import worker_pool
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from options.parser import OneLineParser
-from scripts.transfer import NetworkError, discard, download_rest, size_of
-from scripts.unpack import unpack
+from scripts.downloads.resumable import NetworkError, discard, download_rest, size_of
+from scripts.downloads.unpack import unpack
 from util.checkpoint import load_weights
 from util.files import ROOT
 from util.util import run_command, setup_logging

@@ -15,7 +15,7 @@ from typing import Any
 
 from options.parser import OneLineParser, number
 from options.test_options import TestOptions
-from scripts.draw_subject import look_at, newest_run
+from scripts.drawing.subject import look_at, newest_run
 from translator import Translator, infer_options
 from util.util import run_command, setup_logging
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         import uvicorn
 
-        from scripts.draw_server import Studio, make_app
+        from scripts.drawing.server import Studio, make_app
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}: the page wants `pip install starlette uvicorn`") from None
     translator = Translator(TestOptions(infer_options, also=args.flags).read(flags))

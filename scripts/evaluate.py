@@ -18,8 +18,7 @@ from typing import Any
 import torch
 
 from options.parser import OneLineParser, closest, gpu_list, number
-from scripts.deep_metrics import PROTOCOLS, SPLITS, TOGETHER, inception_metrics, lpips
-from scripts.evaluation import (
+from scripts.evaluation.compare import (
     Pictures,
     Result,
     better,
@@ -27,9 +26,10 @@ from scripts.evaluation import (
     measure,
     names_of,
 )
-from scripts.evaluation_page import write_page
-from scripts.fcn_score import fcn_of_run
-from scripts.run_results import from_run
+from scripts.evaluation.fcn_score import fcn_of_run
+from scripts.evaluation.network_metrics import PROTOCOLS, SPLITS, TOGETHER, inception_metrics, lpips
+from scripts.evaluation.outputs import from_run
+from scripts.evaluation.page import write_page
 from util.device import pick_device
 from util.files import make_folder, whole_file
 from util.metrics import METRICS

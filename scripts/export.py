@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import torch
 from torch import nn
 
-from data.ranges import read_ranges
+from data.value_range import read_ranges
 from options.parser import OneLineParser, number
 from options.test_options import TestOptions
-from scripts.export_card import card, origin
-from scripts.export_check import Check, Row
-from scripts.export_graph import OnPhotos, OnPictures, frozen_copy, graph_of
+from scripts.onnx_export.card import card, origin
+from scripts.onnx_export.check import Check, Row
+from scripts.onnx_export.graph import OnPhotos, OnPictures, frozen_copy, graph_of
 from translator import Translator, infer_options
 from util.files import make_folder, whole_file
 from util.util import run_command, setup_logging

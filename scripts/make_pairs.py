@@ -24,11 +24,11 @@ from tqdm import tqdm
 from data.image_folder import by_stem, make_dataset
 from data.transforms import load_picture, split_pair
 from options.parser import OneLineParser, number
-from scripts.pair_tasks import MASKS, TASKS, joined, squared, stitched
-from scripts.splits import PHASES, SHARES, phases_of, shares_of, unique_names
+from scripts.pairs.splits import PHASES, SHARES, phases_of, shares_of, unique_names
+from scripts.pairs.tasks import MASKS, TASKS, joined, squared, stitched
 from util.files import make_folder
+from util.process_pool import worker_pool
 from util.util import python, run_command, setup_logging
-from util.workers import worker_pool
 
 log = logging.getLogger(__name__)
 

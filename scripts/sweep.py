@@ -17,13 +17,13 @@ from typing import Any
 from options.parser import OneLineParser, number
 from options.test_options import TestOptions
 from scripts import evaluate
-from scripts.evaluation import Result, better, names_of
-from scripts.evaluation_page import write_page
-from scripts.run_results import from_run
-from scripts.sweep_plan import Plan, Run, read_plan
-from scripts.training_queue import train_all
+from scripts.evaluation.compare import Result, better, names_of
+from scripts.evaluation.outputs import from_run
+from scripts.evaluation.page import write_page
+from scripts.sweeps.plan import Plan, Run, read_plan
+from scripts.sweeps.train_runs import train_all
 from util.files import make_folder, whole_file
-from util.stopping import Stopped, polite_signals
+from util.signals import Stopped, polite_signals
 from util.util import run_command, setup_logging
 
 log = logging.getLogger(__name__)

@@ -27,12 +27,13 @@ from torch import nn
 
 import data
 import models
-from data import builtin
+from data import builtin_facades
 from models import create_model
 from models.base_model import BaseModel
 from options.base_options import BaseOptions, Options
 from options.train_options import TrainOptions
-from scripts import run_results, training_queue
+from scripts.evaluation.compare import outputs
+from scripts.sweeps import train_runs
 from util import registry
 from util.util import run_command
 
@@ -272,8 +273,8 @@ class InThisProcess:
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let scripts call train.py and test.py in this process."""
     monkeypatch.setattr(sys, "argv", ["train.py"])
-    monkeypatch.setattr(training_queue.subprocess, "Popen", InThisProcess)
-    monkeypatch.setattr(run_results.subprocess, "run", InThisProcess)
+    monkeypatch.setattr(train_runs.subprocess, "Popen", InThisProcess)
+    monkeypatch.setattr(outputs.subprocess, "run", InThisProcess)
 
 
 @pytest.fixture
@@ -291,7 +292,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def few_builtin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the built-in picture set small, so that drawing it takes no time."""
-    monkeypatch.setattr(builtin, "SPLITS", {"train": 2, "val": 1, "test": 2})
+    monkeypatch.setattr(builtin_facades, "SPLITS", {"train": 2, "val": 1, "test": 2})
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from PIL import Image, ImageDraw
 from models import create_model
 from options.train_options import TrainOptions
 from scripts.draw import LOOPBACK
-from scripts.draw_server import Studio, make_app
-from scripts.draw_subject import look_at
+from scripts.drawing.server import Studio, make_app
+from scripts.drawing.subject import look_at
 from translator import Translator
 
 COLOURS = [(0, 48, 255), (255, 159, 1), (192, 255, 63), (174, 0, 1)]

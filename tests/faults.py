@@ -15,7 +15,7 @@ import pytest
 from archives import BIG, content_of, noise
 
 from scripts import download
-from scripts.transfer import NetworkError
+from scripts.downloads.resumable import NetworkError
 
 DATA = noise()
 HALF = BIG // 2

@@ -17,7 +17,7 @@ from torch import Tensor
 from models import create_model
 from options.train_options import TrainOptions
 from train import main as train
-from util.loss_log import Entry, parse_line
+from util.displays.loss_log import Entry, parse_line
 
 DATA = Path(__file__).resolve().parent / "data"
 STEPS = ["--continue_train", "--serial_batches", "--no_flip", "--preprocess", "none"]

@@ -1,4 +1,4 @@
-"""What the tests of live displays share: servers that answer, refuse and hang; clocks; warnings."""
+"""What the tests of live display share: servers that answer, refuse and hang; clocks; warnings."""
 
 import http.server
 import json
@@ -23,9 +23,8 @@ import torch
 from conftest import TINY
 
 from options.train_options import TrainOptions
-from util import displays
-from util.displays import Background
-from util.loss_log import parse_line
+from util.displays.display import Background, display
+from util.displays.loss_log import parse_line
 from util.visualizer import Visualizer
 
 AT_ONCE = 0.2  # seconds that a call which does not wait may take, on a busy machine too
@@ -63,14 +62,14 @@ class Times:
     updates: list[float]
     closes: list[float]
 
-    def are_bounded(self, close: float = displays.FAREWELL) -> bool:
+    def are_bounded(self, close: float = display.FAREWELL) -> bool:
         """Return whether no update was waited for, and the end took so many seconds at most."""
         bounded = max(self.updates) < AT_ONCE and max(self.closes) < close + MARGIN
         return bounded and len(self.closes) == 1
 
 
 def time_displays(monkeypatch: pytest.MonkeyPatch) -> Times:
-    """Measure what the live displays cost from now on."""
+    """Measure what the live display cost from now on."""
     times = Times([], [])
     hand_over, close = Background._hand_over, Visualizer.close
 
@@ -87,8 +86,8 @@ def time_displays(monkeypatch: pytest.MonkeyPatch) -> Times:
 
 def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a slow machine finish what is to be looked at."""
-    monkeypatch.setattr(displays, "FAREWELL", 60.0)
-    monkeypatch.setattr(displays, "PATIENCE", 60.0)
+    monkeypatch.setattr(display, "FAREWELL", 60.0)
+    monkeypatch.setattr(display, "PATIENCE", 60.0)
 
 
 def start_run(folder: Path, *flags: Any) -> Visualizer:

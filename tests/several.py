@@ -1,4 +1,4 @@
-"""What the tests of several processes start: `torchrun … tests/several.py PLAN.json`.
+"""What the tests of several launch start: `torchrun … tests/several.py PLAN.json`.
 
 A plan is a list of trainings; each is run step by step, and process 0 writes what it saw.
 """
@@ -16,10 +16,10 @@ from torch import Tensor
 from data import create_dataset
 from models import create_model
 from models.base_model import BaseModel
-from models.several import share_statistics
+from models.data_parallel import share_statistics
 from options.train_options import TrainOptions
-from util import processes
 from util.device import seed_everything
+from util.distributed import launch
 from util.files import run_folder
 
 
@@ -64,45 +64,45 @@ class Run:
 
 
 def mean_losses(exact: Tensor, model: BaseModel) -> dict[str, float]:
-    """Return the losses over all processes without rounding them to float32."""
-    everyones = processes.gather(exact * model.share)
+    """Return the losses over all launch without rounding them to float32."""
+    everyones = launch.gather(exact * model.share)
     return dict(zip(model.losses, torch.stack(everyones).mean(0).tolist(), strict=True))
 
 
 def drive(plan: dict[str, Any]) -> dict[str, Any]:
-    """Run one training of a plan; return its losses, and whether all processes agree."""
+    """Run one training of a plan; return its losses, and whether all launch agree."""
     run = Run(plan["flags"], plan.get("double", False))
     losses = [run.step() for _ in range(plan["steps"])]
     share_statistics(run.model.nets.values())
     states = {name: net.state_dict() for name, net in run.model.nets.items()}
-    everyones = processes.gather(states)
+    everyones = launch.gather(states)
     equal = all(
         torch.equal(theirs[name][key], tensor)
         for theirs in everyones
         for name, state in states.items()
         for key, tensor in state.items()
     )
-    if processes.is_main():
+    if launch.is_main():
         folder = run_folder(run.opt)
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(states, folder / "states.pth")
-    return {"losses": losses, "equal": equal, "processes": processes.count()}
+    return {"losses": losses, "equal": equal, "processes": launch.count()}
 
 
 def share_a_gpu() -> None:
-    """Let all processes train on the first GPU, over gloo: NCCL wants a GPU for each."""
+    """Let all launch train on the first GPU, over gloo: NCCL wants a GPU for each."""
     init = dist.init_process_group
     dist.init_process_group = lambda backend, **how: init("gloo", **how)
-    processes.on_this_machine = lambda: (0, 1)
+    launch.on_this_machine = lambda: (0, 1)
 
 
 def main() -> None:
     path = Path(sys.argv[1])
     if "share_a_gpu" in sys.argv:
         share_a_gpu()
-    with processes.together():
+    with launch.together():
         found = [drive(plan) for plan in json.loads(path.read_text())]
-        if processes.is_main():
+        if launch.is_main():
             path.with_suffix(".found").write_text(json.dumps(found))
 
 

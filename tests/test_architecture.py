@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from models.architecture import describe_generator, differing_flags
 from models.networks import DISCRIMINATORS, GENERATORS, define_D, define_G
+from models.weights import describe_generator, differing_flags
 
 CHANNELS = ((3, 3), (1, 2), (4, 1))
 

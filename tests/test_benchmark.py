@@ -10,9 +10,9 @@ import pytest
 import torch
 from conftest import refusal
 
-from scripts import benchmark, measure, plain_pix2pix, training_steps
-from scripts.measure import Row, Spread
-from scripts.training_steps import our_step, plain_step
+from scripts.dev import benchmark, measure, plain_pix2pix, training_steps
+from scripts.dev.measure import Row, Spread
+from scripts.dev.training_steps import our_step, plain_step
 
 
 def test_a_spread_is_the_median_and_both_ends():

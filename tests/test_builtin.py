@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import builtin
-from data.builtin import GRID, INDEX, PALETTE, SIZE, draw_pair, is_builtin, shadow, write_once
+from data import builtin_facades
+from data.builtin_facades import (
+    GRID,
+    INDEX,
+    PALETTE,
+    SIZE,
+    draw_pair,
+    is_builtin,
+    shadow,
+    write_once,
+)
 
 TRAIN, TEST = 100, 20  # how many pictures the claims about the whole set are checked on
 COLOURS = np.array(list(PALETTE.values()))
@@ -28,7 +37,7 @@ def pairs() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the set small, so that writing it takes no time."""
-    monkeypatch.setattr(builtin, "SPLITS", {"train": 3, "val": 1, "test": 2})
+    monkeypatch.setattr(builtin_facades, "SPLITS", {"train": 3, "val": 1, "test": 2})
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -108,7 +117,7 @@ def test_shadows_fall_below_and_right_of_what_stands_out():
 
 def test_files_are_photo_left_and_labels_right(tmp_path, small):
     root = write_once(tmp_path / "set")
-    photo, labels = draw_pair(np.random.default_rng([builtin.SEED, 2, 2]))
+    photo, labels = draw_pair(np.random.default_rng([builtin_facades.SEED, 2, 2]))
     with Image.open(root / "test" / "0002.png") as stitched:
         assert stitched.mode == "RGB" and stitched.size == (2 * SIZE, SIZE)
         assert stitched.crop((0, 0, SIZE, SIZE)).tobytes() == photo.tobytes()
@@ -122,7 +131,9 @@ def test_every_split_has_its_number_of_pictures(tmp_path, small):
         "0002.png",
         "0003.png",
     ]
-    assert {path.name: len(list(path.iterdir())) for path in root.iterdir()} == builtin.SPLITS
+    assert {
+        path.name: len(list(path.iterdir())) for path in root.iterdir()
+    } == builtin_facades.SPLITS
 
 
 def test_writing_twice_gives_the_same_bytes_and_no_picture_twice(tmp_path, small):
@@ -142,7 +153,7 @@ def test_write_once_leaves_an_existing_folder_alone(tmp_path, small, caplog):
 def test_drawing_says_so_in_one_line(tmp_path, small, caplog):
     caplog.set_level(logging.INFO)
     write_once(tmp_path / "set")
-    assert [record.name for record in caplog.records] == ["data.builtin"]
+    assert [record.name for record in caplog.records] == ["data.builtin_facades"]
     assert str(tmp_path / "set") in caplog.text
 
 
@@ -156,7 +167,7 @@ def test_failure_leaves_nothing_behind(tmp_path, small, monkeypatch, error):
             raise error("stopped")
         return draw_pair(rng)
 
-    monkeypatch.setattr(builtin, "draw_pair", fail_late)
+    monkeypatch.setattr(builtin_facades, "draw_pair", fail_late)
     with pytest.raises(error):
         write_once(tmp_path / "set")
     assert len(calls) == 5 and not list(tmp_path.iterdir())
@@ -169,7 +180,7 @@ def test_a_root_is_never_seen_half_written(tmp_path, small, monkeypatch):
         seen.append((tmp_path / "set").exists())
         return draw_pair(rng)
 
-    monkeypatch.setattr(builtin, "draw_pair", look)
+    monkeypatch.setattr(builtin_facades, "draw_pair", look)
     write_once(tmp_path / "set")
     assert seen == [False] * 6
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
@@ -181,7 +192,7 @@ def test_the_first_process_to_finish_wins(tmp_path, small, monkeypatch):
         (tmp_path / "set" / "theirs.txt").write_text("theirs")
         return draw_pair(rng)
 
-    monkeypatch.setattr(builtin, "draw_pair", overtaken)
+    monkeypatch.setattr(builtin_facades, "draw_pair", overtaken)
     assert write_once(tmp_path / "set") == tmp_path / "set"
     assert contents(tmp_path) == {"set/theirs.txt": b"theirs"}
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
@@ -201,7 +212,7 @@ def test_others_may_read_the_set_as_any_new_folder(tmp_path, small):
 
 def test_is_builtin_compares_resolved_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert is_builtin(builtin.ROOT)
+    assert is_builtin(builtin_facades.ROOT)
     assert is_builtin("datasets/../datasets/builtin_facades/")
     assert is_builtin(tmp_path / "datasets" / "builtin_facades")
     assert not is_builtin("./datasets")

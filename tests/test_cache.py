@@ -12,7 +12,7 @@ import pytest
 from conftest import draw, draw_pairs, draw_sets, refusal
 from PIL import Image
 
-import data.cache
+import data.image_cache
 from data import Loader, create_dataset
 from data.transforms import PREPROCESS
 from options.base_options import Options
@@ -94,12 +94,12 @@ def test_nothing_is_left(root, kind):
 
 def test_auto_leaves_a_quarter_of_the_memory_free(root, monkeypatch):
     expected = epochs(loader(root, "--cache", "none"))
-    monkeypatch.setattr(data.cache, "free_memory", lambda: 0.2)
+    monkeypatch.setattr(data.image_cache, "free_memory", lambda: 0.2)
     full, asked = loader(root), loader(root, "--cache", "ram")
     assert epochs(full) == epochs(asked) == expected
     file = full.dataset.files()[0]
     assert full.dataset.cache.get(file) is None and asked.dataset.cache.get(file)
-    monkeypatch.setattr(data.cache, "free_memory", lambda: 0.3)
+    monkeypatch.setattr(data.image_cache, "free_memory", lambda: 0.3)
     epochs(full, 1)
     assert full.dataset.cache.get(file)
 
@@ -116,7 +116,7 @@ def test_without_room_it_goes_on_without(root, monkeypatch, caplog):
 
 def test_large_pictures_are_read_each_time(root, monkeypatch):
     expected = epochs(loader(root, "--cache", "none"))
-    monkeypatch.setattr(data.cache, "SLOT", 3000)
+    monkeypatch.setattr(data.image_cache, "SLOT", 3000)
     cached = loader(root, "--cache", "ram")
     assert epochs(cached) == expected and not cached.dataset.cache.get(cached.dataset.files()[0])
 

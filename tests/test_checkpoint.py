@@ -10,7 +10,7 @@ from torch import nn
 
 from util import checkpoint
 from util.checkpoint import load_weights, mismatches, save_weights, without_stale_statistics
-from util.stopping import Stopped
+from util.signals import Stopped
 
 
 @pytest.fixture

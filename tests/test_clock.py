@@ -1,12 +1,12 @@
-"""Computing and waiting, told apart on a clock that the test moves."""
+"""Computing and waiting, told apart on a timing that the test moves."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
 
-from util import clock
-from util.clock import Clock, WaitingAdvice
+from training import timing
+from training.timing import Clock, WaitingAdvice
 
 
 class Time:
@@ -22,7 +22,7 @@ class Time:
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     time = Time()
-    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: time.now))
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: time.now))
     return time
 
 

@@ -10,7 +10,7 @@ from conftest import draw, draw_pairs, refusal
 from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 
-from data import builtin, create_dataset
+from data import builtin_facades, create_dataset
 from data.colorization_dataset import ColorizationDataset
 from options.train_options import TrainOptions
 
@@ -126,11 +126,13 @@ def test_the_channel_counts_are_the_defaults(folder):
 
 def test_of_the_built_in_pairs_it_takes_the_photo(tmp_path, monkeypatch, few_builtin):
     monkeypatch.chdir(tmp_path)
-    loader = create_dataset(options(builtin.ROOT, *WHOLE, "--serial_batches"))
+    loader = create_dataset(options(builtin_facades.ROOT, *WHOLE, "--serial_batches"))
     batches = list(loader)
     assert len(batches) == len(loader) == 2
     for batch in batches:
-        left = Image.open(batch["A_paths"][0]).crop((0, 0, builtin.SIZE, builtin.SIZE))
+        left = Image.open(batch["A_paths"][0]).crop(
+            (0, 0, builtin_facades.SIZE, builtin_facades.SIZE)
+        )
         item = {side: batch[side][0] for side in "AB"}
         assert np.abs(photo(item) - np.asarray(left, int)).max() == 0
 

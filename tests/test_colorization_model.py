@@ -9,7 +9,7 @@ from conftest import TINY, draw, random_batch, refusal, result_images, step
 from PIL import Image
 from skimage.color import rgb2lab
 
-from data import builtin, create_dataset
+from data import builtin_facades, create_dataset
 from data.colorization_dataset import ColorizationDataset
 from models.pix2pix_model import Pix2PixModel
 from options.test_options import TestOptions
@@ -196,6 +196,6 @@ def test_built_in_data_are_colorized_without_further_flags(command, few_builtin)
     images = result_images("b")
     assert set(images) == {f"{i:04d}_{label}.png" for i in (1, 2) for label in LABELS}
     pair = Image.open("datasets/builtin_facades/test/0001.png")
-    photo = pair.crop((0, 0, builtin.SIZE, builtin.SIZE))
+    photo = pair.crop((0, 0, builtin_facades.SIZE, builtin_facades.SIZE))
     photo = np.asarray(photo.resize((64, 64), Image.Resampling.BICUBIC), int)
     assert np.abs(images["0001_real_B_rgb.png"] - photo).max() <= 1

@@ -11,7 +11,7 @@ from torch import Tensor
 from models.cycle_gan_model import CycleGANModel
 from options.test_options import TestOptions
 from training.validation import mean_scores
-from util.loss_log import parse_line
+from util.displays.loss_log import parse_line
 
 CYCLE = ["--model", "cycle_gan", "--netG", "resnet_6blocks"]
 ON_CPU = ["--gpu_ids", "-1", "--num_threads", "0"]

@@ -12,8 +12,8 @@ import torch
 from conftest import TINY, draw, refusal
 from PIL import Image
 
-from data.deep import DeepPicture, png_of, read_deep, write_deep
-from data.inspection import inspect
+from data.image_check import inspect
+from data.image_types import DeepPicture, png_of, read_deep, write_deep
 from data.transforms import load_any, load_picture, to_channels, to_tensor
 from options.train_options import TrainOptions
 

@@ -9,10 +9,10 @@ import torch
 from conftest import draw
 from torch import nn
 
-from scripts import deep_metrics
-from scripts.deep_metrics import frechet_distance, inception_score, kernel_distance
-from util import published as publishing
-from util.published import published
+from scripts.evaluation.compare import network_metrics
+from scripts.evaluation.network_metrics import frechet_distance, inception_score, kernel_distance
+from util import downloads as publishing
+from util.downloads import published
 
 
 def test_the_frechet_distance_of_two_gaussians_is_that_of_the_closed_form():
@@ -78,7 +78,7 @@ def folders(tmp_path: Path) -> list:
 
 def test_one_pass_over_the_pictures_serves_fid_kid_and_is(command, folders, caplog, monkeypatch):
     net = FakeInception()
-    monkeypatch.setattr(deep_metrics, "inception", lambda weights: net)
+    monkeypatch.setattr(network_metrics, "inception", lambda weights: net)
     flags = ["--metrics", "FID,KID,IS", "--kid_subset", "12"]
     result = command("scripts.evaluate", *folders, *flags)
     assert result.status == 0, result.err
@@ -112,8 +112,8 @@ def test_what_lacks_is_named_with_the_way_to_it(
 def test_too_few_pictures_are_refused():
     for metric, least in (("FID", 2), ("IS", 10)):
         with pytest.raises(ValueError, match=f"--metrics {metric}: wants at least {least}"):
-            deep_metrics.check_count(metric, least - 1, 5)
-        deep_metrics.check_count(metric, least, 5)
+            network_metrics.check_count(metric, least - 1, 5)
+        network_metrics.check_count(metric, least, 5)
 
 
 @pytest.mark.slow
@@ -135,7 +135,7 @@ def test_the_real_networks_run_on_weights_of_no_meaning(command, folders, monkey
         digest = hashlib.sha256((tmp_path / f"{name}.pth").read_bytes()).hexdigest()[:8]
         urls[name] = f"https://nowhere/{name}-{digest}.pth"
         (tmp_path / f"{name}.pth").rename(cache / f"{name}-{digest}.pth")
-    monkeypatch.setattr(deep_metrics, "INCEPTION", urls["inception"])
+    monkeypatch.setattr(network_metrics, "INCEPTION", urls["inception"])
     monkeypatch.setattr(AlexNet_Weights.DEFAULT.value, "url", urls["alexnet"], raising=False)
     flags = ["--metrics", "LPIPS,FID,KID,IS", "--kid_subset", "12"]
     result = command("scripts.evaluate", *folders, *flags, "--no_html")

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from servers import AT_ONCE, MARGIN, seconds_of, wait_for, warnings
 
-from util import displays
-from util.displays import FAREWELL, Background, Display, close_all
-from util.loss_log import Entry
+from util.displays.display import FAREWELL, Background, Display, close_all, display
+from util.displays.loss_log import Entry
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = {"real_A": np.zeros((2, 2, 3), np.uint8)}
@@ -112,9 +111,9 @@ def test_there_is_no_thread_before_the_first_update(caplog) -> None:
 
 def test_a_display_that_hangs_does_not_keep_the_process_alive() -> None:
     code = (
-        "import time; from util import displays; displays.FAREWELL = 0.1\n"
-        "display = displays.Background('fake', lambda: time.sleep(600), 'is lost')\n"
-        "display.show_losses(None, 1); displays.close_all([display])"
+        "import time; from util import displays; display.FAREWELL = 0.1\n"
+        "display = display.Background('fake', lambda: time.sleep(600), 'is lost')\n"
+        "display.show_losses(None, 1); display.close_all([display])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, timeout=60, capture_output=True, text=True
@@ -186,7 +185,7 @@ def test_displays_that_hang_cost_two_seconds_together(gate, caplog) -> None:
 def test_a_hang_is_given_up_after_patience_and_then_costs_nothing(
     gate, caplog, monkeypatch, building: bool
 ) -> None:
-    monkeypatch.setattr(displays, "PATIENCE", 0.05)
+    monkeypatch.setattr(display, "PATIENCE", 0.05)
     _, background = stuck(gate, building)
     time.sleep(0.1)
     for n in range(3):
@@ -201,10 +200,10 @@ def test_an_idle_display_is_not_taken_for_one_that_hangs(caplog, monkeypatch) ->
     background = hand_to(display)
     background.show_losses(entry(1), 1)
     wait_for(lambda: display.seen and background.working_since is None, "the update")
-    monkeypatch.setattr(displays, "PATIENCE", 0.0)
+    monkeypatch.setattr(display, "PATIENCE", 0.0)
     time.sleep(0.05)
     background.show_losses(entry(2), 2)
-    monkeypatch.setattr(displays, "PATIENCE", 60.0)
+    monkeypatch.setattr(display, "PATIENCE", 60.0)
     background.close(60)
     assert display.seen == [(entry(1), 1), (entry(2), 2), "closed"]
     assert warnings(caplog) == []

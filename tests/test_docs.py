@@ -12,7 +12,7 @@ import pytest
 from conftest import draw, draw_pairs, small
 from PIL import Image
 
-from options.sources import PRESETS
+from options.config_files import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

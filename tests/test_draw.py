@@ -18,9 +18,9 @@ from conftest import FACADES, draw, draw_pairs, needs_facades, refusal
 from drawing import draw_labels, draw_lines, untrained
 from PIL import Image
 
-from data import builtin
+from data import builtin_facades
 from scripts.draw import main
-from scripts.draw_subject import judge, look_at, newest_run
+from scripts.drawing.subject import judge, look_at, newest_run
 from translator import Translator
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -137,12 +137,12 @@ def test_the_facades_have_a_palette_and_their_photos_none(tmp_path):
 
 def test_the_built_in_classes_have_their_names(tmp_path, monkeypatch, few_builtin):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(builtin.SPLITS, "train", 12)
-    builtin.write_once()
-    run = untrained(tmp_path, Path(builtin.ROOT), "--direction", "BtoA")
+    monkeypatch.setitem(builtin_facades.SPLITS, "train", 12)
+    builtin_facades.write_once()
+    run = untrained(tmp_path, Path(builtin_facades.ROOT), "--direction", "BtoA")
     subject, _ = look_at(Translator.load(run, gpu_ids=-1))
     names = {name for _, name in subject.colours}
-    assert subject.kind == "labels" and names == set(builtin.PALETTE)
+    assert subject.kind == "labels" and names == set(builtin_facades.PALETTE)
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg"])

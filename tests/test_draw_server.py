@@ -1,4 +1,4 @@
-"""scripts/draw_server.py: what it answers, and what it refuses."""
+"""scripts/drawing/server.py: what it answers, and what it refuses."""
 
 import io
 import resource
@@ -18,7 +18,7 @@ from conftest import draw, near
 from drawing import COLOURS, array, draw_labels, png, served, untrained
 from PIL import Image
 
-from scripts import draw_server
+from scripts.drawing import server
 from translator import Translator
 
 
@@ -95,7 +95,7 @@ def test_nothing_comes_from_elsewhere_and_nothing_is_kept(page):
     answer = requests.get(page.address, timeout=9)
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert answer.headers["cache-control"] == "no-store"
-    for path in Path(draw_server.PAGE).iterdir():
+    for path in Path(server.PAGE).iterdir():
         assert "//" not in path.read_text().replace("// ", ""), path
         url = "" if path.name == "index.html" else f"page/{path.name}"
         assert requests.get(page.address + url, timeout=9).content == path.read_bytes()
@@ -125,7 +125,7 @@ def test_nothing_is_written(page):
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 300, 415, "not a picture"),
         (huge_png(10_000, 10_000), 413, "10000x10000 pixels"),
         (huge_png(60_000, 30_000), 413, "pixels"),
-        (b"\0" * (draw_server.MOST_BYTES + 1), 413, "larger than 16 MB"),
+        (b"\0" * (server.MOST_BYTES + 1), 413, "larger than 16 MB"),
         (png(Image.new("I;16", (8, 8))), 415, "8 bits"),
     ],
     ids=["empty", "text", "json", "cut", "header", "100 MP", "1.8 GP", "16 MB", "16 bit"],
@@ -192,8 +192,8 @@ def test_fifty_at_once_are_answered_or_turned_away(page):
 
 
 def test_one_turn_after_the_other_and_no_more_than_may_wait(page, monkeypatch):
-    monkeypatch.setattr(draw_server, "MOST_WAITING", 3)
-    translated, busy = draw_server.Studio.translated, []
+    monkeypatch.setattr(server, "MOST_WAITING", 3)
+    translated, busy = server.Studio.translated, []
 
     def slowly(studio, body, seed):
         busy.append(1)
@@ -202,7 +202,7 @@ def test_one_turn_after_the_other_and_no_more_than_may_wait(page, monkeypatch):
         busy.pop()
         return translated(studio, body, seed)
 
-    monkeypatch.setattr(draw_server.Studio, "translated", slowly)
+    monkeypatch.setattr(server.Studio, "translated", slowly)
     body = png(draw((64, 64)))
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: post(page, "translate", body), range(8)))
@@ -212,13 +212,13 @@ def test_one_turn_after_the_other_and_no_more_than_may_wait(page, monkeypatch):
 
 
 def test_who_does_not_get_a_turn_or_does_not_send_is_told(page, monkeypatch):
-    monkeypatch.setattr(draw_server, "MOST_SECONDS", 0.4)
+    monkeypatch.setattr(server, "MOST_SECONDS", 0.4)
     host = urlsplit(page.address).netloc
     with socket.create_connection(host.split(":")) as connection:
         head = f"POST /open HTTP/1.1\r\nHost: {host}\r\nContent-Length: 100\r\n\r\nabc"
         connection.sendall(head.encode())
         assert b" 408 " in connection.recv(4096).splitlines()[0]
-    monkeypatch.setattr(draw_server.Studio, "translated", lambda *_: time.sleep(1))
+    monkeypatch.setattr(server.Studio, "translated", lambda *_: time.sleep(1))
     body = png(draw((64, 64)))
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda _: post(page, "translate", body), range(2)))
@@ -231,7 +231,7 @@ def test_a_failure_in_the_network_is_said_without_an_end(page, monkeypatch, capl
     def fails(studio, body, seed):
         raise RuntimeError("out of\nmemory")
 
-    monkeypatch.setattr(draw_server.Studio, "translated", fails)
+    monkeypatch.setattr(server.Studio, "translated", fails)
     refused(post(page, "translate", png(draw((64, 64)))), 500, "failed")
     assert "out of memory" in caplog.messages
     monkeypatch.undo()

@@ -13,7 +13,7 @@ import torch
 from conftest import TINY, draw, draw_pairs
 from PIL import Image
 
-from scripts import evaluation
+from scripts.evaluation.compare import heat_map
 from util.metrics import bootstrap, compare
 
 
@@ -98,7 +98,7 @@ def test_a_heat_map_is_black_where_nothing_differs_and_pale_from_half_the_range(
     fake[2] = 64
     for name, array in (("f", fake), ("r", real)):
         Image.fromarray(array).save(tmp_path / f"{name}.png")
-    evaluation.heat_map(tmp_path / "f.png", tmp_path / "r.png", tmp_path / "h.png")
+    heat_map(tmp_path / "f.png", tmp_path / "r.png", tmp_path / "h.png")
     found = np.asarray(Image.open(tmp_path / "h.png"))[:, 0].tolist()
     assert found[0] == found[1] == [252, 254, 164] and found[3] == [0, 0, 3]
     assert sum(found[0]) > sum(found[2]) > sum(found[3])

@@ -23,8 +23,8 @@ from torch import nn
 from models import networks
 from models.networks import ResnetGenerator, UnetGenerator, define_G
 from scripts import export
-from scripts.export_card import processing
-from scripts.export_graph import AnySize, Noise, frozen_copy
+from scripts.onnx_export.card import processing
+from scripts.onnx_export.graph import AnySize, Noise, frozen_copy
 from translator import Translator
 
 UNET = ("--netG", "unet_32", "--init_gain", "0.1")

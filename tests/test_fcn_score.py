@@ -9,9 +9,8 @@ from PIL import Image
 from test_palette import label_map
 
 from data.aligned_dataset import pair_files
-from scripts import fcn_score
-from scripts.evaluation import Pictures
-from scripts.fcn_score import (
+from scripts.evaluation.compare import Pictures, fcn_score
+from scripts.evaluation.fcn_score import (
     Segmenter,
     confusion,
     fcn_scores,

@@ -8,8 +8,8 @@ from several import double_batch, double_nets, drive
 from test_several import deviation
 from torchruns import ROOT, draw_houses, drive_in_two, ours, torchrun
 
-from util import processes
 from util.device import SharedForward, train_together
+from util.distributed import launch
 from util.metrics import compare
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
@@ -67,7 +67,7 @@ def test_nccl_leaves_one_process_its_gradients(make, monkeypatch):
     place = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
     for name, value in (place | {"RANK": "0", "WORLD_SIZE": "1"}).items():
         monkeypatch.setenv(name, value)
-    watch = processes._join()
+    watch = launch._join()
     try:
         alone, shared = (make(*FLAGS) for _ in "ab")
         double_nets(alone)
@@ -81,4 +81,4 @@ def test_nccl_leaves_one_process_its_gradients(make, monkeypatch):
             assert losses[0] == pytest.approx(losses[1], rel=1e-9)
     finally:
         watch.stop()
-        processes._leave()
+        launch._leave()

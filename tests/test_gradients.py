@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from scripts import gradients
+from scripts.dev import gradients
 
 CPU = torch.device("cpu")
 # How far rounding alone may go: the relative error, and the share of equal signs.

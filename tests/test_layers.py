@@ -24,7 +24,7 @@ LAYERS = {
 }
 # Modules of one layer that never import each other.
 APART = [{"models", "data", "options"}, {"training", "inference"}]
-TORCH_FREE = ("options", "util.registry", "util.loss_log", "util.clock", "util.html")
+TORCH_FREE = ("options", "util.registry", "util.displays.loss_log", "training.timing", "util.html")
 NETWORKS = ("models.networks", "models.layers", "models.losses")  # torch and each other only
 
 

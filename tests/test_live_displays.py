@@ -31,11 +31,10 @@ from servers import (
 )
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from util import live_displays
-from util.displays import Background
+from util.displays.display import Background, live
+from util.displays.loss_log import LossLog, parse_line
+from util.displays.val_log import Scores
 from util.html import HTML
-from util.loss_log import LossLog, parse_line
-from util.score_log import Scores
 from util.util import tensor2im
 from util.visualizer import Console
 
@@ -207,7 +206,7 @@ def test_a_missing_package_does_not_matter_to_other_displays(
 
 
 def test_the_command_for_each_package_is_known() -> None:
-    assert set(live_displays.INSTALL) == set(PACKAGES.values())
+    assert set(live.INSTALL) == set(PACKAGES.values())
 
 
 @pytest.mark.parametrize("broken", [(HTML, "save"), (Console, "show_losses"), (LossLog, "add")])
@@ -232,7 +231,7 @@ def test_a_display_that_fails_ends_alone_with_one_warning(
 def test_the_live_displays_share_the_two_seconds(tmp_path: Path, monkeypatch, caplog) -> None:
     times, gate = time_displays(monkeypatch), threading.Event()
     for name in ("Visdom", "TensorBoard", "Wandb"):
-        monkeypatch.setattr(live_displays, name, lambda *_, **__: gate.wait())
+        monkeypatch.setattr(live, name, lambda *_, **__: gate.wait())
     visualizer = start_run(tmp_path, *PACKAGES, "--display_port", free_port())
     show_step(visualizer, 1)
     visualizer.close()

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from util.loss_log import Entry, LossLog, format_line, parse_line
+from util.displays.loss_log import Entry, LossLog, format_line, parse_line
 
 LOSSES = {"G_GAN": 0.931, "G_L1": 9.123, "D_real": 0.431, "D_fake": 0.537}
 ENTRY = Entry(epoch=1, iters=100, losses=LOSSES, compute=0.123, data=0.004)

@@ -26,7 +26,7 @@ from preparing import (
 )
 
 from scripts import make_pairs
-from scripts.splits import PHASES, split
+from scripts.pairs.splits import PHASES, split
 
 TASKS = {
     "edges": [],

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from data.cache import CACHES
+from data.image_cache import CACHES
 from data.transforms import PREPROCESS
 from models import networks
 from models.networks import DISCRIMINATORS, GENERATORS, NORMS, define_D, define_G, init_net

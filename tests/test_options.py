@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from options.base_options import CARRIED, Options
+from options.config_files import read_run, read_yaml
 from options.parser import FlagParser, gpu_list, number
-from options.sources import read_run, read_yaml
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 

@@ -8,7 +8,7 @@ from conftest import FACADES, draw, needs_facades
 from PIL import Image
 from preparing import draw_folder, halves, made, pixels, prepare
 
-from scripts.pair_tasks import MASKS, TASKS
+from scripts.pairs.tasks import MASKS, TASKS
 
 ROTATE = Image.Transpose.ROTATE_270  # what EXIF orientation 6 asks for
 BICUBIC = Image.Resampling.BICUBIC

@@ -7,7 +7,7 @@ import pytest
 from conftest import FACADES, needs_facades
 from PIL import Image
 
-from data.palette import MOST, exact_palette, find_palette, nearest_colour
+from data.label_palette import MOST, exact_palette, find_palette, nearest_colour
 
 COLOURS = [(0, 48, 255), (255, 159, 1), (192, 255, 63), (174, 0, 1), (10, 10, 10)]
 

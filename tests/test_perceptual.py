@@ -12,8 +12,8 @@ from conftest import TINY, random_batch, refusal, step
 from torch import Tensor, nn
 from torchvision.models import vgg19
 
-from models.perceptual import PerceptualLoss
-from util.loss_log import parse_line
+from models.perceptual_loss import PerceptualLoss
+from util.displays.loss_log import parse_line
 
 SIZE = 32  # pixels: the deepest layer then sees 2
 

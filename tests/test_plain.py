@@ -8,7 +8,7 @@ from conftest import TINY
 
 from models import create_model
 from options.train_options import TrainOptions
-from scripts import plain_cyclegan, plain_pix2pix
+from scripts.dev import plain_cyclegan, plain_pix2pix
 
 
 def make(tmp_path: Any, model: str, *flags: str) -> Any:

@@ -7,10 +7,10 @@ import torch
 from conftest import TINY
 from torch import nn
 
-from options.sources import PRESETS, read_builtin, read_yaml
+from options.config_files import PRESETS, read_builtin, read_yaml
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
-from util.loss_log import parse_line
+from util.displays.loss_log import parse_line
 
 COND, UNCOND, NO_D = 6, 3, None  # what D sees: channels of input and output, or of output
 GAN, L1, D = ["G_GAN"], ["G_L1"], ["D_real", "D_fake"]

@@ -17,10 +17,10 @@ from conftest import TINY, draw_pairs, refusal
 
 from models.pix2pix_model import Pix2PixModel
 from options.train_options import TrainOptions
-from scripts.torture import same as equal
+from scripts.dev.torture import same as equal
 from training import trainer
 from training.state import TrainingState, read_state
-from util.loss_log import parse_line
+from util.displays.loss_log import parse_line
 
 Command = Callable[..., SimpleNamespace]
 MODELS = {

@@ -1,6 +1,6 @@
 """val_log.csv."""
 
-from util.score_log import ScoreLog, Scores, format_scores
+from util.displays.val_log import ScoreLog, Scores, format_scores
 
 
 def test_lines_are_read_back_and_new_metrics_get_columns(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from conftest import draw, draw_pairs, small
 from PIL import Image
 
-from options.sources import BUILTIN_PRESET, PRESETS, read_yaml
+from options.config_files import BUILTIN_PRESET, PRESETS, read_yaml
 from options.train_options import TrainOptions
 
 ROOT = Path(__file__).resolve().parent.parent

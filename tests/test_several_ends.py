@@ -11,7 +11,7 @@ from conftest import TINY, draw_pairs
 from torchruns import ROOT, Started, draw_houses, ours, script, torchrun, train_in_two
 
 from train import main
-from util.loss_log import parse_line
+from util.displays.loss_log import parse_line
 
 pytestmark = pytest.mark.slow
 

@@ -23,8 +23,8 @@ from conftest import (
 from PIL import Image
 from torchruns import ROOT, environment
 
-from util.rows import Row
-from util.shards import Record
+from inference.shards import Record
+from util.image_rows import Row
 
 Command = Callable[..., SimpleNamespace]
 TEST = ["--name", "r", "--gpu_ids", "-1", "--num_threads", "0"]

@@ -1,4 +1,4 @@
-"""What several processes share and what each has of its own; the real ones are in test_several."""
+"""What several launch share and what each has of its own; the real ones are in test_several."""
 
 import json
 import logging
@@ -16,17 +16,18 @@ import torch
 from conftest import TINY, refusal
 
 import train
-from data.epochs import EpochBatches
-from models.several import pictures_of, share_of
-from scripts import scaling
+from data.sampler import EpochBatches
+from models.data_parallel import pictures_of, share_of
+from scripts.dev import scaling
+from training import run_lock
 from training.resume import pools_of_rank
-from util import liveness, processes, restarts
+from training.run_lock import Start
 from util.device import pick_device
+from util.distributed import heartbeat, launch
+from util.distributed.heartbeat import FAILED, Watch
 from util.files import sole_owner
 from util.image_pool import ImagePool
-from util.liveness import FAILED, Watch
-from util.restarts import Start
-from util.stopping import Stopped
+from util.signals import Stopped
 from util.util import setup_logging
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,11 +38,11 @@ def be(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Be process `number` of `count` on one machine, without the others."""
 
     def become(number: int, count: int) -> None:
-        monkeypatch.setattr(processes, "number", lambda: number)
-        monkeypatch.setattr(processes, "count", lambda: count)
+        monkeypatch.setattr(launch, "number", lambda: number)
+        monkeypatch.setattr(launch, "count", lambda: count)
         monkeypatch.setattr("util.image_pool.count", lambda: count)
         monkeypatch.setattr("util.image_pool.number", lambda: number)
-        monkeypatch.setattr(processes, "on_this_machine", lambda: (number, count))
+        monkeypatch.setattr(launch, "on_this_machine", lambda: (number, count))
 
     return become
 
@@ -141,10 +142,10 @@ def test_the_same_number_of_processes_goes_on_as_it_was(be, caplog):
 
 
 def test_an_uneven_batch_is_refused(be, tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "of_main", lambda value: value)
+    monkeypatch.setattr(launch, "of_main", lambda value: value)
     be(0, 4)
     flags = [*TINY, "--checkpoints_dir", str(tmp_path), "--batch_size"]
-    start = [restarts.this_start()]
+    start = [run_lock.this_start()]
     words = ["--batch_size 6", "4 processes", "multiple of 4"]
     refusal(lambda: train.options([*flags, "6"], start), *words)
     assert train.options([*flags, "8"], start).batch_size == 8
@@ -153,13 +154,13 @@ def test_an_uneven_batch_is_refused(be, tmp_path, monkeypatch):
 def test_several_gpus_in_one_process_say_which_line_to_use(tmp_path, caplog, monkeypatch):
     monkeypatch.delenv("UV", raising=False)
     flags = ["--gpu_ids", "0,1", "--name", "two words", "--checkpoints_dir", str(tmp_path)]
-    train.options(flags, [restarts.this_start()])
+    train.options(flags, [run_lock.this_start()])
     line = f"torchrun --nproc_per_node=2 train.py {shlex.join(flags)}"
     assert caplog.messages[-1].endswith(line)
-    train.options([*flags, "--batch_size", "3"], [restarts.this_start()])
+    train.options([*flags, "--batch_size", "3"], [run_lock.this_start()])
     assert caplog.messages[-1].endswith(f"{line} --batch_size 3 --batch_size 2")
     caplog.clear()
-    train.options(["--gpu_ids", "1", *flags[2:]], [restarts.this_start()])
+    train.options(["--gpu_ids", "1", *flags[2:]], [run_lock.this_start()])
     assert not caplog.messages
 
 
@@ -196,13 +197,13 @@ def test_the_scaling_table_compares_medians():
 
 @pytest.fixture
 def started(tmp_path: Path) -> Any:
-    """Start a job: what its processes tell of it; return the flags by which it goes on."""
+    """Start a job: what its launch tell of it; return the flags by which it goes on."""
     (tmp_path / "run").mkdir()
 
     def start(*starts: tuple[str, str, int]) -> list[str]:
         told = [Start(*start) for start in starts]
-        flags = restarts.flags_of_restart(tmp_path / "run", told)
-        with sole_owner(tmp_path / "run", restarts.beginning(tmp_path / "run", told)):
+        flags = run_lock.flags_of_restart(tmp_path / "run", told)
+        with sole_owner(tmp_path / "run", run_lock.beginning(tmp_path / "run", told)):
             pass
         return list(flags)
 
@@ -261,13 +262,13 @@ def test_how_a_process_was_started_stands_in_its_environment(monkeypatch):
     names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_ERROR_FILE", "TORCHELASTIC_RESTART_COUNT")
     for name in (*names, "SLURM_JOB_ID", "SLURM_RESTART_COUNT"):
         monkeypatch.delenv(name, raising=False)
-    assert restarts.this_start() == Start("", "", 0)
+    assert run_lock.this_start() == Start("", "", 0)
     for name, value in zip(names, ("7", "/tmp/x/7_y/attempt_0/0/error.json", "2"), strict=True):
         monkeypatch.setenv(name, value)
-    assert restarts.this_start() == Start("7", "/tmp/x/7_y", 2)
+    assert run_lock.this_start() == Start("7", "/tmp/x/7_y", 2)
     monkeypatch.setenv("SLURM_JOB_ID", "123")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    assert restarts.this_start() == Start("123", "/tmp/x/7_y", 3)
+    assert run_lock.this_start() == Start("123", "/tmp/x/7_y", 3)
 
 
 def test_a_restart_goes_on_whatever_it_began_with(command, tmp_path, monkeypatch, pairs, caplog):
@@ -313,8 +314,8 @@ class Store:
 
 def watches(monkeypatch: pytest.MonkeyPatch, count: int = 2) -> list[Watch]:
     """Return watches that have met but do not look by themselves."""
-    monkeypatch.setattr(liveness.threading.Thread, "start", lambda thread: None)
-    monkeypatch.setattr(liveness, "PULSE", 0.2)
+    monkeypatch.setattr(heartbeat.threading.Thread, "start", lambda thread: None)
+    monkeypatch.setattr(heartbeat, "PULSE", 0.2)
     store = Store()
     found = [Watch(store, n, count) for n in range(count)]
     for watch in found:
@@ -355,7 +356,7 @@ def test_a_process_that_failed_ends_the_others(monkeypatch):
 
 
 def test_no_watch_is_inside_the_engine_when_python_ends(monkeypatch):
-    monkeypatch.setattr(liveness, "PULSE", 0)
+    monkeypatch.setattr(heartbeat, "PULSE", 0)
     watch, inside = Watch(Store(), 0, 1), threading.Event()
     monkeypatch.setattr(watch, "look", lambda: inside.set() or time.sleep(0.3) or "")
     watch.start()
@@ -368,15 +369,15 @@ def test_silence_is_noticed_on_other_machines(monkeypatch):
     one, two = watches(monkeypatch)
     one.who[1] = ("another machine", "/", str(ended_process()))
     now = 100.0
-    monkeypatch.setattr(liveness.time, "monotonic", lambda: now)
+    monkeypatch.setattr(heartbeat.time, "monotonic", lambda: now)
     assert one.look() == ""
-    now += liveness.SILENCE - 1
+    now += heartbeat.SILENCE - 1
     assert one.look() == ""
     one.store.set("beat/1", "1")
-    now += liveness.SILENCE - 1
+    now += heartbeat.SILENCE - 1
     assert one.look() == ""
-    now += liveness.SILENCE + 1
-    assert one.look() == f"nothing was heard of process 1 of 0..1 for {liveness.SILENCE:.0f} s"
+    now += heartbeat.SILENCE + 1
+    assert one.look() == f"nothing was heard of process 1 of 0..1 for {heartbeat.SILENCE:.0f} s"
     assert two.look() == ""
 
 
@@ -481,9 +482,9 @@ def test_the_slurm_array_shares_out_the_pictures(tmp_path):
 
 def test_outside_torchrun_nothing_is_started(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
-    with processes.together():
-        assert (processes.count(), processes.number(), processes.is_main()) == (1, 0, True)
-        assert processes.gather(7) == [7] and processes.of_main(8) == 8
+    with launch.together():
+        assert (launch.count(), launch.number(), launch.is_main()) == (1, 0, True)
+        assert launch.gather(7) == [7] and launch.of_main(8) == 8
     assert not torch.distributed.is_initialized()
 
 

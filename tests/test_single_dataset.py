@@ -7,7 +7,7 @@ import torch
 from conftest import draw, draw_pairs, refusal
 from PIL import Image
 
-from data import builtin, create_dataset
+from data import builtin_facades, create_dataset
 from data.single_dataset import SingleDataset
 from data.transforms import to_tensor
 from options.train_options import TrainOptions
@@ -113,19 +113,19 @@ def test_pictures_that_look_like_pairs_are_taken_whole(tmp_path):
     assert torch.equal(data[0]["A"], to_tensor(Image.open(root / "test" / "0.png")))
 
 
-@pytest.mark.parametrize(("direction", "left"), [("AtoB", 0), ("BtoA", builtin.SIZE)])
+@pytest.mark.parametrize(("direction", "left"), [("AtoB", 0), ("BtoA", builtin_facades.SIZE)])
 @pytest.mark.parametrize("phase", ["train", "test"])
 def test_of_the_built_in_pairs_it_takes_the_half_that_the_direction_translates(
     tmp_path, monkeypatch, few_builtin, direction, left, phase
 ):
     monkeypatch.chdir(tmp_path)
-    flags = ["--dataroot", builtin.ROOT, "--dataset_mode", "single", "--num_threads", "0"]
+    flags = ["--dataroot", builtin_facades.ROOT, "--dataset_mode", "single", "--num_threads", "0"]
     flags += ["--gpu_ids", "-1", "--preprocess", "none", "--no_flip", "--serial_batches"]
     flags += ["--phase", phase, "--direction", direction]
     batches = list(create_dataset(TrainOptions().read(flags)))
-    folder = Path(builtin.ROOT) / phase
+    folder = Path(builtin_facades.ROOT) / phase
     assert [Path(b["A_paths"][0]) for b in batches] == [folder / "0001.png", folder / "0002.png"]
     for batch in batches:
         pair = Image.open(batch["A_paths"][0])
-        half = pair.crop((left, 0, left + builtin.SIZE, builtin.SIZE))
+        half = pair.crop((left, 0, left + builtin_facades.SIZE, builtin_facades.SIZE))
         assert torch.equal(batch["A"][0], to_tensor(half))

@@ -12,7 +12,7 @@ import torch
 from conftest import random_batch, refusal, step
 from several import double_batch, double_nets
 
-from models.stages import WARM_UP, CudaRecorder, Stages, stages_of
+from training.cuda_graphs import WARM_UP, CudaRecorder, Stages, stages_of
 
 MODELS = {
     "pix2pix": ["--pool_size", "3", "--no_dropout"],
@@ -126,7 +126,7 @@ def test_what_cannot_be_a_graph_is_said_in_one_line(make, caplog, monkeypatch, f
     caplog.set_level(logging.INFO)
     model = make(*flags)
     assert model.stages is None and "CUDA graphs" not in caplog.text  # nor is it said on a CPU
-    monkeypatch.setattr("models.stages.CudaRecorder", lambda device: "recorder")
+    monkeypatch.setattr("training.cuda_graphs.CudaRecorder", lambda device: "recorder")
     found = stages_of(SimpleNamespace(opt=model.opt, device=torch.device("cuda")))
     assert (found is None) == bool(reason)
     assert (
@@ -136,7 +136,7 @@ def test_what_cannot_be_a_graph_is_said_in_one_line(make, caplog, monkeypatch, f
 
 def test_several_processes_run_eagerly(make, caplog, monkeypatch):
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("models.stages.count", lambda: 2)
+    monkeypatch.setattr("training.cuda_graphs.count", lambda: 2)
     assert stages_of(SimpleNamespace(opt=make().opt, device=torch.device("cuda"))) is None
     assert "no CUDA graphs with several processes" in caplog.text
 

@@ -15,10 +15,11 @@ import pytest
 import yaml
 from conftest import TINY, draw_pairs
 
-from options.sources import PRESETS, read_yaml
-from scripts import sweep, training_queue
-from scripts.sweep_plan import read_plan
-from scripts.training_queue import finished
+from options.config_files import PRESETS, read_yaml
+from scripts import sweep
+from scripts.sweeps import train_runs
+from scripts.sweeps.plan import read_plan
+from scripts.sweeps.train_runs import finished
 from util.checkpoint import load
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,7 +85,7 @@ def test_a_sweep_trains_every_row_with_every_seed_and_goes_on_where_it_was(run, 
     def no_training(*args):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(training_queue, "start", no_training)
+    monkeypatch.setattr(train_runs, "start", no_training)
     status, again = run()
     assert status == 0 and "4 of 4 trainings are done already" in again
     assert [line for line in again if line.startswith("|")] == [
@@ -94,7 +95,7 @@ def test_a_sweep_trains_every_row_with_every_seed_and_goes_on_where_it_was(run, 
 
 def measured_again(folder: str, metric: str) -> float:
     """Return the mean of a metric over the pictures that a test left, as the page has them."""
-    from scripts.evaluation import Pictures, measure
+    from scripts.evaluation.compare import Pictures, measure
 
     images = Path(folder) / "images"
     files = {

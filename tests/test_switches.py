@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from models.networks import UnetSkipConnectionBlock, define_D, define_G, init_net
 from options.test_options import TestOptions
 from translator import Translator
-from util.loss_log import parse_line
+from util.displays.loss_log import parse_line
 
 ON_CPU = ["--gpu_ids", "-1", "--num_threads", "0"]
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from models.base_model import BaseModel
 from train import passed
-from util.loss_log import parse_line
+from util.displays.loss_log import parse_line
 
 Command = Callable[..., SimpleNamespace]
 

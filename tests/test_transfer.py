@@ -6,8 +6,9 @@ import pytest
 from archives import BIG, noise
 from faults import ANEW, DATA, DROP, HALF, REST, Answer, Site, comes, fails, reset, stall, tag_of
 
-from scripts import download, transfer
-from scripts.transfer import NetworkError
+from scripts import download
+from scripts.downloads import resumable
+from scripts.downloads.resumable import NetworkError
 
 OTHER = noise(seed=1)
 pytest_plugins = ["downloading"]
@@ -42,13 +43,13 @@ DROPS = {
 def test_a_dropped_download_goes_on_behind_what_came(
     site: Site, part: Path, drop: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "TIMEOUT", 0.2)
+    monkeypatch.setattr(resumable, "TIMEOUT", 0.2)
     site.put("/set.zip", DATA, drop, Answer())
     download.download(f"{site.address}/set.zip", part)
     assert part.read_bytes() == DATA
     first, (range_, same) = site.ranges()
     at = int(range_[len("bytes=") : -1])
-    assert first == ANEW and same == '"v1"' and HALF - transfer.BLOCK <= at <= HALF
+    assert first == ANEW and same == '"v1"' and HALF - resumable.BLOCK <= at <= HALF
     assert at == HALF or drop is not DROP
 
 

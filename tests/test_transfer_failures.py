@@ -16,8 +16,9 @@ from archives import BIG
 from faults import ANEW, DATA, DROP, HALF, REST, Answer, Handler, Site, comes, fails, stall, tag_of
 from servers import deaf_server, free_port, wait_for
 
-from scripts import download, transfer
-from scripts.transfer import NetworkError
+from scripts import download
+from scripts.downloads import resumable
+from scripts.downloads.resumable import NetworkError
 
 pytest_plugins = ["downloading"]
 pytestmark = pytest.mark.timeout(30)
@@ -59,7 +60,7 @@ def test_a_redirect_in_a_circle_or_to_a_local_file_is_refused(
 def test_a_server_that_never_answers_is_given_up(
     site: Site, part: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "TIMEOUT", 0.05)
+    monkeypatch.setattr(resumable, "TIMEOUT", 0.05)
     with deaf_server() as port:
         fails(f"http://127.0.0.1:{port}/set.zip", part, "timed out")
 
@@ -85,7 +86,7 @@ def test_a_host_without_address_is_not_asked_for_twice(
 @pytest.mark.parametrize("url", ["set.zip", "htps://host/x", "http://a..b/x", "http://host:x/x"])
 def test_what_is_no_address_is_said_and_not_tried_again(part: Path, url: str) -> None:
     with pytest.raises(NetworkError, match=".") as error:
-        transfer.download_rest(url, part)
+        resumable.download_rest(url, part)
     assert "\n" not in str(error.value) and error.value.final
 
 
@@ -110,7 +111,7 @@ def test_a_network_that_goes_away_while_reading_is_tried_again(
         return read(self, *args)
 
     monkeypatch.setattr(HTTPResponse, "read", failing)
-    comes(site, part, ANEW, (f"bytes={transfer.BLOCK}-", '"v1"'))
+    comes(site, part, ANEW, (f"bytes={resumable.BLOCK}-", '"v1"'))
 
 
 def test_a_full_disk_is_no_network_failure(
@@ -130,7 +131,7 @@ def test_a_full_disk_is_no_network_failure(
         patch.setattr(Path, "open", open_on_it)
         with pytest.raises(OSError, match="No space left"):
             download.download(url, part)
-    kept = HALF // transfer.BLOCK * transfer.BLOCK
+    kept = HALF // resumable.BLOCK * resumable.BLOCK
     assert site.ranges() == [ANEW] and tag_of(part) == '"v1"'
     assert kept and part.read_bytes() == DATA[:kept]
     comes(site, part, ANEW, (f"bytes={kept}-", '"v1"'))
@@ -138,7 +139,9 @@ def test_a_full_disk_is_no_network_failure(
 
 def test_an_interrupted_download_goes_on_in_the_next_run(site: Site, part: Path) -> None:
     def interrupt(handler: Handler) -> None:
-        wait_for(lambda: part.exists() and part.stat().st_size >= transfer.BLOCK, "the first block")
+        wait_for(
+            lambda: part.exists() and part.stat().st_size >= resumable.BLOCK, "the first block"
+        )
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         stall(handler)
 
@@ -166,9 +169,9 @@ def test_the_progress_bar_counts_from_what_is_there_and_only_on_a_terminal(
 ) -> None:
     url = site.put("/set.zip", DATA, DROP, DROP, Answer())
     with pytest.raises(NetworkError):
-        transfer.download_rest(url, part)
+        resumable.download_rest(url, part)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys, "stderr", Terminal())
-    transfer.download_rest(url, part)
+    resumable.download_rest(url, part)
     shown = sys.stderr.getvalue()
     assert "50%" in shown.split("\r")[1] and "100k/200k" in shown and "200k/200k" in shown

@@ -11,7 +11,7 @@ from conftest import draw, draw_pairs, draw_sets, near, refusal, result_images
 from drawing import untrained
 from PIL import Image
 
-from data.deep import png_of
+from data.image_types import png_of
 from translator import Translator
 
 

@@ -11,7 +11,7 @@ import pytest
 from archives import content_of, member, noise, tar_of, zip_of
 from conftest import refusal
 
-from scripts.unpack import unpack
+from scripts.downloads.unpack import unpack
 
 PICTURES = {"train/1.jpg": b"one", "train/2.jpg": b"two", "test/1.jpg": b"three"}
 UNPACKED = {**PICTURES, "train": None, "test": None}

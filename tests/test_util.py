@@ -15,7 +15,7 @@ from PIL import Image
 
 from data.transforms import to_tensor
 from options.train_options import TrainOptions
-from util.stopping import Stopped
+from util.signals import Stopped
 from util.util import (
     Output,
     located,

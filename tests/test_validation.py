@@ -12,8 +12,8 @@ from conftest import TINY, draw_pairs
 from PIL import Image
 
 from training import validation
+from util.displays.val_log import ScoreLog
 from util.metrics import compare
-from util.score_log import ScoreLog
 
 
 @pytest.fixture

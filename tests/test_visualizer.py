@@ -12,9 +12,9 @@ from PIL import Image
 
 from options.base_options import Options
 from options.train_options import TrainOptions
+from util.displays.loss_log import Entry, parse_line
+from util.displays.val_log import Scores
 from util.html import HTML
-from util.loss_log import Entry, parse_line
-from util.score_log import Scores
 from util.util import tensor2im
 from util.visualizer import Visualizer, plot_losses, save_images
 

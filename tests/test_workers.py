@@ -12,7 +12,7 @@ from conftest import alive, gone
 ROOT = Path(__file__).resolve().parent.parent
 CODE = """
 import os, sys, time
-from util.workers import worker_pool
+from util.process_pool import worker_pool
 
 def busy(seconds):
     time.sleep(seconds)

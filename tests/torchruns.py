@@ -14,7 +14,7 @@ import numpy as np
 from conftest import TINY
 from PIL import Image
 
-from data import builtin
+from data import builtin_facades
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -110,6 +110,6 @@ def draw_houses(folder: Path, count: int) -> Path:
     """Draw A|B pictures with texture: rounding decides much where pictures are flat."""
     (folder / "train").mkdir(parents=True)
     for i in range(count):
-        pair = np.concatenate(builtin.draw_pair(np.random.default_rng(i)), axis=1)
+        pair = np.concatenate(builtin_facades.draw_pair(np.random.default_rng(i)), axis=1)
         Image.fromarray(pair).save(folder / "train" / f"{i}.png")
     return folder

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.several import share_statistics
+from models.data_parallel import share_statistics
 from util.checkpoint import save_weights
-from util.processes import is_main
+from util.distributed.launch import is_main
 
 
 class EMA:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from util.processes import gather
-from util.stopping import Stopped
+from util.distributed.launch import gather
+from util.signals import Stopped
 
 FIX = "try a smaller --lr, or --precision fp32; --continue_train goes on from the last save"
 

@@ -3,8 +3,8 @@
 import logging
 from typing import Any
 
-from models.architecture import check_fit
 from models.base_model import BaseModel
+from models.weights import check_fit
 from training.ema import EMA
 from training.state import (
     Progress,
@@ -14,8 +14,8 @@ from training.state import (
     state_path,
     told,
 )
-from util import processes
 from util.device import set_random_states
+from util.distributed import launch
 from util.files import make_folder, one_line, run_folder
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
     progress = Progress.from_state(state["progress"]) if state else Progress(opt.epoch_count)
     weights_alone = opt.continue_train and not state and not nothing_to_resume(opt)
     model.setup(opt, load=weights_alone, first_epoch=progress.epoch)
-    if processes.is_main():
+    if launch.is_main():
         make_folder(model.save_dir, "--checkpoints_dir")
     training = TrainingState(opt, model, progress)
     if state:
@@ -109,8 +109,8 @@ def restore(training: TrainingState, state: dict[str, Any]) -> None:
         training.ema = EMA(model.nets, opt.ema) if opt.ema else None
         if training.ema and "averages" in state:
             training.ema.load_state_dict(state["averages"])
-        if processes.number() < len(state["random"]):
-            set_random_states(state["random"][processes.number()])
+        if launch.number() < len(state["random"]):
+            set_random_states(state["random"][launch.number()])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ValueError(
             f"{state_path(opt)}: does not fit this training ({one_line(error)})"
@@ -124,7 +124,7 @@ def pools_of_rank(saved: list[dict[str, Any]]) -> dict[str, Any]:
     With another world size than before, the stored images are redistributed; a new rank keeps
     its own random state.
     """
-    rank, world_size, before = processes.number(), processes.count(), len(saved)
+    rank, world_size, before = launch.number(), launch.count(), len(saved)
     if before == world_size:
         return saved[rank]
     log.info(

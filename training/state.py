@@ -12,11 +12,11 @@ import torch
 
 from models.base_model import BaseModel
 from training.ema import EMA
-from util import processes
 from util.checkpoint import load, save
 from util.device import random_states
+from util.distributed import launch
 from util.files import run_folder
-from util.stopping import OF_THE_START
+from util.signals import OF_THE_START
 
 log = logging.getLogger(__name__)
 
@@ -97,15 +97,15 @@ class TrainingState:
         All ranks call it; rank 0 writes, and all continue once the file is written.
         """
         state = self.model.state_dict()
-        state["pools"] = processes.gather(on_cpu(state["pools"]))
-        state["random"] = processes.gather(random_states())
-        if processes.is_main():
+        state["pools"] = launch.gather(on_cpu(state["pools"]))
+        state["random"] = launch.gather(random_states())
+        if launch.is_main():
             state |= {"version": VERSION, "progress": self.progress.state_dict()}
             state["options"] = plain(self.opt)
             if self.ema:
                 state["averages"] = self.ema.state_dict()
             save(on_cpu(state), state_path(self.opt))
-        processes.wait_for_all()
+        launch.wait_for_all()
 
     def delete_stale_files(self, tags: Iterable[str | int]) -> None:
         """Delete stale files of an earlier run of this name: best_net_* while this run has no best

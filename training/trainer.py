@@ -10,12 +10,12 @@ from data import Loader
 from training.balance import Balance
 from training.finite import FiniteWatch, check_weights
 from training.state import TrainingState
+from training.timing import Clock, WaitingAdvice
 from training.validation import Validation
-from util import processes
 from util.checkpoint import forget_epochs
-from util.clock import Clock, WaitingAdvice
-from util.score_log import Scores
-from util.stopping import Signals, Stopped, last_epoch, status_of
+from util.displays.val_log import Scores
+from util.distributed import launch
+from util.signals import Signals, Stopped, last_epoch, status_of
 from util.visualizer import Visualizer
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Trainer:
         self.model, self.progress = training.model, training.progress
         self.validation, self.visualizer, self.signals = validation, visualizer, signals
         self.nan_check, self.balance = FiniteWatch(), Balance(opt.gan_mode)
-        self.advice, self.stop_flag = WaitingAdvice(), processes.Agreement()
+        self.advice, self.stop_flag = WaitingAdvice(), launch.Agreement()
         self.progress.set_dataset_size(len(dataset))
 
     def run(self) -> None:
@@ -141,7 +141,7 @@ class Trainer:
         for tag in tags:
             self.training.save_networks(tag)
         self.training.save()
-        if processes.is_main():
+        if launch.is_main():
             forget_epochs(self.model.save_dir, self.opt.keep)
             self.training.delete_stale_files(tags)
 

@@ -8,9 +8,9 @@ from typing import Any
 from models.base_model import BaseModel
 from training.finite import check_weights
 from training.state import TrainingState
+from util.distributed.launch import gather
 from util.metrics import compare, eight_bit, lower_is_better
-from util.processes import gather
-from util.stopping import last_epoch
+from util.signals import last_epoch
 
 
 def mean_scores(model: BaseModel, batches: Iterable[dict[str, Any]]) -> dict[str, float]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from util.files import whole_file
-from util.stopping import Stopped
+from util.signals import Stopped
 
 RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 

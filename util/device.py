@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from util import processes
+from util.distributed import launch
 from util.files import one_line
-from util.stopping import Stopped
+from util.signals import Stopped
 
 log = logging.getLogger(__name__)
 
@@ -29,24 +29,24 @@ _ON_ITS_OWN: ContextVar[bool] = ContextVar("on_its_own", default=False)
 def pick_device(gpu_ids: Sequence[int]) -> torch.device:
     """Return the first of the GPUs asked for, else Apple's MPS, else the CPU (after one line).
 
-    Of several processes on a machine, each gets one of them; the default 0 means as many as there
+    Of several launch on a machine, each gets one of them; the default 0 means as many as there
     are processes. ValueError if CUDA is there but that GPU is not. An empty list is the CPU.
     """
     if not gpu_ids:
         return torch.device("cpu")
     if torch.cuda.is_available():
-        found, (here, of_all) = torch.cuda.device_count(), processes.on_this_machine()
+        found, (here, of_all) = torch.cuda.device_count(), launch.on_this_machine()
         ids = range(of_all) if list(gpu_ids) == [0] else gpu_ids
         if of_all > found:
             raise ValueError(
-                f"{of_all} processes on this machine, which has {found} GPU{'s' * (found > 1)}: "
+                f"{of_all} launch on this machine, which has {found} GPU{'s' * (found > 1)}: "
                 f"torchrun --nproc_per_node={found} starts one for each"
             )
         if max(ids) >= found:
             raise ValueError(f"--gpu_ids {max(ids)}: this machine has {found}, which count from 0")
         if of_all > 1 and len(ids) != of_all:
             raise ValueError(
-                f"--gpu_ids {','.join(map(str, ids))}: {len(ids)} for {of_all} processes on this "
+                f"--gpu_ids {','.join(map(str, ids))}: {len(ids)} for {of_all} launch on this "
                 f"machine; torchrun --nproc_per_node={len(ids)} starts one for each"
             )
         torch.backends.cudnn.benchmark = True
@@ -54,7 +54,7 @@ def pick_device(gpu_ids: Sequence[int]) -> torch.device:
         if of_all > 1:
             torch.cuda.set_device(device)  # where the engine works too
         return device
-    if torch.backends.mps.is_available() and processes.count() == 1:
+    if torch.backends.mps.is_available() and launch.count() == 1:
         return torch.device("mps")
     log.info("no GPU found: running on the CPU (--gpu_ids -1 chooses it)")
     return torch.device("cpu")
@@ -112,7 +112,7 @@ def _forward_in_bf16(net: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
 
 
 class SharedForward:
-    """The forward pass of a network that several processes train: the gradients of a backward
+    """The forward pass of a network that several launch train: the gradients of a backward
     pass through it become their mean over the processes.
 
     It takes the place of the network's `forward`, so that the network itself, its name and its
@@ -156,7 +156,7 @@ _NO_BUFFERS = {
 
 
 def train_together(net: nn.Module, device: torch.device) -> None:
-    """Let all processes train a network, placed on `device`, as one: on the mean of their
+    """Let all launch train a network, placed on `device`, as one: on the mean of their
     gradients, from the weights of process 0.
     """
     net.forward = SharedForward(net, device)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from util.processes import count, number
+from util.distributed.launch import count, number
 
 
 class ImagePool:

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from util.files import ROOT, whole_file
-from util.stopping import Stopped
+from util.signals import Stopped
 
 log = logging.getLogger(__name__)
 

@@ -9,15 +9,15 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-from util.curves import plot_losses
-from util.displays import Display, close_all
+from util.displays.display import Display, close_all
+from util.displays.live import live_displays
+from util.displays.loss_log import Entry, LossLog, format_line
+from util.displays.loss_plot import plot_losses
+from util.displays.val_log import ScoreLog, Scores, format_scores
+from util.distributed.launch import is_main
 from util.files import run_folder
 from util.html import HTML
-from util.live_displays import live_displays
-from util.loss_log import Entry, LossLog, format_line
-from util.processes import is_main
-from util.rows import row_of
-from util.score_log import ScoreLog, Scores, format_scores
+from util.image_rows import row_of
 from util.util import save_image, tensor2im
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from training.finite import FiniteWatch, check_weights
 from util import files
 from util.checkpoint import forget_epochs
 from util.files import sole_owner, whole_file
-from util.stopping import Stopped
+from util.signals import Stopped
 
 Command = Callable[..., SimpleNamespace]
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,11 +10,11 @@ from conftest import draw
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data.inspection import inspect
+from data.image_check import inspect
 from data.transforms import load_picture
-from options.sources import read_run, read_yaml
+from options.config_files import read_run, read_yaml
 from options.train_options import TrainOptions
-from scripts.mutations import mutated
+from scripts.dev.mutations import mutated
 from training.state import read_state
 from util.checkpoint import load
 

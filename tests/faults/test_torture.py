@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from scripts import torture
-from scripts.mutations import damage, mutated
-from scripts.torture import same
+from scripts.dev import torture
+from scripts.dev.mutations import damage, mutated
+from scripts.dev.torture import same
 
 
 @pytest.mark.slow
@@ -21,7 +21,7 @@ def test_nothing_is_lost(
     short = ["--ngf", "16", "--n_epochs", "1", "--n_epochs_decay", "1"]
     monkeypatch.setattr(torture, "TRAINING", [*torture.TRAINING, *short])
     few = "--kills 2 --terms 1 --limits 1 --pictures 40 --files 40"
-    result = command("scripts.torture", *few.split())
+    result = command("scripts.dev.torture", *few.split())
     assert result.status == 0, result.err
     rows = re.findall(r"^\| (.+?) \| (\d+) \| (.+?) \| (\d+) \|$", result.out, re.MULTILINE)
     assert [(int(times), int(lost)) for _, times, _, lost in rows] == [

@@ -1,0 +1,149 @@
+"""Prepared pictures in one file that all launch of a loader share."""
+
+import logging
+import mmap
+import os
+import pickle
+import struct
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.pixels import Pixels
+from util.distributed import launch
+from util.memory import free_memory
+
+log = logging.getLogger(__name__)
+
+SLOT = 2**26  # bytes; the file is sparse, so that only what is written takes room
+# How many pictures, the file's width and height; then each picture's shape, type and range.
+HEAD, EACH = struct.Struct("<Iii"), struct.Struct("<iiisdd")
+TYPES = {b"u": np.dtype("uint8"), b"f": np.dtype("float32")}
+FREE = 0.25  # the share of the memory that --cache auto leaves
+CACHES = ("auto", "ram", "disk", "none")
+Kept = tuple[list[Pixels], tuple[int, int]]  # pictures, and the (width, height) of their file
+
+
+class PictureCache:
+    """Keeps the pictures of a file, once some process has prepared them, for all processes.
+
+    The cache's own file has no name, so that it is gone with its last process, however that ends.
+    """
+
+    def __init__(self, files: Sequence[str], folder: Path | None = None, reserve: float = 0.0):
+        """It lies in `folder`, or in memory of which it leaves the share `reserve` free.
+
+        OSError if it cannot be made.
+        """
+        self.slots = {file: i for i, file in enumerate(files)}
+        self.reserve = reserve
+        if folder is None:
+            self.descriptor = os.memfd_create("pictures")
+        else:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                self.descriptor = os.dup(file.fileno())
+        os.truncate(self.descriptor, len(files) * SLOT)
+        self._map()
+
+    def __getstate__(self) -> dict[str, Any]:
+        there = f"/proc/{os.getpid()}/fd/{self.descriptor}"
+        return {"slots": self.slots, "reserve": self.reserve, "descriptor": there}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.slots, self.reserve = state["slots"], state["reserve"]
+        self.descriptor = os.open(state["descriptor"], os.O_RDWR)
+        self._map()
+
+    def _map(self) -> None:
+        self.bytes = mmap.mmap(self.descriptor, len(self.slots) * SLOT)
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
+
+    def get(self, file: str) -> Kept | None:
+        """Return what is kept of a file."""
+        if file not in self.slots:
+            return None
+        at = self.slots[file] * SLOT
+        count, *size = HEAD.unpack_from(self.bytes, at)
+        at += HEAD.size
+        found = []
+        for _ in range(count):
+            *shape, code, low, high = EACH.unpack_from(self.bytes, at)
+            at += EACH.size
+            number = shape[0] * shape[1] * shape[2]
+            array = np.frombuffer(self.bytes, TYPES[code], number, at).reshape(shape)
+            at += array.nbytes
+            found.append(Pixels(array, low, high))
+        return (found, tuple(size)) if found else None
+
+    def put(self, file: str, kept: Kept) -> None:
+        """Keep pictures of a file, if there is room."""
+        pictures, size = kept
+        arrays = [np.ascontiguousarray(picture.array()) for picture in pictures]
+        needed = HEAD.size + sum(EACH.size + array.nbytes for array in arrays)
+        if file not in self.slots or needed > SLOT:
+            return
+        if self.reserve and free_memory() < self.reserve:
+            return
+        at = end = self.slots[file] * SLOT
+        end += HEAD.size
+        try:
+            for picture, array in zip(pictures, arrays, strict=True):
+                code = array.dtype.kind.encode()
+                end = _write(self.descriptor, end, EACH.pack(*array.shape, code, *picture.range))
+                end = _write(self.descriptor, end, array.data.cast("B"))
+            # The head last: until it is there, so is nothing.
+            _write(self.descriptor, at, HEAD.pack(len(arrays), *size))
+        except OSError as error:
+            log.warning("--cache: no room for more pictures (%s)", error.strerror)
+            self.slots = {}
+
+
+def _write(descriptor: int, at: int, content: bytes | memoryview) -> int:
+    while content:
+        written = os.pwrite(descriptor, content, at)
+        content, at = content[written:], at + written
+    return at
+
+
+def shared_cache(files: Sequence[str], where: str, folder: Path) -> PictureCache | None:
+    """Return `open_cache`; of several launch, all on a machine share that of its first."""
+    here, _ = launch.on_this_machine()
+    cache = None if here else open_cache(files, where, folder)
+    everyones = launch.gather(None if here else pickle.dumps(cache))
+    if not here:
+        return cache
+    try:
+        return pickle.loads(everyones[launch.number() - here])
+    except OSError:  # the system does not let one process look into another
+        return open_cache(files, where, folder)
+
+
+def open_cache(files: Sequence[str], where: str, folder: Path) -> PictureCache | None:
+    """Return the cache that `--cache` (one of `CACHES`) asks for; None if there is none.
+
+    Of `auto`, nothing is kept while less than a quarter of the memory is free. ValueError if what
+    was asked for by name cannot be had.
+    """
+    if where not in CACHES:
+        raise ValueError(f"--cache {where}: unknown; known are {', '.join(CACHES)}")
+    if where == "none" or not files:
+        return None
+    try:
+        if not hasattr(os, "memfd_create"):
+            raise OSError(0, "it wants Linux")
+        if where == "disk":
+            folder.mkdir(parents=True, exist_ok=True)
+            return PictureCache(files, folder)
+        return PictureCache(files, None, FREE if where == "auto" else 0.0)
+    except OSError as error:
+        if where == "auto":
+            return None
+        raise ValueError(
+            f"--cache {where}: cannot be had here ({error.strerror}); use --cache none"
+        ) from None

@@ -1,0 +1,77 @@
+"""What a picture file is like, and what will be done with it."""
+
+import os
+import random
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from data.image_types import is_deep, read_deep
+from data.transforms import ORIENTATION, load_picture, reason
+
+
+class Finding(NamedTuple):
+    """Something about a file; `fatal`: it cannot be trained on."""
+
+    path: str
+    what: str
+    fatal: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}"
+
+
+def inspect(path: str, *, whole: bool = True) -> list[Finding]:
+    """Return what is unusual about a picture; `whole` also decodes all of it."""
+    try:
+        if os.path.getsize(path) == 0:
+            return [Finding(path, "is empty", fatal=True)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            if deep := read_deep(path):
+                return [Finding(path, f"holds {deep.kind.dtype}, {deep.channels} channels")]
+            with Image.open(path) as file:
+                if is_deep(file):
+                    what = "has more than 8 bits a channel, which would be cut; convert it"
+                    return [Finding(path, what, fatal=True)]
+                found = [Finding(path, what) for what in _oddities(path, file)]
+            if whole:
+                load_picture(path)
+        return found
+    except ValueError as error:
+        return [Finding(path, str(error).removeprefix(f"{path}: "), fatal=True)]
+    except Exception as error:  # PIL's plugins raise nearly anything on a damaged file
+        return [Finding(path, f"cannot be read as a picture ({reason(error)})", fatal=True)]
+
+
+def quick_look(files: list[str], seconds: float = 2.0) -> list[Finding]:
+    """Return what is fatal in the headers of as many files as can be opened in that time."""
+    end = time.monotonic() + seconds
+    found: list[Finding] = []
+    for path in random.Random(0).sample(files, len(files)):
+        found += [finding for finding in inspect(path, whole=False) if finding.fatal]
+        if time.monotonic() > end:
+            break
+    return sorted(found)
+
+
+def _oddities(path: str, file: Image.Image) -> Iterator[str]:
+    named = Image.registered_extensions().get(Path(path).suffix.lower())
+    if file.format != named and {file.format, named} != {"JPEG", "MPO"}:
+        yield f"is a {file.format} file by its content, and read as such"
+    if file.mode in ("P", "PA"):
+        yield "has a palette; it becomes RGB"
+    if file.mode in ("LA", "RGBA", "PA") or "transparency" in file.info:
+        yield "has an alpha channel, which is dropped"
+    if file.mode in ("CMYK", "YCbCr", "LAB", "HSV", "1"):
+        yield f"is in {file.mode}; it becomes RGB"
+    if getattr(file, "n_frames", 1) > 1:
+        yield f"has {file.n_frames} frames, of which the first is used"
+    if file.getexif().get(ORIENTATION, 1) != 1:
+        yield "is turned upright, as its EXIF data says"
+    if file.width * file.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
+        yield f"is gigantic ({file.width}x{file.height}); each epoch decodes all of it"

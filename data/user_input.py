@@ -1,0 +1,61 @@
+"""Pictures that are in no data set: a file, a PIL picture or an array, in any depth."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from data.image_types import DEEP_MODES, DeepPicture
+from data.transforms import Picture, load_any
+
+Source = str | Path | Image.Image | np.ndarray
+
+
+def picture_of(source: Source, ranged: bool = False) -> Picture:
+    """Return the picture in a file, of PIL, or in an array (H, W) or (H, W, C).
+
+    Arrays of uint8 are 0..255, of uint16 0..65535, of floats 0..1; with a range of the run's own
+    (`ranged`) they may be of any numbers. ValueError says what is wrong.
+    """
+    if isinstance(source, str | Path):
+        return load_any(source)
+    if isinstance(source, Image.Image):
+        if not source.width * source.height:
+            raise ValueError(f"has no pixels: {source.width}x{source.height}")
+        upright = ImageOps.exif_transpose(source)
+        if upright.mode not in DEEP_MODES:
+            return upright
+        source = np.asarray(upright)
+        if upright.mode == "I":  # how PIL gives many pictures of 16 bits
+            source = source.clip(0, 65535).astype(np.uint16)
+    if not isinstance(source, np.ndarray):
+        raise ValueError(
+            f"expected a file, a PIL picture, an array or a tensor, got {_kind(source)}"
+        )
+    numbers = source.dtype.kind in "uif" if ranged else _has_a_range(source.dtype)
+    if source.ndim not in (2, 3) or not source.size or not numbers:
+        raise ValueError(
+            f"expected an array (H, W) or (H, W, C) of uint8, uint16 or floats, got {_kind(source)}"
+        )
+    if source.ndim == 3 and source.shape[0] in (1, 3) and source.shape[2] > 4:
+        raise ValueError(f"expected an array (H, W, C), got {source.shape}: (C, H, W)?")
+    low, high = float(source.min()), float(source.max())
+    if not np.isfinite([low, high]).all():
+        raise ValueError("holds values that are no finite numbers")
+    if source.dtype.kind == "f" and not ranged and (low < 0 or high > 1.001):
+        raise ValueError(f"floats are in 0..1; these are {low:g} to {high:g}")
+    if source.dtype == np.uint8 and (source.ndim == 2 or source.shape[2] in (1, 3, 4)):
+        squeezed = source[..., 0] if source.ndim == 3 and source.shape[2] == 1 else source
+        return Image.fromarray(np.ascontiguousarray(squeezed))
+    return DeepPicture.of(source, ".npy")
+
+
+def _has_a_range(dtype: np.dtype) -> bool:
+    """Return whether it is known without a run what the values of a type mean."""
+    return dtype.kind == "f" or dtype in (np.uint8, np.uint16)
+
+
+def _kind(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ if shape is None else f"{value.dtype} of the shape {tuple(shape)}"

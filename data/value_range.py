@@ -1,0 +1,107 @@
+"""Which values of deep pictures become -1 and 1: a rule per side, kept with the run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from data.image_types import DeepPicture, Kind
+from data.transforms import load_any
+from util.distributed.launch import is_main, wait_for_all
+from util.files import make_folder, one_line, run_folder, whole_file
+
+SAMPLE = 64  # pictures that percentiles are taken of
+PERCENTILES = (0.5, 99.5)
+Range = tuple[Kind, float, float]
+
+
+def settle_ranges(dataset: Dataset, opt: Any) -> dict[str, tuple[float, float]]:
+    """Return (low, high) by side, for the sides whose range is not that of each file's type.
+
+    A training keeps them, and how the values are stored, in the run's folder; a continued training
+    and a test read them there.
+    """
+    kept = read_ranges(opt)
+    if opt.isTrain and not (opt.continue_train and kept):
+        kept = {}
+        for side, files in files_by_side(dataset).items():
+            if settled := _settle(files, getattr(opt, f"range_{side}"), f"--range_{side}"):
+                kept[side] = settled
+        if kept and is_main():
+            _write(kept, opt)
+        elif is_main():
+            _file(opt).unlink(missing_ok=True)  # of another run of that name
+        wait_for_all()
+    return chosen_ranges(opt, kept)
+
+
+def chosen_ranges(opt: Any, kept: dict[str, Range]) -> dict[str, tuple[float, float]]:
+    """Return (low, high) by side: what a training has kept, and what the flags say by hand."""
+    found = {side: (low, high) for side, (_, low, high) in kept.items()}
+    for side in "AB":  # of test.py too
+        if isinstance(getattr(opt, f"range_{side}"), list):
+            found[side] = tuple(getattr(opt, f"range_{side}"))
+    return found
+
+
+def files_by_side(dataset: Dataset) -> dict[str, list[str]]:
+    """Return a dataset's files of A and of B, from its attributes."""
+    paths = getattr(dataset, "paths", None)
+    if isinstance(paths, dict):
+        return paths
+    named = {side: getattr(dataset, f"{side}_paths", None) for side in "AB"}
+    return {side: files for side, files in named.items() if files}
+
+
+def _settle(files: list[str], rule: Any, flag: str) -> Range | None:
+    first = _deep(files[0])
+    if first is None:
+        return None
+    low, high = first.low, first.high
+    if isinstance(rule, list):
+        low, high = rule
+    elif rule == "percentile":
+        chosen = np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).astype(int)
+        pictures = [picture for i in chosen if (picture := _deep(files[i]))]
+        values = np.concatenate([picture.array().ravel()[::7] for picture in pictures])
+        low, high = (float(v) for v in np.percentile(values[np.isfinite(values)], PERCENTILES))
+        if not low < high:
+            raise ValueError(f"{flag} percentile: all values are {low:g}; give LOW,HIGH")
+    return first.kind, low, high
+
+
+def _deep(path: str) -> DeepPicture | None:
+    picture = load_any(path)
+    return picture if isinstance(picture, DeepPicture) else None
+
+
+def _file(opt: Any) -> Path:
+    return run_folder(opt) / "pixel_ranges.json"
+
+
+def _write(kept: dict[str, Range], opt: Any) -> None:
+    make_folder(_file(opt).parent, "--checkpoints_dir")
+    values = {
+        side: {**kind._asdict(), "low": low, "high": high}
+        for side, (kind, low, high) in kept.items()
+    }
+    with whole_file(_file(opt)) as file:
+        file.write(json.dumps(values, indent=1).encode() + b"\n")
+
+
+def read_ranges(opt: Any) -> dict[str, Range]:
+    """Return what a training has kept: how values are stored, and the range, by side."""
+    path = _file(opt)
+    if not path.is_file():
+        return {}
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        found = {}
+        for side, v in values.items():
+            kind = Kind(str(v["ending"]), np.dtype(v["dtype"]).name)
+            found[side] = (kind, float(v["low"]), float(v["high"]))
+        return found
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path}: damaged ({one_line(error)})") from None

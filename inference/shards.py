@@ -1,0 +1,223 @@
+"""Results that many commands make together, each its share, and that any of them can go on with."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from util.checkpoint import fingerprint
+from util.files import make_folder, one_line, whole_file
+from util.html import HTML
+from util.image_rows import Row
+from util.util import short_stem
+
+log = logging.getLogger(__name__)
+
+PNG_END = b"IEND\xaeB`\x82"  # a PNG file's last bytes
+
+# Options of test.py that say how it goes about its work, not what comes out.
+OF_THE_WORK = {
+    *("num_shards", "shard_id", "page_only", "num_test", "max_dataset_size", "batch_size"),
+    *("num_threads", "gpu_ids", "display_winsize", "config", "verbose", "isTrain"),
+    *("name", "suffix", "checkpoints_dir", "results_dir", "use_wandb", "wandb_project_name"),
+}
+
+
+class Record:
+    """What is done of the results in a folder: `shards/*.jsonl`, a line for every picture, written
+    once its files are; and `shards/made_by.json`, what they were made of.
+    """
+
+    def __init__(self, results: Path):
+        self.results, self.folder = results, results / "shards"
+        self.file = self.folder / "made_by.json"
+        self.lock = threading.Lock()
+        self.notes: list[str] = []  # for the page
+
+    def begin(self, made_by: dict[str, Any]) -> None:
+        """Keep what the results are made of; ValueError if there are some of anything else."""
+        if self.file.exists():
+            if differing := _differences(self.read_made_by(), made_by):
+                raise ValueError(
+                    f"--results_dir: {self.results} holds results made otherwise ("
+                    f"{', '.join(differing)}); choose another --results_dir or delete that folder"
+                )
+            return
+        make_folder(self.folder, "--results_dir")
+        with whole_file(self.file) as file:
+            file.write(json.dumps(made_by, indent=1).encode() + b"\n")
+
+    def read_made_by(self) -> dict[str, Any]:
+        """Return what the results are made of; ValueError if there are none of shards."""
+        if not self.file.exists():
+            raise ValueError(
+                f"--page_only: {self.results} holds no results of shards; "
+                f"test.py --num_shards N --shard_id I makes them"
+            )
+        try:
+            made_by = json.loads(self.file.read_text(encoding="utf-8"))
+            return made_by | {"count": int(made_by["count"]), "flags": dict(made_by["flags"])}
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"{self.file}: damaged ({one_line(error)}); delete {self.results} and start over"
+            ) from None
+
+    def rows(self) -> dict[int, Row]:
+        """Return the rows of the page that are done, by the picture's number, and take in notes.
+
+        Lines that were cut off when a command was killed are passed over, and lines of pictures
+        whose files are gone or cut off by now.
+        """
+        found: dict[int, Row] = {}
+        for path in sorted(self.folder.glob("*.jsonl")):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    entry = json.loads(line)
+                    if "note" in entry:
+                        self.notes += [entry["note"]] if entry["note"] not in self.notes else []
+                    else:
+                        row = Row(entry["header"], entry["name"], dict(entry["files"]))
+                        found[int(entry["index"])] = row
+                except (ValueError, TypeError, KeyError):
+                    continue
+        images = self.results / "images"
+        whole = (
+            i for i, row in found.items() if all(_whole(images / n) for n in row.files.values())
+        )
+        return {i: found[i] for i in sorted(whole)}
+
+    def open(self, shard: int, shards: int) -> None:
+        """Choose the file that this shard's lines are appended to."""
+        self.path = self.folder / f"{shard:05d}_of_{shards:05d}.jsonl"
+        if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):
+            self._append("")  # ends the line at which a command was killed
+
+    def add(self, index: int, row: Row) -> None:
+        """Note that the files of a picture are written."""
+        self._append(json.dumps({"index": index, **row._asdict()}))
+
+    def add_note(self, text: str) -> None:
+        """Keep a line for the top of the page; the same line only once."""
+        with self.lock:
+            known = text in self.notes
+            self.notes += [] if known else [text]
+        if not known:
+            self._append(json.dumps({"note": text}))
+
+    def _append(self, line: str) -> None:
+        try:
+            with self.lock, self.path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except FileNotFoundError:
+            raise ValueError(
+                f"--results_dir: another command has overwritten {self.results}; run this shard "
+                f"again, or with another --results_dir"
+            ) from None
+
+
+class Shard:
+    """One command's share of the pictures: those with the numbers I, I + N, I + 2N, … that are
+    not done yet, whoever did them.
+    """
+
+    def __init__(self, opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]):
+        """`dataset` is the `Loader` of all pictures, which will give this share alone.
+
+        ValueError if the results that are there were made of anything else.
+        """
+        self.opt, self.record = opt, Record(page.web_dir)
+        paths = _paths_of(dataset, opt)
+        self.record.begin(_made_by(opt, paths, nets))
+        self.names = [page.unique_name(short_stem(path)) for path in paths]
+        done, count = self.record.rows(), int(min(len(paths), opt.num_test))
+        share = range(opt.shard_id, count, opt.num_shards)
+        self.left = [index for index in share if index not in done]
+        self.there = len(share) - len(self.left)
+        self.record.open(opt.shard_id, opt.num_shards)
+        dataset.only(set(self.left))
+
+    def add(self, index: int, row: Row, notes: Sequence[str]) -> None:
+        """Note that the files of a picture are written, and what the page is to say at its top."""
+        for note in notes:
+            self.record.add_note(note)
+        self.record.add(index, row)
+
+    def describe(self, done: int) -> str:
+        """Return what was done, and what is left to do."""
+        return (
+            f"shard {self.opt.shard_id} of 0..{self.opt.num_shards - 1}: {done} pictures "
+            f"translated, {self.there} were there; once all shards are done, --page_only in place "
+            f"of --num_shards and --shard_id makes the page"
+        )
+
+
+def add_finished(page: HTML, opt: Any) -> str:
+    """Add what shards have finished, with whatever flags, to a page; return how much of all that
+    is.
+    """
+    record = Record(page.web_dir)
+    rows, count = record.rows(), int(min(record.read_made_by()["count"], opt.num_test))
+    for note in record.notes:
+        page.add_note(note)
+    shown = [row for index, row in rows.items() if index < count]
+    for row in shown:
+        row.add_to(page, opt.display_winsize)
+    missing = f"{count - len(shown)} pictures are not there yet; their shards are not done"
+    if len(shown) < count:
+        page.add_note(f"{missing[0].upper()}{missing[1:]}.")
+        return f"{len(shown)} of {count} pictures ({missing})"
+    return f"all {count} pictures"
+
+
+def forget_others(opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]) -> None:
+    """Drop what is noted of shards' results that one command for all will overwrite with others;
+    what it makes anew as it was stays noted.
+    """
+    record = Record(page.web_dir)
+    if not record.file.exists():
+        return
+    made_by = _made_by(opt, _paths_of(dataset, opt), nets)
+    if differing := _differences(record.read_made_by(), made_by):
+        log.warning("results of shards are overwritten by others (%s)", ", ".join(differing))
+        shutil.rmtree(record.folder)
+
+
+def _whole(picture: Path) -> bool:
+    """Return whether a PNG file is there to its end."""
+    try:
+        with picture.open("rb") as file:
+            file.seek(-len(PNG_END), os.SEEK_END)
+            return file.read() == PNG_END
+    except OSError:
+        return False
+
+
+def _paths_of(dataset: Any, opt: Any) -> list[str]:
+    """Return the files that the results of a `Loader`'s items are named after: the inputs'."""
+    items = map(dataset.dataset.paths_of, range(len(dataset)))
+    return [of.get(f"{opt.direction[0]}_paths") or next(iter(of.values())) for of in items]
+
+
+def _made_by(opt: Any, paths: Sequence[str], nets: dict[str, nn.Module]) -> dict[str, Any]:
+    """Return what results are made of: the flags that decide, the pictures, the weights."""
+    flags = {name: value for name, value in vars(opt).items() if name not in OF_THE_WORK}
+    flags = json.loads(json.dumps(flags, default=str, sort_keys=True))
+    digest = hashlib.sha256("\0".join(paths).encode("utf-8", "surrogateescape")).hexdigest()
+    weights = fingerprint(net.state_dict() for net in nets.values())
+    return {"count": len(paths), "pictures": digest[:16], "weights": weights, "flags": flags}
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    old, new = before["flags"], now["flags"]
+    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    found = [f"--{name} {old.get(name)}, now {new.get(name)}" for name in names]
+    return found + [
+        f"other {kind}" for kind in ("pictures", "weights") if before[kind] != now[kind]
+    ]

@@ -1,0 +1,211 @@
+"""Measure this framework beside plain code for the same thing: `python -m scripts.dev.benchmark`.
+
+The plain side is plain_pix2pix.py and plain_cyclegan.py beside this file: eager, float32, PIL each
+time. Both sides run in turn, each in a process of its own, with the same threads. Prints a table:
+the median of the rounds (least – most), the ratio, and how near ours comes to what the machine can
+do at most.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from data import Loader, create_dataset
+from data.builtin_facades import write_once
+from data.image_cache import PictureCache
+from models import create_model
+from options.parser import OneLineParser, number
+from options.train_options import TrainOptions
+from scripts.dev import plain_pix2pix
+from scripts.dev.measure import (
+    Row,
+    Spread,
+    Step,
+    in_turn,
+    machine,
+    seconds_of,
+    side_by_side,
+    work_of,
+)
+from scripts.dev.training_steps import CUDA, PRECISIONS, ceiling_of, cyclegan, memory, steps
+from util.files import ROOT
+from util.util import run_command
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure the chosen sections and print the table."""
+    parser = OneLineParser(prog="python -m scripts.dev.benchmark", description=__doc__)
+    parser.add_argument("--sections", default=",".join(SECTIONS), help=f"of {','.join(SECTIONS)}")
+    parser.add_argument("--rounds", type=number(int, 1), default=5, help="of each measurement")
+    parser.add_argument("--batches", default="1,4,16", help="batch sizes of the training step")
+    parser.add_argument("--dataroot", help="A|B pairs in train/; by default the built-in ones")
+    parser.add_argument("--pictures", type=number(int, 1), default=400, help="that test.py takes")
+    parser.add_argument("--json", help="file for the numbers")
+    args = parser.parse_args(argv)
+    wanted = args.sections.split(",")
+    if unknown := set(wanted) - set(SECTIONS):
+        raise ValueError(f"--sections {','.join(unknown)}: known are {', '.join(SECTIONS)}")
+
+    print(machine(), flush=True)
+    print("\n| what | unit | plain | ours | ratio | of the ceiling |\n|---|---|---|---|---|---|")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        args.folder = Path(folder)
+        # Commands start as they usually do: compiled once.
+        if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+            os.environ["PYTHONPYCACHEPREFIX"] = f"{folder}/compiled"
+        if not args.dataroot:
+            args.dataroot = f"{folder}/builtin"
+            write_once(args.dataroot)
+        args.dataroot = str(Path(args.dataroot).resolve())
+        for name in wanted:
+            for row in SECTIONS[name](args):
+                rows.append(row)
+                plain, ours = show(row.plain), show(row.ours)
+                line = (row.what, row.unit, plain, ours, f"{row.ratio:.2f}", row.ceiling)
+                print(f"| {' | '.join(line)} |", flush=True)
+    if args.json:
+        content = {"machine": machine(), "rows": [row._asdict() for row in rows]}
+        Path(args.json).write_text(json.dumps(content, indent=1) + "\n")
+
+
+def show(spread: Spread) -> str:
+    """Return a spread as a cell of the table."""
+    median, least, most = (f"{v:.3g}" if v < 1000 else f"{v:.0f}" for v in spread)
+    return f"{median} ({least} – {most})"
+
+
+# Data, whole commands -------------------------------------------------------------------
+
+
+def pipeline(args: Any) -> Iterator[Row]:
+    """Pairs from files to tensors, on one core: the first epoch, and later ones."""
+    epochs = {
+        "plain": (plain_epoch, (args.dataroot,)),
+        "first epoch": (our_epoch, (args.dataroot, True)),
+        "later epochs": (our_epoch, (args.dataroot, False)),
+        "bare": (bare_epoch, (args.dataroot,)),
+    }
+    count = len(list((Path(args.dataroot) / "train").iterdir()))
+    found = {
+        name: Spread(count / s.median, count / s.most, count / s.least)
+        for name, s in in_turn(epochs, args.rounds).items()
+    }
+    moved = 2 * 256 * 256 * 3 * (1 + 4)  # of a pair: bytes are read, floats written
+    ceilings = {
+        "first epoch": f"{found['first epoch'].median / found['bare'].median:.0%} (PIL)",
+        "later epochs": ceiling_of("fp32", 1 / found["later epochs"].median, 0, moved),
+    }
+    for name, ceiling in ceilings.items():
+        what = f"pairs to tensors, {name}, one core"
+        yield Row(what, "images/s", found["plain"], found[name], ceiling)
+
+
+def plain_epoch(dataroot: str) -> Step:
+    """Return an epoch of the plain way to read pairs."""
+    torch.set_num_threads(1)
+    files = sorted((Path(dataroot) / "train").iterdir())
+    return partial(exhaust, lambda: map(plain_pix2pix.load_pair, files))
+
+
+def bare_epoch(dataroot: str) -> Step:
+    """Return an epoch of that part of reading pairs for which there is PIL alone."""
+
+    def decode_and_resize(file: Path) -> None:
+        pair = Image.open(file)
+        for _ in "AB":
+            pair.resize((286, 286), Image.Resampling.BICUBIC, (0, 0, pair.width // 2, pair.height))
+
+    files = sorted((Path(dataroot) / "train").iterdir())
+    return partial(exhaust, lambda: map(decode_and_resize, files))
+
+
+def our_epoch(dataroot: str, first: bool) -> Step:
+    """Return an epoch of ours: the first of a training, or a later one."""
+    torch.set_num_threads(1)
+    flags = ["--dataroot", dataroot, "--num_threads", "0", "--gpu_ids", "-1", "--cache", "ram"]
+    with tempfile.TemporaryDirectory() as folder:
+        opt = TrainOptions().read([*flags, "--checkpoints_dir", folder])
+        loader = create_dataset(opt)
+    if first:
+        return lambda: exhaust(Loader(renewed(loader.dataset), opt).__iter__)
+    return partial(exhaust, loader.__iter__)
+
+
+def renewed(dataset: Any) -> Any:
+    """Give a dataset an empty cache."""
+    dataset.cache = PictureCache(dataset.files())
+    return dataset
+
+
+def exhaust(items: Callable[[], Any]) -> None:
+    for _ in items():
+        pass
+
+
+def testing(args: Any) -> Iterator[Row]:
+    """test.py as a whole process, with its PNG files written."""
+    files = sorted((Path(args.dataroot) / "train").iterdir())
+    pairs, runs = args.folder / "many" / "test", args.folder / "runs"
+    pairs.mkdir(parents=True)
+    for i in range(args.pictures):
+        source = files[i % len(files)]
+        (pairs / f"{i:05d}{source.suffix}").symlink_to(source)
+    flags = ["--dataroot", str(pairs.parent), "--name", "net", "--checkpoints_dir", str(runs)]
+    flags += ["--gpu_ids", "0" if CUDA else "-1"]
+    model = create_model(TrainOptions().read([*flags, "--direction", "BtoA"]))
+    model.setup(model.opt)
+    model.save_networks("latest")
+    picture = torch.zeros(1, 3, 256, 256, device=model.device)
+    with torch.no_grad():
+        work = work_of(partial(model.nets["G"], picture))
+
+    weights, out = runs / "net" / "latest_net_G.pth", args.folder / "plain"
+    plain = [sys.executable, "-m", "scripts.dev.plain_pix2pix", str(pairs), str(weights), str(out)]
+    ours = [sys.executable, "test.py", *flags, "--results_dir", str(args.folder / "results")]
+    commands = {"plain": plain, **{p: [*ours, "--precision", p] for p in PRECISIONS}}
+    rates: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(max(args.rounds // 2, 1)):
+        for name, command in commands.items():
+            shutil.rmtree(args.folder / "results", ignore_errors=True)
+            rates[name].append(args.pictures / seconds_of(command, ROOT))
+    found = {name: Spread.of(values) for name, values in rates.items()}
+    for precision in PRECISIONS:
+        ceiling = ceiling_of(precision, 1 / found[precision].median, *work)
+        yield Row(f"test.py, {precision}", "images/s", found["plain"], found[precision], ceiling)
+
+
+def start(args: Any) -> Iterator[Row]:
+    """How long until something happens."""
+    bare = [sys.executable, "-c", "import torch"]
+    helps = [sys.executable, "train.py", "--help"]
+    commands = {"plain": partial(seconds_of, bare, ROOT), "ours": partial(seconds_of, helps, ROOT)}
+    found = side_by_side(commands, args.rounds)
+    yield Row("train.py --help; plain: import torch", "s", found["plain"], found["ours"])
+    train = [sys.executable, "train.py", "--dataroot", args.dataroot, "--name", "start"]
+    train += ["--checkpoints_dir", str(args.folder / "runs"), "--print_freq", "1", "--no_html"]
+    first = partial(seconds_of, train, ROOT, "(epoch: 1, iters: 1,")
+    times = side_by_side({"ours": first}, args.rounds)["ours"]
+    yield Row("train.py to its first step; plain: import torch", "s", found["plain"], times)
+
+
+SECTIONS: dict[str, Callable[[Any], Iterator[Row]]] = {
+    "step": steps,
+    "cyclegan": cyclegan,
+    "memory": memory,
+    "data": pipeline,
+    "test": testing,
+    "start": start,
+}
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

@@ -1,0 +1,122 @@
+"""The training step for the benchmark: plain beside ours, its memory, its ceiling."""
+
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from models import create_model
+from options.train_options import TrainOptions
+from scripts.dev import plain_cyclegan, plain_pix2pix
+from scripts.dev.measure import (
+    Row,
+    Spread,
+    Step,
+    in_turn,
+    peak_memory,
+    share_of_ceiling,
+    work_of,
+)
+from util.device import keep_freed_memory
+
+CUDA = torch.cuda.is_available()
+# Without instructions for it, bf16 is emulated, and far slower: nothing to measure.
+BF16 = CUDA or (
+    torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+)
+PRECISIONS = ("fp32", *(["tf32"] if CUDA else []), *(["bf16"] if BF16 else []))
+# What is timed of ours: a precision, and flags.
+VARIANTS = {p: (p, ()) for p in PRECISIONS}
+VARIANTS |= {"tf32, --no_graphs": ("tf32", ("--no_graphs",))} if CUDA else {}
+# A GPU that changes from one process to another takes a while; of several steps that is little.
+REPEATS = 20 if CUDA else 1
+
+
+def our_step(batch: int, *flags: str) -> Step:
+    """Build our model, and return a step of it on random pictures."""
+    flags = (
+        "--dataroot",
+        "none",
+        "--name",
+        "benchmark",
+        "--gpu_ids",
+        "0" if CUDA else "-1",
+        *flags,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        model = create_model(TrainOptions().read([*flags, "--checkpoints_dir", folder]))
+        model.setup(model.opt)
+    keep_freed_memory()  # as the loader of a training does
+    paths = {f"{side}_paths": ["none"] * batch for side in "AB"}
+    pictures = {**random_pictures(batch), **paths}
+
+    def step() -> None:
+        model.set_input(pictures)
+        model.optimize_parameters()
+
+    for _ in range(5 if CUDA else 0):
+        step()  # until graphs are captured
+    return step
+
+
+def plain_step(batch: int, kind: str = "pix2pix") -> Step:
+    """Build the plain model, and return a step of it on random pictures."""
+    device = torch.device("cuda" if CUDA else "cpu")
+    torch.backends.cudnn.benchmark = True
+    if kind == "pix2pix":
+        nets = [plain_pix2pix.unet(), plain_pix2pix.patchgan()]
+        model = plain_pix2pix.Pix2Pix(*(net.to(device) for net in nets))
+    else:
+        nets = [plain_cyclegan.resnet() for _ in "AB"]
+        nets += [plain_cyclegan.discriminator() for _ in "AB"]
+        model = plain_cyclegan.CycleGAN(*(net.to(device) for net in nets))
+    pictures = random_pictures(batch)
+    return lambda: model.step(pictures["A"].to(device), pictures["B"].to(device))
+
+
+def random_pictures(batch: int, size: int = 256) -> dict[str, torch.Tensor]:
+    return {side: torch.rand(batch, 3, size, size) * 2 - 1 for side in "AB"}
+
+
+def steps(args: Any) -> Iterator[Row]:
+    """pix2pix: unet_256 and the 70×70 PatchGAN, 256×256."""
+    for batch in map(int, args.batches.split(",")):
+        yield from compared(f"pix2pix step, batch {batch}", args, batch, "pix2pix", ())
+
+
+def cyclegan(args: Any) -> Iterator[Row]:
+    """CycleGAN: resnet_9blocks, 256×256, no history of fakes."""
+    flags = ("--model", "cycle_gan", "--pool_size", "0")
+    yield from compared("CycleGAN step, batch 1", args, 1, "cyclegan", flags)
+
+
+def compared(what: str, args: Any, batch: int, kind: str, flags: tuple[str, ...]) -> Iterator[Row]:
+    """Time a plain step beside ours in every precision."""
+    ours = {
+        name: (our_step, (batch, "--precision", precision, *flags, *own))
+        for name, (precision, own) in VARIANTS.items()
+    }
+    plain = {"plain": (plain_step, (batch, kind))}
+    times = in_turn(plain | ours, args.rounds, repeats=REPEATS)
+    work = work_of(plain_step(batch, kind))
+    for name, (precision, _) in VARIANTS.items():
+        ceiling = ceiling_of(precision, times[name].median, *work)
+        yield Row(f"{what}, {name}", "s", times["plain"], times[name], ceiling)
+
+
+def ceiling_of(precision: str, seconds: float, operations: float, moved: float) -> str:
+    """Return `measure.share_of_ceiling` on the device and in the precision of a measurement."""
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    device = torch.device("cuda" if CUDA else "cpu")
+    return share_of_ceiling(seconds, operations, moved, device, dtype)
+
+
+def memory(args: Any) -> Iterator[Row]:
+    """The most memory that a step takes."""
+    for batch in map(int, args.batches.split(",")):
+        plain = Spread.of([peak_memory(plain_step, batch)])
+        for precision in PRECISIONS:
+            ours = Spread.of([peak_memory(our_step, batch, "--precision", precision)])
+            yield Row(f"memory of a step, batch {batch}, {precision}", "MiB", plain, ours)

@@ -1,0 +1,225 @@
+"""The web server behind scripts/draw.py: its page, its examples, and translation, within limits."""
+
+import io
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from data.image_types import is_deep
+from data.transforms import reason, upright_rgb
+from scripts.drawing.subject import Inputs, Subject, exact
+from translator import Translator
+from util.files import one_line
+from util.util import tensor2im
+
+log = logging.getLogger(__name__)
+
+PAGE = Path(__file__).resolve().parent / "page"
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+MOST_BYTES = 16 * 2**20  # of an upload
+MOST_PIXELS = 64 * 10**6  # of an uploaded picture, before it is brought to the network's size
+MOST_TRANSLATED = 4 * 2**20  # pixels given to the network
+MOST_WAITING = 8  # requests that are read or wait; others are turned away
+MOST_SECONDS = 60  # for a body to arrive, and for a turn
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+class Guard:
+    """Turns away requests of other sites' pages and, while too many are at work, further ones."""
+
+    def __init__(self, app: ASGIApp):
+        self.app, self.working = app, 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        posted, answer = scope["method"] == "POST", self.app
+        if origin and urlsplit(origin).netloc != headers.get("host"):
+            answer = said(403, "only the page of this server may send pictures")
+        elif posted and self.working >= MOST_WAITING:
+            answer = said(503, "too many pictures at once; try again")
+        self.working += posted
+        try:
+            await answer(scope, receive, with_headers)
+        finally:
+            self.working -= posted
+
+
+class Studio:
+    """Answers the page's requests about one run, one translation at a time."""
+
+    def __init__(self, translator: Translator, subject: Subject, examples: Inputs | None):
+        self.translator, self.subject, self.examples = translator, subject, examples
+        self.turn = anyio.CapacityLimiter(1)
+
+    async def page(self, request: Request) -> Response:
+        return FileResponse(PAGE / "index.html")
+
+    async def about(self, request: Request) -> Response:
+        return JSONResponse(self.subject._asdict())
+
+    async def example(self, request: Request) -> Response:
+        """GET: the input picture of a number, as PNG."""
+        number = request.path_params["number"]
+        if self.examples is None or number >= self.subject.examples:
+            raise HTTPException(404, f"there are {self.subject.examples} examples, from 0")
+        return await self.answer(request, lambda: self.examples[number])
+
+    async def open(self, request: Request) -> Response:
+        """POST a picture file: what of it the network would be given, as PNG."""
+        body = await self.body(request)
+        return await self.answer(request, lambda: exact(self.prepared(body)))
+
+    async def translate(self, request: Request) -> Response:
+        """POST a picture file, ?seed=N: its translation, as PNG."""
+        try:
+            seed = int(request.query_params.get("seed", "0"))
+        except ValueError:
+            seed = -1
+        if not 0 <= seed < 2**63:
+            raise HTTPException(400, "seed: must be a whole number from 0")
+        body = await self.body(request)
+        return await self.answer(request, lambda: self.translated(body, seed))
+
+    def prepared(self, body: bytes) -> Any:
+        """Return the network's input of a picture file, (input_nc, H, W) in [-1, 1]."""
+        real = self.translator.prepare(picture_in(body))
+        if real[0].numel() > MOST_TRANSLATED:
+            height, width = real.shape[1:]
+            raise HTTPException(
+                413, f"{width}x{height} pixels are too many for this page; test.py has no limit"
+            )
+        return real
+
+    def translated(self, body: bytes, seed: int) -> np.ndarray:
+        """Return the translation of a picture file, (H, W, 1 or 3) uint8."""
+        real = self.prepared(body)[None]
+        fake = self.translator.translate(real, seed=seed)
+        return tensor2im(self.translator.model.shown(real.to(fake), fake))
+
+    async def body(self, request: Request) -> bytes:
+        """Read a request's body; refuse one that is too large or does not come."""
+        announced = request.headers.get("content-length", "0")
+        too_large = HTTPException(413, f"the file is larger than {MOST_BYTES >> 20} MB")
+        if not announced.isdecimal() or int(announced) > MOST_BYTES:
+            raise too_large
+        parts, size = [], 0
+        with anyio.move_on_after(MOST_SECONDS) as scope:
+            async for part in request.stream():
+                parts.append(part)
+                size += len(part)
+                if size > MOST_BYTES:
+                    raise too_large
+        if scope.cancelled_caught:
+            raise HTTPException(408, "the file did not arrive in time")
+        return b"".join(parts)
+
+    async def answer(self, request: Request, make: Callable[[], np.ndarray]) -> Response:
+        """Wait for a turn, call `make` beside the server's loop, and send its picture."""
+        with anyio.move_on_after(MOST_SECONDS):
+            await self.turn.acquire()
+            try:
+                if await request.is_disconnected():
+                    return Response(status_code=499)
+                with anyio.CancelScope(shield=True):
+                    content = await anyio.to_thread.run_sync(lambda: png(make()))
+            finally:
+                self.turn.release()
+            return Response(content, media_type="image/png")
+        raise HTTPException(503, "too much to do; try again")
+
+
+def make_app(studio: Studio, hosts: list[str]) -> Starlette:
+    """Return the application; it answers requests whose Host is one of `hosts`."""
+    return Starlette(
+        routes=[
+            Route("/", studio.page),
+            Route("/about", studio.about),
+            Route("/example/{number:int}", studio.example),
+            Route("/open", studio.open, methods=["POST"]),
+            Route("/translate", studio.translate, methods=["POST"]),
+            Mount("/page", StaticFiles(directory=PAGE)),
+        ],
+        middleware=[
+            Middleware(Guard),
+            Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+        ],
+        exception_handlers={HTTPException: refused, ValueError: refused, RuntimeError: refused},
+    )
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """Say why there is no answer: the request was wrong, or, of a RuntimeError, it was too much."""
+    if isinstance(error, HTTPException):
+        return said(error.status_code, error.detail)
+    if isinstance(error, ValueError):
+        return said(422, one_line(error))
+    log.error("%s", one_line(error))
+    return said(500, "the translation failed; the server's window says why")
+
+
+def said(status: int, why: str) -> Response:
+    """Return an answer that is an error."""
+    return JSONResponse({"error": why}, status)
+
+
+def picture_in(body: bytes) -> Image.Image:
+    """Return the upright picture in a file's bytes; HTTPException says why there is none."""
+    if not body:
+        raise HTTPException(400, "the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of PIL, about large pictures and odd tags
+            with Image.open(io.BytesIO(body), formats=FORMATS) as file:
+                if file.width * file.height > MOST_PIXELS:
+                    size = f"{file.width}x{file.height}"
+                    raise HTTPException(413, f"{size} pixels are too many; make it smaller")
+                if is_deep(file):
+                    raise HTTPException(415, "has more than 8 bits a channel; convert it first")
+                return upright_rgb(file)
+    except Image.DecompressionBombError:
+        raise HTTPException(413, "the picture has too many pixels; make it smaller") from None
+    except UnidentifiedImageError:
+        raise HTTPException(415, f"not a picture ({', '.join(FORMATS)})") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise HTTPException(422, f"the picture is damaged ({reason(error)})") from None
+
+
+def png(picture: np.ndarray) -> bytes:
+    """Return (H, W, 1 or 3) uint8 as a PNG file."""
+    file = io.BytesIO()
+    image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
+    image.save(file, "PNG", compress_level=1)
+    return file.getvalue()

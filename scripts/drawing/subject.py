@@ -1,0 +1,184 @@
+"""What there is to draw for a run: labels of a palette, lines, or whole photos; and examples."""
+
+import contextlib
+import logging
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+
+from data import builtin_facades
+from data.label_palette import exact_palette, find_palette, flat_pixels
+from data.value_range import chosen_ranges, read_ranges
+from translator import Translator
+from util.files import one_line
+from util.registry import find_class
+
+log = logging.getLogger(__name__)
+
+LOOKED_AT = 40  # pictures that the palette is looked for in
+NEAR = 24  # pixel values by which paper and the greys of ink may be off
+LEAST_PAPER = 0.6  # the share of a drawing of lines that is bare paper,
+MOST_AREAS = 0.01  # and of what is painted evenly in it, the share that is ink
+SIZE = 256  # pixels a side that pictures are looked at with, or the run's own if that is more
+
+
+class Inputs:
+    """The input pictures of a data set's phase, as the networks see them."""
+
+    def __init__(self, opt: Any, **changes: Any):
+        """`changes` are those of the options; ValueError if there are no pictures."""
+        options = Namespace(**{**vars(opt), **changes})
+        self.phase: str = options.phase
+        self.side = "B" if opt.direction == "BtoA" else "A"
+        self.dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(options)
+        self.dataset.ranges = chosen_ranges(opt, read_ranges(opt))
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Return picture `index`, (H, W, 1 or 3) uint8."""
+        item = self.dataset[index]
+        return exact(item[self.side] if self.side in item else item["A"])
+
+
+def exact(real: Tensor) -> np.ndarray:
+    """Return an input (C, H, W) in [-1, 1] as (H, W, C) uint8, with the very values of its file."""
+    return (real + 1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+
+
+class Subject(NamedTuple):
+    """What the page is told."""
+
+    name: str
+    kind: str  # labels, lines or photo
+    colours: list[tuple[str, str]]  # of the brush: (#rrggbb, its name or "")
+    paper: str  # what an empty drawing is painted with
+    size: tuple[int, int]  # (width, height) of an empty drawing
+    examples: int
+    noise: bool  # whether the seed changes anything
+
+
+def look_at(translator: Translator, named: bool = False) -> tuple[Subject, Inputs | None]:
+    """Find out what a run's inputs are like; the second are its examples, of --phase (test).
+
+    ValueError if they are no pictures of grey or RGB, or if --dataroot is `named` by hand and holds
+    none.
+    """
+    opt = translator.opt
+    check_shown(opt)
+    examples = inputs_of(opt, opt.phase)
+    side = max(opt.crop_size, SIZE)
+    large = {"preprocess": "resize_and_crop", "load_size": side, "crop_size": side}
+    looked_at = inputs_of(opt, "train", **large)
+    looked_at = looked_at or (examples and inputs_of(opt, opt.phase, **large))
+    if named and not looked_at:
+        Inputs(opt)  # which says why
+    kind, colours, paper = judge(list(sample(looked_at)) if looked_at else [])
+    if kind == "labels":  # thin ones too, if the files say exactly which there are
+        untouched = Inputs(opt, phase=looked_at.phase, preprocess="none")
+        if (found := exact_palette(sample(untouched))) is not None:
+            colours, paper = list(found), found[0]
+    names = (
+        names_of(colours)
+        if builtin_facades.is_builtin(opt.dataroot or builtin_facades.ROOT)
+        else {}
+    )
+    layers = translator.model.generator().modules()
+    noise = any(isinstance(layer, nn.Dropout) and layer.training for layer in layers)
+    return (
+        Subject(
+            name=opt.name,
+            kind=kind,
+            colours=[(code(colour), names.get(code(colour), "")) for colour in colours],
+            paper=code(paper),
+            size=size_of(examples, opt),
+            examples=len(examples) if examples else 0,
+            noise=noise,
+        ),
+        examples,
+    )
+
+
+def check_shown(opt: Any) -> None:
+    """Raise a ValueError if a run's pictures are none of grey or RGB."""
+    for flag in ("input_nc", "output_nc"):
+        if getattr(opt, flag) not in (1, 3) and opt.model != "colorization":
+            raise ValueError(
+                f"--name {opt.name}: has --{flag} {getattr(opt, flag)}; the page shows 1 channel "
+                f"or 3, test.py translates any"
+            )
+
+
+def inputs_of(opt: Any, phase: str, **changes: Any) -> Inputs | None:
+    """Return the inputs of a phase, or, after a line that says why, None."""
+    try:
+        return Inputs(opt, phase=phase, **changes)
+    except (ValueError, OSError) as error:
+        log.info("no pictures of --phase %s: %s", phase, one_line(error))
+        return None
+
+
+def size_of(examples: Inputs | None, opt: Any) -> tuple[int, int]:
+    """Return the (width, height) of the first example, or else that of the crop."""
+    with contextlib.suppress(ValueError, OSError):
+        if examples:
+            height, width, _ = examples[0].shape
+            return width, height
+    return opt.crop_size, opt.crop_size
+
+
+def sample(inputs: Inputs) -> Iterator[np.ndarray]:
+    """Yield some of the pictures, in RGB, those left out that cannot be read."""
+    for i in np.linspace(0, len(inputs) - 1, min(LOOKED_AT, len(inputs))).astype(int):
+        with contextlib.suppress(ValueError, OSError):
+            picture = inputs[int(i)]
+            yield np.repeat(picture, 3, 2) if picture.shape[2] == 1 else picture
+
+
+def judge(pictures: list[np.ndarray]) -> tuple[str, list[np.ndarray], np.ndarray]:
+    """Return the kind of pictures (H, W, 3), the colours to draw them with, and the paper's."""
+    white, black = np.full(3, 255, np.uint8), np.zeros(3, np.uint8)
+    if not pictures:
+        return "photo", [], white
+    values = np.concatenate([picture.reshape(-1, 3) for picture in pictures]).astype(int)
+    inside = np.concatenate([flat_pixels(picture) for picture in pictures]).astype(int)
+    grey = np.mean(np.ptp(values, axis=1) < NEAR) > 0.99
+    for paper, ink in ((white, black), (black, white)):
+        bare = np.mean(np.abs(values - paper).max(1) < NEAR)
+        areas = np.mean(np.abs(inside - paper).max(1) > 127)
+        if grey and bare > LEAST_PAPER and areas < MOST_AREAS:
+            return "lines", [ink], paper
+    palette = find_palette(pictures)
+    if palette is not None:
+        return "labels", list(palette), palette[0]
+    return "photo", [], white
+
+
+def names_of(colours: list[np.ndarray]) -> dict[str, str]:
+    """Return the names of the built-in pictures' classes by colour."""
+    names, known = list(builtin_facades.PALETTE), np.array(list(builtin_facades.PALETTE.values()))
+    nearest = {code(c): np.abs(known - c.astype(int)).max(1) for c in colours}
+    return {c: names[d.argmin()] for c, d in nearest.items() if d.min() < NEAR}
+
+
+def code(colour: np.ndarray) -> str:
+    """Return a colour as #rrggbb."""
+    return "#" + "".join(f"{value:02x}" for value in colour)
+
+
+def newest_run(checkpoints_dir: Path) -> str:
+    """Return the name of the run whose weights of a generator are the newest; ValueError without
+    one.
+    """
+    found = list(checkpoints_dir.glob("*/*_net_G*.pth")) if checkpoints_dir.is_dir() else []
+    if not found:
+        raise ValueError(
+            f"--name: {checkpoints_dir} holds no trained run; train.py makes one, "
+            f"--checkpoints_dir names another folder"
+        )
+    return max(found, key=lambda path: path.stat().st_mtime).parent.name

@@ -1,0 +1,190 @@
+"""Metrics that look through a trained network: LPIPS of each picture; FID, KID and IS of all.
+
+They want the packages torchmetrics and torch-fidelity, and published weights.
+"""
+
+import contextlib
+import importlib.util
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scripts.evaluation.compare import Pictures, pixels
+from util.checkpoint import load_weights
+from util.downloads import published
+
+INCEPTION = (
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+    "weights-inception-2015-12-05-6726825d.pth"
+)
+SMALLEST = 31  # pixels that AlexNet's layers leave something of
+SPLITS = 10  # of the Inception score
+TOGETHER = ("FID", "KID", "IS")
+PROTOCOLS = {
+    "LPIPS": "AlexNet with the linear weights of LPIPS 0.1, pictures in [-1, 1] at their own size",
+    "FID": "Fréchet distance of the 2048 pool features of the TensorFlow Inception-v3, pictures "
+    "resized to 299×299 bilinearly without antialiasing; biased below some 10,000 pictures, so "
+    "compare it at an equal N only",
+    "KID": "the same features, squared MMD with a cubic kernel, mean of 100 random subsets of "
+    "{subset} pictures",
+    "IS": "exp of the mean KL divergence of Inception-v3's classes of the outputs, {splits} "
+    "splits; targets are not looked at",
+    "FCN": "labels that a U-Net, trained for {epochs} epochs on the photos and labels of train, "
+    "reads off the outputs (§4.1); beside it off the real photos and off their mean colour; "
+    "FCN-FD: Fréchet distance in that network's features",
+}
+
+
+def missing_packages() -> list[str]:
+    """Return which of the packages that these metrics want are not installed, as pip names them."""
+    packages = {"torchmetrics": "torchmetrics", "torch_fidelity": "torch-fidelity"}
+    return [name for module, name in packages.items() if importlib.util.find_spec(module) is None]
+
+
+def require(metric: str) -> None:
+    """Raise a ValueError that says what to install, if it is not."""
+    if missing := missing_packages():
+        raise ValueError(
+            f"--metrics {metric}: wants {' and '.join(missing)}; pip install {' '.join(missing)}"
+        )
+
+
+def check_count(metric: str, count: int, subset: int) -> None:
+    """Raise a ValueError if so few pictures do not allow a metric."""
+    least = {"FID": 2, "IS": SPLITS, "KID": subset}[metric]
+    if count < least:
+        fix = f"; choose a smaller --kid_subset than {subset}" if metric == "KID" else ""
+        raise ValueError(f"--metrics {metric}: wants at least {least} pictures, not {count}{fix}")
+
+
+def lpips(pictures: Pictures, device: torch.device) -> dict[str, float]:
+    """Return the LPIPS distance of every output to its target.
+
+    Source: Zhang et al., arXiv:1801.03924. The backbone's weights are torchvision's AlexNet.
+    """
+    require("LPIPS")
+    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+    from torchvision.models import AlexNet_Weights
+
+    load_weights(published(AlexNet_Weights.DEFAULT.url, None, "--metrics LPIPS", ""))
+    with quiet():
+        net = LearnedPerceptualImagePatchSimilarity(net_type="alex").net.to(device)
+    found = {}
+    for name in pictures.names:
+        pair = [pixels(files[name]).to(device) for files in (pictures.fake, pictures.real)]
+        if min(pair[0].shape[-2:]) < SMALLEST:
+            raise ValueError(
+                f"--metrics LPIPS: wants pictures of at least {SMALLEST} pixels a side; "
+                f"{pictures.fake[name]} is smaller"
+            )
+        with torch.inference_mode():
+            found[name] = net(*(p.float() / 127.5 - 1 for p in pair)).item()
+    return found
+
+
+def inception_metrics(
+    pictures: Pictures,
+    metrics: Iterable[str],
+    *,
+    weights: Path | None,
+    subset: int,
+    device: torch.device,
+) -> dict[str, float]:
+    """Return those of `TOGETHER` that are asked for, from one pass of Inception over all pictures.
+
+    ValueError if there are too few pictures, or the weights cannot be had.
+    """
+    for metric in metrics:
+        require(metric)
+        for files in (pictures.fake, pictures.real):
+            check_count(metric, len(files), subset)
+    net = inception(weights).to(device)
+    fake, classes = features(net, pictures.fake.values(), device)
+    found = {}
+    if {"FID", "KID"} & set(metrics):
+        real, _ = features(net, pictures.real.values(), device)
+    for metric in metrics:
+        if metric == "FID":
+            found[metric] = frechet_distance(fake, real)
+        elif metric == "KID":
+            found[metric] = kernel_distance(fake, real, subset)
+        else:
+            found[metric] = inception_score(classes)
+    return found
+
+
+def inception(weights: Path | None) -> nn.Module:
+    """Return Inception-v3 as FID uses it: uint8 pictures to features and classes."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    path = published(INCEPTION, weights, "--metrics FID, KID, IS", "--inception_weights")
+    load_weights(path)  # refuses what would run code, which the next line would run
+    kinds = ["2048", "logits_unbiased"]
+    with quiet():
+        return FeatureExtractorInceptionV3("fid", kinds, feature_extractor_weights_path=str(path))
+
+
+def features(net: nn.Module, files: Iterable[Path], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the features and the logits of the classes of pictures, a row each."""
+    with torch.inference_mode():
+        rows = [net(pixels(path).to(device)) for path in files]
+    return tuple(torch.cat(column).cpu() for column in zip(*rows, strict=True))
+
+
+class _Given(nn.Module):
+    """Stands for the network of a metric whose features are given."""
+
+    def __init__(self, count: int):
+        super().__init__()
+        self.num_features = count
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def frechet_distance(fake: Tensor, real: Tensor) -> float:
+    """Return the Fréchet distance of the Gaussians of two sets of features, (N, F) each.
+
+    |μ₁ − μ₂|² + Tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½). Source: Heusel et al., arXiv:1706.08500, eq. 6.
+    """
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    with quiet():
+        metric = FrechetInceptionDistance(feature=_Given(fake.shape[1]))
+        metric.update(real.double(), real=True)
+        metric.update(fake.double(), real=False)
+        return metric.compute().item()
+
+
+def kernel_distance(fake: Tensor, real: Tensor, subset: int) -> float:
+    """Return the kernel Inception distance. Source: Bińkowski et al., arXiv:1801.01401, §4."""
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    with quiet():
+        metric = KernelInceptionDistance(feature=_Given(fake.shape[1]), subset_size=subset)
+        metric.update(real, real=True)
+        metric.update(fake, real=False)
+        return metric.compute()[0].item()
+
+
+def inception_score(classes: Tensor) -> float:
+    """Return the Inception score of logits. Source: Salimans et al., arXiv:1606.03498, §4."""
+    from torchmetrics.image.inception import InceptionScore
+
+    with quiet():
+        metric = InceptionScore(feature=_Given(classes.shape[1]), splits=SPLITS)
+        metric.update(classes)
+        return metric.compute()[0].item()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[Any]:
+    """Within it, libraries do not warn, and draw the same random subsets each time."""
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        yield

@@ -1,0 +1,159 @@
+"""What a sweep trains: a YAML file of rows and seeds becomes runs, all checked before the first."""
+
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from options.config_files import flat, read_mapping, read_run, read_yaml
+from options.parser import closest
+from options.train_options import TrainOptions
+from util.files import make_folder, whole_file
+from util.signals import OF_THE_START, last_epoch
+
+KEYS = ["runs", "seeds", "flags", "evaluate"]
+# Options that the sweep sets itself, and how it comes to them.
+OURS = {
+    "seed": "comes from the list `seeds: [0, 1]`, beside `runs`",
+    "name": "is the name of the sweep's file and of the row",
+    "checkpoints_dir": "is a flag of the sweep itself",
+}
+NOT_OF_THE_RESULT = OF_THE_START | {"num_threads", "cache", "no_graphs"}
+
+
+class Run(NamedTuple):
+    """One training: a row of the table, `label`, with one seed."""
+
+    label: str
+    seed: int
+    name: str
+    folder: Path
+    flags: tuple[str, ...]
+    last_epoch: int
+
+
+class Plan(NamedTuple):
+    """A sweep: its trainings, seed by seed, and the flags of their evaluation."""
+
+    name: str
+    runs: list[Run]
+    seeds: list[int]
+    evaluate: dict[str, str]
+
+
+def read_plan(path: Path, checkpoints_dir: Path, more: Sequence[str] = ()) -> Plan:
+    """Read a sweep's file; `more` are flags for every training, which win over the file's.
+
+    The options of a row, its preset's under the file's `flags` under its own, are written to
+    CHECKPOINTS_DIR/NAME/LABEL.yaml, which `train.py --config` takes. ValueError names what is
+    wrong, before anything is trained.
+    """
+    content = read_mapping(path, str(path))
+    if unknown := [key for key in content if key not in KEYS]:
+        raise ValueError(f"{path}: {unknown[0]}: unknown{closest(unknown[0], KEYS)}")
+    rows = _section(path, content, "runs")
+    if not rows:
+        raise ValueError(
+            f"{path}: runs: must hold lines such as `L1: options/presets/loss_L1.yaml`"
+        )
+    seeds = _seeds(path, content.get("seeds", ["0"]))
+    common = flat(_section(path, content, "flags"), f"{path}: flags")
+    evaluate = flat(_section(path, content, "evaluate"), f"{path}: evaluate")
+    refuse_ours(f"{path}: flags: ", common)
+    named = [flag.partition("=")[0].removeprefix("--") for flag in more]
+    refuse_ours("--", named, {**OURS, "config": "each row has its own"})
+    options = {label: row_options(path, label, row, common) for label, row in rows.items()}
+    for label, values in options.items():
+        check(f"{path}: runs: {label}", values, more, evaluate.get("epoch", "latest"))
+    folder = make_folder(checkpoints_dir / path.stem, "--checkpoints_dir")
+    for label, values in options.items():
+        write_yaml(values, folder / f"{label}.yaml")
+    runs = [planned(label, seed, folder, more) for seed in seeds for label in rows]
+    return Plan(path.stem, runs, seeds, evaluate)
+
+
+def refuse_ours(said: str, names: Iterable[str], ours: Mapping[str, str] = OURS) -> None:
+    """Raise a ValueError, `said` and a name, if one of the options is the sweep's to set."""
+    for name in names:
+        if name in ours:
+            raise ValueError(f"{said}{name}: {ours[name]}")
+
+
+def write_yaml(values: dict[str, str], path: Path) -> None:
+    with whole_file(path) as file:
+        file.write(yaml.safe_dump(values, sort_keys=False).encode())
+
+
+def check(said: str, values: dict[str, str], more: Sequence[str], epoch: str) -> None:
+    """Raise a ValueError that names the row if train.py does not take its options, or if the epoch
+    that is to be evaluated will not be there.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "row.yaml"
+        write_yaml(values, config)
+        try:
+            places = ("--checkpoints_dir", folder)
+            opt = TrainOptions().read(["--config", str(config), *more, *places])
+        except ValueError as error:
+            raise ValueError(f"{said}: {str(error).removeprefix(f'{config}: ')}") from None
+    if epoch == "best" and not opt.val_freq:
+        raise ValueError(f"{said}: evaluate: epoch: best wants val_freq, which keeps the best")
+    saved = epoch.isdecimal() and int(epoch) % opt.save_epoch_freq == 0
+    if epoch not in ("latest", "best") and not (saved and int(epoch) <= last_epoch(opt)):
+        raise ValueError(
+            f"{said}: evaluate: epoch: {epoch}: will not be saved; choose latest or best"
+        )
+
+
+def _seeds(path: Path, seeds: Any) -> list[int]:
+    valid = isinstance(seeds, list) and all(re.fullmatch(r"\d+", str(seed)) for seed in seeds)
+    if not valid or not seeds:
+        raise ValueError(f"{path}: seeds: must be a list such as [0, 1]")
+    return list(dict.fromkeys(int(seed) for seed in seeds))
+
+
+def _section(path: Path, content: dict[str, Any], key: str) -> dict[Any, Any]:
+    found = content.get(key) or {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: {key}: must hold lines such as `name: value`")
+    return found
+
+
+def row_options(path: Path, label: str, row: Any, common: dict[str, str]) -> dict[str, str]:
+    """Return the options of a row: a preset's file, or options, `config` among them."""
+    if not re.fullmatch(r"\w[\w.+-]*", label):
+        raise ValueError(f"{path}: runs: {label!r}: must be a name that a folder can have")
+    said = f"{path}: runs: {label}"
+    if not isinstance(row, dict):
+        row = {"config": row} if row else {}
+    own = flat(row, said)
+    refuse_ours(f"{said}: ", own)
+    try:
+        preset = read_yaml(own.pop("config")) if "config" in own else {}
+    except ValueError as error:
+        raise ValueError(f"{said}: {str(error).removeprefix('--config ')}") from None
+    return preset | common | own
+
+
+def planned(label: str, seed: int, folder: Path, more: Sequence[str]) -> Run:
+    """Return a run whose flags train.py takes; ValueError if it does not, or if the folder holds a
+    training with other ones.
+    """
+    name = f"{folder.name}/{label}_seed{seed}"
+    places = ("--name", name, "--checkpoints_dir", str(folder.parent))
+    flags = ("--config", str(folder / f"{label}.yaml"), *more, "--seed", str(seed), *places)
+    opt = TrainOptions().read(flags)
+    run = Run(label, seed, name, folder.parent / name, flags, last_epoch(opt))
+    if (run.folder / "latest_state.pth").exists():
+        saved = read_run(run.folder)
+        now = {k: v for k, v in vars(opt).items() if k in saved.keys() - NOT_OF_THE_RESULT}
+        changed = [f"--{k} {saved[k]} -> {v}" for k, v in now.items() if str(v) != str(saved[k])]
+        if changed:
+            raise ValueError(
+                f"{run.folder}: was trained with other flags ({', '.join(changed)}); delete it, or "
+                f"give the sweep's file another name"
+            )
+    return run

@@ -1,0 +1,109 @@
+"""Trains one run after another, or some at a time, each by train.py in a process of its own."""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from scripts.sweeps.plan import Run
+from util.checkpoint import load
+from util.files import ROOT
+from util.signals import Signals, Stopped, status_of
+
+log = logging.getLogger(__name__)
+
+TRAIN = ROOT / "train.py"
+PAUSE = 0.2  # seconds between looks at the processes
+
+
+class Training(NamedTuple):
+    """A process that trains a run; what it prints goes to `output`."""
+
+    run: Run
+    process: subprocess.Popen
+    output: Path
+    since: float
+
+
+def train_all(runs: Sequence[Run], jobs: int, signals: Signals) -> list[Run]:
+    """Train what is not trained yet, `jobs` at a time; return the runs that failed.
+
+    ValueError if train.py calls the data wrong before anything is trained, since it will call them
+    so for all; `Stopped` after a signal. Either way what is running saves and stops first.
+    """
+    waiting = [run for run in runs if not finished(run)]
+    done = len(runs) - len(waiting)
+    if done:
+        log.info("%d of %d trainings are done already", done, len(runs))
+    running: list[Training] = []
+    failed: list[Run] = []
+    try:
+        while (waiting or running) and not signals.asked:
+            while waiting and len(running) < jobs:
+                place = f"{len(runs) - len(waiting) + 1} of {len(runs)}"
+                running.append(start(waiting.pop(0), jobs, place))
+            time.sleep(PAUSE)
+            for training in [t for t in running if t.process.poll() is not None]:
+                running.remove(training)
+                well = ended_well(training, nothing_yet=not done)
+                done += well
+                failed += [] if well else [training.run]
+    finally:
+        for training in running:
+            training.process.terminate()  # train.py saves, then ends
+        for training in running:
+            training.process.wait()
+    if signals.asked:
+        raise Stopped("stopped; the same command goes on", status_of(signals.asked))
+    return failed
+
+
+def finished(run: Run) -> bool:
+    """Return whether a run has trained all its epochs; if it stopped early, train.py says so."""
+    state = run.folder / "latest_state.pth"
+    return state.exists() and load(state)["progress"]["epoch"] > run.last_epoch
+
+
+def start(run: Run, jobs: int, place: str) -> Training:
+    """Start a training, or go on with it; `place` says which of how many it is."""
+    command = [sys.executable, str(TRAIN), *run.flags]
+    what = "training"
+    if (run.folder / "latest_state.pth").exists():
+        command.append("--continue_train")
+        what = "going on with the training"
+    environment = dict(os.environ)
+    if jobs > 1:  # threads of several trainings would wait for each other
+        environment.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // jobs, 1)))
+    output = run.folder.with_name(f"{run.folder.name}.log")
+    log.info("%s (%s): %s; what it prints goes to %s", run.name, place, what, output)
+    with output.open("a", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,  # a Ctrl-C comes to it from here, and once
+        )
+    return Training(run, process, output, time.monotonic())
+
+
+def ended_well(training: Training, nothing_yet: bool) -> bool:
+    """Say how a training ended, and return whether all was well; ValueError if its data or flags
+    were wrong and `nothing_yet` was trained.
+    """
+    name, status = training.run.name, training.process.returncode
+    lines = training.output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    words = lines[-1].removeprefix("train.py: ") if lines else f"status {status}"
+    words = words.removeprefix("error: ")
+    if status == 2 and nothing_yet:
+        raise ValueError(f"{name}: {words}")
+    if status:
+        log.warning("%s: failed: %s", name, words)
+    else:
+        log.info("%s: trained in %.0f s", name, time.monotonic() - training.since)
+    return status == 0

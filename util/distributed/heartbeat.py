@@ -1,0 +1,153 @@
+"""Whether the other processes of a training are alive: a hang or a kill ends all of them, in under
+a minute and with one line.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from util.files import one_line
+from util.process_pool import kill_children
+from util.signals import Stopped
+
+PULSE = 2.0  # seconds between signs of life
+SILENCE = 40.0  # seconds without one after which a process is given up
+GRACE = 5.0  # seconds in which the main thread can end by itself, before the process is ended
+DONE, FAILED = "done", "failed"  # last signs
+_LOST = ("gloo", "nccl", "connection", "socket", "store", "timed out")  # in errors of the engine
+
+
+class Watch:
+    """Gives signs of life in a store that all processes reach, and looks for those of the others.
+
+    Processes of one machine see each other's end at once, those of other machines by silence.
+    """
+
+    def __init__(self, store: Any, number: int, count: int):
+        """`store` is a `torch.distributed.Store`, of which the watch needs two connections."""
+        self.store, self.own = store, store.clone()
+        self.number, self.count = number, count
+        self.verdict, self.speaking = "", False
+        self.beats: dict[int, tuple[str, float]] = {}  # the last sign of each, and when it was new
+        self.keys = [f"beat/{n}" for n in range(count)]
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._watch, name="liveness", daemon=True)
+        store.set(f"who/{number}", f"{_machine()}/{os.getpid()}")
+        store.set(f"beat/{number}", "0")
+
+    def start(self) -> None:
+        """Begin to watch, once all processes have a watch."""
+        keys = [f"who/{n}" for n in range(self.count)]
+        self.who = [who.decode().rpartition("/") for who in self.store.multi_get(keys)]
+        self.thread.start()
+
+    def stop(self, sign: str = DONE) -> None:
+        """Stop watching and give the last sign."""
+        self.ended.set()
+        with contextlib.suppress(Exception):  # the store may be gone
+            self.store.set(f"beat/{self.number}", sign)
+        if self.thread.is_alive():  # inside the engine, Python's end would abort the process
+            self.thread.join(GRACE)
+
+    def look(self) -> str:
+        """Return why the training cannot go on, or nothing."""
+        gone = [n for n in range(self.count) if self._is_here(n) is False]  # before their last sign
+        now, beats = time.monotonic(), self.own.multi_get(self.keys)
+        for n, beat in enumerate(beat.decode() for beat in beats):
+            if n == self.number or beat == DONE:
+                continue
+            if self.beats.get(n, ("",))[0] != beat:
+                self.beats[n] = beat, now
+            who = f"process {n} of 0..{self.count - 1}"
+            if beat == FAILED:
+                return f"{who} has ended"
+            if n in gone:
+                return f"{who} (pid {self.who[n][2]}) was killed"
+            if now - self.beats[n][1] > SILENCE:
+                return f"nothing was heard of {who} for {SILENCE:.0f} s"
+        return ""
+
+    def explained(self, error: BaseException) -> BaseException:
+        """Return the error as the end of another process, if that is what it comes from."""
+        text = one_line(error)
+        lost = isinstance(error, RuntimeError) and any(word in text.lower() for word in _LOST)
+        if not lost:
+            return error
+        end = time.monotonic() + 2 * PULSE
+        while not self.verdict and time.monotonic() < end:
+            time.sleep(0.05)
+            try:
+                self.verdict = self.verdict or self.look()
+            except Exception:  # the store went with the process that held it
+                self.verdict = "the process that the others meet at was killed"
+        return Stopped(_farewell(self.verdict or f"the other processes are lost ({text})"))
+
+    def speaks(self) -> bool:
+        """Return whether this process is the first to say why all end; process 0 goes first."""
+        end = time.monotonic() + (PULSE if self.number else 0)
+        try:
+            while time.monotonic() < end and not self.store.check(["said"]):
+                time.sleep(0.05)
+            self.speaking = self.store.add("said", 1) == 1
+        except Exception:  # without the store, the first that lives of those on a machine
+            self.speaking = not any(self._is_here(n) for n in range(self.number))
+        return self.speaking
+
+    def _is_here(self, n: int) -> bool | None:
+        """Return whether a process lives on this machine; None if it is on another."""
+        machine, _, pid = self.who[n]
+        return _alive(int(pid)) if machine and machine == _machine() else None
+
+    def _watch(self) -> None:
+        beat = 0
+        while not self.ended.wait(PULSE):
+            beat += 1
+            try:
+                self.own.set(f"beat/{self.number}", str(beat))
+                verdict = self.look()
+            except Exception:
+                verdict = "the process that the others meet at was killed"
+            if verdict and not self.ended.is_set():
+                self.verdict = verdict
+                break
+        # A main thread that waits for a dead process may do so for ever.
+        if not self.ended.wait(GRACE):
+            if not self.speaking and self.speaks():
+                print(f"{Path(sys.argv[0]).name}: {_farewell(self.verdict)}", file=sys.stderr)
+            sys.stderr.flush()
+            kill_children()
+            os._exit(1)
+
+
+def undisturbed() -> None:
+    """Pass over SIGTERM while a process says its last: torchrun sends it once one has ended."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _farewell(verdict: str) -> str:
+    return f"{verdict}, and all end with it; --continue_train goes on from the last save, if any"
+
+
+def _machine() -> str:
+    """Return what tells this machine and its process numbers from all others, or nothing."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
