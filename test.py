@@ -23,11 +23,11 @@ from inference.shards import Record, Shard, add_finished, forget_others
 from models.tiling import Tiles
 from options.test_options import TestOptions
 from translator import Translator, infer_options
+from util.command import run_command, setup_logging
 from util.distributed import launch
-from util.files import make_folder
+from util.files import make_folder, write_options
 from util.html import HTML
 from util.image_rows import Row, row_of
-from util.util import run_command, setup_logging, write_options
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +37,9 @@ RESIZED = "Pictures do not have their files' size"
 def main(argv: Sequence[str] | None = None) -> None:
     """Translate the pictures that the flags choose; ValueError for a user's mistake."""
     setup_logging()
-    if launch.launched():
+    if launch.started_by_torchrun():
         why = "is for train.py; test.py --num_shards N --shard_id I shares pictures out"
-        with launch.together():  # so that one of them says it
+        with launch.process_group():  # so that one of them says it
             raise ValueError(f"torchrun: {why}")
     opt = TestOptions(infer_options, batches=True).parse(argv)
     if opt.page_only:

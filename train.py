@@ -15,16 +15,18 @@ from typing import Any
 from data import create_dataset, create_validation_dataset
 from models import create_model
 from options.base_options import Options
-from options.train_options import TrainOptions
+from options.train_options import TrainOptions, last_epoch
+from training.health import explain_out_of_memory
 from training.resume import resume
-from training.run_lock import Start, beginning, flags_of_restart, this_start
+from training.run_lock import Start, beginning, flags_of_restart, lock_run_folder, this_start
 from training.trainer import Trainer
 from training.validation import Validation
-from util.device import explained_memory, seed_everything
+from util import distributed
+from util.command import python, run_command, setup_logging
 from util.distributed import launch
-from util.files import run_folder, sole_owner
-from util.signals import Signals, last_epoch, polite_signals
-from util.util import python, run_command, setup_logging
+from util.files import run_folder
+from util.seeding import seed_everything
+from util.signals import Signals, polite_signals
 from util.visualizer import Visualizer
 
 log = logging.getLogger(__name__)
@@ -37,19 +39,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     setup_logging()
     argv = sys.argv[1:] if argv is None else argv
-    with polite_signals() as signals, launch.together():
-        starts = launch.gather(this_start())
+    with polite_signals() as signals, launch.process_group():
+        starts = distributed.all_gather(this_start())
         opt = options(argv, starts)
-        main, folder = launch.is_main(), run_folder(opt)
-        owner = sole_owner(folder, beginning(folder, starts)) if main else nullcontext()
-        with owner, explained_memory(opt):
+        main, folder = distributed.is_main_process(), run_folder(opt)
+        owner = lock_run_folder(folder, beginning(folder, starts)) if main else nullcontext()
+        with owner, explain_out_of_memory(opt):
             train(opt, signals)
 
 
 def options(argv: Sequence[str], starts: Sequence[Start]) -> Options:
-    """Parse the flags; ValueError if the launch that were started cannot train with them."""
-    opt, count = TrainOptions().read(argv), launch.count()
-    going_on = launch.of_main(flags_of_restart(run_folder(opt), starts))
+    """Parse the flags; ValueError if the processes that were started cannot train with them."""
+    opt, count = TrainOptions().read(argv), distributed.world_size()
+    going_on = distributed.broadcast_from_main(flags_of_restart(run_folder(opt), starts))
     if going_on:
         log.info("started anew after a failure: going on from the last save")
         opt = TrainOptions().read([*argv, *going_on])

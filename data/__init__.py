@@ -20,8 +20,8 @@ from data.image_check import quick_look
 from data.sampler import EpochBatches, SeededDataset
 from data.transforms import BadPicture
 from data.value_range import settle_ranges
+from util import distributed
 from util.device import keep_freed_memory
-from util.distributed import launch
 from util.files import run_folder
 from util.process_pool import kill_children
 from util.registry import find_class
@@ -42,7 +42,7 @@ def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
     if builtin_facades.is_builtin(opt.dataroot):
         if not repeated:
             log.info("pictures: the built-in facades; --dataroot names others")
-        with launch.first_here_first():
+        with distributed.local_main_first():
             builtin_facades.write_once(opt.dataroot)
     dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(opt)
     if not len(dataset):
@@ -115,11 +115,11 @@ class Loader:
             self.size, opt.batch_size, shuffle=not opt.serial_batches, seed=opt.seed
         )
         if repeated:  # a validation: each process measures pictures of its own
-            self.sampler.take(range(launch.number(), self.size, launch.count()))
+            self.sampler.take(range(distributed.rank(), self.size, distributed.world_size()))
         elif opt.isTrain:
             self.sampler.share_out()
         keep_freed_memory()
-        cores = max(1, (os.cpu_count() or 1) // launch.on_this_machine()[1])
+        cores = max(1, (os.cpu_count() or 1) // distributed.local_world_size())
         workers = min(opt.num_threads, cores, self.size)
         if workers:
             atexit.register(_end_workers)

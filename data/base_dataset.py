@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from data.image_cache import Kept, PictureCache
 from data.image_folder import describe, is_image_file
-from data.pixels import Pixels
+from data.image_types import Pixels
 from data.transforms import (
     Picture,
     check_channels,

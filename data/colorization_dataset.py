@@ -11,7 +11,7 @@ from torch import Tensor
 from data.base_dataset import BaseDataset, centred, get_params, missing_folder, naming
 from data.builtin_facades import is_builtin
 from data.image_folder import make_dataset
-from data.pixels import Pixels
+from data.image_types import Pixels
 from data.transforms import Picture, load_picture, split_pair, to_channels
 from util.color import rgb_to_lab
 

@@ -1,4 +1,4 @@
-"""Prepared pictures in one file that all launch of a loader share."""
+"""Prepared pictures in one file that all processes of a loader share."""
 
 import logging
 import mmap
@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from data.pixels import Pixels
-from util.distributed import launch
-from util.memory import free_memory
+from data.image_types import Pixels
+from util import distributed
 
 log = logging.getLogger(__name__)
 
@@ -113,13 +112,13 @@ def _write(descriptor: int, at: int, content: bytes | memoryview) -> int:
 
 def shared_cache(files: Sequence[str], where: str, folder: Path) -> PictureCache | None:
     """Return `open_cache`; of several launch, all on a machine share that of its first."""
-    here, _ = launch.on_this_machine()
+    here = distributed.local_rank()
     cache = None if here else open_cache(files, where, folder)
-    everyones = launch.gather(None if here else pickle.dumps(cache))
+    everyones = distributed.all_gather(None if here else pickle.dumps(cache))
     if not here:
         return cache
     try:
-        return pickle.loads(everyones[launch.number() - here])
+        return pickle.loads(everyones[distributed.rank() - here])
     except OSError:  # the system does not let one process look into another
         return open_cache(files, where, folder)
 
@@ -147,3 +146,24 @@ def open_cache(files: Sequence[str], where: str, folder: Path) -> PictureCache |
         raise ValueError(
             f"--cache {where}: cannot be had here ({error.strerror}); use --cache none"
         ) from None
+
+
+def free_memory(root: Path = Path("/")) -> float:
+    """Return the share of the memory that is free, of the machine or of the container; 0 where
+    the system does not tell.
+    """
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        values = {name: int(rest.split()[0]) for name, _, rest in (x.partition(":") for x in lines)}
+        free = values["MemAvailable"] / values["MemTotal"]
+    except (OSError, ValueError, KeyError, IndexError):
+        return 0.0
+    try:
+        group = root / "sys/fs/cgroup"
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+        stat = dict(x.split() for x in (group / "memory.stat").read_text().splitlines())
+        used -= int(stat.get("inactive_file", 0))  # files that were read, dropped when needed
+    except (OSError, ValueError):  # no limit, or another kind of container
+        return free
+    return min(free, 1 - used / limit)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from util.distributed import launch
-from util.util import located
+from util import distributed
+from util.errors import with_source_line
 
 
 class EpochBatches(Sampler):
@@ -27,12 +27,12 @@ class EpochBatches(Sampler):
 
     def share_out(self) -> None:
         """Take only the part of each batch that this process trains on, if there are several."""
-        self.number, self.count = launch.number(), launch.count()
+        self.number, self.count = distributed.rank(), distributed.world_size()
 
     def parts(self) -> Iterator[tuple[int, int] | None]:
         """Yield, for each batch, how many pictures of how many this process has; None: all.
 
-        All launch have as many batches. If the last has fewer pictures than there are
+        All processes have as many batches. If the last has fewer pictures than there are
         launch, some get one that does not count.
         """
         for whole in self._batches():
@@ -98,7 +98,7 @@ class SeededDataset(Dataset):
             try:
                 return self.dataset[index], []
             except (ValueError, OSError) as error:
-                return located(error), []  # a worker hands it over without its traceback
+                return with_source_line(error), []  # a worker hands it over without its traceback
         bad: list[str] = []
         for n in range(index, index + len(self.dataset)):
             try:

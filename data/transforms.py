@@ -14,8 +14,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from data.image_types import DeepPicture, is_deep, read_deep
-from data.pixels import Pixels
+from data.image_types import DeepPicture, Pixels, is_deep, read_deep
 
 BICUBIC = Image.Resampling.BICUBIC
 PREPROCESS = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")

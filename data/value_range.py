@@ -9,8 +9,9 @@ from torch.utils.data import Dataset
 
 from data.image_types import DeepPicture, Kind
 from data.transforms import load_any
-from util.distributed.launch import is_main, wait_for_all
-from util.files import make_folder, one_line, run_folder, whole_file
+from util.distributed import barrier, is_main_process
+from util.errors import one_line
+from util.files import make_folder, run_folder, whole_file
 
 SAMPLE = 64  # pictures that percentiles are taken of
 PERCENTILES = (0.5, 99.5)
@@ -29,11 +30,11 @@ def settle_ranges(dataset: Dataset, opt: Any) -> dict[str, tuple[float, float]]:
         for side, files in files_by_side(dataset).items():
             if settled := _settle(files, getattr(opt, f"range_{side}"), f"--range_{side}"):
                 kept[side] = settled
-        if kept and is_main():
+        if kept and is_main_process():
             _write(kept, opt)
-        elif is_main():
+        elif is_main_process():
             _file(opt).unlink(missing_ok=True)  # of another run of that name
-        wait_for_all()
+        barrier()
     return chosen_ranges(opt, kept)
 
 

@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from data.image_folder import make_dataset  # noqa: E402
 from options.parser import OneLineParser  # noqa: E402
 from scripts.pairs.tasks import joined  # noqa: E402
+from util.command import run_command, setup_logging
 from util.files import make_folder  # noqa: E402
-from util.util import run_command, setup_logging  # noqa: E402
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from typing import Any
 from torch import nn
 
 from util.checkpoint import fingerprint
-from util.files import make_folder, one_line, whole_file
+from util.errors import one_line
+from util.files import make_folder, short_stem, whole_file
 from util.html import HTML
 from util.image_rows import Row
-from util.util import short_stem
 
 log = logging.getLogger(__name__)
 

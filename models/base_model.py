@@ -18,11 +18,10 @@ from models.weights import check_fit
 from training.cuda_graphs import Stages, stages_of
 from util.checkpoint import load_weights, save_weights
 from util.device import pick_device, pick_layout, place, use_tf32
-from util.distributed.launch import is_main
-from util.files import run_folder
+from util.distributed import is_main_process
+from util.files import run_folder, write_options
 from util.image_pool import ImagePool
 from util.metrics import lower_is_better
-from util.util import write_options
 
 log = logging.getLogger(__name__)
 
@@ -231,7 +230,7 @@ class BaseModel(Builder, ABC):
         processes call it, and process 0 writes.
         """
         share_statistics(self.nets.values())
-        if not is_main():
+        if not is_main_process():
             return
         for name, net in self.nets.items():
             save_weights(net.state_dict(), self.save_dir / f"{epoch}_net_{name}.pth")

@@ -1,4 +1,4 @@
-"""What is different where several launch train a model, each on its part of every batch.
+"""What is different where several processes train a model, each on its part of every batch.
 
 With one process nothing here changes anything.
 """
@@ -12,22 +12,23 @@ import torch
 from torch import nn
 
 from models.layers import unsync
-from util.device import seed_everything, train_together
-from util.distributed import launch
+from util import distributed
+from util.device import train_together
+from util.seeding import seed_everything
 
 log = logging.getLogger(__name__)
 
 
 def begin_together(model: Any) -> None:
-    """Let all launch train a model's networks as one, each with noise of its own: of dropout
+    """Let all processes train a model's networks as one, each with noise of its own: of dropout
     and of gradient penalties. What is random in the data follows from --seed alone.
     """
-    if launch.count() == 1:
+    if distributed.world_size() == 1:
         return
-    opt, number = model.opt, launch.number()
+    opt, number = model.opt, distributed.rank()
     log.info(
-        "%d launch, %d of the %d pictures of a batch each",
-        *(launch.count(), opt.batch_size // launch.count(), opt.batch_size),
+        "%d processes, %d of the %d pictures of a batch each",
+        *(distributed.world_size(), opt.batch_size // distributed.world_size(), opt.batch_size),
     )
     if opt.norm == "sync_batch" and model.device.type != "cuda":
         log.warning("--norm sync_batch: on the CPU it is --norm batch, with statistics by process")
@@ -41,32 +42,32 @@ def begin_together(model: Any) -> None:
 
 
 def share_of(batch: dict[str, Any]) -> float:
-    """Return by what a batch's mean losses are multiplied, so that their mean over the launch
+    """Return by what a batch's mean losses are multiplied, so that their mean over the processes
     is that over all pictures of the batch: 1, but for the last batch of an epoch if it is uneven.
     """
-    mine, of_all = batch.get("part", (1, launch.count()))
-    return launch.count() * mine / of_all
+    mine, of_all = batch.get("part", (1, distributed.world_size()))
+    return distributed.world_size() * mine / of_all
 
 
 def pictures_of(batch: dict[str, Any]) -> int:
-    """Return how many pictures a batch has, those of the other launch included."""
-    return batch["part"][1] if "part" in batch else len(batch["A"]) * launch.count()
+    """Return how many pictures a batch has, those of the other processes included."""
+    return batch["part"][1] if "part" in batch else len(batch["A"]) * distributed.world_size()
 
 
 def mean_over_processes(losses: Sequence[float], share: float) -> list[float]:
     """Return the losses of a batch of which each process has computed its share."""
-    found = launch.gather([loss * share for loss in losses] if share != 1 else losses)
+    found = distributed.all_gather([loss * share for loss in losses] if share != 1 else losses)
     return np.mean(found, axis=0).tolist()
 
 
 def share_statistics(nets: Iterable[nn.Module]) -> None:
     """Average the running statistics of networks over all ranks, in place."""
-    if launch.count() == 1:
+    if distributed.world_size() == 1:
         return
     own = [b for net in nets for b in net.buffers() if b.is_floating_point()]
     if not own:
         return
-    everyones = launch.gather([buffer.detach().cpu() for buffer in own])
+    everyones = distributed.all_gather([buffer.detach().cpu() for buffer in own])
     with torch.no_grad():
         for buffer, values in zip(own, zip(*everyones, strict=True), strict=True):
             buffer.copy_(torch.stack(values).mean(0))

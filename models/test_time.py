@@ -12,7 +12,7 @@ from models.layers import by_picture, picture_noise, preserved_statistics
 from models.networks import Generator
 from models.tiling import Tiles
 from util.device import round_weights
-from util.util import picture_seed
+from util.seeding import image_seed
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,6 @@ def test_mode(nets: Iterable[nn.Module], names: Iterable[str], seed: int) -> Ite
 
     The noise of each image depends on `seed` and the stem of its name alone.
     """
-    noise = picture_noise([picture_seed(seed, name) for name in names])
+    noise = picture_noise([image_seed(seed, name) for name in names])
     with torch.inference_mode(), noise, preserved_statistics(nets):
         yield

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from util.files import one_line
+from util.errors import one_line
 
 PRESETS = Path(__file__).parent / "presets"
 # The options of a run on the built-in data, small enough for two CPU cores; builtin_MODEL.yaml,

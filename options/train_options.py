@@ -7,11 +7,16 @@ from typing import Any
 from options.base_options import BaseOptions, Options
 from options.config_files import read_run
 from options.parser import FlagParser, number
-from util.signals import OF_THE_START, last_epoch
+from util.signals import OF_THE_START
 
 log = logging.getLogger(__name__)
 
 _COUNT = number(int, at_least=1)
+
+
+def last_epoch(opt: Any) -> int:
+    """Return the number of the epoch that a training ends with, unless it stops early."""
+    return opt.n_epochs + opt.n_epochs_decay
 
 
 class TrainOptions(BaseOptions):

@@ -16,15 +16,15 @@ from tqdm import tqdm
 from data.image_check import Finding, inspect
 from data.image_folder import by_stem, make_dataset
 from options.parser import OneLineParser, number
+from util.command import run_command, setup_logging
+from util.errors import RunStopped
 from util.process_pool import worker_pool
-from util.signals import Stopped
-from util.util import run_command, setup_logging
 
 log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Look at all pictures below the folder; `Stopped` if some cannot be trained on."""
+    """Look at all pictures below the folder; `RunStopped` if some cannot be trained on."""
     setup_logging()
     parser = OneLineParser(prog="python -m scripts.doctor", description=__doc__)
     add = parser.add_argument
@@ -46,13 +46,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def report(found: list[Finding], count: int) -> None:
-    """Say what was found; `Stopped` if some of it is fatal."""
+    """Say what was found; `RunStopped` if some of it is fatal."""
     for finding in sorted(found):
         log.info("%s%s", "BAD  " if finding.fatal else "     ", finding)
     bad = {finding.path for finding in found if finding.fatal}
     log.info("%d pictures, %d bad, %d remarks", count, len(bad), len(found) - len(bad))
     if bad:
-        raise Stopped(
+        raise RunStopped(
             f"{len(bad)} of {count} pictures would stop a training: mend or delete them, or train "
             f"with --on_bad_image skip, which leaves them out"
         )

@@ -19,8 +19,8 @@ from options.parser import OneLineParser
 from scripts.downloads.resumable import NetworkError, discard, download_rest, size_of
 from scripts.downloads.unpack import unpack
 from util.checkpoint import load_weights
+from util.command import run_command, setup_logging
 from util.files import ROOT
-from util.util import run_command, setup_logging
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from options.parser import OneLineParser, number
 from options.test_options import TestOptions
 from scripts.drawing.subject import look_at, newest_run
 from translator import Translator, infer_options
-from util.util import run_command, setup_logging
+from util.command import run_command, setup_logging
 
 log = logging.getLogger(__name__)
 

@@ -30,10 +30,10 @@ from scripts.evaluation.fcn_score import fcn_of_run
 from scripts.evaluation.network_metrics import PROTOCOLS, SPLITS, TOGETHER, inception_metrics, lpips
 from scripts.evaluation.outputs import from_run
 from scripts.evaluation.page import write_page
+from util.command import run_command, setup_logging
 from util.device import pick_device
 from util.files import make_folder, whole_file
 from util.metrics import METRICS
-from util.util import run_command, setup_logging
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from scripts.onnx_export.card import card, origin
 from scripts.onnx_export.check import Check, Row
 from scripts.onnx_export.graph import OnPhotos, OnPictures, frozen_copy, graph_of
 from translator import Translator, infer_options
+from util.command import run_command, setup_logging
 from util.files import make_folder, whole_file
-from util.util import run_command, setup_logging
 
 if TYPE_CHECKING:
     import onnx

@@ -26,9 +26,9 @@ from data.transforms import load_picture, split_pair
 from options.parser import OneLineParser, number
 from scripts.pairs.splits import PHASES, SHARES, phases_of, shares_of, unique_names
 from scripts.pairs.tasks import MASKS, TASKS, joined, squared, stitched
+from util.command import python, run_command, setup_logging
 from util.files import make_folder
 from util.process_pool import worker_pool
-from util.util import python, run_command, setup_logging
 
 log = logging.getLogger(__name__)
 

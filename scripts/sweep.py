@@ -22,9 +22,10 @@ from scripts.evaluation.outputs import from_run
 from scripts.evaluation.page import write_page
 from scripts.sweeps.plan import Plan, Run, read_plan
 from scripts.sweeps.train_runs import train_all
+from util.command import run_command, setup_logging
+from util.errors import RunStopped
 from util.files import make_folder, whole_file
-from util.signals import Stopped, polite_signals
-from util.util import run_command, setup_logging
+from util.signals import polite_signals
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ Values = dict[str, dict[str, list[float]]]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Train what is to be trained, and compare it; `Stopped` if a training failed."""
+    """Train what is to be trained, and compare it; `RunStopped` if a training failed."""
     setup_logging()
     args, more = parse(argv)
     plan = read_plan(args.file, args.checkpoints_dir, more)
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if results:
         compare(plan, results, how, out)
     if failed:
-        raise Stopped(f"{len(failed)} trainings failed: {', '.join(run.name for run in failed)}")
+        raise RunStopped(f"{len(failed)} trainings failed: {', '.join(run.name for run in failed)}")
 
 
 def parse(argv: Sequence[str] | None) -> tuple[Any, list[str]]:

@@ -32,10 +32,10 @@ from models import create_model
 from models.base_model import BaseModel
 from options.base_options import BaseOptions, Options
 from options.train_options import TrainOptions
-from scripts.evaluation.compare import outputs
+from scripts.evaluation import outputs
 from scripts.sweeps import train_runs
 from util import registry
-from util.util import run_command
+from util.command import run_command
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 FACADES = SHARED / "datasets" / "facades"

@@ -15,7 +15,7 @@ from PIL import Image
 from skimage.feature import canny  # noqa: F401 - here, so that no worker has to import it
 
 from scripts import make_pairs
-from util.util import run_command
+from util.command import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN_LINE = "train on them with: "

@@ -1,4 +1,4 @@
-"""What the tests of live display share: servers that answer, refuse and hang; clocks; warnings."""
+"""What the tests of live displays share: servers that answer, refuse and hang; clocks; warnings."""
 
 import http.server
 import json
@@ -23,7 +23,8 @@ import torch
 from conftest import TINY
 
 from options.train_options import TrainOptions
-from util.displays.display import Background, display
+from util.displays import display
+from util.displays.display import Background
 from util.displays.loss_log import parse_line
 from util.visualizer import Visualizer
 
@@ -69,7 +70,7 @@ class Times:
 
 
 def time_displays(monkeypatch: pytest.MonkeyPatch) -> Times:
-    """Measure what the live display cost from now on."""
+    """Measure what the live displays cost from now on."""
     times = Times([], [])
     hand_over, close = Background._hand_over, Visualizer.close
 

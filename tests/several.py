@@ -1,4 +1,4 @@
-"""What the tests of several launch start: `torchrun … tests/several.py PLAN.json`.
+"""What the tests of several processes start: `torchrun … tests/several.py PLAN.json`.
 
 A plan is a list of trainings; each is run step by step, and process 0 writes what it saw.
 """
@@ -18,9 +18,10 @@ from models import create_model
 from models.base_model import BaseModel
 from models.data_parallel import share_statistics
 from options.train_options import TrainOptions
-from util.device import seed_everything
+from util import distributed
 from util.distributed import launch
 from util.files import run_folder
+from util.seeding import seed_everything
 
 
 def double_nets(model: BaseModel) -> None:
@@ -64,45 +65,45 @@ class Run:
 
 
 def mean_losses(exact: Tensor, model: BaseModel) -> dict[str, float]:
-    """Return the losses over all launch without rounding them to float32."""
-    everyones = launch.gather(exact * model.share)
+    """Return the losses over all processes without rounding them to float32."""
+    everyones = distributed.all_gather(exact * model.share)
     return dict(zip(model.losses, torch.stack(everyones).mean(0).tolist(), strict=True))
 
 
 def drive(plan: dict[str, Any]) -> dict[str, Any]:
-    """Run one training of a plan; return its losses, and whether all launch agree."""
+    """Run one training of a plan; return its losses, and whether all processes agree."""
     run = Run(plan["flags"], plan.get("double", False))
     losses = [run.step() for _ in range(plan["steps"])]
     share_statistics(run.model.nets.values())
     states = {name: net.state_dict() for name, net in run.model.nets.items()}
-    everyones = launch.gather(states)
+    everyones = distributed.all_gather(states)
     equal = all(
         torch.equal(theirs[name][key], tensor)
         for theirs in everyones
         for name, state in states.items()
         for key, tensor in state.items()
     )
-    if launch.is_main():
+    if distributed.is_main_process():
         folder = run_folder(run.opt)
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(states, folder / "states.pth")
-    return {"losses": losses, "equal": equal, "processes": launch.count()}
+    return {"losses": losses, "equal": equal, "processes": distributed.world_size()}
 
 
 def share_a_gpu() -> None:
-    """Let all launch train on the first GPU, over gloo: NCCL wants a GPU for each."""
+    """Let all processes train on the first GPU, over gloo: NCCL wants a GPU for each."""
     init = dist.init_process_group
     dist.init_process_group = lambda backend, **how: init("gloo", **how)
-    launch.on_this_machine = lambda: (0, 1)
+    distributed.local_rank, distributed.local_world_size = lambda: 0, lambda: 1
 
 
 def main() -> None:
     path = Path(sys.argv[1])
     if "share_a_gpu" in sys.argv:
         share_a_gpu()
-    with launch.together():
+    with launch.process_group():
         found = [drive(plan) for plan in json.loads(path.read_text())]
-        if launch.is_main():
+        if distributed.is_main_process():
             path.with_suffix(".found").write_text(json.dumps(found))
 
 

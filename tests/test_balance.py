@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import random_batch
 
-from training.balance import LINES, Balance
+from training.health import LINES, Balance
 
 
 def watch(caplog, steps, gan_mode="vanilla") -> list[str]:

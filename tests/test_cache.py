@@ -14,10 +14,10 @@ from PIL import Image
 
 import data.image_cache
 from data import Loader, create_dataset
+from data.image_cache import free_memory
 from data.transforms import PREPROCESS
 from options.base_options import Options
 from options.train_options import TrainOptions
-from util.memory import free_memory
 
 SMALL = ["--load_size", "24", "--crop_size", "16", "--gpu_ids", "-1", "--num_threads", "0"]
 KINDS = ["auto", "ram", "disk"]

@@ -10,7 +10,7 @@ from torch import nn
 
 from util import checkpoint
 from util.checkpoint import load_weights, mismatches, save_weights, without_stale_statistics
-from util.signals import Stopped
+from util.errors import RunStopped
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_file_in_the_old_format_loads(path, state):
 
 @pytest.mark.parametrize(
     ("error", "seen"),
-    [(OSError("disk full"), Stopped), (KeyboardInterrupt(), KeyboardInterrupt)],
+    [(OSError("disk full"), RunStopped), (KeyboardInterrupt(), KeyboardInterrupt)],
 )
 def test_a_save_that_dies_half_way_leaves_the_old_file_and_nothing_else(
     path, state, monkeypatch, error, seen

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from training import timing
-from training.timing import Clock, WaitingAdvice
+from training.health import WaitingAdvice
+from training.timing import Clock
 
 
 class Time:

@@ -9,7 +9,7 @@ import torch
 from conftest import draw
 from torch import nn
 
-from scripts.evaluation.compare import network_metrics
+from scripts.evaluation import network_metrics
 from scripts.evaluation.network_metrics import frechet_distance, inception_score, kernel_distance
 from util import downloads as publishing
 from util.downloads import published

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from options.train_options import TrainOptions
-from util.device import full_precision, pick_device, place, round_weights, seed_everything
+from util.device import full_precision, pick_device, place, round_weights
+from util.seeding import seed_everything
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from servers import AT_ONCE, MARGIN, seconds_of, wait_for, warnings
 
-from util.displays.display import FAREWELL, Background, Display, close_all, display
+from util.displays import display
+from util.displays.display import FAREWELL, Background, Display, close_all
 from util.displays.loss_log import Entry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,9 +112,9 @@ def test_there_is_no_thread_before_the_first_update(caplog) -> None:
 
 def test_a_display_that_hangs_does_not_keep_the_process_alive() -> None:
     code = (
-        "import time; from util import displays; display.FAREWELL = 0.1\n"
-        "display = display.Background('fake', lambda: time.sleep(600), 'is lost')\n"
-        "display.show_losses(None, 1); display.close_all([display])"
+        "import time; from util.displays import display; display.FAREWELL = 0.1\n"
+        "slow = display.Background('fake', lambda: time.sleep(600), 'is lost')\n"
+        "slow.show_losses(None, 1); display.close_all([slow])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, timeout=60, capture_output=True, text=True

@@ -9,7 +9,8 @@ from PIL import Image
 from test_palette import label_map
 
 from data.aligned_dataset import pair_files
-from scripts.evaluation.compare import Pictures, fcn_score
+from scripts.evaluation import fcn_score
+from scripts.evaluation.compare import Pictures
 from scripts.evaluation.fcn_score import (
     Segmenter,
     confusion,

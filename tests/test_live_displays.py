@@ -31,7 +31,8 @@ from servers import (
 )
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from util.displays.display import Background, live
+from util.displays import live
+from util.displays.display import Background
 from util.displays.loss_log import LossLog, parse_line
 from util.displays.val_log import Scores
 from util.html import HTML

@@ -18,8 +18,8 @@ from data.transforms import to_tensor
 from options.base_options import Options
 from options.train_options import TrainOptions
 from util import registry
-from util.device import seed_everything
 from util.registry import find_class
+from util.seeding import seed_everything
 
 SMALL = ["--load_size", "24", "--crop_size", "16", "--gpu_ids", "-1", "--num_threads", "0"]
 

@@ -1,4 +1,4 @@
-"""What several launch share and what each has of its own; the real ones are in test_several."""
+"""What several processes share and what each has of its own; the real ones are in test_several."""
 
 import json
 import logging
@@ -21,14 +21,14 @@ from models.data_parallel import pictures_of, share_of
 from scripts.dev import scaling
 from training import run_lock
 from training.resume import pools_of_rank
-from training.run_lock import Start
+from training.run_lock import Start, lock_run_folder
+from util import distributed
+from util.command import setup_logging
 from util.device import pick_device
 from util.distributed import heartbeat, launch
 from util.distributed.heartbeat import FAILED, Watch
-from util.files import sole_owner
+from util.errors import RunStopped
 from util.image_pool import ImagePool
-from util.signals import Stopped
-from util.util import setup_logging
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,11 +38,12 @@ def be(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Be process `number` of `count` on one machine, without the others."""
 
     def become(number: int, count: int) -> None:
-        monkeypatch.setattr(launch, "number", lambda: number)
-        monkeypatch.setattr(launch, "count", lambda: count)
+        monkeypatch.setattr(distributed, "rank", lambda: number)
+        monkeypatch.setattr(distributed, "world_size", lambda: count)
         monkeypatch.setattr("util.image_pool.count", lambda: count)
         monkeypatch.setattr("util.image_pool.number", lambda: number)
-        monkeypatch.setattr(launch, "on_this_machine", lambda: (number, count))
+        monkeypatch.setattr(distributed, "local_rank", lambda: number)
+        monkeypatch.setattr(distributed, "local_world_size", lambda: count)
 
     return become
 
@@ -142,7 +143,7 @@ def test_the_same_number_of_processes_goes_on_as_it_was(be, caplog):
 
 
 def test_an_uneven_batch_is_refused(be, tmp_path, monkeypatch):
-    monkeypatch.setattr(launch, "of_main", lambda value: value)
+    monkeypatch.setattr(distributed, "broadcast_from_main", lambda value: value)
     be(0, 4)
     flags = [*TINY, "--checkpoints_dir", str(tmp_path), "--batch_size"]
     start = [run_lock.this_start()]
@@ -197,13 +198,13 @@ def test_the_scaling_table_compares_medians():
 
 @pytest.fixture
 def started(tmp_path: Path) -> Any:
-    """Start a job: what its launch tell of it; return the flags by which it goes on."""
+    """Start a job: what its processes tell of it; return the flags by which it goes on."""
     (tmp_path / "run").mkdir()
 
     def start(*starts: tuple[str, str, int]) -> list[str]:
         told = [Start(*start) for start in starts]
         flags = run_lock.flags_of_restart(tmp_path / "run", told)
-        with sole_owner(tmp_path / "run", run_lock.beginning(tmp_path / "run", told)):
+        with lock_run_folder(tmp_path / "run", run_lock.beginning(tmp_path / "run", told)):
             pass
         return list(flags)
 
@@ -338,7 +339,7 @@ def test_a_live_process_is_left_alone_and_a_killed_one_is_named(monkeypatch):
         pytest.skip("this system does not tell machines apart")
     assert one.look() == f"process 1 of 0..1 (pid {pid}) was killed"
     reason = one.explained(RuntimeError("[gloo/pair.cc] Connection closed by peer [127.0.0.1]"))
-    assert isinstance(reason, Stopped) and "was killed" in str(reason)
+    assert isinstance(reason, RunStopped) and "was killed" in str(reason)
     assert "--continue_train" in str(reason) and "\n" not in str(reason)
 
 
@@ -412,12 +413,12 @@ def test_without_a_store_the_first_that_lives_speaks(monkeypatch):
 
 
 def test_the_end_of_a_process_that_loads_pictures_is_explained(tmp_path):
-    from util.device import explained_memory
+    from training.health import explain_out_of_memory
 
     opt = Namespace(num_threads=4)
     error = RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. ")
-    with pytest.raises(Stopped, match="loads pictures was killed .*pid 12.*--num_threads than 4"):
-        with explained_memory(opt):
+    with pytest.raises(RunStopped, match="killed .*pid 12.*--num_threads than 4"):
+        with explain_out_of_memory(opt):
             raise error
 
 
@@ -482,13 +483,17 @@ def test_the_slurm_array_shares_out_the_pictures(tmp_path):
 
 def test_outside_torchrun_nothing_is_started(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
-    with launch.together():
-        assert (launch.count(), launch.number(), launch.is_main()) == (1, 0, True)
-        assert launch.gather(7) == [7] and launch.of_main(8) == 8
+    with launch.process_group():
+        assert (distributed.world_size(), distributed.rank(), distributed.is_main_process()) == (
+            1,
+            0,
+            True,
+        )
+        assert distributed.all_gather(7) == [7] and distributed.broadcast_from_main(8) == 8
     assert not torch.distributed.is_initialized()
 
 
 def test_the_lock_says_what_a_run_began_with(tmp_path):
-    with sole_owner(tmp_path / "run", {"job": "7", "found": ""}):
+    with lock_run_folder(tmp_path / "run", {"job": "7", "found": ""}):
         kept = json.loads((tmp_path / "run/.lock").read_text())
     assert kept["job"] == "7" and kept["process"] == os.getpid()

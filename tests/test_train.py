@@ -12,7 +12,7 @@ from conftest import FACADES, TINY, draw_pairs, needs_facades
 from PIL import Image
 
 from models.base_model import BaseModel
-from train import passed
+from training.trainer import passed
 from util.displays.loss_log import parse_line
 
 Command = Callable[..., SimpleNamespace]

@@ -15,19 +15,11 @@ from PIL import Image
 
 from data.transforms import to_tensor
 from options.train_options import TrainOptions
-from util.signals import Stopped
-from util.util import (
-    Output,
-    located,
-    mkdirs,
-    picture_seed,
-    python,
-    run_command,
-    save_image,
-    short_stem,
-    tensor2im,
-    write_options,
-)
+from util.command import Output, python, run_command
+from util.errors import RunStopped, with_source_line
+from util.files import short_stem, write_options
+from util.seeding import image_seed
+from util.util import mkdirs, save_image, tensor2im
 
 
 @pytest.mark.parametrize(
@@ -104,13 +96,13 @@ def test_mkdirs_makes_one_or_several_with_parents(tmp_path):
 
 
 def test_picture_seed_is_this_number_on_every_machine():
-    assert picture_seed(0, "photos/0001.png") == 1394160562217636920
+    assert image_seed(0, "photos/0001.png") == 1394160562217636920
 
 
 def test_picture_seed_depends_on_seed_and_stem_only():
-    seeds = {picture_seed(1, path) for path in ("a.png", "x/a.jpg", "/y/z/a.tif", "a")}
+    seeds = {image_seed(1, path) for path in ("a.png", "x/a.jpg", "/y/z/a.tif", "a")}
     assert len(seeds) == 1
-    others = {picture_seed(seed, path) for seed in (1, 2, 11) for path in ("a.png", "b.png", "1a")}
+    others = {image_seed(seed, path) for seed in (1, 2, 11) for path in ("a.png", "b.png", "1a")}
     assert len(others) == 9 and seeds < others
     assert all(0 <= seed < 2**63 for seed in others)
 
@@ -175,8 +167,8 @@ def test_other_errors_pass_through(error):
     ("error", "status", "text"),
     [
         (KeyboardInterrupt(), 130, "interrupted"),
-        (Stopped("the disk is full"), 1, "the disk is full"),
-        (Stopped("asked to", 143), 143, "asked to"),
+        (RunStopped("the disk is full"), 1, "the disk is full"),
+        (RunStopped("asked to", 143), 143, "asked to"),
     ],
 )
 def test_the_end_of_a_run_before_its_end_has_a_status_of_its_own(
@@ -239,10 +231,10 @@ def test_what_a_library_says_of_a_slip_has_its_place_too():
     norm = torch.nn.BatchNorm2d(3)
     with pytest.raises(ValueError, match="expected 4D input") as caught:
         norm(torch.zeros(3, 4, 4))
-    assert f"(tests/{Path(__file__).name}, line " in str(located(caught.value))
+    assert f"(tests/{Path(__file__).name}, line " in str(with_source_line(caught.value))
     with pytest.raises(ValueError) as caught:
         raise ValueError("said on purpose")
-    assert located(caught.value) is caught.value
+    assert with_source_line(caught.value) is caught.value
 
 
 def test_a_slip_in_a_file_of_the_project_says_where(monkeypatch, tmp_path, drop, pairs, command):

@@ -31,7 +31,7 @@ from servers import (
     warnings,
 )
 
-from util.displays.display import live
+from util.displays import visdom_display
 from util.displays.val_log import Scores
 from util.util import tensor2im
 from util.visualizer import Visualizer
@@ -198,7 +198,7 @@ def test_a_server_that_never_answers_costs_a_training_two_seconds_at_its_end(
 def test_a_server_of_no_use_is_given_up_while_the_training_goes_on(
     tmp_path, caplog, monkeypatch, server_of_no_use: Callable
 ) -> None:
-    monkeypatch.setattr(live, "ANSWER", 0.3)
+    monkeypatch.setattr(visdom_display, "ANSWER", 0.3)
     times = time_displays(monkeypatch)
     with server_of_no_use() as port:
         visualizer = start_run(tmp_path, *at(port))

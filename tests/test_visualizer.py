@@ -13,10 +13,11 @@ from PIL import Image
 from options.base_options import Options
 from options.train_options import TrainOptions
 from util.displays.loss_log import Entry, parse_line
+from util.displays.loss_plot import plot_losses
 from util.displays.val_log import Scores
 from util.html import HTML
 from util.util import tensor2im
-from util.visualizer import Visualizer, plot_losses, save_images
+from util.visualizer import Visualizer, save_images
 
 LOSSES = {"G_GAN": 0.931, "G_L1": 9.123}
 

@@ -29,7 +29,7 @@ from servers import (
     warnings,
 )
 
-from util.displays.display import live, wandb_process
+from util.displays import wandb_display, wandb_process
 from util.displays.val_log import Scores
 from util.util import tensor2im
 from util.visualizer import Visualizer
@@ -60,7 +60,7 @@ def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[s
             super().__init__(*args, **kwargs)
             started.append(self)
 
-    monkeypatch.setattr(live.subprocess, "Popen", Child)
+    monkeypatch.setattr(wandb_display.subprocess, "Popen", Child)
     wandb_without_account(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     yield started

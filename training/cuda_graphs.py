@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from models.data_parallel import pictures_of, share_of
 from util.device import on_its_own
-from util.distributed.launch import count
+from util.distributed import world_size
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def stages_of(model: Any) -> Stages | None:
         "--no_graphs": opt.no_graphs,
         "--gan_mode wgangp": opt.gan_mode == "wgangp",
         "--grad_accum": opt.grad_accum > 1,
-        "several processes": count() > 1,
+        "several processes": world_size() > 1,
     }
     for reason, is_so in reasons.items():
         if is_so:

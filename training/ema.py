@@ -11,7 +11,7 @@ from torch import nn
 
 from models.data_parallel import share_statistics
 from util.checkpoint import save_weights
-from util.distributed.launch import is_main
+from util.distributed import is_main_process
 
 
 class EMA:
@@ -51,7 +51,7 @@ class EMA:
     def save_networks(self, tag: str | int, folder: Path) -> None:
         """Write `TAG_net_NAME_ema.pth` of every network; all ranks call it, and rank 0 writes."""
         share_statistics(self.nets.values())
-        for name, net in self.nets.items() if is_main() else ():
+        for name, net in self.nets.items() if is_main_process() else ():
             save_weights(net.state_dict(), folder / f"{tag}_net_{name}_ema.pth")
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from training.state import (
     state_path,
     told,
 )
-from util.device import set_random_states
-from util.distributed import launch
-from util.files import make_folder, one_line, run_folder
+from util import distributed
+from util.errors import one_line
+from util.files import make_folder, run_folder
+from util.seeding import set_random_states
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
     progress = Progress.from_state(state["progress"]) if state else Progress(opt.epoch_count)
     weights_alone = opt.continue_train and not state and not nothing_to_resume(opt)
     model.setup(opt, load=weights_alone, first_epoch=progress.epoch)
-    if launch.is_main():
+    if distributed.is_main_process():
         make_folder(model.save_dir, "--checkpoints_dir")
     training = TrainingState(opt, model, progress)
     if state:
@@ -109,8 +110,8 @@ def restore(training: TrainingState, state: dict[str, Any]) -> None:
         training.ema = EMA(model.nets, opt.ema) if opt.ema else None
         if training.ema and "averages" in state:
             training.ema.load_state_dict(state["averages"])
-        if launch.number() < len(state["random"]):
-            set_random_states(state["random"][launch.number()])
+        if distributed.rank() < len(state["random"]):
+            set_random_states(state["random"][distributed.rank()])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ValueError(
             f"{state_path(opt)}: does not fit this training ({one_line(error)})"
@@ -124,7 +125,7 @@ def pools_of_rank(saved: list[dict[str, Any]]) -> dict[str, Any]:
     With another world size than before, the stored images are redistributed; a new rank keeps
     its own random state.
     """
-    rank, world_size, before = launch.number(), launch.count(), len(saved)
+    rank, world_size, before = distributed.rank(), distributed.world_size(), len(saved)
     if before == world_size:
         return saved[rank]
     log.info(

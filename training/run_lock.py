@@ -1,13 +1,16 @@
-"""A training that torchrun or Slurm has started anew, after a failure, goes on by itself."""
+"""One run at a time in a run folder; restarts by torchrun or Slurm that resume by themselves."""
 
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
-from util.files import LOCK
+from util.files import make_folder
 
+LOCK = ".lock"  # in a run's folder: whose it is
 GOING_ON = ("--continue_train", "--epoch", "latest", "--load_iter", "0")
 
 
@@ -64,3 +67,66 @@ def _state(folder: Path) -> str:
     except OSError:
         return ""
     return f"{stat.st_mtime_ns}/{stat.st_size}"
+
+
+@contextlib.contextmanager
+def lock_run_folder(folder: Path, more: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Own a run's folder; ValueError if another process that lives does.
+
+    The folder is made, and taken away if nothing comes into it. The system drops the lock when its
+    process ends, however it ends. It is not inherited: a worker that outlives a killed run for a
+    moment holds up nobody. `more` is kept in the lock file.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    path = make_folder(folder, "--checkpoints_dir") / LOCK
+    try:
+        with path.open("a+", encoding="utf-8") as file:
+            _own(file, folder, more or {})
+            for left in folder.glob(".*.pth.[0-9]*"):  # of a process that was killed in a save
+                left.unlink(missing_ok=True)
+            yield
+    finally:
+        if made and [p.name for p in folder.iterdir()] == [LOCK]:
+            path.unlink()
+            for empty in made:
+                with contextlib.suppress(OSError):
+                    empty.rmdir()
+
+
+def _own(file: TextIO, folder: Path, more: Mapping[str, Any]) -> None:
+    try:
+        _lock(file.fileno())
+    except BlockingIOError:
+        file.seek(0)
+        raise ValueError(
+            f"--name {folder.name}: {folder} is in use by {_owner(file.read())}; wait for it "
+            f"or choose another --name"
+        ) from None
+    except OSError:  # a file system without locks
+        return
+    file.seek(0)
+    file.truncate()
+    json.dump({"process": os.getpid(), "machine": socket.gethostname(), **more}, file)
+    file.flush()
+
+
+def _owner(text: str) -> str:
+    try:
+        owner = json.loads(text)
+        return f"process {owner['process']} on {owner['machine']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def _lock(descriptor: int) -> None:
+    if os.name == "posix":
+        import fcntl
+
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    else:
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            raise BlockingIOError from None

@@ -12,10 +12,10 @@ import torch
 
 from models.base_model import BaseModel
 from training.ema import EMA
+from util import distributed
 from util.checkpoint import load, save
-from util.device import random_states
-from util.distributed import launch
 from util.files import run_folder
+from util.seeding import random_states
 from util.signals import OF_THE_START
 
 log = logging.getLogger(__name__)
@@ -97,15 +97,15 @@ class TrainingState:
         All ranks call it; rank 0 writes, and all continue once the file is written.
         """
         state = self.model.state_dict()
-        state["pools"] = launch.gather(on_cpu(state["pools"]))
-        state["random"] = launch.gather(random_states())
-        if launch.is_main():
+        state["pools"] = distributed.all_gather(on_cpu(state["pools"]))
+        state["random"] = distributed.all_gather(random_states())
+        if distributed.is_main_process():
             state |= {"version": VERSION, "progress": self.progress.state_dict()}
             state["options"] = plain(self.opt)
             if self.ema:
                 state["averages"] = self.ema.state_dict()
             save(on_cpu(state), state_path(self.opt))
-        launch.wait_for_all()
+        distributed.barrier()
 
     def delete_stale_files(self, tags: Iterable[str | int]) -> None:
         """Delete stale files of an earlier run of this name: best_net_* while this run has no best

@@ -1,12 +1,8 @@
 """How much of the training time is spent computing, and how much waiting for data."""
 
-import logging
-import os
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -47,23 +43,3 @@ class Clock:
         pictures, waited = max(self.pictures, 1), self.waited
         self.reset()
         return (total - waited) / pictures, waited / pictures
-
-
-class WaitingAdvice:
-    """Says, once, what to change if more than a tenth of an epoch is spent waiting for data."""
-
-    def __init__(self) -> None:
-        self.epochs, self.said = 0, False
-
-    def after_epoch(self, waiting: float, num_threads: int, cache: str) -> None:
-        """Take the share of an epoch; the first, in which caches fill, does not count."""
-        self.epochs += 1
-        if self.epochs == 1 or waiting <= 0.1 or self.said:
-            return
-        self.said, cores = True, os.cpu_count() or 1
-        ways = [f"--num_threads {cores}"] if num_threads < cores else []
-        ways += [f"--cache {kind}" for kind in ("ram", "disk") if cache in ("auto", "none")]
-        log.info(
-            "%.0f%% of the time was spent waiting for pictures; try %s",
-            *(100 * waiting, ", ".join([*ways, "smaller files, a faster disk"])),
-        )

@@ -7,15 +7,16 @@ from itertools import islice
 from typing import Any
 
 from data import Loader
-from training.balance import Balance
-from training.finite import FiniteWatch, check_weights
+from options.train_options import last_epoch
+from training.health import Balance, FiniteWatch, WaitingAdvice, check_weights
 from training.state import TrainingState
-from training.timing import Clock, WaitingAdvice
+from training.timing import Clock
 from training.validation import Validation
+from util import distributed
 from util.checkpoint import forget_epochs
 from util.displays.val_log import Scores
-from util.distributed import launch
-from util.signals import Signals, Stopped, last_epoch, status_of
+from util.errors import RunStopped
+from util.signals import Signals, status_of
 from util.visualizer import Visualizer
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Trainer:
         self.model, self.progress = training.model, training.progress
         self.validation, self.visualizer, self.signals = validation, visualizer, signals
         self.nan_check, self.balance = FiniteWatch(), Balance(opt.gan_mode)
-        self.advice, self.stop_flag = WaitingAdvice(), launch.Agreement()
+        self.advice, self.stop_flag = WaitingAdvice(), distributed.StopFlag()
         self.progress.set_dataset_size(len(dataset))
 
     def run(self) -> None:
@@ -122,10 +123,10 @@ class Trainer:
             self.visualizer.display_current_results(visuals, progress.epoch, page, progress.iters)
 
     def stop_if_asked(self) -> None:
-        """Save and raise `Stopped` once a signal has asked any rank to stop."""
+        """Save and raise `RunStopped` once a signal has asked any rank to stop."""
         if asked := self.stop_flag.on(self.signals.asked):
             self.save("latest")
-            raise Stopped(
+            raise RunStopped(
                 f"stopped in epoch {self.progress.epoch} after {self.progress.iters} of its "
                 f"pictures, all of it saved; go on with the same command and --continue_train",
                 status_of(asked),
@@ -141,7 +142,7 @@ class Trainer:
         for tag in tags:
             self.training.save_networks(tag)
         self.training.save()
-        if launch.is_main():
+        if distributed.is_main_process():
             forget_epochs(self.model.save_dir, self.opt.keep)
             self.training.delete_stale_files(tags)
 

@@ -6,11 +6,11 @@ from statistics import fmean
 from typing import Any
 
 from models.base_model import BaseModel
-from training.finite import check_weights
+from options.train_options import last_epoch
+from training.health import check_weights
 from training.state import TrainingState
-from util.distributed.launch import gather
+from util.distributed import all_gather
 from util.metrics import compare, eight_bit, lower_is_better
-from util.signals import last_epoch
 
 
 def mean_scores(model: BaseModel, batches: Iterable[dict[str, Any]]) -> dict[str, float]:
@@ -27,7 +27,7 @@ def mean_scores(model: BaseModel, batches: Iterable[dict[str, Any]]) -> dict[str
             found.append({name: each.tolist() for name, each in values.items()})
         else:
             found.append({"loss": [model.validation_loss().item()]})
-    found = [scores for part in gather(found) for scores in part]  # each process has a part
+    found = [scores for part in all_gather(found) for scores in part]  # each process has a part
     names = [name for name in found[0] if all(name in one for one in found)]
     return {name: fmean(chain.from_iterable(one[name] for one in found)) for name in names}
 

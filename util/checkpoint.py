@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from util.errors import RunStopped
 from util.files import whole_file
-from util.signals import Stopped
 
 RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def save(content: Any, path: Path) -> None:
-    """Write tensors and plain Python, whole or not at all; `Stopped` names the file and what is
+    """Write tensors and plain Python, whole or not at all; `RunStopped` names the file and what is
     wrong.
     """
     try:
@@ -35,7 +35,7 @@ def save(content: Any, path: Path) -> None:
             context = context.__context__
         cause = error if isinstance(error, OSError) else error.__context__
         why = getattr(cause, "strerror", None) or str(error).splitlines()[0]
-        raise Stopped(
+        raise RunStopped(
             f"{path}: could not be written ({why}); what was saved before is intact"
         ) from None
 

@@ -5,20 +5,16 @@ import copy
 import ctypes
 import inspect
 import logging
-import random
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from types import MethodType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from util.distributed import launch
-from util.files import one_line
-from util.signals import Stopped
+from util import distributed
 
 log = logging.getLogger(__name__)
 
@@ -29,32 +25,32 @@ _ON_ITS_OWN: ContextVar[bool] = ContextVar("on_its_own", default=False)
 def pick_device(gpu_ids: Sequence[int]) -> torch.device:
     """Return the first of the GPUs asked for, else Apple's MPS, else the CPU (after one line).
 
-    Of several launch on a machine, each gets one of them; the default 0 means as many as there
+    Of several processes on a machine, each gets one of them; the default 0 means as many as there
     are processes. ValueError if CUDA is there but that GPU is not. An empty list is the CPU.
     """
     if not gpu_ids:
         return torch.device("cpu")
     if torch.cuda.is_available():
-        found, (here, of_all) = torch.cuda.device_count(), launch.on_this_machine()
+        found, of_all = torch.cuda.device_count(), distributed.local_world_size()
         ids = range(of_all) if list(gpu_ids) == [0] else gpu_ids
         if of_all > found:
             raise ValueError(
-                f"{of_all} launch on this machine, which has {found} GPU{'s' * (found > 1)}: "
+                f"{of_all} processes on this machine, which has {found} GPU{'s' * (found > 1)}: "
                 f"torchrun --nproc_per_node={found} starts one for each"
             )
         if max(ids) >= found:
             raise ValueError(f"--gpu_ids {max(ids)}: this machine has {found}, which count from 0")
         if of_all > 1 and len(ids) != of_all:
             raise ValueError(
-                f"--gpu_ids {','.join(map(str, ids))}: {len(ids)} for {of_all} launch on this "
+                f"--gpu_ids {','.join(map(str, ids))}: {len(ids)} for {of_all} processes on this "
                 f"machine; torchrun --nproc_per_node={len(ids)} starts one for each"
             )
         torch.backends.cudnn.benchmark = True
-        device = torch.device("cuda", ids[here])
+        device = torch.device("cuda", ids[distributed.local_rank()])
         if of_all > 1:
             torch.cuda.set_device(device)  # where the engine works too
         return device
-    if torch.backends.mps.is_available() and launch.count() == 1:
+    if torch.backends.mps.is_available() and distributed.world_size() == 1:
         return torch.device("mps")
     log.info("no GPU found: running on the CPU (--gpu_ids -1 chooses it)")
     return torch.device("cpu")
@@ -112,7 +108,7 @@ def _forward_in_bf16(net: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
 
 
 class SharedForward:
-    """The forward pass of a network that several launch train: the gradients of a backward
+    """The forward pass of a network that several processes train: the gradients of a backward
     pass through it become their mean over the processes.
 
     It takes the place of the network's `forward`, so that the network itself, its name and its
@@ -156,7 +152,7 @@ _NO_BUFFERS = {
 
 
 def train_together(net: nn.Module, device: torch.device) -> None:
-    """Let all launch train a network, placed on `device`, as one: on the mean of their
+    """Let all processes train a network, placed on `device`, as one: on the mean of their
     gradients, from the weights of process 0.
     """
     net.forward = SharedForward(net, device)
@@ -187,56 +183,3 @@ def full_precision() -> Iterator[None]:
         yield
     finally:
         _FULL_PRECISION.reset(token)
-
-
-@contextlib.contextmanager
-def explained_memory(opt: Any) -> Iterator[None]:
-    """Within it, running out of memory ends the run with a line that says what to change; so does
-    the end of a process that loads data, which the system kills first when memory runs out.
-    """
-    try:
-        yield
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        text = str(error)
-        if text.startswith("DataLoader worker"):
-            raise Stopped(
-                f"a process that loads pictures was killed ({one_line(error)}); if memory ran out, "
-                f"use a smaller --num_threads than {opt.num_threads}, or --cache none; "
-                f"--continue_train goes on from the last save"
-            ) from None
-        full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text
-        if not full:
-            raise
-        raise Stopped(
-            f"out of memory with --batch_size {opt.batch_size}, --preprocess {opt.preprocess}, "
-            f"--load_size {opt.load_size}, --crop_size {opt.crop_size}, --precision "
-            f"{opt.precision}: make these smaller, or use --precision bf16, --ngf 32"
-        ) from None
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch on all devices."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-
-
-def random_states() -> dict[str, Any]:
-    """Return the states of all generators of this process."""
-    kind, words, *rest = np.random.get_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    return {
-        "python": random.getstate(),
-        "numpy": [kind, words.tolist(), *rest],
-        "torch": torch.get_rng_state(),
-        "cuda": cuda,
-    }
-
-
-def set_random_states(states: dict[str, Any]) -> None:
-    """Put the generators where they were; those of GPUs only on as many GPUs."""
-    random.setstate(states["python"])
-    np.random.set_state(tuple(states["numpy"]))
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states["cuda"])

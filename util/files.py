@@ -1,16 +1,16 @@
-"""Files that exist whole or not at all, and folders that belong to one run."""
+"""Files that exist whole or not at all, and the folders of runs."""
 
 import contextlib
+import hashlib
 import json
+import math
 import os
-import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 ROOT = Path(__file__).resolve().parent.parent  # of the project
-LOCK = ".lock"  # in a run's folder: whose it is
 
 
 @contextlib.contextmanager
@@ -44,11 +44,6 @@ def run_folder(opt: Any) -> Path:
     return Path(opt.checkpoints_dir) / opt.name
 
 
-def one_line(error: Exception) -> str:
-    """Return an error's message on one line."""
-    return " ".join(str(error).split())
-
-
 def make_folder(folder: str | Path, flag: str) -> Path:
     """Make a folder for output; ValueError names `flag` if it cannot be written."""
     folder = Path(folder)
@@ -62,64 +57,25 @@ def make_folder(folder: str | Path, flag: str) -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def sole_owner(folder: Path, more: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Own a run's folder; ValueError if another process that lives does.
-
-    The folder is made, and taken away if nothing comes into it. The system drops the lock when its
-    process ends, however it ends. It is not inherited: a worker that outlives a killed run for a
-    moment holds up nobody. `more` is kept in the lock file.
-    """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    path = make_folder(folder, "--checkpoints_dir") / LOCK
-    try:
-        with path.open("a+", encoding="utf-8") as file:
-            _own(file, folder, more or {})
-            for left in folder.glob(".*.pth.[0-9]*"):  # of a process that was killed in a save
-                left.unlink(missing_ok=True)
-            yield
-    finally:
-        if made and [p.name for p in folder.iterdir()] == [LOCK]:
-            path.unlink()
-            for empty in made:
-                with contextlib.suppress(OSError):
-                    empty.rmdir()
+def short_stem(path: str, most: int = 200) -> str:
+    """Return the file's stem; one too long to take a label is cut and told apart by its hash."""
+    stem = Path(path).stem
+    if len(stem.encode("utf-8", "surrogateescape")) <= most:
+        return stem
+    digest = hashlib.sha256(stem.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    cut = stem.encode("utf-8", "ignore")[: most - 9].decode("utf-8", "ignore")
+    return f"{cut}_{digest}"
 
 
-def _own(file: TextIO, folder: Path, more: Mapping[str, Any]) -> None:
-    try:
-        _lock(file.fileno())
-    except BlockingIOError:
-        file.seek(0)
-        raise ValueError(
-            f"--name {folder.name}: {folder} is in use by {_owner(file.read())}; wait for it "
-            f"or choose another --name"
-        ) from None
-    except OSError:  # a file system without locks
-        return
-    file.seek(0)
-    file.truncate()
-    json.dump({"process": os.getpid(), "machine": socket.gethostname(), **more}, file)
-    file.flush()
-
-
-def _owner(text: str) -> str:
-    try:
-        owner = json.loads(text)
-        return f"process {owner['process']} on {owner['machine']}"
-    except (ValueError, KeyError, TypeError):
-        return "another process"
-
-
-def _lock(descriptor: int) -> None:
-    if os.name == "posix":
-        import fcntl
-
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    else:
-        import msvcrt
-
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            raise BlockingIOError from None
+def write_options(opt: Any, folder: Path, stem: str) -> None:
+    """Write the options as STEM.json, and as the table STEM.txt if they can print themselves."""
+    values = {
+        k: str(v) if isinstance(v, float) and not math.isfinite(v) else v
+        for k, v in sorted(vars(opt).items())
+    }
+    texts = {"json": json.dumps(values, indent=1, default=str)}
+    if hasattr(opt, "text"):
+        texts["txt"] = opt.text()
+    for ending, text in texts.items():
+        with whole_file(folder / f"{stem}.{ending}") as file:
+            file.write(f"{text}\n".encode())

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from util.distributed.launch import count, number
+from util.distributed import rank, world_size
 
 
 class ImagePool:
@@ -18,9 +18,9 @@ class ImagePool:
     """
 
     def __init__(self, pool_size: int, seed: int = 0):
-        self.pool_size = math.ceil(pool_size / count())
+        self.pool_size = math.ceil(pool_size / world_size())
         self.images: list[Tensor] = []
-        self.random = random.Random(f"{seed}/{number()}" if number() else seed)
+        self.random = random.Random(f"{seed}/{rank()}" if rank() else seed)
 
     def query(self, images: Tensor) -> Tensor:
         """Return a batch (N, C, H, W) of new and stored pictures, without gradients."""

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from util.files import short_stem
 from util.html import HTML
-from util.util import save_image, short_stem, tensor2im
+from util.util import save_image, tensor2im
 
 
 class Row(NamedTuple):

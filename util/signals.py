@@ -14,19 +14,6 @@ OF_THE_START = {
 }
 
 
-def last_epoch(opt: Any) -> int:
-    """Return the number of the epoch that a training ends with, unless it stops early."""
-    return opt.n_epochs + opt.n_epochs_decay
-
-
-class Stopped(Exception):
-    """The run ends here; its message says why and how to go on, `status` is the exit status."""
-
-    def __init__(self, message: str, status: int = 1):
-        super().__init__(message)
-        self.status = status
-
-
 class StoppedAtOnce(KeyboardInterrupt):
     """The second signal; no `except Exception` on the way holds it up."""
 

@@ -1,26 +1,13 @@
-"""Small helpers: pictures to arrays and files, options files, one-line errors."""
+"""Images to arrays and files: the functions that users import."""
 
-import hashlib
-import json
-import logging
-import math
-import os
-import sys
-import traceback
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-
-from util.files import ROOT, whole_file
-from util.signals import Stopped
-
-log = logging.getLogger(__name__)
 
 
 def tensor2im(picture: Tensor | np.ndarray, imtype: type = np.uint8) -> np.ndarray:
@@ -57,99 +44,3 @@ def mkdirs(paths: str | Path | Iterable[str | Path]) -> None:
     """Make one folder or several, with their parents."""
     for path in [paths] if isinstance(paths, str | Path) else paths:
         Path(path).mkdir(parents=True, exist_ok=True)
-
-
-def short_stem(path: str, most: int = 200) -> str:
-    """Return the file's stem; one too long to take a label is cut and told apart by its hash."""
-    stem = Path(path).stem
-    if len(stem.encode("utf-8", "surrogateescape")) <= most:
-        return stem
-    digest = hashlib.sha256(stem.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    cut = stem.encode("utf-8", "ignore")[: most - 9].decode("utf-8", "ignore")
-    return f"{cut}_{digest}"
-
-
-def picture_seed(seed: int, path: str) -> int:
-    """Return the seed of a picture's noise: a hash of (seed, the file's stem)."""
-    digest = hashlib.sha256(f"{seed}/{Path(path).stem}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
-def write_options(opt: Any, folder: Path, stem: str) -> None:
-    """Write the options as STEM.json, and as the table STEM.txt if they can print themselves."""
-    values = {
-        k: str(v) if isinstance(v, float) and not math.isfinite(v) else v
-        for k, v in sorted(vars(opt).items())
-    }
-    texts = {"json": json.dumps(values, indent=1, default=str)}
-    if hasattr(opt, "text"):
-        texts["txt"] = opt.text()
-    for ending, text in texts.items():
-        with whole_file(folder / f"{stem}.{ending}") as file:
-            file.write(f"{text}\n".encode())
-
-
-def python() -> list[str]:
-    """Return how to start a script here: under `uv run`, plain `python` would lack the packages."""
-    return ["uv", "run"] if "UV" in os.environ else ["python"]
-
-
-def run_command(
-    main: Callable[[Sequence[str] | None], None], args: Sequence[str] | None = None
-) -> int:
-    """Run a command's `main` on `args` (default: sys.argv[1:]) and return its exit status.
-
-    A user's mistake (ValueError, OSError) is said on one line, status 2; --verbose adds where.
-    So is the end of a run before its end, with a status of its own.
-    """
-    try:
-        main(args)
-    except Stopped as stop:
-        return _say(str(stop), stop.status)
-    except KeyboardInterrupt as stop:
-        return _say(str(stop) or "interrupted", getattr(stop, "status", 130))
-    except (ValueError, OSError) as error:
-        if "--verbose" in (sys.argv if args is None else args):
-            log.exception("where it happened:")
-        return _say(f"error: {located(error)}", 2)
-    return 0
-
-
-def located(error: Exception) -> Exception:
-    """Return a ValueError that nobody has raised to be read with the place where it happened: a
-    slip in a file of the project, most likely in a model or dataset of the user's own.
-    """
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [
-        frame
-        for frame in frames
-        if Path(frame.filename).is_relative_to(ROOT) and "site-packages" not in frame.filename
-    ]
-    raised = ours and ours[-1] is frames[-1] and (frames[-1].line or "").startswith("raise ")
-    if isinstance(error, OSError) or raised or not ours:
-        return error
-    place = f"{Path(ours[-1].filename).relative_to(ROOT)}, line {ours[-1].lineno}"
-    return ValueError(f"{error} ({place}; --verbose shows how it came there)")
-
-
-def _say(message: str, status: int) -> int:
-    sys.stdout.flush()
-    print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
-    return status
-
-
-class Output(logging.StreamHandler):
-    """Log lines to a stream; when nobody reads it any more (`| head`), the work goes on mute."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        if isinstance(sys.exc_info()[1], BrokenPipeError):
-            with open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), self.stream.fileno())
-        else:
-            super().handleError(record)
-
-
-def setup_logging() -> None:
-    """Send log lines to standard output, one plain message a line."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[Output(sys.stdout)])
-    logging.getLogger("every process").setLevel(logging.INFO)

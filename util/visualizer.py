@@ -2,23 +2,23 @@
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
+from util.displays.console import Console
 from util.displays.display import Display, close_all
 from util.displays.live import live_displays
-from util.displays.loss_log import Entry, LossLog, format_line
-from util.displays.loss_plot import plot_losses
-from util.displays.val_log import ScoreLog, Scores, format_scores
-from util.distributed.launch import is_main
+from util.displays.log_files import LogFiles
+from util.displays.loss_log import Entry, LossLog
+from util.displays.val_log import ScoreLog, Scores
+from util.displays.web_page import WebPage
+from util.distributed import is_main_process
 from util.files import run_folder
 from util.html import HTML
 from util.image_rows import row_of
-from util.util import save_image, tensor2im
+from util.util import tensor2im
 
 log = logging.getLogger(__name__)
 
@@ -41,88 +41,6 @@ def save_images(
     row.add_to(webpage, width)
 
 
-class Console(Display):
-    """A progress bar on a terminal, plain lines elsewhere."""
-
-    def __init__(self) -> None:
-        self.bar: tqdm | None = None
-
-    def start_epoch(self, epoch: int, pictures: int) -> None:
-        """Start the progress bar of an epoch; without a terminal there is none."""
-        self.bar = tqdm(
-            total=pictures,
-            desc=f"epoch {epoch}",
-            unit="img",
-            leave=False,
-            disable=None if is_main() else True,
-            dynamic_ncols=True,
-        )
-
-    def show_losses(self, entry: Entry, total: int) -> None:
-        if self.bar is None or self.bar.disable:
-            log.info("%s", format_line(entry))
-        else:
-            self.bar.set_postfix_str(" ".join(f"{k} {v:.3g}" for k, v in entry.losses.items()))
-
-    def show_scores(self, scores: Scores, total: int) -> None:
-        if self.bar is not None:
-            self.bar.clear()
-        log.info("%s", format_scores(scores))
-
-
-class LogFiles(Display):
-    """`loss_log.txt` and `val_log.csv`."""
-
-    def __init__(self, loss_log: LossLog, score_log: ScoreLog):
-        self.loss_log, self.score_log = loss_log, score_log
-
-    def show_losses(self, entry: Entry, total: int) -> None:
-        self.loss_log.add(entry)
-
-    def show_scores(self, scores: Scores, total: int) -> None:
-        self.score_log.add(scores)
-
-
-class WebPage(Display):
-    """`web/index.html`: the curves, and the last pictures of each epoch `width` wide."""
-
-    def __init__(
-        self, web_dir: Path, title: str, width: int, loss_log: LossLog, score_log: ScoreLog
-    ):
-        self.web_dir, self.title, self.width = web_dir, title, width
-        self.loss_log, self.score_log = loss_log, score_log
-
-    def show_pictures(self, pictures: dict[str, np.ndarray], epoch: int, total: int) -> None:
-        page = HTML(self.web_dir, self.title, refresh=30)
-        for label, picture in pictures.items():
-            save_image(picture, page.get_image_dir() / f"epoch{epoch:03d}_{label}.png")
-        if self._plot():
-            page.add_header("losses")
-            page.add_images([self.curves.name], ["by epoch"], [self.curves.name], width=1000)
-        for e in range(epoch, 0, -1):
-            names = [f"epoch{e:03d}_{label}.png" for label in pictures]
-            if all((page.get_image_dir() / name).exists() for name in names):
-                page.add_header(f"epoch {e}")
-                page.add_images(names, list(pictures), names, width=self.width)
-        page.save()
-
-    def show_scores(self, scores: Scores, total: int) -> None:
-        if self.curves.exists():  # the page shows it already, with the scores before these
-            self._plot()
-
-    @property
-    def curves(self) -> Path:
-        """The picture of the curves."""
-        return self.web_dir / "images" / "losses.png"
-
-    def _plot(self) -> bool:
-        """Draw the curves; return whether there is anything to draw."""
-        entries = self.loss_log.entries()
-        if entries:
-            plot_losses(entries, self.curves, self.score_log.lines)
-        return bool(entries)
-
-
 class Visualizer:
     """Shows a training run: on the console, in its folder, and on the live displays asked for."""
 
@@ -135,7 +53,7 @@ class Visualizer:
         self.shown_in_epoch = 0  # the last epoch whose pictures are on the page
         self.console, self.page, self.live = Console(), None, []
         self.displays: list[Display] = []
-        if not is_main():
+        if not is_main_process():
             return
         folder = run_folder(opt)
         loss_log = LossLog(folder / "loss_log.txt", opt.continue_train, since)

@@ -37,8 +37,8 @@ from scripts.dev.measure import (
     work_of,
 )
 from scripts.dev.training_steps import CUDA, PRECISIONS, ceiling_of, cyclegan, memory, steps
+from util.command import run_command
 from util.files import ROOT
-from util.util import run_command
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from models.losses import GANLoss
 from models.networks import define_D, define_G
 from options.parser import OneLineParser
+from util.command import run_command
 from util.device import place, use_tf32
-from util.util import run_command
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 NETWORKS = ("unet_64", "resnet_6blocks", "basic")

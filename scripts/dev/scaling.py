@@ -1,4 +1,4 @@
-"""How much faster several launch train: `torchrun --nproc_per_node=2 -m scripts.dev.scaling`.
+"""How much faster several processes train: `torchrun --nproc_per_node=2 -m scripts.dev.scaling`.
 
 Times a training step on random pictures, in turn: process 0 alone on the whole batch, process 0
 alone on its part of it, and all together; and the exchange of as many bytes without a step. Other
@@ -20,9 +20,11 @@ from models.base_model import BaseModel
 from options.parser import OneLineParser, number
 from options.train_options import TrainOptions
 from scripts.dev.training_steps import random_pictures
-from util.device import keep_freed_memory, on_its_own, seed_everything
+from util import distributed
+from util.command import run_command, setup_logging
+from util.device import keep_freed_memory, on_its_own
 from util.distributed import launch
-from util.util import run_command, setup_logging
+from util.seeding import seed_everything
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,18 +35,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=number(int, 1), default=3, help="steps a round")
     argv = sys.argv[1:] if argv is None else argv
     args, flags = parser.parse_known_args(argv)
-    with launch.together():
-        if launch.count() == 1:
+    with launch.process_group():
+        if distributed.world_size() == 1:
             raise ValueError(
                 "start it with torchrun --nproc_per_node=2 (or more) -m scripts.dev.scaling"
             )
         with tempfile.TemporaryDirectory() as folder:
             place = ["--dataroot", "none", "--checkpoints_dir", folder]
             opt = TrainOptions().read([*place, *flags])
-            if opt.batch_size % launch.count():
-                raise ValueError(
-                    f"--batch_size {opt.batch_size}: must be a multiple of {launch.count()}"
-                )
+            count = distributed.world_size()
+            if opt.batch_size % count:
+                raise ValueError(f"--batch_size {opt.batch_size}: must be a multiple of {count}")
             seed_everything(opt.seed)
             model = create_model(opt)
             model.setup(opt)
@@ -53,14 +54,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def measure(model: BaseModel, opt: Any, rounds: int, steps: int) -> None:
     """Time the four in turn, and print the medians."""
-    count = launch.count()
+    count = distributed.world_size()
     keep_freed_memory()
     whole, part = (batch_of(size, opt) for size in (opt.batch_size, opt.batch_size // count))
     gradients = torch.zeros(bytes_of(model) // 4, device=model.device)
     kinds: dict[str, Callable[[], None]] = {
         "one process, the whole batch": lambda: alone(model, whole),
         "one process, its part of the batch": lambda: alone(model, part),
-        "all launch, each its part": lambda: step(model, part),
+        "all processes, each its part": lambda: step(model, part),
         "the exchange alone": lambda: dist.all_reduce(gradients),
     }
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
@@ -69,7 +70,7 @@ def measure(model: BaseModel, opt: Any, rounds: int, steps: int) -> None:
     for _ in range(rounds):
         for kind, run in kinds.items():
             seconds[kind].append(timed(run, steps, model.device))
-    if launch.is_main():
+    if distributed.is_main_process():
         print(table(seconds, opt.batch_size, count, gradients.nbytes))
 
 
@@ -80,7 +81,7 @@ def batch_of(size: int, opt: Any) -> dict[str, Any]:
 
 
 def bytes_of(model: BaseModel) -> int:
-    """Return how many bytes of gradients the launch exchange in a step: each network's once."""
+    """Return how many bytes of gradients the processes exchange in a step: each network's once."""
     return sum(
         p.numel() * p.element_size() for net in model.nets.values() for p in net.parameters()
     )
@@ -94,20 +95,20 @@ def step(model: BaseModel, batch: dict[str, Any]) -> None:
 
 def alone(model: BaseModel, batch: dict[str, Any]) -> None:
     """Train process 0 for a step that it shares with nobody; the others do nothing."""
-    if launch.is_main():
+    if distributed.is_main_process():
         with on_its_own():
             step(model, batch)
 
 
 def timed(run: Callable[[], None], steps: int, device: torch.device) -> float:
-    """Return the seconds of one of several steps, from when all launch begin until all end."""
-    launch.wait_for_all()
+    """Return the seconds of one of several steps, from when all processes begin until all end."""
+    distributed.barrier()
     started = time.perf_counter()
     for _ in range(steps):
         run()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    launch.wait_for_all()
+    distributed.barrier()
     return (time.perf_counter() - started) / steps
 
 
@@ -123,7 +124,7 @@ def table(seconds: dict[str, list[float]], batch: int, count: int, exchanged: in
         lines.append(f"| {kind} | {median[kind]:.3f} | {spread} | {rate} |")
     return "\n".join(
         [
-            f"{count} launch, {torch.get_num_threads()} threads each, batch {batch}, "
+            f"{count} processes, {torch.get_num_threads()} threads each, batch {batch}, "
             f"{exchanged / 1e6:.1f} MB of gradients a step",
             "",
             *lines,

@@ -25,9 +25,9 @@ from tqdm import tqdm
 from options.parser import OneLineParser, number
 from scripts.dev.mutations import Row, damage_files, damage_pictures
 from util.checkpoint import load
+from util.command import run_command, setup_logging
+from util.errors import RunStopped
 from util.files import ROOT
-from util.signals import Stopped
-from util.util import run_command, setup_logging
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ PARTS = ("networks", "optimizers", "pools", "random")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run all parts; `Stopped` if one lost something."""
+    """Run all parts; `RunStopped` if one lost something."""
     setup_logging()
     parser = OneLineParser(prog="python -m scripts.dev.torture", description=__doc__)
     for name, default, text in (
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print("| what | times | outcome | lost |\n|---|---|---|---|")
     print("\n".join(f"| {' | '.join(map(str, row))} |" for row in rows))
     if lost := sum(row.lost for row in rows):
-        raise Stopped(f"{lost} times something was lost")
+        raise RunStopped(f"{lost} times something was lost")
 
 
 class Torture:
@@ -96,7 +96,7 @@ class Torture:
         """Wait for a run that should end well; return what it said in the end."""
         out, err = run.communicate(timeout=600)
         if run.returncode:
-            raise Stopped(f"a run ended with status {run.returncode}: {err.strip()}")
+            raise RunStopped(f"a run ended with status {run.returncode}: {err.strip()}")
         return out
 
     def state(self, name: str) -> dict:

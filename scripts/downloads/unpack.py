@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from data.image_folder import is_image_file
-from util.files import one_line
+from util.errors import one_line
 
 _DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),

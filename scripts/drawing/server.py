@@ -26,7 +26,7 @@ from data.image_types import is_deep
 from data.transforms import reason, upright_rgb
 from scripts.drawing.subject import Inputs, Subject, exact
 from translator import Translator
-from util.files import one_line
+from util.errors import one_line
 from util.util import tensor2im
 
 log = logging.getLogger(__name__)

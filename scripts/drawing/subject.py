@@ -14,7 +14,7 @@ from data import builtin_facades
 from data.label_palette import exact_palette, find_palette, flat_pixels
 from data.value_range import chosen_ranges, read_ranges
 from translator import Translator
-from util.files import one_line
+from util.errors import one_line
 from util.registry import find_class
 
 log = logging.getLogger(__name__)

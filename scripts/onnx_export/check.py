@@ -9,7 +9,7 @@ import torch
 
 from models.networks import Generator
 from translator import Translator
-from util.files import one_line
+from util.errors import one_line
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -10,9 +10,9 @@ import yaml
 
 from options.config_files import flat, read_mapping, read_run, read_yaml
 from options.parser import closest
-from options.train_options import TrainOptions
+from options.train_options import TrainOptions, last_epoch
 from util.files import make_folder, whole_file
-from util.signals import OF_THE_START, last_epoch
+from util.signals import OF_THE_START
 
 KEYS = ["runs", "seeds", "flags", "evaluate"]
 # Options that the sweep sets itself, and how it comes to them.

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from scripts.sweeps.plan import Run
 from util.checkpoint import load
+from util.errors import RunStopped
 from util.files import ROOT
-from util.signals import Signals, Stopped, status_of
+from util.signals import Signals, status_of
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def train_all(runs: Sequence[Run], jobs: int, signals: Signals) -> list[Run]:
     """Train what is not trained yet, `jobs` at a time; return the runs that failed.
 
     ValueError if train.py calls the data wrong before anything is trained, since it will call them
-    so for all; `Stopped` after a signal. Either way what is running saves and stops first.
+    so for all; `RunStopped` after a signal. Either way what is running saves and stops first.
     """
     waiting = [run for run in runs if not finished(run)]
     done = len(runs) - len(waiting)
@@ -58,7 +59,7 @@ def train_all(runs: Sequence[Run], jobs: int, signals: Signals) -> list[Run]:
         for training in running:
             training.process.wait()
     if signals.asked:
-        raise Stopped("stopped; the same command goes on", status_of(signals.asked))
+        raise RunStopped("stopped; the same command goes on", status_of(signals.asked))
     return failed
 
 

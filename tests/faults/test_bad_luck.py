@@ -16,11 +16,12 @@ import torch
 from conftest import TINY
 
 from models.pix2pix_model import Pix2PixModel
-from training.finite import FiniteWatch, check_weights
+from training.health import FiniteWatch, check_weights
+from training.run_lock import lock_run_folder
 from util import files
 from util.checkpoint import forget_epochs
-from util.files import sole_owner, whole_file
-from util.signals import Stopped
+from util.errors import RunStopped
+from util.files import whole_file
 
 Command = Callable[..., SimpleNamespace]
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,7 +89,7 @@ def test_the_watch_names_the_first_step_its_losses_and_its_files() -> None:
     for step, (a, b) in enumerate([(1, 2), (1, nan), (nan, nan), (1, 2)], start=1):
         losses = {"a": torch.tensor(float(a)), "b": torch.tensor(float(b))}
         watch.see(losses, step, [f"{step}.png"])
-    with pytest.raises(Stopped, match=r"^b: not a finite number after picture 2 .*\(2.png\)"):
+    with pytest.raises(RunStopped, match=r"^b: not a finite number after picture 2 .*\(2.png\)"):
         watch.check()
 
 
@@ -106,7 +107,7 @@ def test_finite_weights_pass() -> None:
     net = torch.nn.BatchNorm2d(3)
     check_weights({"G": net})
     net.running_var[0] = float("nan")
-    with pytest.raises(Stopped, match="network G: running_var"):
+    with pytest.raises(RunStopped, match="network G: running_var"):
         check_weights({"G": net})
 
 
@@ -223,8 +224,8 @@ def test_a_set_without_one_picture_that_can_be_read_is_refused(command, pairs) -
 OWNER = (
     "import sys, time\n"
     "from pathlib import Path\n"
-    "from util.files import sole_owner\n"
-    "with sole_owner(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
+    "from util.files import lock_run_folder\n"
+    "with lock_run_folder(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
 )
 
 
@@ -249,14 +250,14 @@ def test_a_second_run_of_the_same_name_is_refused_until_the_first_is_dead(
 
 
 def test_the_lock_is_not_inherited_by_workers(tmp_path: Path) -> None:
-    with sole_owner(tmp_path):
+    with lock_run_folder(tmp_path):
         child = os.fork()
         if child == 0:
             time.sleep(30)
             os._exit(0)
     try:
-        code = "import sys; from pathlib import Path; from util.files import sole_owner\n"
-        code += "with sole_owner(Path(sys.argv[1])): print('mine')"
+        code = "import sys; from pathlib import Path; from util.files import lock_run_folder\n"
+        code += "with lock_run_folder(Path(sys.argv[1])): print('mine')"
         done = subprocess.run(
             [sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True
         )
@@ -269,7 +270,7 @@ def test_the_lock_is_not_inherited_by_workers(tmp_path: Path) -> None:
 def test_what_a_killed_save_left_is_cleared_away(tmp_path: Path) -> None:
     (tmp_path / ".latest_net_G.pth.123").write_bytes(b"half")
     (tmp_path / "latest_net_G.pth").write_bytes(b"whole")
-    with sole_owner(tmp_path):
+    with lock_run_folder(tmp_path):
         assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "latest_net_G.pth"]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from util.displays.loss_log import Entry
 from util.displays.val_log import Scores
-from util.files import one_line
+from util.errors import one_line
 
 log = logging.getLogger(__name__)
 

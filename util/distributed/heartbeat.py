@@ -11,9 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from util.files import one_line
+from util.errors import RunStopped, one_line
 from util.process_pool import kill_children
-from util.signals import Stopped
 
 PULSE = 2.0  # seconds between signs of life
 SILENCE = 40.0  # seconds without one after which a process is given up
@@ -85,7 +84,7 @@ class Watch:
                 self.verdict = self.verdict or self.look()
             except Exception:  # the store went with the process that held it
                 self.verdict = "the process that the others meet at was killed"
-        return Stopped(_farewell(self.verdict or f"the other processes are lost ({text})"))
+        return RunStopped(_farewell(self.verdict or f"the other processes are lost ({text})"))
 
     def speaks(self) -> bool:
         """Return whether this process is the first to say why all end; process 0 goes first."""

@@ -1,0 +1,152 @@
+"""What tells that a training goes wrong: losses and weights that are not finite, a GAN out of
+balance, memory that runs out, a GPU that waits for data.
+"""
+
+import contextlib
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from util.distributed import all_gather
+from util.errors import RunStopped, one_line
+
+log = logging.getLogger(__name__)
+
+FIX = "try a smaller --lr, or --precision fp32; --continue_train goes on from the last save"
+
+
+class FiniteWatch:
+    """Remembers, on the device, the step at which each loss was first not finite.
+
+    Nothing waits for the device before `check`.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.first: Tensor | None = None  # (number of losses,), 0 where all is well
+        self.files: list[tuple[int, list[str]]] = []
+
+    def see(self, losses: Mapping[str, Tensor], step: int, files: list[str]) -> None:
+        """Take in the losses of a step and the files it was trained on."""
+        if not losses:
+            return
+        values = torch.stack([torch.as_tensor(loss).detach().float() for loss in losses.values()])
+        bad = ~torch.isfinite(values)
+        if self.first is None or self.names != list(losses):
+            self.names, self.first = list(losses), torch.zeros_like(bad, dtype=torch.int64)
+        self.first = torch.where(bad & (self.first == 0), step, self.first)
+        self.files.append((step, files))
+
+    def check(self) -> None:
+        """Raise `RunStopped` if a loss was not finite since the last check."""
+        steps = [] if self.first is None else self.first.tolist()
+        bad = {name: step for name, step in zip(self.names, steps, strict=True) if step}
+        found = None
+        if bad:
+            step = min(bad.values())
+            names = ", ".join(name for name in bad if bad[name] == step)
+            found = step, names, next(files for seen, files in self.files if seen == step)
+        if any(everyones := all_gather(found)):  # of several processes, one alone may have seen it
+            step, names, files = min(filter(None, everyones))
+            raise RunStopped(
+                f"{names}: not a finite number after picture {step} of the run "
+                f"({', '.join(files)}); nothing was saved since; {FIX}"
+            )
+        self.files.clear()
+
+
+def check_weights(nets: Mapping[str, nn.Module]) -> None:
+    """Raise `RunStopped` if a weight is not finite."""
+    for name, net in nets.items():
+        for key, tensor in net.state_dict().items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise RunStopped(f"network {name}: {key} is not finite, so nothing is saved; {FIX}")
+
+
+# A loss of D below which it tells nearly all pictures apart; with wgangp there is none such.
+WON = {"vanilla": 0.05, "lsgan": 0.01, "hinge": 0.05}
+LINES = 20  # in a row, before anything is said
+GREY_LEVEL = 2 / 255
+
+
+class Balance:
+    """Looks at each printed line of losses and at the pictures of its step."""
+
+    def __init__(self, gan_mode: str):
+        self.won = WON.get(gan_mode)
+        self.lines: Counter[str] = Counter()
+        self.said: set[str] = set()
+        self.last: dict[str, Tensor] = {}
+
+    def see(self, losses: Mapping[str, float], visuals: Mapping[str, Tensor]) -> None:
+        """Take in the losses of a line and its step's pictures, (N, C, H, W) in [-1, 1]."""
+        of_D = {name: value for name, value in losses.items() if name.startswith("D_")}
+        if of_D and self.won:
+            names = " and ".join(of_D)
+            what = f"D has won: {names} below {self.won:g}; G learns little from it (docs/qa.md)"
+            self._note(max(of_D.values()) < self.won, what)
+        for label in (name for name in visuals if name.startswith("fake")):
+            picture = visuals[label][0].detach().float()
+            before = self.last.get(label, picture.new_zeros(0))
+            flat = bool(picture.amax() - picture.amin() < GREY_LEVEL)
+            self._note(flat, f"{label} is one flat colour: G has collapsed (docs/qa.md)")
+            same = before.shape == picture.shape and (picture - before).abs().mean() < GREY_LEVEL
+            what = f"{label} is the same picture whatever the input: G has collapsed (docs/qa.md)"
+            self._note(bool(same) and not flat, what)
+            self.last[label] = picture.clone()
+
+    def _note(self, so: bool, what: str) -> None:
+        self.lines[what] = self.lines[what] + 1 if so else 0
+        if self.lines[what] == LINES and what not in self.said:
+            self.said.add(what)
+            log.warning("for %d lines in a row, %s", LINES, what)
+
+
+class WaitingAdvice:
+    """Says, once, what to change if more than a tenth of an epoch is spent waiting for data."""
+
+    def __init__(self) -> None:
+        self.epochs, self.said = 0, False
+
+    def after_epoch(self, waiting: float, num_threads: int, cache: str) -> None:
+        """Take the share of an epoch; the first, in which caches fill, does not count."""
+        self.epochs += 1
+        if self.epochs == 1 or waiting <= 0.1 or self.said:
+            return
+        self.said, cores = True, os.cpu_count() or 1
+        ways = [f"--num_threads {cores}"] if num_threads < cores else []
+        ways += [f"--cache {kind}" for kind in ("ram", "disk") if cache in ("auto", "none")]
+        log.info(
+            "%.0f%% of the time was spent waiting for pictures; try %s",
+            *(100 * waiting, ", ".join([*ways, "smaller files, a faster disk"])),
+        )
+
+
+@contextlib.contextmanager
+def explain_out_of_memory(opt: Any) -> Iterator[None]:
+    """Within it, running out of memory ends the run with a line that says what to change; so does
+    the end of a process that loads data, which the system kills first when memory runs out.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        text = str(error)
+        if text.startswith("DataLoader worker"):
+            raise RunStopped(
+                f"a process that loads pictures was killed ({one_line(error)}); if memory ran out, "
+                f"use a smaller --num_threads than {opt.num_threads}, or --cache none; "
+                f"--continue_train goes on from the last save"
+            ) from None
+        full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text
+        if not full:
+            raise
+        raise RunStopped(
+            f"out of memory with --batch_size {opt.batch_size}, --preprocess {opt.preprocess}, "
+            f"--load_size {opt.load_size}, --crop_size {opt.crop_size}, --precision "
+            f"{opt.precision}: make these smaller, or use --precision bf16, --ngf 32"
+        ) from None

@@ -1,0 +1,94 @@
+"""The processes that torchrun has started to train one model together; else this one alone.
+
+They are on PyTorch's own engine (`torch.distributed`). One alone is rank 0 of a world size of 1,
+and nothing here does anything.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+# The group for what is small and on the CPU, beside that for gradients; `launch` sets it.
+control_group: Any = None
+
+
+def world_size() -> int:
+    """Return how many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return the number of this process, from 0."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+def is_main_process() -> bool:
+    """Return whether this is the process that writes files and says what happens."""
+    return rank() == 0
+
+
+def local_rank() -> int:
+    """Return the number of this process on its machine, from 0."""
+    return int(os.environ["LOCAL_RANK"]) if world_size() > 1 else 0
+
+
+def local_world_size() -> int:
+    """Return how many processes train together on this machine."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if world_size() > 1 else 1
+
+
+def all_gather(value: Any) -> list[Any]:
+    """Return the value that each process calls this with, in the order of their numbers.
+
+    All processes call it, and wait for each other in it. Tensors must be on the CPU.
+    """
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value, group=control_group)
+    return values
+
+
+def broadcast_from_main(value: Any) -> Any:
+    """Return the value that process 0 calls this with; all processes call it."""
+    return all_gather(value if is_main_process() else None)[0]
+
+
+def barrier() -> None:
+    """Go on once all processes are here."""
+    all_gather(None)
+
+
+@contextlib.contextmanager
+def local_main_first() -> Iterator[None]:
+    """Within it, the first process of each machine goes first; the others find what it has made."""
+    first = local_rank() == 0
+    if not first:
+        barrier()
+    yield
+    if first:
+        barrier()
+
+
+class StopFlag:
+    """A number that a process comes up with between two steps, and that all learn of after the
+    same step: none waits for another to find out.
+    """
+
+    def __init__(self) -> None:
+        self.flag, self.work = torch.zeros(1, dtype=torch.int64), None
+
+    def on(self, mine: int) -> int:
+        """Return the largest number that a process had at the step before (alone: this one)."""
+        if world_size() == 1:
+            return mine
+        if self.work:
+            self.work.wait()
+        found = int(self.flag)
+        self.flag = torch.tensor([mine])
+        self.work = dist.all_reduce(self.flag, dist.ReduceOp.MAX, control_group, async_op=True)
+        return found

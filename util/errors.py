@@ -1,0 +1,36 @@
+"""Errors that a command says on one line."""
+
+import traceback
+from pathlib import Path
+
+from util.files import ROOT
+
+
+class RunStopped(Exception):
+    """The run ends here; its message says why and how to go on, `status` is the exit status."""
+
+    def __init__(self, message: str, status: int = 1):
+        super().__init__(message)
+        self.status = status
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's message on one line."""
+    return " ".join(str(error).split())
+
+
+def with_source_line(error: Exception) -> Exception:
+    """Return a ValueError that nobody has raised to be read with the place where it happened: a
+    slip in a file of the project, most likely in a model or dataset of the user's own.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [
+        frame
+        for frame in frames
+        if Path(frame.filename).is_relative_to(ROOT) and "site-packages" not in frame.filename
+    ]
+    raised = ours and ours[-1] is frames[-1] and (frames[-1].line or "").startswith("raise ")
+    if isinstance(error, OSError) or raised or not ours:
+        return error
+    place = f"{Path(ours[-1].filename).relative_to(ROOT)}, line {ours[-1].lineno}"
+    return ValueError(f"{error} ({place}; --verbose shows how it came there)")

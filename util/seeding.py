@@ -1,0 +1,43 @@
+"""Seeds and random states: everything random in a run follows from --seed."""
+
+import hashlib
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch on all devices."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def image_seed(seed: int, path: str) -> int:
+    """Return the seed of a picture's noise: a hash of (seed, the file's stem)."""
+    digest = hashlib.sha256(f"{seed}/{Path(path).stem}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def random_states() -> dict[str, Any]:
+    """Return the states of all generators of this process."""
+    kind, words, *rest = np.random.get_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return {
+        "python": random.getstate(),
+        "numpy": [kind, words.tolist(), *rest],
+        "torch": torch.get_rng_state(),
+        "cuda": cuda,
+    }
+
+
+def set_random_states(states: dict[str, Any]) -> None:
+    """Put the generators where they were; those of GPUs only on as many GPUs."""
+    random.setstate(states["python"])
+    np.random.set_state(tuple(states["numpy"]))
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
