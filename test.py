@@ -1,51 +1,37 @@
-"""Translate pictures with a trained model and write a page of results.
+"""Translate images with a trained model and write a page of results.
 
     python test.py --name facades
 
 takes the data and the networks from the run `checkpoints/facades`; flags override them.
 """
 
-import contextlib
 import logging
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Any
+import sys
+from collections.abc import Sequence
 
-from torch import Tensor
-from tqdm import tqdm
-
-from data import Loader, create_dataset
-from data.image_types import write_deep
-from data.value_range import Range, read_ranges
-from inference.image_writer import Background
-from inference.shards import Record, Shard, add_finished, forget_others
-from models.tiling import Tiles
-from options.test_options import TestOptions
-from translator import Translator, infer_options
+from data import create_dataset
+from inference.pages import results_page
+from inference.results import check_apart, notes_before, write_results
+from inference.shards import Shard, forget_others, show_finished
+from translator import Translator, run_options
 from util.command import run_command, setup_logging
+from util.device import keep_freed_memory
 from util.distributed import launch
-from util.files import make_folder, write_options
-from util.html import HTML
-from util.image_rows import Row, row_of
+from util.files import write_options
 
 log = logging.getLogger(__name__)
 
-RESIZED = "Pictures do not have their files' size"
-
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Translate the pictures that the flags choose; ValueError for a user's mistake."""
+    """Translate the images that the flags choose; ValueError for a user's mistake."""
     setup_logging()
-    if launch.started_by_torchrun():
-        why = "is for train.py; test.py --num_shards N --shard_id I shares pictures out"
-        with launch.process_group():  # so that one of them says it
-            raise ValueError(f"torchrun: {why}")
-    opt = TestOptions(infer_options, batches=True).parse(argv)
+    keep_freed_memory()
+    refuse_torchrun()
+    opt = run_options(sys.argv[1:] if argv is None else argv, batches=True)
     if opt.page_only:
-        make_page(opt)
+        show_finished(opt)
         return
-    translator = Translator(opt)  # first: without a run no picture is looked for or drawn
+    translator = Translator(opt)  # first: without a run no image is looked for or drawn
     check_apart(opt)
     dataset = create_dataset(opt)
     log.info("%s", opt.text())
@@ -56,15 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         forget_others(opt, page, dataset, translator.model.nets)
     write_options(opt, page.web_dir, "test_opt")
-    if note := statistics_and_noise(opt):
-        page.add_note(note)
-    if opt.tile and opt.preprocess.endswith("crop") and opt.crop_size <= opt.tile:
-        log.warning(
-            "--tile %d: has nothing to do, as --preprocess %s makes pictures of %d pixels; "
-            "--preprocess none keeps their size",
-            *(opt.tile, opt.preprocess, opt.crop_size),
-        )
-    rows = translate(opt, translator, dataset, page, shard)
+    notes_before(opt, page)
+    rows = write_results(opt, translator, dataset, page, shard)
     if shard:
         log.info("%s", shard.describe(len(rows)))
         return
@@ -74,133 +53,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     log.info("%d pictures translated; results page: %s", len(rows), page.path)
 
 
-def make_page(opt: Any) -> None:
-    """Write the page of what shards have finished."""
-    Record(results_folder(opt)).read_made_by()  # or say that there is nothing
-    page = results_page(opt)
-    shown = add_finished(page, opt)
-    page.save()
-    log.info("%s; results page: %s", shown, page.path)
-
-
-def translate(
-    opt: Any, translator: Translator, dataset: Loader, page: HTML, shard: Shard | None
-) -> list[Row]:
-    """Translate the pictures that are wanted, and write them while the next are translated."""
-    kinds, rows = read_ranges(opt), []
-    count = len(shard.left) if shard else min(len(dataset), opt.num_test)
-    with (
-        Background() as background,
-        tqdm(total=count, unit="img", disable=None) as bar,
-        contextlib.closing(iter(dataset)) as batches,
-    ):
-        while len(rows) < count and (batch := next(batches, None)):
-            visuals = translator.visuals(batch)
-            if opt.tile:
-                note_tiling(page, translator, batch)
-            note_resizing(page, opt, batch)
-            numbers = batch["index"].tolist() if shard else []
-            for i, path in enumerate(translator.model.get_image_paths()[: count - len(rows)]):
-                one = {label: pictures[i : i + 1] for label, pictures in visuals.items()}
-                name = shard.names[numbers[i]] if shard else None
-                row, jobs = row_of(page, one, path, opt.aspect_ratio, name)
-                save_deep(page, one, row.name, opt, kinds)
-                if shard:
-                    jobs.append(partial(shard.add, numbers[i], row, page.notes))
-                background.run(do_all, jobs)
-                rows.append(row)
-                bar.update()
-    return rows
-
-
-def do_all(jobs: Sequence[Callable[[], None]]) -> None:
-    """Do one after the other."""
-    for job in jobs:
-        job()
-
-
-def check_apart(opt: Any) -> None:
-    """Raise a ValueError if the results would be the input of the next test."""
-    root, results = Path(opt.dataroot), Path(opt.results_dir).resolve()
-    phase = [root / f"{opt.phase}{side}" for side in ("", "A", "B")]
-    for folder in [root] if opt.dataset_mode == "single" else phase:
-        if results.is_relative_to(folder.resolve()):
-            raise ValueError(
-                f"--results_dir {opt.results_dir}: lies in {folder}, which is what is translated; "
-                f"choose another folder"
-            )
-
-
-def results_folder(opt: Any) -> Path:
-    """Return RESULTS_DIR/NAME/PHASE_EPOCH."""
-    return Path(opt.results_dir) / opt.name / f"{opt.phase}_{weights_tag(opt)}"
-
-
-def weights_tag(opt: Any) -> str:
-    """Return which of a run's weights are used."""
-    return (f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch) + "_ema" * opt.use_ema
-
-
-def results_page(opt: Any) -> HTML:
-    """Return the empty page index.html in the folder of the results."""
-    folder = make_folder(results_folder(opt), "--results_dir")
-    title = f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {weights_tag(opt)}"
-    return HTML(folder, title)
-
-
-def statistics_and_noise(opt: Any) -> str:
-    """Return what a reader must know of batch norm and dropout, if the network has them."""
-    batch_norm, dropout = opt.norm in ("batch", "sync_batch"), not opt.no_dropout
-    notes = []
-    if batch_norm and opt.eval:
-        notes.append("Batch norm uses its running statistics (--eval).")
-    elif batch_norm:
-        notes.append("Batch norm uses each picture's own statistics, as in §3.3 of the paper.")
-    if dropout and (opt.eval or opt.dropout_at_test == "off"):
-        notes.append(f"Dropout is off ({'--eval' if opt.eval else '--dropout_at_test off'}).")
-    elif dropout:
-        notes.append(
-            f"Dropout stays on, as in §3.3 of the paper; its noise is drawn from --seed {opt.seed} "
-            f"and the file's name; --dropout_at_test off switches it off."
-        )
-    if batch_norm and not opt.eval:
-        notes.append("--eval uses running statistics and no dropout.")
-    return " ".join(notes)
-
-
-def save_deep(
-    page: HTML, visuals: dict[str, Tensor], stem: str, opt: Any, kinds: dict[str, Range]
-) -> None:
-    """Write outputs whose targets are deep pictures as such, in the values of their files, too."""
-    for label, picture in visuals.items():
-        side = label[-1] if label[-1] in "AB" else "B"  # of --model test: fake
-        side = side if opt.direction == "AtoB" else "BA"["AB".index(side)]
-        if side in kinds and label.startswith(("fake", "rec")):
-            kind, low, high = kinds[side]
-            values = picture[0].float().cpu().numpy()
-            folder = make_folder(page.get_image_dir().parent / "deep", "--results_dir")
-            write_deep(values, kind, low, high, folder / f"{stem}_{label}{kind.ending}")
-
-
-def note_tiling(page: HTML, translator: Translator, batch: dict[str, Any]) -> None:
-    """Say on the page how pictures were cut up, once there is a large one."""
-    tiles: Tiles = translator.model.generator().model
-    if max(batch["A"].shape[-2:]) > tiles.tile:
-        page.add_note(f"Translated in {tiles.describe()}.")
-
-
-def note_resizing(page: HTML, opt: Any, batch: dict[str, Any]) -> None:
-    """Say once on the page that a picture does not have its file's size."""
-    said = any(note.startswith(RESIZED) for note in page.notes)
-    if said or "A_size" not in batch:
-        return
-    size = tuple(int(n[0]) for n in batch["A_size"])
-    height, width = batch["A"].shape[-2:]
-    if size != (width, height):
-        page.add_note(
-            f"{RESIZED}: --preprocess {opt.preprocess} brought the first from {size[0]}×{size[1]} "
-            f"to {width}×{height}; --preprocess none keeps it."
-        )
+def refuse_torchrun() -> None:
+    """Raise a ValueError, in one of the processes that torchrun has started."""
+    if launch.started_by_torchrun():
+        why = "is for train.py; test.py --num_shards N --shard_id I shares pictures out"
+        with launch.process_group():  # so that one of them says it
+            raise ValueError(f"torchrun: {why}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ t = Translator.load("checkpoints/facades")
 t("sketch.png").save("photo.png")
 """
 
-import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -22,13 +21,11 @@ from data.user_input import Source, picture_of
 from data.value_range import chosen_ranges, read_ranges
 from models import create_model
 from models.test_time import test_mode
-from models.weights import describe_generator
+from models.weights import infer_options
+from options.base_options import Options
 from options.test_options import TestOptions
-from util.checkpoint import load_weights
 from util.registry import find_class
 from util.util import tensor2im
-
-log = logging.getLogger(__name__)
 
 
 class Translator:
@@ -61,7 +58,7 @@ class Translator:
         folder = ["--checkpoints_dir", str(run.parent), "--name", run.name]
         given = {n: v for n, v in options.items() if v is not None and v is not False}
         named = [f"--{name}" if v is True else f"--{name}={v}" for name, v in given.items()]
-        return cls(TestOptions(infer_options).read([*folder, *flags, *named]))
+        return cls(run_options([*folder, *flags, *named]))
 
     def __call__(self, pictures: Any, seed: int | None = None) -> Any:
         """Translate a picture, or several: what goes in decides what comes out.
@@ -187,6 +184,17 @@ class Translator:
         return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
+def run_options(
+    flags: Sequence[str], *, batches: bool = False, also: Sequence[str] = ()
+) -> Options:
+    """Parse flags of test.py over the options that a run has saved or that its weights show.
+
+    `batches`: choose a --batch_size above 1 if none is given; `also`: flags that a script takes
+    beside these, which an unknown flag may be meant for.
+    """
+    return TestOptions(infer_options, batches=batches, also=also).read(flags)
+
+
 def _folder_of(run: str | Path) -> Path:
     """Return the folder of a run; ValueError if it is none, with the one that may be meant."""
     path = Path(run).absolute() if isinstance(run, str | Path) and run != "" else None
@@ -195,21 +203,3 @@ def _folder_of(run: str | Path) -> Path:
     near = [Path("checkpoints") / path.name, path.parent] if path else []
     hint = next((f"; did you mean {p}?" for p in near if any(p.glob("*_net_*.pth"))), "")
     raise ValueError(f"{run!s}: is not the folder of a run, such as checkpoints/facades{hint}")
-
-
-def infer_options(run: Path) -> dict[str, Any]:
-    """Return the options that a run's weights show, for a run without saved options."""
-    files = sorted(run.glob("*_net_G*.pth"), key=lambda p: (not p.name.startswith("latest"), p))
-    if not files:
-        return {}
-    found = describe_generator(load_weights(files[0]))
-    if found and files[0].stem.endswith(("_net_G_A", "_net_G_B")):
-        found["model"] = "cycle_gan"
-        if files[0].stem.endswith("B"):  # it goes the other way
-            found["input_nc"], found["output_nc"] = found["output_nc"], found["input_nc"]
-    elif (found.get("input_nc"), found.get("output_nc")) == (1, 2):
-        found["model"] = "colorization"
-    if found:
-        flags = " ".join(f"{name}={value}" for name, value in found.items())
-        log.info("%s has no saved options; its weights show %s", run, flags)
-    return found

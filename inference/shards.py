@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from inference.pages import results_folder, results_page
 from util.checkpoint import fingerprint
 from util.errors import one_line
 from util.files import make_folder, short_stem, whole_file
@@ -174,6 +175,15 @@ def add_finished(page: HTML, opt: Any) -> str:
         page.add_note(f"{missing[0].upper()}{missing[1:]}.")
         return f"{len(shown)} of {count} pictures ({missing})"
     return f"all {count} pictures"
+
+
+def show_finished(opt: Any) -> None:
+    """Write the page of what shards have finished (--page_only)."""
+    Record(results_folder(opt)).read_made_by()  # raises if there is nothing
+    page = results_page(opt)
+    shown = add_finished(page, opt)
+    page.save()
+    log.info("%s; results page: %s", shown, page.path)
 
 
 def forget_others(opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]) -> None:

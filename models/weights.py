@@ -1,12 +1,15 @@
 """Read a network's flags off its weights."""
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from util.checkpoint import mismatches, without_stale_statistics
+from util.checkpoint import load_weights, mismatches, without_stale_statistics
+
+log = logging.getLogger(__name__)
 
 UNETS = {6: "unet_64", 7: "unet_128", 8: "unet_256", 9: "unet_512", 10: "unet_1024"}
 ENCDECS = {6: "encdec_64", 7: "encdec_128", 8: "encdec_256"}
@@ -100,3 +103,21 @@ def check_fit(
         hint = f"it was made with {flags}: give these" if flags else f"differing: {odd[0]}"
         raise ValueError(f"{path}: does not fit the network of these options; {hint}")
     return loaded
+
+
+def infer_options(run: Path) -> dict[str, Any]:
+    """Return the options that a run's weights show, for a run without saved options."""
+    files = sorted(run.glob("*_net_G*.pth"), key=lambda p: (not p.name.startswith("latest"), p))
+    if not files:
+        return {}
+    found = describe_generator(load_weights(files[0]))
+    if found and files[0].stem.endswith(("_net_G_A", "_net_G_B")):
+        found["model"] = "cycle_gan"
+        if files[0].stem.endswith("B"):  # it goes the other way
+            found["input_nc"], found["output_nc"] = found["output_nc"], found["input_nc"]
+    elif (found.get("input_nc"), found.get("output_nc")) == (1, 2):
+        found["model"] = "colorization"
+    if found:
+        flags = " ".join(f"{name}={value}" for name, value in found.items())
+        log.info("%s has no saved options; its weights show %s", run, flags)
+    return found

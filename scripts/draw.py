@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from options.parser import OneLineParser, number
-from options.test_options import TestOptions
 from scripts.drawing.subject import look_at, newest_run
-from translator import Translator, infer_options
+from translator import Translator, run_options
 from util.command import run_command, setup_logging
 
 log = logging.getLogger(__name__)
@@ -34,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from scripts.drawing.server import Studio, make_app
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}: the page wants `pip install starlette uvicorn`") from None
-    translator = Translator(TestOptions(infer_options, also=args.flags).read(flags))
+    translator = Translator(run_options(flags, also=args.flags))
     named = any(flag.partition("=")[0] == "--dataroot" for flag in flags)
     subject, examples = look_at(translator, named)
     hosts = [*LOOPBACK, bracketed(args.host), *args.allow_host]

@@ -15,12 +15,13 @@ import torch
 from torch import nn
 
 from data.value_range import read_ranges
+from models.weights import infer_options
 from options.parser import OneLineParser, number
 from options.test_options import TestOptions
 from scripts.onnx_export.card import card, origin
 from scripts.onnx_export.check import Check, Row
 from scripts.onnx_export.graph import OnPhotos, OnPictures, frozen_copy, graph_of
-from translator import Translator, infer_options
+from translator import Translator
 from util.command import run_command, setup_logging
 from util.files import make_folder, whole_file
 

@@ -16,10 +16,12 @@ from typing import Any
 
 from options.parser import OneLineParser, number
 from options.test_options import TestOptions
-from scripts import evaluate
 from scripts.evaluation.compare import Result, better, names_of
+from scripts.evaluation.flags import parse as parse_evaluation
+from scripts.evaluation.flags import wants_pairs
 from scripts.evaluation.outputs import from_run
 from scripts.evaluation.page import write_page
+from scripts.evaluation.report import everything, legend, protocol
 from scripts.sweeps.plan import Plan, Run, read_plan
 from scripts.sweeps.train_runs import train_all
 from util.command import run_command, setup_logging
@@ -71,7 +73,7 @@ def how_to_evaluate(plan: Plan, args: Any) -> Any:
             raise ValueError(f"{said}: {name}: is the sweep's to choose")
         flags += [f"--{name}"] if value == "true" else [f"--{name}={value}"]
     try:
-        how = evaluate.parse(flags)
+        how = parse_evaluation(flags)
         TestOptions().read(how.test_flags)  # now, not after the last training
     except ValueError as error:
         raise ValueError(f"{said}: {error}") from None
@@ -80,7 +82,7 @@ def how_to_evaluate(plan: Plan, args: Any) -> Any:
 
 def measured(run: Run, how: Any) -> Result:
     """Translate a run's pictures where that is to do, and measure them."""
-    result = evaluate.everything(from_run(run.name, how, evaluate.wants_pairs(how)), how)
+    result = everything(from_run(run.name, how, wants_pairs(how)), how)
     result.pictures.name = f"{run.label}, seed {run.seed}"
     return result
 
@@ -94,16 +96,16 @@ def compare(plan: Plan, results: dict[Run, Result], how: Any, out: Path) -> None
     seeds = ", ".join(map(str, plan.seeds))
     spread = f"mean ± standard deviation (n - 1) over the seeds {seeds}"
     notes = [spread if len(plan.seeds) > 1 else f"seed {seeds} alone"]
-    notes += evaluate.protocol(list(results.values()), how)
+    notes += protocol(list(results.values()), how)
     with whole_file(out / "sweep.md") as file:
         file.write("\n".join([*lines, "", *(f"- {note}" for note in notes), ""]).encode())
     numbers = {"seeds": plan.seeds, "protocol": notes, "values": values}
     with whole_file(out / "sweep.json") as file:
         file.write((json.dumps(numbers, indent=1) + "\n").encode())
     shown = [result for run, result in results.items() if run.seed == plan.seeds[0]]
-    if shown and evaluate.wants_pairs(how) and not how.no_html:
+    if shown and wants_pairs(how) and not how.no_html:
         page = {"title": f"Sweep {plan.name}", "summary": rows}
-        write_page(shown, [*notes, *evaluate.legend(shown)], out, how.num_threads, **page)
+        write_page(shown, [*notes, *legend(shown)], out, how.num_threads, **page)
     for line in [*lines, *notes, f"written: {out}"]:
         log.info("%s", line)
 

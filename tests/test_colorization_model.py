@@ -12,9 +12,10 @@ from skimage.color import rgb2lab
 from data import builtin_facades, create_dataset
 from data.colorization_dataset import ColorizationDataset
 from models.pix2pix_model import Pix2PixModel
+from models.weights import infer_options
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
-from translator import Translator, infer_options
+from translator import Translator
 from util.util import tensor2im
 
 COLORIZE = ["--model", "colorization"]

@@ -14,8 +14,9 @@ from PIL import Image
 
 from data import create_dataset
 from models import networks
+from models.weights import infer_options
 from options.test_options import TestOptions
-from translator import Translator, infer_options
+from translator import Translator
 from util.util import tensor2im
 
 Command = Callable[..., SimpleNamespace]

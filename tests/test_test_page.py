@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from inference.results import statistics_and_noise
 from options.test_options import TestOptions
-from test import statistics_and_noise
 
 
 @pytest.mark.parametrize(

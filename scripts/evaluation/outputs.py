@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from options.test_options import TestOptions
 from scripts.evaluation.compare import Pictures
-from translator import infer_options
+from translator import run_options
 from util.files import ROOT
 from util.signals import OF_THE_START
 
@@ -32,7 +31,7 @@ def from_run(name: str, args: Any, paired: bool = True) -> Pictures:
     outputs have no targets and must be `paired`.
     """
     flags = test_flags(name, args)
-    wanted = vars(TestOptions(infer_options, batches=True, also=args.flags).read(flags))
+    wanted = vars(run_options(flags, batches=True, also=args.flags))
     tag = args.epoch + ("_ema" if args.use_ema else "")
     weights = sorted((args.checkpoints_dir / name).glob(f"{args.epoch}_net_G*.pth"))
     for place in (args.results_dir, args.results_dir / "evaluation"):

@@ -1,0 +1,1 @@
+"""What happens around a translation: the page of results, shards of it."""

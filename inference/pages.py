@@ -1,0 +1,24 @@
+"""Where the results of test.py are: RESULTS_DIR/NAME/PHASE_EPOCH/index.html."""
+
+from pathlib import Path
+from typing import Any
+
+from util.files import make_folder
+from util.html import HTML
+
+
+def results_folder(opt: Any) -> Path:
+    """Return RESULTS_DIR/NAME/PHASE_EPOCH."""
+    return Path(opt.results_dir) / opt.name / f"{opt.phase}_{weights_tag(opt)}"
+
+
+def weights_tag(opt: Any) -> str:
+    """Return which of a run's weights are used."""
+    return (f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch) + "_ema" * opt.use_ema
+
+
+def results_page(opt: Any) -> HTML:
+    """Return the empty page index.html in the folder of the results."""
+    folder = make_folder(results_folder(opt), "--results_dir")
+    title = f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {weights_tag(opt)}"
+    return HTML(folder, title)

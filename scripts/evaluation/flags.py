@@ -1,0 +1,59 @@
+"""The flags of scripts.evaluate."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from options.parser import OneLineParser, closest, gpu_list, number
+from scripts.evaluation.network_metrics import PROTOCOLS, TOGETHER
+from util.metrics import METRICS
+
+KNOWN = [*METRICS, *PROTOCOLS]
+ABOUT = """Measure how near outputs are to their targets. Several names are compared side by side;
+--fake DIR --real DIR compares two folders. Other flags, such as --eval, go to the test.py that
+translates. docs/metrics.md says what each number means."""
+
+
+def parse(argv: Sequence[str] | None) -> Any:
+    """Return the flags; ValueError for what does not go together."""
+    parser = OneLineParser(prog="python -m scripts.evaluate", description=ABOUT)
+    add = parser.add_argument
+    add("--name", nargs="+", default=[], help="runs; translated by test.py where that is to do")
+    add("--fake", type=Path, help="folder of outputs, instead of runs")
+    add("--real", type=Path, help="folder of their targets, with the same names")
+    chosen = f"some of {','.join(KNOWN)}; by default the first four, where the size allows them"
+    add("--metrics", nargs="+", default=[], help=chosen)
+    add("--kid_subset", type=number(int, 2), default=100, help="pictures in a subset of KID")
+    add("--inception_weights", type=Path, help="the file for FID, KID, IS if not in torch's cache")
+    add("--fcn_epochs", type=number(int, 1), default=10, help="epochs of FCN's own training")
+    add("--out", type=Path, help="folder to write into; by default beside the results")
+    add("--checkpoints_dir", type=Path, default=Path("./checkpoints"), help="folder of the runs")
+    add("--results_dir", type=Path, default=Path("./results"), help="folder of the results")
+    add("--dataroot", type=Path, help="pictures to translate; by default the run's")
+    add("--phase", default="test", help="which of them")
+    add("--epoch", default="latest", help="which saved epoch; best is one too")
+    add("--use_ema", action="store_true", help="the averaged G of a training with --ema")
+    add("--gpu_ids", type=gpu_list, default="0", help="e.g. 0; -1 is the CPU")
+    add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="threads")
+    add("--no_html", action="store_true", help="numbers only")
+    args, more = parser.parse_known_args(argv)
+    vars(args).update(test_flags=more, flags=parser.flags(), name=list(dict.fromkeys(args.name)))
+    if args.name and (args.fake or args.real):
+        raise ValueError("--name RUN or --fake DIR --real DIR: give one of them, not both")
+    if not args.name and not (args.fake and args.real):
+        raise ValueError("give --name RUN, or both --fake DIR and --real DIR")
+    if args.test_flags and not args.name:
+        raise ValueError(f"{args.test_flags[0]}: unknown, or a flag of test.py for --name RUN")
+    args.metrics = ",".join(args.metrics).split(",") if args.metrics else []
+    if unknown := sorted(set(args.metrics) - set(KNOWN)):
+        near = closest(unknown[0], KNOWN).partition("; --help")[0]
+        raise ValueError(f"--metrics {','.join(unknown)}: known are {', '.join(KNOWN)}{near}")
+    if "FCN" in args.metrics and not args.name:
+        raise ValueError("--metrics FCN: wants --name, whose training pictures it learns from")
+    return args
+
+
+def wants_pairs(args: Any) -> bool:
+    """Return whether some metric compares each output with its target."""
+    return not args.metrics or bool(set(args.metrics) - set(TOGETHER))
