@@ -16,6 +16,7 @@ from data import create_dataset, create_validation_dataset
 from models import create_model
 from options.base_options import Options
 from options.train_options import TrainOptions, last_epoch
+from training.cuda_graphs import enable_cuda_graphs
 from training.health import explain_out_of_memory
 from training.resume import resume
 from training.run_lock import Start, beginning, flags_of_restart, lock_run_folder, this_start
@@ -84,6 +85,7 @@ def train(opt: Options, signals: Signals) -> None:
     model = create_model(opt)
     log.info("%s", opt.text())
     training = resume(model, opt)
+    enable_cuda_graphs(model, opt)
     progress = training.progress
     log.info("%d training pictures", len(dataset))
     validation = Validation(opt, training, val_dataset) if val_dataset else None

@@ -20,7 +20,6 @@ from data.image_types import deep_values
 from data.user_input import Source, picture_of
 from data.value_range import chosen_ranges, read_ranges
 from models import create_model
-from models.test_time import test_mode
 from models.weights import infer_options
 from options.base_options import Options
 from options.test_options import TestOptions
@@ -128,8 +127,7 @@ class Translator:
                     f"picture {name}: a tensor is in [-1, 1]; this one holds {value:g}"
                 )
         real = real.to(self.model.device, torch.float32, memory_format=self.model.layout)
-        seed = self.opt.seed if seed is None else seed
-        with test_mode(self.model.nets.values(), names, seed):
+        with self.model.test_mode(names, seed):
             fake = self.model.generator()(real)
         return fake.clone()  # one that gradients may flow through
 

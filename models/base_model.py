@@ -1,23 +1,25 @@
-"""The contract of a model: networks, losses and pictures in dicts, one update a step."""
+"""The contract of a model: networks, losses and images in dicts, one update a step."""
 
 import argparse
+import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from models.data_parallel import begin_together, mean_over_processes, share_of, share_statistics
-from models.networks import get_scheduler
-from models.optimizers import Builder, load_optimizer
+from models import building, data_parallel, networks
+from models.grad_accum import accumulate
+from models.layers import frozen
 from models.test_time import prepare_for_test, test_mode
 from models.weights import check_fit
-from training.cuda_graphs import Stages, stages_of
 from util.checkpoint import load_weights, save_weights
-from util.device import pick_device, pick_layout, place, use_tf32
+from util.device import pick_device, pick_layout, use_tf32
 from util.distributed import is_main_process
 from util.files import run_folder, write_options
 from util.image_pool import ImagePool
@@ -26,14 +28,20 @@ from util.metrics import lower_is_better
 log = logging.getLogger(__name__)
 
 
-class BaseModel(Builder, ABC):
+class BaseModel(ABC):
     """Networks with their losses and one training step.
 
     `models/foo_model.py` with a class `FooModel(BaseModel)` makes `--model foo` work. A subclass
     fills, in its constructor, `nets` (name → network, built on the CPU; the name is in the file
-    names: latest_net_NAME.pth) and, when training, `optimizers`; in `forward` and the losses,
-    `visuals` (name → (N, C, H, W) in [-1, 1], in the order shown) and `losses` (name → scalar).
+    names: latest_net_NAME.pth) and, when training, `optimizers` and `updates` (both name → …, in
+    the order of the step) and `pools`; in `forward` and the losses, `visuals` (name → (N, C, H, W)
+    in [-1, 1]) and `losses` (name → scalar).
     """
+
+    loss_names: Sequence[str] = ()  # the order in which losses are printed
+    visual_names: Sequence[str] = ()  # the order in which images are shown
+    pooled: Sequence[str] = ()  # the attributes that `query_pool` replaces
+    graphed: Sequence[str] = ()  # methods that training/cuda_graphs.py may capture
 
     @staticmethod
     def modify_commandline_options(
@@ -54,61 +62,36 @@ class BaseModel(Builder, ABC):
         self.nets: dict[str, nn.Module] = {}
         self.optimizers: dict[str, Optimizer] = {}
         self.schedulers: list[Any] = []
+        self.updates: dict[str, Callable[[], Tensor]] = {}
+        self.pools: dict[str, ImagePool] = {}
         self.losses: dict[str, Tensor] = {}
         self.visuals: dict[str, Tensor] = {}
         self.image_paths: list[str] = []
-        self.share = 1.0  # of this process in the current batch: see `share_of`
-        self.stages: Stages | None = None
-        self.pools: dict[str, ImagePool] = {}
-
-    # What a subclass uses -------------------------------------------------------------
-
-    def take(self, batch: dict[str, Any], name: str) -> Tensor:
-        """Return a batch's pictures on the device; ValueError if the dataset has none such."""
-        if name not in batch:
-            raise ValueError(
-                f"--dataset_mode {self.opt.dataset_mode}: gives no pictures {name}, which "
-                f"--model {self.opt.model} --direction {self.opt.direction} needs"
-            )
-        self.share = share_of(batch)
-        pictures = batch[name].to(self.device, non_blocking=True, memory_format=self.layout)
-        return self.stages.fixed(name, pictures) if self.stages else pictures
-
-    def run(self, stage: Callable[[], None]) -> None:
-        """Run a part of the training step: a method that reads and sets attributes of tensors.
-
-        On a GPU it is replayed as a CUDA graph, so that it must do the same each time.
-        """
-        self.stages.run(stage) if self.stages else stage()
-
-    def eager(self, name: str, pictures: Tensor) -> Tensor:
-        """Return pictures that were made between stages for the next stage to read."""
-        return self.stages.between(name, pictures) if self.stages else pictures
+        self.loss_weight = 1.0  # of this rank in the current batch
 
     # What a subclass writes -----------------------------------------------------------
 
     @abstractmethod
     def set_input(self, batch: dict[str, Any]) -> None:
-        """Take a batch of the dataset onto the device, and its files as `image_paths`."""
+        """Move a batch of the dataset to the device, and keep its files as `image_paths`."""
 
     @abstractmethod
     def forward(self) -> None:
         """Run the generators on the input and fill `visuals`."""
 
+    def query_pool(self) -> None:  # noqa: B027
+        """Put older fakes among those that D is shown; none by default."""
+
     def optimize_parameters(self) -> None:
         """Train for one step on the current input."""
         raise ValueError(f"--model {self.opt.model}: cannot be trained")
 
-    def optimize_over(self, batches: Sequence[dict[str, Any]]) -> None:
-        """Train for one step on several batches, as on a batch of all their pictures."""
-        raise ValueError(f"--grad_accum: --model {self.opt.model} lacks optimize_over(self)")
-
     def generator(self) -> nn.Module:
-        """Return the network that translates a picture, (N, input_nc, …) → (N, output_nc, …)."""
+        """Return the network that translates an image, (N, input_nc, …) → (N, output_nc, …)."""
         return self.nets["G"]
 
     def shown(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return the picture that the generator's output for `real` is shown as, (N, C, H, W)."""
+        """Return the image that the generator's output for `real` is shown as, (N, C, H, W)."""
         return fake
 
     def compared(self) -> tuple[Tensor, Tensor] | None:
@@ -124,6 +107,64 @@ class BaseModel(Builder, ABC):
             f"compared(self) or validation_loss(self)"
         )
 
+    # What a subclass uses -------------------------------------------------------------
+
+    def make_generator(
+        self, input_nc: int | None = None, output_nc: int | None = None
+    ) -> networks.Generator:
+        """Build a generator as the options say, or with other numbers of channels."""
+        channels = input_nc or self.opt.input_nc, output_nc or self.opt.output_nc
+        return building.build_generator(self.opt, *channels)
+
+    def make_discriminator(self, input_nc: int) -> networks.Discriminator:
+        """Build a discriminator as the options say; ValueError if the crop is too small for it."""
+        return building.build_discriminator(self.opt, input_nc)
+
+    def make_optimizer(self, *nets: nn.Module) -> Optimizer:
+        """Build the Adam that trains these networks together."""
+        return building.build_adam(nets, self.opt.lr, self.opt.beta1, self.device)
+
+    def to_device(self, batch: dict[str, Any], name: str) -> Tensor:
+        """Move the images `name` of a batch to the device; ValueError if the batch lacks them."""
+        if name not in batch:
+            raise ValueError(
+                f"--dataset_mode {self.opt.dataset_mode}: gives no pictures {name}, which "
+                f"--model {self.opt.model} --direction {self.opt.direction} needs"
+            )
+        self.loss_weight = data_parallel.loss_weight(batch)
+        return batch[name].to(self.device, non_blocking=True, memory_format=self.layout)
+
+    take = to_device  # its first name, in models that users have written
+
+    def update(self, name: str, loss: Callable[[], Tensor]) -> None:
+        """Take one step of an optimizer down the gradient of `loss`, all other networks frozen."""
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        with self.others_frozen(optimizer):
+            self.backward(loss, self.loss_weight)
+        optimizer.step()
+
+    def backward(self, loss: Callable[[], Tensor], weight: float) -> None:
+        """Add the gradient of `weight` times the loss to the networks that are not frozen."""
+        with self.autocast():
+            value = loss()
+        (value if weight == 1 else value * weight).backward()
+
+    def others_frozen(self, optimizer: Optimizer) -> AbstractContextManager:
+        """Return the context in which only an optimizer's networks collect gradients."""
+        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        others = (p for net in self.nets.values() for p in net.parameters())
+        return frozen(p for p in others if id(p) not in trained)
+
+    def autocast(self) -> AbstractContextManager:
+        """Return the context in which networks compute in bf16 with --precision bf16.
+
+        Weights stay float32. Nothing is cached, since they change within a step.
+        """
+        if self.opt.precision != "bf16":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
+
     # Training -------------------------------------------------------------------------
 
     def setup(self, opt: Any, *, load: bool | None = None, first_epoch: int | None = None) -> None:
@@ -132,49 +173,41 @@ class BaseModel(Builder, ABC):
         In training, `load` (default: as --continue_train says) and `first_epoch` (default:
         --epoch_count) are set by `training.resume`.
         """
-        self.check_abilities()
-        load = not self.isTrain or opt.continue_train if load is None else load
-        if load:
+        if (not self.isTrain or opt.continue_train) if load is None else load:
             self.load_networks(f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch)
         for name, net in self.nets.items():
-            self.nets[name] = place(net, self.device, opt.precision, self.layout)
+            net.to(self.device, memory_format=self.layout)
             count = sum(p.numel() for p in net.parameters()) / 1e6
             layers = f":\n{net}" if opt.verbose else ""
             log.info("network %s: %.3f million parameters%s", name, count, layers)
         use_tf32(opt.precision, self.device)
+        self.forward = within(self.autocast, self.forward)
         if not self.isTrain:
             prepare_for_test(self.nets, opt)
             return
-        begin_together(self)
+        data_parallel.train_together(self.nets, self.optimizers, opt, self.device)
         mode = "min" if lower_is_better(opt.best_metric) else "max"
         self.schedulers = [
-            get_scheduler(optimizer, opt, first_epoch, mode)
+            networks.get_scheduler(optimizer, opt, first_epoch, mode)
             for optimizer in self.optimizers.values()
         ]
-        self.stages = stages_of(self)
 
-    def check_abilities(self) -> None:
-        """Raise a ValueError for a flag of training that this model has no method for."""
-        own, opt = type(self), self.opt
-        measured = (own.compared, own.validation_loss)
-        if opt.isTrain and opt.val_freq:
-            if measured == (BaseModel.compared, BaseModel.validation_loss):
-                self.validation_loss()  # which says so
-        if opt.isTrain and opt.grad_accum > 1 and own.optimize_over is BaseModel.optimize_over:
-            self.optimize_over([])
-
-    def update(self, optimizer: Optimizer, loss: Tensor) -> None:
-        """Take one step of `optimizer` down the gradient of `loss`."""
-        optimizer.zero_grad(set_to_none=True)
-        (loss if self.share == 1 else loss * self.share).backward()
-        optimizer.step()
+    def train_on(self, batches: Sequence[dict[str, Any]]) -> None:
+        """Train for one step: on a batch, or on those of --grad_accum as on one of all their
+        images.
+        """
+        if self.opt.grad_accum > 1:
+            accumulate(self, batches)
+        else:
+            self.set_input(batches[0])
+            self.optimize_parameters()
 
     def update_learning_rate(self, metric: float | None = None) -> None:
         """Step the schedules, after an epoch; `plateau` follows `metric`, and waits for one."""
         for scheduler in self.schedulers:
             if metric is None and self.opt.lr_policy == "plateau":
                 continue
-            # A run that goes on from the end of an epoch has not stepped its optimizers yet.
+            # A run that resumes at the end of an epoch has not stepped its optimizers yet.
             scheduler.optimizer._opt_called = True
             scheduler.step(*([metric] if self.opt.lr_policy == "plateau" else []))
 
@@ -193,25 +226,37 @@ class BaseModel(Builder, ABC):
     def test(self) -> None:
         """Run `forward` as at test time (§3.3): statistics of this batch, dropout on.
 
-        Each picture's noise comes from (--seed, its file's stem) alone; running statistics stay.
+        Each image's noise comes from (--seed, its file's stem) alone; running statistics stay.
         """
-        with test_mode(self.nets.values(), self.image_paths, self.opt.seed):
+        with self.test_mode(self.image_paths):
             self.forward()
+
+    @contextlib.contextmanager
+    def test_mode(self, names: Iterable[str], seed: int | None = None) -> Iterator[None]:
+        """Within it, the networks translate a batch of images as test.py does.
+
+        The noise of each image depends on `seed` (default: --seed) and the stem of its name alone.
+        """
+        seed = self.opt.seed if seed is None else seed
+        with test_mode(self.nets.values(), names, seed), self.autocast():
+            yield
 
     # What others read -----------------------------------------------------------------
 
     def compute_visuals(self) -> None:  # noqa: B027
-        """Make pictures that are only shown; here there are none. Training loops of old call it."""
+        """Compute extra images for display; none by default."""
 
     def get_current_visuals(self) -> dict[str, Tensor]:
-        """Return the pictures of the last forward pass, (N, C, H, W) in [-1, 1]."""
-        return dict(self.visuals)
+        """Return the images of the last forward pass, (N, C, H, W) in [-1, 1]."""
+        return in_order(self.visuals, self.visual_names)
 
     def get_current_losses(self) -> dict[str, float]:
-        """Return the losses of the last step as numbers, means over all processes; this waits."""
-        values = [torch.as_tensor(value).detach().float() for value in self.losses.values()]
+        """Return the losses of the last step as numbers, means over all ranks; this waits."""
+        losses = in_order(self.losses, self.loss_names)
+        values = [torch.as_tensor(value).detach().float() for value in losses.values()]
         numbers = torch.stack(values).tolist() if values else []
-        return dict(zip(self.losses, mean_over_processes(numbers, self.share), strict=True))
+        means = data_parallel.reduce_losses(numbers, self.loss_weight)
+        return dict(zip(losses, means, strict=True))
 
     def loss_tensors(self) -> dict[str, Tensor]:
         """Return the losses of the last step, still on the device."""
@@ -227,9 +272,9 @@ class BaseModel(Builder, ABC):
         """Write `EPOCH_net_NAME.pth` for every network; EPOCH is a number, latest, best or iter_N.
 
         The options go beside them only now, so that they always belong to the weights. All
-        processes call it, and process 0 writes.
+        ranks call it, and rank 0 writes.
         """
-        share_statistics(self.nets.values())
+        data_parallel.average_buffers(self.nets.values())
         if not is_main_process():
             return
         for name, net in self.nets.items():
@@ -240,7 +285,7 @@ class BaseModel(Builder, ABC):
         """Read `EPOCH_net_NAME.pth` for every network.
 
         ValueError names the file and the flags to change. In training only G's file must be
-        there; a network without one starts fresh, which is said.
+        there; a network without one starts from scratch, which is logged.
         """
         for name, net in self.nets.items():
             ema = "_ema" if not self.isTrain and self.opt.use_ema and name.startswith("G") else ""
@@ -269,9 +314,26 @@ class BaseModel(Builder, ABC):
         for name, net in self.nets.items():
             net.load_state_dict(state["networks"][name])
         for name, optimizer in self.optimizers.items():
-            load_optimizer(optimizer, state["optimizers"][name], keep_rate=not plateau)
+            building.load_optimizer(optimizer, state["optimizers"][name], keep_rate=not plateau)
         for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
             if plateau:
                 scheduler.load_state_dict(saved)
         for name, pool in self.pools.items():
             pool.load_state_dict(state["pools"][name])
+
+
+def within(context: Callable[[], AbstractContextManager], method: Callable) -> Callable:
+    """Return a method that runs within a context."""
+
+    @wraps(method)
+    def run(*args: Any) -> Any:
+        with context():
+            return method(*args)
+
+    return run
+
+
+def in_order(values: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return the values whose names are listed in that order, then the others."""
+    listed = [name for name in names if name in values]
+    return {name: values[name] for name in [*listed, *(n for n in values if n not in listed)]}

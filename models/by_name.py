@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.base_model import BaseModel
+from models.base_model import BaseModel, within
 from util.image_pool import ImagePool
 
 
@@ -33,6 +33,7 @@ class NamedModel(BaseModel):
         self.optimizers = {str(i): optimizer for i, optimizer in enumerate(self.optimizers)}
         self.pools = {k: value for k, value in vars(self).items() if isinstance(value, ImagePool)}
         super().setup(opt, **how)
+        self.optimize_parameters = within(self.autocast, self.optimize_parameters)
 
     def generator(self) -> nn.Module:
         return next(net for name, net in self.nets.items() if name.startswith("G"))

@@ -1,7 +1,6 @@
 """CycleGAN: translation between two sets of pictures without pairs (arXiv:1703.10593)."""
 
 import argparse
-from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -9,9 +8,7 @@ from torch import Tensor, nn
 
 from models import networks
 from models.base_model import BaseModel
-from models.layers import frozen
-from training.cuda_graphs import update_over
-from util.device import full_precision
+from models.building import check_loss_weights
 from util.image_pool import ImagePool
 
 
@@ -23,6 +20,11 @@ class CycleGANModel(BaseModel):
     and, with λ_identity, the identity loss of §5.2. D_A judges pictures of B, D_B those of A.
     `--direction BtoA` swaps the dataset's A and B.
     """
+
+    loss_names = ("D_A", "G_A", "cycle_A", "idt_A", "D_B", "G_B", "cycle_B", "idt_B")
+    visual_names = ("real_A", "fake_B", "rec_A", "idt_B", "real_B", "fake_A", "rec_B", "idt_A")
+    pooled = ("old_A", "old_B")
+    graphed = ("update_G", "update_D")
 
     @staticmethod
     def modify_commandline_options(
@@ -49,7 +51,7 @@ class CycleGANModel(BaseModel):
             if opt.model_suffix == "_B":  # against the direction of the training: swap the files
                 self.nets = {"G_B": self.netG_A, "G_A": self.netG_B}
             return
-        self.check_weights("lambda_A", "lambda_B", "lambda_identity")
+        check_loss_weights(opt, "lambda_A", "lambda_B", "lambda_identity")
         if opt.lambda_identity and opt.input_nc != opt.output_nc:
             raise ValueError(
                 f"--lambda_identity {opt.lambda_identity}: wants --input_nc {opt.input_nc} and "
@@ -62,6 +64,7 @@ class CycleGANModel(BaseModel):
         self.pools["fake_A_pool"] = ImagePool(opt.pool_size, opt.seed + 1)
         self.optimizers["G"] = self.make_optimizer(self.netG_A, self.netG_B)
         self.optimizers["D"] = self.make_optimizer(self.netD_A, self.netD_B)
+        self.updates = {"G": self.loss_G, "D": self.loss_D}
 
     def generator(self) -> nn.Module:
         return self.netG_A
@@ -70,8 +73,8 @@ class CycleGANModel(BaseModel):
         source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
         self.image_paths = batch.get(f"{source}_paths") or batch[f"{target}_paths"]
         # In training both are there; at test time one side alone will do.
-        self.real_A = self.take(batch, source) if self.isTrain or source in batch else None
-        self.real_B = self.take(batch, target) if self.isTrain or target in batch else None
+        self.real_A = self.to_device(batch, source) if self.isTrain or source in batch else None
+        self.real_B = self.to_device(batch, target) if self.isTrain or target in batch else None
 
     def forward(self) -> None:
         self.visuals = {}
@@ -87,43 +90,23 @@ class CycleGANModel(BaseModel):
             self.old_A, self.old_B = self.fake_A.detach(), self.fake_B.detach()
 
     def optimize_parameters(self) -> None:
-        self.run(self.update_G)
-        self.recall_fakes()
-        self.run(self.update_D)
-
-    def optimize_over(self, batches: Sequence[dict[str, Any]]) -> None:
-        fakes: list[tuple[Tensor, Tensor]] = []
-
-        def loss_G(batch: dict[str, Any]) -> Tensor:
-            self.set_input(batch)
-            self.forward()
-            fakes.append((self.old_A, self.old_B))
-            return self.loss_G()
-
-        def loss_D(batch: dict[str, Any]) -> Tensor:  # on what G made before its step
-            self.set_input(batch)
-            self.old_A, self.old_B = fakes.pop(0)
-            self.recall_fakes()
-            return self.loss_D()
-
-        with frozen(self.netD_A, self.netD_B):
-            update_over(self, self.optimizers["G"], batches, loss_G)
-        update_over(self, self.optimizers["D"], batches, loss_D)
+        self.update_G()  # both G fool their D, and undo each other
+        self.query_pool()  # older fakes for both D
+        self.update_D()  # real -> 1, fakes of before G's step -> 0
 
     def update_G(self) -> None:
         """One step of both generators, through discriminators that stay as they are."""
         self.forward()
-        with frozen(self.netD_A, self.netD_B):
-            self.update(self.optimizers["G"], self.loss_G())
+        self.update("G", self.loss_G)
 
     def update_D(self) -> None:
         """One step of both discriminators."""
-        self.update(self.optimizers["D"], self.loss_D())
+        self.update("D", self.loss_D)
 
-    def recall_fakes(self) -> None:
+    def query_pool(self) -> None:
         """Put older fakes among those that each D is shown (§4)."""
-        self.old_B = self.eager("old_B", self.pools["fake_B_pool"].query(self.old_B))
-        self.old_A = self.eager("old_A", self.pools["fake_A_pool"].query(self.old_A))
+        self.old_B = self.pools["fake_B_pool"].query(self.old_B)
+        self.old_A = self.pools["fake_A_pool"].query(self.old_A)
 
     def loss_G(self) -> Tensor:
         """Both generators fool their D, come back to where they began, and keep what fits."""
@@ -160,18 +143,8 @@ class CycleGANModel(BaseModel):
         on_fake = self.criterionGAN(netD(fake), target_is_real=False)
         loss = (on_real + on_fake) * 0.5
         if self.opt.gan_mode == "wgangp":
-            with full_precision():
-                loss = loss + networks.gradient_penalty(netD, real, fake)
+            loss = loss + networks.gradient_penalty(netD, real, fake)
         return loss
-
-    def get_current_losses(self) -> dict[str, float]:
-        losses = super().get_current_losses()
-        order = [f"{kind}_{side}" for side in "AB" for kind in ("D", "G", "cycle", "idt")]
-        return {name: losses[name] for name in order}
-
-    def get_current_visuals(self) -> dict[str, Tensor]:
-        order = ("real_A", "fake_B", "rec_A", "idt_B", "real_B", "fake_A", "rec_B", "idt_A")
-        return {name: self.visuals[name] for name in order if name in self.visuals}
 
     def validation_loss(self) -> Tensor:
         """The L1 distance of both cycles, since there is no target."""

@@ -1,4 +1,4 @@
-"""What is different where several processes train a model, each on its part of every batch.
+"""Data parallelism: several processes train a model, each on its part of every batch.
 
 With one process nothing here changes anything.
 """
@@ -9,65 +9,91 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from models.layers import unsync
-from util import distributed
-from util.device import train_together
+from models.layers import use_sync_batch_norm
+from util.distributed import all_gather, rank, world_size
 from util.seeding import seed_everything
 
 log = logging.getLogger(__name__)
 
 
-def begin_together(model: Any) -> None:
-    """Let all processes train a model's networks as one, each with noise of its own: of dropout
-    and of gradient penalties. What is random in the data follows from --seed alone.
+def train_together(
+    nets: dict[str, nn.Module], optimizers: dict[str, Optimizer], opt: Any, device: torch.device
+) -> None:
+    """Let all ranks train networks as one: on the mean of their gradients, from the weights of
+    rank 0.
+
+    Each rank has its own noise, of dropout and of gradient penalties. What is random in the data
+    follows from --seed alone.
     """
-    if distributed.world_size() == 1:
+    if world_size() == 1:
         return
-    opt, number = model.opt, distributed.rank()
     log.info(
         "%d processes, %d of the %d pictures of a batch each",
-        *(distributed.world_size(), opt.batch_size // distributed.world_size(), opt.batch_size),
+        *(world_size(), opt.batch_size // world_size(), opt.batch_size),
     )
-    if opt.norm == "sync_batch" and model.device.type != "cuda":
+    if opt.norm == "sync_batch" and device.type != "cuda":
         log.warning("--norm sync_batch: on the CPU it is --norm batch, with statistics by process")
-    for net in model.nets.values():
-        if model.device.type != "cuda":
-            unsync(net)
-        train_together(net, model.device)
-    if number:
-        state = np.random.SeedSequence([opt.seed, number]).generate_state(2, np.uint32)
+    for net in nets.values():
+        if opt.norm == "sync_batch" and device.type == "cuda":
+            use_sync_batch_norm(net)
+        for tensor in net.state_dict().values():
+            dist.broadcast(tensor, src=0)
+    for optimizer in optimizers.values():
+        optimizer.register_step_pre_hook(average_gradients)
+    if rank():
+        state = np.random.SeedSequence([opt.seed, rank()]).generate_state(2, np.uint32)
         seed_everything(int(state[0]) << 31 | int(state[1]))
 
 
-def share_of(batch: dict[str, Any]) -> float:
-    """Return by what a batch's mean losses are multiplied, so that their mean over the processes
-    is that over all pictures of the batch: 1, but for the last batch of an epoch if it is uneven.
+@torch.no_grad()
+def average_gradients(optimizer: Optimizer, *_: Any) -> None:
+    """Replace each gradient by its mean over all ranks: what an optimizer does before a step.
+
+    All gradients of a type are exchanged as one vector.
     """
-    mine, of_all = batch.get("part", (1, distributed.world_size()))
-    return distributed.world_size() * mine / of_all
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    by_type: dict[torch.dtype, list[Tensor]] = {}
+    for gradient in (p.grad for p in parameters if p.grad is not None):
+        by_type.setdefault(gradient.dtype, []).append(gradient)
+    for gradients in by_type.values():
+        vector = torch.cat([gradient.reshape(-1) for gradient in gradients]).mul_(1 / world_size())
+        dist.all_reduce(vector)
+        parts = vector.split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view(gradient.shape))
 
 
-def pictures_of(batch: dict[str, Any]) -> int:
-    """Return how many pictures a batch has, those of the other processes included."""
-    return batch["part"][1] if "part" in batch else len(batch["A"]) * distributed.world_size()
+def loss_weight(batch: dict[str, Any]) -> float:
+    """Return this rank's loss weight, world_size · local / global number of images, so that the
+    mean over the ranks is that over all images: 1 except in an uneven last batch.
+    """
+    local, of_all = batch.get("part", (1, world_size()))
+    return world_size() * local / of_all
 
 
-def mean_over_processes(losses: Sequence[float], share: float) -> list[float]:
-    """Return the losses of a batch of which each process has computed its share."""
-    found = distributed.all_gather([loss * share for loss in losses] if share != 1 else losses)
+def global_batch_size(batch: dict[str, Any]) -> int:
+    """Return how many images a batch has over all ranks."""
+    return batch["part"][1] if "part" in batch else len(batch["A"]) * world_size()
+
+
+def reduce_losses(losses: Sequence[float], weight: float) -> list[float]:
+    """Return the mean over all ranks of the losses of a batch, each weighted by `loss_weight`."""
+    found = all_gather([loss * weight for loss in losses] if weight != 1 else losses)
     return np.mean(found, axis=0).tolist()
 
 
-def share_statistics(nets: Iterable[nn.Module]) -> None:
+def average_buffers(nets: Iterable[nn.Module]) -> None:
     """Average the running statistics of networks over all ranks, in place."""
-    if distributed.world_size() == 1:
+    if world_size() == 1:
         return
     own = [b for net in nets for b in net.buffers() if b.is_floating_point()]
     if not own:
         return
-    everyones = distributed.all_gather([buffer.detach().cpu() for buffer in own])
+    everyones = all_gather([buffer.detach().cpu() for buffer in own])
     with torch.no_grad():
         for buffer, values in zip(own, zip(*everyones, strict=True), strict=True):
             buffer.copy_(torch.stack(values).mean(0))

@@ -24,26 +24,40 @@ class InstanceNorm(nn.GroupNorm):
 
 
 class SyncBatchNorm(nn.SyncBatchNorm):
-    """Batch norm over all processes; in one process, on the CPU, and in a validation, of which
-    each process has other pictures, the ordinary batch norm.
+    """Batch norm over all ranks; in a validation, in which each rank has other images, that of
+    one rank.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        several = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if x.is_cuda and several and not torch.is_inference_mode_enabled():
-            return super().forward(x)
-        return nn.BatchNorm2d.forward(self, x)
-
-    def _check_input_dim(self, x: Tensor) -> None:
-        if x.dim() != 4:
-            raise ValueError(f"expected a 4-D tensor, got {x.dim()}-D")
+        if torch.is_inference_mode_enabled():
+            return nn.BatchNorm2d.forward(self, x)
+        return super().forward(x)
 
 
-def unsync(net: nn.Module) -> None:
-    """Turn `SyncBatchNorm` into the ordinary batch norm, for DDP on the CPU, which refuses it."""
-    for module in net.modules():
-        if isinstance(module, SyncBatchNorm):
-            module.__class__ = nn.BatchNorm2d
+def use_sync_batch_norm(net: nn.Module) -> None:
+    """Replace the batch norms of a network by `SyncBatchNorm`."""
+    replace_batch_norm(net, SyncBatchNorm)
+
+
+def use_per_image_batch_norm(net: nn.Module) -> None:
+    """Replace the batch norms of a network by `PictureNorm`."""
+    replace_batch_norm(net, PictureNorm)
+
+
+def replace_batch_norm(net: nn.Module, kind: type[nn.Module]) -> None:
+    """Replace each batch norm below `net` by one of another kind with the same weights and
+    statistics, as `nn.SyncBatchNorm.convert_sync_batchnorm` does.
+    """
+    for name, child in net.named_children():
+        if not isinstance(child, nn.BatchNorm2d | nn.SyncBatchNorm):
+            replace_batch_norm(child, kind)
+            continue
+        new = kind(child.num_features, child.eps, child.momentum, child.affine)
+        new.weight, new.bias, new.training = child.weight, child.bias, child.training
+        new.track_running_stats = child.track_running_stats
+        for statistic in ("running_mean", "running_var", "num_batches_tracked"):
+            setattr(new, statistic, getattr(child, statistic))
+        setattr(net, name, new)
 
 
 class PictureNorm(nn.BatchNorm2d):
@@ -71,13 +85,6 @@ def _norm_each_channel(x: Tensor, weight: Tensor | None, bias: Tensor | None, ep
     # Of small channels_last maps, it takes 2 to 13 times as long as this way.
     y = F.group_norm(x.contiguous(), x.shape[1], weight, bias, eps)
     return y.contiguous(memory_format=torch.channels_last)
-
-
-def by_picture(net: nn.Module) -> None:
-    """Turn the batch norms of a network into `PictureNorm`."""
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
-            module.__class__ = PictureNorm
 
 
 class Dropout(nn.Dropout):
@@ -126,9 +133,9 @@ def picture_noise(seeds: Iterable[int] | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def frozen(*nets: nn.Module) -> Iterator[None]:
-    """Within it, no parameter of `nets` collects a gradient: D while G learns."""
-    parameters = [p for net in nets for p in net.parameters() if p.requires_grad]
+def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Within it, these parameters collect no gradients: those of D while G learns."""
+    parameters = [p for p in parameters if p.requires_grad]
     for p in parameters:
         p.requires_grad_(False)
     try:

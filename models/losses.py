@@ -57,9 +57,12 @@ class GANLoss(nn.Module):
 def gradient_penalty(netD: nn.Module, real: Tensor, fake: Tensor, weight: float = 10.0) -> Tensor:
     """WGAN-GP's penalty, weight · E[(‖∇_x̂ D(x̂)‖₂ − 1)²] (arXiv:1704.00028, eq. 3).
 
-    `real` and `fake` (N, C, H, W) are what D sees; x̂ mixes them with one weight a picture.
+    `real` and `fake` (N, C, H, W) are what D sees; x̂ mixes them with one weight an image. D runs
+    in the type of its weights, without autocast.
     """
     mix = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
     mixed = (mix * real + (1 - mix) * fake).detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(netD(mixed).float().sum(), mixed, create_graph=True)
+    with torch.autocast(real.device.type, enabled=False):
+        score = netD(mixed).float().sum()
+        (gradient,) = torch.autograd.grad(score, mixed, create_graph=True)
     return weight * ((gradient.flatten(1) + 1e-16).norm(dim=1) - 1).square().mean()

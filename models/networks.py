@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
 
-from models.layers import Dropout, InstanceNorm, ResizeConv2d, SyncBatchNorm, reflect_index
+from models.layers import Dropout, InstanceNorm, ResizeConv2d, reflect_index
 from models.losses import GAN_MODES, GANLoss, gradient_penalty  # noqa: F401, found here too
 
 # ---------------------------------------------------------------------------------------
@@ -24,7 +24,7 @@ from models.losses import GAN_MODES, GANLoss, gradient_penalty  # noqa: F401, fo
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "instance": InstanceNorm,
     "batch": nn.BatchNorm2d,
-    "sync_batch": SyncBatchNorm,
+    "sync_batch": nn.BatchNorm2d,  # over all ranks once several train: `data_parallel`
     "sync_instance": InstanceNorm,  # an instance's statistics never leave its process
     "none": lambda num_features: nn.Identity(),
 }
@@ -58,7 +58,8 @@ class Generator(nn.Module):
     """A generator that takes any picture size.
 
     The input is reflect-padded to a multiple of `stride` (at least `min_size`) and the output
-    cropped back, so (N, input_nc, H, W) becomes (N, output_nc, H, W) for every H and W.
+    cropped back, so (N, input_nc, H, W) becomes (N, output_nc, H, W) for every H and W. Under
+    autocast too, what comes out has the type of what goes in.
     """
 
     model: nn.Module
@@ -69,10 +70,10 @@ class Generator(nn.Module):
         height, width = x.shape[-2:]
         h, w = (max(math.ceil(n / self.stride) * self.stride, self.min_size) for n in x.shape[-2:])
         if (h, w) == (height, width):
-            return self.model(x)
+            return self.model(x).to(x.dtype)
         rows = reflect_index(height, h, x.device)
         columns = reflect_index(width, w, x.device)
-        y = self.model(x.index_select(-2, rows).index_select(-1, columns))
+        y = self.model(x.index_select(-2, rows).index_select(-1, columns)).to(x.dtype)
         top, left = (h - height) // 2, (w - width) // 2
         return y[..., top : top + height, left : left + width]
 
@@ -273,7 +274,8 @@ def define_G(
 class Discriminator(nn.Module):
     """A patch discriminator: (N, C, H, W) -> (N, 1, h, w) logits, one for each patch (§3.2.2).
 
-    `min_size` is the smallest H and W it can judge; a smaller picture is a ValueError.
+    `min_size` is the smallest H and W it can judge; a smaller image is a ValueError. Under
+    autocast too, what comes out has the type of what goes in.
     """
 
     net: nn.Sequential
@@ -282,7 +284,7 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if min(x.shape[-2:]) < self.min_size:
             raise ValueError(too_deep(self, min(x.shape[-2:])))
-        return self.net(x)
+        return self.net(x).to(x.dtype)
 
 
 def too_deep(netD: Discriminator, size: int) -> str:

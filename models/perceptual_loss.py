@@ -49,7 +49,13 @@ class PerceptualLoss(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, fake: Tensor, real: Tensor) -> Tensor:
-        """Compare two batches (N, 1 or 3, H, W) in [-1, 1]; grey is taken as three channels."""
+        """Compare two batches (N, 1 or 3, H, W) in [-1, 1], in float32; grey is taken as three
+        channels.
+        """
+        with torch.autocast(fake.device.type, enabled=False):
+            return self._distance(fake, real)
+
+    def _distance(self, fake: Tensor, real: Tensor) -> Tensor:
         loss = fake.new_zeros(())
         x = self._normalised(fake)
         with torch.no_grad():

@@ -1,8 +1,6 @@
 """pix2pix: image-to-image translation with conditional GANs (arXiv:1611.07004)."""
 
 import argparse
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -10,11 +8,9 @@ from torch import Tensor
 
 from models import networks
 from models.base_model import BaseModel
-from models.layers import frozen
+from models.building import check_loss_weights
 from models.losses import PIXEL_LOSSES
 from models.perceptual_loss import PerceptualLoss
-from training.cuda_graphs import update_over
-from util.device import full_precision
 from util.image_pool import ImagePool
 
 
@@ -25,6 +21,10 @@ class Pix2PixModel(BaseModel):
     dataset's A and B. The flags below switch off or change one term each, as the paper's tables
     do; the presets in `options/presets` hold one row of a table each.
     """
+
+    loss_names = ("G_GAN", "G_L1", "G_L2", "G_VGG", "D_real", "D_fake")
+    pooled = ("fake_AB",)
+    graphed = ("forward", "update_D", "update_G")
 
     @staticmethod
     def modify_commandline_options(
@@ -47,13 +47,14 @@ class Pix2PixModel(BaseModel):
         self.nets["G"] = self.make_generator()
         if not self.isTrain:
             return
-        self.check_weights("lambda_L1", "lambda_GAN", "lambda_vgg")
+        check_loss_weights(opt, "lambda_L1", "lambda_GAN", "lambda_vgg")
         self.optimizers["G"] = self.make_optimizer(self.netG)
         if opt.lambda_GAN:
             # D sees input and output together, unless it is not conditional.
             seen = opt.output_nc if opt.no_conditional_D else opt.input_nc + opt.output_nc
             self.nets["D"] = self.make_discriminator(seen)
             self.optimizers["D"] = self.make_optimizer(self.netD)
+            self.updates["D"] = self.loss_D
             self.criterionGAN = networks.GANLoss(opt.gan_mode)
             self.pools["fake_AB_pool"] = ImagePool(opt.pool_size, opt.seed)
         elif (opt.pixel_loss == "none" or not opt.lambda_L1) and not opt.lambda_vgg:
@@ -61,6 +62,7 @@ class Pix2PixModel(BaseModel):
                 f"--lambda_GAN 0 --pixel_loss {opt.pixel_loss} --lambda_L1 {opt.lambda_L1:g}: "
                 f"leaves G nothing to learn from"
             )
+        self.updates["G"] = self.loss_G
         if opt.lambda_vgg:
             if opt.output_nc not in (1, 3):
                 raise ValueError("--lambda_vgg: wants pictures of 1 or 3 channels (--output_nc)")
@@ -78,60 +80,37 @@ class Pix2PixModel(BaseModel):
 
     def set_input(self, batch: dict[str, Any]) -> None:
         source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
-        self.real_A = self.take(batch, source)  # (N, input_nc, H, W) in [-1, 1]
         self.image_paths = batch[f"{source}_paths"]
-        self.targets = {}
-        if self.isTrain or target in batch:  # at test time a target is only shown
-            self.real_B = self.take(batch, target)  # (N, output_nc, H, W) in [-1, 1]
-            self.targets = {"real_B": self.real_B}
+        self.real_A = self.to_device(batch, source)  # (N, input_nc, H, W) in [-1, 1]
+        self.real_B = None  # at test time a target is only shown
+        if self.isTrain or target in batch:
+            self.real_B = self.to_device(batch, target)  # (N, output_nc, H, W) in [-1, 1]
 
     def forward(self) -> None:
         self.fake_B = self.netG(self.real_A)  # (N, output_nc, H, W) in [-1, 1]
+        self.visuals = {"real_A": self.real_A, "fake_B": self.fake_B}
+        if self.real_B is not None:
+            self.visuals["real_B"] = self.real_B
         if self.isTrain and self.opt.lambda_GAN:
             self.fake_AB = self.judged(self.fake_B).detach()  # what D is shown as a fake
-        self.visuals = {"real_A": self.real_A, "fake_B": self.fake_B, **self.targets}
 
     def optimize_parameters(self) -> None:
-        self.run(self.forward)  # fake_B = G(real_A)
+        self.forward()  # fake_B = G(real_A)
         if self.opt.lambda_GAN:
-            self.recall_fakes()  # of late ones, if there is a pool
-            self.run(self.update_D)
-        self.run(self.update_G)
+            self.query_pool()  # older fakes for D (--pool_size)
+            self.update_D()  # real pair -> 1, detached fake pair -> 0
+        self.update_G()  # fool the updated D, stay near B
 
-    def optimize_over(self, batches: Sequence[dict[str, Any]]) -> None:
-        def loss_D(batch: dict[str, Any]) -> Tensor:
-            self.set_input(batch)
-            with torch.no_grad():
-                self.forward()
-            self.recall_fakes()
-            return self.loss_D()
-
-        def loss_G(batch: dict[str, Any]) -> Tensor:  # G runs again, against the updated D
-            self.set_input(batch)
-            self.forward()
-            return self.loss_G()
-
-        if self.opt.lambda_GAN:
-            update_over(self, self.optimizers["D"], batches, loss_D)
-        with self.frozen_D():
-            update_over(self, self.optimizers["G"], batches, loss_G)
+    def query_pool(self) -> None:
+        self.fake_AB = self.pools["fake_AB_pool"].query(self.fake_AB)
 
     def update_D(self) -> None:
         """One step of D."""
-        self.update(self.optimizers["D"], self.loss_D())
+        self.update("D", self.loss_D)
 
     def update_G(self) -> None:
         """One step of G, through a D that stays as it is."""
-        with self.frozen_D():
-            self.update(self.optimizers["G"], self.loss_G())
-
-    def frozen_D(self) -> AbstractContextManager:
-        """Return the context in which D, if there is one, collects no gradients."""
-        return frozen(self.netD) if self.opt.lambda_GAN else nullcontext()
-
-    def recall_fakes(self) -> None:
-        """Put older outputs among those that D is shown (`--pool_size`)."""
-        self.fake_AB = self.eager("fake_AB", self.pools["fake_AB_pool"].query(self.fake_AB))
+        self.update("G", self.loss_G)
 
     def judged(self, B: Tensor) -> Tensor:
         """Return what D sees of an output or a target: joined to the input, if conditional."""
@@ -145,8 +124,7 @@ class Pix2PixModel(BaseModel):
         self.losses.update(D_real=D_real, D_fake=D_fake)
         loss = (D_fake + D_real) * 0.5
         if self.opt.gan_mode == "wgangp":
-            with full_precision():
-                loss = loss + networks.gradient_penalty(self.netD, real, fake)
+            loss = loss + networks.gradient_penalty(self.netD, real, fake)
         return loss
 
     def loss_G(self) -> Tensor:
@@ -164,10 +142,6 @@ class Pix2PixModel(BaseModel):
             terms["G_VGG"] = opt.lambda_vgg * self.perceptual(self.fake_B, self.real_B)
         self.losses.update(terms)
         return sum(terms.values())
-
-    def get_current_losses(self) -> dict[str, float]:
-        losses = super().get_current_losses()
-        return {name: losses[name] for name in sorted(losses, key=lambda n: n[0] == "D")}
 
     def compared(self) -> tuple[Tensor, Tensor]:
         return self.fake_B, self.real_B

@@ -15,6 +15,8 @@ from models.base_model import BaseModel
 class TemplateModel(BaseModel):
     """fake_B = G(real_A), held to real_B by an L1 loss."""
 
+    graphed = ("update_G",)  # methods that a GPU may replay as CUDA graphs
+
     @staticmethod
     def modify_commandline_options(
         parser: argparse.ArgumentParser, is_train: bool
@@ -31,11 +33,12 @@ class TemplateModel(BaseModel):
         self.nets["G"] = self.make_generator()
         if self.isTrain:
             self.optimizers["G"] = self.make_optimizer(self.nets["G"])
+            self.updates["G"] = self.loss_G  # what --grad_accum calls for each batch
 
     def set_input(self, batch: dict[str, Any]) -> None:
         source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
-        self.real_A = self.take(batch, source)  # (N, input_nc, H, W) in [-1, 1]
-        self.real_B = self.take(batch, target)  # (N, output_nc, H, W) in [-1, 1]
+        self.real_A = self.to_device(batch, source)  # (N, input_nc, H, W) in [-1, 1]
+        self.real_B = self.to_device(batch, target)  # (N, output_nc, H, W) in [-1, 1]
         self.image_paths = batch[f"{source}_paths"]
 
     def forward(self) -> None:
@@ -43,14 +46,14 @@ class TemplateModel(BaseModel):
         self.visuals = {"real_A": self.real_A, "fake_B": self.fake_B, "real_B": self.real_B}
 
     def loss_G(self) -> Tensor:
-        """The regression loss; what stands in `losses` is printed and plotted."""
+        """The regression loss; `losses` are printed and plotted."""
         self.losses["G"] = F.l1_loss(self.fake_B, self.real_B) * self.opt.lambda_regression
         return self.losses["G"]
 
     def optimize_parameters(self) -> None:
-        self.run(self.update_G)  # on a GPU replayed as a CUDA graph
+        self.update_G()
 
     def update_G(self) -> None:
         """One step of G."""
         self.forward()
-        self.update(self.optimizers["G"], self.loss_G())
+        self.update("G", self.loss_G)

@@ -34,7 +34,7 @@ class TestModel(BaseModel):
         return self.nets[self.net_name]
 
     def set_input(self, batch: dict[str, Any]) -> None:
-        self.real = self.take(batch, "A")
+        self.real = self.to_device(batch, "A")
         self.image_paths = batch["A_paths"]
 
     def forward(self) -> None:

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.layers import by_picture, picture_noise, preserved_statistics
+from models.layers import picture_noise, preserved_statistics, use_per_image_batch_norm
 from models.networks import Generator
 from models.tiling import Tiles
-from util.device import round_weights
 from util.seeding import image_seed
 
 log = logging.getLogger(__name__)
@@ -20,7 +19,7 @@ log = logging.getLogger(__name__)
 def prepare_for_test(nets: dict[str, nn.Module], opt: Any) -> None:
     """Prepare networks, whose weights are loaded, as the options of test.py say."""
     for net in nets.values():
-        by_picture(net)
+        use_per_image_batch_norm(net)
         if opt.precision == "bf16":
             round_weights(net)
         for module in net.modules() if opt.dropout_at_test == "off" else ():
@@ -33,6 +32,13 @@ def prepare_for_test(nets: dict[str, nn.Module], opt: Any) -> None:
             raise ValueError(f"--tile: {type(net).__name__} is no networks.Generator")
         tiles = net.model = Tiles(net, opt.tile, opt.overlap)
         log.info("%s", tiles.describe())
+
+
+def round_weights(net: nn.Module) -> None:
+    """Keep the weights of convolutions as bf16, to which autocast would cast them in each pass."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.to(torch.bfloat16)
 
 
 @contextlib.contextmanager

@@ -1,36 +1,34 @@
-"""How the stages of a training step are run: one after the other, or replayed as CUDA graphs.
+"""CUDA graphs around a training step: the methods that a model names in `graphed` are captured
+once and replayed.
 
 At batch 1 a GPU waits for Python to launch its kernels, thousands a step; a graph launches all
-kernels of a stage at once.
+kernels of a method at once.
 """
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from models.data_parallel import pictures_of, share_of
-from util.device import on_its_own
+from models.base_model import BaseModel
 from util.distributed import world_size
 
 log = logging.getLogger(__name__)
 
-WARM_UP = 3  # eager runs of a stage before it is captured, in which cuDNN chooses its algorithms
-Stage = Callable[[], None]
+WARM_UP = 3  # steps that run eagerly before the capture, in which cuDNN chooses its algorithms
+Method = Callable[[], None]
 
 
 class Recorder(Protocol):
-    """What runs a stage for a graph, and captures it; `CudaRecorder`, or a stand-in in tests."""
+    """What runs a method for a graph, and captures it; `CudaRecorder`, or a stand-in in tests."""
 
-    def run(self, stage: Stage) -> None:
+    def run(self, method: Method) -> None:
         """Run it eagerly, as it will be captured."""
 
-    def capture(self, stage: Stage) -> Callable[[], None]:
+    def capture(self, method: Method) -> Method:
         """Run it once while capturing it; return what replays it."""
 
 
@@ -41,77 +39,156 @@ class CudaRecorder:
         self.stream = torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
 
-    def run(self, stage: Stage) -> None:
+    def run(self, method: Method) -> None:
         # Autograd remembers the stream on which a weight was first used; a capture must own it.
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
-            stage()
+            method()
         torch.cuda.current_stream().wait_stream(self.stream)
 
-    def capture(self, stage: Stage) -> Callable[[], None]:
+    def capture(self, method: Method) -> Method:
         graph = torch.cuda.CUDAGraph()
-        # The thread that pins the next batches goes on meanwhile: in the usual mode, "global", a
+        # The thread that pins the next batches runs meanwhile: in the default mode, "global", a
         # call of another thread spoils a capture.
         how = {"pool": self.pool, "stream": self.stream, "capture_error_mode": "thread_local"}
         with torch.cuda.graph(graph, **how):
-            stage()
+            method()
         graph.replay()  # a capture computes nothing
         return graph.replay
 
 
-class Stages:
-    """Runs a model's stages; the same order every step, with tensors that stay where they are.
+class CudaGraphs:
+    """Wraps a model's `set_input` and its `graphed` methods.
 
-    A graph reads and writes fixed memory. So what it reads goes through `fixed` or `between`, and
-    after a replay the model's attributes are those of the capture, with new values. A batch of
-    another shape (an epoch's last) is run eagerly.
+    A graph reads and writes fixed memory. So each tensor attribute that other code sets, such as
+    an input or what an image pool returns, is copied into a static buffer before a graph reads it,
+    and after a replay the model's attributes are those of the capture, with new values. A batch of
+    another shape (an epoch's last), a validation and a test run the plain methods.
+
+    ValueError if a captured method could not see a change: of a plain value (a number, a flag), or
+    of a tensor that lies in a list or dict of the model.
     """
 
-    def __init__(self, model: Any, recorder: Recorder):
+    def __init__(self, model: BaseModel, recorder: Recorder):
         self.model, self.recorder = model, recorder
         self.buffers: dict[str, Tensor] = {}
-        self.odd: set[str] = set()  # inputs that do not fit their buffers
-        self.runs: Counter[str] = Counter()
-        self.graphs: dict[str, tuple[Callable[[], None], dict[str, Any]]] = {}
+        self.steps = 0  # that had the shapes of the buffers
+        self.eager = True  # whether this step runs the plain methods
+        self.left: dict[str, Tensor] = {}  # tensor attributes after the last wrapped method
+        self.graphs: dict[str, tuple[Method, dict[str, Any]]] = {}  # replay, what it makes
+        self.captured: dict[str, dict[str, Any]] = {}  # attributes at the capture
+        model.set_input = partial(self.set_input, model.set_input)
+        for name in model.graphed:
+            setattr(model, name, partial(self.run, name, getattr(model, name)))
 
-    def fixed(self, name: str, value: Tensor) -> Tensor:
-        """Return a buffer that holds this input now, or the input if it is of another shape."""
-        buffer = self.buffers.setdefault(name, torch.empty_like(value))
-        self.odd.discard(name)
-        if buffer.shape != value.shape:
-            self.odd.add(name)
-            return value
-        return buffer.copy_(value, non_blocking=True)
+    def set_input(self, method: Callable[[Any], None], batch: dict[str, Any]) -> None:
+        """Take a batch in; decide whether its step can use the graphs."""
+        before = tensors_of(self.model)
+        method(batch)
+        inputs = changed(before, tensors_of(self.model))
+        fits = all(fit(value, self.buffers.get(name)) for name, value in inputs.items())
+        if not fits and not self.graphs:  # the shapes of this batch are those to capture
+            self.steps = 0
+            for name, value in inputs.items():
+                self.buffers[name] = torch.empty_like(value)
+        self.eager = not fits and bool(self.graphs)
+        if not self.eager:
+            self.steps += 1
+            self.copy(inputs)
+        self.left = tensors_of(self.model)
 
-    def between(self, name: str, value: Tensor) -> Tensor:
-        """Do the same for what was made of this batch between two stages."""
-        return value if self.odd else self.fixed(name, value)
-
-    def run(self, stage: Stage) -> None:
-        """Run a stage: eagerly at first, then captured, then replayed."""
-        name = stage.__name__
-        if self.odd or self.runs[name] < WARM_UP:
-            self.recorder.run(stage)
-            self.runs[name] += not self.odd
+    def run(self, name: str, method: Method) -> None:
+        """Run a method: eagerly at first, then captured, then replayed."""
+        if self.eager or torch.is_inference_mode_enabled():
+            method()
             return
-        if name not in self.graphs:
-            before = dict(vars(self.model))
-            replay = self.recorder.capture(stage)
-            after = vars(self.model)
-            made = {k: v for k, v in after.items() if k not in before or v is not before[k]}
-            made |= {k: dict(after[k]) for k in ("losses", "visuals")}
-            self.graphs[name] = replay, made
-            return
-        replay, made = self.graphs[name]
-        replay()
-        vars(self.model).update({k: dict(v) if type(v) is dict else v for k, v in made.items()})
+        self.copy(changed(self.left, tensors_of(self.model)))
+        if name in self.graphs:
+            self.check(name)
+            replay, made = self.graphs[name]
+            replay()
+            copies = {k: dict(v) if type(v) is dict else v for k, v in made.items()}
+            vars(self.model).update(copies)
+        elif self.steps <= WARM_UP:
+            self.recorder.run(method)
+        elif self.steps == WARM_UP + 1:
+            self.capture(name, method)
+        else:
+            raise ValueError(
+                f"--model {self.model.opt.model}: {name} was not called in the step that was "
+                f"captured; leave it out of `graphed`, or use --no_graphs"
+            )
+        self.left = tensors_of(self.model)
+
+    def copy(self, values: dict[str, Tensor]) -> None:
+        """Copy tensors that plain code has set into static buffers, which take their place."""
+        for name, value in values.items():
+            buffer = self.buffers.setdefault(name, torch.empty_like(value))
+            if not fit(value, buffer):
+                raise ValueError(
+                    f"--model {self.model.opt.model}: {name} changes its shape within a step, from "
+                    f"{tuple(buffer.shape)} to {tuple(value.shape)}; use --no_graphs"
+                )
+            setattr(self.model, name, buffer.copy_(value, non_blocking=True))
+
+    def capture(self, name: str, method: Method) -> None:
+        """Capture a method, and remember what it reads and makes."""
+        before = dict(vars(self.model))
+        replay = self.recorder.capture(method)
+        after = vars(self.model)
+        made = {k: v for k, v in after.items() if k not in before or v is not before[k]}
+        made |= {k: dict(after[k]) for k in ("losses", "visuals")}
+        self.graphs[name] = replay, made
+        self.captured[name] = {k: seen(v) for k, v in before.items() if k not in RESULTS}
+
+    def check(self, name: str) -> None:
+        """Raise a ValueError if an attribute is not what the graph was captured with."""
+        made = set().union(*(made for _, made in self.graphs.values()))
+        now = vars(self.model)
+        for attribute, value in self.captured[name].items():
+            if attribute not in made and seen(now.get(attribute)) != value:
+                raise ValueError(
+                    f"--model {self.model.opt.model}: {attribute} has changed since {name} was "
+                    f"captured as a CUDA graph, which cannot see it: keep it in a tensor that is "
+                    f"an attribute of its own, leave {name} out of `graphed`, or use --no_graphs"
+                )
 
 
-def stages_of(model: Any) -> Stages | None:
-    """Return what replays a training on a GPU as graphs; None, said in one line, where that cannot
-    be.
+RESULTS = ("losses", "visuals", "image_paths")  # which no method reads
+
+
+def tensors_of(model: BaseModel) -> dict[str, Tensor]:
+    """Return the attributes that are tensors."""
+    return {name: value for name, value in vars(model).items() if isinstance(value, Tensor)}
+
+
+def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors that are new, or other ones than before."""
+    return {name: value for name, value in after.items() if before.get(name) is not value}
+
+
+def fit(value: Tensor, buffer: Tensor | None) -> bool:
+    """Return whether a buffer can hold a value."""
+    return buffer is not None and (buffer.shape, buffer.dtype) == (value.shape, value.dtype)
+
+
+def seen(value: Any) -> Any:
+    """Return what tells that a graph would see another value: plain values as they are, tensors,
+    alone or in a list or dict, by identity.
     """
-    opt = model.opt
+    if isinstance(value, Tensor):
+        return id(value)
+    if isinstance(value, dict | list | tuple):
+        values = value.values() if isinstance(value, dict) else value
+        return tuple(id(item) for item in values if isinstance(item, Tensor))
+    return value if isinstance(value, bool | int | float | str) else None
+
+
+def enable_cuda_graphs(model: BaseModel, opt: Any) -> CudaGraphs | None:
+    """Let a training on a GPU replay the model's `graphed` methods as CUDA graphs.
+
+    Where that is not possible, log why, and return None.
+    """
     if model.device.type != "cuda":
         return None
     reasons = {
@@ -124,29 +201,4 @@ def stages_of(model: Any) -> Stages | None:
         if is_so:
             log.info("no CUDA graphs with %s: each kernel is launched by itself", reason)
             return None
-    return Stages(model, CudaRecorder(model.device))
-
-
-def update_over(
-    model: Any,
-    optimizer: Optimizer,
-    batches: Sequence[dict[str, Any]],
-    loss: Callable[[dict[str, Any]], Tensor],
-) -> None:
-    """Take one step down the mean gradient of `loss` over the pictures of all batches.
-
-    `loss` takes a batch; the model's `losses` become means too.
-    """
-    optimizer.zero_grad(set_to_none=True)
-    before, means = model.losses, Counter()
-    sizes = [pictures_of(batch) for batch in batches]
-    for number, (batch, size) in enumerate(zip(batches, sizes, strict=True), start=1):
-        model.losses = {}
-        # Several processes share their sum, with the last batch.
-        with on_its_own() if number < len(batches) else nullcontext():
-            share = share_of(batch) * size / sum(sizes)
-            (loss(batch) * share).backward()
-        for name, value in model.losses.items():
-            means[name] += value.detach() * share
-    optimizer.step()
-    model.losses, model.share = {**before, **means}, 1.0
+    return CudaGraphs(model, CudaRecorder(model.device))

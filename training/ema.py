@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.data_parallel import share_statistics
+from models.data_parallel import average_buffers
 from util.checkpoint import save_weights
 from util.distributed import is_main_process
 
@@ -50,7 +50,7 @@ class EMA:
 
     def save_networks(self, tag: str | int, folder: Path) -> None:
         """Write `TAG_net_NAME_ema.pth` of every network; all ranks call it, and rank 0 writes."""
-        share_statistics(self.nets.values())
+        average_buffers(self.nets.values())
         for name, net in self.nets.items() if is_main_process() else ():
             save_weights(net.state_dict(), folder / f"{tag}_net_{name}_ema.pth")
 

@@ -27,6 +27,7 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
 
     ValueError names the flags that do not fit a checkpoint, or a file that cannot be used.
     """
+    check_abilities(model, opt)
     state = read_state(opt)
     if state:
         log_resume(opt, state)
@@ -43,6 +44,19 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
         log_start(training, weights_alone)
         training.ema = EMA(model.nets, opt.ema) if opt.ema else None
     return training
+
+
+def check_abilities(model: BaseModel, opt: Any) -> None:
+    """Raise a ValueError for a flag that the model lacks a method for."""
+    own, base = type(model), BaseModel
+    measures = own.compared is not base.compared or own.validation_loss is not base.validation_loss
+    if opt.val_freq and not measures:
+        raise ValueError(
+            f"--val_freq, --early_stop, --lr_policy plateau: --model {opt.model} lacks "
+            f"compared(self) or validation_loss(self)"
+        )
+    if opt.grad_accum > 1 and not model.updates:
+        raise ValueError(f"--grad_accum: --model {opt.model} lacks `updates` (docs/extend.md)")
 
 
 def nothing_to_resume(opt: Any) -> bool:

@@ -74,7 +74,7 @@ class Trainer:
         self.visualizer.start_epoch(progress.epoch, len(self.dataset))
         self.visualizer.advance(done)
         for batches in clock.waiting_for(grouped(self.dataset, opt.grad_accum)):
-            self.train_on(batches)
+            self.model.train_on(batches)
             before, count = progress.total, opt.batch_size * len(batches)
             progress.total += count
             progress.iters += count
@@ -91,14 +91,6 @@ class Trainer:
         if not self.dataset.by_itself:  # else a GPU works while the next batch is made
             self.advice.after_epoch(clock.share(), opt.num_threads, opt.cache)
         return progress.iters > done
-
-    def train_on(self, batches: list[dict[str, Any]]) -> None:
-        """Take one step on a batch, or on the batches that --grad_accum joins."""
-        if self.opt.grad_accum > 1:
-            self.model.optimize_over(batches)
-            return
-        self.model.set_input(batches[0])
-        self.model.optimize_parameters()
 
     def validate(self, epoch: int) -> float:
         """Measure the model, keep it if it is the best so far, and return its score."""

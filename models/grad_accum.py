@@ -1,0 +1,48 @@
+"""Gradient accumulation: one step on several batches, as on one batch of all their images."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.data_parallel import global_batch_size, loss_weight
+
+
+def accumulate(model: Any, batches: Sequence[dict[str, Any]]) -> None:
+    """Take each of a `BaseModel`'s updates over all batches before its optimizer steps.
+
+    The model's losses become means over all images.
+    """
+    sizes = [global_batch_size(batch) for batch in batches]
+    fakes: list[dict[str, Tensor]] = [{} for _ in batches]  # of G before its step, for D
+    losses: Counter[str] = Counter()
+    for name, loss in model.updates.items():
+        optimizer = model.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        with model.others_frozen(optimizer):
+            for batch, size, kept in zip(batches, sizes, fakes, strict=True):
+                model.set_input(batch)
+                make_fakes(model, kept, trains_G=name.startswith("G"))
+                model.losses = {}
+                weight = loss_weight(batch) * size / sum(sizes)
+                model.backward(loss, weight)
+                losses.update({k: v.detach() * weight for k, v in model.losses.items()})
+        optimizer.step()
+    model.losses, model.loss_weight = dict(losses), 1.0
+
+
+def make_fakes(model: Any, kept: dict[str, Tensor], *, trains_G: bool) -> None:
+    """Run `forward` as an update needs it: with gradients for G; for D without, or not at all if
+    G came first: then D is shown the fakes in `kept`, which G made before its step.
+    """
+    if trains_G:
+        model.forward()
+        kept.update({name: getattr(model, name) for name in model.pooled})
+        return
+    if not kept:
+        with torch.no_grad():
+            model.forward()
+    vars(model).update(kept)
+    model.query_pool()
