@@ -39,7 +39,8 @@ def make_fakes(model: Any, kept: dict[str, Tensor], *, trains_G: bool) -> None:
     """
     if trains_G:
         model.forward()
-        kept.update({name: getattr(model, name) for name in model.pooled})
+        made = vars(model)  # without D there are no fakes for it
+        kept.update({name: made[name] for name in model.pooled if name in made})
         return
     if not kept:
         with torch.no_grad():

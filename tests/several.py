@@ -16,7 +16,7 @@ from torch import Tensor
 from data import create_dataset
 from models import create_model
 from models.base_model import BaseModel
-from models.data_parallel import share_statistics
+from models.data_parallel import average_buffers
 from options.train_options import TrainOptions
 from util import distributed
 from util.distributed import launch
@@ -66,7 +66,7 @@ class Run:
 
 def mean_losses(exact: Tensor, model: BaseModel) -> dict[str, float]:
     """Return the losses over all processes without rounding them to float32."""
-    everyones = distributed.all_gather(exact * model.share)
+    everyones = distributed.all_gather(exact * model.loss_weight)
     return dict(zip(model.losses, torch.stack(everyones).mean(0).tolist(), strict=True))
 
 
@@ -74,7 +74,7 @@ def drive(plan: dict[str, Any]) -> dict[str, Any]:
     """Run one training of a plan; return its losses, and whether all processes agree."""
     run = Run(plan["flags"], plan.get("double", False))
     losses = [run.step() for _ in range(plan["steps"])]
-    share_statistics(run.model.nets.values())
+    average_buffers(run.model.nets.values())
     states = {name: net.state_dict() for name, net in run.model.nets.items()}
     everyones = distributed.all_gather(states)
     equal = all(

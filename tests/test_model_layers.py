@@ -1,5 +1,6 @@
 """Layers and contexts of models/layers.py."""
 
+import copy
 import threading
 
 import numpy as np
@@ -13,11 +14,12 @@ from models.layers import (
     InstanceNorm,
     ResizeConv2d,
     SyncBatchNorm,
-    by_picture,
     frozen,
     picture_noise,
     preserved_statistics,
     reflect_index,
+    use_per_image_batch_norm,
+    use_sync_batch_norm,
 )
 
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
@@ -69,8 +71,9 @@ def test_picture_norm_of_a_batch_is_batch_norm_of_each_picture(layout, size):
     x = torch.randn(3, 5, *size) * 3 + 1
     each = torch.cat([norm(picture[None]) for picture in x])
     running = norm.running_mean.clone()
-    by_picture(norm)
-    y = norm(x.to(memory_format=layout))
+    net = nn.Sequential(norm)
+    use_per_image_batch_norm(net)
+    y = net(x.to(memory_format=layout))
     assert y.is_contiguous(memory_format=layout)
     torch.testing.assert_close(y, each)
     assert torch.equal(norm.running_mean, running)
@@ -81,18 +84,26 @@ def test_instance_norm_has_no_state():
     assert not norm.state_dict() and not list(norm.parameters())
 
 
-def test_sync_batch_norm_in_one_process_is_batch_norm():
+def test_sync_batch_norm_takes_the_place_of_batch_norm_with_its_weights():
+    net = nn.Sequential(nn.Conv2d(3, 5, 1), nn.BatchNorm2d(5), nn.Sequential(nn.BatchNorm2d(5)))
+    nn.init.normal_(net[1].weight)
+    net[2].eval()
+    wanted, parameters = copy.deepcopy(net.state_dict()), [id(p) for p in net.parameters()]
+    use_sync_batch_norm(net)
+    assert type(net[1]) is type(net[2][0]) is SyncBatchNorm
+    assert net[1].training and not net[2][0].training
+    torch.testing.assert_close(net.state_dict(), wanted)
+    assert [id(p) for p in net.parameters()] == parameters  # which optimizers hold
+
+
+def test_sync_batch_norm_is_batch_norm_in_a_validation():
     plain, sync = nn.BatchNorm2d(5), SyncBatchNorm(5)
     nn.init.normal_(plain.weight)
-    assert list(sync.state_dict()) == list(plain.state_dict())
     sync.load_state_dict(plain.state_dict())
-    for _ in range(2):
+    with torch.inference_mode():
         x = torch.randn(2, 5, 4, 4) * 3 + 1
         torch.testing.assert_close(sync(x), plain(x))
     torch.testing.assert_close(sync.state_dict(), plain.state_dict())
-    torch.testing.assert_close(sync.eval()(x), plain.eval()(x))
-    with pytest.raises(ValueError, match="4-D"):
-        sync(x[0])
 
 
 # Dropout ---------------------------------------------------------------------------------
@@ -201,7 +212,7 @@ def test_frozen_collects_no_gradient_and_restores_what_was_trainable():
     one, two = nn.Linear(2, 2), nn.Linear(2, 2)
     one.bias.requires_grad_(False)
     x = torch.ones(1, 2, requires_grad=True)
-    with pytest.raises(KeyError), frozen(one, two):
+    with pytest.raises(KeyError), frozen([*one.parameters(), *two.parameters()]):
         two(one(x)).sum().backward()
         raise KeyError
     assert x.grad.abs().sum() > 0

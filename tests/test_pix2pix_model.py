@@ -12,7 +12,6 @@ from models.layers import picture_noise
 from models.pix2pix_model import Pix2PixModel
 from options.test_options import TestOptions
 from training.validation import mean_scores
-from util.device import full_precision
 from util.seeding import image_seed
 
 
@@ -85,15 +84,16 @@ def test_wgangp_adds_a_full_precision_penalty_on_mixed_pairs(make, precision):
     flags = ("--gan_mode", "wgangp", "--norm", "instance", "--precision", precision)
     model = forward(make(*flags), random_batch(size=2))
     torch.manual_seed(5)
-    loss, parameters = model.loss_D(), list(model.netD.parameters())
+    with model.autocast():
+        loss, parameters = model.loss_D(), list(model.netD.parameters())
     A, B, fake = model.real_A, model.real_B, model.fake_B.detach()
     fake_AB, real_AB = torch.cat([A, fake], 1), torch.cat([A, B], 1)
-    half = 0.5 * (model.netD(fake_AB).mean() - model.netD(real_AB).mean())
+    with model.autocast():
+        half = 0.5 * (model.netD(fake_AB).mean() - model.netD(real_AB).mean())
     torch.manual_seed(5)
     mix = torch.rand(2, 1, 1, 1)
     mixed = torch.cat([A, mix * B + (1 - mix) * fake], 1).requires_grad_(True)
-    with full_precision():
-        (gradient,) = torch.autograd.grad(model.netD(mixed).sum(), mixed)
+    (gradient,) = torch.autograd.grad(model.netD(mixed).sum(), mixed)
     penalty = 10 * (gradient.flatten(1).norm(dim=1) - 1).square().mean()
     torch.testing.assert_close(loss, half + penalty)
     with_penalty, without = (torch.autograd.grad(value, parameters) for value in (loss, half))

@@ -17,7 +17,7 @@ from conftest import TINY, refusal
 
 import train
 from data.sampler import EpochBatches
-from models.data_parallel import pictures_of, share_of
+from models.data_parallel import global_batch_size, loss_weight
 from scripts.dev import scaling
 from training import run_lock
 from training.resume import pools_of_rank
@@ -70,9 +70,9 @@ def test_the_parts_of_all_processes_are_the_batches_of_one(be, size, batch, coun
             counted = [key for keys, (mine, _) in parts for key in keys[:mine]]
             assert counted == together
             assert all(keys and part[1] == len(together) for keys, part in parts)
-            shares = [share_of({"part": part}) for _, part in parts]
+            shares = [loss_weight({"part": part}) for _, part in parts]
             assert sum(shares) / count == pytest.approx(1)
-            assert {pictures_of({"part": part}) for _, part in parts} == {len(together)}
+            assert {global_batch_size({"part": part}) for _, part in parts} == {len(together)}
             sizes = [part[0] for _, part in parts]
             assert max(sizes) - min(sizes) <= 1
 
@@ -80,7 +80,7 @@ def test_the_parts_of_all_processes_are_the_batches_of_one(be, size, batch, coun
 def test_one_process_has_whole_batches_and_no_parts():
     batches = EpochBatches(5, 2, shuffle=False, seed=0)
     assert list(batches) == [[(1, 0), (1, 1)], [(1, 2), (1, 3)], [(1, 4)]]
-    assert list(batches.parts()) == [None] * 3 and share_of({}) == 1
+    assert list(batches.parts()) == [None] * 3 and loss_weight({}) == 1
     batches.take({1, 4})
     assert list(batches) == [[(1, 1), (1, 4)]]
 
@@ -88,7 +88,7 @@ def test_one_process_has_whole_batches_and_no_parts():
 def test_a_batch_without_a_part_counts_as_an_even_one(be):
     be(1, 2)
     batch = {"A": torch.zeros(3, 1, 1, 1)}
-    assert share_of(batch) == 1 and pictures_of(batch) == 6
+    assert loss_weight(batch) == 1 and global_batch_size(batch) == 6
 
 
 # What each has of its own ------------------------------------------------------------------

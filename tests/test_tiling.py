@@ -9,7 +9,7 @@ import torch
 from conftest import TINY, draw, draw_pairs, near, refusal, result_images
 from torch import Tensor, nn
 
-from models.layers import InstanceNorm, by_picture, picture_noise
+from models.layers import InstanceNorm, picture_noise, use_per_image_batch_norm
 from models.networks import GENERATORS, Generator, ResnetGenerator, define_G
 from models.tiling import Tiles, receptive_diameter
 from util.util import tensor2im
@@ -27,7 +27,7 @@ def network(
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 2)
-    by_picture(net)
+    use_per_image_batch_norm(net)
     return net.train(not eval_)
 
 

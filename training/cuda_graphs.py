@@ -6,6 +6,7 @@ kernels of a method at once.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -72,9 +73,10 @@ class CudaGraphs:
     def __init__(self, model: BaseModel, recorder: Recorder):
         self.model, self.recorder = model, recorder
         self.buffers: dict[str, Tensor] = {}
-        self.steps = 0  # that had the shapes of the buffers
-        self.eager = True  # whether this step runs the plain methods
-        self.left: dict[str, Tensor] = {}  # tensor attributes after the last wrapped method
+        self.steps: Counter[Any] = Counter()  # by the shapes of their inputs, before the capture
+        self.shapes: Any = None  # of the step that is captured
+        self.begins, self.mode = False, "eager"
+        self.left: dict[str, Tensor] = {}  # tensor attributes, before other code changes them
         self.graphs: dict[str, tuple[Method, dict[str, Any]]] = {}  # replay, what it makes
         self.captured: dict[str, dict[str, Any]] = {}  # attributes at the capture
         model.set_input = partial(self.set_input, model.set_input)
@@ -82,54 +84,64 @@ class CudaGraphs:
             setattr(model, name, partial(self.run, name, getattr(model, name)))
 
     def set_input(self, method: Callable[[Any], None], batch: dict[str, Any]) -> None:
-        """Take a batch in; decide whether its step can use the graphs."""
-        before = tensors_of(self.model)
+        """Take a batch in, with which a step may begin."""
+        self.left, self.begins = tensors_of(self.model), True
         method(batch)
-        inputs = changed(before, tensors_of(self.model))
-        fits = all(fit(value, self.buffers.get(name)) for name, value in inputs.items())
-        if not fits and not self.graphs:  # the shapes of this batch are those to capture
-            self.steps = 0
-            for name, value in inputs.items():
-                self.buffers[name] = torch.empty_like(value)
-        self.eager = not fits and bool(self.graphs)
-        if not self.eager:
-            self.steps += 1
-            self.copy(inputs)
-        self.left = tensors_of(self.model)
 
     def run(self, name: str, method: Method) -> None:
-        """Run a method: eagerly at first, then captured, then replayed."""
-        if self.eager or torch.is_inference_mode_enabled():
+        """Run a method: eagerly in the first steps, then captured, then replayed."""
+        if torch.is_inference_mode_enabled():  # a validation or a test
             method()
             return
-        self.copy(changed(self.left, tensors_of(self.model)))
-        if name in self.graphs:
-            self.check(name)
-            replay, made = self.graphs[name]
-            replay()
-            copies = {k: dict(v) if type(v) is dict else v for k, v in made.items()}
-            vars(self.model).update(copies)
-        elif self.steps <= WARM_UP:
+        new = changed(self.left, tensors_of(self.model))
+        if self.begins:
+            self.begin_step(new)
+        if self.mode == "eager":
+            method()
+        elif self.mode == "warm up":
             self.recorder.run(method)
-        elif self.steps == WARM_UP + 1:
-            self.capture(name, method)
         else:
-            raise ValueError(
-                f"--model {self.model.opt.model}: {name} was not called in the step that was "
-                f"captured; leave it out of `graphed`, or use --no_graphs"
-            )
+            self.copy(new)
+            if name in self.graphs:
+                self.replay(name)
+            elif self.mode == "capture":
+                self.capture(name, method)
+            else:
+                raise ValueError(
+                    f"--model {self.model.opt.model}: {name} was not called in the step that was "
+                    f"captured; leave it out of `graphed`, or use --no_graphs"
+                )
         self.left = tensors_of(self.model)
+
+    def begin_step(self, inputs: dict[str, Tensor]) -> None:
+        """Decide how the methods of a step run, by the shapes of its inputs."""
+        shapes = tuple((name, value.shape, value.dtype) for name, value in sorted(inputs.items()))
+        if self.graphs:
+            self.mode = "replay" if shapes == self.shapes else "eager"
+        else:
+            self.steps[shapes] += 1
+            self.mode = "warm up" if self.steps[shapes] <= WARM_UP else "capture"
+            self.shapes = shapes
+        self.begins = False
 
     def copy(self, values: dict[str, Tensor]) -> None:
         """Copy tensors that plain code has set into static buffers, which take their place."""
         for name, value in values.items():
             buffer = self.buffers.setdefault(name, torch.empty_like(value))
-            if not fit(value, buffer):
+            if (buffer.shape, buffer.dtype) != (value.shape, value.dtype):
                 raise ValueError(
                     f"--model {self.model.opt.model}: {name} changes its shape within a step, from "
                     f"{tuple(buffer.shape)} to {tuple(value.shape)}; use --no_graphs"
                 )
             setattr(self.model, name, buffer.copy_(value, non_blocking=True))
+
+    def replay(self, name: str) -> None:
+        """Replay a graph; the attributes are those of the capture, with new values."""
+        self.check(name)
+        replay, made = self.graphs[name]
+        replay()
+        copies = {k: dict(v) if type(v) is dict else v for k, v in made.items()}
+        vars(self.model).update(copies)
 
     def capture(self, name: str, method: Method) -> None:
         """Capture a method, and remember what it reads and makes."""
@@ -165,11 +177,6 @@ def tensors_of(model: BaseModel) -> dict[str, Tensor]:
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors that are new, or other ones than before."""
     return {name: value for name, value in after.items() if before.get(name) is not value}
-
-
-def fit(value: Tensor, buffer: Tensor | None) -> bool:
-    """Return whether a buffer can hold a value."""
-    return buffer is not None and (buffer.shape, buffer.dtype) == (value.shape, value.dtype)
 
 
 def seen(value: Any) -> Any:

@@ -18,7 +18,7 @@ from models.losses import GANLoss
 from models.networks import define_D, define_G
 from options.parser import OneLineParser
 from util.command import run_command
-from util.device import place, use_tf32
+from util.device import use_tf32
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 NETWORKS = ("unet_64", "resnet_6blocks", "basic")
@@ -55,8 +55,10 @@ def choices(device: torch.device) -> Iterator[tuple[str, str, int, str, str, Agr
         exact = gradients(copy.deepcopy(net).double(), x.double())
         for layout, precision in itertools.product(LAYOUTS, precisions):
             use_tf32(precision, device)
-            fast = place(copy.deepcopy(net), device, precision, LAYOUTS[layout])
-            found = gradients(fast, x.to(device, memory_format=LAYOUTS[layout]))
+            place = {"device": device, "memory_format": LAYOUTS[layout]}
+            fast = copy.deepcopy(net).to(**place)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                found = gradients(fast, x.to(**place))
             yield name, norm, batch, layout, precision, agreement(found, exact)
 
 

@@ -5,6 +5,7 @@ alone on its part of it, and all together; and the exchange of as many bytes wit
 flags are those of train.py; --batch_size counts the pictures of all processes.
 """
 
+import os
 import statistics
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from options.train_options import TrainOptions
 from scripts.dev.training_steps import random_pictures
 from util import distributed
 from util.command import run_command, setup_logging
-from util.device import keep_freed_memory, on_its_own
+from util.device import keep_freed_memory
 from util.distributed import launch
 from util.seeding import seed_everything
 
@@ -35,32 +36,40 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=number(int, 1), default=3, help="steps a round")
     argv = sys.argv[1:] if argv is None else argv
     args, flags = parser.parse_known_args(argv)
-    with launch.process_group():
-        if distributed.world_size() == 1:
-            raise ValueError(
-                "start it with torchrun --nproc_per_node=2 (or more) -m scripts.dev.scaling"
-            )
-        with tempfile.TemporaryDirectory() as folder:
-            place = ["--dataroot", "none", "--checkpoints_dir", folder]
-            opt = TrainOptions().read([*place, *flags])
+    if not launch.started_by_torchrun():
+        raise ValueError(
+            "start it with torchrun --nproc_per_node=2 (or more) -m scripts.dev.scaling"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        opt = TrainOptions().read(["--dataroot", "none", "--checkpoints_dir", folder, *flags])
+        alone = build(opt) if os.environ["RANK"] == "0" else None  # before the others are there
+        with launch.process_group():
             count = distributed.world_size()
             if opt.batch_size % count:
                 raise ValueError(f"--batch_size {opt.batch_size}: must be a multiple of {count}")
-            seed_everything(opt.seed)
-            model = create_model(opt)
-            model.setup(opt)
-        measure(model, opt, args.rounds, args.steps)
+            measure(alone, build(opt), opt, args.rounds, args.steps)
 
 
-def measure(model: BaseModel, opt: Any, rounds: int, steps: int) -> None:
-    """Time the four in turn, and print the medians."""
+def build(opt: Any) -> BaseModel:
+    """Return a model that is ready to train."""
+    seed_everything(opt.seed)
+    model = create_model(opt)
+    model.setup(opt)
+    return model
+
+
+def measure(alone: BaseModel | None, model: BaseModel, opt: Any, rounds: int, steps: int) -> None:
+    """Time the four in turn, and print the medians.
+
+    `alone` is the model of rank 0 that exchanges nothing; the other ranks have none.
+    """
     count = distributed.world_size()
     keep_freed_memory()
     whole, part = (batch_of(size, opt) for size in (opt.batch_size, opt.batch_size // count))
     gradients = torch.zeros(bytes_of(model) // 4, device=model.device)
     kinds: dict[str, Callable[[], None]] = {
-        "one process, the whole batch": lambda: alone(model, whole),
-        "one process, its part of the batch": lambda: alone(model, part),
+        "one process, the whole batch": lambda: step(alone, whole),
+        "one process, its part of the batch": lambda: step(alone, part),
         "all processes, each its part": lambda: step(model, part),
         "the exchange alone": lambda: dist.all_reduce(gradients),
     }
@@ -87,17 +96,11 @@ def bytes_of(model: BaseModel) -> int:
     )
 
 
-def step(model: BaseModel, batch: dict[str, Any]) -> None:
-    """Train for a step."""
-    model.set_input(batch)
-    model.optimize_parameters()
-
-
-def alone(model: BaseModel, batch: dict[str, Any]) -> None:
-    """Train process 0 for a step that it shares with nobody; the others do nothing."""
-    if distributed.is_main_process():
-        with on_its_own():
-            step(model, batch)
+def step(model: BaseModel | None, batch: dict[str, Any]) -> None:
+    """Train a model, if there is one, for a step."""
+    if model:
+        model.set_input(batch)
+        model.optimize_parameters()
 
 
 def timed(run: Callable[[], None], steps: int, device: torch.device) -> float:
