@@ -1,6 +1,5 @@
 """Models by file name."""
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 from util.registry import find_class
@@ -14,12 +13,12 @@ def create_model(opt: Any) -> "BaseModel":
     from models.by_name import NamedModel
 
     build = find_class("models", opt.model, "--model")
-    try:
-        return build(opt)
-    except AttributeError:
-        if "model_names" in inspect.getsource(build) and not issubclass(build, NamedModel):
-            raise ValueError(
-                f"--model {opt.model}: its file lists model_names; that wants NamedModel of "
-                f"models/by_name.py in place of BaseModel (docs/migrating.md)"
-            ) from None
-        raise
+    if "model_names" in build.__init__.__code__.co_names and not issubclass(build, NamedModel):
+        raise ValueError(
+            f"--model {opt.model}: its file lists model_names; that needs NamedModel of "
+            f"models/by_name.py in place of BaseModel (docs/migrating.md)"
+        )
+    model = build(opt)
+    if isinstance(model, NamedModel):
+        model.collect()
+    return model

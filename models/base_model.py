@@ -38,8 +38,8 @@ class BaseModel(ABC):
     in [-1, 1]) and `losses` (name → scalar).
     """
 
-    loss_names: Sequence[str] = ()  # the order in which losses are printed
-    visual_names: Sequence[str] = ()  # the order in which images are shown
+    loss_names: Sequence[str] = ()  # the order in which losses are printed, after others
+    visual_names: Sequence[str] = ()  # the order in which images are shown, after others
     pooled: Sequence[str] = ()  # the attributes that `query_pool` replaces
     graphed: Sequence[str] = ()  # methods that training/cuda_graphs.py may capture
 
@@ -68,6 +68,9 @@ class BaseModel(ABC):
         self.visuals: dict[str, Tensor] = {}
         self.image_paths: list[str] = []
         self.loss_weight = 1.0  # of this rank in the current batch
+        # What `setup` starts from; training/resume.py sets both for a run that it resumes.
+        self.loads_weights: bool = not opt.isTrain or opt.continue_train
+        self.first_epoch: int | None = None  # of the schedules; None: --epoch_count
 
     # What a subclass writes -----------------------------------------------------------
 
@@ -167,13 +170,9 @@ class BaseModel(ABC):
 
     # Training -------------------------------------------------------------------------
 
-    def setup(self, opt: Any, *, load: bool | None = None, first_epoch: int | None = None) -> None:
-        """Load weights, place the networks, start the schedules; then the model can run.
-
-        In training, `load` (default: as --continue_train says) and `first_epoch` (default:
-        --epoch_count) are set by `training.resume`.
-        """
-        if (not self.isTrain or opt.continue_train) if load is None else load:
+    def setup(self, opt: Any) -> None:
+        """Load weights, place the networks, start the schedules; then the model can run."""
+        if self.loads_weights:
             self.load_networks(f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch)
         for name, net in self.nets.items():
             net.to(self.device, memory_format=self.layout)
@@ -188,7 +187,7 @@ class BaseModel(ABC):
         data_parallel.train_together(self.nets, self.optimizers, opt, self.device)
         mode = "min" if lower_is_better(opt.best_metric) else "max"
         self.schedulers = [
-            networks.get_scheduler(optimizer, opt, first_epoch, mode)
+            networks.get_scheduler(optimizer, opt, self.first_epoch, mode)
             for optimizer in self.optimizers.values()
         ]
 
@@ -334,6 +333,6 @@ def within(context: Callable[[], AbstractContextManager], method: Callable) -> C
 
 
 def in_order(values: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Return the values whose names are listed in that order, then the others."""
-    listed = [name for name in names if name in values]
-    return {name: values[name] for name in [*listed, *(n for n in values if n not in listed)]}
+    """Return the values whose names are not listed, then the others in the order of `names`."""
+    others = [name for name in values if name not in names]
+    return {name: values[name] for name in [*others, *(n for n in names if n in values)]}

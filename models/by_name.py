@@ -25,14 +25,22 @@ class NamedModel(BaseModel):
         self.visual_names: list[str] = []
         self.optimizers: Any = []
 
-    def setup(self, opt: Any, **how: Any) -> None:
+    def collect(self) -> None:
+        """Fill the dicts of `BaseModel` from the lists of names, once."""
+        if self.nets:
+            return
         for name in self.model_names:
             if not hasattr(self, f"net{name}"):
-                raise ValueError(f"--model {opt.model}: model_names lists {name}, no net{name}")
+                raise ValueError(
+                    f"--model {self.opt.model}: model_names lists {name}, no net{name}"
+                )
         self.nets = {name: getattr(self, f"net{name}") for name in self.model_names}
         self.optimizers = {str(i): optimizer for i, optimizer in enumerate(self.optimizers)}
         self.pools = {k: value for k, value in vars(self).items() if isinstance(value, ImagePool)}
-        super().setup(opt, **how)
+
+    def setup(self, opt: Any) -> None:
+        self.collect()
+        super().setup(opt)
         self.optimize_parameters = within(self.autocast, self.optimize_parameters)
 
     def generator(self) -> nn.Module:

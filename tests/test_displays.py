@@ -197,16 +197,16 @@ def test_a_hang_is_given_up_after_patience_and_then_costs_nothing(
 
 
 def test_an_idle_display_is_not_taken_for_one_that_hangs(caplog, monkeypatch) -> None:
-    display = Recorder()
-    background = hand_to(display)
+    idle = Recorder()
+    background = hand_to(idle)
     background.show_losses(entry(1), 1)
-    wait_for(lambda: display.seen and background.working_since is None, "the update")
+    wait_for(lambda: idle.seen and background.working_since is None, "the update")
     monkeypatch.setattr(display, "PATIENCE", 0.0)
     time.sleep(0.05)
     background.show_losses(entry(2), 2)
     monkeypatch.setattr(display, "PATIENCE", 60.0)
     background.close(60)
-    assert display.seen == [(entry(1), 1), (entry(2), 2), "closed"]
+    assert idle.seen == [(entry(1), 1), (entry(2), 2), "closed"]
     assert warnings(caplog) == []
 
 

@@ -31,6 +31,7 @@ from servers import (
 )
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from training import trainer
 from util.displays import live
 from util.displays.display import Background
 from util.displays.loss_log import LossLog, parse_line
@@ -155,7 +156,7 @@ def test_a_training_that_fails_leaves_its_last_losses_on_the_board(
         raise ValueError("the disk is on fire")
 
     command("train", "--help")
-    monkeypatch.setattr(sys.modules["train"].Training, "run", fail)
+    monkeypatch.setattr(trainer.Trainer, "run", fail)
     result = train(command, pairs, "--use_tensorboard")
     assert result.status == 2 and "on fire" in result.err
     assert set(scalars(events(Path("checkpoints/r")))) == {f"loss/{name}" for name in LOSSES}

@@ -40,8 +40,9 @@ def be(monkeypatch: pytest.MonkeyPatch) -> Any:
     def become(number: int, count: int) -> None:
         monkeypatch.setattr(distributed, "rank", lambda: number)
         monkeypatch.setattr(distributed, "world_size", lambda: count)
-        monkeypatch.setattr("util.image_pool.count", lambda: count)
-        monkeypatch.setattr("util.image_pool.number", lambda: number)
+        for module in ("util.image_pool", "models.data_parallel"):
+            monkeypatch.setattr(f"{module}.world_size", lambda: count)
+            monkeypatch.setattr(f"{module}.rank", lambda: number)
         monkeypatch.setattr(distributed, "local_rank", lambda: number)
         monkeypatch.setattr(distributed, "local_world_size", lambda: count)
 

@@ -12,6 +12,7 @@ from conftest import FACADES, TINY, draw_pairs, needs_facades
 from PIL import Image
 
 from models.base_model import BaseModel
+from training import validation
 from training.trainer import passed
 from util.displays.loss_log import parse_line
 
@@ -107,11 +108,11 @@ def test_plateau_follows_the_validation_l1(
 ) -> None:
     measured: list[int] = []
 
-    def validate(self: BaseModel, batches: Any) -> dict[str, float]:
+    def validate(model: BaseModel, batches: Any) -> dict[str, float]:
         measured.append(sum(1 for _ in batches))
         return {"L1": 1.0}  # no progress: after 5 patient epochs the rate falls
 
-    monkeypatch.setattr(BaseModel, "validate", validate)
+    monkeypatch.setattr(validation, "mean_scores", validate)
     flags = ["--lr_policy", "plateau", "--n_epochs", "8", "--max_dataset_size", "2"]
     assert command("train", *TINY, "--dataroot", pairs, *flags).status == 0
     rates = [float(m.split("learning rate ")[1]) for m in caplog.messages if "learning rate" in m]

@@ -238,7 +238,7 @@ def test_what_a_library_says_of_a_slip_has_its_place_too():
 
 
 def test_a_slip_in_a_file_of_the_project_says_where(monkeypatch, tmp_path, drop, pairs, command):
-    monkeypatch.setattr("util.util.ROOT", tmp_path)  # where the file is dropped
+    monkeypatch.setattr("util.errors.ROOT", tmp_path)  # where the file is dropped
     drop("data/slip_dataset.py", SLIP)
     flags = [*TINY, "--dataroot", pairs, "--dataset_mode", "slip"]
     for workers in (0, 1):

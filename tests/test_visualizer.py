@@ -96,7 +96,7 @@ def test_the_curves_have_the_validation_that_comes_after_the_pages_pictures(
 ):
     drawn = []
     monkeypatch.setattr(
-        "util.visualizer.plot_losses",
+        "util.displays.web_page.plot_losses",
         lambda entries, path, scores: (plot_losses(entries, path, scores), drawn.append([*scores])),
     )
     visualizer = Visualizer(options())

@@ -34,7 +34,8 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
         check_networks(model, opt, state)
     progress = Progress.from_state(state["progress"]) if state else Progress(opt.epoch_count)
     weights_alone = opt.continue_train and not state and not nothing_to_resume(opt)
-    model.setup(opt, load=weights_alone, first_epoch=progress.epoch)
+    model.loads_weights, model.first_epoch = weights_alone, progress.epoch
+    model.setup(opt)
     if distributed.is_main_process():
         make_folder(model.save_dir, "--checkpoints_dir")
     training = TrainingState(opt, model, progress)

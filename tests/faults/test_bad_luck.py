@@ -177,7 +177,7 @@ def test_a_file_that_may_grow_no_further_is_named(tmp_path: Path) -> None:
         text=True,
     )
     first, second = done.stdout.splitlines()
-    assert first.startswith("Stopped w.pth: could not be written (") and second == "0.0 1"
+    assert first.startswith("RunStopped w.pth: could not be written (") and second == "0.0 1"
 
 
 def test_an_older_file_outlives_a_write_that_breaks_off(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_set_without_one_picture_that_can_be_read_is_refused(command, pairs) -
 OWNER = (
     "import sys, time\n"
     "from pathlib import Path\n"
-    "from util.files import lock_run_folder\n"
+    "from training.run_lock import lock_run_folder\n"
     "with lock_run_folder(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
 )
 
@@ -256,7 +256,9 @@ def test_the_lock_is_not_inherited_by_workers(tmp_path: Path) -> None:
             time.sleep(30)
             os._exit(0)
     try:
-        code = "import sys; from pathlib import Path; from util.files import lock_run_folder\n"
+        code = (
+            "import sys; from pathlib import Path; from training.run_lock import lock_run_folder\n"
+        )
         code += "with lock_run_folder(Path(sys.argv[1])): print('mine')"
         done = subprocess.run(
             [sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True
