@@ -3,6 +3,7 @@
 import contextlib
 import copy
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,20 @@ class EMA:
                 ours.copy_(theirs)
 
     @contextlib.contextmanager
-    def applied(self, nets: dict[str, nn.Module]) -> Iterator[None]:
-        """Temporarily replace `nets` by their EMA copies."""
-        followed = {name: nets[name] for name in self.nets}
-        nets.update(self.nets)
+    def applied(self) -> Iterator[None]:
+        """Temporarily give the networks their averaged weights, whoever refers to them."""
+        self.swap()
         try:
             yield
         finally:
-            nets.update(followed)
+            self.swap()
+
+    def swap(self) -> None:
+        """Exchange the weights and statistics of the networks with their averages."""
+        for name, net in self.followed.items():
+            ours, theirs = (chain(n.parameters(), n.buffers()) for n in (self.nets[name], net))
+            for mean, value in zip(ours, theirs, strict=True):
+                mean.data, value.data = value.data, mean.data
 
     def save_networks(self, tag: str | int, folder: Path) -> None:
         """Write `TAG_net_NAME_ema.pth` of every network; all ranks call it, and rank 0 writes."""

@@ -63,7 +63,7 @@ class Validation:
         model, ema = self.training.model, self.training.ema
         found = mean_scores(model, self.batches)
         if ema:
-            with ema.applied(model.nets):
+            with ema.applied():
                 averaged = mean_scores(model, self.batches)
             found |= {f"{name}_ema": value for name, value in averaged.items()}
         return found

@@ -4,9 +4,11 @@ import copy
 
 import pytest
 import torch
+from conftest import random_batch
 from torch import nn
 
 from training.ema import EMA
+from training.validation import mean_scores
 
 
 def networks() -> dict[str, nn.Module]:
@@ -69,10 +71,34 @@ def test_it_goes_on_where_its_state_was_saved():
         assert torch.equal(ours, theirs)
 
 
-def test_it_stands_in_for_the_generator_until_the_end_whatever_happens():
+def test_the_averages_are_applied_until_the_end_whatever_happens():
     nets = networks()
-    averages, before = EMA(nets, decay=0.5), dict(nets)
-    with pytest.raises(KeyError), averages.applied(nets):
-        assert nets["G"] is averages.nets["G"] and nets["D"] is before["D"]
+    ema = EMA(nets, decay=0.5)
+    drift(nets["G"])
+    ema.update()
+    before = {name: copy.deepcopy(net.state_dict()) for name, net in nets.items()}
+    averages = copy.deepcopy(ema.nets["G"].state_dict())
+    places = [p.data_ptr() for p in nets["G"].parameters()]
+    with pytest.raises(KeyError), ema.applied():
+        torch.testing.assert_close(nets["G"].state_dict(), averages, rtol=0, atol=0)
         raise KeyError
-    assert nets == before
+    for name, net in nets.items():
+        torch.testing.assert_close(net.state_dict(), before[name], rtol=0, atol=0)
+    torch.testing.assert_close(ema.nets["G"].state_dict(), averages, rtol=0, atol=0)
+    assert [p.data_ptr() for p in nets["G"].parameters()] == places  # which CUDA graphs read
+
+
+@pytest.mark.parametrize("model", ["pix2pix", "cycle_gan", "colorization"])
+def test_every_model_is_measured_with_its_averages(make, model):
+    """CycleGAN keeps its generators as attributes too."""
+    flags = ["--model", model, *(["--netG", "resnet_6blocks"] if model == "cycle_gan" else [])]
+    trained, averaged = make(*flags), make(*flags)
+    batches = [random_batch(channels=(1, 2) if model == "colorization" else (3, 3))]
+    ema = EMA(trained.nets, decay=0.5)
+    for p in (p for net in ema.nets.values() for p in net.parameters()):
+        p.data.add_(0.01 * torch.randn_like(p))
+    for name, net in ema.nets.items():
+        averaged.nets[name].load_state_dict(net.state_dict())
+    with ema.applied():
+        found = mean_scores(trained, batches)
+    assert found == mean_scores(averaged, batches) != mean_scores(trained, batches)
