@@ -1,6 +1,7 @@
 """Imports point down, and no chain of them comes back to where it began."""
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -132,3 +133,12 @@ def test_an_import_that_points_up_would_be_found(
     root = write(tmp_path, files | {module: f"def f():\n    import {imported}\n"})
     with pytest.raises(AssertionError, match=imported):
         check(graph(root))
+
+
+def test_the_overview_shows_these_layers() -> None:
+    page = (ROOT / "docs" / "overview.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d) \| ((?:`\w+` ?)+)\|", page, re.MULTILINE)
+    shown = {name: int(level) for level, names in rows for name in re.findall(r"\w+", names)}
+    assert shown == LAYERS
+    for room in re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE):
+        assert (ROOT / room).is_dir()
