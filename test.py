@@ -15,7 +15,7 @@ from inference.results import check_apart, notes_before, write_results
 from inference.shards import Shard, forget_others, show_finished
 from translator import Translator, run_options
 from util.command import run_command, setup_logging
-from util.device import keep_freed_memory
+from util.device import tune_malloc
 from util.distributed import launch
 from util.files import write_options
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> None:
     """Translate the images that the flags choose; ValueError for a user's mistake."""
     setup_logging()
-    keep_freed_memory()
+    tune_malloc()
     refuse_torchrun()
     opt = run_options(sys.argv[1:] if argv is None else argv, batches=True)
     if opt.page_only:

@@ -27,7 +27,7 @@ from util.command import python, run_command, setup_logging
 from util.distributed import launch
 from util.files import run_folder
 from util.seeding import seed_everything
-from util.signals import Signals, polite_signals
+from util.signals import Signals, handle_signals
 from util.visualizer import Visualizer
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     setup_logging()
     argv = sys.argv[1:] if argv is None else argv
-    with polite_signals() as signals, launch.process_group():
+    with handle_signals() as signals, launch.process_group():
         starts = distributed.all_gather(this_start())
         opt = options(argv, starts)
         main, folder = distributed.is_main_process(), run_folder(opt)

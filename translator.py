@@ -170,7 +170,7 @@ class Translator:
     def _shown(self, source: Source, real: Tensor, fake: Tensor, i: int) -> Any:
         if self._kind:
             return deep_values(fake[i].cpu().numpy(), *self._kind)
-        picture = self.model.shown(real[i : i + 1].to(fake), fake[i : i + 1])
+        picture = self.model.to_image(real[i : i + 1].to(fake), fake[i : i + 1])
         if picture.shape[1] not in (1, 3):
             raise ValueError(
                 f"gives pictures of {picture.shape[1]} channels, which PIL cannot hold; translate "

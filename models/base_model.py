@@ -19,7 +19,7 @@ from models.layers import frozen
 from models.test_time import prepare_for_test, test_mode
 from models.weights import check_fit
 from util.checkpoint import load_weights, save_weights
-from util.device import pick_device, pick_layout, use_tf32
+from util.device import memory_format_for, pick_device, use_tf32
 from util.distributed import is_main_process
 from util.files import run_folder, write_options
 from util.image_pool import ImagePool
@@ -58,7 +58,7 @@ class BaseModel(ABC):
         self.isTrain: bool = opt.isTrain
         self.save_dir = run_folder(opt)
         self.device = pick_device(opt.gpu_ids)
-        self.layout = pick_layout(self.device, self.isTrain)
+        self.layout = memory_format_for(self.device, self.isTrain)
         self.nets: dict[str, nn.Module] = {}
         self.optimizers: dict[str, Optimizer] = {}
         self.schedulers: list[Any] = []
@@ -93,11 +93,11 @@ class BaseModel(ABC):
         """Return the network that translates an image, (N, input_nc, …) → (N, output_nc, …)."""
         return self.nets["G"]
 
-    def shown(self, real: Tensor, fake: Tensor) -> Tensor:
+    def to_image(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return the image that the generator's output for `real` is shown as, (N, C, H, W)."""
         return fake
 
-    def compared(self) -> tuple[Tensor, Tensor] | None:
+    def metric_pair(self) -> tuple[Tensor, Tensor] | None:
         """Return outputs and targets, (N, C, H, W) in [-1, 1], after `test` on a validation batch;
         None: there are no targets, and `validation_loss` is what is measured.
         """
@@ -107,7 +107,7 @@ class BaseModel(ABC):
         """Return a scalar, lower is better, after `test` on a validation batch."""
         raise ValueError(
             f"--val_freq, --early_stop, --lr_policy plateau: --model {self.opt.model} lacks "
-            f"compared(self) or validation_loss(self)"
+            f"metric_pair(self) or validation_loss(self)"
         )
 
     # What a subclass uses -------------------------------------------------------------

@@ -38,10 +38,10 @@ class ColorizationModel(Pix2PixModel):
             shown["real_B_rgb"] = to_rgb(self.real_A, self.real_B)
         return {**shown, "fake_B_rgb": to_rgb(self.real_A, self.fake_B)}
 
-    def shown(self, real: Tensor, fake: Tensor) -> Tensor:
+    def to_image(self, real: Tensor, fake: Tensor) -> Tensor:
         return to_rgb(real, fake)
 
-    def compared(self) -> tuple[Tensor, Tensor]:
+    def metric_pair(self) -> tuple[Tensor, Tensor]:
         """The pictures that L makes with each ab."""
         visuals = self.get_current_visuals()
         return visuals["fake_B_rgb"], visuals["real_B_rgb"]

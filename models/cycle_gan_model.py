@@ -23,7 +23,7 @@ class CycleGANModel(BaseModel):
 
     loss_names = ("D_A", "G_A", "cycle_A", "idt_A", "D_B", "G_B", "cycle_B", "idt_B")
     visual_names = ("real_A", "fake_B", "rec_A", "idt_B", "real_B", "fake_A", "rec_B", "idt_A")
-    pooled = ("old_A", "old_B")
+    pooled = ("pooled_fake_A", "pooled_fake_B")
     graphed = ("update_G", "update_D")
 
     @staticmethod
@@ -87,7 +87,7 @@ class CycleGANModel(BaseModel):
             self.rec_B = self.netG_A(self.fake_A)
             self.visuals |= {"real_B": self.real_B, "fake_A": self.fake_A, "rec_B": self.rec_B}
         if self.isTrain:  # what each D is shown as a fake
-            self.old_A, self.old_B = self.fake_A.detach(), self.fake_B.detach()
+            self.pooled_fake_A, self.pooled_fake_B = self.fake_A.detach(), self.fake_B.detach()
 
     def optimize_parameters(self) -> None:
         self.update_G()  # both G fool their D, and undo each other
@@ -105,16 +105,16 @@ class CycleGANModel(BaseModel):
 
     def query_pool(self) -> None:
         """Put older fakes among those that each D is shown (§4)."""
-        self.old_B = self.pools["fake_B_pool"].query(self.old_B)
-        self.old_A = self.pools["fake_A_pool"].query(self.old_A)
+        self.pooled_fake_B = self.pools["fake_B_pool"].query(self.pooled_fake_B)
+        self.pooled_fake_A = self.pools["fake_A_pool"].query(self.pooled_fake_A)
 
     def loss_G(self) -> Tensor:
         """Both generators fool their D, come back to where they began, and keep what fits."""
         opt = self.opt
         terms = {
-            "G_A": self.fools(self.netD_A, self.fake_B),
+            "G_A": self.generator_gan_loss(self.netD_A, self.fake_B),
             "cycle_A": opt.lambda_A * F.l1_loss(self.rec_A, self.real_A),
-            "G_B": self.fools(self.netD_B, self.fake_A),
+            "G_B": self.generator_gan_loss(self.netD_B, self.fake_A),
             "cycle_B": opt.lambda_B * F.l1_loss(self.rec_B, self.real_B),
         }
         terms["idt_A"] = terms["idt_B"] = self.real_A.new_zeros(())
@@ -129,15 +129,15 @@ class CycleGANModel(BaseModel):
 
     def loss_D(self) -> Tensor:
         """Each D's loss on real pictures and on a history of fakes, halved as in §7.1."""
-        self.losses["D_A"] = self.judges(self.netD_A, self.real_B, self.old_B)
-        self.losses["D_B"] = self.judges(self.netD_B, self.real_A, self.old_A)
+        self.losses["D_A"] = self.discriminator_loss(self.netD_A, self.real_B, self.pooled_fake_B)
+        self.losses["D_B"] = self.discriminator_loss(self.netD_B, self.real_A, self.pooled_fake_A)
         return self.losses["D_A"] + self.losses["D_B"]
 
-    def fools(self, netD: nn.Module, fake: Tensor) -> Tensor:
+    def generator_gan_loss(self, netD: nn.Module, fake: Tensor) -> Tensor:
         """G's side of the GAN loss."""
         return self.criterionGAN(netD(fake), target_is_real=True, for_discriminator=False)
 
-    def judges(self, netD: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    def discriminator_loss(self, netD: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         """D's side of it, `fake` without gradients."""
         on_real = self.criterionGAN(netD(real), target_is_real=True)
         on_fake = self.criterionGAN(netD(fake), target_is_real=False)

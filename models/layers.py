@@ -40,8 +40,8 @@ def use_sync_batch_norm(net: nn.Module) -> None:
 
 
 def use_per_image_batch_norm(net: nn.Module) -> None:
-    """Replace the batch norms of a network by `PictureNorm`."""
-    replace_batch_norm(net, PictureNorm)
+    """Replace the batch norms of a network by `PerImageBatchNorm`."""
+    replace_batch_norm(net, PerImageBatchNorm)
 
 
 def replace_batch_norm(net: nn.Module, kind: type[nn.Module]) -> None:
@@ -60,7 +60,7 @@ def replace_batch_norm(net: nn.Module, kind: type[nn.Module]) -> None:
         setattr(net, name, new)
 
 
-class PictureNorm(nn.BatchNorm2d):
+class PerImageBatchNorm(nn.BatchNorm2d):
     """Batch norm whose training mode takes the statistics of each picture, not of the batch.
 
     At batch size 1 it is batch norm, and a larger batch gives the same pictures (§3.3: "the
@@ -88,7 +88,7 @@ def _norm_each_channel(x: Tensor, weight: Tensor | None, bias: Tensor | None, ep
 
 
 class Dropout(nn.Dropout):
-    """Dropout whose noise can come from one generator a picture (see `picture_noise`)."""
+    """Dropout whose noise can come from one generator a picture (see `per_image_dropout`)."""
 
     def forward(self, x: Tensor) -> Tensor:
         generators = _NOISE.get()
@@ -114,11 +114,11 @@ class ResizeConv2d(nn.Conv2d):
 
 
 # The dropout generators of the pictures that this thread translates; None: the global one.
-_NOISE: ContextVar[Sequence[torch.Generator] | None] = ContextVar("picture_noise", default=None)
+_NOISE: ContextVar[Sequence[torch.Generator] | None] = ContextVar("per_image_dropout", default=None)
 
 
 @contextlib.contextmanager
-def picture_noise(seeds: Iterable[int] | None) -> Iterator[None]:
+def per_image_dropout(seeds: Iterable[int] | None) -> Iterator[None]:
     """Within it, picture i of a batch draws its dropout masks from a generator seeded `seeds[i]`.
 
     So a picture's noise (the z of §3.1, kept at test time) depends on its seed alone, not on the

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from util.checkpoint import load_weights
-from util.downloads import published
+from util.downloads import download_weights
 
 # relu1_1, relu2_1, relu3_1, relu4_1, relu5_1 by their place in VGG19's `features`, and the weight
 # of each, as in pix2pixHD (arXiv:1711.11585, §3.3 and its code).
@@ -27,7 +27,7 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         from torchvision.models import VGG19_Weights, vgg19
 
-        path = Path(weights or published(VGG19_Weights.IMAGENET1K_V1.url, *FLAGS))
+        path = Path(weights or download_weights(VGG19_Weights.IMAGENET1K_V1.url, *FLAGS))
         if not path.is_file():
             raise ValueError(f"--vgg_weights {path}: no such file; torchvision's is vgg19-*.pth")
         try:

@@ -92,7 +92,9 @@ class Pix2PixModel(BaseModel):
         if self.real_B is not None:
             self.visuals["real_B"] = self.real_B
         if self.isTrain and self.opt.lambda_GAN:
-            self.fake_AB = self.judged(self.fake_B).detach()  # what D is shown as a fake
+            self.fake_AB = self.discriminator_input(
+                self.fake_B
+            ).detach()  # what D is shown as a fake
 
     def optimize_parameters(self) -> None:
         self.forward()  # fake_B = G(real_A)
@@ -112,13 +114,13 @@ class Pix2PixModel(BaseModel):
         """One step of G, through a D that stays as it is."""
         self.update("G", self.loss_G)
 
-    def judged(self, B: Tensor) -> Tensor:
+    def discriminator_input(self, B: Tensor) -> Tensor:
         """Return what D sees of an output or a target: joined to the input, if conditional."""
         return B if self.opt.no_conditional_D else torch.cat([self.real_A, B], 1)
 
     def loss_D(self) -> Tensor:
         """Half of D's loss on fakes and reals: halved to slow D down relative to G (§3.3)."""
-        real, fake = self.judged(self.real_B), self.fake_AB
+        real, fake = self.discriminator_input(self.real_B), self.fake_AB
         D_fake = self.criterionGAN(self.netD(fake), target_is_real=False)
         D_real = self.criterionGAN(self.netD(real), target_is_real=True)
         self.losses.update(D_real=D_real, D_fake=D_fake)
@@ -131,9 +133,9 @@ class Pix2PixModel(BaseModel):
         """G fools the updated D, and stays near the target (eq. 4)."""
         opt, terms = self.opt, {}
         if opt.lambda_GAN:
-            verdict = self.netD(self.judged(self.fake_B))
+            prediction = self.netD(self.discriminator_input(self.fake_B))
             terms["G_GAN"] = opt.lambda_GAN * self.criterionGAN(
-                verdict, target_is_real=True, for_discriminator=False
+                prediction, target_is_real=True, for_discriminator=False
             )
         if pixel_loss := PIXEL_LOSSES[opt.pixel_loss]:
             name, distance = pixel_loss
@@ -143,5 +145,5 @@ class Pix2PixModel(BaseModel):
         self.losses.update(terms)
         return sum(terms.values())
 
-    def compared(self) -> tuple[Tensor, Tensor]:
+    def metric_pair(self) -> tuple[Tensor, Tensor]:
         return self.fake_B, self.real_B

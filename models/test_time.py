@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.layers import picture_noise, preserved_statistics, use_per_image_batch_norm
+from models.layers import per_image_dropout, preserved_statistics, use_per_image_batch_norm
 from models.networks import Generator
 from models.tiling import Tiles
 from util.seeding import image_seed
@@ -47,6 +47,6 @@ def test_mode(nets: Iterable[nn.Module], names: Iterable[str], seed: int) -> Ite
 
     The noise of each image depends on `seed` and the stem of its name alone.
     """
-    noise = picture_noise([image_seed(seed, name) for name in names])
+    noise = per_image_dropout([image_seed(seed, name) for name in names])
     with torch.inference_mode(), noise, preserved_statistics(nets):
         yield

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from models.layers import InstanceNorm, PictureNorm, ResizeConv2d
+from models.layers import InstanceNorm, PerImageBatchNorm, ResizeConv2d
 from models.networks import Generator
 
 
@@ -113,7 +113,7 @@ class Tiles(nn.Module):
 def _looks_elsewhere(module: nn.Module) -> bool:
     """Return whether a layer takes the statistics of all pixels, or draws noise."""
     live = isinstance(module, InstanceNorm | nn.InstanceNorm2d)
-    return live or (isinstance(module, PictureNorm | nn.Dropout) and module.training)
+    return live or (isinstance(module, PerImageBatchNorm | nn.Dropout) and module.training)
 
 
 def receptive_diameter(net: nn.Module) -> int:

@@ -27,7 +27,7 @@ from scripts.sweeps.train_runs import train_all
 from util.command import run_command, setup_logging
 from util.errors import RunStopped
 from util.files import make_folder, whole_file
-from util.signals import polite_signals
+from util.signals import handle_signals
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     plan = read_plan(args.file, args.checkpoints_dir, more)
     how = how_to_evaluate(plan, args)
     out = make_folder(args.results_dir / plan.name, "--results_dir")
-    with polite_signals() as signals:
+    with handle_signals() as signals:
         failed = train_all(plan.runs, args.jobs, signals)
     results = {run: measured(run, how) for run in plan.runs if run not in failed}
     if results:

@@ -7,7 +7,7 @@ import pytest
 
 from training import timing
 from training.health import WaitingAdvice
-from training.timing import Clock
+from training.timing import StepTimer
 
 
 class Time:
@@ -35,24 +35,24 @@ def batches(time: Time, waits: list[float]) -> Iterator[int]:
 
 
 def test_times_are_seconds_a_picture_with_waiting_apart(time):
-    timer = Clock()
-    for _ in timer.waiting_for(batches(time, [0.5, 1.5])):
+    timer = StepTimer()
+    for _ in timer.batches(batches(time, [0.5, 1.5])):
         time.passes(3)
         timer.pictures += 2
     assert timer.lap() == (6 / 4, 2 / 4)
 
 
 def test_time_between_batches_of_another_kind_is_computing(time):
-    timer = Clock()
+    timer = StepTimer()
     time.passes(4)
-    for _ in timer.waiting_for(batches(time, [1])):
+    for _ in timer.batches(batches(time, [1])):
         timer.pictures += 1
     assert timer.lap() == (4, 1)
 
 
 def test_a_lap_counts_the_wait_of_its_own_batches(time):
-    timer, laps = Clock(), []
-    for i in timer.waiting_for(batches(time, [1, 2, 4])):
+    timer, laps = StepTimer(), []
+    for i in timer.batches(batches(time, [1, 2, 4])):
         time.passes(10 * (i + 1))
         timer.pictures += 1
         laps.append(timer.lap())
@@ -60,7 +60,7 @@ def test_a_lap_counts_the_wait_of_its_own_batches(time):
 
 
 def test_a_lap_starts_a_new_interval(time):
-    timer = Clock()
+    timer = StepTimer()
     timer.pictures = 5
     time.passes(10)
     assert timer.lap() == (2, 0)
@@ -68,7 +68,7 @@ def test_a_lap_starts_a_new_interval(time):
 
 
 def test_a_lap_without_pictures_counts_as_one(time):
-    timer = Clock()
+    timer = StepTimer()
     time.passes(3)
     assert timer.lap() == (3, 0)
 
@@ -78,8 +78,8 @@ def test_waiting_for_the_end_is_waiting(time):
         yield 0
         time.passes(7)
 
-    timer = Clock()
-    assert list(timer.waiting_for(ends_late())) == [0]
+    timer = StepTimer()
+    assert list(timer.batches(ends_late())) == [0]
     assert timer.lap() == (0, 7)
 
 
@@ -92,7 +92,7 @@ def test_batches_come_through_unchanged_and_one_at_a_time(time):
             yield i
 
     seen = []
-    for batch in Clock().waiting_for(source()):
+    for batch in StepTimer().batches(source()):
         seen.append((batch, list(asked)))
     assert seen == [(0, [0]), (1, [0, 1]), (2, [0, 1, 2])]
 
@@ -103,12 +103,12 @@ def test_an_error_while_waiting_passes_through(time):
         raise ValueError("broken.png")
 
     with pytest.raises(ValueError, match="broken.png"):
-        list(Clock().waiting_for(broken()))
+        list(StepTimer().batches(broken()))
 
 
 def test_the_share_of_waiting_is_that_of_the_whole_time(time):
-    timer = Clock()
-    for _ in timer.waiting_for(batches(time, [1, 3])):
+    timer = StepTimer()
+    for _ in timer.batches(batches(time, [1, 3])):
         time.passes(2)
         timer.lap()
     assert timer.share() == 4 / 8

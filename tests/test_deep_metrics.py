@@ -12,7 +12,7 @@ from torch import nn
 from scripts.evaluation import network_metrics
 from scripts.evaluation.network_metrics import frechet_distance, inception_score, kernel_distance
 from util import downloads as publishing
-from util.downloads import published
+from util.downloads import download_weights
 
 
 def test_the_frechet_distance_of_two_gaussians_is_that_of_the_closed_form():
@@ -151,13 +151,13 @@ def test_a_file_whose_content_is_not_what_its_name_says_is_refused(tmp_path, mon
     path.parent.mkdir(parents=True)
     path.write_bytes(b"something else")
     with pytest.raises(ValueError, match="net-12345678.pth: its SHA-256 begins with"):
-        published("https://nowhere/net-12345678.pth", None, "--flag", "--option")
+        download_weights("https://nowhere/net-12345678.pth", None, "--flag", "--option")
     digest = hashlib.sha256(b"something else").hexdigest()[:8]
     good = path.rename(path.with_name(f"net-{digest}.pth"))
     url = f"https://nowhere/{good.name}"
-    assert published(url, None, "--flag", "--option") == good
+    assert download_weights(url, None, "--flag", "--option") == good
     moved = good.rename(tmp_path / "mine.pth")
-    assert published(url, moved, "--flag", "--option") == moved
+    assert download_weights(url, moved, "--flag", "--option") == moved
 
 
 def test_it_is_downloaded_once_into_torchs_cache(tmp_path, monkeypatch):
@@ -172,6 +172,6 @@ def test_it_is_downloaded_once_into_torchs_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(publishing.torch.hub, "download_url_to_file", download)
     url = f"https://nowhere/net-{digest}.pth"
     for _ in range(2):
-        path = published(url, None, "--flag", "--option")
+        path = download_weights(url, None, "--flag", "--option")
         assert np.array_equal(path.read_bytes(), b"weights")
     assert asked == [(url, digest)]

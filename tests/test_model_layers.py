@@ -15,7 +15,7 @@ from models.layers import (
     ResizeConv2d,
     SyncBatchNorm,
     frozen,
-    picture_noise,
+    per_image_dropout,
     preserved_statistics,
     reflect_index,
     use_per_image_batch_norm,
@@ -111,7 +111,7 @@ def test_sync_batch_norm_is_batch_norm_in_a_validation():
 
 def drop(seeds: list[int], x: torch.Tensor | None = None) -> torch.Tensor:
     x = torch.ones(len(seeds), 2, 8, 8) if x is None else x
-    with picture_noise(seeds):
+    with per_image_dropout(seeds):
         return Dropout(0.5)(x)
 
 
@@ -126,7 +126,7 @@ def test_noise_of_a_picture_depends_on_its_seed_alone():
 
 def test_layers_of_one_picture_draw_different_noise():
     x = torch.ones(1, 2, 8, 8)
-    with picture_noise([1]):
+    with per_image_dropout([1]):
         assert not torch.equal(Dropout(0.5)(x), Dropout(0.5)(x))
 
 
@@ -139,7 +139,7 @@ def test_picture_noise_leaves_the_global_generator_alone():
 
 
 def test_dropout_keeps_the_mean():
-    with picture_noise([7]):
+    with per_image_dropout([7]):
         y = Dropout(0.2)(torch.ones(1, 8, 64, 64))
     assert set(y.unique().tolist()) == {0.0, 1.25}
     assert y.mean().item() == pytest.approx(1, abs=0.02)
@@ -154,7 +154,7 @@ def test_noise_scales_the_gradient_like_the_picture():
 
 def test_dropout_is_inert_in_eval():
     x = torch.randn(2, 3, 4, 4)
-    with picture_noise([1, 2]):
+    with per_image_dropout([1, 2]):
         assert torch.equal(Dropout(0.5).eval()(x), x)
 
 
@@ -173,12 +173,12 @@ def test_without_seeds_dropout_is_that_of_torch():
 
 def test_nested_noise_ends_with_its_block():
     x = torch.ones(1, 2, 8, 8)
-    with picture_noise([1]):
-        with pytest.raises(KeyError), picture_noise([2]):
+    with per_image_dropout([1]):
+        with pytest.raises(KeyError), per_image_dropout([2]):
             assert torch.equal(Dropout(0.5)(x), drop([2]))
             raise KeyError
         assert torch.equal(Dropout(0.5)(x), drop([1]))
-        with picture_noise(None):
+        with per_image_dropout(None):
             torch.manual_seed(5)
             unseeded = Dropout(0.5)(x)
     torch.manual_seed(5)
@@ -189,12 +189,12 @@ def test_another_thread_has_its_own_noise():
     inside, leave, results = threading.Event(), threading.Event(), {}
 
     def other() -> None:
-        with picture_noise([2, 3]):
+        with per_image_dropout([2, 3]):
             inside.set()
             leave.wait(10)
             results["other"] = Dropout(0.5)(torch.ones(2, 2, 8, 8))
 
-    with picture_noise([1]):
+    with per_image_dropout([1]):
         thread = threading.Thread(target=other)
         thread.start()
         assert inside.wait(10)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from conftest import GAN_LOSSES, doubled, random_batch, step
 from torch import Tensor
 
-from models.layers import picture_noise
+from models.layers import per_image_dropout
 from models.pix2pix_model import Pix2PixModel
 from options.test_options import TestOptions
 from training.validation import mean_scores
@@ -161,7 +161,7 @@ def test_validation_is_the_mean_l1_of_test_time_and_leaves_no_trace(make):
     assert all(net.training for net in model.nets.values())
     by_hand = 0
     for pair in batches:
-        with torch.no_grad(), picture_noise([image_seed(0, pair["A_paths"][0])]):
+        with torch.no_grad(), per_image_dropout([image_seed(0, pair["A_paths"][0])]):
             by_hand += (twin(pair["A"]) - pair["B"]).abs().mean().item() / 3
     assert loss == mean_scores(model, batches)
     assert loss["L1"] == pytest.approx(by_hand / 2, abs=1 / 255)  # of 8 bits, in [0, 1]

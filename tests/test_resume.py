@@ -44,15 +44,15 @@ def run(command: Command, caplog: pytest.LogCaptureFixture) -> Callable[..., Sim
 
         def step(self: Any, *args: Any) -> None:
             nonlocal steps
-            see(self, *args)
+            observe(self, *args)
             steps += 1
             if steps == stop_after:
                 signal.raise_signal(by)
 
         caplog.clear()
         with pytest.MonkeyPatch.context() as patch:
-            see = trainer.FiniteWatch.see
-            patch.setattr(trainer.FiniteWatch, "see", step)
+            observe = trainer.NanCheck.observe
+            patch.setattr(trainer.NanCheck, "observe", step)
             place = ["--dataroot", "data", "--name", name, "--checkpoints_dir", "runs"]
             result = command("train", *FLAGS, *place, *flags)
         result.out = caplog.text

@@ -26,7 +26,7 @@ from util import distributed
 from util.command import setup_logging
 from util.device import pick_device
 from util.distributed import heartbeat, launch
-from util.distributed.heartbeat import FAILED, Watch
+from util.distributed.heartbeat import FAILED, Heartbeat
 from util.errors import RunStopped
 from util.image_pool import ImagePool
 
@@ -314,12 +314,12 @@ class Store:
         return value
 
 
-def watches(monkeypatch: pytest.MonkeyPatch, count: int = 2) -> list[Watch]:
+def watches(monkeypatch: pytest.MonkeyPatch, count: int = 2) -> list[Heartbeat]:
     """Return watches that have met but do not look by themselves."""
     monkeypatch.setattr(heartbeat.threading.Thread, "start", lambda thread: None)
     monkeypatch.setattr(heartbeat, "PULSE", 0.2)
     store = Store()
-    found = [Watch(store, n, count) for n in range(count)]
+    found = [Heartbeat(store, n, count) for n in range(count)]
     for watch in found:
         watch.start()
     return found
@@ -359,7 +359,7 @@ def test_a_process_that_failed_ends_the_others(monkeypatch):
 
 def test_no_watch_is_inside_the_engine_when_python_ends(monkeypatch):
     monkeypatch.setattr(heartbeat, "PULSE", 0)
-    watch, inside = Watch(Store(), 0, 1), threading.Event()
+    watch, inside = Heartbeat(Store(), 0, 1), threading.Event()
     monkeypatch.setattr(watch, "look", lambda: inside.set() or time.sleep(0.3) or "")
     watch.start()
     assert inside.wait(10)

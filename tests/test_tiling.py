@@ -9,7 +9,7 @@ import torch
 from conftest import TINY, draw, draw_pairs, near, refusal, result_images
 from torch import Tensor, nn
 
-from models.layers import InstanceNorm, picture_noise, use_per_image_batch_norm
+from models.layers import InstanceNorm, per_image_dropout, use_per_image_batch_norm
 from models.networks import GENERATORS, Generator, ResnetGenerator, define_G
 from models.tiling import Tiles, receptive_diameter
 from util.util import tensor2im
@@ -193,9 +193,9 @@ def test_noise_in_tiles_comes_from_the_pictures_seed():
     with torch.no_grad():
         found = []
         for seeds in ([5], [5], [6]):
-            with picture_noise(seeds):
+            with per_image_dropout(seeds):
                 found.append(net(x[:1]))
-        with picture_noise([6, 5]):
+        with per_image_dropout([6, 5]):
             together = net(x)
     assert torch.equal(found[0], found[1]) and (found[0] - found[2]).abs().max() > 0.01
     assert (together[1] - found[0][0]).abs().max() < 1e-4

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 FIX = "try a smaller --lr, or --precision fp32; --continue_train goes on from the last save"
 
 
-class FiniteWatch:
+class NanCheck:
     """Remembers, on the device, the step at which each loss was first not finite.
 
     Nothing waits for the device before `check`.
@@ -31,7 +31,7 @@ class FiniteWatch:
         self.first: Tensor | None = None  # (number of losses,), 0 where all is well
         self.files: list[tuple[int, list[str]]] = []
 
-    def see(self, losses: Mapping[str, Tensor], step: int, files: list[str]) -> None:
+    def observe(self, losses: Mapping[str, Tensor], step: int, files: list[str]) -> None:
         """Take in the losses of a step and the files it was trained on."""
         if not losses:
             return
@@ -74,7 +74,7 @@ LINES = 20  # in a row, before anything is said
 GREY_LEVEL = 2 / 255
 
 
-class Balance:
+class CollapseMonitor:
     """Looks at each printed line of losses and at the pictures of its step."""
 
     def __init__(self, gan_mode: str):
@@ -83,7 +83,7 @@ class Balance:
         self.said: set[str] = set()
         self.last: dict[str, Tensor] = {}
 
-    def see(self, losses: Mapping[str, float], visuals: Mapping[str, Tensor]) -> None:
+    def observe(self, losses: Mapping[str, float], visuals: Mapping[str, Tensor]) -> None:
         """Take in the losses of a line and its step's pictures, (N, C, H, W) in [-1, 1]."""
         of_D = {name: value for name, value in losses.items() if name.startswith("D_")}
         if of_D and self.won:

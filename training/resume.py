@@ -50,11 +50,13 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
 def check_abilities(model: BaseModel, opt: Any) -> None:
     """Raise a ValueError for a flag that the model lacks a method for."""
     own, base = type(model), BaseModel
-    measures = own.compared is not base.compared or own.validation_loss is not base.validation_loss
+    measures = (
+        own.metric_pair is not base.metric_pair or own.validation_loss is not base.validation_loss
+    )
     if opt.val_freq and not measures:
         raise ValueError(
             f"--val_freq, --early_stop, --lr_policy plateau: --model {opt.model} lacks "
-            f"compared(self) or validation_loss(self)"
+            f"metric_pair(self) or validation_loss(self)"
         )
     if opt.grad_accum > 1 and not model.updates:
         raise ValueError(f"--grad_accum: --model {opt.model} lacks `updates` (docs/extend.md)")

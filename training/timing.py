@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Clock:
+class StepTimer:
     """Wraps the loop over batches: time inside `next` is waiting, the rest is computing."""
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Clock:
         """Start a new interval."""
         self.started, self.waited, self.pictures = time.perf_counter(), 0.0, 0
 
-    def waiting_for(self, batches: Iterable[T]) -> Iterator[T]:
+    def batches(self, batches: Iterable[T]) -> Iterator[T]:
         """Yield the batches, counting the time that each is waited for."""
         iterator = iter(batches)
         while True:

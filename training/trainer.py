@@ -8,12 +8,12 @@ from typing import Any
 
 from data import Loader
 from options.train_options import last_epoch
-from training.health import Balance, FiniteWatch, WaitingAdvice, check_weights
+from training.health import CollapseMonitor, NanCheck, WaitingAdvice, check_weights
 from training.state import TrainingState
-from training.timing import Clock
+from training.timing import StepTimer
 from training.validation import Validation
 from util import distributed
-from util.checkpoint import forget_epochs
+from util.checkpoint import prune_checkpoints
 from util.displays.val_log import Scores
 from util.errors import RunStopped
 from util.signals import Signals, status_of
@@ -38,7 +38,7 @@ class Trainer:
         self.opt, self.training, self.dataset = opt, training, dataset
         self.model, self.progress = training.model, training.progress
         self.validation, self.visualizer, self.signals = validation, visualizer, signals
-        self.nan_check, self.balance = FiniteWatch(), Balance(opt.gan_mode)
+        self.nan_check, self.collapse_monitor = NanCheck(), CollapseMonitor(opt.gan_mode)
         self.advice, self.stop_flag = WaitingAdvice(), distributed.StopFlag()
         self.progress.set_dataset_size(len(dataset))
 
@@ -69,11 +69,11 @@ class Trainer:
 
     def train_epoch(self) -> bool:
         """Train on the images that the epoch has left; return whether there were any."""
-        opt, progress, clock, done = self.opt, self.progress, Clock(), self.progress.iters
+        opt, progress, clock, done = self.opt, self.progress, StepTimer(), self.progress.iters
         self.dataset.set_epoch(progress.epoch, done)
         self.visualizer.start_epoch(progress.epoch, len(self.dataset))
         self.visualizer.advance(done)
-        for batches in clock.waiting_for(grouped(self.dataset, opt.grad_accum)):
+        for batches in clock.batches(grouped(self.dataset, opt.grad_accum)):
             self.model.train_on(batches)
             before, count = progress.total, opt.batch_size * len(batches)
             progress.total += count
@@ -82,7 +82,7 @@ class Trainer:
             if self.training.ema:
                 self.training.ema.update()
             files = [path for batch in batches for path in batch.get("A_paths", [])]
-            self.nan_check.see(self.model.loss_tensors(), progress.total, files)
+            self.nan_check.observe(self.model.loss_tensors(), progress.total, files)
             self.visualizer.advance(count)
             self.show_if_due(before, clock)
             if passed(opt.save_latest_freq, before, progress.total):
@@ -100,13 +100,13 @@ class Trainer:
         self.visualizer.print_scores(Scores(epoch, scores, f" ({summary})"))
         return score
 
-    def show_if_due(self, before: int, clock: Clock) -> None:
+    def show_if_due(self, before: int, clock: StepTimer) -> None:
         """Print the losses and show the images of a step, if it is time for that."""
         opt, model, progress = self.opt, self.model, self.progress
         if passed(opt.print_freq, before, progress.total):
             self.nan_check.check()
             losses = model.get_current_losses()
-            self.balance.see(losses, model.visuals)
+            self.collapse_monitor.observe(losses, model.visuals)
             lap = clock.lap()
             self.visualizer.print_current_losses(progress.epoch, progress.iters, losses, *lap)
         page = passed(opt.update_html_freq, before, progress.total)
@@ -135,7 +135,7 @@ class Trainer:
             self.training.save_networks(tag)
         self.training.save()
         if distributed.is_main_process():
-            forget_epochs(self.model.save_dir, self.opt.keep)
+            prune_checkpoints(self.model.save_dir, self.opt.keep)
             self.training.delete_stale_files(tags)
 
 

@@ -22,7 +22,7 @@ def mean_scores(model: BaseModel, batches: Iterable[dict[str, Any]]) -> dict[str
     for batch in batches:
         model.set_input(batch)
         model.test()
-        if pair := model.compared():
+        if pair := model.metric_pair():
             values = compare(*map(eight_bit, pair))
             found.append({name: each.tolist() for name, each in values.items()})
         else:

@@ -90,7 +90,7 @@ def load(path: Path) -> Any:
         raise ValueError(f"{path}: not a checkpoint, or damaged; copy it anew") from None
 
 
-def forget_epochs(folder: Path, keep: float) -> None:
+def prune_checkpoints(folder: Path, keep: float) -> None:
     """Delete the weights of all numbered epochs but the last `keep`."""
     numbered = re.compile(r"(\d+)_net_.+\.pth")
     found = [(int(m[1]), p) for p in folder.glob("*.pth") if (m := numbered.fullmatch(p.name))]

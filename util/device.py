@@ -46,13 +46,13 @@ def pick_device(gpu_ids: Sequence[int]) -> torch.device:
     return torch.device("cpu")
 
 
-def pick_layout(device: torch.device, training: bool) -> torch.memory_format:
+def memory_format_for(device: torch.device, training: bool) -> torch.memory_format:
     """Return the layout of pictures in memory that is faster (docs/performance.md has numbers)."""
     faster = device.type == "cuda" or (device.type == "cpu" and not training)
     return torch.channels_last if faster else torch.contiguous_format
 
 
-def keep_freed_memory() -> None:
+def tune_malloc() -> None:
     """Let the process keep the memory that it frees.
 
     glibc hands large blocks back to the system at once, and the next step or picture takes them

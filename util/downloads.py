@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 
-def published(url: str, given: Path | None, flag: str, option: str) -> Path:
+def download_weights(url: str, given: Path | None, flag: str, option: str) -> Path:
     """Return the file that `url` names: `given`, or that in torch's cache, which is downloaded if
     it is not there. The SHA-256 of its content begins as its name ends, which is checked.
 

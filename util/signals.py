@@ -34,7 +34,7 @@ def status_of(asked: int) -> int:
 
 
 @contextlib.contextmanager
-def polite_signals() -> Iterator[Signals]:
+def handle_signals() -> Iterator[Signals]:
     """Within it, the first Ctrl-C or SIGTERM only sets `asked`, the second stops at once.
 
     Only a program's main thread can ask for that; elsewhere signals stay what they are.
@@ -58,7 +58,7 @@ def polite_signals() -> Iterator[Signals]:
 
 
 @contextlib.contextmanager
-def mortal() -> Iterator[None]:
+def default_signals() -> Iterator[None]:
     """Within it, Ctrl-C or SIGTERM end the process at once, whatever it waits for."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -23,7 +23,7 @@ from options.train_options import TrainOptions
 from scripts.dev.training_steps import random_pictures
 from util import distributed
 from util.command import run_command, setup_logging
-from util.device import keep_freed_memory
+from util.device import tune_malloc
 from util.distributed import launch
 from util.seeding import seed_everything
 
@@ -64,7 +64,7 @@ def measure(alone: BaseModel | None, model: BaseModel, opt: Any, rounds: int, st
     `alone` is the model of rank 0 that exchanges nothing; the other ranks have none.
     """
     count = distributed.world_size()
-    keep_freed_memory()
+    tune_malloc()
     whole, part = (batch_of(size, opt) for size in (opt.batch_size, opt.batch_size // count))
     gradients = torch.zeros(bytes_of(model) // 4, device=model.device)
     kinds: dict[str, Callable[[], None]] = {

@@ -18,7 +18,7 @@ from scripts.dev.measure import (
     share_of_ceiling,
     work_of,
 )
-from util.device import keep_freed_memory
+from util.device import tune_malloc
 
 CUDA = torch.cuda.is_available()
 # Without instructions for it, bf16 is emulated, and far slower: nothing to measure.
@@ -47,7 +47,7 @@ def our_step(batch: int, *flags: str) -> Step:
     with tempfile.TemporaryDirectory() as folder:
         model = create_model(TrainOptions().read([*flags, "--checkpoints_dir", folder]))
         model.setup(model.opt)
-    keep_freed_memory()  # as the loader of a training does
+    tune_malloc()  # as the loader of a training does
     paths = {f"{side}_paths": ["none"] * batch for side in "AB"}
     pictures = {**random_pictures(batch), **paths}
 

@@ -127,7 +127,7 @@ class Studio:
         """Return the translation of a picture file, (H, W, 1 or 3) uint8."""
         real = self.prepared(body)[None]
         fake = self.translator.translate(real, seed=seed)
-        return tensor2im(self.translator.model.shown(real.to(fake), fake))
+        return tensor2im(self.translator.model.to_image(real.to(fake), fake))
 
     async def body(self, request: Request) -> bytes:
         """Read a request's body; refuse one that is too large or does not come."""

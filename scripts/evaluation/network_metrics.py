@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from scripts.evaluation.compare import Pictures, pixels
 from util.checkpoint import load_weights
-from util.downloads import published
+from util.downloads import download_weights
 
 INCEPTION = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
@@ -70,7 +70,7 @@ def lpips(pictures: Pictures, device: torch.device) -> dict[str, float]:
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
     from torchvision.models import AlexNet_Weights
 
-    load_weights(published(AlexNet_Weights.DEFAULT.url, None, "--metrics LPIPS", ""))
+    load_weights(download_weights(AlexNet_Weights.DEFAULT.url, None, "--metrics LPIPS", ""))
     with quiet():
         net = LearnedPerceptualImagePatchSimilarity(net_type="alex").net.to(device)
     found = {}
@@ -121,7 +121,7 @@ def inception(weights: Path | None) -> nn.Module:
     """Return Inception-v3 as FID uses it: uint8 pictures to features and classes."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    path = published(INCEPTION, weights, "--metrics FID, KID, IS", "--inception_weights")
+    path = download_weights(INCEPTION, weights, "--metrics FID, KID, IS", "--inception_weights")
     load_weights(path)  # refuses what would run code, which the next line would run
     kinds = ["2048", "logits_unbiased"]
     with quiet():

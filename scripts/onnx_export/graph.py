@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from models.layers import InstanceNorm, PictureNorm
+from models.layers import InstanceNorm, PerImageBatchNorm
 from models.networks import Generator
 from util.color import lab_to_rgb, rgb_to_lab
 
@@ -94,7 +94,7 @@ def frozen_copy(net: nn.Module, *, noise: bool = False, any_size: bool = True) -
     for name, module in list(net.named_modules()):
         if isinstance(module, InstanceNorm):
             new = nn.InstanceNorm2d(module.num_channels, module.eps)
-        elif isinstance(module, PictureNorm) and module.training:
+        elif isinstance(module, PerImageBatchNorm) and module.training:
             new = nn.InstanceNorm2d(module.num_features, module.eps, affine=module.affine)
             new.weight, new.bias = module.weight, module.bias
         elif isinstance(module, nn.Dropout):

@@ -16,10 +16,10 @@ import torch
 from conftest import TINY
 
 from models.pix2pix_model import Pix2PixModel
-from training.health import FiniteWatch, check_weights
+from training.health import NanCheck, check_weights
 from training.run_lock import lock_run_folder
 from util import files
-from util.checkpoint import forget_epochs
+from util.checkpoint import prune_checkpoints
 from util.errors import RunStopped
 from util.files import whole_file
 
@@ -85,20 +85,20 @@ def test_weights_that_are_not_finite_are_never_saved(command, pairs, monkeypatch
 
 
 def test_the_watch_names_the_first_step_its_losses_and_its_files() -> None:
-    watch, nan = FiniteWatch(), float("nan")
+    watch, nan = NanCheck(), float("nan")
     for step, (a, b) in enumerate([(1, 2), (1, nan), (nan, nan), (1, 2)], start=1):
         losses = {"a": torch.tensor(float(a)), "b": torch.tensor(float(b))}
-        watch.see(losses, step, [f"{step}.png"])
+        watch.observe(losses, step, [f"{step}.png"])
     with pytest.raises(RunStopped, match=r"^b: not a finite number after picture 2 .*\(2.png\)"):
         watch.check()
 
 
 def test_the_watch_says_nothing_of_finite_losses_and_forgets_their_files() -> None:
-    watch = FiniteWatch()
+    watch = NanCheck()
     watch.check()
     for step in range(1, 4):
-        watch.see({"a": torch.tensor(1e30)}, step, ["x"])
-        watch.see({}, step, ["x"])
+        watch.observe({"a": torch.tensor(1e30)}, step, ["x"])
+        watch.observe({}, step, ["x"])
     watch.check()
     assert watch.files == []
 
@@ -295,9 +295,9 @@ def test_only_numbered_epochs_are_forgotten(tmp_path: Path) -> None:
     ]
     for name in [*names, "8_net_G.txt", "my_8_net_G.pth"]:
         (tmp_path / name).touch()
-    forget_epochs(tmp_path, float("inf"))
+    prune_checkpoints(tmp_path, float("inf"))
     assert len(list(tmp_path.iterdir())) == 7
-    forget_epochs(tmp_path, 1)
+    prune_checkpoints(tmp_path, 1)
     assert {p.name for p in tmp_path.iterdir()} == {*names[1:], "8_net_G.txt", "my_8_net_G.pth"}
 
 

@@ -21,7 +21,7 @@ DONE, FAILED = "done", "failed"  # last signs
 _LOST = ("gloo", "nccl", "connection", "socket", "store", "timed out")  # in errors of the engine
 
 
-class Watch:
+class Heartbeat:
     """Gives signs of life in a store that all processes reach, and looks for those of the others.
 
     Processes of one machine see each other's end at once, those of other machines by silence.
@@ -123,7 +123,7 @@ class Watch:
             os._exit(1)
 
 
-def undisturbed() -> None:
+def ignore_sigterm() -> None:
     """Pass over SIGTERM while a process says its last: torchrun sends it once one has ended."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -15,9 +15,9 @@ import torch
 import torch.distributed as dist
 
 from util import distributed
-from util.distributed.heartbeat import FAILED, Watch, undisturbed
+from util.distributed.heartbeat import FAILED, Heartbeat, ignore_sigterm
 from util.errors import RunStopped, one_line
-from util.signals import mortal
+from util.signals import default_signals
 
 APPEAR = timedelta(minutes=5)  # for all processes to start
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -48,7 +48,7 @@ def process_group() -> Iterator[None]:
         yield
         distributed.barrier()
     except BaseException as error:
-        undisturbed()
+        ignore_sigterm()
         reason, first = watch.explained(error), watch.speaks()
         watch.stop(FAILED)
         _status_at_end = _status(reason)
@@ -62,15 +62,15 @@ def process_group() -> Iterator[None]:
     _leave()
 
 
-def _join() -> Watch:
+def _join() -> Heartbeat:
     atexit.register(_end_at_once)  # now, so that it comes after what others register
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        with mortal():
+        with default_signals():
             store, *_ = next(dist.rendezvous("env://", timeout=APPEAR))
             store = dist.PrefixStore(_meet(store, rank, world), store)
-            watch = Watch(dist.PrefixStore("liveness", store), rank, world)
+            watch = Heartbeat(dist.PrefixStore("liveness", store), rank, world)
             engine = dist.PrefixStore("engine", store)
             dist.init_process_group(backend, store=engine, rank=rank, world_size=world)
             distributed.control_group = dist.new_group(backend="gloo")

@@ -4,13 +4,13 @@ import pytest
 import torch
 from conftest import random_batch
 
-from training.health import LINES, Balance
+from training.health import LINES, CollapseMonitor
 
 
 def watch(caplog, steps, gan_mode="vanilla") -> list[str]:
-    balance = Balance(gan_mode)
+    balance = CollapseMonitor(gan_mode)
     for losses, visuals in steps:
-        balance.see(losses, visuals)
+        balance.observe(losses, visuals)
     return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
 
 
