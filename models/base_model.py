@@ -5,20 +5,17 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from functools import wraps
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from models import building, data_parallel, networks
+from models import building, data_parallel, networks, precision, weights
 from models.grad_accum import accumulate
-from models.layers import frozen
+from models.layers import frozen_but
 from models.test_time import prepare_for_test, test_mode
-from models.weights import check_fit
-from util.checkpoint import load_weights, save_weights
 from util.device import memory_format_for, pick_device, use_tf32
 from util.distributed import is_main_process
 from util.files import run_folder, write_options
@@ -59,6 +56,8 @@ class BaseModel(ABC):
         self.save_dir = run_folder(opt)
         self.device = pick_device(opt.gpu_ids)
         self.layout = memory_format_for(self.device, self.isTrain)
+        # With --precision bf16 the context in which networks compute.
+        self.autocast = partial(precision.autocast, self.device, opt.precision)
         self.nets: dict[str, nn.Module] = {}
         self.optimizers: dict[str, Optimizer] = {}
         self.schedulers: list[Any] = []
@@ -143,7 +142,7 @@ class BaseModel(ABC):
         """Take one step of an optimizer down the gradient of `loss`, all other networks frozen."""
         optimizer = self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
-        with self.others_frozen(optimizer):
+        with frozen_but(optimizer, self.nets.values()):
             self.backward(loss, self.loss_weight)
         optimizer.step()
 
@@ -152,21 +151,6 @@ class BaseModel(ABC):
         with self.autocast():
             value = loss()
         (value if weight == 1 else value * weight).backward()
-
-    def others_frozen(self, optimizer: Optimizer) -> AbstractContextManager:
-        """Return the context in which only an optimizer's networks collect gradients."""
-        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        others = (p for net in self.nets.values() for p in net.parameters())
-        return frozen(p for p in others if id(p) not in trained)
-
-    def autocast(self) -> AbstractContextManager:
-        """Return the context in which networks compute in bf16 with --precision bf16.
-
-        Weights stay float32. Nothing is cached, since they change within a step.
-        """
-        if self.opt.precision != "bf16":
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
 
     # Training -------------------------------------------------------------------------
 
@@ -180,7 +164,7 @@ class BaseModel(ABC):
             layers = f":\n{net}" if opt.verbose else ""
             log.info("network %s: %.3f million parameters%s", name, count, layers)
         use_tf32(opt.precision, self.device)
-        self.forward = within(self.autocast, self.forward)
+        self.forward = precision.within(self.autocast, self.forward)
         if not self.isTrain:
             prepare_for_test(self.nets, opt)
             return
@@ -276,8 +260,7 @@ class BaseModel(ABC):
         data_parallel.average_buffers(self.nets.values())
         if not is_main_process():
             return
-        for name, net in self.nets.items():
-            save_weights(net.state_dict(), self.save_dir / f"{epoch}_net_{name}.pth")
+        weights.write(self.nets, epoch, self.save_dir)
         write_options(self.opt, self.save_dir, "train_opt")
 
     def load_networks(self, epoch: int | str) -> None:
@@ -286,14 +269,7 @@ class BaseModel(ABC):
         ValueError names the file and the flags to change. In training only G's file must be
         there; a network without one starts from scratch, which is logged.
         """
-        for name, net in self.nets.items():
-            ema = "_ema" if not self.isTrain and self.opt.use_ema and name.startswith("G") else ""
-            path = self.save_dir / f"{epoch}_net_{name}{ema}.pth"
-            if self.isTrain and not name.startswith("G") and not path.exists():
-                log.warning("network %s starts fresh: %s is not there", name, path)
-                continue
-            net.load_state_dict(check_fit(net, load_weights(path), path, self.opt))
-            log.info("network %s: loaded %s", name, path)
+        weights.read(self.nets, epoch, self.save_dir, self.opt)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that changes in a training: networks, optimizers, schedulers, image pools."""
@@ -319,17 +295,6 @@ class BaseModel(ABC):
                 scheduler.load_state_dict(saved)
         for name, pool in self.pools.items():
             pool.load_state_dict(state["pools"][name])
-
-
-def within(context: Callable[[], AbstractContextManager], method: Callable) -> Callable:
-    """Return a method that runs within a context."""
-
-    @wraps(method)
-    def run(*args: Any) -> Any:
-        with context():
-            return method(*args)
-
-    return run
 
 
 def in_order(values: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.base_model import BaseModel, within
+from models.base_model import BaseModel
+from models.precision import within
 from util.image_pool import ImagePool
 
 

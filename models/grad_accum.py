@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from models.data_parallel import global_batch_size, loss_weight
+from models.layers import frozen_but
 
 
 def accumulate(model: Any, batches: Sequence[dict[str, Any]]) -> None:
@@ -21,7 +22,7 @@ def accumulate(model: Any, batches: Sequence[dict[str, Any]]) -> None:
     for name, loss in model.updates.items():
         optimizer = model.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
-        with model.others_frozen(optimizer):
+        with frozen_but(optimizer, model.nets.values()):
             for batch, size, kept in zip(batches, sizes, fakes, strict=True):
                 model.set_input(batch)
                 make_fakes(model, kept, trains_G=name.startswith("G"))

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 
 class InstanceNorm(nn.GroupNorm):
@@ -133,15 +134,17 @@ def per_image_dropout(seeds: Iterable[int] | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Within it, these parameters collect no gradients: those of D while G learns."""
-    parameters = [p for p in parameters if p.requires_grad]
-    for p in parameters:
+def frozen_but(optimizer: Optimizer, nets: Iterable[nn.Module]) -> Iterator[None]:
+    """Within it, of all networks only those that an optimizer trains collect gradients."""
+    trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    others = [p for net in nets for p in net.parameters() if id(p) not in trained]
+    frozen = [p for p in others if p.requires_grad]
+    for p in frozen:
         p.requires_grad_(False)
     try:
         yield
     finally:
-        for p in parameters:
+        for p in frozen:
             p.requires_grad_(True)
 
 

@@ -1,4 +1,4 @@
-"""Networks and learning-rate schedules: torch only, never the options. (Losses: `losses.py`.)
+"""Networks: torch only, never the options.
 
 Pictures are (N, C, H, W) tensors in [-1, 1]. State-dict keys and shapes are those of the
 published pix2pix and CycleGAN weights, so those files load as they are.
@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer, lr_scheduler
 
 from models.layers import Dropout, InstanceNorm, ResizeConv2d, reflect_index
 from models.losses import GAN_MODES, GANLoss, gradient_penalty  # noqa: F401, found here too
+from models.schedules import LR_POLICIES, get_scheduler  # noqa: F401, found here too
 
 # ---------------------------------------------------------------------------------------
 # Norms
@@ -404,34 +404,3 @@ def init_net(
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     return net
-
-
-# ---------------------------------------------------------------------------------------
-# Learning-rate schedules: the factor of the initial rate in epoch e, counted from 1
-# ---------------------------------------------------------------------------------------
-
-LR_POLICIES: dict[str, Callable[..., float]] = {
-    # Never 0 in an epoch that trains: the last one has 1 / (n_epochs_decay + 1).
-    "linear": lambda e, opt: 1 - max(0, e - opt.n_epochs) / (opt.n_epochs_decay + 1),
-    "step": lambda e, opt: 0.1 ** ((e - 1) // opt.lr_decay_iters),
-    "cosine": lambda e, opt: (
-        0.5 * (1 + math.cos(math.pi * (e - 1) / (opt.n_epochs + opt.n_epochs_decay)))
-    ),
-}
-
-
-def get_scheduler(
-    optimizer: Optimizer, opt: Any, first: int | None = None, mode: str = "min"
-) -> lr_scheduler.LambdaLR | lr_scheduler.ReduceLROnPlateau:
-    """Build the schedule, to be stepped after each epoch; `plateau` is stepped with a metric.
-
-    `opt` has lr_policy, n_epochs, n_epochs_decay, lr_decay_iters; `first` is the epoch to begin
-    with, by default its epoch_count; with `mode` "max" a higher metric is better.
-    """
-    if opt.lr_policy == "plateau":
-        return lr_scheduler.ReduceLROnPlateau(
-            optimizer, mode=mode, factor=0.2, threshold=0.01, patience=5
-        )
-    factor = _lookup(LR_POLICIES | {"plateau": None}, opt.lr_policy, "--lr_policy")
-    first = first or getattr(opt, "epoch_count", 1)
-    return lr_scheduler.LambdaLR(optimizer, lambda k: factor(first + k, opt))

@@ -1,4 +1,4 @@
-"""Read a network's flags off its weights."""
+"""Files of weights: written, read, and what they tell of the network that they are of."""
 
 import logging
 import re
@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from util.checkpoint import load_weights, mismatches, without_stale_statistics
+from util.checkpoint import load_weights, mismatches, save_weights, without_stale_statistics
 
 log = logging.getLogger(__name__)
 
@@ -121,3 +121,21 @@ def infer_options(run: Path) -> dict[str, Any]:
         flags = " ".join(f"{name}={value}" for name, value in found.items())
         log.info("%s has no saved options; its weights show %s", run, flags)
     return found
+
+
+def write(nets: dict[str, nn.Module], tag: int | str, folder: Path) -> None:
+    """Write `TAG_net_NAME.pth` for every network."""
+    for name, net in nets.items():
+        save_weights(net.state_dict(), folder / f"{tag}_net_{name}.pth")
+
+
+def read(nets: dict[str, nn.Module], tag: int | str, folder: Path, opt: Any) -> None:
+    """Read `TAG_net_NAME.pth` for every network, as `BaseModel.load_networks` says."""
+    for name, net in nets.items():
+        ema = "_ema" if not opt.isTrain and opt.use_ema and name.startswith("G") else ""
+        path = folder / f"{tag}_net_{name}{ema}.pth"
+        if opt.isTrain and not name.startswith("G") and not path.exists():
+            log.warning("network %s starts fresh: %s is not there", name, path)
+            continue
+        net.load_state_dict(check_fit(net, load_weights(path), path, opt))
+        log.info("network %s: loaded %s", name, path)

@@ -14,7 +14,7 @@ from models.layers import (
     InstanceNorm,
     ResizeConv2d,
     SyncBatchNorm,
-    frozen,
+    frozen_but,
     per_image_dropout,
     preserved_statistics,
     reflect_index,
@@ -208,15 +208,17 @@ def test_another_thread_has_its_own_noise():
 # Contexts --------------------------------------------------------------------------------
 
 
-def test_frozen_collects_no_gradient_and_restores_what_was_trainable():
-    one, two = nn.Linear(2, 2), nn.Linear(2, 2)
+def test_only_what_an_optimizer_trains_collects_gradients():
+    one, two, three = (nn.Linear(2, 2) for _ in range(3))
     one.bias.requires_grad_(False)
+    optimizer = torch.optim.Adam(three.parameters())
     x = torch.ones(1, 2, requires_grad=True)
-    with pytest.raises(KeyError), frozen([*one.parameters(), *two.parameters()]):
-        two(one(x)).sum().backward()
+    with pytest.raises(KeyError), frozen_but(optimizer, [one, two, three]):
+        three(two(one(x))).sum().backward()
         raise KeyError
     assert x.grad.abs().sum() > 0
     assert all(p.grad is None for net in (one, two) for p in net.parameters())
+    assert all(p.grad is not None for p in three.parameters())
     assert [p.requires_grad for p in one.parameters()] == [True, False]
     assert all(p.requires_grad for p in two.parameters())
 

@@ -1,0 +1,37 @@
+"""Learning-rate schedules."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from torch.optim import Optimizer, lr_scheduler
+
+# The factor of the initial rate in epoch e, counted from 1.
+LR_POLICIES: dict[str, Callable[..., float]] = {
+    # Never 0 in an epoch that trains: the last one has 1 / (n_epochs_decay + 1).
+    "linear": lambda e, opt: 1 - max(0, e - opt.n_epochs) / (opt.n_epochs_decay + 1),
+    "step": lambda e, opt: 0.1 ** ((e - 1) // opt.lr_decay_iters),
+    "cosine": lambda e, opt: (
+        0.5 * (1 + math.cos(math.pi * (e - 1) / (opt.n_epochs + opt.n_epochs_decay)))
+    ),
+}
+
+
+def get_scheduler(
+    optimizer: Optimizer, opt: Any, first: int | None = None, mode: str = "min"
+) -> lr_scheduler.LambdaLR | lr_scheduler.ReduceLROnPlateau:
+    """Build the schedule, to be stepped after each epoch; `plateau` is stepped with a metric.
+
+    `opt` has lr_policy, n_epochs, n_epochs_decay, lr_decay_iters; `first` is the epoch to begin
+    with, by default its epoch_count; with `mode` "max" a higher metric is better.
+    """
+    if opt.lr_policy == "plateau":
+        return lr_scheduler.ReduceLROnPlateau(
+            optimizer, mode=mode, factor=0.2, threshold=0.01, patience=5
+        )
+    if opt.lr_policy not in LR_POLICIES:
+        known = ", ".join([*LR_POLICIES, "plateau"])
+        raise ValueError(f"--lr_policy {opt.lr_policy}: unknown; known are {known}")
+    factor = LR_POLICIES[opt.lr_policy]
+    first = first or getattr(opt, "epoch_count", 1)
+    return lr_scheduler.LambdaLR(optimizer, lambda k: factor(first + k, opt))
