@@ -54,7 +54,7 @@ def options(argv: Sequence[str], starts: Sequence[Start]) -> Options:
     opt, count = TrainOptions().read(argv), distributed.world_size()
     going_on = distributed.broadcast_from_main(flags_of_restart(run_folder(opt), starts))
     if going_on:
-        log.info("started anew after a failure: going on from the last save")
+        log.info("restarted after a failure: resuming from the last save")
         opt = TrainOptions().read([*argv, *going_on])
     if opt.batch_size % count:
         raise ValueError(

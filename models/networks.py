@@ -251,7 +251,7 @@ def define_G(
 ) -> Generator:
     """Build and initialise a generator; ValueError for a name not in its dict.
 
-    It stays on the CPU: `gpu_ids` is there for calls of old and decides nothing, here and below.
+    Built on the CPU. `gpu_ids` is accepted for compatibility and ignored, here and below.
     """
     build = _lookup(GENERATORS, netG, "--netG")
     _lookup(dict.fromkeys(UPSAMPLES), upsample, "--upsample")

@@ -135,7 +135,7 @@ def read(nets: dict[str, nn.Module], tag: int | str, folder: Path, opt: Any) -> 
         ema = "_ema" if not opt.isTrain and opt.use_ema and name.startswith("G") else ""
         path = folder / f"{tag}_net_{name}{ema}.pth"
         if opt.isTrain and not name.startswith("G") and not path.exists():
-            log.warning("network %s starts fresh: %s is not there", name, path)
+            log.warning("network %s starts from scratch: %s does not exist", name, path)
             continue
         net.load_state_dict(check_fit(net, load_weights(path), path, opt))
         log.info("network %s: loaded %s", name, path)

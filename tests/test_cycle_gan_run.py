@@ -75,7 +75,7 @@ def test_four_files_are_saved_and_load_again(make, tmp_path, caplog):
     for name in ("G_A", "G_B", "D_A"):
         torch.testing.assert_close(model.nets[name].state_dict(), saved.nets[name].state_dict())
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert any(message.startswith("network D_B starts fresh") for message in warnings)
+    assert any(message.startswith("network D_B starts from scratch") for message in warnings)
     (tmp_path / "run" / "5_net_G_B.pth").unlink()
     refusal(lambda: make(*CYCLE, "--continue_train", "--epoch", "5"), "5_net_G_B.pth")
 

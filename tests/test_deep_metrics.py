@@ -93,8 +93,8 @@ def test_one_pass_over_the_pictures_serves_fid_kid_and_is(command, folders, capl
     [
         ("KID", ["--kid_subset", "13"], ["--metrics KID", "at least 13 pictures, not 12"]),
         ("FID", ["--inception_weights", "nowhere.pth"], ["--inception_weights nowhere.pth"]),
-        ("FID", [], ["--metrics FID", "could not be had", "save it as", "6726825d.pth"]),
-        ("LPIPS", [], ["--metrics LPIPS", "could not be had", "alexnet-owt-7be5be79.pth"]),
+        ("FID", [], ["--metrics FID", "could not be downloaded", "save it as", "6726825d.pth"]),
+        ("LPIPS", [], ["--metrics LPIPS", "could not be downloaded", "alexnet-owt-7be5be79.pth"]),
     ],
 )
 def test_what_lacks_is_named_with_the_way_to_it(

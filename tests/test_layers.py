@@ -28,11 +28,6 @@ APART = [{"models", "data", "options"}, {"training", "inference"}]
 TORCH_FREE = ("options", "util.registry", "util.displays.loss_log", "training.timing", "util.html")
 # These import torch and each other only.
 NETWORKS = ("models.networks", "models.layers", "models.losses", "models.schedules")
-    "models.networks",
-    "models.layers",
-    "models.losses",
-    "models.schedules",
-)  # torch and each other only
 
 
 def sources(root: Path = ROOT) -> dict[str, Path]:

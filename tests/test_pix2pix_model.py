@@ -193,7 +193,7 @@ def test_a_missing_d_starts_fresh_and_says_so(make, tmp_path, caplog):
     (tmp_path / "run" / "latest_net_D.pth").unlink()
     model = make("--continue_train", "--ndf", "6")
     (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert warning.startswith("network D starts fresh") and "latest_net_D.pth" in warning
+    assert warning.startswith("network D starts from scratch") and "latest_net_D.pth" in warning
     torch.testing.assert_close(model.netG.state_dict(), saved.netG.state_dict())
 
 

@@ -151,7 +151,7 @@ def test_a_run_that_stopped_before_its_first_save_starts_anew(run, monkeypatch):
         with pytest.raises(ZeroDivisionError):
             run("cut")
     result = run("cut", "--continue_train")
-    assert result.status == 0 and "nothing to go on from was saved before it stopped" in result.out
+    assert result.status == 0 and "stopped before its first checkpoint" in result.out
     run("whole")
     assert equal(weights("cut"), weights("whole"))
 
@@ -162,7 +162,7 @@ def test_the_best_weights_alone_are_nothing_to_go_on_from(run):
         path.unlink()
     shutil.copytree("runs/cut", "runs/chosen")
     result = run("cut", "--continue_train")
-    assert result.status == 0 and "nothing to go on from was saved before it stopped" in result.out
+    assert result.status == 0 and "stopped before its first checkpoint" in result.out
     result = run("chosen", "--continue_train", "--epoch", "best")
     assert result.status == 0 and "runs/chosen/best_net_G.pth" in result.out
 
@@ -244,7 +244,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(run, by):
     before = signal.getsignal(by)
     result = run("r", stop_after=2, by=by)
     assert result.status == 128 + by
-    assert ": stopped in epoch 1 after 2 of its pictures" in result.err
+    assert ": stopped in epoch 1 after 2 of its images" in result.err
     assert "--continue_train" in result.err and len(result.err.splitlines()) == 1
     progress = {"epoch": 1, "iters": 2, "total": 2, "since": None, "pictures": 5}
     assert progress.items() <= state("r")["progress"].items()
@@ -318,7 +318,7 @@ def test_weights_chosen_for_a_run_that_starts_afresh_are_said_to_be_passed_over(
 def test_an_epoch_count_beside_a_state_is_said_to_be_passed_over(run, count, said):
     run("r", stop_after=6)
     result = run("r", "--continue_train", "--epoch_count", count)
-    assert result.status == 0 and ("goes on in epoch 2" in result.out) == said
+    assert result.status == 0 and ("resumes in epoch 2" in result.out) == said
     assert "epoch 2/3" in result.out
 
 
@@ -328,7 +328,10 @@ def test_without_a_state_the_weights_go_on_and_what_is_fresh_is_said(run):
     os.remove("runs/r/latest_net_D.pth")
     result = run("r", "--continue_train", "--epoch_count", "2")
     assert result.status == 0
-    assert "network D starts fresh" in result.out and "the optimizers start fresh" in result.out
+    assert (
+        "network D starts from scratch" in result.out
+        and "the optimizers start from scratch" in result.out
+    )
     assert "epoch 2/3" in result.out and "epoch 1/3" not in result.out
     assert len(losses("r")) == 6 + 10  # lines of before stay
 

@@ -56,9 +56,9 @@ def test_a_run_goes_on_in_another_number_of_processes(work, caplog):
     train_in_two(work, "some", *flags, "--n_epochs", 1)
     caplog.set_level(logging.INFO)
     main(script(work, "some", *flags, "--n_epochs", 2, "--continue_train")[1:])
-    assert "2 before, 1 now" in caplog.text
+    assert "from 2 to 1" in caplog.text
     done = train_in_two(work, "some", *flags, "--n_epochs", 3, "--continue_train")
-    assert "1 before, 2 now" in done.stdout
+    assert "from 1 to 2" in done.stdout
     logs = [(work / "runs" / name / "loss_log.txt").read_text() for name in ("one", "some")]
     one, some = ([e for line in log.splitlines() if (e := parse_line(line))] for log in logs)
     assert [e[:2] for e in one] == [e[:2] for e in some] and len(one) == 9

@@ -62,7 +62,7 @@ def test_a_stopped_run_goes_on_exactly(work, whole):
     run.agents[0].send_signal(signal.SIGTERM)
     statuses, said = run.end()
     (line,) = ours(said)
-    assert statuses != [0] and "all of it saved" in line and "--continue_train" in line
+    assert statuses != [0] and "all of them saved" in line and "--continue_train" in line
     train_in_two(work, "stopped", "--continue_train")
     assert same(state(work, "stopped"), whole)
 
@@ -75,5 +75,5 @@ def test_two_nodes_go_on_by_themselves_after_a_kill(work, whole):
     subprocess.run(["kill", "-9", str(run.worker(1))], check=True)
     statuses, said = run.end()
     assert statuses == [0, 0], said
-    assert said.count("started anew after a failure: going on from the last save") == 1
+    assert said.count("restarted after a failure: resuming from the last save") == 1
     assert same(state(work, "nodes"), whole)

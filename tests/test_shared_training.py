@@ -126,7 +126,7 @@ def test_pictures_of_all_pools_are_shared_out_anew(be, caplog, before, now):
         pool.load_state_dict(pools_of_rank(saved)["pool"])
         restored += [int(image) for image in pool.images]
     assert sorted(restored) == sorted(sum(values, []))
-    assert f"{before} before, {now} now" in caplog.text
+    assert f"from {before} to {now}" in caplog.text
 
 
 def test_the_same_number_of_processes_goes_on_as_it_was(be, caplog):
@@ -283,8 +283,8 @@ def test_a_restart_goes_on_whatever_it_began_with(command, tmp_path, monkeypatch
     caplog.clear()
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert command("train", *flags, *begun, "--n_epochs", 4).status == 0
-    assert "going on from checkpoints/r/latest_state.pth" in caplog.text
-    assert "started anew after a failure" in caplog.text
+    assert "resuming from checkpoints/r/latest_state.pth" in caplog.text
+    assert "restarted after a failure" in caplog.text
 
 
 # Watching --------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from util.errors import RunStopped, one_line
 
 log = logging.getLogger(__name__)
 
-FIX = "try a smaller --lr, or --precision fp32; --continue_train goes on from the last save"
+FIX = "try a smaller --lr, or --precision fp32; --continue_train resumes from the last save"
 
 
 class NanCheck:
@@ -140,7 +140,7 @@ def explain_out_of_memory(opt: Any) -> Iterator[None]:
             raise RunStopped(
                 f"a process that loads pictures was killed ({one_line(error)}); if memory ran out, "
                 f"use a smaller --num_threads than {opt.num_threads}, or --cache none; "
-                f"--continue_train goes on from the last save"
+                f"--continue_train resumes from the last save"
             ) from None
         full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text
         if not full:

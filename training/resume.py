@@ -74,12 +74,12 @@ def nothing_to_resume(opt: Any) -> bool:
 
 def log_resume(opt: Any, state: dict[str, Any]) -> None:
     """Log which state is resumed, and which flags have changed since."""
-    log.info("going on from %s", state_path(opt))
+    log.info("resuming from %s", state_path(opt))
     for change in changed_flags(opt, state):
         log.info("changed since it was saved: %s", change)
     epoch = state["progress"]["epoch"]
     if opt.epoch_count not in (1, epoch):
-        log.info("--epoch_count is passed over: the state goes on in epoch %d", epoch)
+        log.info("--epoch_count is ignored: the checkpoint resumes in epoch %d", epoch)
 
 
 def log_start(training: TrainingState, weights_alone: bool) -> None:
@@ -87,19 +87,19 @@ def log_start(training: TrainingState, weights_alone: bool) -> None:
     opt, folder = training.opt, training.model.save_dir
     if weights_alone:
         log.info(
-            "going on from these weights in epoch %d (--epoch_count) of the schedule; "
-            "the optimizers start fresh",
+            "resuming from these weights in epoch %d (--epoch_count) of the schedule; "
+            "the optimizers start from scratch",
             opt.epoch_count,
         )
     elif opt.continue_train:
         log.info(
-            "%s: nothing to go on from was saved before it stopped; starting from the beginning",
+            "%s: the run stopped before its first checkpoint; starting from scratch",
             folder,
         )
     elif any(folder.glob("*_net_*.pth")):
         log.warning(
-            "%s holds weights, which this run will replace (numbered ones when it comes to their "
-            "epoch); --continue_train goes on from them, another --name keeps them",
+            "%s already holds weights; this run will overwrite them. Use --continue_train to resume "
+            "or another --name to keep them",
             folder,
         )
 
@@ -146,8 +146,7 @@ def pools_of_rank(saved: list[dict[str, Any]]) -> dict[str, Any]:
     if before == world_size:
         return saved[rank]
     log.info(
-        "processes: %d before, %d now: image pools are shared out anew, and noise is not what it "
-        "would have been",
+        "world size changed from %d to %d: image pools are redistributed, random noise differs",
         *(before, world_size),
     )
     pools = {}

@@ -15,8 +15,7 @@ GOING_ON = ("--continue_train", "--epoch", "latest", "--load_iter", "0")
 
 
 class Start(NamedTuple):
-    """What a process can tell of how it was started: by which job, by which of torchrun's agents,
-    how often before.
+    """How this process was launched: job id, torchrun agent, restart count.
 
     An agent does not count the restarts that another one has asked for.
     """

@@ -133,13 +133,13 @@ def read_state(opt: Any) -> dict[str, Any] | None:
     path = state_path(opt)
     if not opt.continue_train or opt.load_iter or opt.epoch != "latest" or not path.exists():
         return None
-    hint = "delete it to go on from the weights alone"
+    hint = "delete it to resume from the weights alone"
     try:
         state = load(path)
     except ValueError as error:
         raise ValueError(f"{error}; {hint}") from None
     if not isinstance(state, dict) or not state.keys() >= PARTS.keys() | {"version"}:
-        raise ValueError(f"{path}: is not the state of a training; {hint}")
+        raise ValueError(f"{path}: is not the checkpoint of a training; {hint}")
     if state["version"] != VERSION:
         raise ValueError(f"{path}: has version {state['version']}, not {VERSION}; {hint}")
     wrong = [part for part, kind in PARTS.items() if not isinstance(state[part], kind)]
@@ -151,7 +151,7 @@ def read_state(opt: Any) -> dict[str, Any] | None:
 
 
 def changed_flags(opt: Any, state: dict[str, Any]) -> list[str]:
-    """Return the flags that are not those of the saved run, as `--lr 0.0002 -> 0.0001`."""
+    """Return the flags whose values differ from the saved run's, as `--lr 0.0002 -> 0.0001`."""
     now, before = plain(opt), state["options"]
     return [
         f"--{name} {before[name]} -> {now[name]}"
@@ -172,7 +172,7 @@ def plain(opt: Any) -> dict[str, Any]:
 
 
 def on_cpu(value: Any) -> Any:
-    """Return the same with copies on the CPU of all tensors; what is on a device stays there."""
+    """Return a copy with all tensors on the CPU."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu")
     if isinstance(value, dict):

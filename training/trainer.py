@@ -120,7 +120,7 @@ class Trainer:
             self.save("latest")
             raise RunStopped(
                 f"stopped in epoch {self.progress.epoch} after {self.progress.iters} of its "
-                f"pictures, all of it saved; go on with the same command and --continue_train",
+                f"images, all of them saved; resume with the same command and --continue_train",
                 status_of(asked),
             )
 

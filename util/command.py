@@ -44,7 +44,7 @@ def python() -> list[str]:
 
 
 class Output(logging.StreamHandler):
-    """Log lines to a stream; when nobody reads it any more (`| head`), the work goes on mute."""
+    """Logs to a stream; keeps running silently when it is closed (`| head`)."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         if isinstance(sys.exc_info()[1], BrokenPipeError):

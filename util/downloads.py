@@ -7,10 +7,11 @@ import torch
 
 
 def download_weights(url: str, given: Path | None, flag: str, option: str) -> Path:
-    """Return the file that `url` names: `given`, or that in torch's cache, which is downloaded if
-    it is not there. The SHA-256 of its content begins as its name ends, which is checked.
+    """Return the file that `url` names: `given`, or torch's cache, downloaded if missing.
 
-    ValueError says which file is wanted by `flag`, where to put it, and which `option` names it.
+    Checks the SHA-256 prefix in the file's name.
+
+    ValueError says which file is needed by `flag`, where to put it, and which `option` names it.
     """
     name = url.rpartition("/")[2]
     path = given or Path(torch.hub.get_dir()) / "checkpoints" / name
@@ -21,7 +22,7 @@ def download_weights(url: str, given: Path | None, flag: str, option: str) -> Pa
             torch.hub.download_url_to_file(url, str(path), digest, progress=False)
         except (OSError, RuntimeError) as error:  # URLError is an OSError; RuntimeError: the hash
             ways = f"save it as {path}" + (f" or name the file with {option}" if option else "")
-            raise ValueError(f"{flag}: {url} could not be had ({error}); {ways}") from None
+            raise ValueError(f"{flag}: {url} could not be downloaded ({error}); {ways}") from None
     if not path.is_file():
         raise ValueError(f"{option} {path}: no such file; it is {url}")
     found = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -20,8 +20,8 @@ def one_line(error: Exception) -> str:
 
 
 def with_source_line(error: Exception) -> Exception:
-    """Return a ValueError that nobody has raised to be read with the place where it happened: a
-    slip in a file of the project, most likely in a model or dataset of the user's own.
+    """Add file and line to a ValueError that our own checks have not raised: a slip in a file of
+    the project, most likely in a model or dataset of the user's own.
     """
     frames = traceback.extract_tb(error.__traceback__)
     ours = [

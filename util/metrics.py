@@ -1,4 +1,4 @@
-"""How near pictures are to the truth, picture by picture. docs/metrics.md says when each lies."""
+"""How near images are to their targets. docs/metrics.md says when each metric is misleading."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -100,7 +100,7 @@ METRICS = {
 
 
 def lower_is_better(name: str) -> bool:
-    """Return so of a metric, or of a loss."""
+    """Return whether lower values are better, of a metric or a loss."""
     return name not in METRICS or METRICS[name].lower_is_better
 
 

@@ -33,7 +33,7 @@ def save_images(
 ) -> None:
     """Write the pictures of one input as STEM_LABEL.png and add them to the page as a row.
 
-    `use_wandb` is there for calls of old; results are not logged.
+    `use_wandb` is accepted for compatibility and ignored.
     """
     row, jobs = row_of(webpage, visuals, image_path[0], aspect_ratio)
     for write in jobs:
@@ -45,7 +45,7 @@ class Visualizer:
     """Shows a training run: on the console, in its folder, and on the live displays asked for."""
 
     def __init__(self, opt: Any, since: tuple[int, int] | None = None):
-        """`since` is the (epoch, iters) that a continued run goes on from.
+        """`since` is the (epoch, iters) that a continued run resumes from.
 
         Of several processes, process 0 alone shows the run.
         """
@@ -112,10 +112,10 @@ class Visualizer:
             self.shown_in_epoch = epoch
 
     def reset(self) -> None:
-        """For training loops of old, which call it each epoch: there is nothing to reset."""
+        """Kept for compatibility; does nothing."""
 
     def plot_current_losses(self, epoch: int, ratio: float, losses: dict[str, float]) -> None:
-        """For training loops of old: `print_current_losses` plots them."""
+        """Kept for compatibility; does nothing: `print_current_losses` plots the losses."""
 
     def close(self) -> None:
         """Let the live displays finish, for two seconds at most."""

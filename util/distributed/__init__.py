@@ -22,12 +22,12 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """Return the number of this process, from 0."""
+    """Return the number of this process, from 0 to world_size() - 1."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def is_main_process() -> bool:
-    """Return whether this is the process that writes files and says what happens."""
+    """Return whether this is rank 0, which writes files and logs."""
     return rank() == 0
 
 
@@ -42,9 +42,9 @@ def local_world_size() -> int:
 
 
 def all_gather(value: Any) -> list[Any]:
-    """Return the value that each process calls this with, in the order of their numbers.
+    """Return the Python objects that all ranks pass, by rank; tensors must be on the CPU.
 
-    All processes call it, and wait for each other in it. Tensors must be on the CPU.
+    All ranks call it, and wait for each other in it.
     """
     if world_size() == 1:
         return [value]
@@ -54,18 +54,18 @@ def all_gather(value: Any) -> list[Any]:
 
 
 def broadcast_from_main(value: Any) -> Any:
-    """Return the value that process 0 calls this with; all processes call it."""
+    """Return the value that rank 0 passes; all ranks call it."""
     return all_gather(value if is_main_process() else None)[0]
 
 
 def barrier() -> None:
-    """Go on once all processes are here."""
+    """Wait until all ranks are here."""
     all_gather(None)
 
 
 @contextlib.contextmanager
 def local_main_first() -> Iterator[None]:
-    """Within it, the first process of each machine goes first; the others find what it has made."""
+    """Let the first process of each machine run the block first; the others find its results."""
     first = local_rank() == 0
     if not first:
         barrier()
@@ -75,15 +75,15 @@ def local_main_first() -> Iterator[None]:
 
 
 class StopFlag:
-    """A number that a process comes up with between two steps, and that all learn of after the
-    same step: none waits for another to find out.
+    """A flag that any rank can raise; all ranks see it after the same step, one step later,
+    without waiting for each other.
     """
 
     def __init__(self) -> None:
         self.flag, self.work = torch.zeros(1, dtype=torch.int64), None
 
     def on(self, mine: int) -> int:
-        """Return the largest number that a process had at the step before (alone: this one)."""
+        """Return the largest value that a rank passed at the step before; alone: this one."""
         if world_size() == 1:
             return mine
         if self.work:

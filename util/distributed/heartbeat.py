@@ -72,7 +72,7 @@ class Heartbeat:
         return ""
 
     def explained(self, error: BaseException) -> BaseException:
-        """Return the error as the end of another process, if that is what it comes from."""
+        """If another rank's death caused the error, return one that names that rank."""
         text = one_line(error)
         lost = isinstance(error, RuntimeError) and any(word in text.lower() for word in _LOST)
         if not lost:
@@ -130,7 +130,7 @@ def ignore_sigterm() -> None:
 
 
 def _farewell(verdict: str) -> str:
-    return f"{verdict}, and all end with it; --continue_train goes on from the last save, if any"
+    return f"{verdict}, and all end with it; --continue_train resumes from the last save, if any"
 
 
 def _machine() -> str:

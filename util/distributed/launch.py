@@ -33,7 +33,7 @@ def started_by_torchrun() -> bool:
 
 @contextlib.contextmanager
 def process_group() -> Iterator[None]:
-    """Within it, the processes that torchrun has started know of each other.
+    """Initialise torch.distributed for a torchrun launch.
 
     If one ends before its end, whatever the reason, all end, and one of them says why.
     """
@@ -100,10 +100,10 @@ def _end_at_once() -> None:
 
 
 def _meet(store: Any, rank: int, world: int) -> str:
-    """Return a name for this meeting that all processes of it know, and those of no other.
+    """Agree on a key for this launch, so that keys of an earlier restart are ignored.
 
-    The store of a torchrun that has started its processes anew still holds what their predecessors
-    wrote. So each says who it is now, and goes on when process 0 has read that.
+    The store of a torchrun that has restarted its processes still holds what their predecessors
+    wrote. So each process writes who it is now, and continues when rank 0 has read that.
     """
     mine, end = uuid.uuid4().hex, time.monotonic() + APPEAR.total_seconds()
     store.set(f"here/{rank}", mine)
