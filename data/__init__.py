@@ -21,7 +21,6 @@ from data.sampler import EpochBatches, SeededDataset
 from data.transforms import BadPicture
 from data.value_range import settle_ranges
 from util import distributed
-from util.device import tune_malloc
 from util.files import run_folder
 from util.process_pool import kill_children
 from util.registry import find_class
@@ -118,7 +117,6 @@ class Loader:
             self.sampler.take(range(distributed.rank(), self.size, distributed.world_size()))
         elif opt.isTrain:
             self.sampler.share_out()
-        tune_malloc()
         cores = max(1, (os.cpu_count() or 1) // distributed.local_world_size())
         workers = min(opt.num_threads, cores, self.size)
         if workers:

@@ -38,6 +38,7 @@ from scripts.dev.measure import (
 )
 from scripts.dev.training_steps import CUDA, PRECISIONS, ceiling_of, cyclegan, memory, steps
 from util.command import run_command
+from util.device import tune_malloc
 from util.files import ROOT
 
 
@@ -132,6 +133,7 @@ def bare_epoch(dataroot: str) -> Step:
 def our_epoch(dataroot: str, first: bool) -> Step:
     """Return an epoch of ours: the first of a training, or a later one."""
     torch.set_num_threads(1)
+    tune_malloc()  # as train.py does
     flags = ["--dataroot", dataroot, "--num_threads", "0", "--gpu_ids", "-1", "--cache", "ram"]
     with tempfile.TemporaryDirectory() as folder:
         opt = TrainOptions().read([*flags, "--checkpoints_dir", folder])
