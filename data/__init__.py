@@ -19,7 +19,7 @@ from data.image_cache import shared_cache
 from data.image_check import quick_look
 from data.sampler import EpochBatches, SeededDataset
 from data.transforms import BadPicture
-from data.value_range import settle_ranges
+from data.value_range import chosen_ranges, read_ranges, settle_ranges
 from util import distributed
 from util.files import run_folder
 from util.process_pool import kill_children
@@ -33,10 +33,14 @@ SENDING = 0.0025  # seconds that a batch takes from one process to another, at l
 SAMPLES = 8  # pictures that are timed to find out what is faster
 
 
-def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
+def create_dataset(
+    opt: Any, repeated: bool = False, ranges: dict[str, tuple[float, float]] | None = None
+) -> "Loader":
     """Build the dataset that `--dataset_mode` names, behind its `Loader`.
 
-    Draws the built-in pictures first if `--dataroot` means them. ValueError as the dataset says.
+    Draws the built-in pictures first if `--dataroot` means them. `ranges` are those of deep
+    images, by side; by default a training fits them to its files and others read them in the run.
+    ValueError as the dataset says.
     """
     if builtin_facades.is_builtin(opt.dataroot):
         if not repeated:
@@ -53,7 +57,7 @@ def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
         look_first(dataset, opt)
         if isinstance(dataset, BaseDataset):
             dataset.cache = shared_cache(dataset.files(), opt.cache, run_folder(opt))
-    dataset.ranges = settle_ranges(dataset, opt)
+    dataset.ranges = settle_ranges(dataset, opt) if ranges is None else ranges
     return Loader(dataset, opt, repeated)
 
 
@@ -86,10 +90,10 @@ def create_validation_dataset(opt: Any, most: int = 50) -> "Loader":
         "no_flip": True,
         "batch_size": 1,
         "num_threads": 0,
-        "continue_train": True,  # with the ranges that the training has settled
     }
+    ranges = chosen_ranges(opt, read_ranges(opt))  # those of the training
     try:
-        return create_dataset(Namespace(**{**vars(opt), **changes}), repeated=True)
+        return create_dataset(Namespace(**{**vars(opt), **changes}), repeated=True, ranges=ranges)
     except ValueError as error:
         raise ValueError(
             f"--val_freq, --early_stop and --lr_policy plateau want a validation set: {error}"

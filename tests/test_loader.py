@@ -214,6 +214,19 @@ def test_lack_of_validation_pictures_is_an_error(pairs):
         create_validation_dataset(options(pairs, "--lr_policy", "plateau"))
 
 
+def test_validation_has_the_value_ranges_of_the_training(tmp_path):
+    for phase, top in (("train", 900), ("val", 300)):
+        for side in "AB":
+            (tmp_path / f"{phase}{side}").mkdir()
+            values = np.linspace(0, top, 24 * 24, dtype=np.float32).reshape(24, 24)
+            np.save(tmp_path / f"{phase}{side}" / "0.npy", values)
+    rules = ["--range_A", "percentile", "--range_B", "10,20", "--input_nc", 1, "--output_nc", 1]
+    opt = options(tmp_path, *rules, "--checkpoints_dir", tmp_path)
+    ranges = create_dataset(opt).dataset.ranges
+    assert 800 < ranges["A"][1] < 900 and ranges["B"] == (10, 20)
+    assert create_validation_dataset(opt).dataset.ranges == ranges
+
+
 @pytest.fixture
 def dropped(tmp_path, monkeypatch):
     """Add `bright_dataset.py` to `data/` as the registry sees it; nothing of it stays."""
