@@ -8,7 +8,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from data.image_types import DeepPicture, Kind
-from data.transforms import load_any
+from data.transforms import Picture, load_any
 from util.distributed import barrier, is_main_process
 from util.errors import one_line
 from util.files import make_folder, run_folder, whole_file
@@ -57,25 +57,29 @@ def files_by_side(dataset: Dataset) -> dict[str, list[str]]:
 
 
 def _settle(files: list[str], rule: Any, flag: str) -> Range | None:
-    first = _deep(files[0])
-    if first is None:
+    first = next(filter(None, map(_readable, files)), None)
+    if not isinstance(first, DeepPicture):
         return None
     low, high = first.low, first.high
     if isinstance(rule, list):
         low, high = rule
     elif rule == "percentile":
         chosen = np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).astype(int)
-        pictures = [picture for i in chosen if (picture := _deep(files[i]))]
-        values = np.concatenate([picture.array().ravel()[::7] for picture in pictures])
+        images = (_readable(files[i]) for i in chosen)
+        deep = [image.array() for image in images if isinstance(image, DeepPicture)]
+        values = np.concatenate([array.ravel()[::7] for array in deep])
         low, high = (float(v) for v in np.percentile(values[np.isfinite(values)], PERCENTILES))
         if not low < high:
             raise ValueError(f"{flag} percentile: all values are {low:g}; give LOW,HIGH")
     return first.kind, low, high
 
 
-def _deep(path: str) -> DeepPicture | None:
-    picture = load_any(path)
-    return picture if isinstance(picture, DeepPicture) else None
+def _readable(path: str) -> Picture | None:
+    """Read an image; None if it is bad, which `--on_bad_image` decides about."""
+    try:
+        return load_any(path)
+    except ValueError:
+        return None
 
 
 def _file(opt: Any) -> Path:

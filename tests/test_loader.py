@@ -227,6 +227,12 @@ def test_validation_has_the_value_ranges_of_the_training(tmp_path):
     assert create_validation_dataset(opt).dataset.ranges == ranges
 
 
+def test_a_bad_first_file_is_left_out_like_any_other(pairs):
+    (pairs / "train/0.png").write_bytes((pairs / "train/0.png").read_bytes()[:100])
+    loader = create_dataset(options(pairs, "--on_bad_image", "skip"))
+    assert {Path(path).name for batch in loader for path in batch["A_paths"]} == {"1.png", "2.png"}
+
+
 @pytest.fixture
 def dropped(tmp_path, monkeypatch):
     """Add `bright_dataset.py` to `data/` as the registry sees it; nothing of it stays."""
