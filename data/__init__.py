@@ -174,8 +174,11 @@ class Loader:
                 yield batch | {"part": part} if part else batch
 
     def _weigh(self) -> None:
-        """Let this process make the batches itself if it does so (from a cache, say) sooner than
-        another one sends them.
+        """Load in this process if that is faster than a worker (e.g. from the cache).
+
+        It is timed, since a full cache decides nothing: items may need more than the cache holds
+        (colorization converts each, 10 ms), and a large batch takes longer than a GPU's step.
+        Workers do both beside the step.
         """
         pictures = range(0, self.size, -(-self.size // SAMPLES))
         slowest = max(min(self._seconds_of(i) for _ in "ab") for i in pictures)
