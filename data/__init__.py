@@ -14,12 +14,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from data import builtin_facades
-from data.base_dataset import BaseDataset
+from data.base_dataset import BaseDataset, all_files
 from data.image_cache import shared_cache
 from data.image_check import quick_look
 from data.sampler import EpochBatches, SeededDataset
 from data.transforms import BadPicture
-from data.value_range import chosen_ranges, read_ranges, settle_ranges
+from data.value_range import chosen_ranges, fit_value_ranges, read_ranges
 from util import distributed
 from util.files import run_folder
 from util.process_pool import kill_children
@@ -53,17 +53,19 @@ def create_dataset(
             f"--dataset_mode {opt.dataset_mode}: finds no pictures for --phase {opt.phase} in "
             f"--dataroot {opt.dataroot}"
         )
+    by_side = dataset.files_by_side() if isinstance(dataset, BaseDataset) else {}
     if opt.isTrain:
-        look_first(dataset, opt)
+        files = all_files(by_side)
+        check_before_training(files, opt)
         if isinstance(dataset, BaseDataset):
-            dataset.cache = shared_cache(dataset.files(), opt.cache, run_folder(opt))
-    dataset.ranges = settle_ranges(dataset, opt) if ranges is None else ranges
+            dataset.cache = shared_cache(files, opt.cache, run_folder(opt))
+    dataset.ranges = fit_value_ranges(by_side, opt) if ranges is None else ranges
     return Loader(dataset, opt, repeated)
 
 
-def look_first(dataset: BaseDataset, opt: Any) -> None:
-    """Look at pictures before a training that would find the bad ones only when it gets there."""
-    bad = quick_look(getattr(dataset, "files", list)())  # a dataset of old has no such method
+def check_before_training(files: list[str], opt: Any) -> None:
+    """Check images before training instead of failing in mid-epoch."""
+    bad = quick_look(files)
     if not bad:
         return
     if opt.on_bad_image == "error":

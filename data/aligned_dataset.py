@@ -30,12 +30,15 @@ class AlignedDataset(BaseDataset):
     def __len__(self) -> int:
         return len(self.A_paths)
 
-    def paths_of(self, index: int) -> dict[str, str]:
+    def files_by_side(self) -> dict[str, list[str]]:
+        return {"A": self.A_paths, "B": self.B_paths}
+
+    def paths(self, index: int) -> dict[str, str]:
         return {"A_paths": self.A_paths[index], "B_paths": self.B_paths[index]}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A and B, their files, and A_size, the (width, height) of A's file."""
-        files = self.paths_of(index)
+        files = self.paths(index)
         paths = list(files.values())
         pair, size = self.load_resized(paths[0], lambda: self.read(*paths))
         params = self.geometry.draw(size)

@@ -41,23 +41,26 @@ class ColorizationDataset(BaseDataset):
         folder = Path(opt.dataroot) / opt.phase
         if not folder.is_dir():
             raise missing_folder(opt, f"{opt.phase}/ with pictures")
-        self.paths = make_dataset(folder, opt.max_dataset_size)
+        self.image_paths = make_dataset(folder, opt.max_dataset_size)
         self.photo_only = is_builtin(opt.dataroot)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.image_paths)
 
-    def paths_of(self, index: int) -> dict[str, str]:
-        return {"A_paths": self.paths[index], "B_paths": self.paths[index]}
+    def files_by_side(self) -> dict[str, list[str]]:
+        return {"A": self.image_paths, "B": self.image_paths}
+
+    def paths(self, index: int) -> dict[str, str]:
+        return {"A_paths": self.image_paths[index], "B_paths": self.image_paths[index]}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A (1, H, W) = L/50 − 1 and B (2, H, W) = ab/110, the file, and its size."""
-        path = self.paths[index]
+        path = self.image_paths[index]
         (image,), size = self.load_resized(path, lambda: [self.read(path)])
         with naming(path):
             rgb = self.geometry.crop_and_flip(image, self.geometry.draw(size))
         L, ab = lab_of(rgb)
-        return {"A": L, "B": ab, "A_size": size, **self.paths_of(index)}
+        return {"A": L, "B": ab, "A_size": size, **self.paths(index)}
 
     @classmethod
     def single_preprocessor(

@@ -31,7 +31,10 @@ class SingleDataset(BaseDataset):
     def __len__(self) -> int:
         return len(self.A_paths)
 
-    def paths_of(self, index: int) -> dict[str, str]:
+    def files_by_side(self) -> dict[str, list[str]]:
+        return {"A": self.A_paths}
+
+    def paths(self, index: int) -> dict[str, str]:
         return {"A_paths": self.A_paths[index]}
 
     def __getitem__(self, index: int) -> dict[str, Any]:

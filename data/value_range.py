@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from data.image_types import DeepPicture, Kind
 from data.transforms import Picture, load_any
@@ -18,8 +17,10 @@ PERCENTILES = (0.5, 99.5)
 Range = tuple[Kind, float, float]
 
 
-def settle_ranges(dataset: Dataset, opt: Any) -> dict[str, tuple[float, float]]:
-    """Return (low, high) by side, for the sides whose range is not that of each file's type.
+def fit_value_ranges(
+    files_by_side: dict[str, list[str]], opt: Any
+) -> dict[str, tuple[float, float]]:
+    """Return (low, high) per side; sides of ordinary 8-bit images are absent.
 
     A training keeps them, and how the values are stored, in the run's folder; a continued training
     and a test read them there.
@@ -27,7 +28,7 @@ def settle_ranges(dataset: Dataset, opt: Any) -> dict[str, tuple[float, float]]:
     kept = read_ranges(opt)
     if opt.isTrain and not (opt.continue_train and kept):
         kept = {}
-        for side, files in files_by_side(dataset).items():
+        for side, files in files_by_side.items():
             if settled := _settle(files, getattr(opt, f"range_{side}"), f"--range_{side}"):
                 kept[side] = settled
         if kept and is_main_process():
@@ -45,15 +46,6 @@ def chosen_ranges(opt: Any, kept: dict[str, Range]) -> dict[str, tuple[float, fl
         if isinstance(getattr(opt, f"range_{side}"), list):
             found[side] = tuple(getattr(opt, f"range_{side}"))
     return found
-
-
-def files_by_side(dataset: Dataset) -> dict[str, list[str]]:
-    """Return a dataset's files of A and of B, from its attributes."""
-    paths = getattr(dataset, "paths", None)
-    if isinstance(paths, dict):
-        return paths
-    named = {side: getattr(dataset, f"{side}_paths", None) for side in "AB"}
-    return {side: files for side, files in named.items() if files}
 
 
 def _settle(files: list[str], rule: Any, flag: str) -> Range | None:

@@ -300,7 +300,26 @@ def test_template_items_are_grey_A_and_coloured_B_of_one_crop(tmp_path):
     assert batch["A_paths"] == batch["B_paths"] == [str(tmp_path / "x.png")]
 
 
-@pytest.mark.parametrize("mode", ["aligned", "unaligned", "single", "colorization", "template"])
+MODES = ["aligned", "unaligned", "single", "colorization", "template"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_dataset_tells_its_files_without_reading_them(pairs: Path, mode: str) -> None:
+    channels = ["--input_nc", 1, "--output_nc", 2] if mode == "colorization" else []
+    opt = options(pairs, "--dataset_mode", mode, "--serial_batches", *channels)
+    dataset = find_class("data", mode, "--dataset_mode")(opt)
+    items = [dataset[i] for i in range(len(dataset))]
+    by_side = dataset.files_by_side()
+    assert by_side.keys() == ({"A"} if mode == "single" else {"A", "B"})
+    for file in pairs.rglob("*.png"):
+        file.unlink()
+    told = [dataset.paths(i) for i in range(len(dataset))]
+    assert told == [{k: v for k, v in item.items() if k.endswith("_paths")} for item in items]
+    for side, files in by_side.items():
+        assert sorted(files) == sorted({item[f"{side}_paths"] for item in told})
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_workers_that_are_spawned_can_be_handed_every_dataset(pairs: Path, mode: str) -> None:
     channels = ["--input_nc", 1, "--output_nc", 2] if mode == "colorization" else []
     opt = Options(**vars(options(pairs, "--dataset_mode", mode, "--serial_batches", *channels)))

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 from data import Loader, create_dataset
+from data.base_dataset import all_files
 from data.builtin_facades import write_once
 from data.image_cache import PictureCache
 from models import create_model
@@ -145,7 +146,7 @@ def our_epoch(dataroot: str, first: bool) -> Step:
 
 def renewed(dataset: Any) -> Any:
     """Give a dataset an empty cache."""
-    dataset.cache = PictureCache(dataset.files())
+    dataset.cache = PictureCache(all_files(dataset.files_by_side()))
     return dataset
 
 
