@@ -24,6 +24,7 @@ from training.trainer import Trainer
 from training.validation import Validation
 from util import distributed
 from util.command import python, run_command, setup_logging
+from util.device import tune_malloc
 from util.distributed import launch
 from util.files import run_folder
 from util.seeding import seed_everything
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     `Stopped` says why a training ended before its end.
     """
     setup_logging()
+    tune_malloc()
     argv = sys.argv[1:] if argv is None else argv
     with handle_signals() as signals, launch.process_group():
         starts = distributed.all_gather(this_start())

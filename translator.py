@@ -40,9 +40,10 @@ class Translator:
         self.model = create_model(opt)
         self.model.setup(opt)
         dataset = find_class("data", opt.dataset_mode, "--dataset_mode")
-        self._input_of = getattr(dataset, "input_of", BaseDataset.input_of)
+        preprocessor = getattr(dataset, "single_preprocessor", BaseDataset.single_preprocessor)
         kept = read_ranges(opt)
         self._ranges = chosen_ranges(opt, kept)
+        self._preprocess_single = preprocessor(opt, self._ranges)
         self._side = "B" if opt.direction == "BtoA" else "A"
         self._kind = kept.get("A" if self._side == "B" else "B")  # if outputs are deep
 
@@ -146,8 +147,7 @@ class Translator:
         ValueError says what is wrong with it, and calls it `name` if it is no file.
         """
         with naming(str(picture) if isinstance(picture, str | Path) else name):
-            found = picture_of(picture, self._side in self._ranges)
-            return self._input_of(found, self.opt, self._ranges)
+            return self._preprocess_single(picture_of(picture, self._side in self._ranges))
 
     def _prepared(self, picture: Source | Tensor, number: int) -> tuple[Tensor, str]:
         """Return what the generator is given, and the name that its noise comes from."""

@@ -14,14 +14,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from data import builtin_facades
-from data.base_dataset import BaseDataset
+from data.base_dataset import BaseDataset, all_files
 from data.image_cache import shared_cache
 from data.image_check import quick_look
 from data.sampler import EpochBatches, SeededDataset
 from data.transforms import BadPicture
-from data.value_range import settle_ranges
+from data.value_range import chosen_ranges, fit_value_ranges, read_ranges
 from util import distributed
-from util.device import tune_malloc
 from util.files import run_folder
 from util.process_pool import kill_children
 from util.registry import find_class
@@ -34,10 +33,14 @@ SENDING = 0.0025  # seconds that a batch takes from one process to another, at l
 SAMPLES = 8  # pictures that are timed to find out what is faster
 
 
-def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
+def create_dataset(
+    opt: Any, repeated: bool = False, ranges: dict[str, tuple[float, float]] | None = None
+) -> "Loader":
     """Build the dataset that `--dataset_mode` names, behind its `Loader`.
 
-    Draws the built-in pictures first if `--dataroot` means them. ValueError as the dataset says.
+    Draws the built-in pictures first if `--dataroot` means them. `ranges` are those of deep
+    images, by side; by default a training fits them to its files and others read them in the run.
+    ValueError as the dataset says.
     """
     if builtin_facades.is_builtin(opt.dataroot):
         if not repeated:
@@ -50,17 +53,19 @@ def create_dataset(opt: Any, repeated: bool = False) -> "Loader":
             f"--dataset_mode {opt.dataset_mode}: finds no pictures for --phase {opt.phase} in "
             f"--dataroot {opt.dataroot}"
         )
+    by_side = dataset.files_by_side() if isinstance(dataset, BaseDataset) else {}
     if opt.isTrain:
-        look_first(dataset, opt)
+        files = all_files(by_side)
+        check_before_training(files, opt)
         if isinstance(dataset, BaseDataset):
-            dataset.cache = shared_cache(dataset.files(), opt.cache, run_folder(opt))
-    dataset.ranges = settle_ranges(dataset, opt)
+            dataset.cache = shared_cache(files, opt.cache, run_folder(opt))
+    dataset.ranges = fit_value_ranges(by_side, opt) if ranges is None else ranges
     return Loader(dataset, opt, repeated)
 
 
-def look_first(dataset: BaseDataset, opt: Any) -> None:
-    """Look at pictures before a training that would find the bad ones only when it gets there."""
-    bad = quick_look(getattr(dataset, "files", list)())  # a dataset of old has no such method
+def check_before_training(files: list[str], opt: Any) -> None:
+    """Check images before training instead of failing in mid-epoch."""
+    bad = quick_look(files)
     if not bad:
         return
     if opt.on_bad_image == "error":
@@ -87,10 +92,10 @@ def create_validation_dataset(opt: Any, most: int = 50) -> "Loader":
         "no_flip": True,
         "batch_size": 1,
         "num_threads": 0,
-        "continue_train": True,  # with the ranges that the training has settled
     }
+    ranges = chosen_ranges(opt, read_ranges(opt))  # those of the training
     try:
-        return create_dataset(Namespace(**{**vars(opt), **changes}), repeated=True)
+        return create_dataset(Namespace(**{**vars(opt), **changes}), repeated=True, ranges=ranges)
     except ValueError as error:
         raise ValueError(
             f"--val_freq, --early_stop and --lr_policy plateau want a validation set: {error}"
@@ -118,7 +123,6 @@ class Loader:
             self.sampler.take(range(distributed.rank(), self.size, distributed.world_size()))
         elif opt.isTrain:
             self.sampler.share_out()
-        tune_malloc()
         cores = max(1, (os.cpu_count() or 1) // distributed.local_world_size())
         workers = min(opt.num_threads, cores, self.size)
         if workers:
@@ -172,8 +176,11 @@ class Loader:
                 yield batch | {"part": part} if part else batch
 
     def _weigh(self) -> None:
-        """Let this process make the batches itself if it does so (from a cache, say) sooner than
-        another one sends them.
+        """Load in this process if that is faster than a worker (e.g. from the cache).
+
+        It is timed, since a full cache decides nothing: items may need more than the cache holds
+        (colorization converts each, 10 ms), and a large batch takes longer than a GPU's step.
+        Workers do both beside the step.
         """
         pictures = range(0, self.size, -(-self.size // SAMPLES))
         slowest = max(min(self._seconds_of(i) for _ in "ab") for i in pictures)

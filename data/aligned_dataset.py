@@ -4,13 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from data.base_dataset import (
-    BaseDataset,
-    get_params,
-    missing_folder,
-    naming,
-    side_channels,
-)
+from data.base_dataset import BaseDataset, missing_folder, naming, side_channels
 from data.image_folder import by_stem, make_dataset
 from data.transforms import Picture, read_pair, to_channels
 
@@ -36,25 +30,28 @@ class AlignedDataset(BaseDataset):
     def __len__(self) -> int:
         return len(self.A_paths)
 
-    def paths_of(self, index: int) -> dict[str, str]:
+    def files_by_side(self) -> dict[str, list[str]]:
+        return {"A": self.A_paths, "B": self.B_paths}
+
+    def paths(self, index: int) -> dict[str, str]:
         return {"A_paths": self.A_paths[index], "B_paths": self.B_paths[index]}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A and B, their files, and A_size, the (width, height) of A's file."""
-        files = self.paths_of(index)
+        files = self.paths(index)
         paths = list(files.values())
-        pair, size = self.prepared(paths[0], lambda: self.read(*paths))
-        params = get_params(self.opt, size)
+        pair, size = self.load_resized(paths[0], lambda: self.read(*paths))
+        params = self.geometry.draw(size)
         item: dict[str, Any] = {**files, "A_size": size}
-        for side, picture, path in zip("AB", pair, paths, strict=True):
+        for side, image, path in zip("AB", pair, paths, strict=True):
             with naming(path):
-                item[side] = self.finished(picture, side, params)
+                item[side] = self.crop_and_normalize(image, side, params)
         return item
 
     def read(self, A_path: str, B_path: str) -> list[Picture]:
         """Return A and B with their channels."""
         A, B = read_pair(A_path, B_path)
-        if A.size != B.size and self.opt.preprocess != "resize_and_crop":
+        if A.size != B.size and self.geometry.preprocess != "resize_and_crop":
             raise ValueError(
                 f"{A_path} has {A.width}x{A.height} pixels and {B_path} {B.width}x{B.height}: "
                 f"make them equal or use --preprocess resize_and_crop"

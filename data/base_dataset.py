@@ -6,10 +6,10 @@ import difflib
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -18,14 +18,12 @@ from data.image_cache import Kept, PictureCache
 from data.image_folder import describe, is_image_file
 from data.image_types import Pixels
 from data.transforms import (
+    Geometry,
     Picture,
     check_channels,
-    cut,
-    make_transform,
     pil_filter,
     pixels,
-    random_params,
-    resized,
+    preprocess_single,
     to_channels,
     to_tensor,
 )
@@ -50,61 +48,57 @@ class BaseDataset(Dataset, ABC):
     def __init__(self, opt: Any):
         self.opt = opt
         self.root = opt.dataroot
+        self.geometry = Geometry.from_options(opt)
         self.ranges: dict[str, tuple[float, float]] = {}  # of deep pictures, by side
         self.cache: PictureCache | None = None
 
-    def prepared(self, path: str, read: Callable[[], Sequence[Picture]]) -> Kept:
-        """Return the pictures that `read` reads of a file, resized, and the (width, height) of the
-        first before that; with a cache, each file is read once.
+    def load_resized(self, path: str, read: Callable[[], Sequence[Picture]]) -> Kept:
+        """Load and resize a file's images, through the cache if there is one.
+
+        `read` loads them; the (width, height) of the first before resizing is returned too.
         """
         kept = self.cache.get(path) if self.cache else None
         if kept is None:
-            pictures, opt = read(), self.opt
-            sizes = {"load_size": opt.load_size, "crop_size": opt.crop_size}
-            found = [resized(p, preprocess=opt.preprocess, **sizes) for p in pictures]
-            kept = [pixels(picture) for picture in found], pictures[0].size
+            images = read()
+            resized = [pixels(self.geometry.resize(image)) for image in images]
+            kept = resized, images[0].size
             if self.cache:
                 self.cache.put(path, kept)
         return kept
 
-    def finished(self, picture: Pixels, side: str, params: dict[str, Any]) -> Tensor:
-        """Crop and mirror a resized picture of A or B, and bring it to (C, H, W) in [-1, 1]."""
-        if side in self.ranges and picture.array().dtype != np.uint8:
-            picture = picture.within(*self.ranges[side])
-        return to_tensor(self.cropped(picture, params))
+    def crop_and_normalize(self, image: Pixels, side: str, params: dict[str, Any]) -> Tensor:
+        """Crop and mirror a resized image of A or B, and return it as (C, H, W) in [-1, 1]."""
+        return to_tensor(self.geometry.crop_and_flip(image, params), self.ranges.get(side))
 
-    def cropped(self, picture: Pixels, params: dict[str, Any]) -> Pixels:
-        """Crop and mirror a resized picture."""
-        opt = self.opt
-        sizes = {"preprocess": opt.preprocess, "crop_size": opt.crop_size}
-        return cut(picture, params, not opt.no_flip, **sizes)
+    @classmethod
+    def single_preprocessor(
+        cls, opt: Any, ranges: dict[str, tuple[float, float]]
+    ) -> Callable[[Picture], Tensor]:
+        """Return `preprocess_single` with these options: from an image that is in no dataset to
+        what test.py's networks are given, (input_nc, H, W) in [-1, 1].
 
-    @staticmethod
-    def input_of(picture: Picture, opt: Any, ranges: dict[str, tuple[float, float]]) -> Tensor:
-        """Return a single picture as test.py's networks would be given it, (input_nc, H, W) in
-        [-1, 1], but cropped in its middle; ValueError says why it cannot be used.
-
-        `ranges` are those of deep pictures, by side.
+        `ranges` are those of deep images, by side. Override it if items are made differently.
         """
-        side = "B" if opt.direction == "BtoA" else "A"
-        found = centred(to_channels(picture, opt.input_nc), opt)
-        if side in ranges and found.array().dtype != np.uint8:
-            found = found.within(*ranges[side])
-        return to_tensor(found)
+        return partial(
+            preprocess_single,
+            geometry=Geometry.from_options(opt),
+            channels=opt.input_nc,
+            value_range=ranges.get("B" if opt.direction == "BtoA" else "A"),
+        )
 
-    def files(self) -> list[str]:
-        """Return the picture files that it reads: all that stand in its attributes."""
-        found: set[str] = set()
-        for value in vars(self).values():
-            for paths in value.values() if isinstance(value, dict) else [value]:
-                if isinstance(paths, list):
-                    found.update(path for path in paths if isinstance(path, str))
-        return sorted(path for path in found if is_image_file(path))
+    def files_by_side(self) -> dict[str, list[str]]:
+        """Return all image files, {"A": [...], "B": [...]}.
 
-    def paths_of(self, index: int) -> dict[str, str]:
-        """Return the files of item `index` as they are in it: A_paths, B_paths.
+        They are checked before training, `load_resized` caches them, and images of more than 8
+        bits get the value range of their side. The default, {}, is right for datasets that were
+        written for the original repository: no check, no cache, the range of 8-bit images.
+        """
+        return {}
 
-        A dataset whose items take long to read does better with a method of its own.
+    def paths(self, index: int) -> dict[str, str]:
+        """Return the files of item `index` as they are in the item: A_paths, B_paths.
+
+        The default reads the item, which is right for every dataset; override it to be fast.
         """
         return {key: path for key, path in self[index].items() if key.endswith("_paths")}
 
@@ -117,19 +111,24 @@ class BaseDataset(Dataset, ABC):
         """Return item `index`; ValueError names the file of a picture that cannot be used."""
 
 
+def all_files(files_by_side: dict[str, list[str]]) -> list[str]:
+    """Return the files of all sides, each once, sorted."""
+    return sorted({path for files in files_by_side.values() for path in files})
+
+
+def paths_of(dataset: Dataset, index: int) -> dict[str, str]:
+    """Return `dataset.paths(index)`; read the item if the dataset has no such method.
+
+    A class that does not derive from BaseDataset lacks it; one that was written for the original
+    repository may use the name for an attribute.
+    """
+    paths = getattr(dataset, "paths", None)
+    return paths(index) if callable(paths) else BaseDataset.paths(dataset, index)
+
+
 def get_params(opt: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """Draw the crop and the mirroring that all pictures of an item of `size` (w, h) share."""
-    return random_params(
-        size, preprocess=opt.preprocess, load_size=opt.load_size, crop_size=opt.crop_size
-    )
-
-
-def centred(picture: Picture, opt: Any) -> Pixels:
-    """Resize a picture as the options say, and crop it in its middle."""
-    sizes = {"preprocess": opt.preprocess, "crop_size": opt.crop_size}
-    found = pixels(resized(picture, load_size=opt.load_size, **sizes))
-    middle = tuple(max(0, (n - opt.crop_size) // 2) for n in found.size)
-    return cut(found, {"crop_pos": middle, "flip": False}, flip=False, **sizes)
+    """Draw the crop and the mirroring that all images of an item of `size` (w, h) share."""
+    return Geometry.from_options(opt).draw(size)
 
 
 def get_transform(
@@ -139,20 +138,29 @@ def get_transform(
     method: Any = Image.Resampling.BICUBIC,
     convert: bool = True,
 ) -> Callable[[Image.Image], Tensor]:
-    """Return `transforms.make_transform` with the sizes and the mirroring of the options.
+    """Return a picklable function from a PIL image to a (C, H, W) tensor in [-1, 1].
 
+    Without `params` it draws new ones for each image; `convert=False` leaves a PIL image.
     `method` is PIL's resampling filter or torchvision's interpolation mode.
     """
-    return make_transform(
-        preprocess=opt.preprocess,
-        load_size=opt.load_size,
-        crop_size=opt.crop_size,
-        flip=not opt.no_flip,
-        params=params,
-        grayscale=grayscale,
-        method=pil_filter(method),
-        convert=convert,
+    geometry = Geometry.from_options(opt, pil_filter(method))
+    return partial(
+        _transform, geometry=geometry, params=params, grayscale=grayscale, convert=convert
     )
+
+
+def _transform(
+    image: Image.Image,
+    *,
+    geometry: Geometry,
+    params: dict[str, Any] | None,
+    grayscale: bool,
+    convert: bool,
+) -> Image.Image | Tensor:
+    params = params or geometry.draw(image.size)
+    image = to_channels(image, 1) if grayscale else image
+    image = geometry.crop_and_flip(geometry.resize(image), params)
+    return to_tensor(image) if convert else image
 
 
 @contextlib.contextmanager

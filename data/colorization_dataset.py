@@ -1,6 +1,7 @@
 """Colour pictures as their lightness (A) and their colour (B)."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.base_dataset import BaseDataset, centred, get_params, missing_folder, naming
+from data.base_dataset import BaseDataset, missing_folder, naming
 from data.builtin_facades import is_builtin
 from data.image_folder import make_dataset
 from data.image_types import Pixels
-from data.transforms import Picture, load_picture, split_pair, to_channels
+from data.transforms import Geometry, Picture, load_picture, pixels, split_pair, to_channels
 from util.color import rgb_to_lab
 
 
@@ -40,28 +41,38 @@ class ColorizationDataset(BaseDataset):
         folder = Path(opt.dataroot) / opt.phase
         if not folder.is_dir():
             raise missing_folder(opt, f"{opt.phase}/ with pictures")
-        self.paths = make_dataset(folder, opt.max_dataset_size)
+        self.image_paths = make_dataset(folder, opt.max_dataset_size)
         self.photo_only = is_builtin(opt.dataroot)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.image_paths)
 
-    def paths_of(self, index: int) -> dict[str, str]:
-        return {"A_paths": self.paths[index], "B_paths": self.paths[index]}
+    def files_by_side(self) -> dict[str, list[str]]:
+        return {"A": self.image_paths, "B": self.image_paths}
+
+    def paths(self, index: int) -> dict[str, str]:
+        return {"A_paths": self.image_paths[index], "B_paths": self.image_paths[index]}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A (1, H, W) = L/50 − 1 and B (2, H, W) = ab/110, the file, and its size."""
-        path = self.paths[index]
-        (picture,), size = self.prepared(path, lambda: [self.read(path)])
+        path = self.image_paths[index]
+        (image,), size = self.load_resized(path, lambda: [self.read(path)])
         with naming(path):
-            rgb = self.cropped(picture, get_params(self.opt, size))
+            rgb = self.geometry.crop_and_flip(image, self.geometry.draw(size))
         L, ab = lab_of(rgb)
-        return {"A": L, "B": ab, "A_size": size, **self.paths_of(index)}
+        return {"A": L, "B": ab, "A_size": size, **self.paths(index)}
 
-    @staticmethod
-    def input_of(picture: Picture, opt: Any, ranges: dict[str, tuple[float, float]]) -> Tensor:
-        """Return the lightness of a picture, (1, H, W)."""
-        return lab_of(centred(to_channels(picture, 3), opt))[0]
+    @classmethod
+    def single_preprocessor(
+        cls, opt: Any, ranges: dict[str, tuple[float, float]]
+    ) -> Callable[[Picture], Tensor]:
+        """Return the function that gives the lightness of an image, (1, H, W)."""
+        geometry = Geometry.from_options(opt)
+
+        def lightness(image: Picture) -> Tensor:
+            return lab_of(pixels(geometry.center_crop(geometry.resize(to_channels(image, 3)))))[0]
+
+        return lightness
 
     def read(self, path: str) -> Image.Image:
         """Return the picture of a file, in RGB."""

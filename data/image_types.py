@@ -51,10 +51,6 @@ class Pixels:
         """Return a picture of other pixels whose values mean the same."""
         return Pixels(array, self.low, self.high)
 
-    def within(self, low: float, high: float) -> "Pixels":
-        """Return the same with another range."""
-        return Pixels(self._array, low, high)
-
 
 class Kind(NamedTuple):
     """How values are stored, so that results can be stored alike."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from data.base_dataset import BaseDataset, get_params, missing_folder, naming
+from data.base_dataset import BaseDataset, missing_folder, naming
 from data.builtin_facades import is_builtin
 from data.image_folder import make_dataset
 from data.transforms import Picture, check_channels, load_any, split_pair, to_channels
@@ -18,9 +18,10 @@ class SingleDataset(BaseDataset):
     def __init__(self, opt: Any):
         super().__init__(opt)
         self.half = None
+        self.side = "B" if opt.direction == "BtoA" else "A"  # that the networks translate
         folder = Path(opt.dataroot)
         if is_builtin(folder):
-            folder, self.half = folder / opt.phase, int(opt.direction == "BtoA")
+            folder, self.half = folder / opt.phase, "AB".index(self.side)
         try:
             self.A_paths = make_dataset(folder, opt.max_dataset_size)
         except ValueError:
@@ -30,16 +31,18 @@ class SingleDataset(BaseDataset):
     def __len__(self) -> int:
         return len(self.A_paths)
 
-    def paths_of(self, index: int) -> dict[str, str]:
+    def files_by_side(self) -> dict[str, list[str]]:
+        return {"A": self.A_paths}
+
+    def paths(self, index: int) -> dict[str, str]:
         return {"A_paths": self.A_paths[index]}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A, its file, and A_size, the (width, height) of the file."""
         path = self.A_paths[index]
-        (picture,), size = self.prepared(path, lambda: [self.read(path)])
+        (image,), size = self.load_resized(path, lambda: [self.read(path)])
         with naming(path):
-            side = "B" if self.opt.direction == "BtoA" else "A"
-            A = self.finished(picture, side, get_params(self.opt, size))
+            A = self.crop_and_normalize(image, self.side, self.geometry.draw(size))
         return {"A": A, "A_paths": path, "A_size": size}
 
     def read(self, path: str) -> Picture:

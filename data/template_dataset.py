@@ -22,16 +22,24 @@ class TemplateDataset(BaseDataset):
 
     def __init__(self, opt: Any):
         super().__init__(opt)  # sets self.opt and self.root
-        self.paths = make_dataset(self.root, opt.max_dataset_size)
+        self.image_paths = make_dataset(self.root, opt.max_dataset_size)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.image_paths)
+
+    # The next two are optional: your files are checked before training, and test.py names an
+    # item's files without reading them.
+    def files_by_side(self) -> dict[str, list[str]]:
+        return {"A": self.image_paths, "B": self.image_paths}
+
+    def paths(self, index: int) -> dict[str, str]:
+        return {"A_paths": self.image_paths[index], "B_paths": self.image_paths[index]}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        path = self.paths[index]
+        path = self.image_paths[index]
         picture = load_picture(path)
         params = get_params(self.opt, picture.size)  # one crop and mirroring for both
         grey = get_transform(self.opt, params, grayscale=True)(picture)  # (1, H, W) in [-1, 1]
         A = (grey * self.opt.grey_contrast).clamp(-1, 1).expand(3, -1, -1)
         B = get_transform(self.opt, params)(picture)  # (3, H, W) in [-1, 1]
-        return {"A": A, "B": B, "A_paths": path, "B_paths": path}
+        return {"A": A, "B": B, **self.paths(index)}

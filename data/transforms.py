@@ -4,8 +4,8 @@ All geometry is PIL's own (bicubic), so that pixels equal those of published tra
 """
 
 import random
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -104,89 +104,79 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)  # which would copy it
 
 
-def random_params(
-    size: tuple[int, int], *, preprocess: str, load_size: int, crop_size: int
-) -> dict[str, Any]:
-    """Draw what both pictures of a pair share: the crop's corner and whether to mirror.
+@dataclass(frozen=True)
+class Geometry:
+    """How images are resized, cropped and mirrored (§6.2).
 
-    `size` is (width, height) of the file. Drawn from Python's `random`.
+    `draw` chooses the crop and the mirroring once an item, so that A and B share them.
     """
-    width, height = size
-    if preprocess == "resize_and_crop":
-        width = height = load_size
-    elif preprocess == "scale_width_and_crop":
-        width, height = load_size, max(load_size * height // width, crop_size)
-    x = random.randint(0, max(0, width - crop_size))
-    y = random.randint(0, max(0, height - crop_size))
-    return {"crop_pos": (x, y), "flip": random.random() > 0.5}
 
+    preprocess: str  # one of PREPROCESS
+    load_size: int
+    crop_size: int
+    flip: bool = True  # False: `crop_and_flip` never mirrors
+    method: Image.Resampling = BICUBIC
 
-def apply_geometry(
-    image: Picture,
-    *,
-    preprocess: str,
-    load_size: int,
-    crop_size: int,
-    params: dict[str, Any],
-    flip: bool = True,
-    method: Image.Resampling = BICUBIC,
-) -> Picture:
-    """Resize, crop and mirror as `preprocess` says; `flip=False` never mirrors.
+    @classmethod
+    def from_options(cls, opt: Any, method: Image.Resampling = BICUBIC) -> "Geometry":
+        """Read the options."""
+        return cls(opt.preprocess, opt.load_size, opt.crop_size, not opt.no_flip, method)
 
-    ValueError if the picture is smaller than the crop.
-    """
-    sizes = {"preprocess": preprocess, "crop_size": crop_size}
-    return cut(resized(image, load_size=load_size, method=method, **sizes), params, flip, **sizes)
+    def draw(self, size: tuple[int, int]) -> dict[str, Any]:
+        """Draw crop_pos, the crop's corner (x, y), and flip, whether to mirror.
 
+        `size` is (width, height) of the file. The source is Python's `random`.
+        """
+        width, height = self._resized_size(size) if self._crops else size
+        x = random.randint(0, max(0, width - self.crop_size))
+        y = random.randint(0, max(0, height - self.crop_size))
+        return {"crop_pos": (x, y), "flip": random.random() > 0.5}
 
-def resized(
-    image: Picture,
-    *,
-    preprocess: str,
-    load_size: int,
-    crop_size: int,
-    method: Image.Resampling = BICUBIC,
-) -> Picture:
-    """Resize as `preprocess` says: what is the same each time."""
-    if preprocess not in PREPROCESS:
-        raise ValueError(f"--preprocess {preprocess}: known are {', '.join(PREPROCESS)}")
-    if preprocess == "resize_and_crop":
-        return image.resize((load_size, load_size), method)
-    if preprocess.startswith("scale_width"):
-        return _scale_width(image, load_size, crop_size, method)
-    return image
+    def resize(self, image: Picture) -> Picture:
+        """Resize an image; ValueError for an unknown `preprocess`."""
+        if self.preprocess not in PREPROCESS:
+            raise ValueError(f"--preprocess {self.preprocess}: known are {', '.join(PREPROCESS)}")
+        size = self._resized_size(image.size)
+        return image if image.size == size else image.resize(size, self.method)
 
+    def crop_and_flip(self, image: Picture, params: dict[str, Any]) -> Picture:
+        """Crop and mirror a resized image as drawn; ValueError if it is smaller than the crop."""
+        image = self._crop(image, params["crop_pos"])
+        return image.transpose(FLIP) if self.flip and params["flip"] else image
 
-def cut(
-    image: Picture, params: dict[str, Any], flip: bool = True, *, preprocess: str, crop_size: int
-) -> Picture:
-    """Crop and mirror a resized picture: what is drawn anew each time."""
-    if preprocess.endswith("crop"):
-        image = _crop(image, params["crop_pos"], crop_size)
-    return image.transpose(FLIP) if flip and params["flip"] else image
+    def center_crop(self, image: Picture) -> Picture:
+        """Crop the middle of a resized image; ValueError if it is smaller than the crop."""
+        x, y = (max(0, (n - self.crop_size) // 2) for n in image.size)
+        return self._crop(image, (x, y))
 
+    @property
+    def _crops(self) -> bool:
+        return self.preprocess.endswith("crop")
 
-def _scale_width(
-    image: Picture, width: int, least_height: int, method: Image.Resampling
-) -> Picture:
-    height = max(width * image.height // image.width, least_height)
-    return image if image.size == (width, height) else image.resize((width, height), method)
+    def _resized_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        width, height = size
+        if self.preprocess == "resize_and_crop":
+            return self.load_size, self.load_size
+        if self.preprocess.startswith("scale_width"):
+            return self.load_size, max(self.load_size * height // width, self.crop_size)
+        return size
+
+    def _crop(self, image: Picture, corner: tuple[int, int]) -> Picture:
+        x, y, size = *corner, self.crop_size
+        if not self._crops:
+            return image
+        if min(image.size) < size:
+            raise ValueError(
+                f"{image.width}x{image.height} pixels are smaller than --crop_size {size}; use a "
+                f"smaller --crop_size (and --load_size), or --preprocess resize_and_crop"
+            )
+        return image.crop((x, y, x + size, y + size))
 
 
 def pil_filter(method: Any) -> Image.Resampling:
     """Return PIL's filter for a filter, its number, or torchvision's InterpolationMode."""
     name = getattr(method, "value", method)
     return Image.Resampling[name.upper()] if isinstance(name, str) else Image.Resampling(name)
-
-
-def _crop(image: Picture, corner: tuple[int, int], size: int) -> Picture:
-    if min(image.size) < size:
-        raise ValueError(
-            f"{image.width}x{image.height} pixels are smaller than --crop_size {size}; use a "
-            f"smaller --crop_size (and --load_size), or --preprocess resize_and_crop"
-        )
-    x, y = corner
-    return image.crop((x, y, x + size, y + size))
 
 
 def pixels(image: Picture) -> Pixels:
@@ -196,48 +186,31 @@ def pixels(image: Picture) -> Pixels:
     return Pixels(np.array(image, dtype=np.uint8).reshape(image.height, image.width, -1))
 
 
-def to_tensor(image: Picture) -> Tensor:
-    """Return (C, H, W) float32: 0 and 255, or the ends of a deep picture's range, are -1 and 1."""
+def to_tensor(image: Picture, value_range: tuple[float, float] | None = None) -> Tensor:
+    """Return (C, H, W) float32: 0 and 255, or the ends of a deep image's range, are -1 and 1.
+
+    `value_range` (low, high) replaces the range of a deep image; it leaves 8-bit images alone.
+    """
     image = pixels(image)
     tensor = torch.from_numpy(image.array())
     if tensor.dtype == torch.uint8:
         tensor = tensor.div(127.5).sub_(1)  # rounds as (x / 255 - 0.5) / 0.5 does
     else:
-        tensor = tensor.sub(image.low).div_((image.high - image.low) / 2).sub_(1)
+        low, high = value_range or image.range
+        tensor = tensor.sub(low).div_((high - low) / 2).sub_(1)
     return tensor.permute(2, 0, 1)
 
 
-def _transform(
-    image: Image.Image,
+def preprocess_single(
+    image: Picture,
     *,
-    grayscale: bool,
-    convert: bool,
-    params: dict[str, Any] | None,
-    flip: bool,
-    method: Image.Resampling,
-    **sizes: Any,
-) -> Image.Image | Tensor:
-    params = params or random_params(image.size, **sizes)
-    image = to_channels(image, 1) if grayscale else image
-    image = apply_geometry(image, params=params, flip=flip, method=method, **sizes)
-    return to_tensor(image) if convert else image
+    geometry: Geometry,
+    channels: int,
+    value_range: tuple[float, float] | None = None,
+) -> Tensor:
+    """Return an image as test.py gives it to the networks, but center-cropped.
 
-
-def make_transform(
-    *,
-    preprocess: str,
-    load_size: int,
-    crop_size: int,
-    flip: bool = True,
-    params: dict[str, Any] | None = None,
-    grayscale: bool = False,
-    convert: bool = True,
-    method: Image.Resampling = BICUBIC,
-) -> Callable[[Image.Image], Tensor]:
-    """Return a picklable function from a PIL picture to a (C, H, W) tensor in [-1, 1].
-
-    Without `params` it draws new ones for each picture; `convert=False` leaves a PIL picture.
+    (channels, H, W) in [-1, 1]; ValueError says why it cannot be used.
     """
-    sizes = {"preprocess": preprocess, "load_size": load_size, "crop_size": crop_size}
-    choices = {"flip": flip, "params": params, "grayscale": grayscale, "convert": convert}
-    return partial(_transform, **sizes, **choices, method=method)
+    image = geometry.center_crop(geometry.resize(to_channels(image, channels)))
+    return to_tensor(image, value_range)

@@ -2,16 +2,11 @@
 
 import logging
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data.base_dataset import (
-    BaseDataset,
-    get_params,
-    missing_folder,
-    naming,
-    side_channels,
-)
+from data.base_dataset import BaseDataset, missing_folder, naming, side_channels
 from data.image_folder import make_dataset
 from data.transforms import Picture, load_any, split_pair, to_channels
 
@@ -38,30 +33,36 @@ class UnalignedDataset(BaseDataset):
         elif not there or (opt.isTrain and len(there) < 2):
             tree = f"{opt.phase}A/ and {opt.phase}B/, or {opt.phase}/ with A|B pictures"
             raise missing_folder(opt, tree, home=f"{opt.phase}A")
-        self.paths = {side: make_dataset(folders[side], opt.max_dataset_size) for side in there}
-        self.channels = side_channels(opt, [f for files in self.paths.values() for f in files])
+        self.side_paths = {s: make_dataset(folders[s], opt.max_dataset_size) for s in there}
+        files = [path for paths in self.side_paths.values() for path in paths]
+        self.channels = side_channels(opt, files)
+        self.serial_batches = opt.serial_batches
 
     def __len__(self) -> int:
-        return max(map(len, self.paths.values()))
+        return max(map(len, self.side_paths.values()))
 
-    def paths_of(self, index: int) -> dict[str, str]:
-        return {f"{side}_paths": self._path(side, index) for side in self.paths}
+    def files_by_side(self) -> dict[str, list[str]]:
+        return self.side_paths
+
+    def paths(self, index: int) -> dict[str, str]:
+        """B is drawn as an item draws it, unless `--serial_batches`."""
+        return {f"{side}_paths": self._path(side, index) for side in self.side_paths}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A and B, their files, and A_size, B_size, the (width, height) of each."""
         item: dict[str, Any] = {}
-        for side in self.paths:
+        for side in self.side_paths:
             path = self._path(side, index)
-            pictures, size = self.prepared(path, lambda path=path, side=side: self.read(path, side))
-            picture = pictures["AB".index(side)] if self.split else pictures[0]
+            images, size = self.load_resized(path, partial(self.read, path, side))
+            image = images["AB".index(side)] if self.split else images[0]
             with naming(path):
-                item[side] = self.finished(picture, side, get_params(self.opt, size))
+                item[side] = self.crop_and_normalize(image, side, self.geometry.draw(size))
             item[f"{side}_paths"], item[f"{side}_size"] = path, size
         return item
 
     def _path(self, side: str, index: int) -> str:
-        paths = self.paths[side]
-        if side == "B" and not self.opt.serial_batches:
+        paths = self.side_paths[side]
+        if side == "B" and not self.serial_batches:
             return paths[random.randrange(len(paths))]
         return paths[index % len(paths)]
 

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from data.image_types import DeepPicture, Kind
-from data.transforms import load_any
+from data.transforms import Picture, load_any
 from util.distributed import barrier, is_main_process
 from util.errors import one_line
 from util.files import make_folder, run_folder, whole_file
@@ -18,8 +17,10 @@ PERCENTILES = (0.5, 99.5)
 Range = tuple[Kind, float, float]
 
 
-def settle_ranges(dataset: Dataset, opt: Any) -> dict[str, tuple[float, float]]:
-    """Return (low, high) by side, for the sides whose range is not that of each file's type.
+def fit_value_ranges(
+    files_by_side: dict[str, list[str]], opt: Any
+) -> dict[str, tuple[float, float]]:
+    """Return (low, high) per side; sides of ordinary 8-bit images are absent.
 
     A training keeps them, and how the values are stored, in the run's folder; a continued training
     and a test read them there.
@@ -27,7 +28,7 @@ def settle_ranges(dataset: Dataset, opt: Any) -> dict[str, tuple[float, float]]:
     kept = read_ranges(opt)
     if opt.isTrain and not (opt.continue_train and kept):
         kept = {}
-        for side, files in files_by_side(dataset).items():
+        for side, files in files_by_side.items():
             if settled := _settle(files, getattr(opt, f"range_{side}"), f"--range_{side}"):
                 kept[side] = settled
         if kept and is_main_process():
@@ -47,35 +48,30 @@ def chosen_ranges(opt: Any, kept: dict[str, Range]) -> dict[str, tuple[float, fl
     return found
 
 
-def files_by_side(dataset: Dataset) -> dict[str, list[str]]:
-    """Return a dataset's files of A and of B, from its attributes."""
-    paths = getattr(dataset, "paths", None)
-    if isinstance(paths, dict):
-        return paths
-    named = {side: getattr(dataset, f"{side}_paths", None) for side in "AB"}
-    return {side: files for side, files in named.items() if files}
-
-
 def _settle(files: list[str], rule: Any, flag: str) -> Range | None:
-    first = _deep(files[0])
-    if first is None:
+    first = next(filter(None, map(_readable, files)), None)
+    if not isinstance(first, DeepPicture):
         return None
     low, high = first.low, first.high
     if isinstance(rule, list):
         low, high = rule
     elif rule == "percentile":
         chosen = np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).astype(int)
-        pictures = [picture for i in chosen if (picture := _deep(files[i]))]
-        values = np.concatenate([picture.array().ravel()[::7] for picture in pictures])
+        images = (_readable(files[i]) for i in chosen)
+        deep = [image.array() for image in images if isinstance(image, DeepPicture)]
+        values = np.concatenate([array.ravel()[::7] for array in deep])
         low, high = (float(v) for v in np.percentile(values[np.isfinite(values)], PERCENTILES))
         if not low < high:
             raise ValueError(f"{flag} percentile: all values are {low:g}; give LOW,HIGH")
     return first.kind, low, high
 
 
-def _deep(path: str) -> DeepPicture | None:
-    picture = load_any(path)
-    return picture if isinstance(picture, DeepPicture) else None
+def _readable(path: str) -> Picture | None:
+    """Read an image; None if it is bad, which `--on_bad_image` decides about."""
+    try:
+        return load_any(path)
+    except ValueError:
+        return None
 
 
 def _file(opt: Any) -> Path:

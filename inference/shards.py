@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from data.base_dataset import paths_of
 from inference.pages import results_folder, results_page
 from util.checkpoint import fingerprint
 from util.errors import one_line
@@ -211,7 +212,7 @@ def _whole(picture: Path) -> bool:
 
 def _paths_of(dataset: Any, opt: Any) -> list[str]:
     """Return the files that the results of a `Loader`'s items are named after: the inputs'."""
-    items = map(dataset.dataset.paths_of, range(len(dataset)))
+    items = (paths_of(dataset.dataset, index) for index in range(len(dataset)))
     return [of.get(f"{opt.direction[0]}_paths") or next(iter(of.values())) for of in items]
 
 

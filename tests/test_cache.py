@@ -14,6 +14,7 @@ from PIL import Image
 
 import data.image_cache
 from data import Loader, create_dataset
+from data.base_dataset import all_files
 from data.image_cache import free_memory
 from data.transforms import PREPROCESS
 from options.base_options import Options
@@ -35,6 +36,10 @@ def epochs(loader: Loader, count: int = 3) -> list[list[tuple]]:
     ]
 
 
+def first_file(loader: Loader) -> str:
+    return all_files(loader.dataset.files_by_side())[0]
+
+
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data set of every mode, read from the folder above it."""
@@ -53,7 +58,7 @@ def test_pictures_are_those_without_a_cache(root, mode, preprocess):
     for kind in KINDS:
         cached = loader(root, *flags, "--cache", kind)
         assert epochs(cached) == expected
-        assert cached.dataset.cache.get(cached.dataset.files()[0])
+        assert cached.dataset.cache.get(first_file(cached))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -97,7 +102,7 @@ def test_auto_leaves_a_quarter_of_the_memory_free(root, monkeypatch):
     monkeypatch.setattr(data.image_cache, "free_memory", lambda: 0.2)
     full, asked = loader(root), loader(root, "--cache", "ram")
     assert epochs(full) == epochs(asked) == expected
-    file = full.dataset.files()[0]
+    file = first_file(full)
     assert full.dataset.cache.get(file) is None and asked.dataset.cache.get(file)
     monkeypatch.setattr(data.image_cache, "free_memory", lambda: 0.3)
     epochs(full, 1)
@@ -118,7 +123,7 @@ def test_large_pictures_are_read_each_time(root, monkeypatch):
     expected = epochs(loader(root, "--cache", "none"))
     monkeypatch.setattr(data.image_cache, "SLOT", 3000)
     cached = loader(root, "--cache", "ram")
-    assert epochs(cached) == expected and not cached.dataset.cache.get(cached.dataset.files()[0])
+    assert epochs(cached) == expected and not cached.dataset.cache.get(first_file(cached))
 
 
 def test_what_cannot_be_had_is_refused_only_if_asked_for(root, monkeypatch):

@@ -116,7 +116,7 @@ def test_a_grey_file_has_no_colour(folder):
 def test_the_phase_chooses_the_folder_and_max_dataset_size_takes_the_first(folder):
     (folder / "train").rename(folder / "val")
     data = dataset(folder, "--phase", "val", "--max_dataset_size", 1)
-    assert data.paths == [str(folder / "val" / "b.png")]
+    assert data.image_paths == [str(folder / "val" / "b.png")]
 
 
 def test_the_channel_counts_are_the_defaults(folder):

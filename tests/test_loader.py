@@ -214,6 +214,25 @@ def test_lack_of_validation_pictures_is_an_error(pairs):
         create_validation_dataset(options(pairs, "--lr_policy", "plateau"))
 
 
+def test_validation_has_the_value_ranges_of_the_training(tmp_path):
+    for phase, top in (("train", 900), ("val", 300)):
+        for side in "AB":
+            (tmp_path / f"{phase}{side}").mkdir()
+            values = np.linspace(0, top, 24 * 24, dtype=np.float32).reshape(24, 24)
+            np.save(tmp_path / f"{phase}{side}" / "0.npy", values)
+    rules = ["--range_A", "percentile", "--range_B", "10,20", "--input_nc", 1, "--output_nc", 1]
+    opt = options(tmp_path, *rules, "--checkpoints_dir", tmp_path)
+    ranges = create_dataset(opt).dataset.ranges
+    assert 800 < ranges["A"][1] < 900 and ranges["B"] == (10, 20)
+    assert create_validation_dataset(opt).dataset.ranges == ranges
+
+
+def test_a_bad_first_file_is_left_out_like_any_other(pairs):
+    (pairs / "train/0.png").write_bytes((pairs / "train/0.png").read_bytes()[:100])
+    loader = create_dataset(options(pairs, "--on_bad_image", "skip"))
+    assert {Path(path).name for batch in loader for path in batch["A_paths"]} == {"1.png", "2.png"}
+
+
 @pytest.fixture
 def dropped(tmp_path, monkeypatch):
     """Add `bright_dataset.py` to `data/` as the registry sees it; nothing of it stays."""
@@ -281,7 +300,26 @@ def test_template_items_are_grey_A_and_coloured_B_of_one_crop(tmp_path):
     assert batch["A_paths"] == batch["B_paths"] == [str(tmp_path / "x.png")]
 
 
-@pytest.mark.parametrize("mode", ["aligned", "unaligned", "single", "colorization", "template"])
+MODES = ["aligned", "unaligned", "single", "colorization", "template"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_dataset_tells_its_files_without_reading_them(pairs: Path, mode: str) -> None:
+    channels = ["--input_nc", 1, "--output_nc", 2] if mode == "colorization" else []
+    opt = options(pairs, "--dataset_mode", mode, "--serial_batches", *channels)
+    dataset = find_class("data", mode, "--dataset_mode")(opt)
+    items = [dataset[i] for i in range(len(dataset))]
+    by_side = dataset.files_by_side()
+    assert by_side.keys() == ({"A"} if mode == "single" else {"A", "B"})
+    for file in pairs.rglob("*.png"):
+        file.unlink()
+    told = [dataset.paths(i) for i in range(len(dataset))]
+    assert told == [{k: v for k, v in item.items() if k.endswith("_paths")} for item in items]
+    for side, files in by_side.items():
+        assert sorted(files) == sorted({item[f"{side}_paths"] for item in told})
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_workers_that_are_spawned_can_be_handed_every_dataset(pairs: Path, mode: str) -> None:
     channels = ["--input_nc", 1, "--output_nc", 2] if mode == "colorization" else []
     opt = Options(**vars(options(pairs, "--dataset_mode", mode, "--serial_batches", *channels)))

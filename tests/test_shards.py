@@ -243,13 +243,17 @@ def test_other_models_and_their_data(command, tmp_path, model):
 
 
 PLAIN = """
+from torch.utils.data import Dataset
 from data.aligned_dataset import AlignedDataset
 from data.base_dataset import BaseDataset
 
-class PlainDataset(BaseDataset):
+class PlainDataset(BASE):
+    modify_commandline_options = staticmethod(BaseDataset.modify_commandline_options)
+
     def __init__(self, opt):
-        super().__init__(opt)
+        self.opt = opt
         self.pairs = AlignedDataset(opt)
+        self.paths = self.files = self.pairs.A_paths  # names of the contract, but attributes
 
     def __len__(self):
         return len(self.pairs)
@@ -259,8 +263,9 @@ class PlainDataset(BaseDataset):
 """
 
 
-def test_a_dataset_that_does_not_tell_its_files_is_read_for_them(trained, drop):
-    drop("data/plain_dataset.py", PLAIN)
+@pytest.mark.parametrize("base", ["BaseDataset", "Dataset"])
+def test_a_dataset_that_does_not_tell_its_files_is_read_for_them(trained, drop, base):
+    drop("data/plain_dataset.py", PLAIN.replace("BASE", base))
     pictures, text = whole(trained)
     assert shard(trained, 0, 1, "--dataset_mode", "plain").status == 0
     assert same(result_images("r", results="shards"), pictures) and page(trained) == text

@@ -2,6 +2,7 @@
 
 import pickle
 import random
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -13,18 +14,16 @@ from torchvision import transforms as reference
 from data.base_dataset import get_params, get_transform
 from data.transforms import (
     PREPROCESS,
-    apply_geometry,
+    Geometry,
     check_channels,
     load_picture,
-    make_transform,
-    random_params,
     to_channels,
     to_tensor,
 )
+from options.base_options import Options
 from options.train_options import TrainOptions
 
 BICUBIC = Image.Resampling.BICUBIC
-SIZES = {"load_size": 24, "crop_size": 16}
 WIDE, TALL, SQUARE = (60, 30), (30, 60), (40, 40)
 
 # --preprocess, the file's size, what it is resized to, and whether a 16x16 crop follows.
@@ -41,6 +40,18 @@ GEOMETRY = [
 ]
 
 
+def geometry(preprocess: str, flip: bool = True) -> Geometry:
+    return Geometry(preprocess, load_size=24, crop_size=16, flip=flip)
+
+
+def applied(geometry: Geometry, image: Image.Image, params: dict) -> Image.Image:
+    return geometry.crop_and_flip(geometry.resize(image), params)
+
+
+def options(*flags: str) -> Options:
+    return TrainOptions().read(["--load_size", "24", "--crop_size", "16", *flags])
+
+
 def same(one: Image.Image, other: Image.Image) -> bool:
     return (one.mode, one.size, one.tobytes()) == (other.mode, other.size, other.tobytes())
 
@@ -54,21 +65,34 @@ def test_geometry_equals_pil_by_hand(preprocess, size, resized, crops, mirrored)
     expected = expected.crop((x, y, x + 16, y + 16)) if crops else expected
     expected = expected.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else expected
     params = {"crop_pos": (x, y), "flip": mirrored}
-    got = apply_geometry(picture, preprocess=preprocess, params=params, **SIZES)
-    assert same(got, expected)
+    assert same(applied(geometry(preprocess), picture, params), expected)
+
+
+@pytest.mark.parametrize(("preprocess", "size", "resized", "crops"), GEOMETRY)
+def test_the_centre_is_cropped_and_never_mirrored(preprocess, size, resized, crops):
+    expected, (x, y) = draw(size).resize(resized, BICUBIC), ((n - 16) // 2 for n in resized)
+    expected = expected.crop((x, y, x + 16, y + 16)) if crops else expected
+    ours = geometry(preprocess)
+    assert same(ours.center_crop(ours.resize(draw(size))), expected)
+
+
+def test_geometry_is_read_from_the_options_and_cannot_change():
+    ours = Geometry.from_options(options("--preprocess", "crop", "--no_flip"))
+    assert ours == geometry("crop", flip=False)
+    with pytest.raises(FrozenInstanceError):
+        ours.load_size = 3
 
 
 @pytest.mark.parametrize("preprocess", PREPROCESS)
 def test_without_flip_nothing_is_mirrored(preprocess):
     drawn = [{"crop_pos": (0, 0), "flip": flip} for flip in (True, False)]
-    shared = {"preprocess": preprocess, "convert": False, "flip": False, **SIZES}
-    assert same(*(make_transform(params=params, **shared)(draw(WIDE)) for params in drawn))
+    plain = geometry(preprocess, flip=False)
+    assert same(*(applied(plain, draw(WIDE), params) for params in drawn))
 
 
 def test_scale_width_keeps_proportions_down_to_the_crop_size():
-    params = {"crop_pos": (0, 0), "flip": False}
     for height in range(20, 61):
-        got = apply_geometry(draw((60, height)), preprocess="scale_width", params=params, **SIZES)
+        got = geometry("scale_width").resize(draw((60, height)))
         assert got.size == (24, max(24 * height // 60, 16))
 
 
@@ -84,9 +108,8 @@ def test_scale_width_keeps_proportions_down_to_the_crop_size():
 )
 def test_random_params_reach_both_ends_and_no_further(preprocess, size, last_x, last_y):
     random.seed(0)
-    drawn = [
-        random_params(size, preprocess=preprocess, load_size=20, crop_size=16) for _ in range(300)
-    ]
+    ours = Geometry(preprocess, load_size=20, crop_size=16)
+    drawn = [ours.draw(size) for _ in range(300)]
     assert {params["crop_pos"] for params in drawn} == {
         (x, y) for x in range(last_x + 1) for y in range(last_y + 1)
     }
@@ -96,18 +119,18 @@ def test_random_params_reach_both_ends_and_no_further(preprocess, size, last_x, 
 @pytest.mark.parametrize("size", [(15, 40), (40, 15)])
 def test_picture_smaller_than_the_crop_is_refused(size):
     with pytest.raises(ValueError, match=f"{size[0]}x{size[1]} .*--crop_size 16"):
-        make_transform(preprocess="crop", **SIZES)(draw(size))
+        applied(geometry("crop"), draw(size), {"crop_pos": (0, 0), "flip": False})
 
 
 def test_picture_as_large_as_the_crop_is_left_whole():
     picture = draw((16, 16))
-    got = make_transform(preprocess="crop", flip=False, convert=False, **SIZES)(picture)
-    assert same(got, picture)
+    plain = geometry("crop", flip=False)
+    assert same(applied(plain, picture, plain.draw(picture.size)), picture)
 
 
 def test_unknown_preprocess_lists_the_known_ones():
     with pytest.raises(ValueError, match="--preprocess resize") as error:
-        make_transform(preprocess="resize", **SIZES)(draw(WIDE))
+        geometry("resize").resize(draw(WIDE))
     assert all(name in str(error.value) for name in PREPROCESS)
 
 
@@ -212,26 +235,26 @@ def test_other_channel_counts_are_refused(channels):
 
 
 def test_transform_is_picklable():
-    transform = make_transform(
-        preprocess="crop", params={"crop_pos": (3, 4), "flip": True}, **SIZES
+    transform = get_transform(
+        options("--preprocess", "crop"), params={"crop_pos": (3, 4), "flip": True}
     )
     again = pickle.loads(pickle.dumps(transform))
     assert torch.equal(again(draw(WIDE)), transform(draw(WIDE)))
 
 
 def test_transform_without_params_draws_its_own_for_each_picture():
-    transform = make_transform(preprocess="crop", convert=False, **SIZES)
+    transform = get_transform(options("--preprocess", "crop"), convert=False)
     random.seed(3)
     got = [transform(draw(WIDE)) for _ in range(5)]
     random.seed(3)
     for picture in got:
-        params = random_params(WIDE, preprocess="crop", **SIZES)
-        assert same(picture, apply_geometry(draw(WIDE), preprocess="crop", params=params, **SIZES))
+        params = geometry("crop").draw(WIDE)
+        assert same(picture, applied(geometry("crop"), draw(WIDE), params))
     assert len({picture.tobytes() for picture in got}) > 1
 
 
 def test_shared_params_give_different_pictures_one_crop_and_flip():
-    opt = TrainOptions().read(["--load_size", "24", "--crop_size", "16"])
+    opt = options()
     random.seed(0)
     drawn = [get_params(opt, WIDE) for _ in range(6)]
     assert {params["flip"] for params in drawn} == {True, False}
@@ -244,7 +267,7 @@ def test_shared_params_give_different_pictures_one_crop_and_flip():
 
 
 def test_get_transform_in_grey_gives_one_channel_and_heeds_no_flip():
-    opt = TrainOptions().read(["--load_size", "24", "--crop_size", "16", "--no_flip"])
+    opt = options("--no_flip")
     params = {"crop_pos": (2, 7), "flip": True}
     grey = draw(WIDE).convert("L").resize((24, 24), BICUBIC).crop((2, 7, 18, 23))
     assert torch.equal(get_transform(opt, params, grayscale=True)(draw(WIDE)), to_tensor(grey))

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 from data import Loader, create_dataset
+from data.base_dataset import all_files
 from data.builtin_facades import write_once
 from data.image_cache import PictureCache
 from models import create_model
@@ -38,6 +39,7 @@ from scripts.dev.measure import (
 )
 from scripts.dev.training_steps import CUDA, PRECISIONS, ceiling_of, cyclegan, memory, steps
 from util.command import run_command
+from util.device import tune_malloc
 from util.files import ROOT
 
 
@@ -132,6 +134,7 @@ def bare_epoch(dataroot: str) -> Step:
 def our_epoch(dataroot: str, first: bool) -> Step:
     """Return an epoch of ours: the first of a training, or a later one."""
     torch.set_num_threads(1)
+    tune_malloc()  # as train.py does
     flags = ["--dataroot", dataroot, "--num_threads", "0", "--gpu_ids", "-1", "--cache", "ram"]
     with tempfile.TemporaryDirectory() as folder:
         opt = TrainOptions().read([*flags, "--checkpoints_dir", folder])
@@ -143,7 +146,7 @@ def our_epoch(dataroot: str, first: bool) -> Step:
 
 def renewed(dataset: Any) -> Any:
     """Give a dataset an empty cache."""
-    dataset.cache = PictureCache(dataset.files())
+    dataset.cache = PictureCache(all_files(dataset.files_by_side()))
     return dataset
 
 

@@ -47,7 +47,7 @@ def our_step(batch: int, *flags: str) -> Step:
     with tempfile.TemporaryDirectory() as folder:
         model = create_model(TrainOptions().read([*flags, "--checkpoints_dir", folder]))
         model.setup(model.opt)
-    tune_malloc()  # as the loader of a training does
+    tune_malloc()  # as train.py does
     paths = {f"{side}_paths": ["none"] * batch for side in "AB"}
     pictures = {**random_pictures(batch), **paths}
 
