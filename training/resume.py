@@ -98,8 +98,8 @@ def log_start(training: TrainingState, weights_alone: bool) -> None:
         )
     elif any(folder.glob("*_net_*.pth")):
         log.warning(
-            "%s already holds weights; this run will overwrite them. Use --continue_train to resume "
-            "or another --name to keep them",
+            "%s already holds weights; this run will overwrite them. Use --continue_train to "
+            "resume or another --name to keep them",
             folder,
         )
 
