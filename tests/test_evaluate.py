@@ -137,6 +137,16 @@ def test_a_run_is_translated_where_that_is_to_do(runs, evaluate, in_this_process
     assert rows(runs / "one/test_latest_ema_evaluation") != found
 
 
+def test_results_of_other_weights_of_a_run_are_not_measured(
+    runs, evaluate, command, in_this_process
+):
+    shutil.copy("checkpoints/two/latest_net_G.pth", "checkpoints/one/iter_5_net_G.pth")
+    plain = rows_of(evaluate, "--name", "one")
+    assert evaluate("--name", "one", *CPU, "--load_iter", "5")[0] == 0
+    assert (runs / "one/test_iter_5/index.html").exists()
+    assert rows(runs / "one/test_latest_load_iter_5_evaluation") != plain
+
+
 def shard(command, number: int, *flags: Any) -> None:
     ids = ["--num_shards", 2, "--shard_id", number]
     assert command("test", "--name", "one", "--gpu_ids", "-1", *ids, *flags).status == 0

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from inference.pages import weights_tag
 from inference.shards import Record
 from options.roles import SAME_RESULTS, differences
 from scripts.evaluation.compare import Pictures
 from translator import run_options
-from util.files import ROOT
+from util.files import ROOT, run_folder
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +29,10 @@ def from_run(name: str, args: Any, paired: bool = True) -> Pictures:
     """
     flags = test_flags(name, args)
     wanted = run_options(flags, batches=True, also=args.flags)
-    tag = args.epoch + ("_ema" if args.use_ema else "")
-    weights = sorted((args.checkpoints_dir / name).glob(f"{args.epoch}_net_G*.pth"))
+    tag = weights_tag(wanted)
+    weights = run_folder(wanted).glob(f"{tag.removesuffix('_ema')}_net_G*.pth")
     for place in (args.results_dir, args.results_dir / "evaluation"):
-        folder = place / name / f"{args.phase}_{tag}"
+        folder = place / wanted.name / f"{wanted.phase}_{tag}"
         page = folder / "index.html"
         if not page.exists() or made_with(wanted, folder):
             break
