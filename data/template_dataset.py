@@ -16,8 +16,8 @@ class TemplateDataset(BaseDataset):
     @staticmethod
     def modify_commandline_options(parser: Any, is_train: bool) -> Any:
         # Flags of your own, and defaults that differ for your data.
-        parser.add_argument("--grey_contrast", type=float, default=1.0, help="scales A")
-        parser.carry("grey_contrast")  # test.py takes it over from the run
+        add = parser.add_argument  # `carry`: test.py takes the flag over from the run
+        add("--grey_contrast", type=float, default=1.0, role="data", carry=True, help="scales A")
         return parser
 
     def __init__(self, opt: Any):

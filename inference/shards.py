@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import threading
@@ -14,6 +15,7 @@ from torch import nn
 
 from data.base_dataset import paths_of
 from inference.pages import results_folder, results_page
+from options.roles import SAME_RESULTS, differences, names
 from util.checkpoint import fingerprint
 from util.errors import one_line
 from util.files import make_folder, short_stem, whole_file
@@ -24,12 +26,8 @@ log = logging.getLogger(__name__)
 
 PNG_END = b"IEND\xaeB`\x82"  # a PNG file's last bytes
 
-# Options of test.py that say how it goes about its work, not what comes out.
-OF_THE_WORK = {
-    *("num_shards", "shard_id", "page_only", "num_test", "max_dataset_size", "batch_size"),
-    *("num_threads", "gpu_ids", "display_winsize", "config", "verbose", "isTrain"),
-    *("name", "suffix", "checkpoints_dir", "results_dir", "use_wandb", "wandb_project_name"),
-}
+# These say how many images there are, which the log records beside the flags.
+AMOUNT = {"num_test", "max_dataset_size"}
 
 
 class Record:
@@ -43,10 +41,10 @@ class Record:
         self.lock = threading.Lock()
         self.notes: list[str] = []  # for the page
 
-    def begin(self, made_by: dict[str, Any]) -> None:
+    def begin(self, made_by: dict[str, Any], opt: Any) -> None:
         """Keep what the results are made of; ValueError if there are some of anything else."""
         if self.file.exists():
-            if differing := _differences(self.read_made_by(), made_by):
+            if differing := _differences(self.read_made_by(), made_by, opt):
                 raise ValueError(
                     f"--results_dir: {self.results} holds results made otherwise ("
                     f"{', '.join(differing)}); choose another --results_dir or delete that folder"
@@ -55,6 +53,10 @@ class Record:
         make_folder(self.folder, "--results_dir")
         with whole_file(self.file) as file:
             file.write(json.dumps(made_by, indent=1).encode() + b"\n")
+
+    def complete(self, count: float = math.inf) -> bool:
+        """Return whether the results are those of the first `count` images, no more, no fewer."""
+        return set(self.rows()) == set(range(int(min(self.read_made_by()["count"], count))))
 
     def read_made_by(self) -> dict[str, Any]:
         """Return what the results are made of; ValueError if there are none of shards."""
@@ -136,7 +138,7 @@ class Shard:
         """
         self.opt, self.record = opt, Record(page.web_dir)
         paths = _paths_of(dataset, opt)
-        self.record.begin(_made_by(opt, paths, nets))
+        self.record.begin(_made_by(opt, paths, nets), opt)
         self.names = [page.unique_name(short_stem(path)) for path in paths]
         done, count = self.record.rows(), int(min(len(paths), opt.num_test))
         share = range(opt.shard_id, count, opt.num_shards)
@@ -195,7 +197,7 @@ def forget_others(opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]
     if not record.file.exists():
         return
     made_by = _made_by(opt, _paths_of(dataset, opt), nets)
-    if differing := _differences(record.read_made_by(), made_by):
+    if differing := _differences(record.read_made_by(), made_by, opt):
         log.warning("results of shards are overwritten by others (%s)", ", ".join(differing))
         shutil.rmtree(record.folder)
 
@@ -218,17 +220,18 @@ def _paths_of(dataset: Any, opt: Any) -> list[str]:
 
 def _made_by(opt: Any, paths: Sequence[str], nets: dict[str, nn.Module]) -> dict[str, Any]:
     """Return what results are made of: the flags that decide, the pictures, the weights."""
-    flags = {name: value for name, value in vars(opt).items() if name not in OF_THE_WORK}
+    flags = {name: vars(opt)[name] for name in names(opt, SAME_RESULTS) - AMOUNT}
     flags = json.loads(json.dumps(flags, default=str, sort_keys=True))
     digest = hashlib.sha256("\0".join(paths).encode("utf-8", "surrogateescape")).hexdigest()
     weights = fingerprint(net.state_dict() for net in nets.values())
     return {"count": len(paths), "pictures": digest[:16], "weights": weights, "flags": flags}
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    old, new = before["flags"], now["flags"]
-    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-    found = [f"--{name} {old.get(name)}, now {new.get(name)}" for name in names]
+def _differences(before: dict[str, Any], now: dict[str, Any], opt: Any) -> list[str]:
+    flags = differences(opt, before["flags"], SAME_RESULTS)
+    found = [
+        f"--{name} {old}, now {new}" for name, (old, new) in flags.items() if name not in AMOUNT
+    ]
     return found + [
         f"other {kind}" for kind in ("pictures", "weights") if before[kind] != now[kind]
     ]

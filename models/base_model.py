@@ -46,7 +46,8 @@ class BaseModel(ABC):
     ) -> argparse.ArgumentParser:
         """Add flags of this model or change defaults; return the parser.
 
-        `parser.carry("flag")` makes test.py take a flag over from the run.
+        `parser.add_argument` also takes `role`, what the flag is for (options/roles.py), and
+        `carry=True`: test.py takes it over from the run.
         """
         return parser
 

@@ -1,6 +1,7 @@
 """CycleGAN: translation between two sets of pictures without pairs (arXiv:1703.10593)."""
 
 import argparse
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -32,7 +33,7 @@ class CycleGANModel(BaseModel):
     ) -> argparse.ArgumentParser:
         parser.set_defaults(no_dropout=True, dataset_mode="unaligned")
         if is_train:
-            add = parser.add_argument
+            add = partial(parser.add_argument, role="training")
             add("--lambda_A", type=float, default=10.0, help="weight of the cycle A → B → A")
             add("--lambda_B", type=float, default=10.0, help="weight of the cycle B → A → B")
             add(

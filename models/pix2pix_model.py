@@ -1,6 +1,7 @@
 """pix2pix: image-to-image translation with conditional GANs (arXiv:1611.07004)."""
 
 import argparse
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ class Pix2PixModel(BaseModel):
     ) -> argparse.ArgumentParser:
         parser.set_defaults(norm="batch", netG="unet_256", dataset_mode="aligned")
         if is_train:
-            add = parser.add_argument
+            add = partial(parser.add_argument, role="training")
             parser.set_defaults(pool_size=0, gan_mode="vanilla")
             add("--lambda_L1", type=float, default=100.0, help="weight of the pixel loss")
             add("--pixel_loss", choices=[*PIXEL_LOSSES], default="l1", help="output to target")

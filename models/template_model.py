@@ -24,7 +24,8 @@ class TemplateModel(BaseModel):
         # Defaults that suit this model, and flags of its own.
         parser.set_defaults(dataset_mode="aligned", netG="unet_256", norm="batch")
         if is_train:
-            parser.add_argument("--lambda_regression", type=float, default=1.0, help="of the loss")
+            add = parser.add_argument
+            add("--lambda_regression", type=float, default=1.0, role="training", help="of the loss")
         return parser
 
     def __init__(self, opt: Any):

@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import os
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,21 @@ from typing import Any
 from options.config_files import BUILTIN_PRESET, read_builtin, read_yaml
 from options.parser import FlagParser, closest, flags_of
 from options.shared_flags import add_shared_flags
+from options.test_flags import add_test_flags
+from options.train_flags import add_train_flags
 from util.registry import find_class, known
 
-# What test.py takes over from a run: all that lets the same network see the same kind of picture.
-CARRIED = {
-    *("model", "dataset_mode", "dataroot", "direction", "input_nc", "output_nc", "ngf", "netG"),
-    *("norm", "no_dropout", "upsample", "preprocess", "crop_size", "precision"),
-    *("range_A", "range_B"),
-}
+COMMANDS = {"train": add_train_flags, "test": add_test_flags}
 _MISSING: Any = object()
 
 
 class Options(argparse.Namespace):
-    """The parsed options as attributes; `defaults` holds what each would be if nobody set it."""
+    """The parsed options as attributes.
 
-    __slots__ = ("defaults",)  # so that vars(opt) is the options alone
+    `defaults` holds what each would be if nobody set it, `roles` what it is for (options/roles.py).
+    """
+
+    __slots__ = ("defaults", "roles")  # so that vars(opt) is the options alone
 
     def text(self) -> str:
         """Return a table of all options, the non-default ones marked."""
@@ -38,7 +37,7 @@ class Options(argparse.Namespace):
         return "\n".join([*lines, "----------------- End -------------------"])
 
 
-class BaseOptions(ABC):
+class BaseOptions:
     """Turns flags, YAML files and a run's saved options into one `Options`.
 
     Precedence: base < phase < model < dataset < built-in preset (when there is no dataroot)
@@ -46,8 +45,12 @@ class BaseOptions(ABC):
     """
 
     is_train: bool
-    command: str
     also: Sequence[str] = ()
+
+    @property
+    def phase(self) -> str:
+        """Which of `COMMANDS` this is."""
+        return "train" if self.is_train else "test"
 
     def parse(self, args: Sequence[str] | None = None) -> Options:
         """Parse `args` (default: sys.argv[1:]); a mistake ends with one line and status 2."""
@@ -61,18 +64,12 @@ class BaseOptions(ABC):
         """Parse `args`; a mistake is a ValueError that starts with the flag or the file."""
         parser = FlagParser(description=self.__doc__)
         add_shared_flags(parser)
-        self.add_phase_options(parser)
+        COMMANDS[self.phase](parser)
         return self._read(parser, [str(a) for a in args])
 
-    @abstractmethod
-    def add_phase_options(self, parser: FlagParser) -> None:
-        """Add the flags of this phase (train or test) and its defaults."""
-
-    @abstractmethod
-    def other_phase(self) -> "BaseOptions":
-        """Return the options of the other command."""
-
-    def saved_options(self, run: Path, by_hand: dict[str, Any]) -> dict[str, Any]:
+    def saved_options(
+        self, parser: FlagParser, run: Path, by_hand: dict[str, Any]
+    ) -> dict[str, Any]:
         """Return the options saved in the run's folder; training starts from none.
 
         `by_hand` are the shared options given on the command line or in a file.
@@ -81,7 +78,7 @@ class BaseOptions(ABC):
 
     def carried_options(self, parser: FlagParser) -> set[str]:
         """Return which of a run's saved options are taken over."""
-        return CARRIED | parser.carried
+        return parser.carried | parser.carried_with_model
 
     def foreign_options(self, hooks: list[Callable[..., Any]]) -> set[str]:
         """Return options that a --config file may hold although this phase has none such."""
@@ -89,9 +86,9 @@ class BaseOptions(ABC):
 
     def owner_of(self, flag: str) -> str:
         """Return whose a flag is that the chosen model and dataset lack, or nothing."""
-        other = self.other_phase()
-        if flag in flags_of(other.add_phase_options):
-            return f"is a flag of {other.command}"
+        for command, add_flags in COMMANDS.items():
+            if command != self.phase and flag in flags_of(add_flags):
+                return f"is a flag of {command}.py"
         for package, chooser in (("models", "--model"), ("data", "--dataset_mode")):
             owners = []
             for name in known(package):
@@ -108,7 +105,7 @@ class BaseOptions(ABC):
         config = read_yaml(given["config"]) if given.get("config") else {}
         by_hand = {**config, **given}
         defaults = {name: action.default for name, action in parser.options().items()}
-        saved = self.saved_options(_run_folder({**defaults, **by_hand}), by_hand)
+        saved = self.saved_options(parser, _run_folder({**defaults, **by_hand}), by_hand)
         builtin = not (by_hand.get("dataroot") or saved.get("dataroot"))
         model = {**defaults, **saved, **by_hand}["model"]
         preset = read_builtin(model) if builtin else {}
@@ -131,6 +128,7 @@ class BaseOptions(ABC):
         saved = {k: v for k, v in saved.items() if k in carried and k in parser.options()}
         opt = Options()
         opt.defaults = vars(parser.parse_args([]))
+        opt.roles = parser.roles(self.phase) | {"isTrain": "launch"}
         _apply(parser, opt, preset, f"{BUILTIN_PRESET}: ")
         _apply(parser, opt, saved, "the run's saved options: ")
         foreign = self.foreign_options(hooks) - set(parser.options()) if config else set()

@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from options.roles import ROLES
+
 # What flags were called in commands from before 2019.
 RENAMED = {
     "--niter": "--n_epochs",
@@ -45,29 +47,61 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 class FlagParser(OneLineParser):
-    """The parser of train.py and test.py: its flags fall into sections."""
+    """The parser of train.py and test.py: its flags fall into sections and have roles."""
 
     def __init__(self, **kwargs: Any):
         usage, formatter = "%(prog)s [flags]", _HelpFormatter
         super().__init__(add_help=False, usage=usage, formatter_class=formatter, **kwargs)
         self.carried: set[str] = set()
+        self.carried_with_model: set[str] = set()
+        self.given_roles: dict[str, str | dict[str, str]] = {}
         self.also: Sequence[str] = ()  # what a script takes beside these
         self.owner: Callable[[str], str] = lambda flag: ""  # says whose an unknown flag is
         self._section: argparse._ArgumentGroup | None = None
+        self._section_role: str | None = None
 
     @contextlib.contextmanager
-    def section(self, title: str) -> Iterator[None]:
-        """Within it, added flags stand under `title` in the help."""
-        self._section = self.add_argument_group(title)
+    def section(self, title: str, role: str | None = None) -> Iterator[None]:
+        """Within it, added flags stand under `title` in the help and have `role` by default."""
+        self._section, self._section_role = self.add_argument_group(title), role
         try:
             yield
         finally:
-            self._section = None
+            self._section = self._section_role = None
 
-    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
-        if self._section is not None:
-            return self._section.add_argument(*args, **kwargs)
-        return super().add_argument(*args, **kwargs)
+    def add_argument(
+        self,
+        *args: Any,
+        role: str | dict[str, str] | None = None,
+        carry: bool | str = False,
+        **kwargs: Any,
+    ) -> argparse.Action:
+        """Add a flag as argparse does.
+
+        `role` is a key of `ROLES`, or {"train": …, "test": …}. With `carry`, test.py takes the
+        flag over from the run; with "with_model" only if `--model` is the run's.
+        """
+        role = role or self._section_role
+        for one in role.values() if isinstance(role, dict) else [role] if role else []:
+            if one not in ROLES:
+                raise ValueError(
+                    f"{args[0]}: role {one!r} is unknown; known are {', '.join(ROLES)}"
+                )
+        add = super().add_argument if self._section is None else self._section.add_argument
+        action = add(*args, **kwargs)
+        if role:
+            self.given_roles[action.dest] = role
+        if carry:
+            (self.carried_with_model if carry == "with_model" else self.carried).add(action.dest)
+        return action
+
+    def roles(self, command: str) -> dict[str, str]:
+        """Return each option's role in `command`, train or test; training if none is given."""
+        found = {}
+        for name in self.options():
+            role = self.given_roles.get(name, "training")
+            found[name] = role.get(command, "training") if isinstance(role, dict) else role
+        return found
 
     def carry(self, *names: str) -> None:
         """Mark options that test.py takes over from the run that it loads."""

@@ -15,17 +15,25 @@ def add_shared_flags(parser: FlagParser) -> None:
 
 
 def _add_run(parser: FlagParser, add: Callable[..., Any]) -> None:
-    with parser.section("run"):
+    with parser.section("run", role="launch"):
         add("--name", default="experiment_name", help="the run: its folder in --checkpoints_dir")
         add("--checkpoints_dir", default="./checkpoints", help="folder of all runs")
         add("--suffix", default="", help="added to --name, e.g. {model}_{netG}")
         add("--config", help="YAML file of options; the command line wins over it")
-        add("--seed", type=number(int, 0, 2**63 - 1), default=0, help="of all randomness")
+        add(
+            "--seed",
+            type=number(int, 0, 2**63 - 1),
+            default=0,
+            role="training",
+            help="of all randomness",
+        )
         add("--gpu_ids", type=gpu_list, default="0", help="e.g. 0 or 0,1; -1 is the CPU")
         add(
             "--precision",
             choices=["auto", "fp32", "tf32", "bf16"],
             default="auto",
+            role="network",
+            carry=True,
             help="of the networks; auto: tf32 on CUDA, else fp32",
         )
         add("--epoch", default="latest", help="which saved epoch to load")
@@ -34,39 +42,72 @@ def _add_run(parser: FlagParser, add: Callable[..., Any]) -> None:
 
 
 def _add_data(parser: FlagParser, add: Callable[..., Any]) -> None:
-    with parser.section("data"):
-        add("--dataroot", help="folder of the pictures; without it the built-in facades")
-        add("--dataset_mode", default="unaligned", help="data/NAME_dataset.py reads them")
-        add("--direction", choices=["AtoB", "BtoA"], default="AtoB", help="what becomes what")
-        add("--phase", default="train", help="subfolder: train, val, test")
-        add("--batch_size", type=_COUNT, default=1, help="pictures a step, of all GPUs")
-        add("--serial_batches", action="store_true", help="in order instead of shuffled")
-        add("--num_threads", type=number(int, 0), default=4, help="processes that load data")
+    with parser.section("data", role="data"):
         add(
-            "--max_dataset_size",
-            type=number(int, 1, infinite=True),
-            default=float("inf"),
-            help="use the first N pictures",
+            "--dataroot",
+            carry="with_model",
+            help="folder of the pictures; without it the built-in facades",
         )
+        add(
+            "--dataset_mode",
+            default="unaligned",
+            carry="with_model",
+            help="data/NAME_dataset.py reads them",
+        )
+        add(
+            "--direction",
+            choices=["AtoB", "BtoA"],
+            default="AtoB",
+            carry="with_model",
+            help="what becomes what",
+        )
+        add("--phase", default="train", help="subfolder: train, val, test")
+        _add_batches(add)
+
+
+def _add_batches(add: Callable[..., Any]) -> None:
+    add(
+        "--batch_size",
+        type=_COUNT,
+        default=1,
+        role={"train": "training", "test": "speed"},
+        help="pictures a step, of all GPUs",
+    )
+    add("--serial_batches", action="store_true", help="in order instead of shuffled")
+    add(
+        "--num_threads",
+        type=number(int, 0),
+        default=4,
+        role="speed",
+        help="processes that load data",
+    )
+    add(
+        "--max_dataset_size",
+        type=number(int, 1, infinite=True),
+        default=float("inf"),
+        help="use the first N pictures",
+    )
 
 
 def _add_pictures(parser: FlagParser, add: Callable[..., Any]) -> None:
-    with parser.section("pictures"):
+    with parser.section("pictures", role="data"):
         add(
             "--preprocess",
             choices=["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"],
             default="resize_and_crop",
+            carry=True,
             help="from the file to the network; none keeps the size",
         )
         add("--load_size", type=_COUNT, default=286, help="resize to this")
-        add("--crop_size", type=_COUNT, default=256, help="then crop to this")
+        add("--crop_size", type=_COUNT, default=256, carry=True, help="then crop to this")
         add("--no_flip", action="store_true", help="no random mirroring")
-        add("--input_nc", type=_COUNT, default=3, help="input channels: 3 RGB, 1 grey")
+        add("--input_nc", type=_COUNT, default=3, carry=True, help="input channels: 3 RGB, 1 grey")
         for side in "AB":
             add(
                 f"--range_{side}",
                 type=pixel_range,
                 default="auto",
+                carry=True,
                 help=f"values of deep pictures of {side} that become -1 and 1: auto (the range of "
                 "their type, of floats 0,1), LOW,HIGH, or percentile",
             )
@@ -76,36 +117,61 @@ def _add_pictures(parser: FlagParser, add: Callable[..., Any]) -> None:
             default="error",
             help="skip: leave out pictures that cannot be read, and name them",
         )
-        add("--output_nc", type=_COUNT, default=3, help="output channels: 3 RGB, 1 grey")
-        add("--display_winsize", type=_COUNT, default=256, help="width of a picture on a page")
+        add(
+            "--output_nc", type=_COUNT, default=3, carry=True, help="output channels: 3 RGB, 1 grey"
+        )
+        add(
+            "--display_winsize",
+            type=_COUNT,
+            default=256,
+            role="display",
+            help="width of a picture on a page",
+        )
 
 
 def _add_networks(parser: FlagParser, add: Callable[..., Any]) -> None:
-    with parser.section("networks"):
-        add("--model", default="pix2pix", help="models/NAME_model.py")
-        add("--netG", default="resnet_9blocks", help="unet_256, resnet_9blocks, …")
+    with parser.section("networks", role="network"):
+        add("--model", default="pix2pix", carry=True, help="models/NAME_model.py")
+        add("--netG", default="resnet_9blocks", carry=True, help="unet_256, resnet_9blocks, …")
         add("--netD", default="basic", help="basic (70×70), n_layers or pixel")
-        add("--ngf", type=_COUNT, default=64, help="width of G: channels of its first convolution")
+        add(
+            "--ngf",
+            type=_COUNT,
+            default=64,
+            carry=True,
+            help="width of G: channels of its first convolution",
+        )
         add("--ndf", type=_COUNT, default=64, help="width of D")
         add("--n_layers_D", type=_COUNT, default=3, help="depth of D with --netD n_layers")
-        add(
-            "--norm",
-            choices=["instance", "batch", "sync_batch", "sync_instance", "none"],
-            default="instance",
-            help="normalisation layers",
-        )
-        add("--no_dropout", action="store_true", help="no dropout in G")
-        add("--upsample", choices=["transpose", "resize"], default="transpose", help="in G")
-        add(
-            "--init_type",
-            choices=["normal", "xavier", "kaiming", "orthogonal"],
-            default="normal",
-            help="initial weights",
-        )
-        add("--init_gain", type=number(float, 0), default=0.02, help="their scale")
+        _add_layers(add)
+
+
+def _add_layers(add: Callable[..., Any]) -> None:
+    add(
+        "--norm",
+        choices=["instance", "batch", "sync_batch", "sync_instance", "none"],
+        default="instance",
+        carry=True,
+        help="normalisation layers",
+    )
+    add("--no_dropout", action="store_true", carry=True, help="no dropout in G")
+    add(
+        "--upsample",
+        choices=["transpose", "resize"],
+        default="transpose",
+        carry=True,
+        help="in G",
+    )
+    add(
+        "--init_type",
+        choices=["normal", "xavier", "kaiming", "orthogonal"],
+        default="normal",
+        help="initial weights",
+    )
+    add("--init_gain", type=number(float, 0), default=0.02, help="their scale")
 
 
 def _add_tracking(parser: FlagParser, add: Callable[..., Any]) -> None:
-    with parser.section("experiment tracking"):
+    with parser.section("experiment tracking", role="display"):
         add("--use_wandb", action="store_true", help="log the training to Weights & Biases")
         add("--wandb_project_name", default="CycleGAN-and-pix2pix", help="project there")

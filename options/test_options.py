@@ -1,4 +1,4 @@
-"""The flags of test.py."""
+"""The options of test.py: its flags over those that the run has saved."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -7,13 +7,10 @@ from typing import Any
 
 from options.base_options import BaseOptions, Options
 from options.config_files import read_run
-from options.parser import FlagParser, flags_of, number
-from options.train_options import TrainOptions
+from options.parser import FlagParser, flags_of
+from options.train_flags import add_train_flags
 
 log = logging.getLogger(__name__)
-
-# What test.py does not take over from a run if --model by hand is another than the run's.
-OF_THE_MODEL = {"model", "dataset_mode", "dataroot", "direction"}
 
 
 class TestOptions(BaseOptions):
@@ -21,7 +18,6 @@ class TestOptions(BaseOptions):
 
     __test__ = False  # not a pytest class
     is_train = False
-    command = "test.py"
 
     def __init__(
         self,
@@ -35,47 +31,9 @@ class TestOptions(BaseOptions):
         """
         self.infer, self.batches, self.also = infer, batches, also
 
-    def add_phase_options(self, parser: FlagParser) -> None:
-        add = parser.add_argument
-        # In order and unmirrored.
-        parser.set_defaults(phase="test", serial_batches=True, no_flip=True)
-        parser.set_defaults(load_size=None, batch_size=None)
-        with parser.section("testing"):
-            # Of a CycleGAN run, the direction chooses it: see `_one_way`.
-            add("--model_suffix", default="", help="with --model test: _A takes net_G_A.pth")
-            parser.carry("model_suffix")
-            add("--use_ema", action="store_true", help="the averaged G of a training with --ema")
-            add("--results_dir", default="./results/", help="folder of the results")
-            add("--aspect_ratio", type=number(float, 0.01, 100), default=1.0, help="of results")
-            add("--eval", action="store_true", help="running statistics and no dropout (§3.3)")
-            add(
-                "--dropout_at_test",
-                choices=["on", "off"],
-                default="on",
-                help="off: no dropout, but still each picture's own statistics",
-            )
-            add(
-                "--tile",
-                type=number(int, 1),
-                help="translate large pictures in tiles of so many pixels",
-            )
-            add(
-                "--overlap",
-                type=number(int, 0),
-                help="of tiles, in pixels; by default what the network looks at or half a tile",
-            )
-            add(
-                "--num_test",
-                type=number(int, 1, infinite=True),
-                default=float("inf"),
-                help="translate the first N pictures",
-            )
-        with parser.section("shards"):
-            add("--num_shards", type=number(int, 1), help="share the pictures out over N commands")
-            add("--shard_id", type=number(int, 0), help="which of them this is, from 0")
-            add("--page_only", action="store_true", help="the page of all that shards have made")
-
-    def saved_options(self, run: Path, by_hand: dict[str, Any]) -> dict[str, Any]:
+    def saved_options(
+        self, parser: FlagParser, run: Path, by_hand: dict[str, Any]
+    ) -> dict[str, Any]:
         saved = read_run(run)
         if not saved and self.infer is not None:
             saved = self.infer(run)
@@ -85,19 +43,16 @@ class TestOptions(BaseOptions):
             raise ValueError(f"--model_suffix {suffix}: is for --model test only")
         kept = saved
         if model != trained:
-            kept = {k: v for k, v in saved.items() if k not in OF_THE_MODEL}
+            kept = {k: v for k, v in saved.items() if k not in parser.carried_with_model}
             if not by_hand.get("dataroot") and "direction" in saved:
                 kept["direction"] = saved["direction"]  # of the built-in pictures
         if trained == "cycle_gan" and model in ("cycle_gan", "test"):
             kept = kept | _one_way(saved, by_hand.get("direction"), suffix)
         return kept
 
-    def other_phase(self) -> BaseOptions:
-        return TrainOptions()
-
     def foreign_options(self, hooks: list[Callable[..., Any]]) -> set[str]:
-        # One file serves both commands: what belongs to training alone is passed over.
-        return flags_of(self.other_phase().add_phase_options) | flags_of(*hooks, values=(True,))
+        # One file serves both commands: flags of training alone are ignored.
+        return flags_of(add_train_flags) | flags_of(*hooks, values=(True,))
 
     def finish(self, parser: FlagParser, opt: Options) -> None:
         if opt.load_size is None:

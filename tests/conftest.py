@@ -79,6 +79,7 @@ def freeze(opt: Options) -> FrozenOptions:
     frozen = FrozenOptions.__new__(FrozenOptions)
     vars(frozen).update(vars(opt))
     object.__setattr__(frozen, "defaults", opt.defaults)
+    object.__setattr__(frozen, "roles", opt.roles)
     return frozen
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,59 @@ def test_a_run_is_translated_where_that_is_to_do(runs, evaluate, in_this_process
     assert rows(runs / "one/test_latest_evaluation") == found
     assert evaluate("--name", "one", "--use_ema", *CPU)[0] == 0
     assert rows(runs / "one/test_latest_ema_evaluation") != found
+
+
+def test_results_of_other_weights_of_a_run_are_not_measured(
+    runs, evaluate, command, in_this_process
+):
+    shutil.copy("checkpoints/two/latest_net_G.pth", "checkpoints/one/iter_5_net_G.pth")
+    plain = rows_of(evaluate, "--name", "one")
+    assert evaluate("--name", "one", *CPU, "--load_iter", "5")[0] == 0
+    assert (runs / "one/test_iter_5/index.html").exists()
+    assert rows(runs / "one/test_latest_load_iter_5_evaluation") != plain
+
+
+def shard(command, number: int, *flags: Any) -> None:
+    ids = ["--num_shards", 2, "--shard_id", number]
+    assert command("test", "--name", "one", "--gpu_ids", "-1", *ids, *flags).status == 0
+
+
+def test_results_of_shards_are_not_translated_again(runs, evaluate, command):
+    plain = rows_of(evaluate, "--name", "one")
+    shutil.rmtree(runs)
+    for number in (0, 1):
+        shard(command, number)
+    assert command("test", "--name", "one", "--gpu_ids", "-1", "--page_only").status == 0
+    images = {path: path.stat().st_mtime_ns for path in (runs / "one").rglob("*.png")}
+    status, lines = evaluate("--name", "one", *CPU)
+    assert status == 0 and not any("translating" in line for line in lines)
+    assert rows(runs / "one/test_latest_evaluation") == plain and len(plain) == 4
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in images.items())
+
+
+def test_results_of_some_shards_are_not_taken_for_all(runs, evaluate, command, in_this_process):
+    plain = rows_of(evaluate, "--name", "one")
+    shutil.rmtree(runs)
+    shard(command, 0)
+    shard(command, 1, "--num_test", "2")
+    shard(command, 0)  # the options of the last command are those that are wanted
+    assert command("test", "--name", "one", "--gpu_ids", "-1", "--page_only").status == 0
+    status, lines = evaluate("--name", "one", *CPU)
+    assert status == 0 and any("translating" in line for line in lines)
+    assert rows(runs / "one/test_latest_evaluation") == plain
+    assert len(list((runs / "one/test_latest/images").iterdir())) == 9
+
+
+def test_results_of_shards_with_earlier_weights_are_translated_again(
+    runs, evaluate, command, in_this_process
+):
+    shutil.rmtree(runs)
+    for number in (0, 1):
+        shard(command, number)
+    os.utime("checkpoints/one/latest_net_G.pth")
+    assert command("test", "--name", "one", "--gpu_ids", "-1", "--page_only").status == 0
+    status, lines = evaluate("--name", "one", *CPU)
+    assert status == 0 and any("translating" in line for line in lines)
 
 
 def test_several_runs_are_compared_picture_by_picture(runs, evaluate):

@@ -17,7 +17,7 @@ from models import networks
 from models.networks import DISCRIMINATORS, GENERATORS, NORMS, define_D, define_G, init_net
 from options.parser import FlagParser
 from options.shared_flags import add_shared_flags
-from options.train_options import TrainOptions
+from options.train_flags import add_train_flags
 from util.metrics import METRICS
 
 STATE_DICTS = json.loads((Path(__file__).parent / "data" / "state_dicts.json").read_text())
@@ -173,7 +173,7 @@ def test_unknown_name_is_an_error_that_lists_the_known_ones(call, flag, known):
 
 def test_choices_of_the_flags_are_the_names_that_the_code_knows():
     add_shared_flags(parser := FlagParser())
-    TrainOptions().add_phase_options(parser)
+    add_train_flags(parser)
     choices = {name: set(a.choices) for name, a in parser.options().items() if a.choices}
     assert choices == {
         "norm": set(NORMS),

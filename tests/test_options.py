@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from options.base_options import CARRIED, Options
+from options.base_options import COMMANDS, Options
 from options.config_files import read_run, read_yaml
 from options.parser import FlagParser, gpu_list, number
+from options.shared_flags import add_shared_flags
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 
@@ -88,6 +89,13 @@ FACTS: dict[str, dict[str, Any]] = {
 }
 
 
+CARRIED = {
+    *("model", "dataset_mode", "dataroot", "direction", "input_nc", "output_nc", "ngf", "netG"),
+    *("norm", "no_dropout", "upsample", "preprocess", "crop_size", "precision"),
+    *("range_A", "range_B"),
+}
+
+
 def train(*args: Any) -> Options:
     return TrainOptions().read([str(a) for a in ("--dataroot", "pictures", *args)])
 
@@ -159,6 +167,9 @@ def test_test_carries_over_what_the_network_sees(run: Path) -> None:
     (run / "train_opt.json").write_text(json.dumps(values))
     opt = opt_of(run)
     assert {k: getattr(opt, k) for k in CARRIED} == {k: getattr(trained, k) for k in CARRIED}
+    parser = FlagParser()
+    add_shared_flags(parser)
+    assert parser.carried | parser.carried_with_model == CARRIED
     assert (opt.batch_size, opt.seed, opt.phase) == (1, 0, "test")
 
 
@@ -301,8 +312,8 @@ def test_help_groups_the_flags_of_the_chosen_model_and_dataset(capsys: Any) -> N
     assert "(default: unet_256)" in text
 
 
-@pytest.mark.parametrize("options", [TrainOptions, TestOptions])
-def test_every_flag_has_a_help_text(options: type, capsys: Any) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_flag_has_a_help_text(command: str) -> None:
     parser = FlagParser()
-    options().add_phase_options(parser)
+    COMMANDS[command](parser)
     assert all(action.help for action in parser.options().values())

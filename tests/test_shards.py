@@ -157,6 +157,18 @@ def test_flags_of_the_work_may_differ(trained):
     assert page(trained).count("<img ") == 21
 
 
+def test_a_log_of_other_flags_is_accepted_if_those_that_matter_are_the_same(trained):
+    shard(trained, 0, 2)
+    log = Path("shards/r/test_latest/shards/made_by.json")
+    made_by = json.loads(log.read_text())
+    made_by["flags"] |= {"epoch": "latest", "load_iter": 0, "display_winsize": 1}  # written once
+    assert made_by["flags"].pop("dropout_at_test") == "on"  # as before there was that flag
+    log.write_text(json.dumps(made_by))
+    assert shard(trained, 1, 2, "--dropout_at_test", "off").status == 2
+    assert shard(trained, 1, 2).status == 0
+    assert page(trained).count("<img ") == 21
+
+
 def test_a_command_without_shards_leaves_theirs_whole(trained, caplog):
     shard(trained, 0, 2)
     before = result_images("r", results="shards")

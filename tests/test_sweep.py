@@ -151,6 +151,30 @@ def test_other_flags_than_those_of_a_training_that_is_there_are_refused(run):
     assert run(plan, "--num_threads", "1")[0] == 0
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [["--print_freq", "1"], ["--use_tensorboard"], ["--display_winsize", "99", "--keep", "3"]],
+)
+def test_flags_of_displays_and_saving_are_not_other_ones(run, monkeypatch, flags):
+    plan = {**PLAN, "runs": {"L1": PLAN["runs"]["L1"]}, "seeds": [0]}
+    assert run(plan)[0] == 0
+    monkeypatch.setattr(train_runs, "start", lambda *args: pytest.fail("trained again"))
+    status, lines = run(plan, *flags)
+    assert status == 0 and "1 of 1 trainings are done already" in lines, lines
+
+
+def test_a_training_of_before_a_flag_had_its_default(run):
+    plan = {**PLAN, "runs": {"L1": PLAN["runs"]["L1"]}, "seeds": [0]}
+    assert run(plan)[0] == 0
+    path = Path("checkpoints/plan/L1_seed0/train_opt.json")
+    options = json.loads(path.read_text())
+    assert options.pop("upsample") == "transpose"
+    path.write_text(json.dumps({**options, "of_an_earlier_version": 3}))
+    assert run(plan)[0] == 0
+    status, lines = run(plan, "--upsample", "resize")
+    assert status == 2 and "--upsample transpose -> resize" in lines[-1]
+
+
 def changed(**more: Any) -> dict[str, Any]:
     return {**PLAN, **more}
 

@@ -110,7 +110,7 @@ def check_networks(model: BaseModel, opt: Any, state: dict[str, Any]) -> None:
     if saved.keys() != model.nets.keys():
         raise ValueError(
             f"{path}: holds the networks {', '.join(saved)}, this training has "
-            f"{', '.join(model.nets)}{told(changed_flags(opt, state))}"
+            f"{', '.join(model.nets)}{told(opt, state)}"
         )
     for name, net in model.nets.items():
         check_fit(net, saved[name], path, opt)
@@ -131,8 +131,7 @@ def restore(training: TrainingState, state: dict[str, Any]) -> None:
             set_random_states(state["random"][distributed.rank()])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ValueError(
-            f"{state_path(opt)}: does not fit this training ({one_line(error)})"
-            f"{told(changed_flags(opt, state))}"
+            f"{state_path(opt)}: does not fit this training ({one_line(error)}){told(opt, state)}"
         ) from None
 
 

@@ -2,8 +2,7 @@
 
 import json
 import logging
-import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,12 @@ from typing import Any
 import torch
 
 from models.base_model import BaseModel
+from options.roles import SAME_RESULTS, differences
 from training.ema import EMA
 from util import distributed
 from util.checkpoint import load, save
 from util.files import run_folder
 from util.seeding import random_states
-from util.signals import OF_THE_START
 
 log = logging.getLogger(__name__)
 
@@ -150,19 +149,17 @@ def read_state(opt: Any) -> dict[str, Any] | None:
     return state
 
 
-def changed_flags(opt: Any, state: dict[str, Any]) -> list[str]:
-    """Return the flags whose values differ from the saved run's, as `--lr 0.0002 -> 0.0001`."""
-    now, before = plain(opt), state["options"]
-    return [
-        f"--{name} {before[name]} -> {now[name]}"
-        for name in sorted((now.keys() & before.keys()) - OF_THE_START)
-        if now[name] != before[name]
-    ]
+def changed_flags(
+    opt: Any, state: dict[str, Any], without: Collection[str] = ("launch",)
+) -> list[str]:
+    """Return the flags that differ from the saved run, as `--lr 0.0002 -> 0.0001`."""
+    found = differences(opt, state["options"], without)
+    return [f"--{name} {before} -> {now}" for name, (before, now) in found.items()]
 
 
-def told(changed: list[str]) -> str:
-    """Return the changes as the end of an error line, without those that cannot be the reason."""
-    changed = [line for line in changed if not re.match(r"--(num_threads|\w*_freq) ", line)]
+def told(opt: Any, state: dict[str, Any]) -> str:
+    """Return the changed flags that may be the reason of an error, as the end of its line."""
+    changed = changed_flags(opt, state, SAME_RESULTS)
     return f"; changed since it was saved: {', '.join(changed)}" if changed else ""
 
 

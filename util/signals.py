@@ -7,12 +7,6 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-# Options that say how to start or go on with a run, not what is trained.
-OF_THE_START = {
-    *("continue_train", "epoch_count", "epoch", "load_iter", "isTrain", "name", "checkpoints_dir"),
-    *("suffix", "config", "gpu_ids", "verbose"),
-}
-
 
 class StoppedAtOnce(KeyboardInterrupt):
     """The second signal; no `except Exception` on the way holds it up."""

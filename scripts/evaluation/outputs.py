@@ -7,19 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from inference.pages import weights_tag
+from inference.shards import Record
+from options.roles import SAME_RESULTS, differences
 from scripts.evaluation.compare import Pictures
 from translator import run_options
-from util.files import ROOT
-from util.signals import OF_THE_START
+from util.files import ROOT, run_folder
 
 log = logging.getLogger(__name__)
 
 TEST = ROOT / "test.py"
-# Options of test.py that do not change its pictures.
-NOT_OF_THE_RESULT = OF_THE_START | {
-    *("num_threads", "batch_size", "results_dir", "display_winsize", "use_wandb"),
-    "wandb_project_name",
-}
 KINDS = ("real_A", "fake_B", "real_B", "fake_B_rgb", "real_B_rgb")
 
 
@@ -31,20 +28,20 @@ def from_run(name: str, args: Any, paired: bool = True) -> Pictures:
     outputs have no targets and must be `paired`.
     """
     flags = test_flags(name, args)
-    wanted = vars(run_options(flags, batches=True, also=args.flags))
-    tag = args.epoch + ("_ema" if args.use_ema else "")
-    weights = sorted((args.checkpoints_dir / name).glob(f"{args.epoch}_net_G*.pth"))
+    wanted = run_options(flags, batches=True, also=args.flags)
+    tag = weights_tag(wanted)
+    weights = run_folder(wanted).glob(f"{tag.removesuffix('_ema')}_net_G*.pth")
     for place in (args.results_dir, args.results_dir / "evaluation"):
-        folder = place / name / f"{args.phase}_{tag}"
+        folder = place / wanted.name / f"{wanted.phase}_{tag}"
         page = folder / "index.html"
         if not page.exists() or made_with(wanted, folder):
             break
     newest = max((path.stat().st_mtime for path in weights), default=0.0)
-    if not page.exists() or not made_with(wanted, folder) or page.stat().st_mtime < newest:
+    if not page.exists() or not made_with(wanted, folder) or began(folder) < newest:
         log.info("%s: translating the pictures of %s", name, args.phase)
         translate([*flags, "--results_dir", str(place)])
     pictures = collected(name, folder, paired)
-    pictures.made = how_made(wanted, args.test_flags)
+    pictures.made = how_made(vars(wanted), args.test_flags)
     return pictures
 
 
@@ -69,23 +66,28 @@ def test_flags(name: str, args: Any) -> list[str]:
     return [*flags, "--gpu_ids", ",".join(map(str, args.gpu_ids)) or "-1"]
 
 
-def made_with(wanted: dict[str, Any], folder: Path) -> bool:
-    """Return whether a folder's results were made with these options."""
+def made_with(wanted: Any, folder: Path) -> bool:
+    """Return whether a folder's results were made with these options, and by all of the shards."""
     try:
         made = json.loads((folder / "test_opt.json").read_text(encoding="utf-8"))
+        if differences(wanted, made, SAME_RESULTS):
+            return False
+        return not made.get("num_shards") or Record(folder).complete(wanted.num_test)
     except (OSError, ValueError):
         return False
-    return all(
-        str(made.get(name)) == str(value)
-        for name, value in wanted.items()
-        if name not in NOT_OF_THE_RESULT
-    )
+
+
+def began(folder: Path) -> float:
+    """Return when the command that made a folder's results began, or the first of the shards."""
+    file = folder / "test_opt.json"
+    shards = json.loads(file.read_text(encoding="utf-8")).get("num_shards")
+    return (Record(folder).file if shards else file).stat().st_mtime
 
 
 def collected(name: str, folder: Path, paired: bool) -> Pictures:
     """Return the pictures in a folder of results; ValueError as of `from_run`."""
     images = folder / "images"
-    begun = (folder / "test_opt.json").stat().st_mtime  # what is older is left of a test before it
+    begun = began(folder)  # what is older is left of a test before it
     kinds = {
         kind: {
             path.name.removesuffix(f"_{kind}.png"): path

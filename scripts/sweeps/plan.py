@@ -10,9 +10,9 @@ import yaml
 
 from options.config_files import flat, read_mapping, read_run, read_yaml
 from options.parser import closest
+from options.roles import SAME_RESULTS, differences
 from options.train_options import TrainOptions, last_epoch
 from util.files import make_folder, whole_file
-from util.signals import OF_THE_START
 
 KEYS = ["runs", "seeds", "flags", "evaluate"]
 # Options that the sweep sets itself, and how it comes to them.
@@ -21,7 +21,6 @@ OURS = {
     "name": "is the name of the sweep's file and of the row",
     "checkpoints_dir": "is a flag of the sweep itself",
 }
-NOT_OF_THE_RESULT = OF_THE_START | {"num_threads", "cache", "no_graphs"}
 
 
 class Run(NamedTuple):
@@ -148,9 +147,8 @@ def planned(label: str, seed: int, folder: Path, more: Sequence[str]) -> Run:
     opt = TrainOptions().read(flags)
     run = Run(label, seed, name, folder.parent / name, flags, last_epoch(opt))
     if (run.folder / "latest_state.pth").exists():
-        saved = read_run(run.folder)
-        now = {k: v for k, v in vars(opt).items() if k in saved.keys() - NOT_OF_THE_RESULT}
-        changed = [f"--{k} {saved[k]} -> {v}" for k, v in now.items() if str(v) != str(saved[k])]
+        found = differences(opt, read_run(run.folder), SAME_RESULTS)
+        changed = [f"--{name} {before} -> {now}" for name, (before, now) in found.items()]
         if changed:
             raise ValueError(
                 f"{run.folder}: was trained with other flags ({', '.join(changed)}); delete it, or "
