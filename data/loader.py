@@ -1,0 +1,155 @@
+"""The loader, whose randomness no worker can change."""
+
+import atexit
+import logging
+import os
+import signal
+import time
+from collections.abc import Container, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+
+from data.sampler import EpochBatches, SeededDataset
+from data.transforms import BadPicture
+from util import distributed
+from util.process_pool import kill_children
+from util.signals import leave_signals_to_the_parent
+
+everywhere = logging.getLogger("every process")  # heard from all, not from process 0 alone
+
+SENDING = 0.0025  # seconds that a batch takes from one process to another, at least
+SAMPLES = 8  # pictures that are timed to find out what is faster
+
+
+class Loader:
+    """Iterates over batches, a dict of stacked tensors and lists each; `len()` counts pictures.
+
+    Every pass is one epoch: item i of epoch e is the same whatever the number of workers, since
+    all that is random in it follows from (seed, e, i).
+    """
+
+    def __init__(self, dataset: Dataset, opt: Any, repeated: bool = False):
+        """`repeated`: every pass is epoch 1, the same pictures each time."""
+        self.opt, self.dataset, self.repeated = opt, dataset, repeated
+        self.epoch, self.done = 1, 0
+        skip = opt.on_bad_image == "skip"
+        self.left_out: set[str] = set()
+        self.size = int(min(len(dataset), opt.max_dataset_size))
+        self.sampler = EpochBatches(
+            self.size, opt.batch_size, shuffle=not opt.serial_batches, seed=opt.seed
+        )
+        if repeated:  # a validation: each process measures pictures of its own
+            self.sampler.take(range(distributed.rank(), self.size, distributed.world_size()))
+        elif opt.isTrain:
+            self.sampler.share_out()
+        cores = max(1, (os.cpu_count() or 1) // distributed.local_world_size())
+        workers = min(opt.num_threads, cores, self.size)
+        if workers:
+            atexit.register(_end_workers)
+        self.how = {
+            "dataset": SeededDataset(dataset, opt.seed, replace_bad=skip and opt.isTrain),
+            "batch_sampler": self.sampler,
+            "collate_fn": partial(_collate, leave_out=skip and not opt.isTrain),
+            "pin_memory": bool(opt.gpu_ids) and torch.cuda.is_available(),
+            "generator": torch.Generator(),  # the loader's own draws leave the global one alone
+        }
+        self.loader = DataLoader(
+            **self.how,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            worker_init_fn=leave_signals_to_the_parent,
+        )
+        self.passes, self.by_itself = 0, False  # by_itself: this process makes the batches
+
+    def __len__(self) -> int:
+        return self.size
+
+    def only(self, indices: Container[int]) -> None:
+        """Pass over all items but these; a batch then has their numbers, as `index`."""
+        self.sampler.take(indices)
+        self.loader.dataset.numbered = True
+
+    def set_epoch(self, epoch: int, done: int = 0) -> None:
+        """Choose the epoch that the next pass is, and how many of its pictures are left out since
+        they are done; passes count on from it by themselves.
+        """
+        self.epoch, self.done = epoch, done
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        if self.passes == 1 and self.loader.num_workers:
+            self._weigh()
+        self.passes += 1
+        self.sampler.epoch, self.sampler.done = self.epoch, self.done
+        self.done = 0
+        self.epoch += not self.repeated
+        for (batch, bad), part in zip(self.loader, self.sampler.parts(), strict=True):
+            for error in bad:
+                if error not in self.left_out:
+                    self.left_out.add(error)
+                    everywhere.warning("left out: %s", error)
+            if isinstance(batch, BadPicture) and self.opt.isTrain:
+                raise BadPicture(f"{batch}; {how_to_mend(self.opt)}")
+            if isinstance(batch, Exception):
+                raise batch
+            if batch:
+                yield batch | {"part": part} if part else batch
+
+    def _weigh(self) -> None:
+        """Load in this process if that is faster than a worker (e.g. from the cache).
+
+        It is timed, since a full cache decides nothing: items may need more than the cache holds
+        (colorization converts each, 10 ms), and a large batch takes longer than a GPU's step.
+        Workers do both beside the step.
+        """
+        pictures = range(0, self.size, -(-self.size // SAMPLES))
+        slowest = max(min(self._seconds_of(i) for _ in "ab") for i in pictures)
+        if slowest * self.sampler.batch_size / self.sampler.count < SENDING:
+            self.loader, self.by_itself = DataLoader(**self.how), True
+
+    def _seconds_of(self, index: int) -> float:
+        started = time.perf_counter()
+        self.loader.dataset[self.epoch, index]
+        return time.perf_counter() - started
+
+
+def how_to_check(opt: Any) -> str:
+    return f"python -m scripts.doctor --dataroot {opt.dataroot} looks at all pictures"
+
+
+def how_to_mend(opt: Any) -> str:
+    return f"{how_to_check(opt)}, --on_bad_image skip leaves bad ones out"
+
+
+def _end_workers() -> None:
+    """When the program ends, before multiprocessing waits for workers that pass over a SIGTERM."""
+    if hasattr(signal, "SIGCHLD"):  # else torch would report that they were killed
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    kill_children()
+
+
+def _collate(read: list[tuple[Any, list[str]]], leave_out: bool) -> tuple[Any, list[str]]:
+    """Return a batch, or the error that it is, and what was left out of it."""
+    items, bad = [item for item, _ in read], [error for _, errors in read for error in errors]
+    failed = [item for item in items if isinstance(item, Exception)]
+    if failed and not leave_out:
+        return failed[0], bad
+    items = [item for item in items if not isinstance(item, Exception)]
+    return _stacked(items) if items else None, bad + [str(error) for error in failed]
+
+
+def _stacked(items: list[dict[str, Any]]) -> Any:
+    for name in (key for key, value in items[0].items() if isinstance(value, torch.Tensor)):
+        shapes = sorted({tuple(item[name].shape) for item in items})
+        if len(shapes) > 1:
+            return ValueError(
+                f"--batch_size: pictures {name} of different sizes ({shapes[0]}, {shapes[1]}) "
+                f"cannot share a batch; use --batch_size 1 or a --preprocess that crops"
+            )
+    if len(items) > 1 or get_worker_info():  # what a worker stacks is in shared memory
+        return default_collate(items)
+    # Contiguous, since what is expanded cannot be pinned.
+    alone = {k: v[None].contiguous() for k, v in items[0].items() if isinstance(v, torch.Tensor)}
+    return alone | default_collate([{k: v for k, v in items[0].items() if k not in alone}])
