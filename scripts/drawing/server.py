@@ -217,9 +217,9 @@ def picture_in(body: bytes) -> Image.Image:
         raise HTTPException(422, f"the picture is damaged ({reason(error)})") from None
 
 
-def png(picture: np.ndarray) -> bytes:
+def png(array: np.ndarray) -> bytes:
     """Return (H, W, 1 or 3) uint8 as a PNG file."""
     file = io.BytesIO()
-    image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
+    image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
     image.save(file, "PNG", compress_level=1)
     return file.getvalue()

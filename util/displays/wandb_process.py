@@ -23,10 +23,10 @@ def main(messages: BinaryIO) -> str:
     run = wandb.init(**pickle.load(messages), mode=mode, settings=settings)
     while True:
         try:
-            scalars, pictures, step = pickle.load(messages)
+            scalars, arrays, step = pickle.load(messages)
         except EOFError:
             break
-        images = {label: wandb.Image(picture) for label, picture in pictures.items()}
+        images = {label: wandb.Image(array) for label, array in arrays.items()}
         run.log({**scalars, **images}, step=step)
     threading.Timer(LINGER, os._exit, [1]).start()
     folder = os.path.dirname(run.dir)
