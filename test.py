@@ -50,13 +50,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     for row in rows:
         row.add_to(page, opt.display_winsize)
     page.save()
-    log.info("%d pictures translated; results page: %s", len(rows), page.path)
+    log.info("%d images translated; results page: %s", len(rows), page.path)
 
 
 def refuse_torchrun() -> None:
     """Raise a ValueError, in one of the processes that torchrun has started."""
     if launch.started_by_torchrun():
-        why = "is for train.py; test.py --num_shards N --shard_id I shares pictures out"
+        why = "is for train.py; test.py --num_shards N --shard_id I shares images out"
         with launch.process_group():  # so that one of them says it
             raise ValueError(f"torchrun: {why}")
 

@@ -1,8 +1,8 @@
-"""Train a model on pairs of pictures.
+"""Train a model on pairs of images.
 
     python train.py --dataroot ./datasets/facades --name facades --direction BtoA
 
-Without --dataroot it trains on pictures that the project draws itself.
+Without --dataroot it trains on images that the project draws itself.
 """
 
 import logging
@@ -61,7 +61,7 @@ def options(argv: Sequence[str], starts: Sequence[Start]) -> Options:
     if opt.batch_size % count:
         raise ValueError(
             f"--batch_size {opt.batch_size}: cannot be split evenly over {count} processes; it "
-            f"counts the pictures of all of them, so that it must be a multiple of {count}"
+            f"counts the images of all of them, so that it must be a multiple of {count}"
         )
     if len(opt.gpu_ids) > count == 1:
         log.warning(
@@ -89,10 +89,10 @@ def train(opt: Options, signals: Signals) -> None:
     training = resume(model, opt)
     enable_cuda_graphs(model, opt)
     progress = training.progress
-    log.info("%d training pictures", len(dataset))
+    log.info("%d training images", len(dataset))
     validation = Validation(opt, training, val_dataset) if val_dataset else None
     if val_dataset:
-        log.info("%d validation pictures", len(val_dataset))
+        log.info("%d validation images", len(val_dataset))
     if progress.epoch > last_epoch(opt):
         done = progress.epoch - 1
         log.info("complete with epoch %d; a larger --n_epochs trains it further", done)

@@ -1,4 +1,4 @@
-"""A trained run as a Python object: load it, translate pictures. test.py is a thin loop around it.
+"""A trained run as a Python object: load it, translate images. test.py is a thin loop around it.
 
 t = Translator.load("checkpoints/facades")
 t("sketch.png").save("photo.png")
@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.base_dataset import BaseDataset, naming
+from data.base_dataset import BaseDataset, prefix_errors
 from data.image_folder import make_dataset
-from data.image_types import deep_values
-from data.user_input import Source, picture_of
+from data.image_types import high_depth_values
+from data.user_input import Source, as_image
 from data.value_range import chosen_ranges, read_ranges
 from models import create_model
 from models.weights import infer_options
@@ -28,9 +28,9 @@ from util.util import tensor2im
 
 
 class Translator:
-    """A run's generator at test time: dropout on and statistics of each picture (§3.3).
+    """A run's generator at test time: dropout on and statistics of each image (§3.3).
 
-    `opt.eval` switches both off. A picture's noise depends on (seed, its name) alone. Threads can
+    `opt.eval` switches both off. An image's noise depends on (seed, its name) alone. Threads can
     share a translator.
     """
 
@@ -60,44 +60,44 @@ class Translator:
         named = [f"--{name}" if v is True else f"--{name}={v}" for name, v in given.items()]
         return cls(run_options([*folder, *flags, *named]))
 
-    def __call__(self, pictures: Any, seed: int | None = None) -> Any:
-        """Translate a picture, or several: what goes in decides what comes out.
+    def __call__(self, images: Any, seed: int | None = None) -> Any:
+        """Translate an image, or several: what goes in decides what comes out.
 
-        A file or a PIL picture gives a PIL picture; an array (H, W) or (H, W, C), uint8 in 0..255,
+        A file or a PIL image gives a PIL image; an array (H, W) or (H, W, C), uint8 in 0..255,
         gives (H, W, C) uint8; a tensor (C, H, W) in [-1, 1] such a tensor. A list gives a list, an
         array or a tensor with one dimension more a batch, a folder a dict of all files below it.
-        Files, PIL pictures and arrays are prepared as by test.py (channels, --preprocess, values),
+        Files, PIL images and arrays are prepared as by test.py (channels, --preprocess, values),
         but cropped in their middle; tensors are taken as they are. Outputs of a run whose targets
-        are deep pictures are arrays in the values of its files.
+        are high-bit-depth images are arrays in the values of its files.
 
         `seed` chooses the noise (default: --seed), with the file's stem or, without a file, the
-        picture's number in the list or batch. ValueError says which picture cannot be used.
+        image's number in the list or batch. ValueError says which image cannot be used.
         """
-        if isinstance(pictures, str | Path) and os.path.isdir(pictures):
-            files = make_dataset(pictures, flag="pictures")
+        if isinstance(images, str | Path) and os.path.isdir(images):
+            files = make_dataset(images, flag="images")
             return dict(zip(files, self.each(files, seed), strict=True))
-        if isinstance(pictures, list | tuple):
-            return list(self.each(pictures, seed))
-        if getattr(pictures, "ndim", 0) != 4:
-            return next(self.each([pictures], seed))
-        if not len(pictures):
-            raise ValueError("expected at least one picture, got an empty batch")
-        stack = torch.stack if isinstance(pictures, Tensor) else np.stack
-        return stack(list(self.each(pictures, seed)))
+        if isinstance(images, list | tuple):
+            return list(self.each(images, seed))
+        if getattr(images, "ndim", 0) != 4:
+            return next(self.each([images], seed))
+        if not len(images):
+            raise ValueError("expected at least one image, got an empty batch")
+        stack = torch.stack if isinstance(images, Tensor) else np.stack
+        return stack(list(self.each(images, seed)))
 
-    def each(self, pictures: Iterable[Source | Tensor], seed: int | None = None) -> Iterator[Any]:
-        """Yield the translation of each picture, as `__call__` gives it, a batch of --batch_size
-        pictures of one size after the other, so that no more are held in memory.
+    def each(self, images: Iterable[Source | Tensor], seed: int | None = None) -> Iterator[Any]:
+        """Yield the translation of each image, as `__call__` gives it, a batch of --batch_size
+        images of one size after the other, so that no more are held in memory.
         """
-        if isinstance(pictures, str | Path):
-            raise ValueError(f"each: expected several pictures, got {pictures}; t(…) takes one")
+        if isinstance(images, str | Path):
+            raise ValueError(f"each: expected several images, got {images}; t(…) takes one")
         batch: list[tuple[Any, Tensor, str]] = []
-        for number, picture in enumerate(pictures):
-            real, name = self._prepared(picture, number)
+        for number, image in enumerate(images):
+            real, name = self._prepared(image, number)
             if batch and (len(batch) == self.opt.batch_size or batch[0][1].shape != real.shape):
                 yield from self._translated(batch, seed)
                 batch = []
-            batch.append((picture, real, name))
+            batch.append((image, real, name))
         if batch:
             yield from self._translated(batch, seed)
 
@@ -106,8 +106,8 @@ class Translator:
     ) -> Tensor:
         """Translate (N, input_nc, H, W) in [-1, 1] to (N, output_nc, H, W), each on its own.
 
-        `names` (file names or any others) choose the noise; by default a picture's number.
-        ValueError names a picture with values beyond [-1.5, 1.5].
+        `names` (file names or any others) choose the noise; by default an image's number.
+        ValueError names an image with values beyond [-1.5, 1.5].
         """
         channels = self.opt.input_nc
         if not isinstance(real, Tensor) or real.dim() != 4 or real.shape[1] != channels:
@@ -124,16 +124,14 @@ class Translator:
         largest = real.detach().abs().amax((1, 2, 3)).tolist()
         for name, value in zip(names, largest, strict=True):
             if not value <= 1.5:  # NaN too; resizing may have gone a little beyond 1
-                raise ValueError(
-                    f"picture {name}: a tensor is in [-1, 1]; this one holds {value:g}"
-                )
+                raise ValueError(f"image {name}: a tensor is in [-1, 1]; this one holds {value:g}")
         real = real.to(self.model.device, torch.float32, memory_format=self.model.layout)
         with self.model.test_mode(names, seed):
             fake = self.model.generator()(real)
         return fake.clone()  # one that gradients may flow through
 
     def visuals(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Translate a batch of a dataset; return all pictures that the model shows.
+        """Translate a batch of a dataset; return all images that the model shows.
 
         The model keeps them, so that threads cannot share this.
         """
@@ -141,24 +139,24 @@ class Translator:
         self.model.test()
         return self.model.get_current_visuals()
 
-    def prepare(self, picture: Source, name: str = "the picture") -> Tensor:
-        """Return a picture as the generator is given it: (input_nc, H, W) in [-1, 1].
+    def prepare(self, image: Source, name: str = "the image") -> Tensor:
+        """Return an image as the generator is given it: (input_nc, H, W) in [-1, 1].
 
         ValueError says what is wrong with it, and calls it `name` if it is no file.
         """
-        with naming(str(picture) if isinstance(picture, str | Path) else name):
-            return self._preprocess_single(picture_of(picture, self._side in self._ranges))
+        with prefix_errors(str(image) if isinstance(image, str | Path) else name):
+            return self._preprocess_single(as_image(image, self._side in self._ranges))
 
-    def _prepared(self, picture: Source | Tensor, number: int) -> tuple[Tensor, str]:
+    def _prepared(self, image: Source | Tensor, number: int) -> tuple[Tensor, str]:
         """Return what the generator is given, and the name that its noise comes from."""
-        if not isinstance(picture, Tensor):
-            named = isinstance(picture, str | Path)
-            real = self.prepare(picture, f"picture {number}")
-            return real, str(picture) if named else str(number)
-        channels, shape = self.opt.input_nc, tuple(picture.shape)
+        if not isinstance(image, Tensor):
+            named = isinstance(image, str | Path)
+            real = self.prepare(image, f"image {number}")
+            return real, str(image) if named else str(number)
+        channels, shape = self.opt.input_nc, tuple(image.shape)
         if len(shape) != 3 or shape[0] != channels:
-            raise ValueError(f"picture {number}: expected a tensor ({channels}, H, W), got {shape}")
-        return picture, str(number)
+            raise ValueError(f"image {number}: expected a tensor ({channels}, H, W), got {shape}")
+        return image, str(number)
 
     def _translated(self, batch: list[tuple[Any, Tensor, str]], seed: int | None) -> Iterator[Any]:
         sources, reals, names = zip(*batch, strict=True)
@@ -169,14 +167,14 @@ class Translator:
 
     def _shown(self, source: Source, real: Tensor, fake: Tensor, i: int) -> Any:
         if self._kind:
-            return deep_values(fake[i].cpu().numpy(), *self._kind)
-        picture = self.model.to_image(real[i : i + 1].to(fake), fake[i : i + 1])
-        if picture.shape[1] not in (1, 3):
+            return high_depth_values(fake[i].cpu().numpy(), *self._kind)
+        image = self.model.to_image(real[i : i + 1].to(fake), fake[i : i + 1])
+        if image.shape[1] not in (1, 3):
             raise ValueError(
-                f"gives pictures of {picture.shape[1]} channels, which PIL cannot hold; translate "
-                f"tensors: t(t.prepare(picture))"
+                f"gives images of {image.shape[1]} channels, which PIL cannot hold; translate "
+                f"tensors: t(t.prepare(image))"
             )
-        array = tensor2im(picture)
+        array = tensor2im(image)
         if isinstance(source, np.ndarray):
             return array
         return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)

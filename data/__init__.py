@@ -7,7 +7,7 @@ from typing import Any
 from data import builtin_facades
 from data.base_dataset import BaseDataset, all_files
 from data.image_cache import shared_cache
-from data.image_check import quick_look
+from data.image_check import check_headers
 from data.loader import Loader, how_to_check, how_to_mend
 from data.value_range import chosen_ranges, fit_value_ranges, read_ranges
 from util import distributed
@@ -22,19 +22,19 @@ def create_dataset(
 ) -> Loader:
     """Build the dataset that `--dataset_mode` names, behind its `Loader`.
 
-    Draws the built-in pictures first if `--dataroot` means them. `ranges` are those of deep
+    Draws the built-in images first if `--dataroot` means them. `ranges` are those of deep
     images, by side; by default a training fits them to its files and others read them in the run.
     ValueError as the dataset says.
     """
     if builtin_facades.is_builtin(opt.dataroot):
         if not repeated:
-            log.info("pictures: the built-in facades; --dataroot names others")
+            log.info("images: the built-in facades; --dataroot names others")
         with distributed.local_main_first():
             builtin_facades.write_once(opt.dataroot)
     dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(opt)
     if not len(dataset):
         raise ValueError(
-            f"--dataset_mode {opt.dataset_mode}: finds no pictures for --phase {opt.phase} in "
+            f"--dataset_mode {opt.dataset_mode}: finds no images for --phase {opt.phase} in "
             f"--dataroot {opt.dataroot}"
         )
     by_side = dataset.files_by_side() if isinstance(dataset, BaseDataset) else {}
@@ -49,17 +49,17 @@ def create_dataset(
 
 def check_before_training(files: list[str], opt: Any) -> None:
     """Check images before training instead of failing in mid-epoch."""
-    bad = quick_look(files)
+    bad = check_headers(files)
     if not bad:
         return
     if opt.on_bad_image == "error":
         others = f" ({len(bad) - 1} others are bad too)" if bad[1:] else ""
         raise ValueError(f"{bad[0]}{others}; {how_to_mend(opt)}")
-    log.warning("%d pictures are bad and will be left out; %s", len(bad), how_to_check(opt))
+    log.warning("%d images are bad and will be left out; %s", len(bad), how_to_check(opt))
 
 
 def create_validation_dataset(opt: Any, most: int = 50) -> Loader:
-    """Build the dataset of phase `val`, as test.py would read it, of at most `most` pictures."""
+    """Build the dataset of phase `val`, as test.py would read it, of at most `most` images."""
     changes = {
         "phase": "val",
         "load_size": opt.crop_size,

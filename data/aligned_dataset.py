@@ -1,12 +1,12 @@
-"""Pairs of pictures: A|B side by side in one file, or in two folders."""
+"""Pairs of images: A|B side by side in one file, or in two folders."""
 
 import logging
 from pathlib import Path
 from typing import Any
 
-from data.base_dataset import BaseDataset, missing_folder, naming, side_channels
+from data.base_dataset import BaseDataset, missing_folder, prefix_errors, side_channels
 from data.image_folder import by_stem, make_dataset
-from data.transforms import Picture, read_pair, to_channels
+from data.transforms import ImageLike, read_pair, to_channels
 
 log = logging.getLogger(__name__)
 
@@ -15,14 +15,14 @@ class AlignedDataset(BaseDataset):
     """Pairs from `dataroot/phase` (A the left half, B the right), or, without that folder, from
     `dataroot/phaseA` and `dataroot/phaseB`, whose files pair up by path without extension.
 
-    Both pictures of a pair are cropped and mirrored alike.
+    Both images of a pair are cropped and mirrored alike.
     """
 
     def __init__(self, opt: Any):
         super().__init__(opt)
         found = pair_files(Path(opt.dataroot), opt.phase, opt.max_dataset_size)
         if not found:
-            tree = f"{opt.phase}/ with A|B pictures, or {opt.phase}A/ and {opt.phase}B/"
+            tree = f"{opt.phase}/ with A|B images, or {opt.phase}A/ and {opt.phase}B/"
             raise missing_folder(opt, tree)
         self.A_paths, self.B_paths = found
         self.channels = side_channels(opt, [*self.A_paths, *self.B_paths])
@@ -44,11 +44,11 @@ class AlignedDataset(BaseDataset):
         params = self.geometry.draw(size)
         item: dict[str, Any] = {**files, "A_size": size}
         for side, image, path in zip("AB", pair, paths, strict=True):
-            with naming(path):
+            with prefix_errors(path):
                 item[side] = self.crop_and_normalize(image, side, params)
         return item
 
-    def read(self, A_path: str, B_path: str) -> list[Picture]:
+    def read(self, A_path: str, B_path: str) -> list[ImageLike]:
         """Return A and B with their channels."""
         A, B = read_pair(A_path, B_path)
         if A.size != B.size and self.geometry.preprocess != "resize_and_crop":
@@ -57,9 +57,9 @@ class AlignedDataset(BaseDataset):
                 f"make them equal or use --preprocess resize_and_crop"
             )
         found = []
-        for side, picture, path in (("A", A, A_path), ("B", B, B_path)):
-            with naming(path):
-                found.append(to_channels(picture, self.channels[side]))
+        for side, image, path in (("A", A, A_path), ("B", B, B_path)):
+            with prefix_errors(path):
+                found.append(to_channels(image, self.channels[side]))
         return found
 
 
@@ -87,7 +87,7 @@ def paired_paths(A: Path, B: Path, most: float) -> tuple[list[str], list[str]]:
         if alone:
             raise ValueError(
                 f"--dataroot: {here[alone[0]]} has no partner {alone[0]}.* in {folder} "
-                f"({len(alone)} pictures have none); pairs have equal names"
+                f"({len(alone)} images have none); pairs have equal names"
             )
     stems = sorted(A_by_stem)[: int(min(most, len(A_by_stem)))]
     return [A_by_stem[s] for s in stems], [B_by_stem[s] for s in stems]

@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.image_cache import Kept, PictureCache
+from data.image_cache import ImageCache, Kept
 from data.image_folder import describe, is_image_file
-from data.image_types import Pixels
+from data.image_types import ImageArray
 from data.transforms import (
     Geometry,
-    Picture,
+    ImageLike,
     check_channels,
     pil_filter,
     pixels,
@@ -30,7 +30,7 @@ from data.transforms import (
 
 
 class BaseDataset(Dataset, ABC):
-    """A folder of pictures as dicts of tensors.
+    """A folder of images as dicts of tensors.
 
     `data/foo_dataset.py` with a class `FooDataset(BaseDataset)` makes `--dataset_mode foo` work.
     An item is a dict of (C, H, W) tensors in [-1, 1] and their files, usually A, B, A_paths,
@@ -49,10 +49,10 @@ class BaseDataset(Dataset, ABC):
         self.opt = opt
         self.root = opt.dataroot
         self.geometry = Geometry.from_options(opt)
-        self.ranges: dict[str, tuple[float, float]] = {}  # of deep pictures, by side
-        self.cache: PictureCache | None = None
+        self.ranges: dict[str, tuple[float, float]] = {}  # of high-bit-depth images, by side
+        self.cache: ImageCache | None = None
 
-    def load_resized(self, path: str, read: Callable[[], Sequence[Picture]]) -> Kept:
+    def load_resized(self, path: str, read: Callable[[], Sequence[ImageLike]]) -> Kept:
         """Load and resize a file's images, through the cache if there is one.
 
         `read` loads them; the (width, height) of the first before resizing is returned too.
@@ -66,18 +66,19 @@ class BaseDataset(Dataset, ABC):
                 self.cache.put(path, kept)
         return kept
 
-    def crop_and_normalize(self, image: Pixels, side: str, params: dict[str, Any]) -> Tensor:
+    def crop_and_normalize(self, image: ImageArray, side: str, params: dict[str, Any]) -> Tensor:
         """Crop and mirror a resized image of A or B, and return it as (C, H, W) in [-1, 1]."""
         return to_tensor(self.geometry.crop_and_flip(image, params), self.ranges.get(side))
 
     @classmethod
     def single_preprocessor(
         cls, opt: Any, ranges: dict[str, tuple[float, float]]
-    ) -> Callable[[Picture], Tensor]:
+    ) -> Callable[[ImageLike], Tensor]:
         """Return `preprocess_single` with these options: from an image that is in no dataset to
         what test.py's networks are given, (input_nc, H, W) in [-1, 1].
 
-        `ranges` are those of deep images, by side. Override it if items are made differently.
+        `ranges` are those of high-bit-depth images, by side. Override it if items are made in
+        another way.
         """
         return partial(
             preprocess_single,
@@ -108,7 +109,7 @@ class BaseDataset(Dataset, ABC):
 
     @abstractmethod
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return item `index`; ValueError names the file of a picture that cannot be used."""
+        """Return item `index`; ValueError names the file of an image that cannot be used."""
 
 
 def all_files(files_by_side: dict[str, list[str]]) -> list[str]:
@@ -164,7 +165,7 @@ def _transform(
 
 
 @contextlib.contextmanager
-def naming(path: str) -> Iterator[None]:
+def prefix_errors(path: str) -> Iterator[None]:
     """Put the file's name in front of a ValueError raised within, unless it stands there."""
     try:
         yield
@@ -187,7 +188,7 @@ def side_channels(opt: Any, files: Iterable[str]) -> dict[str, int]:
 def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError:
     """Return the error for a dataroot that lacks the folders of a dataset.
 
-    `home` is the folder for loose pictures, by default that of the phase; None: the dataset has
+    `home` is the folder for loose images, by default that of the phase; None: the dataset has
     no phases.
     """
     root = Path(opt.dataroot)

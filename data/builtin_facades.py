@@ -1,4 +1,4 @@
-"""The built-in picture set: procedural building facades, drawn when there is no --dataroot.
+"""The built-in image set: procedural building facades, drawn when there is no --dataroot.
 
 Each file is a stitched pair A|B: photo, label map. But for fine texture, noise and a mild tint of
 each house, the photo follows from the labels, so that a small network learns it in a minute.
@@ -44,7 +44,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom on the fine grid
 
 
 class Scene:
-    """One picture in the making: class indices and unlit paint, on the fine grid with margin."""
+    """One image in the making: class indices and unlit paint, on the fine grid with margin."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -204,7 +204,7 @@ def shadow(labels: np.ndarray) -> np.ndarray:
 
 
 def draw_pair(rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:
-    """Draw one picture: (photo, labels), both SIZE square in RGB."""
+    """Draw one image: (photo, labels), both SIZE square in RGB."""
     scene = draw_scene(rng)
     labels, paint = (a[MARGIN:-MARGIN, MARGIN:-MARGIN] for a in (scene.labels, scene.paint))
     light = np.linspace(1.04, 0.95, GRID)[:, None] * (1 - 0.38 * shadow(labels))
@@ -217,15 +217,15 @@ def draw_pair(rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:
 
 
 def is_builtin(dataroot: str | Path) -> bool:
-    """Tell whether this path means the built-in picture set."""
+    """Tell whether this path means the built-in image set."""
     return Path(dataroot).resolve() == Path(ROOT).resolve()
 
 
 def write_once(root: Path | str = ROOT) -> Path:
-    """Draw the picture set into `root` unless that exists; OSError where it cannot be written.
+    """Draw the image set into `root` unless that exists; OSError where it cannot be written.
 
     The folder appears whole or not at all: it is drawn beside its place and then renamed. Of two
-    processes that draw at the same time, the first to finish wins and both use its pictures.
+    processes that draw at the same time, the first to finish wins and both use its images.
     """
     root = Path(root)
     if root.exists():

@@ -1,4 +1,4 @@
-"""Colour pictures as their lightness (A) and their colour (B)."""
+"""Colour images as their lightness (A) and their colour (B)."""
 
 import argparse
 from collections.abc import Callable
@@ -9,18 +9,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.base_dataset import BaseDataset, missing_folder, naming
+from data.base_dataset import BaseDataset, missing_folder, prefix_errors
 from data.builtin_facades import is_builtin
 from data.image_folder import make_dataset
-from data.image_types import Pixels
-from data.transforms import Geometry, Picture, load_picture, pixels, split_pair, to_channels
+from data.image_types import ImageArray
+from data.transforms import Geometry, ImageLike, load_image, pixels, split_pair, to_channels
 from util.color import rgb_to_lab
 
 
 class ColorizationDataset(BaseDataset):
-    """Every picture in `dataroot/phase`, taken whole as RGB, in CIE Lab: A is L, B is ab.
+    """Every image in `dataroot/phase`, taken whole as RGB, in CIE Lab: A is L, B is ab.
 
-    Of the built-in A|B pictures it takes the photo.
+    Of the built-in A|B images it takes the photo.
     """
 
     @staticmethod
@@ -40,7 +40,7 @@ class ColorizationDataset(BaseDataset):
                 )
         folder = Path(opt.dataroot) / opt.phase
         if not folder.is_dir():
-            raise missing_folder(opt, f"{opt.phase}/ with pictures")
+            raise missing_folder(opt, f"{opt.phase}/ with images")
         self.image_paths = make_dataset(folder, opt.max_dataset_size)
         self.photo_only = is_builtin(opt.dataroot)
 
@@ -57,7 +57,7 @@ class ColorizationDataset(BaseDataset):
         """Return A (1, H, W) = L/50 − 1 and B (2, H, W) = ab/110, the file, and its size."""
         path = self.image_paths[index]
         (image,), size = self.load_resized(path, lambda: [self.read(path)])
-        with naming(path):
+        with prefix_errors(path):
             rgb = self.geometry.crop_and_flip(image, self.geometry.draw(size))
         L, ab = lab_of(rgb)
         return {"A": L, "B": ab, "A_size": size, **self.paths(index)}
@@ -65,21 +65,21 @@ class ColorizationDataset(BaseDataset):
     @classmethod
     def single_preprocessor(
         cls, opt: Any, ranges: dict[str, tuple[float, float]]
-    ) -> Callable[[Picture], Tensor]:
+    ) -> Callable[[ImageLike], Tensor]:
         """Return the function that gives the lightness of an image, (1, H, W)."""
         geometry = Geometry.from_options(opt)
 
-        def lightness(image: Picture) -> Tensor:
+        def lightness(image: ImageLike) -> Tensor:
             return lab_of(pixels(geometry.center_crop(geometry.resize(to_channels(image, 3)))))[0]
 
         return lightness
 
     def read(self, path: str) -> Image.Image:
-        """Return the picture of a file, in RGB."""
-        return split_pair(path)[0] if self.photo_only else load_picture(path)
+        """Return the image of a file, in RGB."""
+        return split_pair(path)[0] if self.photo_only else load_image(path)
 
 
-def lab_of(rgb: Pixels) -> tuple[Tensor, Tensor]:
-    """Return L/50 − 1, (1, H, W), and ab/110, (2, H, W), of a picture."""
+def lab_of(rgb: ImageArray) -> tuple[Tensor, Tensor]:
+    """Return L/50 − 1, (1, H, W), and ab/110, (2, H, W), of an image."""
     lab = rgb_to_lab(torch.from_numpy(rgb.array()).permute(2, 0, 1).double() / 255).float()
     return lab[:1] / 50 - 1, lab[1:] / 110

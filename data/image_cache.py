@@ -1,4 +1,4 @@
-"""Prepared pictures in one file that all processes of a loader share."""
+"""Prepared images in one file that all processes of a loader share."""
 
 import logging
 import mmap
@@ -12,22 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from data.image_types import Pixels
+from data.image_types import ImageArray
 from util import distributed
 
 log = logging.getLogger(__name__)
 
 SLOT = 2**26  # bytes; the file is sparse, so that only what is written takes room
-# How many pictures, the file's width and height; then each picture's shape, type and range.
+# How many images, the file's width and height; then each image's shape, type and range.
 HEAD, EACH = struct.Struct("<Iii"), struct.Struct("<iiisdd")
 TYPES = {b"u": np.dtype("uint8"), b"f": np.dtype("float32")}
 FREE = 0.25  # the share of the memory that --cache auto leaves
 CACHES = ("auto", "ram", "disk", "none")
-Kept = tuple[list[Pixels], tuple[int, int]]  # pictures, and the (width, height) of their file
+Kept = tuple[list[ImageArray], tuple[int, int]]  # images, and the (width, height) of their file
 
 
-class PictureCache:
-    """Keeps the pictures of a file, once some process has prepared them, for all processes.
+class ImageCache:
+    """Keeps the images of a file, once some process has prepared them, for all processes.
 
     The cache's own file has no name, so that it is gone with its last process, however that ends.
     """
@@ -40,7 +40,7 @@ class PictureCache:
         self.slots = {file: i for i, file in enumerate(files)}
         self.reserve = reserve
         if folder is None:
-            self.descriptor = os.memfd_create("pictures")
+            self.descriptor = os.memfd_create("images")
         else:
             with tempfile.TemporaryFile(dir=folder) as file:
                 self.descriptor = os.dup(file.fileno())
@@ -77,13 +77,13 @@ class PictureCache:
             number = shape[0] * shape[1] * shape[2]
             array = np.frombuffer(self.bytes, TYPES[code], number, at).reshape(shape)
             at += array.nbytes
-            found.append(Pixels(array, low, high))
+            found.append(ImageArray(array, low, high))
         return (found, tuple(size)) if found else None
 
     def put(self, file: str, kept: Kept) -> None:
-        """Keep pictures of a file, if there is room."""
-        pictures, size = kept
-        arrays = [np.ascontiguousarray(picture.array()) for picture in pictures]
+        """Keep images of a file, if there is room."""
+        images, size = kept
+        arrays = [np.ascontiguousarray(image.array()) for image in images]
         needed = HEAD.size + sum(EACH.size + array.nbytes for array in arrays)
         if file not in self.slots or needed > SLOT:
             return
@@ -92,14 +92,14 @@ class PictureCache:
         at = end = self.slots[file] * SLOT
         end += HEAD.size
         try:
-            for picture, array in zip(pictures, arrays, strict=True):
+            for image, array in zip(images, arrays, strict=True):
                 code = array.dtype.kind.encode()
-                end = _write(self.descriptor, end, EACH.pack(*array.shape, code, *picture.range))
+                end = _write(self.descriptor, end, EACH.pack(*array.shape, code, *image.range))
                 end = _write(self.descriptor, end, array.data.cast("B"))
             # The head last: until it is there, so is nothing.
             _write(self.descriptor, at, HEAD.pack(len(arrays), *size))
         except OSError as error:
-            log.warning("--cache: no room for more pictures (%s)", error.strerror)
+            log.warning("--cache: no room for more images (%s)", error.strerror)
             self.slots = {}
 
 
@@ -110,7 +110,7 @@ def _write(descriptor: int, at: int, content: bytes | memoryview) -> int:
     return at
 
 
-def shared_cache(files: Sequence[str], where: str, folder: Path) -> PictureCache | None:
+def shared_cache(files: Sequence[str], where: str, folder: Path) -> ImageCache | None:
     """Return `open_cache`; of several launch, all on a machine share that of its first."""
     here = distributed.local_rank()
     cache = None if here else open_cache(files, where, folder)
@@ -123,7 +123,7 @@ def shared_cache(files: Sequence[str], where: str, folder: Path) -> PictureCache
         return open_cache(files, where, folder)
 
 
-def open_cache(files: Sequence[str], where: str, folder: Path) -> PictureCache | None:
+def open_cache(files: Sequence[str], where: str, folder: Path) -> ImageCache | None:
     """Return the cache that `--cache` (one of `CACHES`) asks for; None if there is none.
 
     Of `auto`, nothing is kept while less than a quarter of the memory is free. ValueError if what
@@ -138,8 +138,8 @@ def open_cache(files: Sequence[str], where: str, folder: Path) -> PictureCache |
             raise OSError(0, "it wants Linux")
         if where == "disk":
             folder.mkdir(parents=True, exist_ok=True)
-            return PictureCache(files, folder)
-        return PictureCache(files, None, FREE if where == "auto" else 0.0)
+            return ImageCache(files, folder)
+        return ImageCache(files, None, FREE if where == "auto" else 0.0)
     except OSError as error:
         if where == "auto":
             return None

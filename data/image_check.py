@@ -1,4 +1,4 @@
-"""What a picture file is like, and what will be done with it."""
+"""What an image file is like, and what will be done with it."""
 
 import os
 import random
@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from data.image_types import is_deep, read_deep
-from data.transforms import ORIENTATION, load_picture, reason
+from data.image_types import has_high_depth, read_high_depth
+from data.transforms import ORIENTATION, load_image, reason
 
 
 class Finding(NamedTuple):
@@ -26,29 +26,29 @@ class Finding(NamedTuple):
 
 
 def inspect(path: str, *, whole: bool = True) -> list[Finding]:
-    """Return what is unusual about a picture; `whole` also decodes all of it."""
+    """Return what is unusual about an image; `whole` also decodes all of it."""
     try:
         if os.path.getsize(path) == 0:
             return [Finding(path, "is empty", fatal=True)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            if deep := read_deep(path):
+            if deep := read_high_depth(path):
                 return [Finding(path, f"holds {deep.kind.dtype}, {deep.channels} channels")]
             with Image.open(path) as file:
-                if is_deep(file):
+                if has_high_depth(file):
                     what = "has more than 8 bits a channel, which would be cut; convert it"
                     return [Finding(path, what, fatal=True)]
                 found = [Finding(path, what) for what in _oddities(path, file)]
             if whole:
-                load_picture(path)
+                load_image(path)
         return found
     except ValueError as error:
         return [Finding(path, str(error).removeprefix(f"{path}: "), fatal=True)]
     except Exception as error:  # PIL's plugins raise nearly anything on a damaged file
-        return [Finding(path, f"cannot be read as a picture ({reason(error)})", fatal=True)]
+        return [Finding(path, f"cannot be read as an image ({reason(error)})", fatal=True)]
 
 
-def quick_look(files: list[str], seconds: float = 2.0) -> list[Finding]:
+def check_headers(files: list[str], seconds: float = 2.0) -> list[Finding]:
     """Return what is fatal in the headers of as many files as can be opened in that time."""
     end = time.monotonic() + seconds
     found: list[Finding] = []

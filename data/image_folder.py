@@ -1,4 +1,4 @@
-"""Lists of picture files."""
+"""Lists of image files."""
 
 import os
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff", ".we
 
 
 def is_image_file(filename: str) -> bool:
-    """Return whether the name ends like a picture's and is not hidden."""
+    """Return whether the name ends like an image's and is not hidden."""
     name = os.path.basename(filename)
     return name.lower().endswith(IMG_EXTENSIONS) and not name.startswith(".")
 
@@ -16,9 +16,9 @@ def is_image_file(filename: str) -> bool:
 def make_dataset(
     folder: str | Path, max_dataset_size: float = float("inf"), *, flag: str = "--dataroot"
 ) -> list[str]:
-    """Return the paths of the pictures in `folder` and its subfolders, sorted, at most N.
+    """Return the paths of the images in `folder` and its subfolders, sorted, at most N.
 
-    ValueError, which names `flag`, if there is no such folder or it holds no picture.
+    ValueError, which names `flag`, if there is no such folder or it holds no image.
     """
     if not os.path.isdir(folder):
         raise ValueError(f"{flag}: {folder} is not a folder")
@@ -33,7 +33,7 @@ def make_dataset(
         found += [os.path.join(root, name) for name in names if is_image_file(name)]
     if not found:
         raise ValueError(
-            f"{flag}: {folder} holds no pictures ({', '.join(IMG_EXTENSIONS)}); "
+            f"{flag}: {folder} holds no images ({', '.join(IMG_EXTENSIONS)}); "
             f"found {describe(folder)}"
         )
     return sorted(found)[: int(min(max_dataset_size, len(found)))]
@@ -52,10 +52,10 @@ def describe(folder: str | Path) -> str:
     """Return what a folder holds, in a few words for an error line."""
     entries = sorted(Path(folder).iterdir())
     parts = [f"{e.name}/" for e in entries if e.is_dir() and not e.name.startswith(".")]
-    pictures = sum(e.is_file() and is_image_file(e.name) for e in entries)
-    others = sum(e.is_file() for e in entries) - pictures
+    images = sum(e.is_file() and is_image_file(e.name) for e in entries)
+    others = sum(e.is_file() for e in entries) - images
     more = [f"… {len(parts) - 6} folders more"] if len(parts) > 6 else []
     parts = parts[:6] + more
-    parts += [f"{pictures} pictures"] if pictures else []
+    parts += [f"{images} images"] if images else []
     parts += [f"{others} other files"] if others else []
     return ", ".join(parts) or "nothing"

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from util.files import whole_file
+from util.files import atomic_write
 
-DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+HIGH_DEPTH_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
-class Pixels:
+class ImageArray:
     """(H, W, C) uint8 or float32 of which `low` and `high` become -1 and 1."""
 
     def __init__(self, array: np.ndarray, low: float = 0.0, high: float = 255.0):
@@ -38,18 +38,18 @@ class Pixels:
         """(low, high)."""
         return self.low, self.high
 
-    def crop(self, box: tuple[int, int, int, int]) -> "Pixels":
+    def crop(self, box: tuple[int, int, int, int]) -> "ImageArray":
         left, top, right, bottom = box
         return self.alike(self._array[top:bottom, left:right])
 
-    def transpose(self, how: Any) -> "Pixels":
-        """Return the mirror picture, the only transposition there is."""
+    def transpose(self, how: Any) -> "ImageArray":
+        """Return the mirror image, the only transposition there is."""
         # torch mirrors bytes 20 times faster than NumPy.
         return self.alike(torch.from_numpy(self._array).flip(1).numpy())
 
-    def alike(self, array: np.ndarray) -> "Pixels":
-        """Return a picture of other pixels whose values mean the same."""
-        return Pixels(array, self.low, self.high)
+    def alike(self, array: np.ndarray) -> "ImageArray":
+        """Return an image of other pixels whose values mean the same."""
+        return ImageArray(array, self.low, self.high)
 
 
 class Kind(NamedTuple):
@@ -59,15 +59,15 @@ class Kind(NamedTuple):
     dtype: str
 
 
-class DeepPicture(Pixels):
-    """A picture as float32, which holds 16-bit integers exactly, and how its file stores it."""
+class HighDepthImage(ImageArray):
+    """An image as float32, which holds 16-bit integers exactly, and how its file stores it."""
 
     def __init__(self, array: np.ndarray, kind: Kind, low: float, high: float):
         super().__init__(array, low, high)
         self.kind = kind
 
     @classmethod
-    def of(cls, array: np.ndarray, ending: str) -> "DeepPicture":
+    def of(cls, array: np.ndarray, ending: str) -> "HighDepthImage":
         """Make one of (H, W) or (H, W, C); its range is that of the type, of floats 0..1."""
         array = array[..., None] if array.ndim == 2 else array
         whole = array.dtype.kind in "ui"
@@ -75,20 +75,20 @@ class DeepPicture(Pixels):
         low, high = (limits.min, limits.max) if limits else (0, 1)
         return cls(np.float32(array), Kind(ending, str(array.dtype)), float(low), float(high))
 
-    def alike(self, array: np.ndarray) -> "DeepPicture":
-        return DeepPicture(array, self.kind, self.low, self.high)
+    def alike(self, array: np.ndarray) -> "HighDepthImage":
+        return HighDepthImage(array, self.kind, self.low, self.high)
 
     @property
     def channels(self) -> int:
         """How many there are."""
         return self._array.shape[2]
 
-    def resize(self, size: tuple[int, int], method: Any) -> "DeepPicture":
-        """Resize each channel as PIL does a float picture."""
+    def resize(self, size: tuple[int, int], method: Any) -> "HighDepthImage":
+        """Resize each channel as PIL does a float image."""
         planes = (Image.fromarray(self._array[..., c]) for c in range(self.channels))
         return self.alike(np.stack([np.asarray(p.resize(size, method)) for p in planes], -1))
 
-    def with_channels(self, count: int) -> "DeepPicture":
+    def with_channels(self, count: int) -> "HighDepthImage":
         """Return it with `count` channels: as it is, a grey one for each, or without its alpha."""
         have = self.channels
         if have == count:
@@ -100,8 +100,8 @@ class DeepPicture(Pixels):
         return self.alike(self._array[..., :count])
 
 
-def read_deep(path: str | Path) -> DeepPicture | None:
-    """Read a deep picture without loss; None if it is an ordinary one.
+def read_high_depth(path: str | Path) -> HighDepthImage | None:
+    """Read a high-bit-depth image without loss; None if it is an ordinary one.
 
     ValueError says why it cannot be read, or which package it wants.
     """
@@ -118,14 +118,14 @@ def read_deep(path: str | Path) -> DeepPicture | None:
         return None
     if array.dtype.kind not in "uif" or array.ndim not in (2, 3) or not array.size:
         raise ValueError(f"holds {array.dtype} of the shape {array.shape}, not (H, W) or (H, W, C)")
-    return DeepPicture.of(array, ".tif" if ending == ".tiff" else ending)
+    return HighDepthImage.of(array, ".tif" if ending == ".tiff" else ending)
 
 
-def is_deep(file: Image.Image) -> bool:
-    """Return whether an open picture has more than 8 bits a channel."""
+def has_high_depth(file: Image.Image) -> bool:
+    """Return whether an open image has more than 8 bits a channel."""
     # PIL opens 16-bit RGB as "RGB" and drops half the bits; only the decoder's mode shows it.
     decoders = getattr(file, "tile", [])
-    return file.mode in DEEP_MODES or any(";16" in str(decoder[-1]) for decoder in decoders)
+    return file.mode in HIGH_DEPTH_MODES or any(";16" in str(decoder[-1]) for decoder in decoders)
 
 
 def _read_npy(path: str | Path) -> np.ndarray:
@@ -137,7 +137,7 @@ def _read_npy(path: str | Path) -> np.ndarray:
 
 def _read_png(path: str | Path) -> np.ndarray | None:
     with Image.open(path) as file:
-        if not is_deep(file):
+        if not has_high_depth(file):
             return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it is to move to another package
@@ -149,7 +149,7 @@ def _read_png(path: str | Path) -> np.ndarray | None:
 def _read_tiff(path: str | Path) -> np.ndarray | None:
     try:
         with Image.open(path) as file:
-            if not is_deep(file) and getattr(file, "n_frames", 1) == 1:
+            if not has_high_depth(file) and getattr(file, "n_frames", 1) == 1:
                 return None
     except Image.UnidentifiedImageError:  # a kind of TIFF that PIL does not know
         pass
@@ -165,9 +165,9 @@ def _read_tiff(path: str | Path) -> np.ndarray | None:
     return array
 
 
-def deep_values(picture: np.ndarray, kind: Kind, low: float, high: float) -> np.ndarray:
+def high_depth_values(image: np.ndarray, kind: Kind, low: float, high: float) -> np.ndarray:
     """Return (C, H, W) in [-1, 1] as (H, W, C) of the kind's type, -1 and 1 as `low` and `high`."""
-    array = (picture.astype(np.float64) + 1) / 2 * (high - low) + low
+    array = (image.astype(np.float64) + 1) / 2 * (high - low) + low
     dtype = np.dtype(kind.dtype)
     if dtype.kind in "ui":
         limits = np.iinfo(dtype)
@@ -175,9 +175,9 @@ def deep_values(picture: np.ndarray, kind: Kind, low: float, high: float) -> np.
     return array.transpose(1, 2, 0).astype(dtype)
 
 
-def write_deep(picture: np.ndarray, kind: Kind, low: float, high: float, path: Path) -> None:
+def write_high_depth(image: np.ndarray, kind: Kind, low: float, high: float, path: Path) -> None:
     """Write (C, H, W) in [-1, 1] as `kind`, -1 and 1 as `low` and `high`."""
-    array = deep_values(picture, kind, low, high)
+    array = high_depth_values(image, kind, low, high)
     if kind.ending == ".tif":
         import tifffile
 
@@ -187,7 +187,7 @@ def write_deep(picture: np.ndarray, kind: Kind, low: float, high: float, path: P
             colour = "rgb" if array.shape[2] == 3 else "minisblack"
             tifffile.imwrite(path, array, photometric=colour, planarconfig="contig")
         return
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         if kind.ending == ".npy":
             np.save(file, array, allow_pickle=False)
         else:

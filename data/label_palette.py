@@ -1,4 +1,4 @@
-"""The few colours that label maps are painted with, found in the pictures themselves."""
+"""The few colours that label maps are painted with, found in the images themselves."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ LEAST_NEAR = (
 MOST = 64
 
 
-def find_palette(pictures: Iterable[np.ndarray]) -> np.ndarray | None:
+def find_palette(images: Iterable[np.ndarray]) -> np.ndarray | None:
     """Return the colours, (K, 3) uint8, the most frequent first, of label maps (H, W, 3) uint8;
     None if they are not painted with a few colours, as photos are not.
 
@@ -25,13 +25,13 @@ def find_palette(pictures: Iterable[np.ndarray]) -> np.ndarray | None:
     losses have colours of their own.
     """
     counts, sums, pixels = np.zeros(32**3, np.int64), np.zeros((32**3, 3)), 0
-    for picture in pictures:
-        rgb = flat_pixels(picture)
+    for image in images:
+        rgb = flat_pixels(image)
         cells = (rgb.astype(np.int64) >> 3) @ (1024, 32, 1)
         counts += np.bincount(cells, minlength=len(counts))
         for channel in range(3):
             sums[:, channel] += np.bincount(cells, rgb[:, channel], len(counts))
-        pixels += picture.shape[0] * picture.shape[1]
+        pixels += image.shape[0] * image.shape[1]
     if counts.sum() < LEAST_FLAT * pixels:
         return None
     there = np.flatnonzero(counts)
@@ -52,14 +52,14 @@ def find_palette(pictures: Iterable[np.ndarray]) -> np.ndarray | None:
     return np.rint(palette).astype(np.uint8)
 
 
-def exact_palette(pictures: Iterable[np.ndarray]) -> np.ndarray | None:
+def exact_palette(images: Iterable[np.ndarray]) -> np.ndarray | None:
     """Return the colours, (K, 3) uint8, the most frequent first, of label maps (H, W, 3) uint8 that
     no resizing and no lossy file has changed: all that there are, thin lines too; None if they are
     more than a few.
     """
     counts: Counter[int] = Counter()
-    for picture in pictures:
-        codes = picture.reshape(-1, 3).astype(np.int64) @ (1 << 16, 1 << 8, 1)
+    for image in images:
+        codes = image.reshape(-1, 3).astype(np.int64) @ (1 << 16, 1 << 8, 1)
         counts.update(
             dict(zip(*(a.tolist() for a in np.unique(codes, return_counts=True)), strict=True))
         )
@@ -71,22 +71,22 @@ def exact_palette(pictures: Iterable[np.ndarray]) -> np.ndarray | None:
     return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], 1).astype(np.uint8)
 
 
-def flat_pixels(picture: np.ndarray) -> np.ndarray:
+def flat_pixels(image: np.ndarray) -> np.ndarray:
     """Return the pixels (N, 3) of (H, W, 3) all of whose neighbours have nearly their colour."""
-    if min(picture.shape[:2]) < WINDOW:
-        return picture[:0].reshape(-1, 3)
-    planes = torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1)
+    if min(image.shape[:2]) < WINDOW:
+        return image[:0].reshape(-1, 3)
+    planes = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)
     spread = F.max_pool2d(planes, WINDOW, 1) + F.max_pool2d(-planes, WINDOW, 1)
     edge = WINDOW // 2
-    return picture[edge:-edge, edge:-edge][(spread < FLAT).all(0).numpy()]
+    return image[edge:-edge, edge:-edge][(spread < FLAT).all(0).numpy()]
 
 
-def nearest_colour(picture: np.ndarray, palette: np.ndarray) -> np.ndarray:
+def nearest_colour(image: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """Return the number of the nearest colour of each pixel of (H, W, 3), (H, W) int64."""
-    best = np.zeros(picture.shape[:2], np.int64)
-    least = np.full(picture.shape[:2], np.inf, np.float32)
+    best = np.zeros(image.shape[:2], np.int64)
+    least = np.full(image.shape[:2], np.inf, np.float32)
     for number, colour in enumerate(palette):
-        distance = ((picture.astype(np.float32) - colour) ** 2).sum(2)
+        distance = ((image.astype(np.float32) - colour) ** 2).sum(2)
         best = np.where(distance < least, number, best)
         least = np.minimum(distance, least)
     return best

@@ -12,36 +12,36 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
-from data.sampler import EpochBatches, SeededDataset
-from data.transforms import BadPicture
+from data.sampler import EpochBatchSampler, SeededDataset
+from data.transforms import BadImageError
 from util import distributed
 from util.process_pool import kill_children
-from util.signals import leave_signals_to_the_parent
+from util.signals import worker_init
 
 everywhere = logging.getLogger("every process")  # heard from all, not from process 0 alone
 
 SENDING = 0.0025  # seconds that a batch takes from one process to another, at least
-SAMPLES = 8  # pictures that are timed to find out what is faster
+SAMPLES = 8  # images that are timed to find out what is faster
 
 
 class Loader:
-    """Iterates over batches, a dict of stacked tensors and lists each; `len()` counts pictures.
+    """Iterates over batches, a dict of stacked tensors and lists each; `len()` counts images.
 
     Every pass is one epoch: item i of epoch e is the same whatever the number of workers, since
     all that is random in it follows from (seed, e, i).
     """
 
     def __init__(self, dataset: Dataset, opt: Any, repeated: bool = False):
-        """`repeated`: every pass is epoch 1, the same pictures each time."""
+        """`repeated`: every pass is epoch 1, the same images each time."""
         self.opt, self.dataset, self.repeated = opt, dataset, repeated
         self.epoch, self.done = 1, 0
         skip = opt.on_bad_image == "skip"
         self.left_out: set[str] = set()
         self.size = int(min(len(dataset), opt.max_dataset_size))
-        self.sampler = EpochBatches(
+        self.sampler = EpochBatchSampler(
             self.size, opt.batch_size, shuffle=not opt.serial_batches, seed=opt.seed
         )
-        if repeated:  # a validation: each process measures pictures of its own
+        if repeated:  # a validation: each process measures images of its own
             self.sampler.take(range(distributed.rank(), self.size, distributed.world_size()))
         elif opt.isTrain:
             self.sampler.share_out()
@@ -60,7 +60,7 @@ class Loader:
             **self.how,
             num_workers=workers,
             persistent_workers=workers > 0,
-            worker_init_fn=leave_signals_to_the_parent,
+            worker_init_fn=worker_init,
         )
         self.passes, self.by_itself = 0, False  # by_itself: this process makes the batches
 
@@ -73,7 +73,7 @@ class Loader:
         self.loader.dataset.numbered = True
 
     def set_epoch(self, epoch: int, done: int = 0) -> None:
-        """Choose the epoch that the next pass is, and how many of its pictures are left out since
+        """Choose the epoch that the next pass is, and how many of its images are left out since
         they are done; passes count on from it by themselves.
         """
         self.epoch, self.done = epoch, done
@@ -90,8 +90,8 @@ class Loader:
                 if error not in self.left_out:
                     self.left_out.add(error)
                     everywhere.warning("left out: %s", error)
-            if isinstance(batch, BadPicture) and self.opt.isTrain:
-                raise BadPicture(f"{batch}; {how_to_mend(self.opt)}")
+            if isinstance(batch, BadImageError) and self.opt.isTrain:
+                raise BadImageError(f"{batch}; {how_to_mend(self.opt)}")
             if isinstance(batch, Exception):
                 raise batch
             if batch:
@@ -104,8 +104,8 @@ class Loader:
         (colorization converts each, 10 ms), and a large batch takes longer than a GPU's step.
         Workers do both beside the step.
         """
-        pictures = range(0, self.size, -(-self.size // SAMPLES))
-        slowest = max(min(self._seconds_of(i) for _ in "ab") for i in pictures)
+        images = range(0, self.size, -(-self.size // SAMPLES))
+        slowest = max(min(self._seconds_of(i) for _ in "ab") for i in images)
         if slowest * self.sampler.batch_size / self.sampler.count < SENDING:
             self.loader, self.by_itself = DataLoader(**self.how), True
 
@@ -116,7 +116,7 @@ class Loader:
 
 
 def how_to_check(opt: Any) -> str:
-    return f"python -m scripts.doctor --dataroot {opt.dataroot} looks at all pictures"
+    return f"python -m scripts.doctor --dataroot {opt.dataroot} looks at all images"
 
 
 def how_to_mend(opt: Any) -> str:
@@ -145,7 +145,7 @@ def _stacked(items: list[dict[str, Any]]) -> Any:
         shapes = sorted({tuple(item[name].shape) for item in items})
         if len(shapes) > 1:
             return ValueError(
-                f"--batch_size: pictures {name} of different sizes ({shapes[0]}, {shapes[1]}) "
+                f"--batch_size: images {name} of different sizes ({shapes[0]}, {shapes[1]}) "
                 f"cannot share a batch; use --batch_size 1 or a --preprocess that crops"
             )
     if len(items) > 1 or get_worker_info():  # what a worker stacks is in shared memory

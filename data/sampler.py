@@ -12,7 +12,7 @@ from util import distributed
 from util.errors import with_source_line
 
 
-class EpochBatches(Sampler):
+class EpochBatchSampler(Sampler):
     """Yields batches of (epoch, index), in an order drawn from (seed, epoch)."""
 
     def __init__(self, size: int, batch_size: int, *, shuffle: bool, seed: int):
@@ -30,9 +30,9 @@ class EpochBatches(Sampler):
         self.number, self.count = distributed.rank(), distributed.world_size()
 
     def parts(self) -> Iterator[tuple[int, int] | None]:
-        """Yield, for each batch, how many pictures of how many this process has; None: all.
+        """Yield, for each batch, how many images of how many this process has; None: all.
 
-        All processes have as many batches. If the last has fewer pictures than there are
+        All processes have as many batches. If the last has fewer images than there are
         launch, some get one that does not count.
         """
         for whole in self._batches():
@@ -105,4 +105,4 @@ class SeededDataset(Dataset):
                 return self.dataset[n % len(self.dataset)], bad
             except (ValueError, OSError) as error:
                 bad.append(str(error))
-        return ValueError(f"not one picture can be read ({bad[0]})"), []
+        return ValueError(f"not one image can be read ({bad[0]})"), []

@@ -1,18 +1,18 @@
-"""Single pictures to translate, without targets."""
+"""Single images to translate, without targets."""
 
 from pathlib import Path
 from typing import Any
 
-from data.base_dataset import BaseDataset, missing_folder, naming
+from data.base_dataset import BaseDataset, missing_folder, prefix_errors
 from data.builtin_facades import is_builtin
 from data.image_folder import make_dataset
-from data.transforms import Picture, check_channels, load_any, split_pair, to_channels
+from data.transforms import ImageLike, check_channels, load_image_or_array, split_pair, to_channels
 
 
 class SingleDataset(BaseDataset):
-    """All pictures in `dataroot` itself and its subfolders, as A.
+    """All images in `dataroot` itself and its subfolders, as A.
 
-    Of the built-in A|B pictures of the phase it takes the half that `--direction` translates.
+    Of the built-in A|B images of the phase it takes the half that `--direction` translates.
     """
 
     def __init__(self, opt: Any):
@@ -25,7 +25,7 @@ class SingleDataset(BaseDataset):
         try:
             self.A_paths = make_dataset(folder, opt.max_dataset_size)
         except ValueError:
-            raise missing_folder(opt, "pictures in it", home=None) from None
+            raise missing_folder(opt, "images in it", home=None) from None
         check_channels(opt.input_nc, "input_nc", self.A_paths)
 
     def __len__(self) -> int:
@@ -41,12 +41,12 @@ class SingleDataset(BaseDataset):
         """Return A, its file, and A_size, the (width, height) of the file."""
         path = self.A_paths[index]
         (image,), size = self.load_resized(path, lambda: [self.read(path)])
-        with naming(path):
+        with prefix_errors(path):
             A = self.crop_and_normalize(image, self.side, self.geometry.draw(size))
         return {"A": A, "A_paths": path, "A_size": size}
 
-    def read(self, path: str) -> Picture:
-        """Return the picture of a file with its channels."""
-        picture = load_any(path) if self.half is None else split_pair(path)[self.half]
-        with naming(path):
-            return to_channels(picture, self.opt.input_nc)
+    def read(self, path: str) -> ImageLike:
+        """Return the image of a file with its channels."""
+        image = load_image_or_array(path) if self.half is None else split_pair(path)[self.half]
+        with prefix_errors(path):
+            return to_channels(image, self.opt.input_nc)

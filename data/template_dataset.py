@@ -1,17 +1,17 @@
 """A dataset to copy: save it as `data/foo_dataset.py`, rename the class, fill in your reading.
 
-This one makes pairs of plain pictures: A is the picture in grey, B in colour.
+This one makes pairs of plain images: A is the image in grey, B in colour.
 """
 
 from typing import Any
 
 from data.base_dataset import BaseDataset, get_params, get_transform
 from data.image_folder import make_dataset
-from data.transforms import load_picture
+from data.transforms import load_image
 
 
 class TemplateDataset(BaseDataset):
-    """Grey pictures (A, three equal channels) and their colours (B), from `dataroot` itself."""
+    """Grey images (A, three equal channels) and their colours (B), from `dataroot` itself."""
 
     @staticmethod
     def modify_commandline_options(parser: Any, is_train: bool) -> Any:
@@ -37,9 +37,9 @@ class TemplateDataset(BaseDataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self.image_paths[index]
-        picture = load_picture(path)
-        params = get_params(self.opt, picture.size)  # one crop and mirroring for both
-        grey = get_transform(self.opt, params, grayscale=True)(picture)  # (1, H, W) in [-1, 1]
+        image = load_image(path)
+        params = get_params(self.opt, image.size)  # one crop and mirroring for both
+        grey = get_transform(self.opt, params, grayscale=True)(image)  # (1, H, W) in [-1, 1]
         A = (grey * self.opt.grey_contrast).clamp(-1, 1).expand(3, -1, -1)
-        B = get_transform(self.opt, params)(picture)  # (3, H, W) in [-1, 1]
+        B = get_transform(self.opt, params)(image)  # (3, H, W) in [-1, 1]
         return {"A": A, "B": B, **self.paths(index)}

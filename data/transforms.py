@@ -1,4 +1,4 @@
-"""From a picture file to a tensor: pure functions that every worker process can run.
+"""From an image file to a tensor: pure functions that every worker process can run.
 
 All geometry is PIL's own (bicubic), so that pixels equal those of published training code.
 """
@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from data.image_types import DeepPicture, Pixels, is_deep, read_deep
+from data.image_types import HighDepthImage, ImageArray, has_high_depth, read_high_depth
 
 BICUBIC = Image.Resampling.BICUBIC
 PREPROCESS = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")
@@ -22,77 +22,84 @@ CHANNEL_MODES = {1: "L", 3: "RGB"}
 MANY = (".npy", ".tif", ".tiff")  # files that may hold any number of channels
 ORIENTATION = 0x0112  # the EXIF tag
 FLIP = Image.Transpose.FLIP_LEFT_RIGHT
-Picture = Image.Image | Pixels
+ImageLike = Image.Image | ImageArray
 
 
-class BadPicture(ValueError):
-    """A file that cannot be read as a picture."""
+class BadImageError(ValueError):
+    """A file that cannot be read as an image."""
 
 
-def load_picture(path: str | Path) -> Image.Image:
-    """Read a picture as upright RGB (its EXIF orientation applied).
+def load_image(path: str | Path) -> Image.Image:
+    """Read an image as upright RGB (its EXIF orientation applied).
 
     ValueError names the file if it cannot be read or holds more than 8 bits a channel.
     """
     try:
         with Image.open(path) as file:
-            deep = is_deep(file)
-            picture = upright_rgb(file)
+            deep = has_high_depth(file)
+            image = upright_rgb(file)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadPicture(f"{path}: cannot be read as a picture ({reason(error)})") from None
+        raise BadImageError(f"{path}: cannot be read as an image ({reason(error)})") from None
     if deep:
         raise ValueError(f"{path}: has more than 8 bits a channel, which would be cut; convert it")
-    return picture
+    return image
+
+
+load_picture = load_image  # its first name, in datasets that users have written
 
 
 def upright_rgb(file: Image.Image) -> Image.Image:
-    """Return an open picture in RGB, turned as its EXIF orientation says."""
+    """Return an open image in RGB, turned as its EXIF orientation says."""
     turned = file.getexif().get(ORIENTATION, 1) != 1
     return _in_mode(ImageOps.exif_transpose(file) if turned else file, "RGB")
 
 
-def load_any(path: str | Path) -> Picture:
-    """Read a picture as `load_picture` does, or, of more bits or channels, without loss."""
+def load_image_or_array(path: str | Path) -> ImageLike:
+    """Read an image as `load_image` does, or, of more bits or channels, without loss."""
     try:
-        deep = read_deep(path)
+        deep = read_high_depth(path)
     except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
-        raise BadPicture(f"{path}: cannot be read as a picture ({reason(error)})") from None
-    return deep or load_picture(path)
+        raise BadImageError(f"{path}: cannot be read as an image ({reason(error)})") from None
+    return deep or load_image(path)
 
 
-def split_pair(path: str | Path) -> tuple[Picture, Picture]:
-    """Return the left and the right half of a picture; ValueError if its width is odd."""
-    pair = load_any(path)
+def split_pair(path: str | Path) -> tuple[ImageLike, ImageLike]:
+    """Return the left and the right half of an image; ValueError if its width is odd."""
+    pair = load_image_or_array(path)
     if pair.width % 2:
         raise ValueError(
-            f"{path}: {pair.width} pixels wide; an A|B picture has two halves of equal width. "
-            f"Unstitched pictures go into two folders, such as trainA/ and trainB/"
+            f"{path}: {pair.width} pixels wide; an A|B image has two halves of equal width. "
+            f"Unstitched images go into two folders, such as trainA/ and trainB/"
         )
     half = pair.width // 2
     return pair.crop((0, 0, half, pair.height)), pair.crop((half, 0, pair.width, pair.height))
 
 
-def read_pair(A_path: str | Path, B_path: str | Path) -> tuple[Picture, Picture]:
+def read_pair(A_path: str | Path, B_path: str | Path) -> tuple[ImageLike, ImageLike]:
     """Return A and B from two files, or, if both are the same, from its halves."""
-    return split_pair(A_path) if A_path == B_path else (load_any(A_path), load_any(B_path))
+    return (
+        split_pair(A_path)
+        if A_path == B_path
+        else (load_image_or_array(A_path), load_image_or_array(B_path))
+    )
 
 
 def reason(error: Exception) -> str:
-    """Return in a few words why a picture cannot be read."""
+    """Return in a few words why an image cannot be read."""
     if isinstance(error, UnidentifiedImageError):
         return "unknown format"
     return getattr(error, "strerror", None) or str(error)
 
 
 def check_channels(channels: int, flag: str, files: Iterable[str] = ()) -> None:
-    """Raise a ValueError that names `flag` unless pictures, or these files, can have so many."""
+    """Raise a ValueError that names `flag` unless images, or these files, can have so many."""
     if channels not in CHANNEL_MODES and not any(f.lower().endswith(MANY) for f in files):
-        raise ValueError(f"--{flag} {channels}: pictures have 1 (grey) or 3 (RGB) channels")
+        raise ValueError(f"--{flag} {channels}: images have 1 (grey) or 3 (RGB) channels")
 
 
-def to_channels(image: Picture, channels: int) -> Picture:
+def to_channels(image: ImageLike, channels: int) -> ImageLike:
     """Convert to exactly `channels` channels: 3 is RGB, 1 is grey (ITU-R 601 luma)."""
-    if isinstance(image, DeepPicture):
+    if isinstance(image, HighDepthImage):
         return image.with_channels(channels)
     if channels not in CHANNEL_MODES:
         raise ValueError(f"has 3 channels, not the {channels} of --input_nc or --output_nc")
@@ -132,19 +139,19 @@ class Geometry:
         y = random.randint(0, max(0, height - self.crop_size))
         return {"crop_pos": (x, y), "flip": random.random() > 0.5}
 
-    def resize(self, image: Picture) -> Picture:
+    def resize(self, image: ImageLike) -> ImageLike:
         """Resize an image; ValueError for an unknown `preprocess`."""
         if self.preprocess not in PREPROCESS:
             raise ValueError(f"--preprocess {self.preprocess}: known are {', '.join(PREPROCESS)}")
         size = self._resized_size(image.size)
         return image if image.size == size else image.resize(size, self.method)
 
-    def crop_and_flip(self, image: Picture, params: dict[str, Any]) -> Picture:
+    def crop_and_flip(self, image: ImageLike, params: dict[str, Any]) -> ImageLike:
         """Crop and mirror a resized image as drawn; ValueError if it is smaller than the crop."""
         image = self._crop(image, params["crop_pos"])
         return image.transpose(FLIP) if self.flip and params["flip"] else image
 
-    def center_crop(self, image: Picture) -> Picture:
+    def center_crop(self, image: ImageLike) -> ImageLike:
         """Crop the middle of a resized image; ValueError if it is smaller than the crop."""
         x, y = (max(0, (n - self.crop_size) // 2) for n in image.size)
         return self._crop(image, (x, y))
@@ -161,7 +168,7 @@ class Geometry:
             return self.load_size, max(self.load_size * height // width, self.crop_size)
         return size
 
-    def _crop(self, image: Picture, corner: tuple[int, int]) -> Picture:
+    def _crop(self, image: ImageLike, corner: tuple[int, int]) -> ImageLike:
         x, y, size = *corner, self.crop_size
         if not self._crops:
             return image
@@ -179,17 +186,17 @@ def pil_filter(method: Any) -> Image.Resampling:
     return Image.Resampling[name.upper()] if isinstance(name, str) else Image.Resampling(name)
 
 
-def pixels(image: Picture) -> Pixels:
-    """Return a picture's pixels, (H, W, C)."""
-    if isinstance(image, Pixels):
+def pixels(image: ImageLike) -> ImageArray:
+    """Return an image's pixels, (H, W, C)."""
+    if isinstance(image, ImageArray):
         return image
-    return Pixels(np.array(image, dtype=np.uint8).reshape(image.height, image.width, -1))
+    return ImageArray(np.array(image, dtype=np.uint8).reshape(image.height, image.width, -1))
 
 
-def to_tensor(image: Picture, value_range: tuple[float, float] | None = None) -> Tensor:
-    """Return (C, H, W) float32: 0 and 255, or the ends of a deep image's range, are -1 and 1.
+def to_tensor(image: ImageLike, value_range: tuple[float, float] | None = None) -> Tensor:
+    """Return (C, H, W) float32: 0 and 255, or the ends of a wider type's range, are -1 and 1.
 
-    `value_range` (low, high) replaces the range of a deep image; it leaves 8-bit images alone.
+    `value_range` (low, high) replaces the range of the type; it leaves 8-bit images alone.
     """
     image = pixels(image)
     tensor = torch.from_numpy(image.array())
@@ -202,7 +209,7 @@ def to_tensor(image: Picture, value_range: tuple[float, float] | None = None) ->
 
 
 def preprocess_single(
-    image: Picture,
+    image: ImageLike,
     *,
     geometry: Geometry,
     channels: int,

@@ -1,4 +1,4 @@
-"""Two sets of pictures without pairs."""
+"""Two sets of images without pairs."""
 
 import logging
 import random
@@ -6,16 +6,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data.base_dataset import BaseDataset, missing_folder, naming, side_channels
+from data.base_dataset import BaseDataset, missing_folder, prefix_errors, side_channels
 from data.image_folder import make_dataset
-from data.transforms import Picture, load_any, split_pair, to_channels
+from data.transforms import ImageLike, load_image_or_array, split_pair, to_channels
 
 log = logging.getLogger(__name__)
 
 
 class UnalignedDataset(BaseDataset):
     """A from `dataroot/phaseA`, B from `dataroot/phaseB`; without these folders, the left and the
-    right halves of the A|B pictures in `dataroot/phase`, as if they were no pairs.
+    right halves of the A|B images in `dataroot/phase`, as if they were no pairs.
 
     As long as the longer set; the shorter one starts over. B is drawn at random, unless
     `--serial_batches`. At test time one of the two folders is enough.
@@ -28,10 +28,10 @@ class UnalignedDataset(BaseDataset):
         there = [side for side, folder in folders.items() if folder.is_dir()]
         self.split = not there and stitched.is_dir()
         if self.split:
-            log.info("%s: the halves of its A|B pictures are taken as two sets", stitched)
+            log.info("%s: the halves of its A|B images are taken as two sets", stitched)
             folders, there = dict.fromkeys("AB", stitched), ["A", "B"]
         elif not there or (opt.isTrain and len(there) < 2):
-            tree = f"{opt.phase}A/ and {opt.phase}B/, or {opt.phase}/ with A|B pictures"
+            tree = f"{opt.phase}A/ and {opt.phase}B/, or {opt.phase}/ with A|B images"
             raise missing_folder(opt, tree, home=f"{opt.phase}A")
         self.side_paths = {s: make_dataset(folders[s], opt.max_dataset_size) for s in there}
         files = [path for paths in self.side_paths.values() for path in paths]
@@ -55,7 +55,7 @@ class UnalignedDataset(BaseDataset):
             path = self._path(side, index)
             images, size = self.load_resized(path, partial(self.read, path, side))
             image = images["AB".index(side)] if self.split else images[0]
-            with naming(path):
+            with prefix_errors(path):
                 item[side] = self.crop_and_normalize(image, side, self.geometry.draw(size))
             item[f"{side}_paths"], item[f"{side}_size"] = path, size
         return item
@@ -66,8 +66,10 @@ class UnalignedDataset(BaseDataset):
             return paths[random.randrange(len(paths))]
         return paths[index % len(paths)]
 
-    def read(self, path: str, side: str) -> list[Picture]:
-        """Return the picture of a file, or both halves, with their channels."""
-        sides, pictures = ("AB", split_pair(path)) if self.split else (side, [load_any(path)])
-        with naming(path):
-            return [to_channels(p, self.channels[s]) for s, p in zip(sides, pictures, strict=True)]
+    def read(self, path: str, side: str) -> list[ImageLike]:
+        """Return the image of a file, or both halves, with their channels."""
+        sides, images = (
+            ("AB", split_pair(path)) if self.split else (side, [load_image_or_array(path)])
+        )
+        with prefix_errors(path):
+            return [to_channels(p, self.channels[s]) for s, p in zip(sides, images, strict=True)]

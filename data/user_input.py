@@ -1,4 +1,4 @@
-"""Pictures that are in no data set: a file, a PIL picture or an array, in any depth."""
+"""Images that are in no data set: a file, a PIL image or an array, in any depth."""
 
 from pathlib import Path
 from typing import Any
@@ -6,33 +6,31 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from data.image_types import DEEP_MODES, DeepPicture
-from data.transforms import Picture, load_any
+from data.image_types import HIGH_DEPTH_MODES, HighDepthImage
+from data.transforms import ImageLike, load_image_or_array
 
 Source = str | Path | Image.Image | np.ndarray
 
 
-def picture_of(source: Source, ranged: bool = False) -> Picture:
-    """Return the picture in a file, of PIL, or in an array (H, W) or (H, W, C).
+def as_image(source: Source, ranged: bool = False) -> ImageLike:
+    """Return the image in a file, of PIL, or in an array (H, W) or (H, W, C).
 
     Arrays of uint8 are 0..255, of uint16 0..65535, of floats 0..1; with a range of the run's own
     (`ranged`) they may be of any numbers. ValueError says what is wrong.
     """
     if isinstance(source, str | Path):
-        return load_any(source)
+        return load_image_or_array(source)
     if isinstance(source, Image.Image):
         if not source.width * source.height:
             raise ValueError(f"has no pixels: {source.width}x{source.height}")
         upright = ImageOps.exif_transpose(source)
-        if upright.mode not in DEEP_MODES:
+        if upright.mode not in HIGH_DEPTH_MODES:
             return upright
         source = np.asarray(upright)
-        if upright.mode == "I":  # how PIL gives many pictures of 16 bits
+        if upright.mode == "I":  # how PIL gives many images of 16 bits
             source = source.clip(0, 65535).astype(np.uint16)
     if not isinstance(source, np.ndarray):
-        raise ValueError(
-            f"expected a file, a PIL picture, an array or a tensor, got {_kind(source)}"
-        )
+        raise ValueError(f"expected a file, a PIL image, an array or a tensor, got {_kind(source)}")
     numbers = source.dtype.kind in "uif" if ranged else _has_a_range(source.dtype)
     if source.ndim not in (2, 3) or not source.size or not numbers:
         raise ValueError(
@@ -48,7 +46,7 @@ def picture_of(source: Source, ranged: bool = False) -> Picture:
     if source.dtype == np.uint8 and (source.ndim == 2 or source.shape[2] in (1, 3, 4)):
         squeezed = source[..., 0] if source.ndim == 3 and source.shape[2] == 1 else source
         return Image.fromarray(np.ascontiguousarray(squeezed))
-    return DeepPicture.of(source, ".npy")
+    return HighDepthImage.of(source, ".npy")
 
 
 def _has_a_range(dtype: np.dtype) -> bool:

@@ -1,4 +1,4 @@
-"""Which values of deep pictures become -1 and 1: a rule per side, kept with the run."""
+"""Which values of high-bit-depth images become -1 and 1: a rule per side, kept with the run."""
 
 import json
 from pathlib import Path
@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from data.image_types import DeepPicture, Kind
-from data.transforms import Picture, load_any
+from data.image_types import HighDepthImage, Kind
+from data.transforms import ImageLike, load_image_or_array
 from util.distributed import barrier, is_main_process
 from util.errors import one_line
-from util.files import make_folder, run_folder, whole_file
+from util.files import atomic_write, make_folder, run_folder
 
-SAMPLE = 64  # pictures that percentiles are taken of
+SAMPLE = 64  # images that percentiles are taken of
 PERCENTILES = (0.5, 99.5)
 Range = tuple[Kind, float, float]
 
@@ -50,7 +50,7 @@ def chosen_ranges(opt: Any, kept: dict[str, Range]) -> dict[str, tuple[float, fl
 
 def _settle(files: list[str], rule: Any, flag: str) -> Range | None:
     first = next(filter(None, map(_readable, files)), None)
-    if not isinstance(first, DeepPicture):
+    if not isinstance(first, HighDepthImage):
         return None
     low, high = first.low, first.high
     if isinstance(rule, list):
@@ -58,7 +58,7 @@ def _settle(files: list[str], rule: Any, flag: str) -> Range | None:
     elif rule == "percentile":
         chosen = np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).astype(int)
         images = (_readable(files[i]) for i in chosen)
-        deep = [image.array() for image in images if isinstance(image, DeepPicture)]
+        deep = [image.array() for image in images if isinstance(image, HighDepthImage)]
         values = np.concatenate([array.ravel()[::7] for array in deep])
         low, high = (float(v) for v in np.percentile(values[np.isfinite(values)], PERCENTILES))
         if not low < high:
@@ -66,10 +66,10 @@ def _settle(files: list[str], rule: Any, flag: str) -> Range | None:
     return first.kind, low, high
 
 
-def _readable(path: str) -> Picture | None:
+def _readable(path: str) -> ImageLike | None:
     """Read an image; None if it is bad, which `--on_bad_image` decides about."""
     try:
-        return load_any(path)
+        return load_image_or_array(path)
     except ValueError:
         return None
 
@@ -84,7 +84,7 @@ def _write(kept: dict[str, Range], opt: Any) -> None:
         side: {**kind._asdict(), "low": low, "high": high}
         for side, (kind, low, high) in kept.items()
     }
-    with whole_file(_file(opt)) as file:
+    with atomic_write(_file(opt)) as file:
         file.write(json.dumps(values, indent=1).encode() + b"\n")
 
 

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     pairs = list(find_pairs(args))
     if not pairs:
-        raise ValueError(f"--fold_A {args.fold_A}: holds no pictures to pair in its folders")
+        raise ValueError(f"--fold_A {args.fold_A}: holds no images to pair in its folders")
     for folder in {target.parent for *_, target in pairs}:
         make_folder(folder, "--fold_AB")
     if args.no_multiprocessing:

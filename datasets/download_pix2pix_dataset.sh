@@ -1,3 +1,3 @@
 #!/bin/sh
-# Paired pictures: facades, maps, … (--list)
+# Paired images: facades, maps, … (--list)
 exec python -m scripts.download pix2pix_dataset "$@"

@@ -2,7 +2,7 @@
 
 python datasets/make_dataset_aligned.py --dataset-path datasets/mine
 
-Pictures pair up by name; where the names of a phase differ, by their sorted order.
+Images pair up by name; where the names of a phase differ, by their sorted order.
 """
 
 import logging
@@ -35,12 +35,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         A, B = (make_dataset(root / f"{phase}{side}", flag="--dataset-path") for side in "AB")
         if len(A) != len(B):
             raise ValueError(
-                f"--dataset-path {root}: {phase}A has {len(A)} pictures, {phase}B {len(B)}"
+                f"--dataset-path {root}: {phase}A has {len(A)} images, {phase}B {len(B)}"
             )
         if [Path(a).stem for a in A] != [Path(b).stem for b in B]:
-            log.warning(
-                "%s: the names differ; pictures pair up in their sorted order", root / phase
-            )
+            log.warning("%s: the names differ; images pair up in their sorted order", root / phase)
         stitch(A, B, root / phase)
         log.info("%d pairs are in %s", len(A), root / phase)
 
@@ -51,8 +49,8 @@ def stitch(A: Sequence[str], B: Sequence[str], folder: Path) -> None:
         for i, (a, b) in enumerate(zip(tqdm(A, unit="img", disable=None), B, strict=True)):
             joined(a, b).save(Path(new) / f"{i:04d}.png")
         make_folder(folder, "--dataset-path")
-        for picture in Path(new).iterdir():
-            picture.replace(folder / picture.name)
+        for image in Path(new).iterdir():
+            image.replace(folder / image.name)
 
 
 if __name__ == "__main__":

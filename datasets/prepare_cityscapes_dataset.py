@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from data.transforms import load_picture  # noqa: E402
+from data.transforms import load_image  # noqa: E402
 from options.parser import OneLineParser  # noqa: E402
 from scripts.pairs.tasks import stitched  # noqa: E402
 from util.command import run_command, setup_logging
@@ -54,14 +54,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             labels = args.gtFine_dir / split / city / f"{name}{LABELS}"
             if not labels.is_file():
                 raise ValueError(f"--gtFine_dir: {labels} is not there, the labels of {path}")
-            A = load_picture(path).resize(SIZE, Image.Resampling.BICUBIC)
-            B = load_picture(labels).resize(SIZE, Image.Resampling.NEAREST)  # no mixed colours
-            for picture, target in (
+            A = load_image(path).resize(SIZE, Image.Resampling.BICUBIC)
+            B = load_image(labels).resize(SIZE, Image.Resampling.NEAREST)  # no mixed colours
+            for image, target in (
                 (stitched(A, B), folders[0] / f"{i}.jpg"),
                 (A, folders[1] / f"{i}_A.jpg"),
                 (B, folders[2] / f"{i}_B.jpg"),
             ):
-                picture.save(target, format="JPEG", subsampling=0, quality=100)
+                image.save(target, format="JPEG", subsampling=0, quality=100)
         log.info("%d pairs are in %s", len(photos), folders[0])
 
 

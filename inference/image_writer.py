@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Background:
-    """Runs functions in a few threads: writing pictures while the next ones are translated.
+    """Runs functions in a few threads: writing images while the next ones are translated.
 
     What goes wrong in one is raised by a later `run`, or at the end.
     """

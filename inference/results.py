@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data import Loader
-from data.image_types import write_deep
+from data.image_types import write_high_depth
 from data.value_range import Range, read_ranges
 from inference.image_writer import Background
 from inference.shards import Shard
@@ -19,17 +19,17 @@ from models.tiling import Tiles
 from translator import Translator
 from util.files import make_folder
 from util.html import HTML
-from util.image_rows import Row, row_of
+from util.image_rows import Row, result_row
 
 log = logging.getLogger(__name__)
 
-RESIZED = "Pictures do not have their files' size"
+RESIZED = "Images do not have their files' size"
 
 
 def write_results(
     opt: Any, translator: Translator, dataset: Loader, page: HTML, shard: Shard | None
 ) -> list[Row]:
-    """Translate the pictures that are wanted, and write them while the next are translated."""
+    """Translate the images that are wanted, and write them while the next are translated."""
     kinds, rows = read_ranges(opt), []
     count = len(shard.left) if shard else min(len(dataset), opt.num_test)
     with (
@@ -44,10 +44,10 @@ def write_results(
             note_resizing(page, opt, batch)
             numbers = batch["index"].tolist() if shard else []
             for i, path in enumerate(translator.model.get_image_paths()[: count - len(rows)]):
-                one = {label: pictures[i : i + 1] for label, pictures in visuals.items()}
+                one = {label: images[i : i + 1] for label, images in visuals.items()}
                 name = shard.names[numbers[i]] if shard else None
-                row, jobs = row_of(page, one, path, opt.aspect_ratio, name)
-                save_deep(page, one, row.name, opt, kinds)
+                row, jobs = result_row(page, one, path, opt.aspect_ratio, name)
+                save_high_depth(page, one, row.name, opt, kinds)
                 if shard:
                     jobs.append(partial(shard.add, numbers[i], row, page.notes))
                 background.run(do_all, jobs)
@@ -80,7 +80,7 @@ def notes_before(opt: Any, page: HTML) -> None:
         page.add_note(note)
     if opt.tile and opt.preprocess.endswith("crop") and opt.crop_size <= opt.tile:
         log.warning(
-            "--tile %d: has nothing to do, as --preprocess %s makes pictures of %d pixels; "
+            "--tile %d: has nothing to do, as --preprocess %s makes images of %d pixels; "
             "--preprocess none keeps their size",
             *(opt.tile, opt.preprocess, opt.crop_size),
         )
@@ -93,7 +93,7 @@ def statistics_and_noise(opt: Any) -> str:
     if batch_norm and opt.eval:
         notes.append("Batch norm uses its running statistics (--eval).")
     elif batch_norm:
-        notes.append("Batch norm uses each picture's own statistics, as in §3.3 of the paper.")
+        notes.append("Batch norm uses each image's own statistics, as in §3.3 of the paper.")
     if dropout and (opt.eval or opt.dropout_at_test == "off"):
         notes.append(f"Dropout is off ({'--eval' if opt.eval else '--dropout_at_test off'}).")
     elif dropout:
@@ -106,29 +106,29 @@ def statistics_and_noise(opt: Any) -> str:
     return " ".join(notes)
 
 
-def save_deep(
+def save_high_depth(
     page: HTML, visuals: dict[str, Tensor], stem: str, opt: Any, kinds: dict[str, Range]
 ) -> None:
-    """Write outputs whose targets are deep pictures as such, in the values of their files, too."""
-    for label, picture in visuals.items():
+    """Write outputs whose targets have a high bit depth in the values of their files too."""
+    for label, image in visuals.items():
         side = label[-1] if label[-1] in "AB" else "B"  # of --model test: fake
         side = side if opt.direction == "AtoB" else "BA"["AB".index(side)]
         if side in kinds and label.startswith(("fake", "rec")):
             kind, low, high = kinds[side]
-            values = picture[0].float().cpu().numpy()
+            values = image[0].float().cpu().numpy()
             folder = make_folder(page.get_image_dir().parent / "deep", "--results_dir")
-            write_deep(values, kind, low, high, folder / f"{stem}_{label}{kind.ending}")
+            write_high_depth(values, kind, low, high, folder / f"{stem}_{label}{kind.ending}")
 
 
 def note_tiling(page: HTML, translator: Translator, batch: dict[str, Any]) -> None:
-    """Say on the page how pictures were cut up, once there is a large one."""
+    """Say on the page how images were cut up, once there is a large one."""
     tiles: Tiles = translator.model.generator().model
     if max(batch["A"].shape[-2:]) > tiles.tile:
         page.add_note(f"Translated in {tiles.describe()}.")
 
 
 def note_resizing(page: HTML, opt: Any, batch: dict[str, Any]) -> None:
-    """Say once on the page that a picture does not have its file's size."""
+    """Say once on the page that an image does not have its file's size."""
     said = any(note.startswith(RESIZED) for note in page.notes)
     if said or "A_size" not in batch:
         return

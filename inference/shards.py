@@ -18,7 +18,7 @@ from inference.pages import results_folder, results_page
 from options.roles import SAME_RESULTS, differences, names
 from util.checkpoint import fingerprint
 from util.errors import one_line
-from util.files import make_folder, short_stem, whole_file
+from util.files import atomic_write, make_folder, short_stem
 from util.html import HTML
 from util.image_rows import Row
 
@@ -31,7 +31,7 @@ AMOUNT = {"num_test", "max_dataset_size"}
 
 
 class Record:
-    """What is done of the results in a folder: `shards/*.jsonl`, a line for every picture, written
+    """What is done of the results in a folder: `shards/*.jsonl`, a line for every image, written
     once its files are; and `shards/made_by.json`, what they were made of.
     """
 
@@ -51,7 +51,7 @@ class Record:
                 )
             return
         make_folder(self.folder, "--results_dir")
-        with whole_file(self.file) as file:
+        with atomic_write(self.file) as file:
             file.write(json.dumps(made_by, indent=1).encode() + b"\n")
 
     def complete(self, count: float = math.inf) -> bool:
@@ -74,9 +74,9 @@ class Record:
             ) from None
 
     def rows(self) -> dict[int, Row]:
-        """Return the rows of the page that are done, by the picture's number, and take in notes.
+        """Return the rows of the page that are done, by the image's number, and take in notes.
 
-        Lines that were cut off when a command was killed are passed over, and lines of pictures
+        Lines that were cut off when a command was killed are ignored, and lines of images
         whose files are gone or cut off by now.
         """
         found: dict[int, Row] = {}
@@ -104,7 +104,7 @@ class Record:
             self._append("")  # ends the line at which a command was killed
 
     def add(self, index: int, row: Row) -> None:
-        """Note that the files of a picture are written."""
+        """Note that the files of an image are written."""
         self._append(json.dumps({"index": index, **row._asdict()}))
 
     def add_note(self, text: str) -> None:
@@ -127,12 +127,12 @@ class Record:
 
 
 class Shard:
-    """One command's share of the pictures: those with the numbers I, I + N, I + 2N, … that are
+    """One command's share of the images: those with the numbers I, I + N, I + 2N, … that are
     not done yet, whoever did them.
     """
 
     def __init__(self, opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]):
-        """`dataset` is the `Loader` of all pictures, which will give this share alone.
+        """`dataset` is the `Loader` of all images, which will give this share alone.
 
         ValueError if the results that are there were made of anything else.
         """
@@ -148,7 +148,7 @@ class Shard:
         dataset.only(set(self.left))
 
     def add(self, index: int, row: Row, notes: Sequence[str]) -> None:
-        """Note that the files of a picture are written, and what the page is to say at its top."""
+        """Note that the files of an image are written, and what the page is to say at its top."""
         for note in notes:
             self.record.add_note(note)
         self.record.add(index, row)
@@ -156,7 +156,7 @@ class Shard:
     def describe(self, done: int) -> str:
         """Return what was done, and what is left to do."""
         return (
-            f"shard {self.opt.shard_id} of 0..{self.opt.num_shards - 1}: {done} pictures "
+            f"shard {self.opt.shard_id} of 0..{self.opt.num_shards - 1}: {done} images "
             f"translated, {self.there} were there; once all shards are done, --page_only in place "
             f"of --num_shards and --shard_id makes the page"
         )
@@ -173,11 +173,11 @@ def add_finished(page: HTML, opt: Any) -> str:
     shown = [row for index, row in rows.items() if index < count]
     for row in shown:
         row.add_to(page, opt.display_winsize)
-    missing = f"{count - len(shown)} pictures are not there yet; their shards are not done"
+    missing = f"{count - len(shown)} images are not there yet; their shards are not done"
     if len(shown) < count:
         page.add_note(f"{missing[0].upper()}{missing[1:]}.")
-        return f"{len(shown)} of {count} pictures ({missing})"
-    return f"all {count} pictures"
+        return f"{len(shown)} of {count} images ({missing})"
+    return f"all {count} images"
 
 
 def show_finished(opt: Any) -> None:
@@ -191,7 +191,7 @@ def show_finished(opt: Any) -> None:
 
 def forget_others(opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]) -> None:
     """Drop what is noted of shards' results that one command for all will overwrite with others;
-    what it makes anew as it was stays noted.
+    what it makes again as it was stays noted.
     """
     record = Record(page.web_dir)
     if not record.file.exists():
@@ -202,10 +202,10 @@ def forget_others(opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]
         shutil.rmtree(record.folder)
 
 
-def _whole(picture: Path) -> bool:
+def _whole(image: Path) -> bool:
     """Return whether a PNG file is there to its end."""
     try:
-        with picture.open("rb") as file:
+        with image.open("rb") as file:
             file.seek(-len(PNG_END), os.SEEK_END)
             return file.read() == PNG_END
     except OSError:
@@ -219,7 +219,7 @@ def _paths_of(dataset: Any, opt: Any) -> list[str]:
 
 
 def _made_by(opt: Any, paths: Sequence[str], nets: dict[str, nn.Module]) -> dict[str, Any]:
-    """Return what results are made of: the flags that decide, the pictures, the weights."""
+    """Return what results are made of: the flags that decide, the images, the weights."""
     flags = {name: vars(opt)[name] for name in names(opt, SAME_RESULTS) - AMOUNT}
     flags = json.loads(json.dumps(flags, default=str, sort_keys=True))
     digest = hashlib.sha256("\0".join(paths).encode("utf-8", "surrogateescape")).hexdigest()
@@ -232,6 +232,5 @@ def _differences(before: dict[str, Any], now: dict[str, Any], opt: Any) -> list[
     found = [
         f"--{name} {old}, now {new}" for name, (old, new) in flags.items() if name not in AMOUNT
     ]
-    return found + [
-        f"other {kind}" for kind in ("pictures", "weights") if before[kind] != now[kind]
-    ]
+    named = {"images": "pictures", "weights": "weights"}  # as the file has them
+    return found + [f"other {kind}" for kind, key in named.items() if before[key] != now[key]]

@@ -15,7 +15,7 @@ class NamedModel(BaseModel):
     """A model that lists names, `model_names`, `loss_names`, `visual_names`, and keeps what they
     name in the attributes `netNAME`, `loss_NAME` and `NAME`; its optimizers are a list.
 
-    It takes its steps itself. A model written anew is clearer with the dicts of `BaseModel`.
+    It takes its steps itself. A model written again is clearer with the dicts of `BaseModel`.
     """
 
     def __init__(self, opt: Any):

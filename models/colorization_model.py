@@ -32,7 +32,7 @@ class ColorizationModel(Pix2PixModel):
         super().__init__(opt)
 
     def get_current_visuals(self) -> dict[str, Tensor]:
-        """Return real_A (N, 1, H, W) and the pictures that L makes with each ab, (N, 3, H, W)."""
+        """Return real_A (N, 1, H, W) and the images that L makes with each ab, (N, 3, H, W)."""
         shown = {"real_A": self.real_A}
         if "real_B" in self.visuals:
             shown["real_B_rgb"] = to_rgb(self.real_A, self.real_B)
@@ -42,12 +42,12 @@ class ColorizationModel(Pix2PixModel):
         return to_rgb(real, fake)
 
     def metric_pair(self) -> tuple[Tensor, Tensor]:
-        """The pictures that L makes with each ab."""
+        """The images that L makes with each ab."""
         visuals = self.get_current_visuals()
         return visuals["fake_B_rgb"], visuals["real_B_rgb"]
 
 
 def to_rgb(L: Tensor, ab: Tensor) -> Tensor:
-    """Return the picture (N, 3, H, W) in [-1, 1] of L and ab in [-1, 1], in float64 on the CPU."""
+    """Return the image (N, 3, H, W) in [-1, 1] of L and ab in [-1, 1], in float64 on the CPU."""
     lab = torch.cat([(L + 1) * 50, ab * 110], 1)
     return lab_to_rgb(lab.detach().cpu().double()) * 2 - 1

@@ -1,4 +1,4 @@
-"""CycleGAN: translation between two sets of pictures without pairs (arXiv:1703.10593)."""
+"""CycleGAN: translation between two sets of images without pairs (arXiv:1703.10593)."""
 
 import argparse
 from functools import partial
@@ -18,7 +18,7 @@ class CycleGANModel(BaseModel):
 
     min_G max_D  L_GAN(G_A, D_A) + L_GAN(G_B, D_B)
                  + λ_A · E‖G_B(G_A(A)) − A‖₁ + λ_B · E‖G_A(G_B(B)) − B‖₁  (eq. 3)
-    and, with λ_identity, the identity loss of §5.2. D_A judges pictures of B, D_B those of A.
+    and, with λ_identity, the identity loss of §5.2. D_A judges images of B, D_B those of A.
     `--direction BtoA` swaps the dataset's A and B.
     """
 
@@ -129,7 +129,7 @@ class CycleGANModel(BaseModel):
         return sum(terms.values())
 
     def loss_D(self) -> Tensor:
-        """Each D's loss on real pictures and on a history of fakes, halved as in §7.1."""
+        """Each D's loss on real images and on a history of fakes, halved as in §7.1."""
         self.losses["D_A"] = self.discriminator_loss(self.netD_A, self.real_B, self.pooled_fake_B)
         self.losses["D_B"] = self.discriminator_loss(self.netD_B, self.real_A, self.pooled_fake_A)
         return self.losses["D_A"] + self.losses["D_B"]

@@ -32,7 +32,7 @@ def train_together(
     if world_size() == 1:
         return
     log.info(
-        "%d processes, %d of the %d pictures of a batch each",
+        "%d processes, %d of the %d images of a batch each",
         *(world_size(), opt.batch_size // world_size(), opt.batch_size),
     )
     if opt.norm == "sync_batch" and device.type != "cuda":

@@ -62,10 +62,10 @@ def replace_batch_norm(net: nn.Module, kind: type[nn.Module]) -> None:
 
 
 class PerImageBatchNorm(nn.BatchNorm2d):
-    """Batch norm whose training mode takes the statistics of each picture, not of the batch.
+    """Batch norm whose training mode takes the statistics of each image, not of the batch.
 
-    At batch size 1 it is batch norm, and a larger batch gives the same pictures (§3.3: "the
-    statistics of the test batch", which is one picture there).
+    At batch size 1 it is batch norm, and a larger batch gives the same images (§3.3: "the
+    statistics of the test batch", which is one image there).
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,14 +89,14 @@ def _norm_each_channel(x: Tensor, weight: Tensor | None, bias: Tensor | None, ep
 
 
 class Dropout(nn.Dropout):
-    """Dropout whose noise can come from one generator a picture (see `per_image_dropout`)."""
+    """Dropout whose noise can come from one generator an image (see `per_image_dropout`)."""
 
     def forward(self, x: Tensor) -> Tensor:
         generators = _NOISE.get()
         if generators is None or not self.training:
             return super().forward(x)
         if len(generators) != len(x):
-            raise ValueError(f"{len(generators)} noise generators for {len(x)} pictures")
+            raise ValueError(f"{len(generators)} noise generators for {len(x)} images")
         keep = torch.stack([torch.rand(x.shape[1:], generator=g) >= self.p for g in generators])
         return x * keep.to(x.device, x.dtype) / (1 - self.p)
 
@@ -114,15 +114,15 @@ class ResizeConv2d(nn.Conv2d):
         return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
-# The dropout generators of the pictures that this thread translates; None: the global one.
+# The dropout generators of the images that this thread translates; None: the global one.
 _NOISE: ContextVar[Sequence[torch.Generator] | None] = ContextVar("per_image_dropout", default=None)
 
 
 @contextlib.contextmanager
 def per_image_dropout(seeds: Iterable[int] | None) -> Iterator[None]:
-    """Within it, picture i of a batch draws its dropout masks from a generator seeded `seeds[i]`.
+    """Within it, image i of a batch draws its dropout masks from a generator seeded `seeds[i]`.
 
-    So a picture's noise (the z of §3.1, kept at test time) depends on its seed alone, not on the
+    So an image's noise (the z of §3.1, kept at test time) depends on its seed alone, not on the
     batch, the order, the device or other threads. `None`: the global generator, as in training.
     """
     generators = None if seeds is None else [torch.Generator().manual_seed(s) for s in seeds]

@@ -1,6 +1,6 @@
 """Networks: torch only, never the options.
 
-Pictures are (N, C, H, W) tensors in [-1, 1]. State-dict keys and shapes are those of the
+Images are (N, C, H, W) tensors in [-1, 1]. State-dict keys and shapes are those of the
 published pix2pix and CycleGAN weights, so those files load as they are.
 """
 
@@ -55,7 +55,7 @@ def _is_instance(norm_layer: Callable[[int], nn.Module]) -> bool:
 
 
 class Generator(nn.Module):
-    """A generator that takes any picture size.
+    """A generator that takes any image size.
 
     The input is reflect-padded to a multiple of `stride` (at least `min_size`) and the output
     cropped back, so (N, input_nc, H, W) becomes (N, output_nc, H, W) for every H and W. Under
@@ -81,7 +81,7 @@ class Generator(nn.Module):
 class UnetGenerator(Generator):
     """U-Net (§3.2.1, appendix 6.1.1): `num_downs` halvings, a skip at every size.
 
-    `num_downs=8` takes a 256×256 picture down to 1×1. Built from the inside out. `skip=False`
+    `num_downs=8` takes a 256×256 image down to 1×1. Built from the inside out. `skip=False`
     severs the skips, which leaves the encoder-decoder that §4.3 compares it with.
     """
 
@@ -288,9 +288,9 @@ class Discriminator(nn.Module):
 
 
 def too_deep(netD: Discriminator, size: int) -> str:
-    """The error line for a discriminator too deep for pictures of `size` pixels."""
+    """The error line for a discriminator too deep for images of `size` pixels."""
     return (
-        f"--n_layers_D: this discriminator needs pictures of at least {netD.min_size} pixels, "
+        f"--n_layers_D: this discriminator needs images of at least {netD.min_size} pixels, "
         f"these have {size}; use a smaller --n_layers_D or --crop_size {netD.min_size} or more"
     )
 

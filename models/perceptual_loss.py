@@ -1,4 +1,4 @@
-"""The perceptual loss: how far two pictures lie apart in the features of a VGG19."""
+"""The perceptual loss: how far two images lie apart in the features of a VGG19."""
 
 from pathlib import Path
 
@@ -68,5 +68,5 @@ class PerceptualLoss(nn.Module):
                 loss = loss + LAYERS[place] * F.l1_loss(x, y)
         return loss
 
-    def _normalised(self, picture: Tensor) -> Tensor:
-        return ((picture.expand(-1, 3, -1, -1) + 1) / 2 - self.mean) / self.std
+    def _normalised(self, image: Tensor) -> Tensor:
+        return ((image.expand(-1, 3, -1, -1) + 1) / 2 - self.mean) / self.std

@@ -1,4 +1,4 @@
-"""One-sided translation: a generator and pictures without targets."""
+"""One-sided translation: a generator and images without targets."""
 
 import argparse
 from typing import Any
@@ -24,7 +24,7 @@ class TestModel(BaseModel):
         super().__init__(opt)
         if opt.output_nc not in (1, 3):
             raise ValueError(
-                f"--model test: shows pictures of 1 or 3 channels, this run gives {opt.output_nc}; "
+                f"--model test: shows images of 1 or 3 channels, this run gives {opt.output_nc}; "
                 f"leave --model to the run"
             )
         self.net_name = f"G{opt.model_suffix}"

@@ -1,4 +1,4 @@
-"""How networks run at test time (§3.3): each picture's own statistics and noise, no gradients."""
+"""How networks run at test time (§3.3): each image's own statistics and noise, no gradients."""
 
 import contextlib
 import logging

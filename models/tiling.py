@@ -1,4 +1,4 @@
-"""Large pictures translated tile by tile: torch only."""
+"""Large images translated tile by tile: torch only."""
 
 import torch
 from torch import Tensor, nn
@@ -8,17 +8,17 @@ from models.networks import Generator
 
 
 class Tiles(nn.Module):
-    """A generator's layers, run on overlapping tiles of a picture and put together again.
+    """A generator's layers, run on overlapping tiles of an image and put together again.
 
     Tiles start on multiples of the generator's stride, so that each is sampled as the whole would
     be. Where nothing but the receptive field lies between a pixel and the whole, every pixel is
-    taken from a tile that holds all of its field, and the result is that of the whole picture;
+    taken from a tile that holds all of its field, and the result is that of the whole image;
     elsewhere (live statistics, dropout, a field wider than the overlap) tiles are blended.
     """
 
     def __init__(self, netG: Generator, tile: int, overlap: int | None = None):
         """`tile` and `overlap` are in pixels and rounded up to multiples of the stride; by default
-        tiles overlap by the receptive diameter where that gives the whole picture's result, else by
+        tiles overlap by the receptive diameter where that gives the whole image's result, else by
         at most half a tile. ValueError if tiles would not get on.
         """
         super().__init__()
@@ -75,8 +75,8 @@ class Tiles(nn.Module):
     def _weights(self, starts: list[int], size: int, x: Tensor) -> Tensor:
         """Return how much each tile counts at each pixel along a side, (tiles, size), summing to 1.
 
-        Pixels count by their distance to the tile's nearest edge inside the picture, or, for the
-        whole picture's own result, the tile that they lie deepest in counts alone.
+        ImageArray count by their distance to the tile's nearest edge inside the image, or, for the
+        whole image's own result, the tile that they lie deepest in counts alone.
         """
         i = torch.arange(size, device=x.device)
         depths = []
@@ -93,17 +93,17 @@ class Tiles(nn.Module):
         return depth / depth.sum(0)
 
     def describe(self) -> str:
-        """Return in words how pictures are cut up, and what that does to them."""
+        """Return in words how images are cut up, and what that does to them."""
         effect = "blended where they meet" if self.overlap else "with seams"
-        effect = "as the whole picture would be" if self.exact() else effect
+        effect = "as the whole image would be" if self.exact() else effect
         times = (self.tile / self.step) ** 2
         return (
             f"tiles of {self.tile} pixels, overlapping by {self.overlap}, {effect}; of large "
-            f"pictures each pixel is computed {times:.1f} times on average"
+            f"images each pixel is computed {times:.1f} times on average"
         )
 
     def exact(self) -> bool:
-        """Return whether tiles give the whole picture's result."""
+        """Return whether tiles give the whole image's result."""
         return self.overlap >= self.diameter and self._sees_its_field_only()
 
     def _sees_its_field_only(self) -> bool:
@@ -122,7 +122,7 @@ def receptive_diameter(net: nn.Module) -> int:
     A convolution of k pixels adds k − 1, at the finer of the sizes it goes between. Wrong only for
     networks whose layers do not run in the order in which they stand.
     """
-    diameter, pixel = 0, 1  # `pixel`: of the layer's input, in pixels of the picture
+    diameter, pixel = 0, 1  # `pixel`: of the layer's input, in pixels of the image
     for module in net.modules():
         if isinstance(module, ResizeConv2d):  # of which a nearest ×2 looks a pixel aside
             pixel //= 2

@@ -158,7 +158,7 @@ class BaseOptions:
         if resizes and opt.load_size < opt.crop_size:
             parser.error(
                 f"--load_size {opt.load_size}: smaller than --crop_size {opt.crop_size}; "
-                f"pictures are cropped after they are resized"
+                f"images are cropped after they are resized"
             )
 
 
@@ -183,7 +183,7 @@ def _apply(parser: FlagParser, opt: Options, values: dict[str, Any], source: str
 
 
 def _given(parser: FlagParser, argv: list[str]) -> dict[str, Any]:
-    """Return the shared options that stand on the command line, parsed; others are passed over."""
+    """Return the shared options that stand on the command line, parsed; others are ignored."""
     namespace = argparse.Namespace(**dict.fromkeys(parser.options(), _MISSING))
     parser.parse_known_args(argv, namespace)
     return {k: v for k, v in vars(namespace).items() if v is not _MISSING}

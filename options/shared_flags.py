@@ -10,7 +10,7 @@ _COUNT = number(int, at_least=1)
 
 def add_shared_flags(parser: FlagParser) -> None:
     """Add the flags that train.py and test.py share."""
-    for add_section in (_add_run, _add_data, _add_pictures, _add_networks, _add_tracking):
+    for add_section in (_add_run, _add_data, _add_images, _add_networks, _add_tracking):
         add_section(parser, parser.add_argument)
 
 
@@ -46,7 +46,7 @@ def _add_data(parser: FlagParser, add: Callable[..., Any]) -> None:
         add(
             "--dataroot",
             carry="with_model",
-            help="folder of the pictures; without it the built-in facades",
+            help="folder of the images; without it the built-in facades",
         )
         add(
             "--dataset_mode",
@@ -71,7 +71,7 @@ def _add_batches(add: Callable[..., Any]) -> None:
         type=_COUNT,
         default=1,
         role={"train": "training", "test": "speed"},
-        help="pictures a step, of all GPUs",
+        help="images a step, of all GPUs",
     )
     add("--serial_batches", action="store_true", help="in order instead of shuffled")
     add(
@@ -85,12 +85,12 @@ def _add_batches(add: Callable[..., Any]) -> None:
         "--max_dataset_size",
         type=number(int, 1, infinite=True),
         default=float("inf"),
-        help="use the first N pictures",
+        help="use the first N images",
     )
 
 
-def _add_pictures(parser: FlagParser, add: Callable[..., Any]) -> None:
-    with parser.section("pictures", role="data"):
+def _add_images(parser: FlagParser, add: Callable[..., Any]) -> None:
+    with parser.section("images", role="data"):
         add(
             "--preprocess",
             choices=["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"],
@@ -108,14 +108,14 @@ def _add_pictures(parser: FlagParser, add: Callable[..., Any]) -> None:
                 type=pixel_range,
                 default="auto",
                 carry=True,
-                help=f"values of deep pictures of {side} that become -1 and 1: auto (the range of "
+                help=f"high bit depth: values of {side} that become -1 and 1: auto (the range of "
                 "their type, of floats 0,1), LOW,HIGH, or percentile",
             )
         add(
             "--on_bad_image",
             choices=["error", "skip"],
             default="error",
-            help="skip: leave out pictures that cannot be read, and name them",
+            help="skip: leave out images that cannot be read, and name them",
         )
         add(
             "--output_nc", type=_COUNT, default=3, carry=True, help="output channels: 3 RGB, 1 grey"
@@ -125,7 +125,7 @@ def _add_pictures(parser: FlagParser, add: Callable[..., Any]) -> None:
             type=_COUNT,
             default=256,
             role="display",
-            help="width of a picture on a page",
+            help="width of an image on a page",
         )
 
 

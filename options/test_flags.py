@@ -33,12 +33,12 @@ def _add_testing(parser: FlagParser) -> None:
             "--dropout_at_test",
             choices=["on", "off"],
             default="on",
-            help="off: no dropout, but still each picture's own statistics",
+            help="off: no dropout, but still each image's own statistics",
         )
         add(
             "--tile",
             type=number(int, 1),
-            help="translate large pictures in tiles of so many pixels",
+            help="translate large images in tiles of so many pixels",
         )
         add(
             "--overlap",
@@ -50,13 +50,13 @@ def _add_testing(parser: FlagParser) -> None:
             type=number(int, 1, infinite=True),
             default=float("inf"),
             role="data",
-            help="translate the first N pictures",
+            help="translate the first N images",
         )
 
 
 def _add_shards(parser: FlagParser) -> None:
     add = parser.add_argument
     with parser.section("shards", role="launch"):
-        add("--num_shards", type=number(int, 1), help="share the pictures out over N commands")
+        add("--num_shards", type=number(int, 1), help="share the images out over N commands")
         add("--shard_id", type=number(int, 0), help="which of them this is, from 0")
         add("--page_only", action="store_true", help="the page of all that shards have made")

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class TestOptions(BaseOptions):
-    """Translate pictures with a trained model and write a page of results."""
+    """Translate images with a trained model and write a page of results."""
 
     __test__ = False  # not a pytest class
     is_train = False
@@ -26,7 +26,7 @@ class TestOptions(BaseOptions):
         also: Sequence[str] = (),
     ):
         """`infer` reads the options of a run without saved ones off its weights. `batches`: more
-        than one picture at a time, if --batch_size does not say how many. `also`: flags that a
+        than one image at a time, if --batch_size does not say how many. `also`: flags that a
         script takes beside these, one of which may be meant by an unknown one.
         """
         self.infer, self.batches, self.also = infer, batches, also
@@ -45,7 +45,7 @@ class TestOptions(BaseOptions):
         if model != trained:
             kept = {k: v for k, v in saved.items() if k not in parser.carried_with_model}
             if not by_hand.get("dataroot") and "direction" in saved:
-                kept["direction"] = saved["direction"]  # of the built-in pictures
+                kept["direction"] = saved["direction"]  # of the built-in images
         if trained == "cycle_gan" and model in ("cycle_gan", "test"):
             kept = kept | _one_way(saved, by_hand.get("direction"), suffix)
         return kept
@@ -68,7 +68,7 @@ class TestOptions(BaseOptions):
                 f"--shard_id {opt.shard_id}: the shards of --num_shards {opt.num_shards} are 0 to "
                 f"{opt.num_shards - 1}"
             )
-        if opt.batch_size is None:  # only pictures of one size can share a batch
+        if opt.batch_size is None:  # only images of one size can share a batch
             several = self.batches and opt.preprocess.endswith("crop") and not opt.tile
             opt.batch_size = max(1, 16 * 256**2 // opt.crop_size**2) if several else 1
         super().finish(parser, opt)

@@ -87,7 +87,7 @@ def _add_speed(parser: FlagParser) -> None:
             "--cache",
             choices=["auto", "ram", "disk", "none"],
             default="auto",
-            help="keep resized pictures after their first use; auto: in memory while a quarter of "
+            help="keep resized images after their first use; auto: in memory while a quarter of "
             "it is free; disk: in the run's folder",
         )
         add(
@@ -103,7 +103,7 @@ def _add_speed(parser: FlagParser) -> None:
 def _add_saving(parser: FlagParser) -> None:
     add, count = parser.add_argument, _COUNT
     with parser.section("saving", role="saving"):
-        add("--save_latest_freq", type=count, default=5000, help="pictures between saves")
+        add("--save_latest_freq", type=count, default=5000, help="images between saves")
         add("--save_epoch_freq", type=count, default=5, help="epochs between kept saves")
         add("--save_by_iter", action="store_true", help="keep each as iter_N")
         add(
@@ -117,13 +117,13 @@ def _add_saving(parser: FlagParser) -> None:
 def _add_displays(parser: FlagParser) -> None:
     add, count = parser.add_argument, _COUNT
     with parser.section("displays", role="display"):
-        add("--print_freq", type=count, default=100, help="pictures between loss lines")
-        add("--update_html_freq", type=count, default=1000, help="pictures between pages")
+        add("--print_freq", type=count, default=100, help="images between loss lines")
+        add("--update_html_freq", type=count, default=1000, help="images between pages")
         add("--no_html", action="store_true", help="no page in CHECKPOINTS/NAME/web")
-        add("--display_freq", type=count, default=400, help="pictures between live pictures")
+        add("--display_freq", type=count, default=400, help="images between live images")
         add("--display_id", type=number(int), default=0, help="visdom window, if > 0")
         add("--display_server", default="http://localhost", help="visdom server")
         add("--display_port", type=number(int, 1, 65535), default=8097, help="its port")
         add("--display_env", default="main", help="its environment")
-        add("--display_ncols", type=number(int), default=4, help="pictures a row; 0: a window each")
+        add("--display_ncols", type=number(int), default=4, help="images a row; 0: a window each")
         add("--use_tensorboard", action="store_true", help="event file in the run's folder")

@@ -17,7 +17,7 @@ def last_epoch(opt: Any) -> int:
 
 
 class TrainOptions(BaseOptions):
-    """Train a model on a folder of pictures."""
+    """Train a model on a folder of images."""
 
     is_train = True
 
@@ -35,7 +35,7 @@ class TrainOptions(BaseOptions):
         super().finish(parser, opt)
         if not opt.continue_train and (opt.epoch != "latest" or opt.load_iter):
             flag = "--load_iter" if opt.load_iter else "--epoch"
-            log.warning("%s is passed over: without --continue_train a run starts afresh", flag)
+            log.warning("%s is ignored: without --continue_train a run starts afresh", flag)
         follows = opt.best_metric or opt.early_stop or opt.lr_policy == "plateau"
         opt.val_freq = opt.val_freq or (1 if follows else 0)
         last = last_epoch(opt)

@@ -1,4 +1,4 @@
-"""Look at every picture of a data set before training: `python -m scripts.doctor --dataroot DIR`.
+"""Look at every image of a data set before training: `python -m scripts.doctor --dataroot DIR`.
 
 Names the files that are damaged or unusual, and what will be done with each. Status 1 if some would
 stop a training.
@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Look at all pictures below the folder; `RunStopped` if some cannot be trained on."""
+    """Look at all images below the folder; `RunStopped` if some cannot be trained on."""
     setup_logging()
     parser = OneLineParser(prog="python -m scripts.doctor", description=__doc__)
     add = parser.add_argument
-    add("--dataroot", type=Path, required=True, help="folder with the pictures")
+    add("--dataroot", type=Path, required=True, help="folder with the images")
     modes = ["aligned", "unaligned", "single", "colorization"]
     add("--dataset_mode", choices=modes, default="aligned", help="aligned: look at pairs too")
     add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="processes")
@@ -50,28 +50,28 @@ def report(found: list[Finding], count: int) -> None:
     for finding in sorted(found):
         log.info("%s%s", "BAD  " if finding.fatal else "     ", finding)
     bad = {finding.path for finding in found if finding.fatal}
-    log.info("%d pictures, %d bad, %d remarks", count, len(bad), len(found) - len(bad))
+    log.info("%d images, %d bad, %d remarks", count, len(bad), len(found) - len(bad))
     if bad:
         raise RunStopped(
-            f"{len(bad)} of {count} pictures would stop a training: mend or delete them, or train "
+            f"{len(bad)} of {count} images would stop a training: mend or delete them, or train "
             f"with --on_bad_image skip, which leaves them out"
         )
 
 
 def ignored(root: Path, paths: list[str]) -> list[Finding]:
     """Return a remark on files that no dataset reads, by their extension."""
-    pictures = set(paths)
+    images = set(paths)
     others = Counter(
         path.suffix.lower() or path.name
         for path in root.rglob("*")
-        if path.is_file() and str(path) not in pictures
+        if path.is_file() and str(path) not in images
     )
     names = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
-    return [Finding(str(root), f"also holds files that are passed over: {names}")] if others else []
+    return [Finding(str(root), f"also holds files that are ignored: {names}")] if others else []
 
 
 def pairs(root: Path, paths: list[str], damaged: set[str]) -> Iterator[Finding]:
-    """Yield what keeps pictures from being pairs: halves and partners."""
+    """Yield what keeps images from being pairs: halves and partners."""
     sides = {side: {p.name[:-1] for p in root.iterdir() if p.name.endswith(side)} for side in "AB"}
     phases = sorted(sides["A"] & sides["B"])
     for phase in phases:
@@ -95,7 +95,7 @@ def pairs(root: Path, paths: list[str], damaged: set[str]) -> Iterator[Finding]:
     if not phases:
         for path in paths:
             if path not in damaged and (width := Image.open(path).width) % 2:
-                what = f"is {width} pixels wide: an A|B picture has two halves of equal width"
+                what = f"is {width} pixels wide: an A|B image has two halves of equal width"
                 yield Finding(path, what, fatal=True)
 
 

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sets = [from_run(name, args, paired) for name in args.name]
     else:
         sets = [from_folders(args.fake, args.real, paired)]
-    results = [everything(pictures, args) for pictures in sets]
+    results = [everything(images, args) for images in sets]
     out = make_folder(args.out or default_folder(args), "--out")
     notes = [*protocol(results, args), *legend(results)]
     write_numbers(results, notes, out)

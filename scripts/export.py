@@ -20,10 +20,10 @@ from options.parser import OneLineParser, number
 from options.test_options import TestOptions
 from scripts.onnx_export.card import card, origin
 from scripts.onnx_export.check import Check, Row
-from scripts.onnx_export.graph import OnPhotos, OnPictures, frozen_copy, graph_of
+from scripts.onnx_export.graph import OnImages, OnPhotos, frozen_copy, graph_of
 from translator import Translator
 from util.command import run_command, setup_logging
-from util.files import make_folder, whole_file
+from util.files import atomic_write, make_folder
 
 if TYPE_CHECKING:
     import onnx
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 FIXED = "--gpu_ids -1 --precision fp32 --dropout_at_test off --preprocess none".split()
 # Flags of test.py that a graph cannot follow, and what to do instead.
 REFUSED = {
-    "--tile": "a graph translates the whole picture; leave it out",
+    "--tile": "a graph translates the whole image; leave it out",
     "--precision": "the file is written in fp32; leave it out",
     "--dropout_at_test": "noise is off in the file; --dropout keeps it",
 }
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     weights = weights_of(translator)
     output = args.output or weights.with_suffix(".onnx")
     make_folder(output.parent, "--output")
-    with whole_file(output) as file, whole_file(output.with_suffix(".md")) as text:
+    with atomic_write(output) as file, atomic_write(output.with_suffix(".md")) as text:
         source = origin(weights, asked)
         model, rows = write_graph(file, translator, args, source)
         made = {"source": source, "net": net, "model": model, "rows": rows}
@@ -70,7 +70,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--output", type=Path, help="the file; by default beside the weights, named after them")
     add("--opset", type=number(int, 18), default=18, help="version of ONNX's operators")
-    add("--size", type=sides, help="HEIGHT,WIDTH or one number: only pictures of this size")
+    add("--size", type=sides, help="HEIGHT,WIDTH or one number: only images of this size")
     add("--processing", action="store_true", help="uint8 (N, H, W, C) in and out")
     add("--dropout", action="store_true", help="keep the noise of dropout in the graph")
     how_far = "how far outputs in [-1, 1] may be from PyTorch's"
@@ -120,7 +120,7 @@ def check_flags(args: argparse.Namespace, asked: Any) -> None:
     for name in ("input_nc", "output_nc") if asked.model != "colorization" else ():
         if getattr(asked, name) not in (1, 3):
             raise ValueError(
-                f"--processing: is for pictures of 1 or 3 channels, this run has --{name} "
+                f"--processing: is for images of 1 or 3 channels, this run has --{name} "
                 f"{getattr(asked, name)}; leave it out"
             )
 
@@ -151,7 +151,7 @@ def write_graph(
         )
         net = frozen_copy(translator.model.generator(), noise=noise, any_size=not args.size)
         if args.processing:
-            net = OnPhotos(net) if translator.opt.model == "colorization" else OnPictures(net)
+            net = OnPhotos(net) if translator.opt.model == "colorization" else OnImages(net)
         model = graph_of(net, like, args.size, args.opset)
         onnx.helper.set_model_props(model, source)
         file.seek(0)

@@ -1,9 +1,9 @@
-"""Make a training set of a folder of pictures: `python -m scripts.make_pairs --task edges IN OUT`.
+"""Make a training set of a folder of images: `python -m scripts.make_pairs --task edges IN OUT`.
 
-edges, grayscale, inpaint and superres make A from each picture, which is B. combine stitches
-IN/A and IN/B, whose pictures have equal names. resize only brings pictures to --size (with
---pairs, both halves of A|B pictures). OUT gets train/, val/ and test/: those of IN, or else shares
-of its pictures. Run again, the command goes on where it stopped.
+edges, grayscale, inpaint and superres make A from each image, which is B. combine stitches
+IN/A and IN/B, whose images have equal names. resize only brings images to --size (with
+--pairs, both halves of A|B images). OUT gets train/, val/ and test/: those of IN, or else shares
+of its images. Run again, the command goes on where it stopped.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.image_folder import by_stem, make_dataset
-from data.transforms import load_picture, split_pair
+from data.transforms import load_image, split_pair
 from options.parser import OneLineParser, number
 from scripts.pairs.splits import PHASES, SHARES, phases_of, shares_of, unique_names
 from scripts.pairs.tasks import MASKS, TASKS, joined, squared, stitched
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     todo = [job for job in jobs if job[1] not in made]
     if len(todo) < len(jobs):
-        log.info("%d of %d pictures are there already", len(jobs) - len(todo), len(jobs))
+        log.info("%d of %d images are there already", len(jobs) - len(todo), len(jobs))
     skipped = 0
     with worker_pool(min(args.num_threads, max(len(todo), 1))) as pool:
         results = pool.map(partial(make_one, args=args), todo, chunksize=4)
@@ -65,15 +65,15 @@ def main(argv: Sequence[str] | None = None) -> None:
                 skipped += 1
                 log.warning("left out: %s", error)
     if skipped == len(jobs):
-        raise ValueError(f"IN {args.source}: not one of its pictures can be used")
+        raise ValueError(f"IN {args.source}: not one of its images can be used")
     log.info("%s holds %s", args.out, counts(args.out))
     log.info("%s", next_step(args))
 
 
 def counts(out: Path) -> str:
-    """Return how many pictures there are for each phase."""
+    """Return how many images there are for each phase."""
     numbers = {phase: len(list((out / phase).rglob("*.png"))) for phase in PHASES}
-    return ", ".join(f"{number} pictures for {phase}" for phase, number in numbers.items())
+    return ", ".join(f"{number} images for {phase}" for phase, number in numbers.items())
 
 
 def next_step(args: argparse.Namespace) -> str:
@@ -89,20 +89,20 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the arguments; ValueError for values that make no sense together."""
     parser = OneLineParser(prog="python -m scripts.make_pairs", description=__doc__)
     add = parser.add_argument
-    add("source", metavar="IN", type=Path, help="folder of pictures")
+    add("source", metavar="IN", type=Path, help="folder of images")
     add("out", metavar="OUT", type=Path, help="folder to make")
     add("--task", required=True, choices=[*TASKS, "resize", "combine"], help="what to make")
     add("--split", help=f"shares of train, val, test ({SHARES}), unless IN has these folders")
     add(
         "--size",
         type=number(int, 1, 16384),
-        help="bring the middle square of each picture to this size",
+        help="bring the middle square of each image to this size",
     )
     add("--seed", type=number(int, 0), default=0, help="of the split and the holes")
     add("--mask", choices=[*MASKS], help="inpaint: shape of the holes (freeform)")
     add("--factor", type=number(int, 2, 1000), help="superres: how much smaller (4)")
     add("--sigma", type=number(float, 0, 100), help="edges: blur before them (2)")
-    add("--pairs", action="store_true", default=None, help="resize: the pictures are A|B")
+    add("--pairs", action="store_true", default=None, help="resize: the images are A|B")
     add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="processes")
     args = parser.parse_args(argv)
     for name, (task, default) in OWN.items():
@@ -124,9 +124,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
-    """Yield (the files of a picture, the file to write)."""
+    """Yield (the files of an image, the file to write)."""
     folder = args.source / "A" if args.task == "combine" else args.source
-    paths = pictures(folder)
+    paths = images(folder)
     partners = partners_of(args.source, paths) if args.task == "combine" else {}
     names = unique_names([path.relative_to(folder) for path in paths])
     phases = phases_of(names, args)
@@ -137,30 +137,30 @@ def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
         if phase is None:  # IN has the folders of the phases
             yield files, args.out / name
             continue
-        # What an earlier run has made, before more pictures came, stays where it is.
+        # What an earlier run has made, before more images came, stays where it is.
         made = [phase for phase in PHASES if (args.out / phase / name).exists()]
         yield files, args.out / (made[0] if made else phase) / name
 
 
 def partners_of(source: Path, paths: Sequence[Path]) -> dict[Path, str]:
-    """Return the picture in IN/B for each of those in IN/A; ValueError names one that has none."""
+    """Return the image in IN/B for each of those in IN/A; ValueError names one that has none."""
     A, B = source / "A", source / "B"
-    mine, theirs = by_stem(A, map(str, paths)), by_stem(B, map(str, pictures(B)))
+    mine, theirs = by_stem(A, map(str, paths)), by_stem(B, map(str, images(B)))
     if alone := sorted(mine.keys() - theirs.keys()):
         raise ValueError(
             f"IN: {mine[alone[0]][0]} has no partner {B / alone[0]}.* ({len(alone)} of {len(mine)} "
-            f"pictures have none); add it, or take the picture out"
+            f"images have none); add it, or take the image out"
         )
     for stem in mine:
         if (count := len(theirs[stem])) > 1:
-            raise ValueError(f"IN: {B / stem}.* are {count} pictures; leave one of them")
+            raise ValueError(f"IN: {B / stem}.* are {count} images; leave one of them")
     if alone := theirs.keys() - mine.keys():
-        log.warning("%d pictures in B have no partner in A, such as %s", len(alone), min(alone))
+        log.warning("%d images in B have no partner in A, such as %s", len(alone), min(alone))
     return {Path(path): theirs[stem][0] for stem, files in mine.items() for path in files}
 
 
-def pictures(folder: Path) -> list[Path]:
-    """Return the pictures of IN, or of a folder in it."""
+def images(folder: Path) -> list[Path]:
+    """Return the images of IN, or of a folder in it."""
     return [Path(path) for path in make_dataset(folder, flag="IN")]
 
 
@@ -186,28 +186,28 @@ def remember(args: argparse.Namespace) -> None:
 
 
 def make_one(job: tuple[list[str], Path], args: argparse.Namespace) -> str | None:
-    """Make one picture; return what is wrong with its file, if something is."""
+    """Make one image; return what is wrong with its file, if something is."""
     files, target = job
     try:
-        picture = make_picture(files, args)
+        image = make_image(files, args)
     except ValueError as error:
         return str(error)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{os.getpid()}.tmp")
-    picture.save(temporary, format="PNG")
+    image.save(temporary, format="PNG")
     temporary.replace(target)  # whole or not at all
     return None
 
 
-def make_picture(files: list[str], args: argparse.Namespace) -> Any:
-    """Return the picture to write; ValueError names a file that cannot be used."""
+def make_image(files: list[str], args: argparse.Namespace) -> Any:
+    """Return the image to write; ValueError names a file that cannot be used."""
     if args.task == "combine":
         return joined(files[0], files[1], args.size)
     if args.task == "resize":
         if args.pairs:
             return stitched(*(squared(half, args.size) for half in split_pair(files[0])))
-        return squared(load_picture(files[0]), args.size)
-    photo = squared(load_picture(files[0]), args.size)
+        return squared(load_image(files[0]), args.size)
+    photo = squared(load_image(files[0]), args.size)
     own = zlib.crc32(os.fsencode(Path(files[0]).relative_to(args.source)))
     return stitched(*TASKS[args.task](photo, args, np.random.default_rng([args.seed, own])))
 

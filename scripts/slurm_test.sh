@@ -1,5 +1,5 @@
 #!/bin/bash
-# Translate very many pictures with an array job: sbatch scripts/slurm_test.sh --name …
+# Translate very many images with an array job: sbatch scripts/slurm_test.sh --name …
 #
 # Every task of the array does its share; --array=0-N chooses how many there are. A task that failed
 # can be run again, and so can all: what is done is skipped. To run some of eight alone:

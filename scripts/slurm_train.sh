@@ -1,7 +1,7 @@
 #!/bin/bash
 # Train on several machines: sbatch scripts/slurm_train.sh --dataroot … --name … --batch_size 8
 #
-# Set the lines below to your cluster's. --batch_size counts the pictures of all GPUs together. A
+# Set the lines below to your cluster's. --batch_size counts the images of all GPUs together. A
 # job that Slurm stops saves first. One that Slurm starts again (preemption, a node that failed) goes
 # on by itself; after the time limit, submit the same line with --continue_train.
 # $TORCHRUN starts the processes of a machine: by default `uv run torchrun`.
@@ -21,9 +21,9 @@ set -euo pipefail
 : "${SLURM_JOB_NODELIST:?is set by Slurm: sbatch scripts/slurm_train.sh starts this}"
 
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1  # meet anew after a restart, whoever is there
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1  # meet again after a restart, whoever is there
 port=$((29500 + SLURM_JOB_ID % 1000))
-# One agent a machine; it starts a process for each GPU, and all anew (at most 3 times) if one ends
+# One agent a machine; it starts a process for each GPU, and all again (at most 3 times) if one ends
 # with an error, a mistake in the flags included.
 # shellcheck disable=SC2086
 exec srun ${TORCHRUN:-uv run torchrun} \

@@ -26,7 +26,7 @@ from scripts.sweeps.plan import Plan, Run, read_plan
 from scripts.sweeps.train_runs import train_all
 from util.command import run_command, setup_logging
 from util.errors import RunStopped
-from util.files import make_folder, whole_file
+from util.files import atomic_write, make_folder
 from util.signals import handle_signals
 
 log = logging.getLogger(__name__)
@@ -81,14 +81,14 @@ def how_to_evaluate(plan: Plan, args: Any) -> Any:
 
 
 def measured(run: Run, how: Any) -> Result:
-    """Translate a run's pictures where that is to do, and measure them."""
+    """Translate a run's images where that is to do, and measure them."""
     result = everything(from_run(run.name, how, wants_pairs(how)), how)
-    result.pictures.name = f"{run.label}, seed {run.seed}"
+    result.images.name = f"{run.label}, seed {run.seed}"
     return result
 
 
 def compare(plan: Plan, results: dict[Run, Result], how: Any, out: Path) -> None:
-    """Write the table over all seeds, every number, and a page with the first seed's pictures."""
+    """Write the table over all seeds, every number, and a page with the first seed's images."""
     values = values_of(results)
     rows = table(values)
     lines = [f"| {' | '.join(row)} |" for row in rows]
@@ -97,10 +97,10 @@ def compare(plan: Plan, results: dict[Run, Result], how: Any, out: Path) -> None
     spread = f"mean ± standard deviation (n - 1) over the seeds {seeds}"
     notes = [spread if len(plan.seeds) > 1 else f"seed {seeds} alone"]
     notes += protocol(list(results.values()), how)
-    with whole_file(out / "sweep.md") as file:
+    with atomic_write(out / "sweep.md") as file:
         file.write("\n".join([*lines, "", *(f"- {note}" for note in notes), ""]).encode())
     numbers = {"seeds": plan.seeds, "protocol": notes, "values": values}
-    with whole_file(out / "sweep.json") as file:
+    with atomic_write(out / "sweep.json") as file:
         file.write((json.dumps(numbers, indent=1) + "\n").encode())
     shown = [result for run, result in results.items() if run.seed == plan.seeds[0]]
     if shown and wants_pairs(how) and not how.no_html:
@@ -111,7 +111,7 @@ def compare(plan: Plan, results: dict[Run, Result], how: Any, out: Path) -> None
 
 
 def values_of(results: dict[Run, Result]) -> Values:
-    """Return the means over the pictures; what they may be held against has rows of its own."""
+    """Return the means over the images; what they may be held against has rows of its own."""
     values: Values = {run.label: {} for run in results}
     for run, result in results.items():
         found = {metric: {run.label: each.mean} for metric, each in result.intervals().items()}

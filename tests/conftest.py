@@ -1,4 +1,4 @@
-"""What all tests share: frozen options, drawn pictures, runs of the two commands."""
+"""What all tests share: frozen options, drawn images, runs of the two commands."""
 
 import contextlib
 import copy
@@ -59,7 +59,7 @@ def labelled(loss: Callable, label: float) -> Callable:
     return lambda x: loss(x, torch.full_like(x, label))
 
 
-# What D wants of its logits for real pictures and for fakes, and G of those for its fakes.
+# What D wants of its logits for real images and for fakes, and G of those for its fakes.
 GAN_LOSSES = {
     "vanilla": [labelled(F.binary_cross_entropy_with_logits, label) for label in (1, 0, 1)],
     "lsgan": [labelled(F.mse_loss, label) for label in (1, 0, 1)],
@@ -103,13 +103,13 @@ def logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def draw(size: tuple[int, int], seed: int = 0) -> Image.Image:
-    """Draw a smooth RGB picture of `size` (width, height)."""
+    """Draw a smooth RGB image of `size` (width, height)."""
     pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
 
 
 def draw_pairs(root: Path, count: int = 3, size: tuple[int, int] = (96, 80)) -> Path:
-    """Write `count` A|B pictures, `size` each half, into root/{train,val,test}; B is A inverted."""
+    """Write `count` A|B images, `size` each half, into root/{train,val,test}; B is A inverted."""
     for n, phase in enumerate(("train", "val", "test")):
         (root / phase).mkdir(parents=True, exist_ok=True)
         for i in range(count):
@@ -122,13 +122,13 @@ def draw_pairs(root: Path, count: int = 3, size: tuple[int, int] = (96, 80)) -> 
 
 
 def draw_sets(root: Path, counts: tuple[int, int] = (3, 2)) -> Path:
-    """Write unpaired pictures a0.png … and b0.png … into root/{train,val,test}{A,B}."""
+    """Write unpaired images a0.png … and b0.png … into root/{train,val,test}{A,B}."""
     for n, phase in enumerate(("train", "val", "test")):
         for m, (side, count) in enumerate(zip("AB", counts, strict=True)):
             (root / f"{phase}{side}").mkdir(parents=True)
             for i in range(count):
-                picture = draw((80, 72), seed=1000 * n + 100 * m + i)
-                picture.save(root / f"{phase}{side}" / f"{side.lower()}{i}.png")
+                image = draw((80, 72), seed=1000 * n + 100 * m + i)
+                image.save(root / f"{phase}{side}" / f"{side.lower()}{i}.png")
     return root
 
 
@@ -167,12 +167,12 @@ def random_batch(
 ) -> dict[str, Any]:
     """Make a batch of noise, (size, channels, 64, 64) in [-1, 1], as a dataset gives it."""
     torch.manual_seed(100 + seed)
-    pictures = {
+    images = {
         name: torch.rand(size, count, 64, 64) * 2 - 1
         for name, count in zip("AB", channels, strict=True)
     }
     paths = {name: [f"{name}_{seed}_{i}.png" for i in range(size)] for name in "AB"}
-    return {n: pictures[n] for n in names} | {f"{n}_paths": paths[n] for n in names}
+    return {n: images[n] for n in names} | {f"{n}_paths": paths[n] for n in names}
 
 
 def doubled(model: BaseModel, count: int = 3) -> tuple[dict[str, nn.Module], list[dict[str, Any]]]:
@@ -194,13 +194,13 @@ def step(model: BaseModel, batch: dict[str, Any]) -> BaseModel:
 def result_images(
     run: str, page: str = "test_latest", results: str = "results"
 ) -> dict[str, np.ndarray]:
-    """Return the pictures that test.py left of a run, by file name."""
+    """Return the images that test.py left of a run, by file name."""
     folder = Path(results) / run / page / "images"
     return {path.name: np.asarray(Image.open(path)) for path in sorted(folder.iterdir())}
 
 
 def near(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
-    """Return whether pictures are equal to a grey level: rounding depends on batch and layout."""
+    """Return whether images are equal to a grey level: rounding depends on batch and layout."""
     return one.keys() == other.keys() and all(
         one[k].shape == other[k].shape and np.abs(one[k].astype(int) - other[k]).max() <= 1
         for k in one
@@ -292,7 +292,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def few_builtin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the built-in picture set small, so that drawing it takes no time."""
+    """Make the built-in image set small, so that drawing it takes no time."""
     monkeypatch.setattr(builtin_facades, "SPLITS", {"train": 2, "val": 1, "test": 2})
 
 

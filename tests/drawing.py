@@ -94,14 +94,14 @@ def served(run: Path, *flags: str) -> Iterator[str]:
     assert not thread.is_alive()
 
 
-def png(picture: Image.Image) -> bytes:
+def png(image: Image.Image) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "PNG")
+    image.save(file, "PNG")
     return file.getvalue()
 
 
 def array(answer: requests.Response) -> np.ndarray:
-    """Return the picture of an answer."""
+    """Return the image of an answer."""
     assert answer.status_code == 200, answer.text
     return np.asarray(Image.open(io.BytesIO(answer.content)))
 
@@ -136,7 +136,7 @@ class Page:
         self.page.get_by_role("button", name=button, exact=True).click()
 
     def drag(self, a: tuple[int, int], b: tuple[int, int]) -> None:
-        """Draw from pixel `a` of the picture to pixel `b`."""
+        """Draw from pixel `a` of the image to pixel `b`."""
         box = self.page.locator("#canvas").bounding_box()
         width = self.page.evaluate("document.getElementById('canvas').width")
         scale = box["width"] / width

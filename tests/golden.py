@@ -1,6 +1,6 @@
 """Runs of a few steps from weights given by a formula: what a refactor must reproduce.
 
-`PYTHONPATH=. python tests/golden.py` records `tests/data/trace_drawn.json` anew; do so only for a
+`PYTHONPATH=. python tests/golden.py` records `tests/data/trace_drawn.json` again; do so only for a
 change of the numerics that is meant.
 """
 
@@ -77,8 +77,8 @@ def resized_facades(facades: Path, root: Path) -> Path:
     """Write the first five facades, each resized as a whole to 256×128."""
     (root / "train").mkdir(parents=True)
     for i in range(1, 6):
-        picture = Image.open(facades / "train" / f"{i}.jpg").convert("RGB")
-        picture.resize((256, 128), Image.Resampling.BICUBIC).save(root / "train" / f"{i}.png")
+        image = Image.open(facades / "train" / f"{i}.jpg").convert("RGB")
+        image.resize((256, 128), Image.Resampling.BICUBIC).save(root / "train" / f"{i}.png")
     return root
 
 

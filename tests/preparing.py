@@ -1,4 +1,4 @@
-"""What the tests of data preparation share: pictures, runs of a tool, what a folder holds."""
+"""What the tests of data preparation share: images, runs of a tool, what a folder holds."""
 
 import importlib.util
 import shlex
@@ -22,7 +22,7 @@ TRAIN_LINE = "train on them with: "
 
 
 def draw_folder(folder: Path, names: str = "0 1 2 3", size: tuple[int, int] = (80, 72)) -> Path:
-    """Write a picture of each name into a folder, PNG where the name has no extension."""
+    """Write an image of each name into a folder, PNG where the name has no extension."""
     for seed, name in enumerate(names.split()):
         path = folder / (name if Path(name).suffix else f"{name}.png")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def made(out: Path) -> dict[str, Path]:
-    """Return the pictures in OUT by their path in the phase; each must be in one phase only."""
+    """Return the images in OUT by their path in the phase; each must be in one phase only."""
     paths = sorted(path for path in out.glob("*/**/*.png") if not path.name.startswith("."))
     names = [path.relative_to(out).as_posix().partition("/")[2] for path in paths]
     assert len(set(names)) == len(names), f"twice in OUT: {names}"
@@ -51,15 +51,15 @@ def made(out: Path) -> dict[str, Path]:
 
 
 def phases(out: Path) -> dict[str, str]:
-    """Return the phase of each picture in OUT."""
+    """Return the phase of each image in OUT."""
     return {name: path.relative_to(out).parts[0] for name, path in made(out).items()}
 
 
 def pixels(path: Path) -> np.ndarray:
     """Return (H, W, 3) of an RGB file."""
-    with Image.open(path) as picture:
-        assert picture.mode == "RGB"
-        return np.asarray(picture)
+    with Image.open(path) as image:
+        assert image.mode == "RGB"
+        return np.asarray(image)
 
 
 def halves(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -31,7 +31,7 @@ from util.visualizer import Visualizer
 AT_ONCE = 0.2  # seconds that a call which does not wait may take, on a busy machine too
 MARGIN = 0.8  # seconds that such a machine may add to the two of `close`
 LOSSES = {"G_GAN": 0.75, "D_real": 0.5}
-THREE = [(3, 6, 8)] * 3  # (C, H, W) of three pictures
+THREE = [(3, 6, 8)] * 3  # (C, H, W) of three images
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
@@ -92,22 +92,22 @@ def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def start_run(folder: Path, *flags: Any) -> Visualizer:
-    """Return the visualizer of a run `r` in `folder`, 3 pictures an epoch, without a page."""
+    """Return the visualizer of a run `r` in `folder`, 3 images an epoch, without a page."""
     args = ["--checkpoints_dir", folder, "--name", "r", "--gpu_ids", "-1", "--no_html", *flags]
     visualizer = Visualizer(TrainOptions().read([str(a) for a in args]))
-    visualizer.start_epoch(1, pictures=3)
+    visualizer.start_epoch(1, images=3)
     return visualizer
 
 
 def visuals(sizes: list[tuple[int, int, int]] = THREE, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Make a picture of noise, (1, C, H, W) in [-1, 1], for each of three labels."""
+    """Make an image of noise, (1, C, H, W) in [-1, 1], for each of three labels."""
     generator = torch.Generator().manual_seed(seed)
     pairs = zip(("real_A", "fake_B", "real_B"), sizes, strict=True)
     return {label: torch.rand(1, *size, generator=generator) * 2 - 1 for label, size in pairs}
 
 
 def show_step(visualizer: Visualizer, iters: int, epoch: int = 1, seed: int = 0) -> None:
-    """Show losses and pictures of a step."""
+    """Show losses and images of a step."""
     visualizer.print_current_losses(epoch, iters, LOSSES, 0.5, 0.25)
     visualizer.display_current_results(visuals(seed=seed), epoch, False, iters)
 

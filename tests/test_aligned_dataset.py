@@ -100,7 +100,7 @@ def test_stitched_folder_goes_before_two_folders(pairs):
 
 
 @pytest.mark.parametrize(("side", "other"), ["AB", "BA"])
-def test_picture_without_partner_is_named(tmp_path, side, other):
+def test_image_without_partner_is_named(tmp_path, side, other):
     alone = save(two_folders(tmp_path) / f"train{side}" / "sub" / "alone.png")
     refusal(lambda: dataset(tmp_path), str(alone), "sub/alone.*", f"train{other}", "1 ")
 
@@ -115,7 +115,7 @@ def test_odd_width_is_refused_by_name(tmp_path):
     refusal(lambda: dataset(tmp_path)[0], str(path), "41 pixels wide", "trainA/")
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture\n"])
+@pytest.mark.parametrize("content", [b"", b"no image\n"])
 def test_unreadable_file_is_named(tmp_path, content):
     path = save(tmp_path / "train" / "broken.png")
     path.write_bytes(content)
@@ -123,7 +123,7 @@ def test_unreadable_file_is_named(tmp_path, content):
 
 
 @pytest.mark.parametrize("preprocess", ["crop", "scale_width", "scale_width_and_crop", "none"])
-def test_pictures_of_different_sizes_need_resizing(tmp_path, preprocess):
+def test_images_of_different_sizes_need_resizing(tmp_path, preprocess):
     A = save(tmp_path / "trainA" / "x.png", size=(40, 30))
     B = save(tmp_path / "trainB" / "x.png", size=(40, 32))
     data = dataset(tmp_path, "--preprocess", preprocess)
@@ -132,7 +132,7 @@ def test_pictures_of_different_sizes_need_resizing(tmp_path, preprocess):
     assert item["A"].shape == item["B"].shape == (3, 16, 16) and item["A_size"] == (40, 30)
 
 
-def test_picture_smaller_than_the_crop_is_named(tmp_path):
+def test_image_smaller_than_the_crop_is_named(tmp_path):
     path = save(tmp_path / "train" / "small.png", size=(28, 20))
     refusal(lambda: dataset(tmp_path, "--preprocess", "crop")[0], str(path), "--crop_size 16")
 
@@ -152,12 +152,12 @@ def test_missing_dataroot_without_neighbours_still_says_what_is_expected(tmp_pat
 def test_missing_phase_says_what_was_found_and_what_is_expected(tmp_path):
     save(tmp_path / "trainA" / "x.png")
     save(tmp_path / "loose.png")
-    expected = ("val/", "valA/", "valB/", "found trainA/, 1 pictures")
+    expected = ("val/", "valA/", "valB/", "found trainA/, 1 images")
     refusal(lambda: dataset(tmp_path, "--phase", "val"), f"--dataroot {tmp_path}", *expected)
 
 
 def test_missing_phase_says_the_nearest_fix(pairs, tmp_path):
-    refusal(lambda: dataset(pairs / "train"), "found 3 pictures", f"--dataroot {pairs}")
+    refusal(lambda: dataset(pairs / "train"), "found 3 images", f"--dataroot {pairs}")
     refusal(lambda: dataset(pairs, "--phase", "extra"), "--phase train")
     loose = save(tmp_path / "loose" / "x.png").parent
     refusal(lambda: dataset(loose), f"move them into {loose / 'train'}")
@@ -168,9 +168,9 @@ def test_one_of_two_folders_is_not_enough(tmp_path):
     refusal(lambda: dataset(tmp_path), f"--dataroot {tmp_path}", "trainB/", "found trainA/")
 
 
-def test_folder_without_pictures_is_named(tmp_path):
+def test_folder_without_images_is_named(tmp_path):
     (tmp_path / "train").mkdir()
-    refusal(lambda: dataset(tmp_path), str(tmp_path / "train"), "no pictures")
+    refusal(lambda: dataset(tmp_path), str(tmp_path / "train"), "no images")
 
 
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])

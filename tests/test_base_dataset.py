@@ -34,32 +34,32 @@ METHODS = [
 @pytest.mark.parametrize(("method", "expected"), METHODS)
 @pytest.mark.parametrize("preprocess", ["resize_and_crop", "scale_width"])
 def test_the_method_is_pils_filter_or_torchvisions_mode(method, expected, preprocess):
-    picture = draw((40, 40))
-    resized = get_transform(options("--preprocess", preprocess), method=method)(picture)
-    assert torch.equal(resized, to_tensor(picture.resize((24, 24), expected)))
+    image = draw((40, 40))
+    resized = get_transform(options("--preprocess", preprocess), method=method)(image)
+    assert torch.equal(resized, to_tensor(image.resize((24, 24), expected)))
 
 
 def test_the_method_is_bicubic_unless_said():
-    picture = draw((40, 30))
-    default = get_transform(options())(picture)
-    assert torch.equal(default, to_tensor(picture.resize((24, 24), Filter.BICUBIC)))
-    assert not torch.equal(default, get_transform(options(), method=Filter.NEAREST)(picture))
+    image = draw((40, 30))
+    default = get_transform(options())(image)
+    assert torch.equal(default, to_tensor(image.resize((24, 24), Filter.BICUBIC)))
+    assert not torch.equal(default, get_transform(options(), method=Filter.NEAREST)(image))
 
 
-def test_without_conversion_it_stays_a_picture():
-    picture = draw((40, 30))
-    kept = get_transform(options("--preprocess", "none"), convert=False)(picture)
+def test_without_conversion_it_stays_a_image():
+    image = draw((40, 30))
+    kept = get_transform(options("--preprocess", "none"), convert=False)(image)
     assert isinstance(kept, Image.Image)
-    assert np.array_equal(np.asarray(kept), np.asarray(picture))
+    assert np.array_equal(np.asarray(kept), np.asarray(image))
 
 
-def test_shared_params_give_two_pictures_one_crop():
+def test_shared_params_give_two_images_one_crop():
     opt = options("--crop_size", "8", "--preprocess", "crop")
-    picture = draw((40, 30))
+    image = draw((40, 30))
     crops = set()
     for _ in range(8):
-        params = get_params(opt, picture.size)
-        one, other = (get_transform(opt, params)(picture) for _ in range(2))
+        params = get_params(opt, image.size)
+        one, other = (get_transform(opt, params)(image) for _ in range(2))
         assert torch.equal(one, other) and one.shape == (3, 8, 8)
         crops.add(one.numpy().tobytes())
     assert len(crops) > 1

@@ -111,7 +111,7 @@ def test_every_section_measures(section, pairs, capsys, monkeypatch):
     monkeypatch.setattr(training_steps, "plain_step", small_plain)
     monkeypatch.setattr(training_steps, "our_step", small_ours)
     monkeypatch.setattr(benchmark, "side_by_side", partial(measure.side_by_side, warm_up=0))
-    flags = ["--sections", section, "--rounds", "1", "--batches", "1", "--pictures", "2"]
+    flags = ["--sections", section, "--rounds", "1", "--batches", "1", "--images", "2"]
     benchmark.main([*flags, "--dataroot", str(pairs)])
     rows = capsys.readouterr().out.splitlines()[4:]
     assert rows and all(row.count("|") == 7 for row in rows)

@@ -1,4 +1,4 @@
-"""The built-in picture set: what it draws, and how it reaches the disk."""
+"""The built-in image set: what it draws, and how it reaches the disk."""
 
 import logging
 from itertools import combinations
@@ -20,7 +20,7 @@ from data.builtin_facades import (
     write_once,
 )
 
-TRAIN, TEST = 100, 20  # how many pictures the claims about the whole set are checked on
+TRAIN, TEST = 100, 20  # how many images the claims about the whole set are checked on
 COLOURS = np.array(list(PALETTE.values()))
 
 
@@ -59,7 +59,7 @@ def test_drawing_is_deterministic():
         assert first[half].tobytes() != other[half].tobytes()
 
 
-def test_halves_are_square_rgb_pictures():
+def test_halves_are_square_rgb_images():
     for half in draw_pair(np.random.default_rng(0)):
         assert half.mode == "RGB" and half.size == (SIZE, SIZE)
 
@@ -124,7 +124,7 @@ def test_files_are_photo_left_and_labels_right(tmp_path, small):
         assert stitched.crop((SIZE, 0, 2 * SIZE, SIZE)).tobytes() == labels.tobytes()
 
 
-def test_every_split_has_its_number_of_pictures(tmp_path, small):
+def test_every_split_has_its_number_of_images(tmp_path, small):
     root = write_once(tmp_path / "set")
     assert sorted(path.name for path in (root / "train").iterdir()) == [
         "0001.png",
@@ -136,7 +136,7 @@ def test_every_split_has_its_number_of_pictures(tmp_path, small):
     } == builtin_facades.SPLITS
 
 
-def test_writing_twice_gives_the_same_bytes_and_no_picture_twice(tmp_path, small):
+def test_writing_twice_gives_the_same_bytes_and_no_image_twice(tmp_path, small):
     one, other = contents(write_once(tmp_path / "a")), contents(write_once(str(tmp_path / "b")))
     assert one == other
     assert len(set(one.values())) == len(one)

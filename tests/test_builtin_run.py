@@ -14,13 +14,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def photos(paths: list[Path], left_half: bool = False) -> np.ndarray:
-    """Pictures as (N, 64, 64, 3) in [0, 1]."""
+    """Images as (N, 64, 64, 3) in [0, 1]."""
     arrays = []
     for path in paths:
-        picture = Image.open(path).convert("RGB")
+        image = Image.open(path).convert("RGB")
         if left_half:
-            picture = picture.crop((0, 0, picture.width // 2, picture.height))
-        arrays.append(np.asarray(picture.resize((64, 64), Image.Resampling.BICUBIC)) / 255)
+            image = image.crop((0, 0, image.width // 2, image.height))
+        arrays.append(np.asarray(image.resize((64, 64), Image.Resampling.BICUBIC)) / 255)
     return np.stack(arrays)
 
 
@@ -37,7 +37,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 @pytest.mark.slow
-def test_no_flags_at_all_beat_the_mean_picture_by_half(ran: tuple[Path, str]) -> None:
+def test_no_flags_at_all_beat_the_mean_image_by_half(ran: tuple[Path, str]) -> None:
     folder, said = ran
     page = folder / re.findall(r"[^ ]+\.html", said)[-1]
     assert page.is_file()

@@ -1,4 +1,4 @@
-"""Prepared pictures are read once, shared by all workers, and exactly those of the files."""
+"""Prepared images are read once, shared by all workers, and exactly those of the files."""
 
 import errno
 import gc
@@ -50,7 +50,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("preprocess", PREPROCESS)
 @pytest.mark.parametrize("mode", ["aligned", "unaligned", "colorization", "single"])
-def test_pictures_are_those_without_a_cache(root, mode, preprocess):
+def test_images_are_those_without_a_cache(root, mode, preprocess):
     flags = ["--dataset_mode", mode, "--preprocess", preprocess]
     flags += ["--input_nc", 1, "--output_nc", 2] if mode == "colorization" else []
     expected = epochs(loader(root, *flags, "--cache", "none"))
@@ -73,7 +73,7 @@ def test_workers_share_what_one_of_them_has_read(root, method, kind):
     assert first + epochs(cached, 2) == expected
 
 
-def test_deep_pictures_keep_their_values_and_range(tmp_path):
+def test_deep_images_keep_their_values_and_range(tmp_path):
     for side, dtype in (("A", np.uint16), ("B", np.float32)):
         (tmp_path / f"train{side}").mkdir()
         for i in range(2):
@@ -116,10 +116,10 @@ def test_without_room_it_goes_on_without(root, monkeypatch, caplog):
     expected = epochs(loader(root, "--cache", "none"))
     monkeypatch.setattr(os, "pwrite", full)
     assert epochs(loader(root, "--cache", "disk")) == expected
-    assert caplog.text.count("no room for more pictures (No space left") == 1
+    assert caplog.text.count("no room for more images (No space left") == 1
 
 
-def test_large_pictures_are_read_each_time(root, monkeypatch):
+def test_large_images_are_read_each_time(root, monkeypatch):
     expected = epochs(loader(root, "--cache", "none"))
     monkeypatch.setattr(data.image_cache, "SLOT", 3000)
     cached = loader(root, "--cache", "ram")
@@ -143,13 +143,13 @@ def test_a_file_that_cannot_be_read_is_not_kept(root):
     assert epochs(cached, 2) == epochs(loader(root, "--cache", "none"))[1:]
 
 
-def test_pictures_that_are_cut_never_change_what_is_kept(root):
+def test_images_that_are_cut_never_change_what_is_kept(root):
     cached = loader(root, "--cache", "ram", "--preprocess", "none", "--no_flip")
     for batch in cached:
         batch["A"].zero_()
     again = [batch["A"].abs().sum() for batch in cached]
     assert all(again)
-    left = np.array(draw((96, 80)))  # of the same pixels as the file's picture
+    left = np.array(draw((96, 80)))  # of the same pixels as the file's image
     kept, size = cached.dataset.cache.get(str(root / "train/0.png"))
     assert size == (96, 80) and kept[0].array().shape == left.shape
     assert np.array_equal(kept[0].array(), np.array(Image.open(root / "train/0.png"))[:, :96])

@@ -73,9 +73,9 @@ def test_labels_keep_their_colours(flags, tmp_path):
 def test_JPEG_has_quality_100_without_subsampling(flags, tmp_path):
     main(flags)
     for path in (tmp_path / "out").rglob("*.jpg"):
-        with Image.open(path) as picture:
-            assert {n for table in picture.quantization.values() for n in table} == {1}
-            assert JpegImagePlugin.get_sampling(picture) == 0  # 4:4:4
+        with Image.open(path) as image:
+            assert {n for table in image.quantization.values() for n in table} == {1}
+            assert JpegImagePlugin.get_sampling(image) == 0  # 4:4:4
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

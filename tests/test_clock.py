@@ -34,11 +34,11 @@ def batches(time: Time, waits: list[float]) -> Iterator[int]:
         yield i
 
 
-def test_times_are_seconds_a_picture_with_waiting_apart(time):
+def test_times_are_seconds_a_image_with_waiting_apart(time):
     timer = StepTimer()
     for _ in timer.batches(batches(time, [0.5, 1.5])):
         time.passes(3)
-        timer.pictures += 2
+        timer.images += 2
     assert timer.lap() == (6 / 4, 2 / 4)
 
 
@@ -46,7 +46,7 @@ def test_time_between_batches_of_another_kind_is_computing(time):
     timer = StepTimer()
     time.passes(4)
     for _ in timer.batches(batches(time, [1])):
-        timer.pictures += 1
+        timer.images += 1
     assert timer.lap() == (4, 1)
 
 
@@ -54,20 +54,20 @@ def test_a_lap_counts_the_wait_of_its_own_batches(time):
     timer, laps = StepTimer(), []
     for i in timer.batches(batches(time, [1, 2, 4])):
         time.passes(10 * (i + 1))
-        timer.pictures += 1
+        timer.images += 1
         laps.append(timer.lap())
     assert laps == [(10, 1), (20, 2), (30, 4)]
 
 
 def test_a_lap_starts_a_new_interval(time):
     timer = StepTimer()
-    timer.pictures = 5
+    timer.images = 5
     time.passes(10)
     assert timer.lap() == (2, 0)
     assert timer.lap() == (0, 0)
 
 
-def test_a_lap_without_pictures_counts_as_one(time):
+def test_a_lap_without_images_counts_as_one(time):
     timer = StepTimer()
     time.passes(3)
     assert timer.lap() == (3, 0)

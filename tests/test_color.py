@@ -11,8 +11,8 @@ from torch import Tensor
 from util.color import RGB_FROM_XYZ, XYZ_FROM_RGB, lab_to_rgb, rgb_to_lab
 
 LEVELS = np.arange(256) / 255
-# Pictures as scikit-image has them, (H, W, 3) in [0, 1].
-PICTURES = {
+# Images as scikit-image has them, (H, W, 3) in [0, 1].
+IMAGES = {
     "random": np.random.default_rng(0).random((40, 50, 3)),
     "greys": np.repeat(LEVELS.reshape(16, 16, 1), 3, axis=2),
     "primaries": np.array([*product((0.0, 1.0), repeat=3)]).reshape(2, 4, 3),
@@ -20,9 +20,9 @@ PICTURES = {
 }
 
 
-def planes(picture: np.ndarray) -> Tensor:
+def planes(image: np.ndarray) -> Tensor:
     """(H, W, 3) → (3, H, W)."""
-    return torch.from_numpy(picture).movedim(-1, 0)
+    return torch.from_numpy(image).movedim(-1, 0)
 
 
 def pixels(tensor: Tensor) -> np.ndarray:
@@ -36,16 +36,16 @@ def any_lab(size: tuple[int, int] = (60, 70)) -> np.ndarray:
     return unit * [100, 256, 256] - [0, 128, 128]
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_lab_is_that_of_scikit_image(name):
-    lab = rgb_to_lab(planes(PICTURES[name]))
+    lab = rgb_to_lab(planes(IMAGES[name]))
     assert lab.dtype == torch.float64
-    np.testing.assert_allclose(pixels(lab), rgb2lab(PICTURES[name]), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(pixels(lab), rgb2lab(IMAGES[name]), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_rgb_is_that_of_scikit_image(name):
-    lab = rgb2lab(PICTURES[name])
+    lab = rgb2lab(IMAGES[name])
     rgb = lab_to_rgb(planes(lab))
     assert rgb.dtype == torch.float64
     np.testing.assert_allclose(pixels(rgb), lab2rgb(lab), rtol=0, atol=1e-6)
@@ -69,13 +69,13 @@ def test_white_black_and_red_are_where_cie_has_them():
 def test_every_level_of_every_channel_survives_the_round_trip(dtype):
     levels = torch.arange(256)
     torch.manual_seed(0)
-    picture = torch.randint(256, (3, 4, 256))
-    picture[:, 3] = levels  # the greys
+    image = torch.randint(256, (3, 4, 256))
+    image[:, 3] = levels  # the greys
     for channel in range(3):
-        picture[channel, channel] = levels
-    back = lab_to_rgb(rgb_to_lab(picture.to(dtype) / 255)) * 255
-    assert torch.equal(back.round().long(), picture)
-    assert (back - picture).abs().max() < 0.01
+        image[channel, channel] = levels
+    back = lab_to_rgb(rgb_to_lab(image.to(dtype) / 255)) * 255
+    assert torch.equal(back.round().long(), image)
+    assert (back - image).abs().max() < 0.01
 
 
 def test_the_range_of_srgb_in_lab_fits_what_the_networks_see():
@@ -87,19 +87,19 @@ def test_the_range_of_srgb_in_lab_fits_what_the_networks_see():
 
 
 @pytest.mark.parametrize("convert", [rgb_to_lab, lab_to_rgb])
-def test_a_batch_is_its_single_pictures(convert):
+def test_a_batch_is_its_single_images(convert):
     batch = torch.rand(2, 5, 3, 4, 7, dtype=torch.float64) * 60
     batch = batch / 60 if convert is rgb_to_lab else batch
     converted = convert(batch)
     assert converted.shape == batch.shape
-    one_by_one = [convert(picture) for picture in batch.flatten(0, 1)]
+    one_by_one = [convert(image) for image in batch.flatten(0, 1)]
     torch.testing.assert_close(converted.flatten(0, 1), torch.stack(one_by_one))
 
 
 @pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
 def test_float32_stays_float32_and_near_float64():
     for convert, exact, near in (
-        (rgb_to_lab, planes(PICTURES["random"]), 1e-3),
+        (rgb_to_lab, planes(IMAGES["random"]), 1e-3),
         (lab_to_rgb, planes(any_lab()), 1e-4),
     ):
         converted = convert(exact.float())

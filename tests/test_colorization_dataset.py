@@ -1,4 +1,4 @@
-"""Colour pictures as lightness and colour, against scikit-image."""
+"""Colour images as lightness and colour, against scikit-image."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def dataset(root: Path, *flags: Any) -> ColorizationDataset:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two colour pictures, one in a subfolder."""
+    """Two colour images, one in a subfolder."""
     root = tmp_path / "photos"
     (root / "train" / "sub").mkdir(parents=True)
     draw((40, 30), seed=1).save(root / "train" / "b.png")
@@ -37,9 +37,9 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def lab(picture: Image.Image) -> np.ndarray:
-    """scikit-image's Lab of a picture, (3, H, W)."""
-    return rgb2lab(np.asarray(picture.convert("RGB")) / 255).transpose(2, 0, 1)
+def lab(image: Image.Image) -> np.ndarray:
+    """scikit-image's Lab of an image, (3, H, W)."""
+    return rgb2lab(np.asarray(image.convert("RGB")) / 255).transpose(2, 0, 1)
 
 
 def photo(item: dict[str, Any]) -> np.ndarray:
@@ -80,7 +80,7 @@ def test_a_file_is_taken_whole_though_it_looks_like_a_pair(tmp_path):
 
 
 @pytest.mark.parametrize("flags", [[], ["--no_flip"]])
-def test_A_and_B_are_one_random_crop_and_mirroring_of_the_resized_picture(folder, flags):
+def test_A_and_B_are_one_random_crop_and_mirroring_of_the_resized_image(folder, flags):
     resized = draw((40, 30), seed=1).resize((24, 24), Image.Resampling.BICUBIC)
     pixels = np.asarray(resized, int)
     crops = {
@@ -148,13 +148,13 @@ def test_other_channel_counts_are_refused(folder, flag, count):
 def test_missing_folders_say_what_is_expected_what_was_found_and_what_is_near(folder):
     absent = folder.with_name("photo")
     refusal(lambda: dataset(absent), f"--dataroot {absent}", f"did you mean {folder}?", "train/")
-    expected = ("val/ with pictures", "found train/")
+    expected = ("val/ with images", "found train/")
     refusal(lambda: dataset(folder, "--phase", "val"), *expected)
     inside = folder / "train"
     refusal(lambda: dataset(inside), f"the fix may be --dataroot {folder}")
 
 
-def test_a_picture_smaller_than_the_crop_is_named(folder):
+def test_a_image_smaller_than_the_crop_is_named(folder):
     path = folder / "train" / "b.png"
     draw((15, 40)).save(path)
     data = dataset(folder, "--preprocess", "crop")

@@ -1,4 +1,4 @@
-"""The colorization model: its pictures, its refusals, its files."""
+"""The colorization model: its images, its refusals, its files."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ LABELS = ["real_A", "real_B_rgb", "fake_B_rgb"]
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Two training and two test pictures."""
+    """Two training and two test images."""
     for n, phase in enumerate(("train", "test")):
         (tmp_path / "photos" / phase).mkdir(parents=True)
         for i in range(2):
@@ -69,7 +69,7 @@ def test_it_is_pix2pix_from_one_channel_to_two(make):
     assert G["model.model.0.weight"].shape[1] == 1 and D["model.0.weight"].shape[1] == 3
 
 
-def test_the_picture_of_the_real_lightness_and_colour_is_the_photo_again(make, photos):
+def test_the_image_of_the_real_lightness_and_colour_is_the_photo_again(make, photos):
     batch = lab_batch(photos)
     visuals = show(make(*COLORIZE), batch)
     assert list(visuals) == LABELS
@@ -99,7 +99,7 @@ def test_the_fake_has_the_lightness_of_the_input_and_the_colour_of_g(make):
 
 
 def test_a_batch_of_three_shows_what_three_batches_of_one_show(make):
-    # Instance norm: each picture's own statistics, so that only the showing is compared.
+    # Instance norm: each image's own statistics, so that only the showing is compared.
     model = make(*COLORIZE, "--norm", "instance", "--no_dropout")
     batch = random_batch(size=3, channels=(1, 2))
     together = show(model, batch)
@@ -110,11 +110,11 @@ def test_a_batch_of_three_shows_what_three_batches_of_one_show(make):
     assert [v.shape for v in together.values()] == [(3, n, 64, 64) for n in (1, 3, 3)]
 
 
-def test_the_shown_pictures_carry_no_gradient(make):
+def test_the_shown_images_carry_no_gradient(make):
     model = step(make(*COLORIZE), random_batch(channels=(1, 2)))
     visuals = model.get_current_visuals()
-    assert not any(picture.requires_grad for picture in visuals.values())
-    assert all(picture.min() >= -1 and picture.max() <= 1 for picture in visuals.values())
+    assert not any(image.requires_grad for image in visuals.values())
+    assert all(image.min() >= -1 and image.max() <= 1 for image in visuals.values())
 
 
 # Mistakes --------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def test_other_channel_counts_are_one_line(command, photos, flag):
     assert f"{flag} 3" in result.err and "colorization" in result.err
 
 
-def test_pictures_that_are_not_lightness_and_colour_are_one_line(command, pairs):
+def test_images_that_are_not_lightness_and_colour_are_one_line(command, pairs):
     flags = ["--dataroot", pairs, "--dataset_mode", "aligned"]
     result = command("train", *TINY, *COLORIZE, *flags)
     assert result.status == 2 and result.err.count("\n") == 1
@@ -146,8 +146,8 @@ def test_results_have_the_published_names_and_a_grey_input(trained):
     assert result.status == 0, result.err
     images = result_images("c")
     assert set(images) == {f"{i}_{label}.png" for i in range(2) for label in LABELS}
-    for name, picture in images.items():
-        assert picture.shape == ((64, 64) if name.endswith("real_A.png") else (64, 64, 3))
+    for name, image in images.items():
+        assert image.shape == ((64, 64) if name.endswith("real_A.png") else (64, 64, 3))
     file = Image.open("results/c/test_latest/images/0_real_A.png")
     assert (file.format, file.mode) == ("PNG", "L")
 
@@ -164,7 +164,7 @@ def test_the_result_of_the_target_is_the_photo_and_of_the_input_its_lightness(tr
         assert np.array_equal(images[f"{i}_real_A.png"], tensor2im(item["A"])[..., 0])
 
 
-def test_the_page_of_training_shows_the_pictures(trained):
+def test_the_page_of_training_shows_the_images(trained):
     shown = {path.name for path in Path("checkpoints/c/web/images").iterdir()}
     assert {f"epoch001_{label}.png" for label in LABELS} <= shown
 

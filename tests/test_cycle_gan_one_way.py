@@ -57,9 +57,9 @@ def by_hand(folder: Path, net: str, side: str, channels: tuple[int, int] = (3, 3
     fakes = {}
     for i in range(2):
         stem = f"{side.lower()}{i}"
-        picture = Image.open(folder.parent / "sets" / f"test{side}" / f"{stem}.png")
-        picture = picture.convert("L" if channels[0] == 1 else "RGB")
-        real = to_tensor(picture.resize((64, 64), Image.Resampling.BICUBIC))
+        image = Image.open(folder.parent / "sets" / f"test{side}" / f"{stem}.png")
+        image = image.convert("L" if channels[0] == 1 else "RGB")
+        real = to_tensor(image.resize((64, 64), Image.Resampling.BICUBIC))
         with torch.no_grad():
             fakes[stem] = np.squeeze(tensor2im(netG(real[None])))
     return fakes
@@ -145,8 +145,8 @@ def test_the_translator_takes_the_same_flags(run, translate, tmp_path):
     folder = run()
     flags = ["--direction", "BtoA", "--dataroot", tmp_path / "sets" / "testB"]
     translator = Translator.load(folder, *ONE_WAY, *flags)
-    picture = Image.open(tmp_path / "sets" / "testB" / "b0.png")
-    real = to_tensor(picture.resize((64, 64), Image.Resampling.BICUBIC))[None]
+    image = Image.open(tmp_path / "sets" / "testB" / "b0.png")
+    real = to_tensor(image.resize((64, 64), Image.Resampling.BICUBIC))[None]
     fake = np.squeeze(tensor2im(translator.translate(real)))
     assert near({"b0": fake}, {"b0": by_hand(folder, "G_B", "B")["b0"]})
 
@@ -171,8 +171,8 @@ def test_on_the_built_in_pairs_the_half_is_that_which_the_generator_reads(
     result = command("test", "--name", "b", *ONE_WAY, *tested)
     assert result.status == 0, result.err
     images = result_images("b")
-    picture = split_pair("datasets/builtin_facades/test/0001.png")[half]
-    real = to_tensor(picture.resize((64, 64), Image.Resampling.BICUBIC))
+    image = split_pair("datasets/builtin_facades/test/0001.png")[half]
+    real = to_tensor(image.resize((64, 64), Image.Resampling.BICUBIC))
     assert np.array_equal(images["0001_real.png"], tensor2im(real))
     netG = networks.define_G(3, 3, 4, "resnet_6blocks", "instance")
     net = "G_A" if half == (0 if trained else 1) else "G_B"

@@ -1,4 +1,4 @@
-"""What CycleGAN translates, alone and through the commands: pictures, files, one-way tests."""
+"""What CycleGAN translates, alone and through the commands: images, files, one-way tests."""
 
 import copy
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_at_test_time_both_sides_or_one_are_translated_and_come_back(make, direc
     assert list(first) == ["real_A", "fake_B", "rec_A"]
     assert model.get_image_paths() == random_batch()[f"{target}_paths"]
     assert list(second) == ["real_B", "fake_A", "rec_B"]
-    assert all(torch.equal(picture, both[name]) for name, picture in (first | second).items())
+    assert all(torch.equal(image, both[name]) for name, image in (first | second).items())
     G_A, G_B = model.nets["G_A"], model.nets["G_B"]
     assert model.generator() is G_A
     with torch.no_grad():
@@ -85,7 +85,7 @@ def test_four_files_are_saved_and_load_again(make, tmp_path, caplog):
 
 @pytest.fixture
 def sets(tmp_path: Path) -> Path:
-    """3 pictures A and 2 pictures B in each phase."""
+    """3 images A and 2 images B in each phase."""
     return draw_sets(tmp_path / "sets")
 
 
@@ -94,7 +94,7 @@ def names(*rows: tuple[list[str], tuple[str, ...]]) -> set[str]:
 
 
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
-def test_a_run_leaves_its_files_and_its_test_all_six_pictures(command, sets, direction):
+def test_a_run_leaves_its_files_and_its_test_all_six_images(command, sets, direction):
     flags = ["--dataroot", sets, "--name", "c", "--direction", direction, "--print_freq", "1"]
     result = command("train", *TINY, *CYCLE, *flags)
     assert result.status == 0, result.err
@@ -130,9 +130,9 @@ def test_grey_to_colour_and_back(command, sets):
     flags = ["--dataroot", sets, "--name", "c", "--input_nc", "1", "--lambda_identity", "0"]
     assert command("train", *TINY, *CYCLE, *flags).status == 0
     assert command("test", "--name", "c", *ON_CPU).status == 0
-    for name, picture in result_images("c").items():
+    for name, image in result_images("c").items():
         grey = name.endswith(("real_A.png", "fake_A.png", "rec_A.png"))
-        assert picture.shape == ((64, 64) if grey else (64, 64, 3)), name
+        assert image.shape == ((64, 64) if grey else (64, 64, 3)), name
 
 
 def test_stitched_pairs_train_and_test_as_two_sets(command, pairs):

@@ -1,4 +1,4 @@
-"""Pictures of more bits or channels are read, trained on and written back without loss."""
+"""Images of more bits or channels are read, trained on and written back without loss."""
 
 import json
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from conftest import TINY, draw, refusal
 from PIL import Image
 
 from data.image_check import inspect
-from data.image_types import DeepPicture, png_of, read_deep, write_deep
-from data.transforms import load_any, load_picture, to_channels, to_tensor
+from data.image_types import HighDepthImage, png_of, read_high_depth, write_high_depth
+from data.transforms import load_image, load_image_or_array, to_channels, to_tensor
 from options.train_options import TrainOptions
 
 Command = Callable[..., SimpleNamespace]
@@ -69,10 +69,10 @@ CASES = [
 @pytest.mark.parametrize(("name", "dtype", "channels"), CASES)
 def test_every_value_is_read(tmp_path, name, dtype, channels):
     array = values(dtype, channels)
-    picture = load_any(store(array, tmp_path / name))
-    assert isinstance(picture, DeepPicture) and picture.size == (40, 30)
-    assert picture.kind.dtype == dtype and picture.kind.ending == name[1:].replace("tiff", "tif")
-    read = picture.array()
+    image = load_image_or_array(store(array, tmp_path / name))
+    assert isinstance(image, HighDepthImage) and image.size == (40, 30)
+    assert image.kind.dtype == dtype and image.kind.ending == name[1:].replace("tiff", "tif")
+    read = image.array()
     assert np.array_equal(read, array.astype(np.float32).reshape(30, 40, channels))
 
 
@@ -82,15 +82,15 @@ def test_what_is_written_back_is_what_was_read(tmp_path, name, dtype, channels):
         array = np.random.default_rng(0).random((30, 40, channels)).astype(dtype)
     else:
         array = values(dtype, channels).reshape(30, 40, channels)
-    picture = read_deep(store(array if channels > 1 else array[..., 0], tmp_path / name))
-    tensor = to_tensor(picture)
+    image = read_high_depth(store(array if channels > 1 else array[..., 0], tmp_path / name))
+    tensor = to_tensor(image)
     assert tensor.dtype == torch.float32 and tensor.shape == (channels, 30, 40)
     assert tensor.min() >= -1 and tensor.max() <= 1
-    back = tmp_path / f"back{picture.kind.ending}"
-    write_deep(tensor.numpy(), picture.kind, picture.low, picture.high, back)
-    again = read_deep(back)
-    assert again.kind == picture.kind
-    error = np.abs(again.array() - picture.array()).max()
+    back = tmp_path / f"back{image.kind.ending}"
+    write_high_depth(tensor.numpy(), image.kind, image.low, image.high, back)
+    again = read_high_depth(back)
+    assert again.kind == image.kind
+    error = np.abs(again.array() - image.array()).max()
     assert error == 0 if np.dtype(dtype).kind in "ui" else error < 1e-6
 
 
@@ -98,8 +98,8 @@ def test_pages_of_a_tiff_are_channels(tmp_path):
     pages = values("uint16", 1, (4, 30)).reshape(4, 30)
     stack = np.stack([pages, pages + 1, pages // 2])  # (3 pages, H, W)
     tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
-    picture = load_any(tmp_path / "a.tif")
-    assert np.array_equal(picture.array(), stack.transpose(1, 2, 0).astype(np.float32))
+    image = load_image_or_array(tmp_path / "a.tif")
+    assert np.array_equal(image.array(), stack.transpose(1, 2, 0).astype(np.float32))
 
 
 @pytest.mark.parametrize("packing", ["lzw", "zlib", "zstd", "jpeg2000"])
@@ -107,38 +107,40 @@ def test_a_packed_tiff_is_read(tmp_path, packing):
     array = values("uint16", 4)
     how = {"photometric": "minisblack", "planarconfig": "contig", "compression": packing}
     tifffile.imwrite(tmp_path / "a.tif", array, **how)
-    assert np.array_equal(load_any(tmp_path / "a.tif").array(), array.astype(np.float32))
+    assert np.array_equal(load_image_or_array(tmp_path / "a.tif").array(), array.astype(np.float32))
 
 
 @pytest.mark.parametrize("ending", ["png", "tif", "jpg"])
-def test_ordinary_pictures_stay_ordinary(tmp_path, ending):
+def test_ordinary_images_stay_ordinary(tmp_path, ending):
     draw((40, 30)).save(tmp_path / f"a.{ending}")
-    assert isinstance(load_any(tmp_path / f"a.{ending}"), Image.Image)
+    assert isinstance(load_image_or_array(tmp_path / f"a.{ending}"), Image.Image)
 
 
 def test_16_bit_rgb_is_not_cut_to_8_and_grey_not_saturated(tmp_path):
     """What PIL does in silence: 257 becomes 1 · 257, and 40000 in grey becomes 255."""
     array = np.full((4, 4, 3), 257 * 3 + 1, np.uint16)
-    assert (load_any(store(array, tmp_path / "rgb.png")).array() == 772).all()
+    assert (load_image_or_array(store(array, tmp_path / "rgb.png")).array() == 772).all()
     grey = np.full((4, 4), 40000, np.uint16)
-    assert (load_any(store(grey, tmp_path / "grey.png")).array() == 40000).all()
-    assert to_tensor(load_any(tmp_path / "grey.png"))[0, 0, 0] == pytest.approx(0.2207, abs=1e-4)
+    assert (load_image_or_array(store(grey, tmp_path / "grey.png")).array() == 40000).all()
+    assert to_tensor(load_image_or_array(tmp_path / "grey.png"))[0, 0, 0] == pytest.approx(
+        0.2207, abs=1e-4
+    )
 
 
 def test_an_array_of_objects_is_never_unpickled(tmp_path):
     np.save(tmp_path / "a.npy", np.array([{"x": 1}], dtype=object), allow_pickle=True)
-    refusal(lambda: load_any(tmp_path / "a.npy"), "a.npy", "cannot be read")
+    refusal(lambda: load_image_or_array(tmp_path / "a.npy"), "a.npy", "cannot be read")
 
 
 @pytest.mark.parametrize("array", [np.zeros(5), np.zeros((2, 2, 2, 2)), np.zeros((2, 2), bool)])
-def test_arrays_that_are_no_pictures_are_refused(tmp_path, array):
+def test_arrays_that_are_no_images_are_refused(tmp_path, array):
     np.save(tmp_path / "a.npy", array)
-    refusal(lambda: load_any(tmp_path / "a.npy"), "a.npy", "not (H, W)")
+    refusal(lambda: load_image_or_array(tmp_path / "a.npy"), "a.npy", "not (H, W)")
 
 
-def test_tools_for_ordinary_pictures_refuse_deep_ones(tmp_path):
+def test_tools_for_ordinary_images_refuse_deep_ones(tmp_path):
     store(values("uint16"), tmp_path / "a.png")
-    refusal(lambda: load_picture(tmp_path / "a.png"), "a.png", "more than 8 bits")
+    refusal(lambda: load_image(tmp_path / "a.png"), "a.png", "more than 8 bits")
 
 
 def test_the_doctor_says_how_it_is_read(tmp_path):
@@ -151,22 +153,22 @@ def test_the_doctor_says_how_it_is_read(tmp_path):
 
 def test_geometry_is_that_of_each_plane():
     array = values("float32", 3)
-    picture = DeepPicture.of(array, ".npy")
-    resized = picture.resize((20, 16), Image.Resampling.BICUBIC).array()
+    image = HighDepthImage.of(array, ".npy")
+    resized = image.resize((20, 16), Image.Resampling.BICUBIC).array()
     for c in range(3):
         plane = Image.fromarray(array[..., c]).resize((20, 16), Image.Resampling.BICUBIC)
         assert np.array_equal(resized[..., c], np.asarray(plane))
-    assert np.array_equal(picture.crop((3, 2, 10, 9)).array(), array[2:9, 3:10])
-    flipped = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).array()
+    assert np.array_equal(image.crop((3, 2, 10, 9)).array(), array[2:9, 3:10])
+    flipped = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).array()
     assert np.array_equal(flipped, array[:, ::-1])
 
 
 def test_channels_fit_or_are_refused():
-    picture = DeepPicture.of(values("uint16", 4), ".tif")
-    assert to_channels(picture, 4).array().shape[-1] == 4
-    assert np.array_equal(to_channels(picture, 3).array(), picture.array()[..., :3])  # no alpha
-    assert to_channels(DeepPicture.of(values("uint16"), ".png"), 3).array().shape[-1] == 3
-    refusal(lambda: to_channels(picture, 2), "has 4 channels, not the 2")
+    image = HighDepthImage.of(values("uint16", 4), ".tif")
+    assert to_channels(image, 4).array().shape[-1] == 4
+    assert np.array_equal(to_channels(image, 3).array(), image.array()[..., :3])  # no alpha
+    assert to_channels(HighDepthImage.of(values("uint16"), ".png"), 3).array().shape[-1] == 3
+    refusal(lambda: to_channels(image, 2), "has 4 channels, not the 2")
 
 
 @pytest.mark.parametrize("text", ["1", "1,2,3", "2,1", "1,1", "a,b", "nan,1", ""])
@@ -195,7 +197,7 @@ DEEP = {
 
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
 @pytest.mark.parametrize("case", DEEP)
-def test_a_run_on_deep_pictures_writes_results_of_their_kind(
+def test_a_run_on_deep_images_writes_results_of_their_kind(
     command: Command, tmp_path: Path, case: str, direction: str
 ) -> None:
     A, B = DEEP[case]
@@ -211,7 +213,7 @@ def test_a_run_on_deep_pictures_writes_results_of_their_kind(
     assert result.status == 0, result.err
     folder = Path("results/r/test_latest/deep")
     assert {p.name for p in folder.iterdir()} == {f"{i}_fake_B.{target[0]}" for i in range(3)}
-    written = read_deep(folder / f"0_fake_B.{target[0]}")
+    written = read_high_depth(folder / f"0_fake_B.{target[0]}")
     assert written.kind.dtype == target[1] and written.channels == target[2]
     side = kept["B" if direction == "AtoB" else "A"]
     array = written.array()
@@ -238,7 +240,7 @@ def test_percentiles_are_of_the_training_and_kept_for_test_and_resume(
     again = command("train", *TINY, *flags, *rule, "--continue_train", "--n_epochs", 2)
     assert again.status == 0 and json.loads(path.read_text()) == kept
     assert command("test", "--name", "r", "--gpu_ids", "-1", "--num_threads", "0").status == 0
-    result = read_deep("results/r/test_latest/deep/0_fake_B.png").array()
+    result = read_high_depth("results/r/test_latest/deep/0_fake_B.png").array()
     assert 500 <= result.min() and result.max() <= 4500
 
 
@@ -253,13 +255,13 @@ def test_validation_leaves_the_ranges_of_the_training(command: Command, tmp_path
     assert kept["A"]["high"] > 60000 and kept["B"]["high"] > 60000
 
 
-def test_an_animated_png_of_8_bits_is_an_ordinary_picture(tmp_path: Path) -> None:
+def test_an_animated_png_of_8_bits_is_an_ordinary_image(tmp_path: Path) -> None:
     photo = draw((40, 30))
     photo.save(tmp_path / "a.png", save_all=True, append_images=[photo.rotate(90)])
-    assert isinstance(load_any(tmp_path / "a.png"), Image.Image)
+    assert isinstance(load_image_or_array(tmp_path / "a.png"), Image.Image)
 
 
-def test_single_pictures_and_cycle_gan_have_the_ranges_of_their_side(
+def test_single_images_and_cycle_gan_have_the_ranges_of_their_side(
     command: Command, tmp_path: Path
 ) -> None:
     root = lay_out(tmp_path / "data", ("png", "uint16", 1), ("tif", "float32", 1), count=1)
@@ -276,7 +278,7 @@ def test_single_pictures_and_cycle_gan_have_the_ranges_of_their_side(
     assert [p.name for p in Path("one/c/test_latest/deep").iterdir()] == ["0_fake.png"]
 
 
-def test_ordinary_pictures_leave_nothing_of_this(command: Command, pairs: Path) -> None:
+def test_ordinary_images_leave_nothing_of_this(command: Command, pairs: Path) -> None:
     assert command("train", *TINY, "--dataroot", pairs, "--name", "r").status == 0
     assert command("test", "--name", "r", "--gpu_ids", "-1", "--num_threads", "0").status == 0
     assert not Path("checkpoints/r/pixel_ranges.json").exists()

@@ -39,7 +39,7 @@ def test_the_kernel_distance_is_the_unbiased_mmd_of_the_cubic_kernel():
         square = kernel(x, x)
         own.append((square.sum() - square.diag().sum()) / (n * (n - 1)))
     exact = own[0] + own[1] - 2 * kernel(fake, real).mean()
-    # A subset of all pictures is the whole set, in whatever order.
+    # A subset of all images is the whole set, in whatever order.
     assert kernel_distance(fake, real, 40) == pytest.approx(exact.item(), rel=1e-4)
     part = kernel_distance(fake, real, 20)
     assert part == kernel_distance(fake, real, 20) != pytest.approx(exact.item(), rel=1e-6)
@@ -52,7 +52,7 @@ def test_the_inception_score_is_the_number_of_classes_that_are_told_apart():
 
 
 class FakeInception(nn.Module):
-    """Counts the pictures that it sees; features are their mean colours."""
+    """Counts the images that it sees; features are their mean colours."""
 
     def __init__(self):
         super().__init__()
@@ -76,7 +76,7 @@ def folders(tmp_path: Path) -> list:
     return [*flags, "--out", tmp_path / "out", "--gpu_ids", "-1", "--num_threads", "1"]
 
 
-def test_one_pass_over_the_pictures_serves_fid_kid_and_is(command, folders, caplog, monkeypatch):
+def test_one_pass_over_the_images_serves_fid_kid_and_is(command, folders, caplog, monkeypatch):
     net = FakeInception()
     monkeypatch.setattr(network_metrics, "inception", lambda weights: net)
     flags = ["--metrics", "FID,KID,IS", "--kid_subset", "12"]
@@ -91,7 +91,7 @@ def test_one_pass_over_the_pictures_serves_fid_kid_and_is(command, folders, capl
 @pytest.mark.parametrize(
     ("metrics", "more", "words"),
     [
-        ("KID", ["--kid_subset", "13"], ["--metrics KID", "at least 13 pictures, not 12"]),
+        ("KID", ["--kid_subset", "13"], ["--metrics KID", "at least 13 images, not 12"]),
         ("FID", ["--inception_weights", "nowhere.pth"], ["--inception_weights nowhere.pth"]),
         ("FID", [], ["--metrics FID", "could not be downloaded", "save it as", "6726825d.pth"]),
         ("LPIPS", [], ["--metrics LPIPS", "could not be downloaded", "alexnet-owt-7be5be79.pth"]),
@@ -109,7 +109,7 @@ def test_what_lacks_is_named_with_the_way_to_it(
     assert result.status == 2 and all(word in result.err for word in words), result.err
 
 
-def test_too_few_pictures_are_refused():
+def test_too_few_images_are_refused():
     for metric, least in (("FID", 2), ("IS", 10)):
         with pytest.raises(ValueError, match=f"--metrics {metric}: wants at least {least}"):
             network_metrics.check_count(metric, least - 1, 5)

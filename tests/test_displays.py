@@ -17,7 +17,7 @@ from util.displays.display import FAREWELL, Background, Display, close_all
 from util.displays.loss_log import Entry
 
 ROOT = Path(__file__).resolve().parent.parent
-PICTURES = {"real_A": np.zeros((2, 2, 3), np.uint8)}
+IMAGES = {"real_A": np.zeros((2, 2, 3), np.uint8)}
 
 
 def entry(n: int) -> Entry:
@@ -35,9 +35,9 @@ class Recorder(Display):
         self.work()
         self.seen.append((entry, total))
 
-    def show_pictures(self, pictures: dict[str, np.ndarray], epoch: int, total: int) -> None:
+    def show_images(self, images: dict[str, np.ndarray], epoch: int, total: int) -> None:
         self.work()
-        self.seen.append((pictures, epoch, total))
+        self.seen.append((images, epoch, total))
 
     def close(self) -> None:
         self.work()
@@ -75,9 +75,9 @@ def test_updates_are_shown_unchanged_in_order_and_close_waits_for_them(caplog) -
     background = hand_to(display)
     updates: list[Any] = []
     for n in range(20):
-        updates += [(entry(n), 7 * n), (PICTURES, 2, 8 * n)]
+        updates += [(entry(n), 7 * n), (IMAGES, 2, 8 * n)]
         background.show_losses(*updates[-2])
-        background.show_pictures(*updates[-1])
+        background.show_images(*updates[-1])
     background.close(60)
     assert display.seen == [*updates, "closed"]
     assert not background.thread.is_alive()
@@ -126,7 +126,7 @@ def test_calls_return_at_once_while_the_display_hangs(gate) -> None:
     display, background = stuck(gate)
     for n in range(5):
         assert seconds_of(lambda n=n: background.show_losses(entry(n), n)) < AT_ONCE
-        assert seconds_of(lambda n=n: background.show_pictures(PICTURES, 1, n)) < AT_ONCE
+        assert seconds_of(lambda n=n: background.show_images(IMAGES, 1, n)) < AT_ONCE
     assert display.seen == []
 
 
@@ -136,7 +136,7 @@ def test_an_error_gives_one_warning_on_one_line_and_no_more_calls(caplog) -> Non
     for n in range(5):
         background.show_losses(entry(n), n)
     background.thread.join(60)
-    background.show_pictures(PICTURES, 1, 9)
+    background.show_images(IMAGES, 1, 9)
     background.close()
     assert len(calls) == 1
     assert warnings(caplog) == ["fake: no answer; the run goes on without it"]

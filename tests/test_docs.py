@@ -83,9 +83,9 @@ def test_the_commands_of_a_page_run(command, facades, page: str, count: int) -> 
 
 
 def test_the_commands_of_the_page_of_the_data_run(command: Callable[..., SimpleNamespace]) -> None:
-    Path("pictures").mkdir()
+    Path("images").mkdir()
     for i in range(4):
-        draw((80, 72), seed=i).save(f"pictures/{i}.png")
+        draw((80, 72), seed=i).save(f"images/{i}.png")
     for side in ("trainA", "trainB", "testA", "testB"):
         Path(f"datasets/scans/{side}").mkdir(parents=True)
         np.save(f"datasets/scans/{side}/0.npy", np.arange(72 * 80.0).reshape(72, 80))
@@ -127,7 +127,7 @@ def test_the_commands_of_the_page_of_the_metrics_run(command, facades, in_this_p
     assert len(list(Path("checkpoints/lambda").glob("*/latest_net_G.pth"))) == 4
     assert Path("results/lambda/index.html").exists()
     name, flags = small(fcn)
-    result = command(name, *flags)  # these pictures are painted with more than a few colours
+    result = command(name, *flags)  # these images are painted with more than a few colours
     assert result.status == 2 and "--metrics FCN: wants label maps" in result.err
 
 
@@ -190,6 +190,6 @@ def test_chinese_pages_have_the_same_commands_and_code(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_pictures_are_there(page: str) -> None:
+def test_images_are_there(page: str) -> None:
     for target in re.findall(r"!\[[^]]*\]\(([^)]+)\)", PAGES[page]):
         assert Image.open(ROOT / "docs" / target).size[0] > 100, target

@@ -16,14 +16,14 @@ from data.image_types import png_of
 Command = Callable[..., SimpleNamespace]
 
 
-def save(folder: Path, name: str, picture: Image.Image, **how: object) -> Path:
+def save(folder: Path, name: str, image: Image.Image, **how: object) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    picture.save(folder / name, **how)
+    image.save(folder / name, **how)
     return folder / name
 
 
 def make(folder: Path, kind: str) -> Path:
-    """Write a picture with one peculiarity."""
+    """Write an image with one peculiarity."""
     photo, folder = draw((40, 30)), folder / "train"
     if kind in ("truncated", "zero", "text", "noise"):
         path = save(folder, f"{kind}.png", photo)
@@ -46,7 +46,7 @@ def make(folder: Path, kind: str) -> Path:
         exif = Image.Exif()
         exif[0x0112] = 6
         return save(folder, "a.jpg", photo, exif=exif)
-    pictures = {
+    images = {
         "wrong extension": ("a.jpg", photo, {"format": "PNG"}),
         "palette": ("a.png", photo.convert("P"), {}),
         "alpha": ("a.png", photo.convert("RGBA"), {}),
@@ -55,8 +55,8 @@ def make(folder: Path, kind: str) -> Path:
         "plain": ("a.png", photo, {}),
         "grey": ("a.png", photo.convert("L"), {}),
     }
-    name, picture, how = pictures[kind]
-    return save(folder, name, picture, **how)
+    name, image, how = images[kind]
+    return save(folder, name, image, **how)
 
 
 FATAL = {
@@ -86,7 +86,7 @@ def test_what_would_stop_a_training_is_named_and_is_status_1(
     draw((40, 30)).save(tmp_path / "set/train/good.png")
     result = command("scripts.doctor", "--dataroot", tmp_path / "set", "--num_threads", "1")
     assert result.status == 1 and len(result.err.splitlines()) == 1
-    assert "1 of 2 pictures" in result.err and "--on_bad_image skip" in result.err
+    assert "1 of 2 images" in result.err and "--on_bad_image skip" in result.err
     (line,) = [r.message for r in caplog.records if r.message.startswith("BAD")]
     assert str(path) in line and FATAL[kind] in line
 
@@ -106,21 +106,21 @@ def test_what_is_only_unusual_is_remarked_upon(
 def test_the_doctor_agrees_with_training(command: Command, tmp_path: Path, kind: str) -> None:
     path = make(tmp_path / "set", kind)
     fatal = any(finding.fatal for finding in inspect(str(path)))
-    from data.transforms import load_any
+    from data.transforms import load_image_or_array
 
     try:
-        load_any(path)
+        load_image_or_array(path)
         assert not fatal
     except ValueError:
         assert fatal
 
 
-def test_plain_pictures_have_no_remark(tmp_path: Path) -> None:
+def test_plain_images_have_no_remark(tmp_path: Path) -> None:
     assert inspect(str(make(tmp_path / "a", "plain"))) == []
     assert inspect(str(make(tmp_path / "b", "grey"))) == []
 
 
-def test_gigantic_pictures_are_remarked_upon_or_refused(tmp_path: Path, monkeypatch) -> None:
+def test_gigantic_images_are_remarked_upon_or_refused(tmp_path: Path, monkeypatch) -> None:
     path = str(make(tmp_path, "plain"))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     (remark,) = inspect(path)
@@ -141,7 +141,7 @@ def test_pairs_that_do_not_match_are_named(command: Command, tmp_path: Path, cap
     assert "trainA/1.png: has 40x30, its partner 50x30 pixels" in caplog.text
 
 
-def test_a_damaged_picture_is_still_a_partner(command: Command, tmp_path: Path, caplog) -> None:
+def test_a_damaged_image_is_still_a_partner(command: Command, tmp_path: Path, caplog) -> None:
     for side in "AB":
         save(tmp_path / f"train{side}", "1.png", draw((40, 30)))
     (tmp_path / "trainB" / "1.png").write_bytes(b"")
@@ -171,7 +171,7 @@ def test_other_files_are_counted(command: Command, tmp_path: Path, caplog) -> No
     (root / "notes.txt").write_text("x")
     (root / "train/a.psd").write_bytes(b"x")
     assert command("scripts.doctor", "--dataroot", root, "--num_threads", "1").status == 0
-    assert "files that are passed over: 1 .psd, 1 .txt" in caplog.text
+    assert "files that are ignored: 1 .psd, 1 .txt" in caplog.text
 
 
 def test_a_folder_that_is_not_there_is_one_line(command: Command) -> None:
@@ -182,4 +182,4 @@ def test_a_folder_that_is_not_there_is_one_line(command: Command) -> None:
 @needs_facades
 def test_the_facades_are_in_good_health(command: Command, caplog) -> None:
     result = command("scripts.doctor", "--dataroot", FACADES / "val", "--num_threads", "1")
-    assert result.status == 0 and "100 pictures, 0 bad, 0 remarks" in caplog.text
+    assert result.status == 0 and "100 images, 0 bad, 0 remarks" in caplog.text

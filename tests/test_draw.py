@@ -148,14 +148,14 @@ def test_the_built_in_classes_have_their_names(tmp_path, monkeypatch, few_builti
 @pytest.mark.parametrize("ending", [".png", ".jpg"])
 def test_lines_are_told_from_labels_and_photos(tmp_path, ending):
     root = draw_lines(tmp_path / "lines", count=6)
-    pictures = []
+    images = []
     for path in sorted((root / "train").iterdir()):
         half = Image.open(path).crop((0, 0, 64, 64))
         half.save(tmp_path / f"a{ending}")
-        pictures.append(np.asarray(Image.open(tmp_path / f"a{ending}").convert("RGB")))
-    kind, (ink,), paper = judge(pictures)
+        images.append(np.asarray(Image.open(tmp_path / f"a{ending}").convert("RGB")))
+    kind, (ink,), paper = judge(images)
     assert kind == "lines" and ink.tolist() == [0, 0, 0] and paper.tolist() == [255] * 3
-    kind, (ink,), paper = judge([255 - picture for picture in pictures])
+    kind, (ink,), paper = judge([255 - image for image in images])
     assert kind == "lines" and ink.tolist() == [255] * 3 and paper.tolist() == [0, 0, 0]
     assert judge([np.asarray(draw((64, 64), seed)) for seed in range(6)])[0] == "photo"
     assert judge([])[0] == "photo"
@@ -167,7 +167,7 @@ def test_a_run_of_many_channels_is_refused(tmp_path):
     refusal(lambda: look_at(t), "--input_nc 5", "test.py")
 
 
-def test_pictures_that_cannot_be_read_are_passed_over(tmp_path):
+def test_images_that_cannot_be_read_are_passed_over(tmp_path):
     root = draw_labels(tmp_path / "labels")
     (root / "train/1.png").write_text("milk")
     subject, _ = look_at(Translator.load(untrained(tmp_path, root), gpu_ids=-1))

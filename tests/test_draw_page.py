@@ -138,7 +138,7 @@ def test_a_broken_file_is_said_and_harms_nothing(show, labels):
     assert "damaged" in page.message()
     page.press("Close")
     page.upload("list.png", b"milk, eggs")
-    assert "not a picture" in page.message()
+    assert "not an image" in page.message()
     assert np.array_equal(page.input(), before[0]) and page.output() == before[1]
     page.upload("good.png", png(Image.new("RGB", (90, 30), COLOURS[2])))
     page.page.wait_for_selector("#message[hidden]", state="attached")
@@ -146,7 +146,7 @@ def test_a_broken_file_is_said_and_harms_nothing(show, labels):
     assert (page.input() == COLOURS[2]).all() and page.output() != before[1]
 
 
-def test_a_picture_can_be_dropped_and_pasted(show, labels):
+def test_a_image_can_be_dropped_and_pasted(show, labels):
     page = show(labels)
     for kind, colour in (("drop", COLOURS[1]), ("paste", COLOURS[3])):
         page.page.evaluate(
@@ -262,7 +262,7 @@ def test_photos_get_a_place_to_drop_them_and_no_pen(show, tmp_path):
         assert page.input().shape == (64, 64, 3) and not np.array_equal(page.input(), before)
 
 
-def test_a_run_whose_pictures_are_gone_has_a_page_all_the_same(browser, tmp_path):
+def test_a_run_whose_images_are_gone_has_a_page_all_the_same(browser, tmp_path):
     run = untrained(tmp_path, tmp_path / "gone")
     with served(run) as address:
         context = browser.new_context()

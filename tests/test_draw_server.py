@@ -73,10 +73,10 @@ def test_an_example_is_the_input_of_the_test_split(page):
 
 
 def test_the_answer_is_the_translators_and_the_seed_is_the_noise(page):
-    picture, t = draw((64, 64), 5), Translator.load(page.run, gpu_ids=-1)
-    answers = [post(page, f"translate?seed={seed}", png(picture)) for seed in (0, 0, 7)]
+    image, t = draw((64, 64), 5), Translator.load(page.run, gpu_ids=-1)
+    answers = [post(page, f"translate?seed={seed}", png(image)) for seed in (0, 0, 7)]
     assert answers[0].content == answers[1].content != answers[2].content
-    assert near({"": array(answers[2])}, {"": np.asarray(t(picture, seed=7))})
+    assert near({"": array(answers[2])}, {"": np.asarray(t(image, seed=7))})
 
 
 def test_a_photo_of_another_size_and_turned_is_prepared_as_for_test_py(page):
@@ -119,10 +119,10 @@ def test_nothing_is_written(page):
     ("body", "status", "words"),
     [
         (b"", 400, "empty"),
-        (b"a shopping list\n" * 40, 415, "not a picture (PNG, JPEG"),
-        (b'{"a": [' + b"1," * 5_000_000 + b"1]}", 415, "not a picture"),
+        (b"a shopping list\n" * 40, 415, "not an image (PNG, JPEG"),
+        (b'{"a": [' + b"1," * 5_000_000 + b"1]}", 415, "not an image"),
         (png(draw((64, 64)))[:2000], 422, "damaged"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 300, 415, "not a picture"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 300, 415, "not an image"),
         (huge_png(10_000, 10_000), 413, "10000x10000 pixels"),
         (huge_png(60_000, 30_000), 413, "pixels"),
         (b"\0" * (server.MOST_BYTES + 1), 413, "larger than 16 MB"),
@@ -145,7 +145,7 @@ def test_a_seed_is_a_whole_number(page, seed):
     refused(post(page, f"translate?seed={seed}", png(draw((64, 64)))), 400, "seed")
 
 
-def test_a_picture_too_large_for_the_network_is_refused(page, tmp_path):
+def test_a_image_too_large_for_the_network_is_refused(page, tmp_path):
     run = untrained(tmp_path, page.root / "labels", "--preprocess", "none")
     with served(run) as address:
         photo = png(Image.new("L", (3000, 2000)))
@@ -159,7 +159,7 @@ def test_a_request_to_another_name_is_refused(page, host):
     assert answer.status_code == 400 and "host" in answer.text.lower()
 
 
-def test_another_sites_page_cannot_send_pictures(page):
+def test_another_sites_page_cannot_send_images(page):
     body, own = png(draw((64, 64))), page.address.rstrip("/")
     for origin in ("http://evil.example", "null", "http://127.0.0.1:1", "https://" + own[7:] + "0"):
         answer = post(page, "translate", body, headers={"Origin": origin})

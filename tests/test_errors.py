@@ -42,7 +42,7 @@ def lay_out(root: Path) -> None:
         draw((64, 64)).save(root / "unmatched" / f"train{side}" / f"{stem}.png")
     for name in ("unreadable", "truncated", "deep"):
         (root / name / "train").mkdir(parents=True)
-    (root / "unreadable" / "train" / "1.png").write_text("no picture")
+    (root / "unreadable" / "train" / "1.png").write_text("no image")
     whole = (root / "good" / "train" / "0.png").read_bytes()
     (root / "truncated" / "train" / "1.png").write_bytes(whole[: len(whole) // 2])
     Image.new("I", (128, 64)).save(root / "deep" / "train" / "1.ppm")
@@ -76,11 +76,11 @@ TRAIN = [
     ("--dataroot nowhere", ["--dataroot nowhere", "no such folder", "train/", "trainA/"]),
     ("--niter 100", ["--niter: unknown flag", "did you mean --n_epochs?"]),
     ("--dataroot goood", ["--dataroot goood", "did you mean good?"]),
-    ("--dataroot good/train", ["expected train/", "3 pictures", "--dataroot good"]),
+    ("--dataroot good/train", ["expected train/", "3 images", "--dataroot good"]),
     ("--dataroot sides", ["found A/, B/", "make_pairs --task combine sides sides_pairs"]),
     ("--dataroot good --phase tran", ["tran/", "found test/, train/, val/", "--phase train"]),
-    ("--dataroot empty", ["empty/train", "holds no pictures", "found nothing"]),
-    ("--dataroot empty --phase x", ["found train/, 1 pictures", "move them into empty/x"]),
+    ("--dataroot empty", ["empty/train", "holds no images", "found nothing"]),
+    ("--dataroot empty --phase x", ["found train/, 1 images", "move them into empty/x"]),
     ("--dataroot unreadable", ["unreadable/train/1.png", "unknown format"]),
     (
         "--dataroot truncated",
@@ -101,7 +101,7 @@ TRAIN = [
     ("--dataroot good --preprocess none --netD n_layers --n_layers_D 5", ["--n_layers_D", "96"]),
     ("--dataroot good --input_nc 7", ["--input_nc 7", "1 (grey)", "3 (RGB)"]),
     ("--dataroot good --model test", ["--model test", "translates only"]),
-    ("--dataroot good --dataset_mode single", ["--dataset_mode single", "no pictures B"]),
+    ("--dataroot good --dataset_mode single", ["--dataset_mode single", "no images B"]),
     ("--dataroot good --lambda_L2 3", ["--lambda_L2", "unknown flag", "--lambda_L1"]),
     ("--dataroot good --lambda_L1 inf", ["--lambda_L1 inf", "from 0"]),
     ("--dataroot good --lambda_L1 -5", ["--lambda_L1 -5", "from 0"]),

@@ -59,7 +59,7 @@ def test_two_folders_are_paired_by_name_and_measured(folders, evaluate, tmp_path
     for row in found:
         pair = [
             torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)[None]
-            for path in (fake / f"{row['picture']}.bmp", real / f"{row['picture']}.png")
+            for path in (fake / f"{row['image']}.bmp", real / f"{row['image']}.png")
         ]
         wanted = {name: value.item() for name, value in compare(*pair).items()}
         assert list(wanted) == ["L1", "PSNR", "SSIM"]
@@ -71,12 +71,10 @@ def test_two_folders_are_paired_by_name_and_measured(folders, evaluate, tmp_path
         assert run["metrics"][metric] == pytest.approx(bootstrap(values)._asdict())
         assert f"{np.mean(values):.4f}" in "\n".join(lines)
         assert any(note.startswith(f"{metric}: ") for note in numbers["protocol"])
-    assert run["pictures"] == 3 and "N = 3 pictures" in numbers["protocol"][0]
+    assert run["pictures"] == 3 and "N = 3 images" in numbers["protocol"][0]
 
 
-def test_the_page_has_every_picture_its_error_and_the_numbers_to_sort_by(
-    folders, evaluate, tmp_path
-):
+def test_the_page_has_every_image_its_error_and_the_numbers_to_sort_by(folders, evaluate, tmp_path):
     fake, real = folders
     assert evaluate("--fake", fake, "--real", real)[0] == 0
     out = tmp_path / "fake_evaluation"
@@ -190,7 +188,7 @@ def test_results_of_shards_with_earlier_weights_are_translated_again(
     assert status == 0 and any("translating" in line for line in lines)
 
 
-def test_several_runs_are_compared_picture_by_picture(runs, evaluate):
+def test_several_runs_are_compared_image_by_image(runs, evaluate):
     status, lines = evaluate("--name", "one", "two", *CPU)
     assert status == 0, lines
     out = runs / "one_two/test_latest_evaluation"

@@ -78,7 +78,7 @@ def translated(path: Path, x: np.ndarray) -> np.ndarray:
 
 
 def equal(path: Path, folder: Path, *flags: str) -> bool:
-    """Whether a file translates pictures of all sizes as the run does, and not to grey."""
+    """Whether a file translates images of all sizes as the run does, and not to grey."""
     translator = Translator.load(folder, *ON_CPU, *flags)
     graph = session(path)
     for count, height, width in SIZES:
@@ -102,7 +102,7 @@ def python_of(card: Path) -> None:
 
 
 def run_example(card: Path, size: tuple[int, int] = (50, 41)) -> Image.Image:
-    """Translate a picture as a card shows it; return what comes out."""
+    """Translate an image as a card shows it; return what comes out."""
     draw(size).save("input.png")
     python_of(card)
     return Image.open("output.png")
@@ -133,7 +133,7 @@ def test_a_graph_translates_every_size_as_the_run_does(run, exported, caplog, fl
     assert shapes == [["batch", 3, "height", "width"]] * 2
     x = noise(1, 3, 40, 24)
     assert np.array_equal(translated(path, x), translated(path, x))
-    assert "each picture's own" in path.with_suffix(".md").read_text()
+    assert "each image's own" in path.with_suffix(".md").read_text()
 
 
 @pytest.mark.slow
@@ -191,30 +191,30 @@ def test_averaged_weights_of_another_epoch_into_another_file(run, exported, tmp_
     assert not list(folder.glob("*.onnx"))
 
 
-# Pictures in, pictures out -----------------------------------------------------------------
+# Images in, images out -----------------------------------------------------------------
 
 
-def levels_apart(path: Path, folder: Path, pictures: np.ndarray) -> np.ndarray:
-    """How many grey levels a file's pictures are from the run's."""
-    found = translated(path, pictures)
-    wanted = np.stack(Translator.load(folder, *ON_CPU)(list(pictures)))
+def levels_apart(path: Path, folder: Path, images: np.ndarray) -> np.ndarray:
+    """How many grey levels a file's images are from the run's."""
+    found = translated(path, images)
+    wanted = np.stack(Translator.load(folder, *ON_CPU)(list(images)))
     assert found.dtype == wanted.dtype == np.uint8 and np.ptp(found) > 5
     return np.abs(found.astype(int) - wanted.reshape(found.shape))
 
 
-def test_with_processing_pictures_go_in_and_come_out(run, exported, caplog):
+def test_with_processing_images_go_in_and_come_out(run, exported, caplog):
     folder = run(*UNET, "--input_nc", "1", channels=(1, 3))
     assert exported("--processing", "--size", "40,52").status == 0
     path = folder / "latest_net_G.onnx"
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 40, 52, 1), dtype=np.uint8)
-    apart = levels_apart(path, folder, pictures)
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 52, 1), dtype=np.uint8)
+    apart = levels_apart(path, folder, images)
     assert apart.max() <= 1 and (apart > 0).mean() < 0.01
     assert re.search(r"overall: [01] grey levels, \S+% of the values", caplog.text)
     card = path.with_suffix(".md")
     assert "`input`: uint8 (batch, 40, 52, 1)" in card.read_text()
     assert run_example(card).size == (52, 40)
     with pytest.raises(Exception, match="Got invalid dimensions"):
-        translated(path, pictures[:, :, :50])
+        translated(path, images[:, :, :50])
 
 
 @pytest.mark.parametrize(
@@ -225,8 +225,8 @@ def test_colorization_takes_and_gives_rgb(run, exported, flags, size):
     assert exported("--processing", *(["--size", size] if size else [])).status == 0
     path = folder / "latest_net_G.onnx"
     for shape in ((30, 44),) if size else ((30, 44), (64, 32), (5, 3)):
-        pictures = np.stack([np.asarray(draw(shape, seed)) for seed in range(2)])
-        apart = levels_apart(path, folder, pictures)
+        images = np.stack([np.asarray(draw(shape, seed)) for seed in range(2)])
+        apart = levels_apart(path, folder, images)
         assert apart.max() <= 1 and (apart > 0).mean() < 0.01
     card = path.with_suffix(".md")
     assert "RGB in 0..255 to L" in card.read_text()
@@ -260,7 +260,7 @@ def test_dropout_that_is_kept_differs_from_run_to_run(run, exported, caplog):
     graph = session(path)
     one, other = (graph.run(None, {"input": x})[0] for _ in range(2))
     assert not np.array_equal(one, other)
-    assert not np.array_equal(one[0], one[1])  # each picture has its own
+    assert not np.array_equal(one[0], one[1])  # each image has its own
     ops = [node.op_type for node in onnx.load(path).graph.node]
     assert ops.count("RandomUniformLike") == 1
     assert "two runs differ by" in caplog.text
@@ -399,7 +399,7 @@ def test_a_missing_package_is_named(run, exported, monkeypatch, package):
         ("--opset 99", "--opset 99: onnx"),
         ("--tolerance -1", "--tolerance: -1 is out of range"),
         ("--output a.pth", "--output a.pth: must end in .onnx"),
-        ("--tile 64", "--tile: a graph translates the whole picture"),
+        ("--tile 64", "--tile: a graph translates the whole image"),
         ("--precision bf16", "--precision: the file is written in fp32"),
         ("--dropout_at_test on", "--dropout keeps it"),
         ("--dropout --eval", "--dropout: --eval has none"),

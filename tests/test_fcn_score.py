@@ -10,7 +10,7 @@ from test_palette import label_map
 
 from data.aligned_dataset import pair_files
 from scripts.evaluation import fcn_score
-from scripts.evaluation.compare import Pictures
+from scripts.evaluation.compare import ImageSet
 from scripts.evaluation.fcn_score import (
     Segmenter,
     confusion,
@@ -39,7 +39,7 @@ def test_the_confusion_matrix_and_its_scores_by_hand():
 
 
 @pytest.mark.parametrize("size", [(16, 16), (33, 50), (7, 90)])
-def test_the_network_reads_pictures_of_any_size(size):
+def test_the_network_reads_images_of_any_size(size):
     logits, features = Segmenter(5).eval()(torch.zeros(2, 3, *size))
     assert logits.shape == (2, 5, *size) and features.shape == (2, 128)
 
@@ -52,7 +52,7 @@ def photo_of(labels: np.ndarray, seed: int) -> np.ndarray:
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> list[tuple[str, str]]:
-    """Write pairs, B the labels: A|B pictures, and the same unstitched in trainA and trainB."""
+    """Write pairs, B the labels: A|B images, and the same unstitched in trainA and trainB."""
     files = []
     for side in "AB":
         (tmp_path / f"train{side}").mkdir()
@@ -108,10 +108,10 @@ def test_outputs_lie_between_one_colour_and_the_real_photos(reader, tmp_path, mo
         photo = photo_of(labels, seed)
         half = photo.copy()
         half[:, :32] = 128  # an output that shows half of its labels
-        for kind, picture in (("fake", half), ("real", photo), ("source", labels)):
+        for kind, image in (("fake", half), ("real", photo), ("source", labels)):
             files[kind][str(seed)] = tmp_path / f"{seed}_{kind}.png"
-            Image.fromarray(picture).save(files[kind][str(seed)])
-    found = fcn_scores(reader, Pictures("x", **files))
+            Image.fromarray(image).save(files[kind][str(seed)])
+    found = fcn_scores(reader, ImageSet("x", **files))
     for score in ("per-pixel accuracy", "per-class accuracy", "class IoU"):
         values = found[f"FCN {score}"]
         assert values["mean colour"] < values["outputs"] < values["real photos"], score
@@ -119,10 +119,10 @@ def test_outputs_lie_between_one_colour_and_the_real_photos(reader, tmp_path, mo
     assert found["FCN-FD"]["outputs"] > 0
 
     monkeypatch.setattr(fcn_score, "missing_packages", lambda: ["torchmetrics"])
-    pictures = Pictures("x", **files)
-    without = fcn_scores(reader, pictures)
+    images = ImageSet("x", **files)
+    without = fcn_scores(reader, images)
     assert without == {name: value for name, value in found.items() if name != "FCN-FD"}
-    assert pictures.notes == ["x: no FCN-FD without torchmetrics"]
+    assert images.notes == ["x: no FCN-FD without torchmetrics"]
 
 
 def test_photos_on_both_sides_are_refused(tmp_path):

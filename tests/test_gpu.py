@@ -14,7 +14,7 @@ from util.metrics import compare
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
-# Rounding must not hide behind TF32; an epoch of five pictures ends with a batch of one.
+# Rounding must not hide behind TF32; an epoch of five images ends with a batch of one.
 FLAGS = [*TINY, "--gpu_ids", "0", "--precision", "fp32", "--no_graphs", "--batch_size", "2"]
 FLAGS += ["--no_dropout", "--norm", "instance", "--pool_size", "0"]
 MODELS = {

@@ -28,7 +28,7 @@ def test_gradients_agree_with_float64(monkeypatch, name, device):
 
 def test_a_layer_with_a_wrong_gradient_is_found():
     class Wrong(torch.autograd.Function):
-        """The identity, whose gradient is that of the transposed picture."""
+        """The identity, whose gradient is that of the transposed image."""
 
         @staticmethod
         def forward(ctx, x):
@@ -42,7 +42,7 @@ def test_a_layer_with_a_wrong_gradient_is_found():
         def forward(self, x):
             return Wrong.apply(x)
 
-    net, x = gradients.network("unet_64", "batch"), gradients.pictures("unet_64", 1)
+    net, x = gradients.network("unet_64", "batch"), gradients.images("unet_64", 1)
     exact = gradients.gradients(copy.deepcopy(net).double(), x.double())
     net.model.model[1] = nn.Sequential(net.model.model[1], Layer())
     found = gradients.agreement(gradients.gradients(net, x), exact)

@@ -14,7 +14,7 @@ def watch(caplog, steps, gan_mode="vanilla") -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
 
 
-def pictures(seed: int) -> dict[str, torch.Tensor]:
+def images(seed: int) -> dict[str, torch.Tensor]:
     batch = random_batch(seed)
     return {"real_A": batch["A"], "fake_B": batch["B"]}
 
@@ -23,14 +23,14 @@ LOW, MIXED = {"G_GAN": 9.0, "D_real": 0.01, "D_fake": 0.04}, {"D_real": 0.01, "D
 
 
 def test_a_d_that_wins_for_good_is_said_once(caplog):
-    (said,) = watch(caplog, [(LOW, pictures(i)) for i in range(3 * LINES)])
+    (said,) = watch(caplog, [(LOW, images(i)) for i in range(3 * LINES)])
     assert said.startswith(f"for {LINES} lines in a row, D has won: D_real and D_fake below 0.05")
 
 
 @pytest.mark.parametrize("gan_mode", ["vanilla", "wgangp"])
 def test_a_d_that_loses_now_and_then_is_not_spoken_of(caplog, gan_mode):
-    lows = [(LOW, pictures(i)) for i in range(LINES - 1)]
-    steps = [*lows, (MIXED, pictures(99)), *lows] if gan_mode == "vanilla" else lows * 2
+    lows = [(LOW, images(i)) for i in range(LINES - 1)]
+    steps = [*lows, (MIXED, images(99)), *lows] if gan_mode == "vanilla" else lows * 2
     assert watch(caplog, steps, gan_mode) == []
 
 
@@ -41,9 +41,9 @@ def test_an_output_of_one_colour_is_said_once(caplog):
 
 
 def test_an_output_that_no_longer_follows_its_input_is_said_once(caplog):
-    stuck = pictures(0)["fake_B"]
-    steps = [({}, {"real_A": pictures(i)["real_A"], "fake_B": stuck}) for i in range(2 * LINES)]
+    stuck = images(0)["fake_B"]
+    steps = [({}, {"real_A": images(i)["real_A"], "fake_B": stuck}) for i in range(2 * LINES)]
     (said,) = watch(caplog, steps)
-    assert "fake_B is the same picture whatever the input" in said
+    assert "fake_B is the same image whatever the input" in said
     caplog.clear()
-    assert watch(caplog, [({}, pictures(i)) for i in range(2 * LINES)]) == []
+    assert watch(caplog, [({}, images(i)) for i in range(2 * LINES)]) == []

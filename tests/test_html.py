@@ -1,4 +1,4 @@
-"""Pages of pictures, read back as a browser would."""
+"""Pages of images, read back as a browser would."""
 
 from html.parser import HTMLParser
 from pathlib import Path
@@ -60,7 +60,7 @@ class Page(HTMLParser):
 
 
 def page_of(folder: Path, rows: int = 1, **more) -> HTML:
-    """A page of equal rows that share one picture."""
+    """A page of equal rows that share one image."""
     page = HTML(folder, "title", **more)
     draw((6, 4)).save(page.img_dir / "x.png")
     for i in range(rows):
@@ -70,26 +70,26 @@ def page_of(folder: Path, rows: int = 1, **more) -> HTML:
     return page
 
 
-def test_page_and_pictures_have_their_places(tmp_path):
+def test_page_and_images_have_their_places(tmp_path):
     page = HTML(tmp_path / "deep" / "web", "title")
     assert page.path == tmp_path / "deep" / "web" / "index.html"
     assert page.get_image_dir() == tmp_path / "deep" / "web" / "images"
     assert page.get_image_dir().is_dir()
 
 
-def test_pictures_load_lazily_and_say_their_size(tmp_path):
+def test_images_load_lazily_and_say_their_size(tmp_path):
     html = HTML(tmp_path, "title")
     for name, size in (("a.png", (6, 4)), ("b.png", (3, 9))):
         draw(size).save(html.img_dir / name)
     html.add_header("row")
     html.add_images(["a.png", "b.png"], ["real_A", "fake_B"], ["a.png", "b.png"])
     html.save()
-    pictures = Page(html).all("img")
-    assert [(p["width"], p["height"], p["loading"]) for p in pictures] == [
+    images = Page(html).all("img")
+    assert [(p["width"], p["height"], p["loading"]) for p in images] == [
         ("6", "4", "lazy"),
         ("3", "9", "lazy"),
     ]
-    assert [p["alt"] for p in pictures] == Page(html).texts["figcaption"] == ["real_A", "fake_B"]
+    assert [p["alt"] for p in images] == Page(html).texts["figcaption"] == ["real_A", "fake_B"]
 
 
 def test_any_file_name_resolves_from_the_page(tmp_path):
@@ -144,7 +144,7 @@ def test_rows_keep_their_order_and_number(tmp_path):
     assert len(page.all("section")) == 3
 
 
-def test_pictures_without_a_header_get_a_row(tmp_path):
+def test_images_without_a_header_get_a_row(tmp_path):
     html = HTML(tmp_path, "title")
     draw((6, 4)).save(html.img_dir / "x.png")
     html.add_images(["x.png"], ["real_A"], ["x.png"])

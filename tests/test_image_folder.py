@@ -1,4 +1,4 @@
-"""Lists of picture files."""
+"""Lists of image files."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def test_hidden_files_are_passed_over(tmp_path):
     assert not is_image_file("folder/.b.png") and is_image_file(".folder/b.png")
 
 
-def test_a_folder_named_like_a_picture_is_a_folder(tmp_path):
+def test_a_folder_named_like_a_image_is_a_folder(tmp_path):
     assert listed(touch(tmp_path, "set.png/a.png")) == ["set.png/a.png"]
 
 
@@ -73,7 +73,7 @@ def test_a_file_is_no_folder(tmp_path):
         make_dataset(touch(tmp_path, "a.png") / "a.png")
 
 
-def test_folder_without_pictures_says_what_it_holds_and_what_it_may(tmp_path):
+def test_folder_without_images_says_what_it_holds_and_what_it_may(tmp_path):
     touch(tmp_path, "notes.txt", "more.txt", "sub/x.npz")
     with pytest.raises(ValueError) as error:
         make_dataset(tmp_path)
@@ -83,9 +83,9 @@ def test_folder_without_pictures_says_what_it_holds_and_what_it_may(tmp_path):
     assert "\n" not in message
 
 
-def test_describe_counts_pictures_and_names_folders(tmp_path):
+def test_describe_counts_images_and_names_folders(tmp_path):
     touch(tmp_path, "a.png", "b.JPG", "notes.txt", "val/x.png", "train/x.png", ".git/config")
-    assert describe(tmp_path) == "train/, val/, 2 pictures, 1 other files"
+    assert describe(tmp_path) == "train/, val/, 2 images, 1 other files"
 
 
 def test_describe_names_few_of_many_folders(tmp_path):

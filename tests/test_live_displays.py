@@ -55,7 +55,7 @@ def scalars(board: EventAccumulator) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(e.step, e.value) for e in board.Scalars(tag)] for tag in board.Tags()["scalars"]}
 
 
-def test_tensorboard_holds_losses_and_pictures_by_pictures_seen(
+def test_tensorboard_holds_losses_and_images_by_images_seen(
     tmp_path: Path, caplog, monkeypatch, capfd
 ) -> None:
     be_patient(monkeypatch)
@@ -121,7 +121,7 @@ def test_a_training_shows_itself_on_all_displays_together(
         flags = ["--display_id", "1", "--display_port", server.port]
         result = train(command, pairs, *flags, "--use_tensorboard", "--use_wandb", epochs=2)
         curves = server.window(1)["content"]["data"]
-        pictures = server.window(2)
+        images = server.window(2)
     assert result.status == 0 and trained(epochs=2)
     assert warnings(caplog) == [] and max(times.updates) < AT_ONCE
     run, totals = Path("checkpoints/r"), [1, 2, 3, 4, 5, 6]
@@ -140,7 +140,7 @@ def test_a_training_shows_itself_on_all_displays_together(
         ]
         assert [row[curve["name"]] for row in history.values()] == pytest.approx(curve["y"])
     assert [curve["name"] for curve in curves] == names
-    assert "epoch 2: real_A, fake_B, real_B" in pictures["title"]
+    assert "epoch 2: real_A, fake_B, real_B" in images["title"]
     assert sorted({e.step for e in events(run).Images("fake_B")}) == totals
     assert all("fake_B.path" in row for row in history.values())
     assert (run / "web" / "images" / "epoch002_fake_B.png").is_file()

@@ -80,7 +80,7 @@ def test_batches_are_the_same_with_and_without_workers(pairs, start):
 
 @pytest.mark.parametrize(("sending", "by_itself"), [(60, True), (0, False)])
 def test_this_process_takes_over_what_it_makes_sooner(pairs, monkeypatch, sending, by_itself):
-    monkeypatch.setattr(data, "SENDING", sending)
+    monkeypatch.setattr(data.loader, "SENDING", sending)
     flags = ["--batch_size", "2", "--num_threads"]
     alone, loader = (create_dataset(options(pairs, *flags, n)) for n in (0, 2))
     passes = [contents(loader)]
@@ -146,7 +146,7 @@ def test_iterating_leaves_the_global_generators_alone(workers):
 
 
 @pytest.mark.parametrize("size", [1, 2])
-def test_pictures_have_memory_of_their_own(size):
+def test_images_have_memory_of_their_own(size):
     class Grey(Noise):
         def __getitem__(self, index: int) -> dict:
             return {"A": torch.rand(1, 4, 4).expand(3, -1, -1)}  # which cannot be pinned
@@ -155,7 +155,7 @@ def test_pictures_have_memory_of_their_own(size):
         assert batch["A"].is_contiguous() and batch["A"].shape[1:] == (3, 4, 4)
 
 
-def test_last_short_batch_is_kept_and_len_counts_pictures():
+def test_last_short_batch_is_kept_and_len_counts_images():
     loader = noise("--batch_size", 2)
     assert [len(batch["A"]) for batch in loader] == [2, 2, 1] and len(loader) == 5
     assert len(noise("--max_dataset_size", 3)) == 3 and len(noise("--max_dataset_size", 9)) == 5
@@ -207,7 +207,7 @@ def test_validation_takes_at_most_50(tmp_path):
     assert len(create_validation_dataset(options(tmp_path, "--max_dataset_size", 4))) == 4
 
 
-def test_lack_of_validation_pictures_is_an_error(pairs):
+def test_lack_of_validation_images_is_an_error(pairs):
     (pairs / "val").rename(pairs / "elsewhere")
     expected = r"--lr_policy plateau .*val/ .*found elsewhere/, test/, train/"
     with pytest.raises(ValueError, match=expected):
@@ -278,7 +278,7 @@ def test_dropped_in_dataset_is_found_and_brings_its_options(dropped):
 def test_a_dataset_without_items_is_refused(dropped, monkeypatch):
     opt = options("unused", "--dataset_mode", "bright")
     monkeypatch.setattr(find_class("data", "bright", "--dataset_mode"), "__len__", lambda self: 0)
-    with pytest.raises(ValueError, match="--dataset_mode bright: finds no pictures for --phase"):
+    with pytest.raises(ValueError, match="--dataset_mode bright: finds no images for --phase"):
         create_dataset(opt)
 
 

@@ -41,7 +41,7 @@ tasks = pytest.mark.parametrize("task", TASKS)
 
 
 def source_for(task: str, folder: Path) -> Path:
-    """Write four pictures into a folder, as the task wants them."""
+    """Write four images into a folder, as the task wants them."""
     if task == "resize --pairs":
         return draw_pairs(folder, count=4) / "train"
     for side in "AB" if task == "combine" else [""]:
@@ -78,7 +78,7 @@ def test_one_process_equals_three_and_the_input_is_left_alone(tmp_path, task):
 
 
 @tasks
-def test_OUT_holds_four_pictures_in_three_phases_a_note_and_nothing_else(tmp_path, task):
+def test_OUT_holds_four_images_in_three_phases_a_note_and_nothing_else(tmp_path, task):
     out = run(task, source_for(task, tmp_path / "in"), tmp_path / "out")
     assert Counter(phases(out).values()) == {"train": 2, "val": 1, "test": 1}
     assert set(contents(out)) == {f"{p}/{n}" for n, p in phases(out).items()} | {"make_pairs.json"}
@@ -149,21 +149,21 @@ def test_every_split_adds_up_and_keeps_to_its_shares():
         assert max(far) < 2, f"{shares} of {count}: {numbers}"
 
 
-def test_a_share_of_zero_gets_no_picture():
+def test_a_share_of_zero_gets_no_image():
     for count, shares in EVERY:
         numbers = counted(count, shares)
         none = [n for n, share in zip(numbers, shares, strict=True) if share == 0]
         assert not any(none), f"{shares} of {count}: {numbers}"
 
 
-def test_of_three_pictures_and_more_every_share_gets_one():
+def test_of_three_images_and_more_every_share_gets_one():
     for count, shares in EVERY:
         numbers = counted(count, shares)
         some = [n for n, share in zip(numbers, shares, strict=True) if share > 0]
         assert count < 3 or all(some), f"{shares} of {count}: {numbers}"
 
 
-def test_the_split_depends_on_the_seed_and_every_picture_is_in_one_phase(tmp_path):
+def test_the_split_depends_on_the_seed_and_every_image_is_in_one_phase(tmp_path):
     source = draw_folder(tmp_path / "in", " ".join(map(str, range(20))), size=(8, 8))
     splits = [
         phases(prepare("grayscale", source, tmp_path / f"out{i}", "--seed", seed))
@@ -180,7 +180,7 @@ def test_shares_of_nothing_leave_no_folder(tmp_path):
     assert [path.name for path in out.iterdir() if path.is_dir()] == ["train"]
 
 
-def test_without_a_picture_to_train_on_no_training_is_proposed(tmp_path, caplog):
+def test_without_a_image_to_train_on_no_training_is_proposed(tmp_path, caplog):
     prepare("grayscale", draw_folder(tmp_path / "in"), tmp_path / "out", "--split", "0,0,1")
     assert "none of them is for training" in caplog.text and "train.py" not in caplog.text
 
@@ -195,7 +195,7 @@ def test_without_a_picture_to_train_on_no_training_is_proposed(tmp_path, caplog)
         "1.jpg 1.png 1.jpg.png 1.png.jpg",
     ],
 )
-def test_pictures_of_equal_names_do_not_become_one(tmp_path, names):
+def test_images_of_equal_names_do_not_become_one(tmp_path, names):
     for i, name in enumerate(names.split()):
         path = tmp_path / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -209,7 +209,7 @@ def test_pictures_of_equal_names_do_not_become_one(tmp_path, names):
     "name", ["ü 日本 [1] 'x'.png", os.fsdecode(b"\xe9.png"), "x" * 251 + ".png"]
 )
 @pytest.mark.parametrize("task", ["resize", "inpaint"])
-def test_a_picture_of_any_name_is_made(tmp_path, task, name):
+def test_a_image_of_any_name_is_made(tmp_path, task, name):
     draw_folder(tmp_path / "in", "0 1 2")
     draw((80, 72), seed=3).save(tmp_path / "in" / name)
     assert name in made(run(task, tmp_path / "in", tmp_path / "out"))
@@ -226,10 +226,10 @@ def test_IN_and_OUT_may_be_written_in_any_way(tmp_path, monkeypatch, source):
     }
 
 
-def test_hidden_files_and_files_that_are_no_pictures_are_passed_over(tmp_path):
+def test_hidden_files_and_files_that_are_no_images_are_passed_over(tmp_path):
     source = draw_folder(tmp_path / "in", "1 .hidden .cache/2 sub/3")
-    (source / "notes.txt").write_text("no picture")
-    (source / "Thumbs.db").write_bytes(b"no picture")
+    (source / "notes.txt").write_text("no image")
+    (source / "Thumbs.db").write_bytes(b"no image")
     assert sorted(made(prepare("grayscale", source, tmp_path / "out"))) == ["1.png", "sub/3.png"]
 
 
@@ -241,7 +241,7 @@ def test_the_split_of_in_is_kept(tmp_path, caplog):
     out = prepare("resize", source, tmp_path / "out", "--pairs", "--size", 8)
     names = {f"{phase}/{i}.png" for phase in PHASES for i in range(2)}
     assert {p.relative_to(out).as_posix() for p in out.rglob("*.png")} == names
-    assert "holds 2 pictures for train, 2 pictures for val, 2 pictures for test" in caplog.text
+    assert "holds 2 images for train, 2 images for val, 2 images for test" in caplog.text
     for name in names:
         assert Image.open(out / name).size == (16, 8)
 

@@ -23,7 +23,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def times(out: Path) -> dict[str, tuple[int, int]]:
-    """Return when each picture was written, and to which file."""
+    """Return when each image was written, and to which file."""
     stats = {name: path.stat() for name, path in made(out).items()}
     return {name: (stat.st_mtime_ns, stat.st_ino) for name, stat in stats.items()}
 
@@ -40,10 +40,8 @@ def test_run_again_only_what_is_missing_is_made(source, tmp_path, caplog):
         "a/1.png",
         "4.png",
     }
-    assert "4 of 6 pictures are there already" in caplog.messages
-    assert (
-        f"{out} holds 4 pictures for train, 1 pictures for val, 1 pictures for test" in caplog.text
-    )
+    assert "4 of 6 images are there already" in caplog.messages
+    assert f"{out} holds 4 images for train, 1 images for val, 1 images for test" in caplog.text
 
 
 def test_run_again_with_nothing_missing_it_writes_nothing(source, tmp_path, caplog):
@@ -129,17 +127,17 @@ def test_another_IN_for_the_same_OUT_is_refused(source, tmp_path, capfd):
     complaint(capfd, make_pairs.main, ["--task", "grayscale", other, out], str(out), str(source))
 
 
-def test_pictures_that_came_later_never_bring_one_into_two_phases(source, tmp_path):
+def test_images_that_came_later_never_bring_one_into_two_phases(source, tmp_path):
     out = prepare("grayscale", source, tmp_path / "out")
     draw_folder(source, "new/0 new/1 new/2 new/3 new/4")
     try:
         prepare("grayscale", source, out)
     except ValueError as error:  # to refuse is right too
         assert str(out) in str(error) or str(source) in str(error)
-    assert len(phases(out)) in (6, 11)  # phases() fails if a picture lies in two
+    assert len(phases(out)) in (6, 11)  # phases() fails if an image lies in two
 
 
-def test_a_twin_that_came_later_does_not_make_a_picture_twice(tmp_path):
+def test_a_twin_that_came_later_does_not_make_a_image_twice(tmp_path):
     source = draw_folder(tmp_path / "in", "0 1 2 3 4 5 6 7")
     out = prepare("grayscale", source, tmp_path / "out")
     for i in range(8):
@@ -148,8 +146,8 @@ def test_a_twin_that_came_later_does_not_make_a_picture_twice(tmp_path):
         prepare("grayscale", source, out)
     except ValueError as error:  # to refuse is right too
         assert str(out) in str(error) or str(source) in str(error)
-    pictures = [path.read_bytes() for path in made(out).values()]
-    assert len(pictures) == len(set(pictures))
+    images = [path.read_bytes() for path in made(out).values()]
+    assert len(images) == len(set(images))
 
 
 @pytest.mark.parametrize("note", ["", "{", "{}", "[]"])
@@ -197,7 +195,7 @@ def test_OUT_that_is_a_file_is_refused(source, tmp_path, capfd):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_broken_picture_is_left_out_by_name_and_the_rest_is_made(tmp_path, task, caplog):
+def test_a_broken_image_is_left_out_by_name_and_the_rest_is_made(tmp_path, task, caplog):
     folders = [tmp_path / "in" / side for side in ("AB" if task == "combine" else [""])]
     for folder in folders:
         draw_folder(folder, "0 1 2 3 4")
@@ -208,20 +206,20 @@ def test_a_broken_picture_is_left_out_by_name_and_the_rest_is_made(tmp_path, tas
     (line,) = [text for text in caplog.messages if "left out" in text]
     assert str(broken) in line and "\n" not in line
     assert f"{out} holds " in caplog.text
-    assert len(contents(out)) == 5  # and the note; no half picture, nothing temporary
+    assert len(contents(out)) == 5  # and the note; no half image, nothing temporary
     draw((80, 72), seed=2).save(broken)  # mended
     assert len(made(prepare(task, tmp_path / "in", out, "--size", 64))) == 5
 
 
-def test_a_folder_of_broken_pictures_only_is_refused(tmp_path, caplog):
+def test_a_folder_of_broken_images_only_is_refused(tmp_path, caplog):
     (tmp_path / "in").mkdir()
     for name in ("1.png", "2.jpg"):
-        (tmp_path / "in" / name).write_text("no picture")
+        (tmp_path / "in" / name).write_text("no image")
     refusal(lambda: prepare("grayscale", tmp_path / "in", tmp_path / "out"), str(tmp_path / "in"))
     assert not any(text.startswith(TRAIN_LINE) for text in caplog.messages)
 
 
-def test_an_A_B_picture_of_odd_width_is_left_out_by_name(tmp_path, caplog):
+def test_an_A_B_image_of_odd_width_is_left_out_by_name(tmp_path, caplog):
     source = draw_folder(tmp_path / "in", "1 2 3", size=(80, 40))
     draw((81, 40)).save(source / "odd.png")
     out = prepare("resize", source, tmp_path / "out", "--pairs", "--size", 32)

@@ -52,15 +52,15 @@ def test_missing_arguments_are_named_on_one_line(tmp_path, capfd, monkeypatch, a
 
 
 @pytest.mark.parametrize("task", ["edges", "combine"])
-@pytest.mark.parametrize("there", ["nothing", "file", "empty folder", "no pictures"])
-def test_IN_without_pictures_is_named(tmp_path, capfd, task, there):
+@pytest.mark.parametrize("there", ["nothing", "file", "empty folder", "no images"])
+def test_IN_without_images_is_named(tmp_path, capfd, task, there):
     source = tmp_path / "in"
     if there == "file":
         source.write_text("")
     elif there != "nothing":
         for side in "AB" if task == "combine" else [""]:
             (source / side).mkdir(parents=True)
-    if there == "no pictures":
+    if there == "no images":
         (source / "notes.txt").write_text("")
     args = ["--task", task, source, tmp_path / "out"]
     line = complaint(capfd, make_pairs.main, args, "IN", str(source))
@@ -101,20 +101,20 @@ def test_combine_wants_both_folders(tmp_path, capfd, side):
     assert not (tmp_path / "out").exists()
 
 
-def test_combine_names_a_picture_without_partner(tmp_path, capfd):
+def test_combine_names_a_image_without_partner(tmp_path, capfd):
     source = two_folders(tmp_path / "in")
     (source / "B" / "sub" / "2.png").unlink()
     args = ["--task", "combine", source, tmp_path / "out"]
-    wanted = f"{source / 'B' / 'sub' / '2'}.* (1 of 4 pictures have none)"
+    wanted = f"{source / 'B' / 'sub' / '2'}.* (1 of 4 images have none)"
     complaint(capfd, make_pairs.main, args, wanted)
     assert not (tmp_path / "out").exists()
 
 
-def test_combine_names_pictures_of_equal_names(tmp_path, capfd):
+def test_combine_names_images_of_equal_names(tmp_path, capfd):
     source = two_folders(tmp_path / "in")
     draw((80, 72)).save(source / "B" / "sub" / "2.jpg")
     args = ["--task", "combine", source, tmp_path / "out"]
-    complaint(capfd, make_pairs.main, args, f"{source / 'B' / 'sub' / '2'}.* are 2 pictures")
+    complaint(capfd, make_pairs.main, args, f"{source / 'B' / 'sub' / '2'}.* are 2 images")
 
 
 def test_combine_leaves_out_pairs_of_different_sizes_by_name(tmp_path, caplog):
@@ -141,7 +141,7 @@ def test_combine_brings_different_sizes_to_one_size(tmp_path):
         ("x[1].png x1.png y.png", "x[1].png x1.png y.png"),
         ("x*.png xy.png x?.png", "x*.png xy.png x?.png"),
     ],
-    ids=["stems with dots", "files that are no pictures", "brackets", "stars"],
+    ids=["stems with dots", "files that are no images", "brackets", "stars"],
 )
 def test_combine_finds_the_partner_by_the_whole_name(tmp_path, A, B):
     for side, names in (("A", A.split()), ("B", B.split())):
@@ -151,14 +151,14 @@ def test_combine_finds_the_partner_by_the_whole_name(tmp_path, A, B):
             if name.endswith(".png"):
                 draw((8, 8), seed=A.split().index(name)).save(path)
             else:
-                path.write_text("no picture")
+                path.write_text("no image")
     out = made(prepare("combine", tmp_path / "in", tmp_path / "out"))
     assert sorted(out) == sorted(A.split())
     for left, right in map(halves, out.values()):
         assert (left == right).all()
 
 
-def test_combine_never_takes_another_pictures_partner(tmp_path, capfd):
+def test_combine_never_takes_another_images_partner(tmp_path, capfd):
     draw_folder(tmp_path / "in" / "A", "x[1]")
     draw_folder(tmp_path / "in" / "B", "x1")
     args = ["--task", "combine", tmp_path / "in", tmp_path / "out"]

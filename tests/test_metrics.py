@@ -11,7 +11,7 @@ from util.metrics import METRICS, bootstrap, compare
 
 
 def pair(height: int, width: int, channels: int = 3, noise: float = 20) -> tuple:
-    """Return a smooth random picture and a noisy copy, (1, C, H, W) uint8."""
+    """Return a smooth random image and a noisy copy, (1, C, H, W) uint8."""
     generator = np.random.default_rng(height * width)
     coarse = generator.uniform(0, 255, (1, channels, 8, 8))
     real = torch.nn.functional.interpolate(
@@ -62,7 +62,7 @@ def ms_ssim_by_scipy(a: np.ndarray, b: np.ndarray) -> float:
 def test_ms_ssim_equals_that_by_scipy_and_nearly_that_of_torchmetrics(size, noise):
     fake, real = pair(*size, noise=noise)
     found = compare(fake, real)["MS-SSIM"].item()
-    a, b = (picture / 255 for picture in arrays(fake, real))
+    a, b = (image / 255 for image in arrays(fake, real))
     assert found == pytest.approx(ms_ssim_by_scipy(a, b), abs=1e-9)
     if min(size) >= 176:  # it counts the last size's edges too, and wants more pixels
         floats = [p.double() / 255 for p in (fake, real)]
@@ -70,7 +70,7 @@ def test_ms_ssim_equals_that_by_scipy_and_nearly_that_of_torchmetrics(size, nois
         assert found == pytest.approx(theirs.item(), abs=5e-3)
 
 
-def test_a_batch_gives_what_each_picture_gives():
+def test_a_batch_gives_what_each_image_gives():
     pairs = [pair(40, 30, noise=noise) for noise in (1, 30)]
     together = compare(*(torch.cat(side) for side in zip(*pairs, strict=True)))
     for i, alone in enumerate(compare(*p) for p in pairs):
@@ -78,7 +78,7 @@ def test_a_batch_gives_what_each_picture_gives():
             assert together[name][i].item() == pytest.approx(values.item(), abs=1e-12)
 
 
-def test_equal_pictures_are_as_near_as_can_be_and_noise_moves_every_metric():
+def test_equal_images_are_as_near_as_can_be_and_noise_moves_every_metric():
     _, real = pair(176, 176)
     found = {name: value.item() for name, value in compare(real, real).items()}
     assert found == {"L1": 0, "PSNR": 100, "SSIM": pytest.approx(1), "MS-SSIM": pytest.approx(1)}
@@ -107,10 +107,10 @@ def test_opposite_structure_gives_a_negative_ssim_and_an_ms_ssim_of_zero():
     assert found["SSIM"] < 0 and found["MS-SSIM"] == 0
 
 
-def test_only_pictures_of_one_size_and_kind_are_compared():
+def test_only_images_of_one_size_and_kind_are_compared():
     fake, real = pair(20, 20)
     for other in (real[..., :-1], real.float()):
-        with pytest.raises(ValueError, match="pictures to compare are"):
+        with pytest.raises(ValueError, match="images to compare are"):
             compare(fake, other)
 
 

@@ -23,7 +23,7 @@ from data.image_folder import make_dataset
 
 
 class PairDataset(BaseDataset):
-    """Two folders, pictures paired by their order."""
+    """Two folders, images paired by their order."""
 
     @staticmethod
     def modify_commandline_options(parser, is_train):

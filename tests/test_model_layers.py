@@ -64,12 +64,12 @@ def test_nearly_flat_maps_far_from_0_are_normed_rightly(layout, size, mean, devi
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_picture_norm_of_a_batch_is_batch_norm_of_each_picture(layout, size):
+def test_image_norm_of_a_batch_is_batch_norm_of_each_image(layout, size):
     norm = nn.BatchNorm2d(5)
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
     x = torch.randn(3, 5, *size) * 3 + 1
-    each = torch.cat([norm(picture[None]) for picture in x])
+    each = torch.cat([norm(image[None]) for image in x])
     running = norm.running_mean.clone()
     net = nn.Sequential(norm)
     use_per_image_batch_norm(net)
@@ -115,7 +115,7 @@ def drop(seeds: list[int], x: torch.Tensor | None = None) -> torch.Tensor:
         return Dropout(0.5)(x)
 
 
-def test_noise_of_a_picture_depends_on_its_seed_alone():
+def test_noise_of_a_image_depends_on_its_seed_alone():
     one, two, three = (drop([seed]) for seed in (1, 2, 3))
     assert torch.equal(drop([1, 2, 3]), torch.cat([one, two, three]))
     assert torch.equal(drop([3, 1]), torch.cat([three, one]))
@@ -124,13 +124,13 @@ def test_noise_of_a_picture_depends_on_its_seed_alone():
     assert not torch.equal(one, two)
 
 
-def test_layers_of_one_picture_draw_different_noise():
+def test_layers_of_one_image_draw_different_noise():
     x = torch.ones(1, 2, 8, 8)
     with per_image_dropout([1]):
         assert not torch.equal(Dropout(0.5)(x), Dropout(0.5)(x))
 
 
-def test_picture_noise_leaves_the_global_generator_alone():
+def test_image_noise_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
     drop([1, 2])
     assert torch.equal(torch.get_rng_state(), before)
@@ -145,7 +145,7 @@ def test_dropout_keeps_the_mean():
     assert y.mean().item() == pytest.approx(1, abs=0.02)
 
 
-def test_noise_scales_the_gradient_like_the_picture():
+def test_noise_scales_the_gradient_like_the_image():
     x = torch.ones(1, 2, 8, 8, requires_grad=True)
     y = drop([4], x)
     y.sum().backward()
@@ -159,7 +159,7 @@ def test_dropout_is_inert_in_eval():
 
 
 def test_wrong_number_of_seeds_is_an_error():
-    with pytest.raises(ValueError, match="2 .* 3 pictures"):
+    with pytest.raises(ValueError, match="2 .* 3 images"):
         drop([1, 2], torch.ones(3, 1, 2, 2))
 
 

@@ -46,7 +46,7 @@ def test_state_dict_equals_the_published_one(row):
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("netG", GENERATORS)
-def test_generator_keeps_any_picture_size_and_has_its_channels(netG, norm):
+def test_generator_keeps_any_image_size_and_has_its_channels(netG, norm):
     with torch.device("meta"):
         net = define_G(1, 2, 4, netG, norm, use_dropout=True)
         for size in ((1, 1), (9, 6), (65, 130), (64, 64)):
@@ -56,7 +56,7 @@ def test_generator_keeps_any_picture_size_and_has_its_channels(netG, norm):
 @pytest.mark.parametrize("upsample", UPSAMPLE)
 @pytest.mark.parametrize("norm", ["batch", "instance", "none"])
 @pytest.mark.parametrize("netG", ["unet_64", "resnet_6blocks"])
-def test_generator_gives_finite_pictures_in_range_at_odd_sizes(netG, norm, upsample):
+def test_generator_gives_finite_images_in_range_at_odd_sizes(netG, norm, upsample):
     net = define_G(3, 1, 4, netG, norm, upsample=upsample)
     for size in ((1, 1), (3, 70), (31, 17)):
         y = net(torch.rand(1, 3, *size) * 2 - 1)
@@ -116,7 +116,7 @@ def test_receptive_field_of_a_logit(netD, n_layers, field):
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize(("netD", "n_layers"), [("n_layers", 1), ("basic", 9), ("n_layers", 5)])
-def test_smallest_picture_is_judged_and_a_smaller_one_names_the_flag(netD, n_layers, norm):
+def test_smallest_image_is_judged_and_a_smaller_one_names_the_flag(netD, n_layers, norm):
     net = define_D(2, 2, netD, n_layers, norm).train()
     least = net.min_size
     assert net(torch.randn(1, 2, least, least)).isfinite().all()

@@ -97,7 +97,7 @@ CARRIED = {
 
 
 def train(*args: Any) -> Options:
-    return TrainOptions().read([str(a) for a in ("--dataroot", "pictures", *args)])
+    return TrainOptions().read([str(a) for a in ("--dataroot", "images", *args)])
 
 
 @pytest.fixture
@@ -119,11 +119,11 @@ def test_training_default(name: str) -> None:
 
 @pytest.mark.parametrize("name", FACTS["test"])
 def test_testing_default(run: Path, name: str) -> None:
-    assert getattr(opt_of(run, "--dataroot", "pictures"), name) == FACTS["test"][name]
+    assert getattr(opt_of(run, "--dataroot", "images"), name) == FACTS["test"][name]
 
 
-def test_model_test_reads_single_pictures(run: Path) -> None:
-    opt = opt_of(run, "--dataroot", "pictures", "--model", "test")
+def test_model_test_reads_single_images(run: Path) -> None:
+    opt = opt_of(run, "--dataroot", "images", "--model", "test")
     assert (opt.dataset_mode, opt.model_suffix) == ("single", "")
 
 
@@ -153,7 +153,7 @@ def test_preset_applies_without_dataroot_only(run: Path) -> None:
 
 
 def test_config_with_dataroot_turns_the_preset_off(tmp_path: Path) -> None:
-    (tmp_path / "c.yaml").write_text("dataroot: pictures\n")
+    (tmp_path / "c.yaml").write_text("dataroot: images\n")
     assert TrainOptions().read(["--config", str(tmp_path / "c.yaml")]).crop_size == 256
 
 
@@ -208,7 +208,7 @@ def test_our_own_text_reads_back(run: Path) -> None:
     (run / "train_opt.txt").write_text(opt.text())
     values = read_run(run)
     assert (values["netG"], values["no_dropout"], values["dataroot"]) == (
-        *("unet_128", "True", "pictures"),
+        *("unet_128", "True", "images"),
     )
 
 
@@ -248,7 +248,7 @@ def test_suffix_is_filled_in_for_training_and_testing(tmp_path: Path) -> None:
         ("--preprocess none", 1, 1),
     ],
 )
-def test_pictures_share_a_batch_in_testing_if_they_have_one_size(flags, alone, batched) -> None:
+def test_images_share_a_batch_in_testing_if_they_have_one_size(flags, alone, batched) -> None:
     args = ["--dataroot", "p", "--checkpoints_dir", "nowhere", *flags.split()]
     assert TestOptions().read(args).batch_size == alone
     assert TestOptions(batches=True).read(args).batch_size == batched

@@ -19,7 +19,7 @@ shapes = pytest.mark.parametrize("shape", MASKS)
 
 @pytest.fixture
 def kinds(tmp_path: Path) -> Path:
-    """A folder with a picture of every kind."""
+    """A folder with an image of every kind."""
     folder = draw_folder(tmp_path / "in", "plain")
     for name, size in {"odd": (81, 71), "thin": (1, 40), "flat": (40, 1), "dot": (1, 1)}.items():
         draw(size).save(folder / f"{name}.png")
@@ -36,28 +36,28 @@ def kinds(tmp_path: Path) -> Path:
 
 
 def upright(path: Path) -> Image.Image:
-    """Return the picture as a viewer shows it, in RGB."""
-    picture = Image.open(path).convert("RGB")
-    return picture.transpose(ROTATE) if path.stem == "turned" else picture
+    """Return the image as a viewer shows it, in RGB."""
+    image = Image.open(path).convert("RGB")
+    return image.transpose(ROTATE) if path.stem == "turned" else image
 
 
-def middle(picture: Image.Image, size: int) -> np.ndarray:
+def middle(image: Image.Image, size: int) -> np.ndarray:
     """Return the middle square, `size` wide."""
-    side = min(picture.size)
-    x, y = (picture.width - side) // 2, (picture.height - side) // 2
-    return np.asarray(picture.resize((size, size), BICUBIC, box=(x, y, x + side, y + side)))
+    side = min(image.size)
+    x, y = (image.width - side) // 2, (image.height - side) // 2
+    return np.asarray(image.resize((size, size), BICUBIC, box=(x, y, x + side, y + side)))
 
 
-def one(tmp_path: Path, task: str, picture: Image.Image, *flags: object) -> tuple[np.ndarray, ...]:
-    """Return A and B that a task makes of one picture."""
+def one(tmp_path: Path, task: str, image: Image.Image, *flags: object) -> tuple[np.ndarray, ...]:
+    """Return A and B that a task makes of one image."""
     folder = tmp_path / "one"
     folder.mkdir()
-    picture.save(folder / "1.png")
+    image.save(folder / "1.png")
     return halves(made(prepare(task, folder, tmp_path / "out", *flags))["1.png"])
 
 
 @tasks
-def test_B_is_the_whole_picture_of_any_kind_upright_in_RGB(kinds, tmp_path, task):
+def test_B_is_the_whole_image_of_any_kind_upright_in_RGB(kinds, tmp_path, task):
     out = made(prepare(task, kinds, tmp_path / "out"))
     sources = {path.stem: upright(path) for path in kinds.iterdir()}
     assert {Path(name).stem for name in out} == set(sources)
@@ -108,7 +108,7 @@ def test_superres_shrinks_by_four_unless_told_otherwise(tmp_path):
 
 
 @shapes
-def test_inpaint_is_white_in_the_holes_and_the_picture_around_them(tmp_path, shape):
+def test_inpaint_is_white_in_the_holes_and_the_image_around_them(tmp_path, shape):
     dark = draw((81, 72)).point(lambda value: value // 2)
     A, B = one(tmp_path, "inpaint", dark, "--mask", shape)
     hole = (A != B).any(axis=-1)
@@ -134,7 +134,7 @@ def test_boxes_have_straight_sides_and_free_forms_do_not():
             np.asarray(MASKS[shape]((64, 64), np.random.default_rng(seed)))
             for shape in ("box", "freeform")
         )
-        # Three boxes at most: their six ends cut a picture into seven bands of equal lines.
+        # Three boxes at most: their six ends cut an image into seven bands of equal lines.
         for turned in (False, True):
             bands, lines = (len(np.unique(m.T if turned else m, axis=0)) for m in (box, free))
             assert bands <= 7 < lines
@@ -142,14 +142,14 @@ def test_boxes_have_straight_sides_and_free_forms_do_not():
 
 @shapes
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2, 3)])
-def test_tiny_pictures_have_masks_too(shape, size):
+def test_tiny_images_have_masks_too(shape, size):
     assert all(MASKS[shape](size, np.random.default_rng(s)).size == size for s in range(20))
 
 
 @shapes
 def test_holes_depend_on_the_seed_and_the_files_path_only(tmp_path, shape):
     folder = tmp_path / "in"
-    for name in ("a/1.png", "a/2.png", "b/1.png", "3.png"):  # one picture four times
+    for name in ("a/1.png", "a/2.png", "b/1.png", "3.png"):  # one image four times
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         draw((64, 60)).save(folder / name)
     alone = tmp_path / "elsewhere"
@@ -166,7 +166,7 @@ def test_holes_depend_on_the_seed_and_the_files_path_only(tmp_path, shape):
     assert few["b/1.png"].read_bytes() != other["b/1.png"].read_bytes()
 
 
-def test_edges_are_black_on_white_and_lie_where_the_picture_changes(tmp_path):
+def test_edges_are_black_on_white_and_lie_where_the_image_changes(tmp_path):
     house = Image.new("RGB", (80, 60), (90, 140, 200))
     house.paste((60, 40, 30), (20, 15, 50, 45))
     A, _ = one(tmp_path, "edges", house)
@@ -180,7 +180,7 @@ def test_edges_are_black_on_white_and_lie_where_the_picture_changes(tmp_path):
 
 
 @pytest.mark.parametrize("sigma", [0, 2.0])
-def test_a_flat_picture_has_no_edges(tmp_path, sigma):
+def test_a_flat_image_has_no_edges(tmp_path, sigma):
     A, _ = one(tmp_path, "edges", Image.new("RGB", (40, 30), (10, 200, 90)), "--sigma", sigma)
     assert (A == 255).all()
 
@@ -197,7 +197,7 @@ def test_a_wider_blur_leaves_fewer_edges(tmp_path):
     assert counts == sorted(set(counts), reverse=True)
 
 
-def test_resize_makes_plain_pictures_of_the_middle_square(kinds, tmp_path):
+def test_resize_makes_plain_images_of_the_middle_square(kinds, tmp_path):
     out = made(prepare("resize", kinds, tmp_path / "out", "--size", 32))
     assert len(out) == len(list(kinds.iterdir()))
     for path in kinds.iterdir():

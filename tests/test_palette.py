@@ -15,18 +15,18 @@ COLOURS = [(0, 48, 255), (255, 159, 1), (192, 255, 63), (174, 0, 1), (10, 10, 10
 def label_map(seed: int, size: int = 96) -> np.ndarray:
     """Paint rectangles, more of the first colours than of the last."""
     generator = np.random.default_rng(seed)
-    picture = np.empty((size, size, 3), np.uint8)
-    picture[:] = COLOURS[0]
+    image = np.empty((size, size, 3), np.uint8)
+    image[:] = COLOURS[0]
     for k in range(1, len(COLOURS)):
         for _ in range(len(COLOURS) - k):
             y, x = generator.integers(0, size - 24, 2)
-            picture[y : y + 24, x : x + 24] = COLOURS[k]
-    return picture
+            image[y : y + 24, x : x + 24] = COLOURS[k]
+    return image
 
 
-def as_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
+def as_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     file = io.BytesIO()
-    Image.fromarray(picture).resize((120, 120), Image.Resampling.BICUBIC).save(
+    Image.fromarray(image).resize((120, 120), Image.Resampling.BICUBIC).save(
         file, "JPEG", quality=quality
     )
     return np.array(Image.open(file))
@@ -34,9 +34,9 @@ def as_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
 
 @pytest.mark.parametrize("quality", [None, 95, 75])
 def test_the_colours_are_found_through_resizing_and_compression(quality):
-    pictures = [label_map(seed) for seed in range(12)]
-    pictures = [as_jpeg(p, quality) for p in pictures] if quality else pictures
-    palette = find_palette(pictures)
+    images = [label_map(seed) for seed in range(12)]
+    images = [as_jpeg(p, quality) for p in images] if quality else images
+    palette = find_palette(images)
     assert len(palette) == len(COLOURS) and palette[0].tolist() == pytest.approx(
         list(COLOURS[0]), abs=8
     )
@@ -45,12 +45,12 @@ def test_the_colours_are_found_through_resizing_and_compression(quality):
 
 
 def test_untouched_label_maps_show_every_colour_exactly():
-    pictures = [label_map(seed) for seed in range(12)]
-    pictures[3][50, :20] = (1, 2, 3)  # a line too thin to be an area
-    palette = exact_palette(pictures)
+    images = [label_map(seed) for seed in range(12)]
+    images[3][50, :20] = (1, 2, 3)  # a line too thin to be an area
+    palette = exact_palette(images)
     assert palette[0].tolist() == list(COLOURS[0]) and palette[-1].tolist() == [1, 2, 3]
     assert {tuple(colour) for colour in palette.tolist()} == {*COLOURS, (1, 2, 3)}
-    assert exact_palette([as_jpeg(p, 95) for p in pictures]) is None
+    assert exact_palette([as_jpeg(p, 95) for p in images]) is None
     many = np.arange(3 * (MOST + 1), dtype=np.uint8).reshape(1, -1, 3)
     assert exact_palette([many]) is None and len(exact_palette([many[:, 1:]])) == MOST
     assert exact_palette([]) is None and exact_palette([np.zeros((4, 4, 3), np.uint8)]) is None
@@ -60,8 +60,8 @@ def test_noise_gradients_and_a_single_colour_are_no_palette():
     generator = np.random.default_rng(0)
     noise = generator.integers(0, 256, (64, 64, 3)).astype(np.uint8)
     ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (64, 256, 3))
-    for picture in (noise, ramp, np.full((64, 64, 3), 9, np.uint8), np.zeros((3, 3, 3), np.uint8)):
-        assert find_palette([picture]) is None
+    for image in (noise, ramp, np.full((64, 64, 3), 9, np.uint8), np.zeros((3, 3, 3), np.uint8)):
+        assert find_palette([image]) is None
     assert find_palette([]) is None
 
 
@@ -75,5 +75,5 @@ def test_the_facades_have_twelve_labels_and_their_photos_none():
 
 def test_each_pixel_has_the_class_of_the_nearest_colour():
     palette = np.array([[0, 0, 0], [255, 255, 255], [200, 0, 0]], np.uint8)
-    picture = np.array([[[9, 20, 3], [250, 240, 255]], [[180, 10, 30], [90, 0, 0]]], np.uint8)
-    assert nearest_colour(picture, palette).tolist() == [[0, 1], [2, 0]]
+    image = np.array([[[9, 20, 3], [250, 240, 255]], [[180, 10, 30], [90, 0, 0]]], np.uint8)
+    assert nearest_colour(image, palette).tolist() == [[0, 1], [2, 0]]

@@ -39,7 +39,7 @@ def loss(weights: Path) -> PerceptualLoss:
     return PerceptualLoss(weights)
 
 
-def pictures(channels: int = 3, size: int = 2) -> tuple[Tensor, Tensor]:
+def images(channels: int = 3, size: int = 2) -> tuple[Tensor, Tensor]:
     torch.manual_seed(1)
     fake, real = torch.rand(2, size, channels, SIZE, SIZE) * 2 - 1
     return fake, real
@@ -48,16 +48,16 @@ def pictures(channels: int = 3, size: int = 2) -> tuple[Tensor, Tensor]:
 # The loss --------------------------------------------------------------------------------
 
 
-def test_equal_pictures_cost_nothing_and_different_ones_something(loss):
-    fake, real = pictures()
+def test_equal_images_cost_nothing_and_different_ones_something(loss):
+    fake, real = images()
     assert loss(real, real) == 0
     assert loss(fake, real) > 0.1 and loss(fake, real).dim() == 0
     near = real + 0.01 * (fake - real)
     assert loss(near, real) < 0.1 * loss(fake, real)
 
 
-def test_it_is_the_weighted_l1_of_five_layers_of_normalised_pictures(loss, weights):
-    fake, real = pictures()
+def test_it_is_the_weighted_l1_of_five_layers_of_normalised_images(loss, weights):
+    fake, real = images()
     with torch.device("meta"):
         features = vgg19().features
     state = torch.load(weights, weights_only=True)
@@ -66,7 +66,7 @@ def test_it_is_the_weighted_l1_of_five_layers_of_normalised_pictures(loss, weigh
     )
     mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
-    x, y = (((picture + 1) / 2 - mean) / std for picture in (fake, real))
+    x, y = (((image + 1) / 2 - mean) / std for image in (fake, real))
     by_hand, wanted, first = 0.0, iter((1 / 32, 1 / 16, 1 / 8, 1 / 4, 1)), True
     with torch.no_grad():
         for layer in features:
@@ -79,30 +79,30 @@ def test_it_is_the_weighted_l1_of_five_layers_of_normalised_pictures(loss, weigh
 
 
 def test_the_gradient_reaches_the_fake_only(loss):
-    fake, real = (picture.requires_grad_(True) for picture in pictures())
+    fake, real = (image.requires_grad_(True) for image in images())
     loss(fake, real).backward()
     assert fake.grad.abs().sum() > 0 and fake.grad.isfinite().all()
     assert real.grad is None
     assert all(p.grad is None and not p.requires_grad for p in loss.parameters())
 
 
-def test_a_step_down_the_gradient_brings_the_pictures_nearer(loss):
-    fake, real = pictures()
+def test_a_step_down_the_gradient_brings_the_images_nearer(loss):
+    fake, real = images()
     fake.requires_grad_(True)
     before = loss(fake, real)
     (gradient,) = torch.autograd.grad(before, fake)
     assert loss(fake - 0.01 * gradient / gradient.abs().max(), real) < before
 
 
-def test_grey_pictures_count_as_three_equal_channels(loss):
-    fake, real = pictures(channels=1)
+def test_grey_images_count_as_three_equal_channels(loss):
+    fake, real = images(channels=1)
     in_colour = loss(fake.repeat(1, 3, 1, 1), real.repeat(1, 3, 1, 1))
     torch.testing.assert_close(loss(fake, real), in_colour)
     assert loss(fake, real) > 0 and loss(real, real) == 0
 
 
 def test_it_is_the_mean_over_the_batch(loss):
-    fake, real = pictures()
+    fake, real = images()
     alone = [loss(fake[i : i + 1], real[i : i + 1]) for i in range(2)]
     torch.testing.assert_close(loss(fake, real), sum(alone) / 2)
 
@@ -115,7 +115,7 @@ def test_the_whole_file_of_torchvision_is_taken_too(loss, weights, tmp_path):
     state |= {"classifier.0.weight": torch.zeros(2, 2), "classifier.0.bias": torch.zeros(2)}
     torch.save(state, tmp_path / "vgg19-whole.pth")
     whole = PerceptualLoss(str(tmp_path / "vgg19-whole.pth"))
-    assert torch.equal(whole(*pictures()), loss(*pictures()))
+    assert torch.equal(whole(*images()), loss(*images()))
 
 
 def wrong_file(kind: str, weights: Path, path: Path) -> None:

@@ -21,10 +21,10 @@ def forward(model: Pix2PixModel, pair: dict) -> Pix2PixModel:
     return model
 
 
-def translate(model: Pix2PixModel, *pictures: dict) -> list[Tensor]:
+def translate(model: Pix2PixModel, *images: dict) -> list[Tensor]:
     results = []
-    for picture in pictures:
-        model.set_input(picture)
+    for image in images:
+        model.set_input(image)
         model.test()
         results.append(model.get_current_visuals()["fake_B"])
     return results
@@ -125,7 +125,7 @@ def test_direction_chooses_input_and_target(make, direction, source, target):
 
 
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
-def test_pictures_without_targets_cannot_train_but_can_be_translated(make, direction):
+def test_images_without_targets_cannot_train_but_can_be_translated(make, direction):
     source, model = direction[0], make("--direction", direction)
     with pytest.raises(ValueError, match=f"^--dataset_mode aligned: .* --direction {direction}"):
         model.set_input(random_batch(names=source))
@@ -167,7 +167,7 @@ def test_validation_is_the_mean_l1_of_test_time_and_leaves_no_trace(make):
     assert loss["L1"] == pytest.approx(by_hand / 2, abs=1 / 255)  # of 8 bits, in [0, 1]
 
 
-def test_a_translation_depends_on_picture_and_seed_not_on_the_order(make):
+def test_a_translation_depends_on_image_and_seed_not_on_the_order(make):
     make().save_networks("latest")
     one, two = random_batch(1), random_batch(2)
     first, second = translate(make(options=TestOptions), one, two)

@@ -25,7 +25,7 @@ def give(ours: torch.nn.Module, plain: torch.nn.Module) -> None:
     plain.load_state_dict(dict(zip(mine, theirs, strict=True)))
 
 
-def pictures(seed: int, count: int) -> dict[str, Any]:
+def images(seed: int, count: int) -> dict[str, Any]:
     sides = torch.rand(2, count, 3, 64, 64, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     paths = [str(i) for i in range(count)]
     return {"A": sides[0], "B": sides[1], "A_paths": paths, "B_paths": paths}
@@ -61,7 +61,7 @@ def test_plain_cyclegan_has_the_losses_of_ours(tmp_path):
 
 def compare(ours: Any, plain: Any, batch: int, dtype: torch.dtype = torch.float32) -> None:
     for step in range(10):
-        item = pictures(step, batch)
+        item = images(step, batch)
         item |= {side: item[side].to(dtype) for side in "AB"}
         ours.set_input(item)
         ours.optimize_parameters()

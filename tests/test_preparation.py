@@ -14,7 +14,7 @@ from data.image_folder import IMG_EXTENSIONS
 
 SPLITS = ("train", "val", "test")
 
-PICTURES = [extension for extension in IMG_EXTENSIONS if extension != ".npy"]  # an array
+IMAGES = [extension for extension in IMG_EXTENSIONS if extension != ".npy"]  # an array
 
 
 combine_main = load_script("combine_A_and_B").main
@@ -41,7 +41,7 @@ def test_combine_puts_A_left_and_B_right_under_As_name(tmp_path):
             assert np.array_equal(half, pixels(tmp_path / side / name))
 
 
-@pytest.mark.parametrize("extension", [*PICTURES, ".JPG", ".PNG"])
+@pytest.mark.parametrize("extension", [*IMAGES, ".JPG", ".PNG"])
 def test_combine_writes_every_format_that_it_reads(tmp_path, extension):
     combine_main(folders(tmp_path, f"1{extension}"))
     for half, side in zip(halves(tmp_path / "AB/val" / f"1{extension}"), "AB", strict=True):
@@ -149,7 +149,7 @@ def test_the_model_trains_on_what_combine_made(tmp_path, command):
 def two_sets(root: Path, names: str = "1.png sub/2.png 3.bmp") -> Path:
     for phase in ("train", "test"):
         draw_folder(root / f"{phase}A", names)
-        draw_folder(root / f"{phase}B", "x.png " + names)  # so that B's pictures are others
+        draw_folder(root / f"{phase}B", "x.png " + names)  # so that B's images are others
         (root / f"{phase}B" / "x.png").unlink()
     return root
 

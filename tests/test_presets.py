@@ -49,7 +49,7 @@ def test_these_are_all_presets():
 
 @pytest.mark.parametrize("name", PAPER)
 def test_a_preset_gives_its_row_of_the_paper_in_training(name):
-    opt = TrainOptions().read([*config(name), "--dataroot", "pictures"])
+    opt = TrainOptions().read([*config(name), "--dataroot", "images"])
     losses, seen, netG = PAPER[name]
     assert (opt.model, opt.netG) == ("pix2pix", netG)
     assert bool(opt.lambda_GAN) == (seen is not NO_D)
@@ -57,7 +57,7 @@ def test_a_preset_gives_its_row_of_the_paper_in_training(name):
     assert (opt.pixel_loss, opt.lambda_L1) == ("l1" if "G_L1" in losses else "none", 100)
     assert opt.batch_size == (10 if name.startswith("generator") else 1)
     # What a row does not say is pix2pix's own default.
-    plain = TrainOptions().read(["--dataroot", "pictures"])
+    plain = TrainOptions().read(["--dataroot", "images"])
     said = {*read_yaml(PRESETS / f"{name}.yaml"), "config"}
     assert {k for k in vars(opt) if getattr(opt, k) != getattr(plain, k)} <= said
 
@@ -65,7 +65,7 @@ def test_a_preset_gives_its_row_of_the_paper_in_training(name):
 @pytest.mark.parametrize("name", PAPER)
 def test_a_preset_serves_testing_too(name, tmp_path):
     no_run = ["--checkpoints_dir", str(tmp_path)]
-    opt = TestOptions().read([*config(name), *no_run, "--dataroot", "pictures"])
+    opt = TestOptions().read([*config(name), *no_run, "--dataroot", "images"])
     assert (opt.model, opt.netG) == ("pix2pix", PAPER[name][2])
 
 
@@ -123,5 +123,5 @@ def test_every_model_has_a_run_on_the_built_in_data(options, tmp_path):
 
 
 def test_a_dataroot_turns_a_models_own_preset_off_too():
-    opt = TrainOptions().read(["--model", "cycle_gan", "--dataroot", "pictures"])
+    opt = TrainOptions().read(["--model", "cycle_gan", "--dataroot", "images"])
     assert (opt.netG, opt.crop_size, opt.direction) == ("resnet_9blocks", 256, "AtoB")

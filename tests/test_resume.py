@@ -29,14 +29,14 @@ MODELS = {
     "colorization": ["--pool_size", "2"],
 }
 POLICIES = ["linear", "step", "plateau", "cosine"]
-# Five pictures, three epochs; dropout, mirroring, crops, pool.
+# Five images, three epochs; dropout, mirroring, crops, pool.
 FLAGS = [*TINY, *("--n_epochs", "2", "--n_epochs_decay", "1", "--lr_decay_iters", "1")]
 FLAGS += ["--print_freq", "1", "--no_html", "--save_latest_freq", "3"]
 
 
 @pytest.fixture
 def run(command: Command, caplog: pytest.LogCaptureFixture) -> Callable[..., SimpleNamespace]:
-    """Train on five pictures: `run(name, flags, stop_after=step)`; `out` is what it said."""
+    """Train on five images: `run(name, flags, stop_after=step)`; `out` is what it said."""
     draw_pairs(Path("data"), count=5)
 
     def train_(name: str, *flags: Any, stop_after: int = 0, by: int = signal.SIGINT):
@@ -124,7 +124,7 @@ def test_a_resume_needs_no_flag_of_the_run_again(command, run):
     again = command("train", "--name", "cut", "--checkpoints_dir", "runs", "--continue_train")
     assert again.status == 0, again.err
     assert_same_end("cut", "whole")
-    assert not Path("datasets").exists()  # the built-in pictures
+    assert not Path("datasets").exists()  # the built-in images
 
 
 def test_a_state_of_a_gpu_goes_on_on_a_cpu(run):
@@ -174,7 +174,7 @@ def test_without_its_state_a_run_goes_on_from_its_weights_with_its_flags(run, co
     assert result.status == 0, result.err
     saved = json.loads(Path("runs/r/train_opt.json").read_text())
     assert (saved["norm"], saved["dataroot"]) == ("instance", "data")
-    assert not Path("datasets").exists()  # the built-in pictures
+    assert not Path("datasets").exists()  # the built-in images
 
 
 @pytest.mark.parametrize("file", ["latest_state.pth", "latest_net_G.pth"])
@@ -246,7 +246,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(run, by):
     assert result.status == 128 + by
     assert ": stopped in epoch 1 after 2 of its images" in result.err
     assert "--continue_train" in result.err and len(result.err.splitlines()) == 1
-    progress = {"epoch": 1, "iters": 2, "total": 2, "since": None, "pictures": 5}
+    progress = {"epoch": 1, "iters": 2, "total": 2, "since": None, "images": 5}
     assert progress.items() <= state("r")["progress"].items()
     assert signal.getsignal(by) == before
 
@@ -300,7 +300,7 @@ def test_changed_flags_are_said_and_those_of_the_networks_refused(run):
         assert len(result.err.splitlines()) == 1
 
 
-def test_another_number_of_pictures_is_said(run):
+def test_another_number_of_images_is_said(run):
     run("r", stop_after=7)
     draw_pairs(Path("data"), count=8)
     result = run("r", "--continue_train")
@@ -311,7 +311,7 @@ def test_another_number_of_pictures_is_said(run):
 
 @pytest.mark.parametrize("flags", [["--epoch", "3"], ["--load_iter", "100"]])
 def test_weights_chosen_for_a_run_that_starts_afresh_are_said_to_be_passed_over(run, flags):
-    assert f"{flags[0]} is passed over" in run("r", *flags, stop_after=1).out
+    assert f"{flags[0]} is ignored" in run("r", *flags, stop_after=1).out
 
 
 @pytest.mark.parametrize(("count", "said"), [("3", True), ("2", False)])

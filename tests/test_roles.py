@@ -39,7 +39,7 @@ WITHOUT_EFFECT = {
 
 
 def train(*flags: str) -> Any:
-    return TrainOptions().read(["--dataroot", "pictures", *flags])
+    return TrainOptions().read(["--dataroot", "images", *flags])
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -60,7 +60,7 @@ def test_every_flag_of_ours_is_given_a_role(command: str) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_flags_that_do_not_change_results_are_these(command: str) -> None:
-    opt = train() if command == "train" else TestOptions().read(["--dataroot", "pictures"])
+    opt = train() if command == "train" else TestOptions().read(["--dataroot", "images"])
     found = {
         role: " ".join(sorted(name for name, of in opt.roles.items() if of == role))
         for role in SAME_RESULTS
@@ -130,7 +130,7 @@ def test_all_options_of_a_plain_namespace_count_as_training() -> None:
 def test_what_a_file_does_not_hold_had_its_default_and_what_is_gone_is_ignored() -> None:
     opt = train("--lr", "0.5", "--name", "x")
     assert differences(opt, {}, SAME_RESULTS).keys() == {"dataroot", "lr"}
-    saved = {"dataroot": "pictures", "lr": 0.5, "name": "y", "of_an_earlier_version": 3}
+    saved = {"dataroot": "images", "lr": 0.5, "name": "y", "of_an_earlier_version": 3}
     assert differences(opt, saved, SAME_RESULTS) == {}
     assert differences(opt, saved, []) == {"name": ("y", "x")}
 

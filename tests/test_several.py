@@ -17,7 +17,7 @@ MODELS = {
     "cycle_gan": ["--pool_size", "0"],
     "colorization": ["--direction", "AtoB"],
 }
-# Steps, float64 or not, the seed. Batches of two of five pictures: the last of an epoch has one.
+# Steps, float64 or not, the seed. Batches of two of five images: the last of an epoch has one.
 SEEDS = range(5)
 PLANS = {"double": (20, True, 0)} | {f"single_{seed}": (8, False, seed) for seed in SEEDS}
 # Rounding grows threefold a step in a ResNet so small, and faster in float32.
@@ -97,7 +97,7 @@ def weights_apart(folder: Path, name: str) -> float:
 @pytest.mark.parametrize("model", MODELS)
 def test_two_processes_have_the_weights_of_one(found, model, data):
     exact = weights_apart(found["folder"], f"{data}_{model}_double")
-    # In float32, rounding alone puts some seeds 1e-3 apart: one process that takes the pictures of
+    # In float32, rounding alone puts some seeds 1e-3 apart: one process that takes the images of
     # each batch in the other order, too.
     apart = [weights_apart(found["folder"], f"{data}_{model}_single_{seed}") for seed in SEEDS]
     print(f"{data} {model} weights: {exact:.1e}; {', '.join(f'{a:.1e}' for a in sorted(apart))}")

@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a data set of five pictures."""
+    """A folder with a data set of five images."""
     folder = tmp_path_factory.mktemp("runs")
     draw_houses(folder / "data", 5)
     return folder
@@ -46,7 +46,7 @@ def test_the_readme_line_trains(work, tmp_path):
     flags = [*line.split()[1:], *TINY]
     done = torchrun(2, ROOT / "train.py", *flags, "--max_dataset_size", 3, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("3 training pictures") == 1
+    assert done.stdout.count("3 training images") == 1
     assert (tmp_path / "checkpoints/facades_4/latest_net_G.pth").is_file()
 
 

@@ -18,7 +18,7 @@ PARTS = ("networks", "optimizers", "pools", "random", "progress")
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a data set of five pictures."""
+    """A folder with a data set of five images."""
     folder = tmp_path_factory.mktemp("runs")
     draw_houses(folder / "data", 5)
     return folder

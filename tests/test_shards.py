@@ -50,7 +50,7 @@ def last(caplog: pytest.LogCaptureFixture) -> str:
 
 
 def whole(command: Command, *flags: object) -> tuple[dict, str]:
-    """Return the pictures and the page of one command that translates all."""
+    """Return the images and the page of one command that translates all."""
     assert command("test", *TEST, "--results_dir", "whole", *flags).status == 0
     return result_images("r", results="whole"), Path("whole/r/test_latest/index.html").read_text()
 
@@ -65,23 +65,23 @@ def same(one: dict, other: dict) -> bool:
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-def test_shards_make_the_pictures_and_the_page_of_one_command(trained, batch):
-    pictures, text = whole(trained, "--batch_size", batch)
+def test_shards_make_the_images_and_the_page_of_one_command(trained, batch):
+    images, text = whole(trained, "--batch_size", batch)
     for number in (2, 0, 1):
         assert shard(trained, number, 3, "--batch_size", batch).status == 0
         assert not Path("shards/r/test_latest/index.html").exists()
-    assert same(result_images("r", results="shards"), pictures) and len(pictures) == 21
+    assert same(result_images("r", results="shards"), images) and len(images) == 21
     assert page(trained) == text
     assert "0_2_fake_B.png" in text  # the second of that name
 
 
-def test_finished_pictures_are_skipped_by_whomever_they_were_made(trained, caplog):
+def test_finished_images_are_skipped_by_whomever_they_were_made(trained, caplog):
     shard(trained, 0, 3)
     stamps = {p: p.stat().st_mtime_ns for p in Path("shards/r/test_latest/images").iterdir()}
     shard(trained, 0, 3)
-    assert "0 pictures translated, 3 were there" in last(caplog)
+    assert "0 images translated, 3 were there" in last(caplog)
     shard(trained, 0, 1)
-    assert "4 pictures translated, 3 were there" in last(caplog)
+    assert "4 images translated, 3 were there" in last(caplog)
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     assert page(trained).count("<img ") == 21
 
@@ -89,23 +89,23 @@ def test_finished_pictures_are_skipped_by_whomever_they_were_made(trained, caplo
 def test_the_page_is_of_what_is_there(trained, caplog):
     shard(trained, 1, 3)
     text = page(trained)
-    assert "2 of 7 pictures (5 pictures are not there yet" in last(caplog)
-    assert "5 pictures are not there yet" in text and text.count("<img ") == 6
+    assert "2 of 7 images (5 images are not there yet" in last(caplog)
+    assert "5 images are not there yet" in text and text.count("<img ") == 6
     page(trained, "--num_test", 2)
-    assert "1 of 2 pictures" in last(caplog)
+    assert "1 of 2 images" in last(caplog)
 
 
-def test_a_picture_whose_file_is_gone_or_cut_off_is_made_again(trained, caplog):
+def test_a_image_whose_file_is_gone_or_cut_off_is_made_again(trained, caplog):
     shard(trained, 0, 1)
-    pictures = result_images("r", results="shards")
-    gone, cut, anew = (Path(f"shards/r/test_latest/images/{i}_fake_B.png") for i in (2, 3, 4))
-    Image.open(anew).save(anew, compress_level=0)  # as other rounding changes its size
+    images = result_images("r", results="shards")
+    gone, cut, again = (Path(f"shards/r/test_latest/images/{i}_fake_B.png") for i in (2, 3, 4))
+    Image.open(again).save(again, compress_level=0)  # as other rounding changes its size
     gone.unlink()
     cut.write_bytes(cut.read_bytes()[:100])
     assert page(trained).count("<img ") == 15
     shard(trained, 0, 1)
-    assert "2 pictures translated, 5 were there" in last(caplog)
-    assert same(result_images("r", results="shards"), pictures)
+    assert "2 images translated, 5 were there" in last(caplog)
+    assert same(result_images("r", results="shards"), images)
 
 
 def test_what_a_kill_has_cut_off_is_made_again(trained, caplog):
@@ -114,7 +114,7 @@ def test_what_a_kill_has_cut_off_is_made_again(trained, caplog):
     text = lines.read_text()
     lines.write_text(text[:-20])
     shard(trained, 0, 1)
-    assert "1 pictures translated, 6 were there" in last(caplog)
+    assert "1 images translated, 6 were there" in last(caplog)
     assert page(trained).count("<img ") == 21
     for damage in (
         '{"index": 1}\n',
@@ -123,7 +123,7 @@ def test_what_a_kill_has_cut_off_is_made_again(trained, caplog):
     ):
         lines.write_text(damage + lines.read_text())
     shard(trained, 0, 1)
-    assert "0 pictures translated, 7 were there" in last(caplog)
+    assert "0 images translated, 7 were there" in last(caplog)
 
 
 @pytest.mark.parametrize(
@@ -138,11 +138,11 @@ def test_results_of_other_flags_are_not_mixed(trained, flags, said):
     assert same(result_images("r", results="shards"), before)
 
 
-def test_results_of_other_weights_or_pictures_are_not_mixed(trained, pairs):
+def test_results_of_other_weights_or_images_are_not_mixed(trained, pairs):
     shard(trained, 0, 2)
     draw((192, 80)).save(pairs / "test/9.png")
     result = shard(trained, 1, 2)
-    assert result.status == 2 and "other pictures" in result.err
+    assert result.status == 2 and "other images" in result.err
     (pairs / "test/9.png").unlink()
     more = ["--continue_train", "--n_epochs", 2]
     assert trained("train", *TINY, "--dataroot", pairs, "--name", "r", *more).status == 0
@@ -175,7 +175,7 @@ def test_a_command_without_shards_leaves_theirs_whole(trained, caplog):
     assert trained("test", *TEST, "--results_dir", "shards", "--num_test", 1).status == 0
     assert same(result_images("r", results="shards"), before)
     shard(trained, 1, 2)
-    assert "3 pictures translated, 0 were there" in last(caplog)
+    assert "3 images translated, 0 were there" in last(caplog)
     assert page(trained).count("<img ") == 21
 
 
@@ -195,19 +195,19 @@ def test_a_shard_whose_record_is_gone_says_so(tmp_path):
     refusal(lambda: record.add_note("a note"), "--results_dir", "another command")
 
 
-def test_bad_pictures_are_left_out_and_tried_again(trained, pairs, caplog):
+def test_bad_images_are_left_out_and_tried_again(trained, pairs, caplog):
     (pairs / "test/1.png").write_bytes(b"bad")
     result = shard(trained, 0, 1)
     assert result.status == 2 and "1.png" in result.err
     assert shard(trained, 0, 1, "--on_bad_image", "skip", "--results_dir", "other").status == 0
     draw((192, 80)).save(pairs / "test/1.png")
     assert shard(trained, 0, 1, "--on_bad_image", "skip", "--results_dir", "other").status == 0
-    assert "1 pictures translated, 6 were there" in last(caplog)
+    assert "1 images translated, 6 were there" in last(caplog)
 
 
-def test_more_shards_than_pictures(trained, caplog):
+def test_more_shards_than_images(trained, caplog):
     assert shard(trained, 9, 12).status == 0
-    assert "0 pictures translated, 0 were there" in last(caplog)
+    assert "0 images translated, 0 were there" in last(caplog)
 
 
 @pytest.mark.parametrize(
@@ -247,10 +247,10 @@ def test_other_models_and_their_data(command, tmp_path, model):
     if model == "test":
         draw_sets(tmp_path / "single")
         more[-1] = tmp_path / "single/testA"
-    pictures, text = whole(command, *more)
+    images, text = whole(command, *more)
     for number in (0, 1):
         assert shard(command, number, 2, *more).status == 0
-    assert pictures and same(result_images("r", results="shards"), pictures)
+    assert images and same(result_images("r", results="shards"), images)
     assert page(command, *more) == text
 
 
@@ -278,9 +278,9 @@ class PlainDataset(BASE):
 @pytest.mark.parametrize("base", ["BaseDataset", "Dataset"])
 def test_a_dataset_that_does_not_tell_its_files_is_read_for_them(trained, drop, base):
     drop("data/plain_dataset.py", PLAIN.replace("BASE", base))
-    pictures, text = whole(trained)
+    images, text = whole(trained)
     assert shard(trained, 0, 1, "--dataset_mode", "plain").status == 0
-    assert same(result_images("r", results="shards"), pictures) and page(trained) == text
+    assert same(result_images("r", results="shards"), images) and page(trained) == text
 
 
 def test_notes_are_kept_once(tmp_path):
@@ -304,7 +304,7 @@ def test_a_killed_shard_of_the_facades_goes_on(command, tmp_path):
         ).status
         == 0
     )
-    pictures, text = whole(command)
+    images, text = whole(command)
     line = [sys.executable, str(ROOT / "test.py"), *TEST, "--results_dir", "shards"]
     line += ["--num_shards", "1", "--shard_id", "0", "--batch_size", "1"]
     started = subprocess.Popen(line, env=environment(), stdout=subprocess.DEVNULL)
@@ -318,4 +318,4 @@ def test_a_killed_shard_of_the_facades_goes_on(command, tmp_path):
     assert 5 < sum("index" in entry for entry in done) < 106
     for number in range(2):
         assert shard(command, number, 2).status == 0
-    assert same(result_images("r", results="shards"), pictures) and page(command) == text
+    assert same(result_images("r", results="shards"), images) and page(command) == text

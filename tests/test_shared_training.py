@@ -16,7 +16,7 @@ import torch
 from conftest import TINY, refusal
 
 import train
-from data.sampler import EpochBatches
+from data.sampler import EpochBatchSampler
 from models.data_parallel import global_batch_size, loss_weight
 from scripts.dev import scaling
 from training import run_lock
@@ -56,12 +56,12 @@ def be(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(("batch", "count"), [(2, 2), (4, 2), (3, 3), (8, 4)])
 def test_the_parts_of_all_processes_are_the_batches_of_one(be, size, batch, count):
     for epoch, done in ((1, 0), (2, 0), (3, min(size, batch))):
-        alone = EpochBatches(size, batch, shuffle=True, seed=3)
+        alone = EpochBatchSampler(size, batch, shuffle=True, seed=3)
         alone.epoch, alone.done = epoch, done
         whole, found = list(alone), []
         for number in range(count):
             be(number, count)
-            one = EpochBatches(size, batch, shuffle=True, seed=3)
+            one = EpochBatchSampler(size, batch, shuffle=True, seed=3)
             one.share_out()
             one.epoch, one.done = epoch, done
             found.append(list(zip(one, one.parts(), strict=True)))
@@ -79,7 +79,7 @@ def test_the_parts_of_all_processes_are_the_batches_of_one(be, size, batch, coun
 
 
 def test_one_process_has_whole_batches_and_no_parts():
-    batches = EpochBatches(5, 2, shuffle=False, seed=0)
+    batches = EpochBatchSampler(5, 2, shuffle=False, seed=0)
     assert list(batches) == [[(1, 0), (1, 1)], [(1, 2), (1, 3)], [(1, 4)]]
     assert list(batches.parts()) == [None] * 3 and loss_weight({}) == 1
     batches.take({1, 4})
@@ -114,7 +114,7 @@ def pool_of(values: list[int], size: int = 4) -> ImagePool:
 
 
 @pytest.mark.parametrize(("before", "now"), [(2, 1), (1, 2), (2, 3), (3, 2)])
-def test_pictures_of_all_pools_are_shared_out_anew(be, caplog, before, now):
+def test_images_of_all_pools_are_shared_out_anew(be, caplog, before, now):
     caplog.set_level(logging.INFO)
     be(0, 1)
     values = [[10 * n, 10 * n + 1] for n in range(before)]
@@ -194,7 +194,7 @@ def test_the_scaling_table_compares_medians():
     assert "same batch: 1.50×" in text and "exchange: 75%" in text and "25% of a step" in text
 
 
-# Starting anew -----------------------------------------------------------------------------
+# Starting again -----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -413,7 +413,7 @@ def test_without_a_store_the_first_that_lives_speaks(monkeypatch):
     assert two.speaks()
 
 
-def test_the_end_of_a_process_that_loads_pictures_is_explained(tmp_path):
+def test_the_end_of_a_process_that_loads_images_is_explained(tmp_path):
     from training.health import explain_out_of_memory
 
     opt = Namespace(num_threads=4)
@@ -474,7 +474,7 @@ def test_a_slurm_template_outside_slurm_says_how_it_is_started(script):
     assert done.returncode and f"sbatch scripts/{script}" in done.stderr
 
 
-def test_the_slurm_array_shares_out_the_pictures(tmp_path):
+def test_the_slurm_array_shares_out_the_images(tmp_path):
     ids = {"SLURM_ARRAY_TASK_COUNT": "8", "SLURM_ARRAY_TASK_ID": "3"}
     called = run_template(tmp_path, "slurm_test.sh", "--name", "r", **ids)
     assert called == shlex.split("test.py --num_shards 8 --shard_id 3 --name r")

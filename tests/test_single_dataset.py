@@ -1,4 +1,4 @@
-"""Single pictures to translate."""
+"""Single images to translate."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def dataset(root: Path | str, *flags: str) -> SingleDataset:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two pictures, one in a subfolder."""
+    """Two images, one in a subfolder."""
     root = tmp_path / "photos"
     (root / "sub").mkdir(parents=True)
     draw((40, 30), seed=1).save(root / "b.png")
@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def test_pictures_come_sorted_from_the_folder_and_its_subfolders(folder):
+def test_images_come_sorted_from_the_folder_and_its_subfolders(folder):
     data = dataset(folder, "--preprocess", "none", "--no_flip")
     assert len(data) == 2
     expected = [("b.png", (40, 30), 1), ("sub/a.png", (30, 40), 2)]
@@ -70,7 +70,7 @@ def test_missing_folder_names_the_nearest(folder):
     refusal(lambda: dataset(absent), f"--dataroot {absent}", f"did you mean {folder}?")
 
 
-def test_folder_without_pictures_says_what_it_holds(tmp_path):
+def test_folder_without_images_says_what_it_holds(tmp_path):
     (tmp_path / "notes.txt").touch()
     refusal(lambda: dataset(tmp_path), f"--dataroot {tmp_path}", "found 1 other files")
 
@@ -80,13 +80,13 @@ def test_unreadable_file_is_named(folder):
     refusal(lambda: dataset(folder)[0], str(folder / "b.png"))
 
 
-def test_picture_smaller_than_the_crop_is_named(folder):
+def test_image_smaller_than_the_crop_is_named(folder):
     draw((15, 40)).save(folder / "b.png")
     data = dataset(folder, "--preprocess", "crop")
     refusal(lambda: data[0], str(folder / "b.png"), "15x40", "--crop_size 16")
 
 
-def test_without_dataroot_and_built_in_pictures_the_folder_is_asked_for(tmp_path, monkeypatch):
+def test_without_dataroot_and_built_in_images_the_folder_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = ["--dataset_mode", "single", "--load_size", "24", "--crop_size", "16"]
     refusal(lambda: SingleDataset(TrainOptions().read(data)), "--dataroot")
@@ -106,7 +106,7 @@ def test_a_deep_folder_tree_is_read_whole_whatever_the_phase(folder):
         assert found == [str(folder / name) for name in names]
 
 
-def test_pictures_that_look_like_pairs_are_taken_whole(tmp_path):
+def test_images_that_look_like_pairs_are_taken_whole(tmp_path):
     root = draw_pairs(tmp_path / "pairs", count=1)
     data = dataset(root, "--preprocess", "none", "--no_flip", "--direction", "BtoA")
     assert [Path(path).parent.name for path in data.A_paths] == ["test", "train", "val"]

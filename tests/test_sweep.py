@@ -42,7 +42,7 @@ def written(plan: dict[str, Any], name: str = "plan.yaml") -> Path:
 
 @pytest.fixture
 def run(command, caplog, in_this_process):
-    """Run the script on a plan, with pictures in data/; return its status and lines."""
+    """Run the script on a plan, with images in data/; return its status and lines."""
     draw_pairs(Path("data"), count=2)
 
     def run(plan: dict[str, Any] = PLAN, *flags: Any, name: str = "plan.yaml") -> Any:
@@ -94,8 +94,8 @@ def test_a_sweep_trains_every_row_with_every_seed_and_goes_on_where_it_was(run, 
 
 
 def measured_again(folder: str, metric: str) -> float:
-    """Return the mean of a metric over the pictures that a test left, as the page has them."""
-    from scripts.evaluation.compare import Pictures, measure
+    """Return the mean of a metric over the images that a test left, as the page has them."""
+    from scripts.evaluation.compare import ImageSet, measure
 
     images = Path(folder) / "images"
     files = {
@@ -103,7 +103,7 @@ def measured_again(folder: str, metric: str) -> float:
         for kind in ("fake_B", "real_B")
     }
     assert len(files["fake_B"]) == 2
-    result = measure(Pictures("x", files["fake_B"], files["real_B"]), [metric], 1)
+    result = measure(ImageSet("x", files["fake_B"], files["real_B"]), [metric], 1)
     return fmean(result.each[metric].values())
 
 
@@ -115,7 +115,7 @@ def test_flags_behind_the_file_win_over_it_and_a_rows_own_over_the_common_ones(c
     found = read_yaml("checkpoints/plan/wide.yaml")
     assert found == {"ngf": "6", "no_flip": "true", "netG": "unet_128"}
     assert plan.runs[0].flags[2:6] == ("--netG", "unet_64", "--batch_size", "2")
-    assert plan.runs[0].last_epoch == 10  # of the built-in pictures' preset
+    assert plan.runs[0].last_epoch == 10  # of the built-in images' preset
 
 
 def test_a_training_that_fails_leaves_the_others_and_is_named(run):

@@ -47,7 +47,7 @@ def steps_by_hand(
         fake, terms, of_d = G(A), {}, {}
         seen = {"real": B, "fake": fake}
         if joined:
-            seen = {name: torch.cat([A, picture], 1) for name, picture in seen.items()}
+            seen = {name: torch.cat([A, image], 1) for name, image in seen.items()}
         if gan:
             of_d = {"D_real": is_real(D(seen["real"])), "D_fake": is_fake(D(seen["fake"].detach()))}
             adams["D"].zero_grad()
@@ -176,20 +176,20 @@ def translator(make: Callable, tmp_path: Path, *flags: str) -> Callable[[Tensor]
 
 
 def test_dropout_off_is_the_batch_statistics_without_dropout(make, tmp_path):
-    picture = random_batch(7)["A"]
-    off = translator(make, tmp_path, "--dropout_at_test", "off")(picture)
+    image = random_batch(7)["A"]
+    off = translator(make, tmp_path, "--dropout_at_test", "off")(image)
     net = define_G(3, 3, 4, "unet_64", "batch", use_dropout=True)
     net.load_state_dict(torch.load(tmp_path / "run" / "latest_net_G.pth", weights_only=True))
     (dropout,) = (m for m in net.train().modules() if isinstance(m, nn.Dropout))
     dropout.p = 0
     with torch.no_grad():
-        torch.testing.assert_close(off, net(picture), atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(off, net(image), atol=1e-6, rtol=1e-5)
 
 
 def test_dropout_off_differs_from_on_and_from_eval_and_has_no_noise(make, tmp_path):
-    picture, flags = random_batch(7)["A"], ["--dropout_at_test", "off"]
+    image, flags = random_batch(7)["A"], ["--dropout_at_test", "off"]
     off, other_seed, on, eval_, both = (
-        translator(make, tmp_path, *more)(picture)
+        translator(make, tmp_path, *more)(image)
         for more in (flags, [*flags, "--seed", "5"], [], ["--eval"], ["--eval", *flags])
     )
     assert torch.equal(off, other_seed) and torch.equal(eval_, both)
@@ -214,7 +214,7 @@ def test_dropout_at_test_knows_on_and_off():
     refusal(lambda: TestOptions().read(["--dropout_at_test", "no"]), "--dropout_at_test", "'no'")
 
 
-# Calls of old ----------------------------------------------------------------------------
+# Calls of the reference ------------------------------------------------------------------------
 
 
 def test_gpu_ids_are_taken_by_position_and_decide_nothing():

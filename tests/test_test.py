@@ -45,7 +45,7 @@ def test_the_name_alone_is_enough(trained: Command) -> None:
     assert result.status == 0, result.err
     names = {f"{i}_{label}.png" for i in range(3) for label in ("real_A", "fake_B", "real_B")}
     assert set(images()) == names
-    assert all(picture.shape == (64, 64, 3) for picture in images().values())
+    assert all(image.shape == (64, 64, 3) for image in images().values())
     page = Path("results/r/test_latest/index.html").read_text()
     assert page.count("<img ") == 9
     assert "--preprocess none" in page and "96×80" in page
@@ -64,13 +64,13 @@ def test_real_b_is_the_target_of_the_direction(trained: Command, pairs: Path) ->
     assert np.abs(images()["0_real_B.png"].astype(int) - target).max() <= 1
 
 
-def test_none_keeps_the_size_of_every_picture(trained: Command) -> None:
+def test_none_keeps_the_size_of_every_image(trained: Command) -> None:
     trained("test", "--name", "r", *TEST, "--preprocess", "none")
-    assert all(picture.shape == (80, 96, 3) for picture in images().values())
+    assert all(image.shape == (80, 96, 3) for image in images().values())
     assert "files' size" not in Path("results/r/test_latest/index.html").read_text()
 
 
-def test_a_picture_does_not_depend_on_its_company(trained: Command, pairs: Path) -> None:
+def test_a_image_does_not_depend_on_its_company(trained: Command, pairs: Path) -> None:
     trained("test", "--name", "r", *TEST)
     everything = images()
     (pairs / "test" / "0.png").unlink()
@@ -113,7 +113,7 @@ def test_model_test_translates_a_folder_tree(trained: Command, tmp_path: Path) -
     flags = ["--model", "test", "--dataroot", inputs, "--preprocess", "none"]
     result = trained("test", "--name", "r", *TEST, *flags)
     assert result.status == 0, result.err
-    sizes = {name: picture.shape[:2] for name, picture in images().items()}
+    sizes = {name: image.shape[:2] for name, image in images().items()}
     assert sizes == {
         **{f"a_{label}.png": (50, 70) for label in ("real", "fake")},
         **{f"a_2_{label}.png": (70, 50) for label in ("real", "fake")},
@@ -133,7 +133,7 @@ def test_one_channel_is_saved_as_grey(command: Command, pairs: Path) -> None:
     flags = ["--dataroot", pairs, "--name", "g", "--input_nc", "3", "--output_nc", "1"]
     assert command("train", *TINY, *flags).status == 0
     assert command("test", "--name", "g", *TEST).status == 0
-    shapes = {name[2:]: picture.shape for name, picture in images("g").items()}
+    shapes = {name[2:]: image.shape for name, image in images("g").items()}
     assert shapes == {
         **{"real_A.png": (64, 64, 3), "fake_B.png": (64, 64), "real_B.png": (64, 64)},
     }
@@ -184,7 +184,7 @@ def test_old_instance_norm_statistics_are_dropped(command: Command, pairs: Path)
 # translator.py ------------------------------------------------------------------------
 
 
-def test_translator_gives_the_pictures_of_the_page(trained: Command) -> None:
+def test_translator_gives_the_images_of_the_page(trained: Command) -> None:
     trained("test", "--name", "r", *TEST)
     translator = Translator.load("checkpoints/r", *TEST)
     batches = list(create_dataset(translator.opt))
@@ -261,7 +261,7 @@ def test_pairs_are_left_alone(trained: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flags", ["", "--model test --dataroot {pairs}/test"])
-def test_results_among_the_pictures_that_are_translated_are_refused(
+def test_results_among_the_images_that_are_translated_are_refused(
     command: Command, pairs: Path, flags: str
 ) -> None:
     assert command("train", *TINY, "--dataroot", pairs, "--name", "r").status == 0
@@ -271,7 +271,7 @@ def test_results_among_the_pictures_that_are_translated_are_refused(
     assert not (pairs / "test" / "results").exists()
 
 
-def test_without_a_run_no_picture_is_drawn(command: Command) -> None:
+def test_without_a_run_no_image_is_drawn(command: Command) -> None:
     result = command("test", "--name", "nobody")
     assert result.status == 2 and "latest_net_G.pth: no such checkpoint" in result.err
     assert not Path("datasets").exists()
@@ -279,7 +279,7 @@ def test_without_a_run_no_picture_is_drawn(command: Command) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("flags", [[], ["--netG", "resnet_6blocks"], ["--norm", "instance"]])
-def test_a_batch_gives_the_pictures_that_each_gives_alone(command, pairs, flags, precision):
+def test_a_batch_gives_the_images_that_each_gives_alone(command, pairs, flags, precision):
     draw_pairs(pairs, count=9)
     common = ["--dataroot", pairs, "--name", "r", "--precision", precision, *flags]
     assert command("train", *TINY, *common, "--max_dataset_size", 3).status == 0
@@ -292,7 +292,7 @@ def test_a_batch_gives_the_pictures_that_each_gives_alone(command, pairs, flags,
     assert np.ptp(found["1"]["0_fake_B.png"]) > 5
 
 
-def test_num_test_cuts_a_batch_and_a_bad_picture_leaves_the_others(command, pairs):
+def test_num_test_cuts_a_batch_and_a_bad_image_leaves_the_others(command, pairs):
     draw_pairs(pairs, count=6)
     assert command("train", *TINY, "--dataroot", pairs, "--name", "r").status == 0
     (pairs / "test/1.png").write_bytes(b"bad")
@@ -302,7 +302,7 @@ def test_num_test_cuts_a_batch_and_a_bad_picture_leaves_the_others(command, pair
     assert fakes == [f"{i}_fake_B.png" for i in (0, 2, 3, 4)]
 
 
-def test_pictures_of_several_sizes_cannot_share_a_batch(command, pairs):
+def test_images_of_several_sizes_cannot_share_a_batch(command, pairs):
     draw((80, 30)).save(pairs / "test/1.png")
     assert command("train", *TINY, "--dataroot", pairs, "--name", "r").status == 0
     keep = ["test", "--name", "r", *TEST, "--preprocess", "none"]
@@ -311,7 +311,7 @@ def test_pictures_of_several_sizes_cannot_share_a_batch(command, pairs):
     assert result.status == 2 and "use --batch_size 1" in result.err
 
 
-def test_a_picture_that_cannot_be_written_ends_the_test(command, pairs):
+def test_a_image_that_cannot_be_written_ends_the_test(command, pairs):
     assert command("train", *TINY, "--dataroot", pairs, "--name", "r").status == 0
     Path("results/r/test_latest/images/2_fake_B.png").mkdir(parents=True)
     result = command("test", "--name", "r", *TEST)

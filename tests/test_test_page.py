@@ -1,4 +1,4 @@
-"""test.py's page says how the pictures came about."""
+"""test.py's page says how the images came about."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Large pictures in tiles."""
+"""Large images in tiles."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,14 +31,14 @@ def network(
     return net.train(not eval_)
 
 
-def picture(height: int, width: int) -> Tensor:
-    """Draw a picture, (1, 3, H, W) in [-1, 1]."""
+def image(height: int, width: int) -> Tensor:
+    """Draw an image, (1, 3, H, W) in [-1, 1]."""
     pixels = np.array(draw((width, height), 3))
     return torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1
 
 
 def both(net: Generator, x: Tensor, tile: int, overlap: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return the whole picture's translation and that in tiles."""
+    """Return the whole image's translation and that in tiles."""
     with torch.no_grad():
         whole = net(x)
         net.model = Tiles(net, tile, overlap)
@@ -83,7 +83,7 @@ def test_an_upsampling_by_resizing_reaches_no_further_than_said():
         assert radius - 6 <= max(at - int(columns[0]), int(columns[-1]) - at) <= radius
 
 
-# The whole picture's result ---------------------------------------------------------------
+# The whole image's result ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [(400, 330), (391, 129), (200, 453)])
@@ -91,18 +91,18 @@ def test_an_upsampling_by_resizing_reaches_no_further_than_said():
     ("norm", "eval_", "upsample"),
     [("none", False, "transpose"), ("batch", True, "transpose"), ("batch", True, "resize")],
 )
-def test_tiles_of_a_resnet_are_the_whole_picture(norm, eval_, upsample, size):
+def test_tiles_of_a_resnet_are_the_whole_image(norm, eval_, upsample, size):
     net = network("resnet_6blocks", norm, eval_=eval_, upsample=upsample)
-    whole, tiled = both(net, picture(*size), 200)
+    whole, tiled = both(net, image(*size), 200)
     assert net.model.exact() and 0 <= net.model.overlap - net.model.diameter < 4
     assert whole.shape == tiled.shape == (1, 3, *size) and whole.std() > 0.1
     assert (whole - tiled).abs().max() < 1e-4
     assert near({"": tensor2im(whole)}, {"": tensor2im(tiled)})
 
 
-def test_a_smaller_overlap_is_not_the_whole_picture_and_is_blended():
+def test_a_smaller_overlap_is_not_the_whole_image_and_is_blended():
     net = network("resnet_6blocks", "none")
-    whole, tiled = both(net, picture(300, 300), 200, overlap=16)
+    whole, tiled = both(net, image(300, 300), 200, overlap=16)
     assert not net.model.exact() and (whole - tiled).abs().max() > 0.01
 
 
@@ -116,7 +116,7 @@ def test_a_smaller_overlap_is_not_the_whole_picture_and_is_blended():
         ("unet_64", "none", False, False),
     ],
 )
-def test_what_looks_at_the_whole_picture_is_not_called_exact(netG, norm, dropout, exact):
+def test_what_looks_at_the_whole_image_is_not_called_exact(netG, norm, dropout, exact):
     net = network(netG, norm, dropout=dropout)
     assert Tiles(net, 256).exact() == exact
 
@@ -180,16 +180,16 @@ def test_tiles_start_on_the_stride_and_cover_every_pixel_once(size, tile, overla
     assert net(torch.zeros(1, 3, *size)).shape[-2:] == size
 
 
-def test_a_picture_no_larger_than_a_tile_is_translated_at_once():
+def test_a_image_no_larger_than_a_tile_is_translated_at_once():
     net = network("unet_64", "batch")
-    whole, tiled = both(net, picture(120, 100), 128)
+    whole, tiled = both(net, image(120, 100), 128)
     assert torch.equal(whole, tiled)
 
 
-def test_noise_in_tiles_comes_from_the_pictures_seed():
+def test_noise_in_tiles_comes_from_the_images_seed():
     net = network("unet_64", "batch", dropout=True)
     net.model = Tiles(net, 128)
-    x = picture(100, 300).repeat(2, 1, 1, 1)
+    x = image(100, 300).repeat(2, 1, 1, 1)
     with torch.no_grad():
         found = []
         for seeds in ([5], [5], [6]):
@@ -221,7 +221,7 @@ def test_sizes_that_do_not_get_on_are_refused():
 
 @pytest.fixture
 def resnet(command: Callable, pairs) -> Callable:
-    """A run `r` of a ResNet with batch norm on pictures of 300×96."""
+    """A run `r` of a ResNet with batch norm on images of 300×96."""
     draw_pairs(pairs, size=(300, 96))
     net = ["--netG", "resnet_6blocks", "--init_gain", "0.3"]
     flags = ["--dataroot", pairs, "--name", "r", "--preprocess", "none", *net]
@@ -230,7 +230,7 @@ def resnet(command: Callable, pairs) -> Callable:
 
 
 @pytest.mark.parametrize("more", [[], ["--model", "cycle_gan"]], ids=["pix2pix", "cycle_gan"])
-def test_test_py_in_tiles_gives_the_same_pictures(command, pairs, more, caplog):
+def test_test_py_in_tiles_gives_the_same_images(command, pairs, more, caplog):
     draw_pairs(pairs, size=(300, 96))
     net = ["--netG", "resnet_6blocks", "--norm", "batch", "--init_gain", "0.3", *more]
     flags = ["--dataroot", pairs, "--name", "r", "--preprocess", "none", *net]
@@ -242,12 +242,11 @@ def test_test_py_in_tiles_gives_the_same_pictures(command, pairs, more, caplog):
         found[name] = result_images("r", results=name)
     # What is translated twice looks at twice the field.
     once = {
-        name: {k: v for k, v in pictures.items() if "rec" not in k}
-        for name, pictures in found.items()
+        name: {k: v for k, v in images.items() if "rec" not in k} for name, images in found.items()
     }
     assert near(once["whole"], once["tiles"]) and not near(once["whole"], once["blended"])
     said = {
-        "tiles": "tiles of 160 pixels, overlapping by 120, as the whole picture would be; of",
+        "tiles": "tiles of 160 pixels, overlapping by 120, as the whole image would be; of",
         "blended": "tiles of 96 pixels, overlapping by 48, blended where they meet; of large",
     }
     for name, words in said.items():

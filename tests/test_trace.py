@@ -61,7 +61,7 @@ def test_the_reference_trace_on_facades_is_reproduced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", golden.DRAWN)
-def test_the_golden_trace_on_drawn_pictures_is_reproduced(name: str, tmp_path: Path) -> None:
+def test_the_golden_trace_on_drawn_images_is_reproduced(name: str, tmp_path: Path) -> None:
     expected = json.loads((golden.DATA / "trace_drawn.json").read_text())[name]
     data = golden.draw_five(tmp_path / "data")
     assert expected["flags"] == golden.DRAWN[name]

@@ -47,10 +47,10 @@ def test_a_short_run_leaves_every_file_that_users_know(command: Command, pairs: 
         *("train_opt.txt", "train_opt.json", "loss_log.txt", "web"),
     }
     assert (run / "web" / "index.html").is_file()
-    pictures = {
+    images = {
         f"epoch{e:03d}_{label}.png" for e in (1, 2) for label in ("real_A", "fake_B", "real_B")
     }
-    assert {p.name for p in (run / "web" / "images").iterdir()} == {*pictures, "losses.png"}
+    assert {p.name for p in (run / "web" / "images").iterdir()} == {*images, "losses.png"}
     assert json.loads((run / "train_opt.json").read_text())["netG"] == "unet_64"
     assert [(e.epoch, e.iters) for e in losses(run)] == [(1, 2), (2, 1), (2, 3)]
     assert equal(run / "2_net_G.pth", run / "latest_net_G.pth")
@@ -66,7 +66,7 @@ def test_the_last_state_is_saved_in_a_run_shorter_than_every_frequency(
     }
 
 
-def test_save_by_iter_counts_pictures(command: Command, pairs: Path) -> None:
+def test_save_by_iter_counts_images(command: Command, pairs: Path) -> None:
     flags = ["--save_by_iter", "--save_latest_freq", "2", "--batch_size", "2", "--n_epochs", "2"]
     assert command("train", *TINY, "--dataroot", pairs, "--name", "r", *flags).status == 0
     saved = sorted(p.name for p in Path("checkpoints/r").glob("iter_*_net_G.pth"))
@@ -220,7 +220,7 @@ def test_the_facades_train_and_test(command: Command) -> None:
     }
 
 
-def test_two_folders_train_as_stitched_pictures_do(command: Command, tmp_path: Path) -> None:
+def test_two_folders_train_as_stitched_images_do(command: Command, tmp_path: Path) -> None:
     stitched = draw_pairs(tmp_path / "stitched")
     apart = tmp_path / "apart"
     for phase in ("train", "test"):

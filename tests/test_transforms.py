@@ -1,4 +1,4 @@
-"""From picture files to tensors: geometry exact against PIL done by hand, and refusals."""
+"""From image files to tensors: geometry exact against PIL done by hand, and refusals."""
 
 import pickle
 import random
@@ -16,7 +16,7 @@ from data.transforms import (
     PREPROCESS,
     Geometry,
     check_channels,
-    load_picture,
+    load_image,
     to_channels,
     to_tensor,
 )
@@ -59,13 +59,13 @@ def same(one: Image.Image, other: Image.Image) -> bool:
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize(("preprocess", "size", "resized", "crops"), GEOMETRY)
 def test_geometry_equals_pil_by_hand(preprocess, size, resized, crops, mirrored):
-    picture = draw(size)
+    image = draw(size)
     x, y = 5, resized[1] - 16
-    expected = picture.resize(resized, BICUBIC)
+    expected = image.resize(resized, BICUBIC)
     expected = expected.crop((x, y, x + 16, y + 16)) if crops else expected
     expected = expected.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else expected
     params = {"crop_pos": (x, y), "flip": mirrored}
-    assert same(applied(geometry(preprocess), picture, params), expected)
+    assert same(applied(geometry(preprocess), image, params), expected)
 
 
 @pytest.mark.parametrize(("preprocess", "size", "resized", "crops"), GEOMETRY)
@@ -117,15 +117,15 @@ def test_random_params_reach_both_ends_and_no_further(preprocess, size, last_x, 
 
 
 @pytest.mark.parametrize("size", [(15, 40), (40, 15)])
-def test_picture_smaller_than_the_crop_is_refused(size):
+def test_image_smaller_than_the_crop_is_refused(size):
     with pytest.raises(ValueError, match=f"{size[0]}x{size[1]} .*--crop_size 16"):
         applied(geometry("crop"), draw(size), {"crop_pos": (0, 0), "flip": False})
 
 
-def test_picture_as_large_as_the_crop_is_left_whole():
-    picture = draw((16, 16))
+def test_image_as_large_as_the_crop_is_left_whole():
+    image = draw((16, 16))
     plain = geometry("crop", flip=False)
-    assert same(applied(plain, picture, plain.draw(picture.size)), picture)
+    assert same(applied(plain, image, plain.draw(image.size)), image)
 
 
 def test_unknown_preprocess_lists_the_known_ones():
@@ -138,11 +138,11 @@ def test_unknown_preprocess_lists_the_known_ones():
 def test_to_tensor_equals_torchvision_bit_for_bit(mode):
     channels = len(mode)
     levels = np.stack([np.roll(np.arange(256, dtype=np.uint8), c) for c in range(channels)], -1)
-    picture = Image.fromarray(levels.reshape(8, 32, channels).squeeze())
+    image = Image.fromarray(levels.reshape(8, 32, channels).squeeze())
     half = (0.5,) * channels
-    expected = reference.Normalize(half, half)(reference.ToTensor()(picture))
+    expected = reference.Normalize(half, half)(reference.ToTensor()(image))
     assert expected.shape == (channels, 8, 32)
-    assert torch.equal(to_tensor(picture), expected)
+    assert torch.equal(to_tensor(image), expected)
 
 
 # EXIF orientation: from the stored array to the upright one.
@@ -165,24 +165,24 @@ def test_exif_orientation_comes_upright(tmp_path, orientation):
     draw((20, 12)).save(tmp_path / "phone.jpg", exif=exif)
     stored = np.asarray(Image.open(tmp_path / "phone.jpg"))
     assert stored.shape == (12, 20, 3)
-    got = np.asarray(load_picture(tmp_path / "phone.jpg"))
+    got = np.asarray(load_image(tmp_path / "phone.jpg"))
     np.testing.assert_array_equal(got, UPRIGHT[orientation](stored))
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK"])
 def test_any_colour_mode_becomes_rgb(tmp_path, mode):
-    picture = draw((20, 12)).convert(mode)
-    picture.save(tmp_path / "picture.tif")
-    assert Image.open(tmp_path / "picture.tif").mode == mode
-    assert same(load_picture(tmp_path / "picture.tif"), picture.convert("RGB"))
+    image = draw((20, 12)).convert(mode)
+    image.save(tmp_path / "image.tif")
+    assert Image.open(tmp_path / "image.tif").mode == mode
+    assert same(load_image(tmp_path / "image.tif"), image.convert("RGB"))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_alpha_is_dropped_and_colours_stay(tmp_path, mode):
-    picture = draw((20, 12)).convert(mode)
-    picture.putalpha(draw((20, 12), seed=1).convert("L"))
-    picture.save(tmp_path / "picture.png")
-    assert same(load_picture(tmp_path / "picture.png"), picture.convert(mode[:-1]).convert("RGB"))
+    image = draw((20, 12)).convert(mode)
+    image.putalpha(draw((20, 12), seed=1).convert("L"))
+    image.save(tmp_path / "image.png")
+    assert same(load_image(tmp_path / "image.png"), image.convert(mode[:-1]).convert("RGB"))
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
@@ -196,8 +196,8 @@ def test_truncated_file_is_refused_by_name(tmp_path, extension, kept):
     assert_refused(path)
 
 
-def test_what_is_no_picture_is_refused_by_name(tmp_path):
-    (tmp_path / "text.png").write_text("not a picture\nat all\n")
+def test_what_is_no_image_is_refused_by_name(tmp_path):
+    (tmp_path / "text.png").write_text("not an image\nat all\n")
     (tmp_path / "empty.png").touch()
     (tmp_path / "folder.png").mkdir()
     for name in ("text.png", "empty.png", "folder.png", "absent.png"):
@@ -215,15 +215,15 @@ def test_more_than_8_bits_are_refused_rather_than_saturated(tmp_path, name, dtyp
 
 def assert_refused(path, *words):
     with pytest.raises(ValueError) as error:
-        load_picture(path)
+        load_image(path)
     message = str(error.value)
     assert str(path) in message and "\n" not in message
     assert all(word in message for word in words)
 
 
 def test_to_channels_gives_rgb_or_grey():
-    picture, grey = draw(WIDE), draw(WIDE).convert("L")
-    assert same(to_channels(picture, 3), picture) and same(to_channels(picture, 1), grey)
+    image, grey = draw(WIDE), draw(WIDE).convert("L")
+    assert same(to_channels(image, 3), image) and same(to_channels(image, 1), grey)
     assert same(to_channels(grey, 3), grey.convert("RGB")) and same(to_channels(grey, 1), grey)
 
 
@@ -242,28 +242,28 @@ def test_transform_is_picklable():
     assert torch.equal(again(draw(WIDE)), transform(draw(WIDE)))
 
 
-def test_transform_without_params_draws_its_own_for_each_picture():
+def test_transform_without_params_draws_its_own_for_each_image():
     transform = get_transform(options("--preprocess", "crop"), convert=False)
     random.seed(3)
     got = [transform(draw(WIDE)) for _ in range(5)]
     random.seed(3)
-    for picture in got:
+    for image in got:
         params = geometry("crop").draw(WIDE)
-        assert same(picture, applied(geometry("crop"), draw(WIDE), params))
-    assert len({picture.tobytes() for picture in got}) > 1
+        assert same(image, applied(geometry("crop"), draw(WIDE), params))
+    assert len({image.tobytes() for image in got}) > 1
 
 
-def test_shared_params_give_different_pictures_one_crop_and_flip():
+def test_shared_params_give_different_images_one_crop_and_flip():
     opt = options()
     random.seed(0)
     drawn = [get_params(opt, WIDE) for _ in range(6)]
     assert {params["flip"] for params in drawn} == {True, False}
     for params in drawn:
         x, y = params["crop_pos"]
-        for picture in (draw(WIDE, seed=1), draw(WIDE, seed=2)):
-            expected = picture.resize((24, 24), BICUBIC).crop((x, y, x + 16, y + 16))
+        for image in (draw(WIDE, seed=1), draw(WIDE, seed=2)):
+            expected = image.resize((24, 24), BICUBIC).crop((x, y, x + 16, y + 16))
             expected = ImageOps.mirror(expected) if params["flip"] else expected
-            assert torch.equal(get_transform(opt, params)(picture), to_tensor(expected))
+            assert torch.equal(get_transform(opt, params)(image), to_tensor(expected))
 
 
 def test_get_transform_in_grey_gives_one_channel_and_heeds_no_flip():

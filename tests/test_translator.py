@@ -17,7 +17,7 @@ from translator import Translator
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with dropout and batch norm, on pictures of 96×80 that become 64×64."""
+    """A run with dropout and batch norm, on images of 96×80 that become 64×64."""
     root = tmp_path_factory.mktemp("run")
     return untrained(root, draw_pairs(root / "pairs"))
 
@@ -43,24 +43,24 @@ def same(one: Image.Image | np.ndarray, other: Image.Image | np.ndarray) -> bool
 # What goes in and what comes out ----------------------------------------------------------
 
 
-def test_a_file_gives_the_picture_that_test_py_writes(run, t, command, folder):
+def test_a_file_gives_the_image_that_test_py_writes(run, t, command, folder):
     flags = ["--checkpoints_dir", run.parent, "--name", "run", "--gpu_ids", "-1"]
     result = command("test", *flags, "--model", "test", "--dataroot", folder, "--seed", 4)
     assert result.status == 0, result.err
     written = result_images("run")
     found = t(folder, seed=4)
     assert [Path(path).name for path in found] == ["a.png", "b.jpg", "c.png"]
-    for path, picture in found.items():
-        assert isinstance(picture, Image.Image) and picture.mode == "RGB"
-        assert same(picture, written[f"{Path(path).stem}_fake.png"])
-        assert picture.tobytes() == t(path, seed=4).tobytes() == t(Path(path), seed=4).tobytes()
+    for path, image in found.items():
+        assert isinstance(image, Image.Image) and image.mode == "RGB"
+        assert same(image, written[f"{Path(path).stem}_fake.png"])
+        assert image.tobytes() == t(path, seed=4).tobytes() == t(Path(path), seed=4).tobytes()
 
 
 def test_every_kind_of_input_gives_its_own_kind(t):
-    picture = draw((64, 64), 1)
-    array = np.asarray(picture)
+    image = draw((64, 64), 1)
+    array = np.asarray(image)
     tensor = torch.from_numpy(array / np.float32(127.5) - 1).permute(2, 0, 1)
-    wanted = np.asarray(t(picture))
+    wanted = np.asarray(t(image))
     assert wanted.shape == (64, 64, 3) and np.ptp(wanted) > 20
     found = t(array)
     assert isinstance(found, np.ndarray) and found.dtype == np.uint8 and same(found, wanted)
@@ -69,8 +69,8 @@ def test_every_kind_of_input_gives_its_own_kind(t):
     assert same((found.permute(1, 2, 0).numpy() + 1) * 127.5, wanted)
     assert t(tensor[None]).shape == (1, 3, 64, 64) and t(array[None]).shape == (1, 64, 64, 3)
     assert same(t(array[None])[0], wanted)
-    assert torch.equal(t.prepare(picture), t.prepare(array))
-    assert (t.prepare(picture) - tensor).abs().max() < 1e-6
+    assert torch.equal(t.prepare(image), t.prepare(array))
+    assert (t.prepare(image) - tensor).abs().max() < 1e-6
 
 
 def test_a_list_may_mix_kinds_and_sizes(t, folder):
@@ -83,7 +83,7 @@ def test_a_list_may_mix_kinds_and_sizes(t, folder):
         str(folder / "b.jpg"),
     ]
     found = t(mixed)
-    kinds = [type(picture) for picture in found]
+    kinds = [type(image) for image in found]
     assert kinds == [Image.Image, Image.Image, np.ndarray, torch.Tensor, Image.Image]
     assert found[3].shape == (3, 37, 71)
     assert same(found[0], t(folder / "a.png")) and found[1].mode == "RGB"
@@ -96,12 +96,12 @@ def test_a_list_is_translated_in_batches_and_read_as_it_is_asked_for(run):
     t, sizes, read = Translator.load(run, gpu_ids=-1, batch_size=3), [], []
     t.model.generator().register_forward_pre_hook(lambda net, args: sizes.append(len(args[0])))
 
-    def pictures():
+    def images():
         for i in range(8):
             read.append(i)
             yield draw((64, 64), i)
 
-    found = t.each(pictures())
+    found = t.each(images())
     next(found)
     assert sizes == [3] and len(read) == 4
     assert len(list(found)) == 7 and sizes == [3, 3, 2]
@@ -128,14 +128,14 @@ def test_a_phone_photo_is_turned_upright(t, tmp_path):
         ("crop", (80, 70), (64, 64)),
     ],
 )
-def test_pictures_are_prepared_as_the_run_says_and_cropped_in_the_middle(
+def test_images_are_prepared_as_the_run_says_and_cropped_in_the_middle(
     run, preprocess, size, wanted
 ):
-    t, picture = Translator.load(run, gpu_ids=-1, preprocess=preprocess), draw(size, 6)
-    assert t(picture).size == wanted
+    t, image = Translator.load(run, gpu_ids=-1, preprocess=preprocess), draw(size, 6)
+    assert t(image).size == wanted
     if preprocess == "crop":
-        middle = picture.crop((8, 3, 72, 67))
-        assert torch.equal(t.prepare(picture), t.prepare(middle))
+        middle = image.crop((8, 3, 72, 67))
+        assert torch.equal(t.prepare(image), t.prepare(middle))
         refusal(lambda: t(draw((60, 90))), "60x90", "--crop_size")
 
 
@@ -152,9 +152,9 @@ def test_the_seed_and_the_name_choose_the_noise(t, folder):
     assert first == again != other
     assert t(a).tobytes() == t(a, seed=0).tobytes()
     assert t(same_name, seed=3).tobytes() == first != t(other_name, seed=3).tobytes()
-    picture = Image.open(a)
-    assert same(t([picture, picture], seed=3)[0], t(picture, seed=3))
-    assert not same(*t([picture, picture], seed=3))
+    image = Image.open(a)
+    assert same(t([image, image], seed=3)[0], t(image, seed=3))
+    assert not same(*t([image, image], seed=3))
 
 
 def test_a_seed_leaves_the_global_generators_alone(t):
@@ -170,7 +170,7 @@ def test_a_seed_leaves_the_global_generators_alone(t):
 def test_threads_share_a_translator(run, options):
     t = Translator.load(run, gpu_ids=-1, **options)
     jobs = [(draw((100 + 40 * (i % 3), 90), i), i) for i in range(12)]
-    wanted = [t(picture, seed=seed).tobytes() for picture, seed in jobs]
+    wanted = [t(image, seed=seed).tobytes() for image, seed in jobs]
     statistics = [buffer.clone() for buffer in t.model.generator().buffers()]
     found: dict[int, bytes] = {}
 
@@ -198,12 +198,12 @@ def test_gradients_may_flow_through_what_comes_out(t):
 # Other runs -------------------------------------------------------------------------------
 
 
-def test_grey_outputs_are_grey_pictures(tmp_path, pairs):
+def test_grey_outputs_are_grey_images(tmp_path, pairs):
     t = Translator.load(untrained(tmp_path, pairs, "--output_nc", "1", "--input_nc", "1"))
     assert t(draw((30, 30))).mode == "L" and t(np.zeros((30, 30), np.uint8)).shape == (64, 64, 1)
 
 
-def test_colorization_gives_colours_to_any_picture(tmp_path, command):
+def test_colorization_gives_colours_to_any_image(tmp_path, command):
     (tmp_path / "photos/train").mkdir(parents=True)
     (tmp_path / "photos/test").mkdir()
     for phase in ("train", "test"):
@@ -228,7 +228,7 @@ def test_a_cyclegan_goes_both_ways(tmp_path, command):
     assert same(there, written["a0_fake_B.png"]) and same(back, written["a0_fake_A.png"])
 
 
-def test_deep_pictures_come_back_in_the_values_of_their_files(tmp_path):
+def test_deep_images_come_back_in_the_values_of_their_files(tmp_path):
     """Of runs whose targets are 16-bit PNG files, whatever goes in."""
     rng = np.random.default_rng(0)
     for phase in ("trainA", "trainB"):
@@ -268,15 +268,15 @@ def test_deep_pictures_come_back_in_the_values_of_their_files(tmp_path):
         (np.full((9, 9, 3), -0.5), ["0..1", "-0.5"]),
         (np.full((9, 9, 3), np.nan), ["finite"]),
         (Image.new("RGB", (0, 0)), ["no pixels"]),
-        ([draw((9, 9)), np.zeros((9, 9, 5), np.uint8)], ["picture 1: ", "5 channels"]),
-        ([draw((9, 9)), 5], ["picture 1: ", "int"]),
+        ([draw((9, 9)), np.zeros((9, 9, 5), np.uint8)], ["image 1: ", "5 channels"]),
+        ([draw((9, 9)), 5], ["image 1: ", "int"]),
         (torch.zeros(1, 64, 64), ["(3, H, W)", "(1, 64, 64)"]),
-        (torch.full((3, 64, 64), 255.0), ["picture 0: ", "[-1, 1]", "255"]),
-        (torch.full((3, 64, 64), torch.nan), ["picture 0: ", "nan"]),
+        (torch.full((3, 64, 64), 255.0), ["image 0: ", "[-1, 1]", "255"]),
+        (torch.full((3, 64, 64), torch.nan), ["image 0: ", "nan"]),
         (torch.zeros(3, 0, 0), ["at least one pixel"]),
         (torch.zeros(3, 64, 64).byte(), ["floats", "uint8"]),
-        (torch.zeros(0, 3, 64, 64), ["at least one picture"]),
-        (np.zeros((0, 9, 9, 3), np.uint8), ["at least one picture"]),
+        (torch.zeros(0, 3, 64, 64), ["at least one image"]),
+        (np.zeros((0, 9, 9, 3), np.uint8), ["at least one image"]),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, list) else "",
 )
@@ -291,7 +291,7 @@ def test_a_seed_is_a_whole_number(t, seed):
 
 def test_one_file_is_no_list_of_files(t, tmp_path):
     draw((64, 64)).save(tmp_path / "a.png")
-    refusal(lambda: list(t.each(str(tmp_path / "a.png"))), "a.png", "several pictures")
+    refusal(lambda: list(t.each(str(tmp_path / "a.png"))), "a.png", "several images")
 
 
 def test_a_broken_file_is_named_once(t, tmp_path):
@@ -301,7 +301,7 @@ def test_a_broken_file_is_named_once(t, tmp_path):
     assert str(error.value).count("a.png") == 1
     refusal(lambda: t(tmp_path / "empty"), "empty")
     (tmp_path / "empty").mkdir()
-    refusal(lambda: t(tmp_path / "empty"), "holds no pictures")
+    refusal(lambda: t(tmp_path / "empty"), "holds no images")
 
 
 def test_options_are_checked_like_flags(run):

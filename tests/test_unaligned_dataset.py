@@ -1,4 +1,4 @@
-"""Two sets of pictures without pairs."""
+"""Two sets of images without pairs."""
 
 import random
 from pathlib import Path
@@ -42,11 +42,11 @@ def one_pass(loader: Loader) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def sets(tmp_path: Path) -> Path:
-    """trainA with 3 pictures, trainB with 2; the same for val and test."""
+    """trainA with 3 images, trainB with 2; the same for val and test."""
     return draw_sets(tmp_path / "sets")
 
 
-# Which pictures --------------------------------------------------------------------------
+# Which images --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("counts", [(3, 2), (2, 5), (1, 1)])
@@ -135,8 +135,8 @@ def test_channels_follow_the_direction(sets, direction, input_nc, output_nc):
     item = dataset(sets, *WHOLE, *flags)[0]
     source, target = ("A", "B") if direction == "AtoB" else ("B", "A")
     for side, channels in ((source, input_nc), (target, output_nc)):
-        picture = Image.open(item[f"{side}_paths"]).convert("L" if channels == 1 else "RGB")
-        assert torch.equal(item[side], to_tensor(picture))
+        image = Image.open(item[f"{side}_paths"]).convert("L" if channels == 1 else "RGB")
+        assert torch.equal(item[side], to_tensor(image))
 
 
 @pytest.mark.parametrize("flag", ["--input_nc", "--output_nc"])
@@ -167,7 +167,7 @@ def test_two_folders_go_before_a_stitched_one(sets, caplog):
     assert len(dataset(sets)) == 3 and not caplog.records
 
 
-def test_a_stitched_picture_of_odd_width_is_named(tmp_path):
+def test_a_stitched_image_of_odd_width_is_named(tmp_path):
     (tmp_path / "train").mkdir()
     draw((41, 20)).save(tmp_path / "train" / "odd.png")
     refusal(lambda: dataset(tmp_path)[0], str(tmp_path / "train" / "odd.png"), "41 pixels wide")
@@ -208,14 +208,14 @@ def test_missing_folders_say_what_is_expected_what_was_found_and_what_is_near(se
 
 
 @pytest.mark.parametrize("side", "AB")
-def test_a_folder_without_pictures_is_named(sets, side):
+def test_a_folder_without_images_is_named(sets, side):
     for path in (sets / f"train{side}").iterdir():
         path.unlink()
-    refusal(lambda: dataset(sets), str(sets / f"train{side}"), "no pictures")
+    refusal(lambda: dataset(sets), str(sets / f"train{side}"), "no images")
 
 
 @pytest.mark.parametrize("side", "AB")
-def test_a_picture_smaller_than_the_crop_is_named(sets, side):
+def test_a_image_smaller_than_the_crop_is_named(sets, side):
     path = sets / f"train{side}" / f"{side.lower()}0.png"
     draw((15, 40)).save(path)
     data = dataset(sets, "--preprocess", "crop", "--serial_batches")
@@ -225,5 +225,5 @@ def test_a_picture_smaller_than_the_crop_is_named(sets, side):
 @pytest.mark.parametrize("side", "AB")
 def test_an_unreadable_file_is_named(sets, side):
     path = sets / f"train{side}" / f"{side.lower()}0.png"
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"no image")
     refusal(lambda: dataset(sets, "--serial_batches")[0], str(path), "unknown format")

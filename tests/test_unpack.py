@@ -13,15 +13,15 @@ from conftest import refusal
 
 from scripts.downloads.unpack import unpack
 
-PICTURES = {"train/1.jpg": b"one", "train/2.jpg": b"two", "test/1.jpg": b"three"}
-UNPACKED = {**PICTURES, "train": None, "test": None}
+IMAGES = {"train/1.jpg": b"one", "train/2.jpg": b"two", "test/1.jpg": b"three"}
+UNPACKED = {**IMAGES, "train": None, "test": None}
 OUTSIDE = ["/tmp/out.txt", "../out.txt", "set/../../out.txt", "a/..", "..\\out.txt", "a\\..\\b"]
 WINDOWS = ["C:\\x", "C:x", "\\x", "\\\\host\\share\\x", "c:/x", "//host/share/x"]
 
 formats = pytest.mark.parametrize("pack", [tar_of, zip_of], ids=["tar.gz", "zip"])
 
 
-def below(folder: str, files: dict[str, bytes] = PICTURES) -> dict[str, bytes]:
+def below(folder: str, files: dict[str, bytes] = IMAGES) -> dict[str, bytes]:
     """Return the files with a folder in front of their names."""
     return {f"{folder}/{name}": content for name, content in files.items()}
 
@@ -82,7 +82,7 @@ def test_an_only_folder_becomes_the_target(
 def test_without_a_top_folder_the_target_holds_all(
     archive: Callable, pack: Callable, python: None
 ) -> None:
-    path = archive(pack(PICTURES))
+    path = archive(pack(IMAGES))
     unpack(path, path.parent / "set")
     assert content_of(path.parent / "set") == UNPACKED
     assert {p.name for p in path.parent.iterdir()} == {"archive.part", "set"}
@@ -115,7 +115,7 @@ def test_names_with_dots_are_no_danger(archive: Callable) -> None:
 def test_a_name_that_leads_outside_is_refused_before_extraction(
     archive: Callable, pack: Callable, name: str, first: bool, no_extraction: None
 ) -> None:
-    files = {name: b"bad"} | PICTURES if first else PICTURES | {name: b"bad"}
+    files = {name: b"bad"} | IMAGES if first else IMAGES | {name: b"bad"}
     refused(archive(pack(files)), f"the archive wants to write to {name}", "nothing was unpacked")
 
 
@@ -130,7 +130,7 @@ def test_a_link_or_device_in_a_tar_is_refused_before_extraction(
 ) -> None:
     special = member("train/special", (KINDS | DEVICES)[kind], to if "link" in kind else "")
     said = "a link" if "link" in kind else "a device"
-    refused(archive(tar_of(PICTURES, special)), said, "train/special", "nothing was unpacked")
+    refused(archive(tar_of(IMAGES, special)), said, "train/special", "nothing was unpacked")
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK])
@@ -140,7 +140,7 @@ def test_a_link_or_device_in_a_zip_is_refused_before_extraction(
     special = zipfile.ZipInfo("train/special")
     special.external_attr = (kind | 0o777) << 16
     words = ["a link or a device", "train/special", "nothing was unpacked"]
-    refused(archive(zip_of(PICTURES, special)), *words)
+    refused(archive(zip_of(IMAGES, special)), *words)
 
 
 def test_a_link_followed_by_a_file_through_it_writes_nothing(
@@ -161,7 +161,7 @@ def test_a_truncated_archive_is_refused(
 
 
 def test_a_tar_that_lacks_only_the_end_of_its_gzip_is_refused(archive: Callable) -> None:
-    refused(archive(tar_of(PICTURES)[:-4]), "not a whole archive")
+    refused(archive(tar_of(IMAGES)[:-4]), "not a whole archive")
 
 
 @formats
@@ -169,7 +169,7 @@ def test_a_tar_that_lacks_only_the_end_of_its_gzip_is_refused(archive: Callable)
 def test_an_archive_with_a_wrong_byte_is_refused(
     archive: Callable, pack: Callable, part: float
 ) -> None:
-    # level 0 and ZIP_STORED: the byte is part of a picture, and only the checksum tells
+    # level 0 and ZIP_STORED: the byte is part of an image, and only the checksum tells
     files = {f"{i}.jpg": noise(3000, seed=i) for i in range(20)}
     content = bytearray(pack(files, **({"level": 0} if pack is tar_of else {})))
     content[int(part * len(content))] ^= 1
@@ -196,7 +196,7 @@ def test_an_empty_archive_is_refused(archive: Callable, pack: Callable) -> None:
 
 
 def test_a_zip_that_wants_a_password_is_refused(archive: Callable) -> None:
-    content = bytearray(zip_of(PICTURES))
+    content = bytearray(zip_of(IMAGES))
     for signature, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
         at = content.find(signature)
         struct.pack_into("<H", content, at + flags, 1)
@@ -231,7 +231,7 @@ def test_an_existing_target_is_not_touched(archive: Callable, pack: Callable, fi
 def test_a_full_disk_leaves_the_archive_alone(
     archive: Callable, pack: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = archive(pack(PICTURES))
+    path = archive(pack(IMAGES))
     before = content_of(path.parent)
 
     def full(*args: object) -> None:

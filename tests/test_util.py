@@ -1,4 +1,4 @@
-"""Pictures to arrays and files, options files, one-line errors."""
+"""Images to arrays and files, options files, one-line errors."""
 
 import io
 import json
@@ -57,10 +57,10 @@ def test_tensor2im_takes_what_networks_return():
     assert tensor2im(batch, np.float32).dtype == np.float32
 
 
-def test_a_picture_survives_the_way_through_a_tensor_to_one_level():
-    picture = np.asarray(draw((20, 12)))
-    back = tensor2im(to_tensor(Image.fromarray(picture)))
-    assert (picture.astype(int) - back).min() >= 0 and (picture.astype(int) - back).max() <= 1
+def test_a_image_survives_the_way_through_a_tensor_to_one_level():
+    image = np.asarray(draw((20, 12)))
+    back = tensor2im(to_tensor(Image.fromarray(image)))
+    assert (image.astype(int) - back).min() >= 0 and (image.astype(int) - back).max() <= 1
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 1)])
@@ -82,9 +82,9 @@ def test_three_channels_are_saved_as_rgb(tmp_path):
 
 @pytest.mark.parametrize(("ratio", "size"), [(1.0, (20, 10)), (1.5, (30, 10)), (0.5, (20, 20))])
 def test_aspect_ratio_widens_or_heightens(tmp_path, ratio, size):
-    picture = draw((20, 10))
-    save_image(np.asarray(picture), tmp_path / "x.png", ratio)
-    expected = picture.resize(size, Image.Resampling.BICUBIC)
+    image = draw((20, 10))
+    save_image(np.asarray(image), tmp_path / "x.png", ratio)
+    expected = image.resize(size, Image.Resampling.BICUBIC)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "x.png")), np.asarray(expected))
 
 
@@ -95,11 +95,11 @@ def test_mkdirs_makes_one_or_several_with_parents(tmp_path):
     assert all((tmp_path / name).is_dir() for name in ("a/b", "c", "d/e"))
 
 
-def test_picture_seed_is_this_number_on_every_machine():
+def test_image_seed_is_this_number_on_every_machine():
     assert image_seed(0, "photos/0001.png") == 1394160562217636920
 
 
-def test_picture_seed_depends_on_seed_and_stem_only():
+def test_image_seed_depends_on_seed_and_stem_only():
     seeds = {image_seed(1, path) for path in ("a.png", "x/a.jpg", "/y/z/a.tif", "a")}
     assert len(seeds) == 1
     others = {image_seed(seed, path) for seed in (1, 2, 11) for path in ("a.png", "b.png", "1a")}

@@ -1,4 +1,4 @@
-"""The files of version 1, in tests/data/version1, are read, gone on from and not made anew.
+"""The files of version 1, in tests/data/version1, are read, gone on from and not made again.
 
 Its README says what they are. A change that fails here loses users' runs: read the old form too.
 """

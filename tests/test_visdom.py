@@ -40,14 +40,14 @@ Command = Callable[..., SimpleNamespace]
 
 
 def pixels(window: dict[str, Any]) -> np.ndarray:
-    """Decode the picture in a window."""
+    """Decode the image in a window."""
     data = window["content"]["src"].split("base64,")[1]
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
 
 
-def holds(shown: np.ndarray, picture: torch.Tensor) -> bool:
-    """Return whether a picture lies in another one, pixel by pixel."""
-    wanted = tensor2im(picture)
+def holds(shown: np.ndarray, image: torch.Tensor) -> bool:
+    """Return whether an image lies in another one, pixel by pixel."""
+    wanted = tensor2im(image)
     wanted = np.broadcast_to(wanted, (*wanted.shape[:2], 3))
     views = np.lib.stride_tricks.sliding_window_view(shown, wanted.shape)
     return bool((views == wanted).all(axis=(-3, -2, -1)).any())
@@ -78,7 +78,7 @@ def curves(window: dict[str, Any]) -> dict[str, tuple[list[float], list[float]]]
     return {curve["name"]: (curve["x"], curve["y"]) for curve in window["content"]["data"]}
 
 
-def test_curves_run_over_the_pictures_of_all_epochs(server, visualizer, caplog) -> None:
+def test_curves_run_over_the_images_of_all_epochs(server, visualizer, caplog) -> None:
     made = visualizer(11, "--display_env", "curves")
     values = [(1, 2, 0.5, 8.0), (1, 3, 0.25, 4.0), (2, 1, float("nan"), 2.0), (2, 3, 1.0, 1.0)]
     for epoch, iters, G_GAN, G_L1 in values:
@@ -91,7 +91,7 @@ def test_curves_run_over_the_pictures_of_all_epochs(server, visualizer, caplog) 
     }
     assert window["legend"] == ["G_GAN", "G_L1"] and window["title"] == "r: losses"
     assert window["content"]["layout"]["showlegend"]
-    assert window["content"]["layout"]["xaxis"]["title"] == "pictures"
+    assert window["content"]["layout"]["xaxis"]["title"] == "images"
     assert server.window(11, "main") is None
     assert warnings(caplog) == []
 
@@ -117,9 +117,7 @@ def test_a_single_loss_is_a_curve_too(server, visualizer, caplog) -> None:
 
 
 @pytest.mark.parametrize("columns, rows", [(1, 3), (2, 2), (4, 1)])
-def test_pictures_stand_in_rows_of_display_ncols(
-    server, visualizer, columns: int, rows: int
-) -> None:
+def test_images_stand_in_rows_of_display_ncols(server, visualizer, columns: int, rows: int) -> None:
     window = 100 * columns
     shown = visuals([(3, 6, 8), (1, 6, 8), (3, 6, 8)])
     made = visualizer(window, "--display_ncols", columns)
@@ -129,34 +127,34 @@ def test_pictures_stand_in_rows_of_display_ncols(
     assert found["title"] == "r, epoch 1: real_A, fake_B, real_B"
     grid = pixels(found)
     assert grid.shape == (rows * (6 + 4), min(columns, 3) * (8 + 4), 3)
-    assert all(holds(grid, picture) for picture in shown.values())
+    assert all(holds(grid, image) for image in shown.values())
     assert server.window(window) is None and server.window(window + 2) is None
 
 
 @pytest.mark.parametrize(
     "window, columns, sizes", [(31, 0, THREE), (41, 4, [(3, 6, 8), (1, 5, 8), (3, 12, 16)])]
 )
-def test_without_columns_or_of_different_sizes_each_picture_has_a_window(
+def test_without_columns_or_of_different_sizes_each_image_has_a_window(
     server, visualizer, window: int, columns: int, sizes: list[tuple[int, int, int]]
 ) -> None:
     made, shown = visualizer(window, "--display_ncols", columns), visuals(sizes)
     made.display_current_results(shown, 2, save_result=False, iters=2)
     made.close()
-    for i, (label, picture) in enumerate(shown.items(), start=1):
+    for i, (label, image) in enumerate(shown.items(), start=1):
         found = server.window(window + i)
         assert found["title"] == f"r, epoch 2: {label}"
-        assert pixels(found).shape == (*picture.shape[2:], 3) and holds(pixels(found), picture)
+        assert pixels(found).shape == (*image.shape[2:], 3) and holds(pixels(found), image)
     assert server.window(window + 4) is None
 
 
-def test_newer_pictures_replace_older_ones(server, visualizer) -> None:
+def test_newer_images_replace_older_ones(server, visualizer) -> None:
     made = visualizer(51)
     for n in (1, 2, 3):
         show_step(made, n, seed=n)
     made.close()
     grid = pixels(server.window(52))
-    assert all(holds(grid, picture) for picture in visuals(seed=3).values())
-    assert not any(holds(grid, picture) for picture in visuals(seed=2).values())
+    assert all(holds(grid, image) for image in visuals(seed=3).values())
+    assert not any(holds(grid, image) for image in visuals(seed=2).values())
     assert server.window(53) is None
 
 

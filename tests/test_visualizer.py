@@ -1,4 +1,4 @@
-"""What a run shows: pictures, pages, loss lines, a bar in a terminal."""
+"""What a run shows: images, pages, loss lines, a bar in a terminal."""
 
 import io
 import logging
@@ -37,7 +37,7 @@ def options(tmp_path: Path):
     return read
 
 
-def test_pictures_are_named_by_stem_and_label_and_stand_in_a_row(tmp_path):
+def test_images_are_named_by_stem_and_label_and_stand_in_a_row(tmp_path):
     page, shown = HTML(tmp_path, "title"), visuals()
     save_images(page, shown, ["some/where/cat.jpg"])
     page.save()
@@ -46,9 +46,9 @@ def test_pictures_are_named_by_stem_and_label_and_stand_in_a_row(tmp_path):
     text = page.path.read_text(encoding="utf-8")
     places = [text.index(f"images/{name}") for name in names]
     assert text.index("<h2>cat</h2>") < places[0] and places == sorted(places)
-    for label, picture in shown.items():
+    for label, image in shown.items():
         saved = np.asarray(Image.open(page.img_dir / f"cat_{label}.png"))
-        np.testing.assert_array_equal(saved, tensor2im(picture))
+        np.testing.assert_array_equal(saved, tensor2im(image))
 
 
 def test_equal_stems_do_not_overwrite_each_other(tmp_path):
@@ -64,7 +64,7 @@ def test_equal_stems_do_not_overwrite_each_other(tmp_path):
         assert f"<h2>{heading}</h2>" in text
 
 
-def test_grey_pictures_and_aspect_ratio_reach_the_file(tmp_path):
+def test_grey_images_and_aspect_ratio_reach_the_file(tmp_path):
     page = HTML(tmp_path, "title")
     save_images(page, visuals(channels=1), ["cat.jpg"], aspect_ratio=2.0)
     saved = Image.open(page.img_dir / "cat_real_A.png")
@@ -84,14 +84,14 @@ def test_run_leaves_a_log_and_a_page_with_the_newest_epoch_first(options, tmp_pa
     places = [text.index(words) for words in ("images/losses.png", "epoch 3", "epoch 2", "epoch 1")]
     assert places == sorted(places)
     for epoch in (1, 2, 3):
-        for label, picture in visuals(epoch).items():
+        for label, image in visuals(epoch).items():
             saved = np.asarray(Image.open(web / "images" / f"epoch{epoch:03d}_{label}.png"))
-            np.testing.assert_array_equal(saved, tensor2im(picture))
+            np.testing.assert_array_equal(saved, tensor2im(image))
     assert Image.open(web / "images" / "losses.png").format == "PNG"
     assert visualizer.shown_in_epoch == 3
 
 
-def test_the_curves_have_the_validation_that_comes_after_the_pages_pictures(
+def test_the_curves_have_the_validation_that_comes_after_the_pages_images(
     options, tmp_path, monkeypatch
 ):
     drawn = []
@@ -136,7 +136,7 @@ class Terminal(io.StringIO):
 
 
 def begin_epoch(visualizer: Visualizer) -> None:
-    visualizer.start_epoch(1, pictures=3)
+    visualizer.start_epoch(1, images=3)
     visualizer.advance(2)
     visualizer.print_current_losses(1, 2, LOSSES, 0.5, 0.25)
     visualizer.advance(2)

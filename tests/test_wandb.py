@@ -71,7 +71,7 @@ def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[s
 
 
 @pytest.mark.parametrize("mode", ["offline", None], ids=["as asked", "for want of a key"])
-def test_an_offline_run_holds_losses_pictures_and_options(
+def test_an_offline_run_holds_losses_images_and_options(
     mode: str | None, tmp_path: Path, children, caplog, monkeypatch, capfd
 ) -> None:
     be_patient(monkeypatch)
@@ -94,9 +94,9 @@ def test_an_offline_run_holds_losses_pictures_and_options(
     assert rows[4]["G_GAN"] == 0.25 and np.isnan(rows[4]["D"]) and rows[4]["epoch"] == 2
     (folder,) = tmp_path.glob("wandb/offline-run-*")
     assert f"wandb sync {folder}" in caplog.text
-    for label, picture in shown.items():
+    for label, image in shown.items():
         image = Image.open(folder / "files" / rows[2][f"{label}.path"]).convert("RGB")
-        wanted = tensor2im(picture)
+        wanted = tensor2im(image)
         np.testing.assert_array_equal(image, np.broadcast_to(wanted, (*wanted.shape[:2], 3)))
     (run,) = [r.run for r in wandb_records(tmp_path) if r.HasField("run")]
     assert (run.project, run.display_name) == ("tests", "r")

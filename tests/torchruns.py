@@ -47,7 +47,7 @@ def drive_in_two(plans: list[dict[str, Any]], folder: Path, *how: str) -> list[d
     return json.loads(plan.with_suffix(".found").read_text())
 
 
-# Crops, mirroring, dropout, a pool; a save at every step, the last of an epoch with one picture.
+# Crops, mirroring, dropout, a pool; a save at every step, the last of an epoch with one image.
 FLAGS = [*TINY, "--batch_size", "2", "--pool_size", "4", "--print_freq", "2"]
 FLAGS += ["--save_latest_freq", "2", "--no_html", "--n_epochs", "8", "--n_epochs_decay", "2"]
 
@@ -107,7 +107,7 @@ def ours(said: str) -> list[str]:
 
 
 def draw_houses(folder: Path, count: int) -> Path:
-    """Draw A|B pictures with texture: rounding decides much where pictures are flat."""
+    """Draw A|B images with texture: rounding decides much where images are flat."""
     (folder / "train").mkdir(parents=True)
     for i in range(count):
         pair = np.concatenate(builtin_facades.draw_pair(np.random.default_rng(i)), axis=1)

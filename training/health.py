@@ -54,7 +54,7 @@ class NanCheck:
         if any(everyones := all_gather(found)):  # of several processes, one alone may have seen it
             step, names, files = min(filter(None, everyones))
             raise RunStopped(
-                f"{names}: not a finite number after picture {step} of the run "
+                f"{names}: not a finite number after image {step} of the run "
                 f"({', '.join(files)}); nothing was saved since; {FIX}"
             )
         self.files.clear()
@@ -68,14 +68,14 @@ def check_weights(nets: Mapping[str, nn.Module]) -> None:
                 raise RunStopped(f"network {name}: {key} is not finite, so nothing is saved; {FIX}")
 
 
-# A loss of D below which it tells nearly all pictures apart; with wgangp there is none such.
+# A loss of D below which it tells nearly all images apart; with wgangp there is none such.
 WON = {"vanilla": 0.05, "lsgan": 0.01, "hinge": 0.05}
 LINES = 20  # in a row, before anything is said
 GREY_LEVEL = 2 / 255
 
 
 class CollapseMonitor:
-    """Looks at each printed line of losses and at the pictures of its step."""
+    """Looks at each printed line of losses and at the images of its step."""
 
     def __init__(self, gan_mode: str):
         self.won = WON.get(gan_mode)
@@ -84,21 +84,21 @@ class CollapseMonitor:
         self.last: dict[str, Tensor] = {}
 
     def observe(self, losses: Mapping[str, float], visuals: Mapping[str, Tensor]) -> None:
-        """Take in the losses of a line and its step's pictures, (N, C, H, W) in [-1, 1]."""
+        """Take in the losses of a line and its step's images, (N, C, H, W) in [-1, 1]."""
         of_D = {name: value for name, value in losses.items() if name.startswith("D_")}
         if of_D and self.won:
             names = " and ".join(of_D)
             what = f"D has won: {names} below {self.won:g}; G learns little from it (docs/qa.md)"
             self._note(max(of_D.values()) < self.won, what)
         for label in (name for name in visuals if name.startswith("fake")):
-            picture = visuals[label][0].detach().float()
-            before = self.last.get(label, picture.new_zeros(0))
-            flat = bool(picture.amax() - picture.amin() < GREY_LEVEL)
+            image = visuals[label][0].detach().float()
+            before = self.last.get(label, image.new_zeros(0))
+            flat = bool(image.amax() - image.amin() < GREY_LEVEL)
             self._note(flat, f"{label} is one flat colour: G has collapsed (docs/qa.md)")
-            same = before.shape == picture.shape and (picture - before).abs().mean() < GREY_LEVEL
-            what = f"{label} is the same picture whatever the input: G has collapsed (docs/qa.md)"
+            same = before.shape == image.shape and (image - before).abs().mean() < GREY_LEVEL
+            what = f"{label} is the same image whatever the input: G has collapsed (docs/qa.md)"
             self._note(bool(same) and not flat, what)
-            self.last[label] = picture.clone()
+            self.last[label] = image.clone()
 
     def _note(self, so: bool, what: str) -> None:
         self.lines[what] = self.lines[what] + 1 if so else 0
@@ -122,7 +122,7 @@ class WaitingAdvice:
         ways = [f"--num_threads {cores}"] if num_threads < cores else []
         ways += [f"--cache {kind}" for kind in ("ram", "disk") if cache in ("auto", "none")]
         log.info(
-            "%.0f%% of the time was spent waiting for pictures; try %s",
+            "%.0f%% of the time was spent waiting for images; try %s",
             *(100 * waiting, ", ".join([*ways, "smaller files, a faster disk"])),
         )
 
@@ -138,7 +138,7 @@ def explain_out_of_memory(opt: Any) -> Iterator[None]:
         text = str(error)
         if text.startswith("DataLoader worker"):
             raise RunStopped(
-                f"a process that loads pictures was killed ({one_line(error)}); if memory ran out, "
+                f"a process that loads images was killed ({one_line(error)}); if memory ran out, "
                 f"use a smaller --num_threads than {opt.num_threads}, or --cache none; "
                 f"--continue_train resumes from the last save"
             ) from None

@@ -16,7 +16,7 @@ class StepTimer:
 
     def reset(self) -> None:
         """Start a new interval."""
-        self.started, self.waited, self.pictures = time.perf_counter(), 0.0, 0
+        self.started, self.waited, self.images = time.perf_counter(), 0.0, 0
 
     def batches(self, batches: Iterable[T]) -> Iterator[T]:
         """Yield the batches, counting the time that each is waited for."""
@@ -38,8 +38,8 @@ class StepTimer:
         return self.waited_in_all / max(time.perf_counter() - self.begun, 1e-12)
 
     def lap(self) -> tuple[float, float]:
-        """Return (compute, wait) seconds a picture since the last lap, and start a new one."""
+        """Return (compute, wait) seconds per image since the last lap, and start a new one."""
         total = time.perf_counter() - self.started
-        pictures, waited = max(self.pictures, 1), self.waited
+        images, waited = max(self.images, 1), self.waited
         self.reset()
-        return (total - waited) / pictures, waited / pictures
+        return (total - waited) / images, waited / images

@@ -78,7 +78,7 @@ class Trainer:
             before, count = progress.total, opt.batch_size * len(batches)
             progress.total += count
             progress.iters += count
-            clock.pictures += count
+            clock.images += count
             if self.training.ema:
                 self.training.ema.update()
             files = [path for batch in batches for path in batch.get("A_paths", [])]

@@ -1,4 +1,4 @@
-"""Validation in a training: the same pictures each time, the best checkpoint, when to stop."""
+"""Validation in a training: the same images each time, the best checkpoint, when to stop."""
 
 from collections.abc import Iterable
 from itertools import chain, islice
@@ -45,7 +45,7 @@ class Validation:
         self.metric = opt.best_metric or names[0]
         if self.metric not in names:
             raise ValueError(
-                f"--best_metric {self.metric}: not measured for these pictures; measured are "
+                f"--best_metric {self.metric}: not measured for these images; measured are "
                 f"{', '.join(names)}"
             )
         self.column = self.metric + ("_ema" if training.ema else "")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from util.errors import RunStopped
-from util.files import whole_file
+from util.files import atomic_write
 
 RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -25,7 +25,7 @@ def save(content: Any, path: Path) -> None:
     wrong.
     """
     try:
-        with whole_file(path) as file:
+        with atomic_write(path) as file:
             torch.save(content, file)
     except (OSError, RuntimeError) as error:  # torch wraps the system's error in its own
         context = error.__context__
@@ -87,7 +87,7 @@ def load(path: Path) -> Any:
             ) from None
         raise ValueError(f"{path}: not a checkpoint, or damaged") from None
     except Exception:  # torch.load raises nearly anything on a damaged file
-        raise ValueError(f"{path}: not a checkpoint, or damaged; copy it anew") from None
+        raise ValueError(f"{path}: not a checkpoint, or damaged; copy it again") from None
 
 
 def prune_checkpoints(folder: Path, keep: float) -> None:

@@ -47,7 +47,7 @@ def pick_device(gpu_ids: Sequence[int]) -> torch.device:
 
 
 def memory_format_for(device: torch.device, training: bool) -> torch.memory_format:
-    """Return the layout of pictures in memory that is faster (docs/performance.md has numbers)."""
+    """Return the layout of images in memory that is faster (docs/performance.md has numbers)."""
     faster = device.type == "cuda" or (device.type == "cpu" and not training)
     return torch.channels_last if faster else torch.contiguous_format
 
@@ -55,8 +55,8 @@ def memory_format_for(device: torch.device, training: bool) -> torch.memory_form
 def tune_malloc() -> None:
     """Let the process keep the memory that it frees.
 
-    glibc hands large blocks back to the system at once, and the next step or picture takes them
-    anew: a tenth of a step's time on a CPU, and more of a picture's, goes into pages being cleared.
+    glibc hands large blocks back to the system at once, and the next step or image takes them
+    again: a tenth of a step's time on a CPU, and more of an image's, goes into pages being cleared.
     Elsewhere nothing happens.
     """
     max_mapped, trim_threshold = -4, -1  # names of mallopt(3)

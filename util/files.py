@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent  # of the project
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`, which takes its place once all of it is on the disk.
 
     Whatever happens meanwhile, `path` holds all of the old or all of the new.
@@ -77,5 +77,5 @@ def write_options(opt: Any, folder: Path, stem: str) -> None:
     if hasattr(opt, "text"):
         texts["txt"] = opt.text()
     for ending, text in texts.items():
-        with whole_file(folder / f"{stem}.{ending}") as file:
+        with atomic_write(folder / f"{stem}.{ending}") as file:
             file.write(f"{text}\n".encode())

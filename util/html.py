@@ -1,4 +1,4 @@
-"""Pages of pictures that work from file://, with two thousand rows and on a phone."""
+"""Pages of images that work from file://, with two thousand rows and on a phone."""
 
 from pathlib import Path
 from urllib.parse import quote
@@ -58,7 +58,7 @@ document.querySelector("input").addEventListener("input", event => {
 
 
 class HTML:
-    """`WEB_DIR/index.html` with rows of pictures from `WEB_DIR/images`."""
+    """`WEB_DIR/index.html` with rows of images from `WEB_DIR/images`."""
 
     def __init__(self, web_dir: str | Path, title: str, refresh: int = 0):
         """`refresh` reloads the page every so many seconds; 0 does not."""
@@ -77,7 +77,7 @@ class HTML:
         return self.web_dir / "index.html"
 
     def get_image_dir(self) -> Path:
-        """Return the folder of the pictures."""
+        """Return the folder of the images."""
         return self.img_dir
 
     def unique_name(self, name: str) -> str:
@@ -101,7 +101,7 @@ class HTML:
     def add_images(
         self, ims: list[str], txts: list[str], links: list[str], width: int = 400
     ) -> None:
-        """Add pictures of `images/` by file name, each with a caption and a link, `width` wide."""
+        """Add images of `images/` by file name, each with a caption and a link, `width` wide."""
         if not self.rows:
             self.add_header("")
         if len(ims) == 1 and width > 600:
@@ -110,13 +110,13 @@ class HTML:
             self._row_width = max(self._row_width, len(ims) * (width + 10))
         row = div(cls="row", style=f"--w: {width}px")
         for name, text, target in zip(ims, txts, links, strict=True):
-            picture = img(src=_url(name), alt=text, loading="lazy")
+            image = img(src=_url(name), alt=text, loading="lazy")
             if (self.img_dir / name).is_file():  # it may also be written later
                 with Image.open(self.img_dir / name) as file:
-                    picture["width"], picture["height"] = file.size
+                    image["width"], image["height"] = file.size
                     if file.width <= width:
-                        picture["class"] = "pixels"
-            row.add(figure(a(picture, href=_url(target)), figcaption(text)))
+                        image["class"] = "pixels"
+            row.add(figure(a(image, href=_url(target)), figcaption(text)))
         self.rows[-1].add(row)
 
     def save(self) -> None:

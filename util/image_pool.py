@@ -1,4 +1,4 @@
-"""A history of generated pictures for D (Shrivastava et al., arXiv:1612.07828)."""
+"""A history of generated images for D (Shrivastava et al., arXiv:1612.07828)."""
 
 import math
 import random
@@ -11,8 +11,8 @@ from util.distributed import rank, world_size
 
 
 class ImagePool:
-    """Returns pictures as they come until it holds `pool_size`; then, with p = 0.5, swaps a
-    picture with a random stored one. `pool_size` 0 hands all through.
+    """Returns images as they come until it holds `pool_size`; then, with p = 0.5, swaps an
+    image with a random stored one. `pool_size` 0 hands all through.
 
     Of several processes each has a pool of its own, which is its part of `pool_size`.
     """
@@ -23,14 +23,14 @@ class ImagePool:
         self.random = random.Random(f"{seed}/{rank()}" if rank() else seed)
 
     def query(self, images: Tensor) -> Tensor:
-        """Return a batch (N, C, H, W) of new and stored pictures, without gradients."""
+        """Return a batch (N, C, H, W) of new and stored images, without gradients."""
         images = images.detach()
         if self.pool_size == 0:
             return images
         return torch.stack([self._query(image) for image in images])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the stored pictures and where the random numbers are."""
+        """Return the stored images and where the random numbers are."""
         return {"images": self.images, "random": self.random.getstate()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

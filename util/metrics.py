@@ -45,7 +45,7 @@ def ms_ssim(fake: Tensor, real: Tensor) -> Tensor:
         found = likeness * contrast if scale == len(SCALES) - 1 else contrast
         # A negative mean has no such power.
         product *= found.flatten(1).mean(1).clamp(min=0) ** weight
-        fake, real = (F.avg_pool2d(picture, 2, ceil_mode=True) for picture in (fake, real))
+        fake, real = (F.avg_pool2d(image, 2, ceil_mode=True) for image in (fake, real))
     return product
 
 
@@ -70,7 +70,7 @@ def _likeness_and_contrast(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Metric(NamedTuple):
-    """A way to compare pictures with the truth."""
+    """A way to compare images with the truth."""
 
     function: Callable[[Tensor, Tensor], Tensor]
     lower_is_better: bool
@@ -81,7 +81,7 @@ class Metric(NamedTuple):
 METRICS = {
     "L1": Metric(l1, True, 1, "mean absolute difference of pixels in [0, 1]"),
     "PSNR": Metric(
-        psnr, False, 1, f"10·log10(1 / MSE) in dB; equal pictures count as {MOST_PSNR:.0f} dB"
+        psnr, False, 1, f"10·log10(1 / MSE) in dB; equal images count as {MOST_PSNR:.0f} dB"
     ),
     "SSIM": Metric(
         ssim,
@@ -104,19 +104,19 @@ def lower_is_better(name: str) -> bool:
     return name not in METRICS or METRICS[name].lower_is_better
 
 
-def eight_bit(pictures: Tensor) -> Tensor:
+def eight_bit(images: Tensor) -> Tensor:
     """Return (N, C, H, W) in [-1, 1] as uint8, as PNG files hold it (`util.tensor2im`)."""
-    return ((pictures.float() + 1) / 2 * 255).clamp(0, 255).byte()
+    return ((images.float() + 1) / 2 * 255).clamp(0, 255).byte()
 
 
 def compare(fake: Tensor, real: Tensor) -> dict[str, Tensor]:
     """Return each metric that the size allows, (N,) float64 on the CPU, of uint8 (N, C, H, W)."""
     if fake.shape != real.shape or fake.dtype != torch.uint8 or real.dtype != torch.uint8:
         kinds = [f"{tuple(p.shape)} {p.dtype}" for p in (fake, real)]
-        raise ValueError(f"pictures to compare are {kinds[0]} and {kinds[1]}; want equal uint8")
+        raise ValueError(f"images to compare are {kinds[0]} and {kinds[1]}; want equal uint8")
     # float64, since SSIM's variances are differences of nearly equal numbers; MPS has none.
     device = fake.device if fake.is_cuda else "cpu"
-    pair = [picture.to(device).double() / 255 for picture in (fake, real)]
+    pair = [image.to(device).double() / 255 for image in (fake, real)]
     size = min(fake.shape[-2:])
     return {
         name: metric.function(*pair).cpu()
@@ -134,7 +134,7 @@ class Interval(NamedTuple):
 
 
 def bootstrap(values: Sequence[float], draws: int = 2000, seed: int = 0) -> Interval:
-    """Return the mean of one value a picture, and where it would lie with other such pictures:
+    """Return the mean of one value per image, and where it would lie with other such images:
     the middle 95% of the means of `draws` samples with replacement.
     """
     values = np.asarray(values, dtype=float)

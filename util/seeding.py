@@ -17,7 +17,7 @@ def seed_everything(seed: int) -> None:
 
 
 def image_seed(seed: int, path: str) -> int:
-    """Return the seed of a picture's noise: a hash of (seed, the file's stem)."""
+    """Return the seed of an image's noise: a hash of (seed, the file's stem)."""
     digest = hashlib.sha256(f"{seed}/{Path(path).stem}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 

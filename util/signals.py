@@ -71,7 +71,7 @@ def _unless_the_parent_is_gone(kind: type, error: BaseException, trace: Any) -> 
         sys.__excepthook__(kind, error, trace)
 
 
-def leave_signals_to_the_parent(worker: int = 0) -> None:
+def worker_init(worker: int = 0) -> None:
     """In a loader's worker: pass over Ctrl-C and the first SIGTERM, which terminals and schedulers
     send to all processes of a job; the parent ends its workers itself. Nor does a worker print
     that a parent which was killed does not answer.

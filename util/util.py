@@ -10,18 +10,18 @@ from PIL import Image
 from torch import Tensor
 
 
-def tensor2im(picture: Tensor | np.ndarray, imtype: type = np.uint8) -> np.ndarray:
-    """Return the first picture of (N, C, H, W) or (C, H, W) in [-1, 1] as (H, W, C) in 0..255.
+def tensor2im(image: Tensor | np.ndarray, imtype: type = np.uint8) -> np.ndarray:
+    """Return the first image of (N, C, H, W) or (C, H, W) in [-1, 1] as (H, W, C) in 0..255.
 
     (x + 1) / 2 · 255, truncated; C stays 1 or 3. An array (H, W, C) is in 0..255 already.
     """
-    if isinstance(picture, torch.Tensor):
-        picture = picture.detach().cpu()
-        array = (picture if picture.dtype == torch.float64 else picture.float()).numpy()
-    elif picture.ndim < 4:
-        return picture.astype(imtype)
+    if isinstance(image, torch.Tensor):
+        image = image.detach().cpu()
+        array = (image if image.dtype == torch.float64 else image.float()).numpy()
+    elif image.ndim < 4:
+        return image.astype(imtype)
     else:
-        array = picture
+        array = image
     array = array[0] if array.ndim == 4 else array
     if array.shape[0] not in (1, 3):  # of more channels the first are shown
         array = array[: 3 if array.shape[0] > 3 else 1]

@@ -1,4 +1,4 @@
-"""What a run shows: progress, lines of losses, and pages of pictures."""
+"""What a run shows: progress, lines of losses, and pages of images."""
 
 import logging
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from util.displays.web_page import WebPage
 from util.distributed import is_main_process
 from util.files import run_folder
 from util.html import HTML
-from util.image_rows import row_of
+from util.image_rows import result_row
 from util.util import tensor2im
 
 log = logging.getLogger(__name__)
@@ -31,11 +31,11 @@ def save_images(
     width: int = 256,
     use_wandb: bool = False,
 ) -> None:
-    """Write the pictures of one input as STEM_LABEL.png and add them to the page as a row.
+    """Write the images of one input as STEM_LABEL.png and add them to the page as a row.
 
     `use_wandb` is accepted for compatibility and ignored.
     """
-    row, jobs = row_of(webpage, visuals, image_path[0], aspect_ratio)
+    row, jobs = result_row(webpage, visuals, image_path[0], aspect_ratio)
     for write in jobs:
         write()
     row.add_to(webpage, width)
@@ -50,7 +50,7 @@ class Visualizer:
         Of several processes, process 0 alone shows the run.
         """
         self.epoch_size = 0
-        self.shown_in_epoch = 0  # the last epoch whose pictures are on the page
+        self.shown_in_epoch = 0  # the last epoch whose images are on the page
         self.console, self.page, self.live = Console(), None, []
         self.displays: list[Display] = []
         if not is_main_process():
@@ -71,14 +71,14 @@ class Visualizer:
         """The progress bar of the epoch."""
         return self.console.bar
 
-    def start_epoch(self, epoch: int, pictures: int) -> None:
-        """Begin an epoch of so many pictures."""
-        self.epoch_size = pictures
-        self.console.start_epoch(epoch, pictures)
+    def start_epoch(self, epoch: int, images: int) -> None:
+        """Begin an epoch of so many images."""
+        self.epoch_size = images
+        self.console.start_epoch(epoch, images)
 
-    def advance(self, pictures: int) -> None:
+    def advance(self, images: int) -> None:
         """Move the progress bar on."""
-        self.bar.update(min(pictures, self.bar.total - self.bar.n))
+        self.bar.update(min(images, self.bar.total - self.bar.n))
 
     def end_epoch(self, message: str) -> None:
         """Close the progress bar and say `message`."""
@@ -88,7 +88,7 @@ class Visualizer:
     def print_current_losses(
         self, epoch: int, iters: int, losses: dict[str, float], t_comp: float, t_data: float
     ) -> None:
-        """Show the losses on all displays; times are seconds a picture."""
+        """Show the losses on all displays; times are seconds per image."""
         entry, total = Entry(epoch, iters, losses, t_comp, t_data), self._total(epoch, iters)
         self._each(self.displays, lambda display: display.show_losses(entry, total))
 
@@ -100,14 +100,14 @@ class Visualizer:
     def display_current_results(
         self, visuals: dict[str, Tensor], epoch: int, save_result: bool = True, iters: int = 0
     ) -> None:
-        """Show the first pictures of a batch, on the page too if `save_result`.
+        """Show the first images of a batch, on the page too if `save_result`.
 
-        `iters` counts the epoch's pictures, as in `print_current_losses`.
+        `iters` counts the epoch's images, as in `print_current_losses`.
         """
-        pictures = {label: tensor2im(picture) for label, picture in visuals.items()}
+        images = {label: tensor2im(image) for label, image in visuals.items()}
         shown = [d for d in self.displays if save_result or d is not self.page]
         total = self._total(epoch, iters or self.epoch_size)
-        self._each(shown, lambda display: display.show_pictures(pictures, epoch, total))
+        self._each(shown, lambda display: display.show_images(images, epoch, total))
         if save_result:
             self.shown_in_epoch = epoch
 

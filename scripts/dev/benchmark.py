@@ -22,7 +22,7 @@ from PIL import Image
 from data import Loader, create_dataset
 from data.base_dataset import all_files
 from data.builtin_facades import write_once
-from data.image_cache import PictureCache
+from data.image_cache import ImageCache
 from models import create_model
 from options.parser import OneLineParser, number
 from options.train_options import TrainOptions
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=number(int, 1), default=5, help="of each measurement")
     parser.add_argument("--batches", default="1,4,16", help="batch sizes of the training step")
     parser.add_argument("--dataroot", help="A|B pairs in train/; by default the built-in ones")
-    parser.add_argument("--pictures", type=number(int, 1), default=400, help="that test.py takes")
+    parser.add_argument("--images", type=number(int, 1), default=400, help="that test.py takes")
     parser.add_argument("--json", help="file for the numbers")
     args = parser.parse_args(argv)
     wanted = args.sections.split(",")
@@ -146,7 +146,7 @@ def our_epoch(dataroot: str, first: bool) -> Step:
 
 def renewed(dataset: Any) -> Any:
     """Give a dataset an empty cache."""
-    dataset.cache = PictureCache(all_files(dataset.files_by_side()))
+    dataset.cache = ImageCache(all_files(dataset.files_by_side()))
     return dataset
 
 
@@ -160,7 +160,7 @@ def testing(args: Any) -> Iterator[Row]:
     files = sorted((Path(args.dataroot) / "train").iterdir())
     pairs, runs = args.folder / "many" / "test", args.folder / "runs"
     pairs.mkdir(parents=True)
-    for i in range(args.pictures):
+    for i in range(args.images):
         source = files[i % len(files)]
         (pairs / f"{i:05d}{source.suffix}").symlink_to(source)
     flags = ["--dataroot", str(pairs.parent), "--name", "net", "--checkpoints_dir", str(runs)]
@@ -168,9 +168,9 @@ def testing(args: Any) -> Iterator[Row]:
     model = create_model(TrainOptions().read([*flags, "--direction", "BtoA"]))
     model.setup(model.opt)
     model.save_networks("latest")
-    picture = torch.zeros(1, 3, 256, 256, device=model.device)
+    image = torch.zeros(1, 3, 256, 256, device=model.device)
     with torch.no_grad():
-        work = work_of(partial(model.nets["G"], picture))
+        work = work_of(partial(model.nets["G"], image))
 
     weights, out = runs / "net" / "latest_net_G.pth", args.folder / "plain"
     plain = [sys.executable, "-m", "scripts.dev.plain_pix2pix", str(pairs), str(weights), str(out)]
@@ -180,7 +180,7 @@ def testing(args: Any) -> Iterator[Row]:
     for _ in range(max(args.rounds // 2, 1)):
         for name, command in commands.items():
             shutil.rmtree(args.folder / "results", ignore_errors=True)
-            rates[name].append(args.pictures / seconds_of(command, ROOT))
+            rates[name].append(args.images / seconds_of(command, ROOT))
     found = {name: Spread.of(values) for name, values in rates.items()}
     for precision in PRECISIONS:
         ceiling = ceiling_of(precision, 1 / found[precision].median, *work)

@@ -51,7 +51,7 @@ def choices(device: torch.device) -> Iterator[tuple[str, str, int, str, str, Agr
     """Yield every network, norm, batch, layout and precision, and how its gradients agree."""
     precisions = ("fp32", "tf32", "bf16") if device.type == "cuda" else ("fp32", "bf16")
     for name, norm, batch in itertools.product(NETWORKS, NORMS, (1, 2)):
-        net, x = network(name, norm), pictures(name, batch)
+        net, x = network(name, norm), images(name, batch)
         exact = gradients(copy.deepcopy(net).double(), x.double())
         for layout, precision in itertools.product(LAYOUTS, precisions):
             use_tf32(precision, device)
@@ -69,7 +69,7 @@ def network(name: str, norm: str) -> nn.Module:
     return build[0](*build[1:], 16, name, norm=norm)
 
 
-def pictures(name: str, batch: int) -> Tensor:
+def images(name: str, batch: int) -> Tensor:
     """Return random input for a network."""
     generator = torch.Generator().manual_seed(1)
     channels = 6 if name == "basic" else 3

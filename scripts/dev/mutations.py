@@ -51,15 +51,15 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def damage_pictures(folder: Path, times: int, rng: random.Random) -> Row:
-    """Read damaged pictures of all formats, copies of the first one trained on."""
+def damage_images(folder: Path, times: int, rng: random.Random) -> Row:
+    """Read damaged images of all formats, copies of the first one trained on."""
     photo = Image.open(folder / "data/train/0.png")
     originals = []
     for ending in ("png", "jpg", "bmp", "tiff", "webp", "ppm"):
         path = folder / f"photo.{ending}"
         photo.save(path)
         originals.append(path)
-    return damage("damaged pictures", times, originals, lambda p: inspect(str(p)), rng)
+    return damage("damaged images", times, originals, lambda p: inspect(str(p)), rng)
 
 
 def damage_files(folder: Path, times: int, rng: random.Random) -> Row:

@@ -40,7 +40,7 @@ def resnet(blocks: int = 9, width: int = 64) -> nn.Module:
 
 
 def discriminator(width: int = 64) -> nn.Module:
-    """The 70×70 PatchGAN with instance norm, of pictures alone."""
+    """The 70×70 PatchGAN with instance norm, of images alone."""
     return patchgan(3, width, nn.InstanceNorm2d, bias=True)
 
 

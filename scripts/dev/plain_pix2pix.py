@@ -1,7 +1,7 @@
-"""pix2pix as one would type it from the paper: eager, float32, a picture at a time from PIL.
+"""pix2pix as one would type it from the paper: eager, float32, an image at a time from PIL.
 
 The benchmark's yardstick (`python -m scripts.dev.benchmark`), not part of the framework.
-`python -m scripts.dev.plain_pix2pix PAIRS WEIGHTS OUT` translates a folder of A|B pictures.
+`python -m scripts.dev.plain_pix2pix PAIRS WEIGHTS OUT` translates a folder of A|B images.
 """
 
 import random
@@ -92,7 +92,7 @@ def gan(logits: Tensor, label: float) -> Tensor:
 
 
 def load_pair(path: Path, load: int = 286, crop: int = 256) -> tuple[Tensor, Tensor]:
-    """Read an A|B picture, resize, crop and mirror both halves alike (§3.3)."""
+    """Read an A|B image, resize, crop and mirror both halves alike (§3.3)."""
     pair = Image.open(path).convert("RGB")
     half = pair.width // 2
     x, y = random.randint(0, load - crop), random.randint(0, load - crop)
@@ -106,9 +106,9 @@ def load_pair(path: Path, load: int = 286, crop: int = 256) -> tuple[Tensor, Ten
     return to_tensor(sides[0]), to_tensor(sides[1])
 
 
-def save(picture: Tensor, path: Path) -> None:
+def save(image: Tensor, path: Path) -> None:
     """Write (1, 3, H, W) in [-1, 1] as a PNG."""
-    pixels = ((picture[0] + 1) * 127.5).clamp(0, 255).byte()
+    pixels = ((image[0] + 1) * 127.5).clamp(0, 255).byte()
     Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
 
 
@@ -122,8 +122,8 @@ def main(argv: Sequence[str]) -> None:
         target, real = (side[None] for side in load_pair(path, 256, 256))
         with torch.no_grad():
             fake = G(real)
-        for label, picture in (("real_A", real), ("fake_B", fake), ("real_B", target)):
-            save(picture, out / f"{path.stem}_{label}.png")
+        for label, image in (("real_A", real), ("fake_B", fake), ("real_B", target)):
+            save(image, out / f"{path.stem}_{label}.png")
 
 
 if __name__ == "__main__":

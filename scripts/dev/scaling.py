@@ -1,8 +1,8 @@
 """How much faster several processes train: `torchrun --nproc_per_node=2 -m scripts.dev.scaling`.
 
-Times a training step on random pictures, in turn: process 0 alone on the whole batch, process 0
+Times a training step on random images, in turn: process 0 alone on the whole batch, process 0
 alone on its part of it, and all together; and the exchange of as many bytes without a step. Other
-flags are those of train.py; --batch_size counts the pictures of all processes.
+flags are those of train.py; --batch_size counts the images of all processes.
 """
 
 import os
@@ -20,7 +20,7 @@ from models import create_model
 from models.base_model import BaseModel
 from options.parser import OneLineParser, number
 from options.train_options import TrainOptions
-from scripts.dev.training_steps import random_pictures
+from scripts.dev.training_steps import random_images
 from util import distributed
 from util.command import run_command, setup_logging
 from util.device import tune_malloc
@@ -84,9 +84,9 @@ def measure(alone: BaseModel | None, model: BaseModel, opt: Any, rounds: int, st
 
 
 def batch_of(size: int, opt: Any) -> dict[str, Any]:
-    """Make a batch of random pictures of the size that the options say."""
-    pictures = random_pictures(size, opt.crop_size)
-    return {**pictures, **{f"{side}_paths": ["none"] * size for side in "AB"}}
+    """Make a batch of random images of the size that the options say."""
+    images = random_images(size, opt.crop_size)
+    return {**images, **{f"{side}_paths": ["none"] * size for side in "AB"}}
 
 
 def bytes_of(model: BaseModel) -> int:
@@ -117,12 +117,12 @@ def timed(run: Callable[[], None], steps: int, device: torch.device) -> float:
 
 def table(seconds: dict[str, list[float]], batch: int, count: int, exchanged: int) -> str:
     """Return what was measured, in Markdown."""
-    lines = ["| step | seconds (median) | least–most | pictures a second |", "|---|---|---|---|"]
+    lines = ["| step | seconds (median) | least–most | images a second |", "|---|---|---|---|"]
     median = {kind: statistics.median(values) for kind, values in seconds.items()}
     first, second, third, last = seconds
-    pictures = dict(zip(seconds, (batch, batch // count, batch, 0), strict=True))
+    images = dict(zip(seconds, (batch, batch // count, batch, 0), strict=True))
     for kind, values in seconds.items():
-        rate = f"{pictures[kind] / median[kind]:.2f}" if pictures[kind] else ""
+        rate = f"{images[kind] / median[kind]:.2f}" if images[kind] else ""
         spread = f"{min(values):.3f}–{max(values):.3f}"
         lines.append(f"| {kind} | {median[kind]:.3f} | {spread} | {rate} |")
     return "\n".join(

@@ -2,7 +2,7 @@
 
 Runs a small training that saves after every step, kills it at random moments, resumes it, and
 compares its end with that of a run which nobody touched; sends SIGTERM; lets files hit a limit of
-size; and feeds damaged pictures, checkpoints and options to what reads them. Prints a table;
+size; and feeds damaged images, checkpoints and options to what reads them. Prints a table;
 status 1 if anything was lost. The default takes about half an hour on two cores.
 """
 
@@ -23,7 +23,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from options.parser import OneLineParser, number
-from scripts.dev.mutations import Row, damage_files, damage_pictures
+from scripts.dev.mutations import Row, damage_files, damage_images
 from util.checkpoint import load
 from util.command import run_command, setup_logging
 from util.errors import RunStopped
@@ -31,7 +31,7 @@ from util.files import ROOT
 
 log = logging.getLogger(__name__)
 
-# Large networks on small pictures: most of the time goes into saving.
+# Large networks on small images: most of the time goes into saving.
 TRAINING = (
     "--netG unet_64 --ndf 16 --load_size 72 --crop_size 64 --pool_size 4 "
     "--n_epochs 3 --n_epochs_decay 3 --save_latest_freq 1 --print_freq 1 --no_html --gpu_ids -1 "
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ("kills", 100, "kill -9 at random moments"),
         ("terms", 20, "SIGTERM at random moments"),
         ("limits", 10, "limits on the size of files"),
-        ("pictures", 300, "damaged pictures"),
+        ("images", 300, "damaged images"),
         ("files", 300, "damaged checkpoints, options and YAML files"),
         ("seed", 0, "of the random moments"),
     ):
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             torture.stop(signal.SIGKILL, args.kills),
             torture.stop(signal.SIGTERM, args.terms),
             torture.limit(args.limits),
-            damage_pictures(Path(folder), args.pictures, rng),
+            damage_images(Path(folder), args.images, rng),
             damage_files(Path(folder), args.files, rng),
         ]
     print("| what | times | outcome | lost |\n|---|---|---|---|")
@@ -78,8 +78,8 @@ class Torture:
         (folder / "data" / "train").mkdir(parents=True)
         for i in range(8):
             pixels = np.random.default_rng(i).integers(0, 256, (9, 18, 3), dtype=np.uint8)
-            picture = Image.fromarray(pixels).resize((160, 80), Image.Resampling.BICUBIC)
-            picture.save(folder / "data" / "train" / f"{i}.png")
+            image = Image.fromarray(pixels).resize((160, 80), Image.Resampling.BICUBIC)
+            image.save(folder / "data" / "train" / f"{i}.png")
         self.finish(self.start("whole"))
         self.whole = self.state("whole")
         self.names = 0
@@ -160,7 +160,7 @@ class Torture:
         name, wrong = "limited", 0
         self.finish(self.start(name))
         folder = self.folder / "checkpoints" / name
-        (folder / "latest_state.pth").rename(folder / "state")  # so that the run starts anew
+        (folder / "latest_state.pth").rename(folder / "state")  # so that the run starts again
         before = {path: path.read_bytes() for path in folder.glob("latest_net_*.pth")}
         largest = max(len(content) for content in before.values())
         for _ in tqdm(range(times), desc="limits", disable=None):

@@ -34,7 +34,7 @@ REPEATS = 20 if CUDA else 1
 
 
 def our_step(batch: int, *flags: str) -> Step:
-    """Build our model, and return a step of it on random pictures."""
+    """Build our model, and return a step of it on random images."""
     flags = (
         "--dataroot",
         "none",
@@ -49,10 +49,10 @@ def our_step(batch: int, *flags: str) -> Step:
         model.setup(model.opt)
     tune_malloc()  # as train.py does
     paths = {f"{side}_paths": ["none"] * batch for side in "AB"}
-    pictures = {**random_pictures(batch), **paths}
+    images = {**random_images(batch), **paths}
 
     def step() -> None:
-        model.set_input(pictures)
+        model.set_input(images)
         model.optimize_parameters()
 
     for _ in range(5 if CUDA else 0):
@@ -61,7 +61,7 @@ def our_step(batch: int, *flags: str) -> Step:
 
 
 def plain_step(batch: int, kind: str = "pix2pix") -> Step:
-    """Build the plain model, and return a step of it on random pictures."""
+    """Build the plain model, and return a step of it on random images."""
     device = torch.device("cuda" if CUDA else "cpu")
     torch.backends.cudnn.benchmark = True
     if kind == "pix2pix":
@@ -71,11 +71,11 @@ def plain_step(batch: int, kind: str = "pix2pix") -> Step:
         nets = [plain_cyclegan.resnet() for _ in "AB"]
         nets += [plain_cyclegan.discriminator() for _ in "AB"]
         model = plain_cyclegan.CycleGAN(*(net.to(device) for net in nets))
-    pictures = random_pictures(batch)
-    return lambda: model.step(pictures["A"].to(device), pictures["B"].to(device))
+    images = random_images(batch)
+    return lambda: model.step(images["A"].to(device), images["B"].to(device))
 
 
-def random_pictures(batch: int, size: int = 256) -> dict[str, torch.Tensor]:
+def random_images(batch: int, size: int = 256) -> dict[str, torch.Tensor]:
     return {side: torch.rand(batch, 3, size, size) * 2 - 1 for side in "AB"}
 
 

@@ -42,7 +42,7 @@ def download_rest(url: str, part: Path) -> None:
     """
     have = size_of(part)
     headers = {"User-Agent": "pix2pix (Python)"}
-    if have and _tag(part).exists():  # the server sends the rest of that very file, or all anew
+    if have and _tag(part).exists():  # the server sends the rest of that very file, or all again
         headers |= {"Range": f"bytes={have}-", "If-Range": _tag(part).read_text(encoding="utf-8")}
     try:
         request = urllib.request.Request(url, headers=headers)

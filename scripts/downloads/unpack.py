@@ -23,8 +23,8 @@ _DAMAGED = (
 def unpack(archive: Path, target: Path) -> None:
     """Unpack a .zip or .tar.gz as the folder `target`, which appears whole or not at all.
 
-    An only folder in the archive becomes `target` itself. ValueError if it is damaged, without a
-    picture, or holds anything but files and folders inside itself.
+    An only folder in the archive becomes `target` itself. ValueError if it is damaged, without an
+    image, or holds anything but files and folders inside itself.
     """
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     content = scratch / "content"
@@ -36,7 +36,7 @@ def unpack(archive: Path, target: Path) -> None:
             raise ValueError("the archive is empty")
         only = inside[0] if len(inside) == 1 and inside[0].is_dir() else content
         if not any(is_image_file(path.name) for path in only.rglob("*")):
-            raise ValueError("the archive holds no pictures")
+            raise ValueError("the archive holds no images")
         only.rename(target)
     except _DAMAGED as error:
         reason = one_line(error)

@@ -22,7 +22,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from data.image_types import is_deep
+from data.image_types import has_high_depth
 from data.transforms import reason, upright_rgb
 from scripts.drawing.subject import Inputs, Subject, exact
 from translator import Translator
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 PAGE = Path(__file__).resolve().parent / "page"
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 MOST_BYTES = 16 * 2**20  # of an upload
-MOST_PIXELS = 64 * 10**6  # of an uploaded picture, before it is brought to the network's size
+MOST_PIXELS = 64 * 10**6  # of an uploaded image, before it is brought to the network's size
 MOST_TRANSLATED = 4 * 2**20  # pixels given to the network
 MOST_WAITING = 8  # requests that are read or wait; others are turned away
 MOST_SECONDS = 60  # for a body to arrive, and for a turn
@@ -67,9 +67,9 @@ class Guard:
         origin = headers.get("origin")
         posted, answer = scope["method"] == "POST", self.app
         if origin and urlsplit(origin).netloc != headers.get("host"):
-            answer = said(403, "only the page of this server may send pictures")
+            answer = said(403, "only the page of this server may send images")
         elif posted and self.working >= MOST_WAITING:
-            answer = said(503, "too many pictures at once; try again")
+            answer = said(503, "too many images at once; try again")
         self.working += posted
         try:
             await answer(scope, receive, with_headers)
@@ -91,19 +91,19 @@ class Studio:
         return JSONResponse(self.subject._asdict())
 
     async def example(self, request: Request) -> Response:
-        """GET: the input picture of a number, as PNG."""
+        """GET: the input image of a number, as PNG."""
         number = request.path_params["number"]
         if self.examples is None or number >= self.subject.examples:
             raise HTTPException(404, f"there are {self.subject.examples} examples, from 0")
         return await self.answer(request, lambda: self.examples[number])
 
     async def open(self, request: Request) -> Response:
-        """POST a picture file: what of it the network would be given, as PNG."""
+        """POST an image file: what of it the network would be given, as PNG."""
         body = await self.body(request)
         return await self.answer(request, lambda: exact(self.prepared(body)))
 
     async def translate(self, request: Request) -> Response:
-        """POST a picture file, ?seed=N: its translation, as PNG."""
+        """POST an image file, ?seed=N: its translation, as PNG."""
         try:
             seed = int(request.query_params.get("seed", "0"))
         except ValueError:
@@ -114,8 +114,8 @@ class Studio:
         return await self.answer(request, lambda: self.translated(body, seed))
 
     def prepared(self, body: bytes) -> Any:
-        """Return the network's input of a picture file, (input_nc, H, W) in [-1, 1]."""
-        real = self.translator.prepare(picture_in(body))
+        """Return the network's input of an image file, (input_nc, H, W) in [-1, 1]."""
+        real = self.translator.prepare(image_in(body))
         if real[0].numel() > MOST_TRANSLATED:
             height, width = real.shape[1:]
             raise HTTPException(
@@ -124,7 +124,7 @@ class Studio:
         return real
 
     def translated(self, body: bytes, seed: int) -> np.ndarray:
-        """Return the translation of a picture file, (H, W, 1 or 3) uint8."""
+        """Return the translation of an image file, (H, W, 1 or 3) uint8."""
         real = self.prepared(body)[None]
         fake = self.translator.translate(real, seed=seed)
         return tensor2im(self.translator.model.to_image(real.to(fake), fake))
@@ -147,7 +147,7 @@ class Studio:
         return b"".join(parts)
 
     async def answer(self, request: Request, make: Callable[[], np.ndarray]) -> Response:
-        """Wait for a turn, call `make` beside the server's loop, and send its picture."""
+        """Wait for a turn, call `make` beside the server's loop, and send its image."""
         with anyio.move_on_after(MOST_SECONDS):
             await self.turn.acquire()
             try:
@@ -195,26 +195,26 @@ def said(status: int, why: str) -> Response:
     return JSONResponse({"error": why}, status)
 
 
-def picture_in(body: bytes) -> Image.Image:
-    """Return the upright picture in a file's bytes; HTTPException says why there is none."""
+def image_in(body: bytes) -> Image.Image:
+    """Return the upright image in a file's bytes; HTTPException says why there is none."""
     if not body:
         raise HTTPException(400, "the file is empty")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of PIL, about large pictures and odd tags
+            warnings.simplefilter("ignore")  # of PIL, about large images and odd tags
             with Image.open(io.BytesIO(body), formats=FORMATS) as file:
                 if file.width * file.height > MOST_PIXELS:
                     size = f"{file.width}x{file.height}"
                     raise HTTPException(413, f"{size} pixels are too many; make it smaller")
-                if is_deep(file):
+                if has_high_depth(file):
                     raise HTTPException(415, "has more than 8 bits a channel; convert it first")
                 return upright_rgb(file)
     except Image.DecompressionBombError:
-        raise HTTPException(413, "the picture has too many pixels; make it smaller") from None
+        raise HTTPException(413, "the image has too many pixels; make it smaller") from None
     except UnidentifiedImageError:
-        raise HTTPException(415, f"not a picture ({', '.join(FORMATS)})") from None
+        raise HTTPException(415, f"not an image ({', '.join(FORMATS)})") from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise HTTPException(422, f"the picture is damaged ({reason(error)})") from None
+        raise HTTPException(422, f"the image is damaged ({reason(error)})") from None
 
 
 def png(array: np.ndarray) -> bytes:

@@ -19,18 +19,18 @@ from util.registry import find_class
 
 log = logging.getLogger(__name__)
 
-LOOKED_AT = 40  # pictures that the palette is looked for in
+LOOKED_AT = 40  # images that the palette is looked for in
 NEAR = 24  # pixel values by which paper and the greys of ink may be off
 LEAST_PAPER = 0.6  # the share of a drawing of lines that is bare paper,
 MOST_AREAS = 0.01  # and of what is painted evenly in it, the share that is ink
-SIZE = 256  # pixels a side that pictures are looked at with, or the run's own if that is more
+SIZE = 256  # pixels a side that images are looked at with, or the run's own if that is more
 
 
 class Inputs:
-    """The input pictures of a data set's phase, as the networks see them."""
+    """The input images of a data set's phase, as the networks see them."""
 
     def __init__(self, opt: Any, **changes: Any):
-        """`changes` are those of the options; ValueError if there are no pictures."""
+        """`changes` are those of the options; ValueError if there are no images."""
         options = Namespace(**{**vars(opt), **changes})
         self.phase: str = options.phase
         self.side = "B" if opt.direction == "BtoA" else "A"
@@ -41,7 +41,7 @@ class Inputs:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Return picture `index`, (H, W, 1 or 3) uint8."""
+        """Return image `index`, (H, W, 1 or 3) uint8."""
         item = self.dataset[index]
         return exact(item[self.side] if self.side in item else item["A"])
 
@@ -66,7 +66,7 @@ class Subject(NamedTuple):
 def look_at(translator: Translator, named: bool = False) -> tuple[Subject, Inputs | None]:
     """Find out what a run's inputs are like; the second are its examples, of --phase (test).
 
-    ValueError if they are no pictures of grey or RGB, or if --dataroot is `named` by hand and holds
+    ValueError if they are no images of grey or RGB, or if --dataroot is `named` by hand and holds
     none.
     """
     opt = translator.opt
@@ -105,7 +105,7 @@ def look_at(translator: Translator, named: bool = False) -> tuple[Subject, Input
 
 
 def check_shown(opt: Any) -> None:
-    """Raise a ValueError if a run's pictures are none of grey or RGB."""
+    """Raise a ValueError if a run's images are none of grey or RGB."""
     for flag in ("input_nc", "output_nc"):
         if getattr(opt, flag) not in (1, 3) and opt.model != "colorization":
             raise ValueError(
@@ -119,7 +119,7 @@ def inputs_of(opt: Any, phase: str, **changes: Any) -> Inputs | None:
     try:
         return Inputs(opt, phase=phase, **changes)
     except (ValueError, OSError) as error:
-        log.info("no pictures of --phase %s: %s", phase, one_line(error))
+        log.info("no images of --phase %s: %s", phase, one_line(error))
         return None
 
 
@@ -133,34 +133,34 @@ def size_of(examples: Inputs | None, opt: Any) -> tuple[int, int]:
 
 
 def sample(inputs: Inputs) -> Iterator[np.ndarray]:
-    """Yield some of the pictures, in RGB, those left out that cannot be read."""
+    """Yield some of the images, in RGB, those left out that cannot be read."""
     for i in np.linspace(0, len(inputs) - 1, min(LOOKED_AT, len(inputs))).astype(int):
         with contextlib.suppress(ValueError, OSError):
-            picture = inputs[int(i)]
-            yield np.repeat(picture, 3, 2) if picture.shape[2] == 1 else picture
+            image = inputs[int(i)]
+            yield np.repeat(image, 3, 2) if image.shape[2] == 1 else image
 
 
-def judge(pictures: list[np.ndarray]) -> tuple[str, list[np.ndarray], np.ndarray]:
-    """Return the kind of pictures (H, W, 3), the colours to draw them with, and the paper's."""
+def judge(images: list[np.ndarray]) -> tuple[str, list[np.ndarray], np.ndarray]:
+    """Return the kind of images (H, W, 3), the colours to draw them with, and the paper's."""
     white, black = np.full(3, 255, np.uint8), np.zeros(3, np.uint8)
-    if not pictures:
+    if not images:
         return "photo", [], white
-    values = np.concatenate([picture.reshape(-1, 3) for picture in pictures]).astype(int)
-    inside = np.concatenate([flat_pixels(picture) for picture in pictures]).astype(int)
+    values = np.concatenate([image.reshape(-1, 3) for image in images]).astype(int)
+    inside = np.concatenate([flat_pixels(image) for image in images]).astype(int)
     grey = np.mean(np.ptp(values, axis=1) < NEAR) > 0.99
     for paper, ink in ((white, black), (black, white)):
         bare = np.mean(np.abs(values - paper).max(1) < NEAR)
         areas = np.mean(np.abs(inside - paper).max(1) > 127)
         if grey and bare > LEAST_PAPER and areas < MOST_AREAS:
             return "lines", [ink], paper
-    palette = find_palette(pictures)
+    palette = find_palette(images)
     if palette is not None:
         return "labels", list(palette), palette[0]
     return "photo", [], white
 
 
 def names_of(colours: list[np.ndarray]) -> dict[str, str]:
-    """Return the names of the built-in pictures' classes by colour."""
+    """Return the names of the built-in images' classes by colour."""
     names, known = list(builtin_facades.PALETTE), np.array(list(builtin_facades.PALETTE.values()))
     nearest = {code(c): np.abs(known - c.astype(int)).max(1) for c in colours}
     return {c: names[d.argmin()] for c, d in nearest.items() if d.min() < NEAR}

@@ -1,4 +1,4 @@
-"""Which pictures are compared with which, and what that gives, for scripts/evaluate.py."""
+"""Which images are compared with which, and what that gives, for scripts/evaluate.py."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,13 +11,13 @@ from PIL import Image
 from torch import Tensor
 
 from data.image_folder import by_stem, make_dataset
-from data.transforms import load_picture
+from data.transforms import load_image
 from util.metrics import METRICS, Interval, bootstrap, compare, lower_is_better
 
 
 @dataclass
-class Pictures:
-    """What is evaluated under one name: by picture's name the output, the target, the input."""
+class ImageSet:
+    """What is evaluated under one name: by image's name the output, the target, the input."""
 
     name: str
     fake: dict[str, Path]
@@ -33,28 +33,28 @@ class Pictures:
 
 @dataclass
 class Result:
-    """What came out: a value for each picture by metric, and values for all pictures together."""
+    """What came out: a value for each image by metric, and values for all images together."""
 
-    pictures: Pictures
-    each: dict[str, dict[str, float]]  # by metric, then by picture
+    images: ImageSet
+    each: dict[str, dict[str, float]]  # by metric, then by image
     # By metric, then of what: the outputs, and what they may be held against.
     together: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def intervals(self) -> dict[str, Interval]:
-        """Return each metric's mean over the pictures with its bootstrap 95% interval."""
+        """Return each metric's mean over the images with its bootstrap 95% interval."""
         return {metric: bootstrap(list(values.values())) for metric, values in self.each.items()}
 
     def difference(self, other: "Result", metric: str) -> Interval | None:
-        """Return how much more `other` has than this, picture by picture; None of itself, or if
-        they share no pictures.
+        """Return how much more `other` has than this, image by image; None of itself, or if
+        they share no images.
         """
         ours, theirs = self.each.get(metric, {}), other.each.get(metric, {})
         shared = sorted(ours.keys() & theirs.keys()) if other is not self else []
         return bootstrap([theirs[name] - ours[name] for name in shared]) if shared else None
 
 
-def from_folders(fake: Path, real: Path, paired: bool = True) -> Pictures:
-    """Pair the pictures of two folders by path without extension; ValueError if one is alone and
+def from_folders(fake: Path, real: Path, paired: bool = True) -> ImageSet:
+    """Pair the images of two folders by path without extension; ValueError if one is alone and
     they must be `paired`.
     """
     found = {}
@@ -69,17 +69,17 @@ def from_folders(fake: Path, real: Path, paired: bool = True) -> Pictures:
         flag = "--fake" if alone[0] in found["--fake"] else "--real"
         raise ValueError(
             f"{flag}: {found[flag][alone[0]]} has no partner of that name in the other folder "
-            f"({len(alone)} pictures of both have none); give pairs equal names"
+            f"({len(alone)} images of both have none); give pairs equal names"
         )
-    return Pictures(fake.name, found["--fake"], found["--real"])
+    return ImageSet(fake.name, found["--fake"], found["--real"])
 
 
-def measure(pictures: Pictures, metrics: Sequence[str], processes: int) -> Result:
+def measure(images: ImageSet, metrics: Sequence[str], processes: int) -> Result:
     """Compare every output with its target; a metric that some size does not allow is left out,
     or refused if it was asked for by name.
     """
-    names = pictures.names
-    pairs = [(pictures.fake[name], pictures.real[name]) for name in names]
+    names = images.names
+    pairs = [(images.fake[name], images.real[name]) for name in names]
     with ThreadPoolExecutor(processes) as pool:
         found = list(pool.map(compare_files, pairs))
     each = {}
@@ -89,10 +89,10 @@ def measure(pictures: Pictures, metrics: Sequence[str], processes: int) -> Resul
         elif metric in metrics:
             name = next(n for n, values in zip(names, found, strict=True) if metric not in values)
             raise ValueError(
-                f"--metrics {metric}: wants pictures of at least {METRICS[metric].least} pixels a "
-                f"side; {pictures.fake[name]} is smaller"
+                f"--metrics {metric}: wants images of at least {METRICS[metric].least} pixels a "
+                f"side; {images.fake[name]} is smaller"
             )
-    return Result(pictures, {m: v for m, v in each.items() if m in metrics or not metrics})
+    return Result(images, {m: v for m, v in each.items() if m in metrics or not metrics})
 
 
 def compare_files(pair: tuple[Path, Path]) -> dict[str, float]:
@@ -107,8 +107,8 @@ def compare_files(pair: tuple[Path, Path]) -> dict[str, float]:
 
 
 def pixels(path: Path) -> Tensor:
-    """Read a picture as (1, 3, H, W) uint8; grey ones become RGB."""
-    return torch.from_numpy(np.array(load_picture(path))).permute(2, 0, 1)[None]
+    """Read an image as (1, 3, H, W) uint8; grey ones become RGB."""
+    return torch.from_numpy(np.array(load_image(path))).permute(2, 0, 1)[None]
 
 
 def names_of(tables: Iterable[Iterable[str]]) -> list[str]:
@@ -134,11 +134,11 @@ def heat_map(fake: Path, real: Path, out: Path, most: float = 0.5) -> None:
     Image.fromarray(np.ascontiguousarray(colours)).save(out, compress_level=1)
 
 
-def heat_maps(pictures: Pictures, folder: Path, processes: int) -> dict[str, Path]:
-    """Write the heat-map of every picture; return the files by name."""
+def heat_maps(images: ImageSet, folder: Path, processes: int) -> dict[str, Path]:
+    """Write the heat-map of every image; return the files by name."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {name: folder / f"{i:05d}.png" for i, name in enumerate(pictures.names)}
-    jobs = [(pictures.fake[n], pictures.real[n], file) for n, file in files.items()]
+    files = {name: folder / f"{i:05d}.png" for i, name in enumerate(images.names)}
+    jobs = [(images.fake[n], images.real[n], file) for n, file in files.items()]
     with ThreadPoolExecutor(processes) as pool:
         list(pool.map(heat_map, *zip(*jobs, strict=True)))
     return files

@@ -1,6 +1,6 @@
 """The FCN-score of §4.1 for any labels → photo data: can a network read the labels off a photo?
 
-A segmentation network learns, from the training pictures, to paint a photo's label map. What it
+A segmentation network learns, from the training images, to paint a photo's label map. What it
 reads off an output is compared with the labels the output was made from: a photo that is real
 enough is read as well as a real one.
 """
@@ -23,7 +23,7 @@ from data.aligned_dataset import pair_files
 from data.label_palette import find_palette, nearest_colour
 from data.transforms import read_pair
 from options.config_files import read_run
-from scripts.evaluation.compare import Pictures, pixels
+from scripts.evaluation.compare import ImageSet, pixels
 from scripts.evaluation.network_metrics import frechet_distance, missing_packages
 from util.checkpoint import load, save
 
@@ -84,8 +84,8 @@ class Reader:
 
     def classes_of(self, labels: Tensor) -> Tensor:
         """Return the classes (H, W) that a label map (1, 3, H, W) uint8 shows."""
-        picture = labels[0].permute(1, 2, 0).numpy()
-        return torch.from_numpy(nearest_colour(picture, self.palette))
+        image = labels[0].permute(1, 2, 0).numpy()
+        return torch.from_numpy(nearest_colour(image, self.palette))
 
 
 def trained_reader(
@@ -115,10 +115,10 @@ def trained_reader(
     palette = find_palette(labels)
     if palette is None:
         raise ValueError(
-            "--metrics FCN: wants label maps of a few colours as input; these pictures have more"
+            "--metrics FCN: wants label maps of a few colours as input; these images have more"
         )
     classes = torch.from_numpy(np.stack([nearest_colour(p, palette) for p in labels]))
-    log.info("FCN: %d label colours; training on %d pictures", len(palette), len(photos))
+    log.info("FCN: %d label colours; training on %d images", len(palette), len(photos))
     net = train(torch.from_numpy(np.stack(photos)), classes, len(palette), epochs, device)
     cache.mkdir(parents=True, exist_ok=True)
     save({"palette": torch.from_numpy(palette), "weights": on_cpu(net.state_dict())}, path)
@@ -133,8 +133,8 @@ def read_pairs(
     for paths in pairs:
         A, B = read_pair(*paths)
         label, photo = (A, B) if labels_are_A else (B, A)
-        for picture, path in zip((A, B), paths, strict=True):
-            if not isinstance(picture, Image.Image):
+        for image, path in zip((A, B), paths, strict=True):
+            if not isinstance(image, Image.Image):
                 raise ValueError(f"--metrics FCN: {path} has more than 8 bits or 3 channels")
         photos.append(np.array(photo.resize((size, size), Image.Resampling.BICUBIC)))
         labels.append(np.array(label.resize((size, size), Image.Resampling.NEAREST)))
@@ -189,19 +189,19 @@ def scores(matrix: Tensor) -> dict[str, float]:
     return {score: value.item() for score, value in zip(SCORES, values, strict=True)}
 
 
-def fcn_of_run(pictures: Pictures, args: Any, device: torch.device) -> dict[str, dict[str, float]]:
+def fcn_of_run(images: ImageSet, args: Any, device: torch.device) -> dict[str, dict[str, float]]:
     """Return, by score, that of a run's outputs, of the real photos (the most that can be had) and
     of one colour, their mean (what can be had for nothing); and the Fréchet distance of outputs
     and real photos in the segmenter's features.
 
     ValueError if the run's input are no label maps.
     """
-    opt = read_run(args.checkpoints_dir / pictures.name)
+    opt = read_run(args.checkpoints_dir / images.name)
     root = Path(args.dataroot or opt.get("dataroot") or "")
     pairs = pair_files(root, "train") if opt.get("dataset_mode", "aligned") == "aligned" else None
     if not pairs:
         raise ValueError(
-            f"--metrics FCN: wants the pairs that {pictures.name} was trained on, in {root}/train "
+            f"--metrics FCN: wants the pairs that {images.name} was trained on, in {root}/train "
             f"or trainA and trainB; --dataroot names another folder"
         )
     reader = trained_reader(
@@ -212,20 +212,20 @@ def fcn_of_run(pictures: Pictures, args: Any, device: torch.device) -> dict[str,
         cache=args.checkpoints_dir,
         device=device,
     )
-    return fcn_scores(reader, pictures)
+    return fcn_scores(reader, images)
 
 
-def fcn_scores(reader: Reader, pictures: Pictures) -> dict[str, dict[str, float]]:
+def fcn_scores(reader: Reader, images: ImageSet) -> dict[str, dict[str, float]]:
     """Return what `fcn_of_run` does, by a trained reader."""
     kinds, count = ("outputs", "real photos", "mean colour"), len(reader.palette)
     matrices = {kind: torch.zeros(count, count, dtype=torch.long) for kind in kinds}
     rows: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
-    means = [pixels(path).float().mean((2, 3)) for path in pictures.real.values()]
+    means = [pixels(path).float().mean((2, 3)) for path in images.real.values()]
     colour = torch.stack(means).mean(0)[..., None, None].byte()
-    for name in pictures.names:
-        truth = reader.classes_of(pixels(pictures.source[name]))
-        real = pixels(pictures.real[name])
-        shown = (pixels(pictures.fake[name]), real, colour.expand_as(real))
+    for name in images.names:
+        truth = reader.classes_of(pixels(images.source[name]))
+        real = pixels(images.real[name])
+        shown = (pixels(images.fake[name]), real, colour.expand_as(real))
         for kind, photo in zip(kinds, shown, strict=True):
             found, features = reader.read(photo)
             matrices[kind] += confusion(truth, found, count)
@@ -233,10 +233,8 @@ def fcn_scores(reader: Reader, pictures: Pictures) -> dict[str, dict[str, float]
     by_kind = {kind: scores(matrix) for kind, matrix in matrices.items()}
     found = {f"FCN {score}": {k: by_kind[k][score] for k in kinds} for score in SCORES}
     if missing_packages():
-        pictures.notes.append(
-            f"{pictures.name}: no FCN-FD without {' and '.join(missing_packages())}"
-        )
-    elif len(pictures.names) > 1:
+        images.notes.append(f"{images.name}: no FCN-FD without {' and '.join(missing_packages())}")
+    elif len(images.names) > 1:
         fake, real = (torch.stack(rows[kind]) for kind in kinds[:2])
         found["FCN-FD"] = {"outputs": frechet_distance(fake, real)}
     return found

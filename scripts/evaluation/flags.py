@@ -24,13 +24,13 @@ def parse(argv: Sequence[str] | None) -> Any:
     add("--real", type=Path, help="folder of their targets, with the same names")
     chosen = f"some of {','.join(KNOWN)}; by default the first four, where the size allows them"
     add("--metrics", nargs="+", default=[], help=chosen)
-    add("--kid_subset", type=number(int, 2), default=100, help="pictures in a subset of KID")
+    add("--kid_subset", type=number(int, 2), default=100, help="images in a subset of KID")
     add("--inception_weights", type=Path, help="the file for FID, KID, IS if not in torch's cache")
     add("--fcn_epochs", type=number(int, 1), default=10, help="epochs of FCN's own training")
     add("--out", type=Path, help="folder to write into; by default beside the results")
     add("--checkpoints_dir", type=Path, default=Path("./checkpoints"), help="folder of the runs")
     add("--results_dir", type=Path, default=Path("./results"), help="folder of the results")
-    add("--dataroot", type=Path, help="pictures to translate; by default the run's")
+    add("--dataroot", type=Path, help="images to translate; by default the run's")
     add("--phase", default="test", help="which of them")
     add("--epoch", default="latest", help="which saved epoch; best is one too")
     add("--use_ema", action="store_true", help="the averaged G of a training with --ema")
@@ -50,7 +50,7 @@ def parse(argv: Sequence[str] | None) -> Any:
         near = closest(unknown[0], KNOWN).partition("; --help")[0]
         raise ValueError(f"--metrics {','.join(unknown)}: known are {', '.join(KNOWN)}{near}")
     if "FCN" in args.metrics and not args.name:
-        raise ValueError("--metrics FCN: wants --name, whose training pictures it learns from")
+        raise ValueError("--metrics FCN: wants --name, whose training images it learns from")
     return args
 
 

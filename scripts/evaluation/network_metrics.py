@@ -1,4 +1,4 @@
-"""Metrics that look through a trained network: LPIPS of each picture; FID, KID and IS of all.
+"""Metrics that look through a trained network: LPIPS of each image; FID, KID and IS of all.
 
 They want the packages torchmetrics and torch-fidelity, and published weights.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scripts.evaluation.compare import Pictures, pixels
+from scripts.evaluation.compare import ImageSet, pixels
 from util.checkpoint import load_weights
 from util.downloads import download_weights
 
@@ -25,12 +25,12 @@ SMALLEST = 31  # pixels that AlexNet's layers leave something of
 SPLITS = 10  # of the Inception score
 TOGETHER = ("FID", "KID", "IS")
 PROTOCOLS = {
-    "LPIPS": "AlexNet with the linear weights of LPIPS 0.1, pictures in [-1, 1] at their own size",
-    "FID": "Fréchet distance of the 2048 pool features of the TensorFlow Inception-v3, pictures "
-    "resized to 299×299 bilinearly without antialiasing; biased below some 10,000 pictures, so "
+    "LPIPS": "AlexNet with the linear weights of LPIPS 0.1, images in [-1, 1] at their own size",
+    "FID": "Fréchet distance of the 2048 pool features of the TensorFlow Inception-v3, images "
+    "resized to 299×299 bilinearly without antialiasing; biased below some 10,000 images, so "
     "compare it at an equal N only",
     "KID": "the same features, squared MMD with a cubic kernel, mean of 100 random subsets of "
-    "{subset} pictures",
+    "{subset} images",
     "IS": "exp of the mean KL divergence of Inception-v3's classes of the outputs, {splits} "
     "splits; targets are not looked at",
     "FCN": "labels that a U-Net, trained for {epochs} epochs on the photos and labels of train, "
@@ -54,14 +54,14 @@ def require(metric: str) -> None:
 
 
 def check_count(metric: str, count: int, subset: int) -> None:
-    """Raise a ValueError if so few pictures do not allow a metric."""
+    """Raise a ValueError if so few images do not allow a metric."""
     least = {"FID": 2, "IS": SPLITS, "KID": subset}[metric]
     if count < least:
         fix = f"; choose a smaller --kid_subset than {subset}" if metric == "KID" else ""
-        raise ValueError(f"--metrics {metric}: wants at least {least} pictures, not {count}{fix}")
+        raise ValueError(f"--metrics {metric}: wants at least {least} images, not {count}{fix}")
 
 
-def lpips(pictures: Pictures, device: torch.device) -> dict[str, float]:
+def lpips(images: ImageSet, device: torch.device) -> dict[str, float]:
     """Return the LPIPS distance of every output to its target.
 
     Source: Zhang et al., arXiv:1801.03924. The backbone's weights are torchvision's AlexNet.
@@ -74,12 +74,12 @@ def lpips(pictures: Pictures, device: torch.device) -> dict[str, float]:
     with quiet():
         net = LearnedPerceptualImagePatchSimilarity(net_type="alex").net.to(device)
     found = {}
-    for name in pictures.names:
-        pair = [pixels(files[name]).to(device) for files in (pictures.fake, pictures.real)]
+    for name in images.names:
+        pair = [pixels(files[name]).to(device) for files in (images.fake, images.real)]
         if min(pair[0].shape[-2:]) < SMALLEST:
             raise ValueError(
-                f"--metrics LPIPS: wants pictures of at least {SMALLEST} pixels a side; "
-                f"{pictures.fake[name]} is smaller"
+                f"--metrics LPIPS: wants images of at least {SMALLEST} pixels a side; "
+                f"{images.fake[name]} is smaller"
             )
         with torch.inference_mode():
             found[name] = net(*(p.float() / 127.5 - 1 for p in pair)).item()
@@ -87,26 +87,26 @@ def lpips(pictures: Pictures, device: torch.device) -> dict[str, float]:
 
 
 def inception_metrics(
-    pictures: Pictures,
+    images: ImageSet,
     metrics: Iterable[str],
     *,
     weights: Path | None,
     subset: int,
     device: torch.device,
 ) -> dict[str, float]:
-    """Return those of `TOGETHER` that are asked for, from one pass of Inception over all pictures.
+    """Return those of `TOGETHER` that are asked for, from one pass of Inception over all images.
 
-    ValueError if there are too few pictures, or the weights cannot be had.
+    ValueError if there are too few images, or the weights cannot be had.
     """
     for metric in metrics:
         require(metric)
-        for files in (pictures.fake, pictures.real):
+        for files in (images.fake, images.real):
             check_count(metric, len(files), subset)
     net = inception(weights).to(device)
-    fake, classes = features(net, pictures.fake.values(), device)
+    fake, classes = features(net, images.fake.values(), device)
     found = {}
     if {"FID", "KID"} & set(metrics):
-        real, _ = features(net, pictures.real.values(), device)
+        real, _ = features(net, images.real.values(), device)
     for metric in metrics:
         if metric == "FID":
             found[metric] = frechet_distance(fake, real)
@@ -118,7 +118,7 @@ def inception_metrics(
 
 
 def inception(weights: Path | None) -> nn.Module:
-    """Return Inception-v3 as FID uses it: uint8 pictures to features and classes."""
+    """Return Inception-v3 as FID uses it: uint8 images to features and classes."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     path = download_weights(INCEPTION, weights, "--metrics FID, KID, IS", "--inception_weights")
@@ -129,7 +129,7 @@ def inception(weights: Path | None) -> nn.Module:
 
 
 def features(net: nn.Module, files: Iterable[Path], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the features and the logits of the classes of pictures, a row each."""
+    """Return the features and the logits of the classes of images, a row each."""
     with torch.inference_mode():
         rows = [net(pixels(path).to(device)) for path in files]
     return tuple(torch.cat(column).cpu() for column in zip(*rows, strict=True))

@@ -10,7 +10,7 @@ from typing import Any
 from inference.pages import weights_tag
 from inference.shards import Record
 from options.roles import SAME_RESULTS, differences
-from scripts.evaluation.compare import Pictures
+from scripts.evaluation.compare import ImageSet
 from translator import run_options
 from util.files import ROOT, run_folder
 
@@ -20,7 +20,7 @@ TEST = ROOT / "test.py"
 KINDS = ("real_A", "fake_B", "real_B", "fake_B_rgb", "real_B_rgb")
 
 
-def from_run(name: str, args: Any, paired: bool = True) -> Pictures:
+def from_run(name: str, args: Any, paired: bool = True) -> ImageSet:
     """Return a run's results, translated by test.py now unless it has done so with the same
     options since the weights were saved.
 
@@ -38,15 +38,15 @@ def from_run(name: str, args: Any, paired: bool = True) -> Pictures:
             break
     newest = max((path.stat().st_mtime for path in weights), default=0.0)
     if not page.exists() or not made_with(wanted, folder) or began(folder) < newest:
-        log.info("%s: translating the pictures of %s", name, args.phase)
+        log.info("%s: translating the images of %s", name, args.phase)
         translate([*flags, "--results_dir", str(place)])
-    pictures = collected(name, folder, paired)
-    pictures.made = how_made(vars(wanted), args.test_flags)
-    return pictures
+    images = collected(name, folder, paired)
+    images.made = how_made(vars(wanted), args.test_flags)
+    return images
 
 
 def how_made(opt: dict[str, Any], more: list[str]) -> str:
-    """Return in words which pictures were translated, with which weights, and to what size."""
+    """Return in words which images were translated, with which weights, and to what size."""
     first = f"the first {opt['num_test']} of " if opt["num_test"] < float("inf") else ""
     size = "at their own size" if opt["preprocess"] == "none" else f"{opt['crop_size']} pixels wide"
     average = ", averaged G" if opt["use_ema"] else ""
@@ -84,8 +84,8 @@ def began(folder: Path) -> float:
     return (Record(folder).file if shards else file).stat().st_mtime
 
 
-def collected(name: str, folder: Path, paired: bool) -> Pictures:
-    """Return the pictures in a folder of results; ValueError as of `from_run`."""
+def collected(name: str, folder: Path, paired: bool) -> ImageSet:
+    """Return the images in a folder of results; ValueError as of `from_run`."""
     images = folder / "images"
     begun = began(folder)  # what is older is left of a test before it
     kinds = {
@@ -106,7 +106,7 @@ def collected(name: str, folder: Path, paired: bool) -> Pictures:
     missing = sorted(fake.keys() - real.keys())
     if missing and paired:
         raise ValueError(f"--name {name}: {fake[missing[0]]} has no target beside it")
-    return Pictures(name, fake, real, kinds["real_A"])
+    return ImageSet(name, fake, real, kinds["real_A"])
 
 
 def translate(flags: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The page of an evaluation: the numbers, and every picture with its error, sortable."""
+"""The page of an evaluation: the numbers, and every image with its error, sortable."""
 
 import json
 import os
@@ -77,12 +77,12 @@ def write_page(
     title: str = "",
     summary: Sequence[Sequence[str]] = (),
 ) -> None:
-    """Write OUT/index.html, and below OUT/heat the errors as pictures; `summary` is the table of a
+    """Write OUT/index.html, and below OUT/heat the errors as images; `summary` is the table of a
     sweep, its heading first.
     """
     folders = [out / "heat" / str(i) for i in range(len(results))]
-    maps = [heat_maps(r.pictures, f, threads) for r, f in zip(results, folders, strict=True)]
-    title = title or "Evaluation of " + ", ".join(result.pictures.name for result in results)
+    maps = [heat_maps(r.images, f, threads) for r, f in zip(results, folders, strict=True)]
+    title = title or "Evaluation of " + ", ".join(result.images.name for result in results)
     page = blank_page(title, _CSS)
     with page.body:
         h1(title)
@@ -91,7 +91,7 @@ def write_page(
             body = tbody(*(tr(th(row[0]), *(td(text) for text in row[1:])) for row in rows))
             h2("All seeds")
             div(table(thead(tr(*(th(text) for text in heading))), body), cls="wide")
-            h2("The first seed, picture by picture")
+            h2("The first seed, image by image")
         div(_numbers(results), cls="wide")
         for note in notes:
             p(note)
@@ -104,8 +104,8 @@ def write_page(
 
 
 def _names(results: Sequence[Result]) -> list[str]:
-    """Return the pictures that all results have."""
-    return [n for n in results[0].pictures.names if all(n in r.pictures.fake for r in results)]
+    """Return the images that all results have."""
+    return [n for n in results[0].images.names if all(n in r.images.fake for r in results)]
 
 
 def _numbers(results: Sequence[Result]) -> table:
@@ -134,7 +134,7 @@ def _numbers(results: Sequence[Result]) -> table:
             more = ", ".join(f"{of} {other:.4f}" for of, other in others)
             row.add(td(f"{value[1]:.4f} ", raw(f"<small>{more}</small>")))
         body.add(row)
-    return table(thead(tr(th(), *(th(r.pictures.name) for r in results))), body)
+    return table(thead(tr(th(), *(th(r.images.name) for r in results))), body)
 
 
 def _ends(interval: Interval) -> str:
@@ -145,7 +145,7 @@ def _controls(results: Sequence[Result]) -> div:
     choices = select()
     for i, result in enumerate(results):
         for metric in result.each:
-            text = f"{metric} of {result.pictures.name}" if len(results) > 1 else metric
+            text = f"{metric} of {result.images.name}" if len(results) > 1 else metric
             choices.add(option(text, value=f"{i} {metric}"))
     bar = div(label("Sort by ", choices), cls="bar")
     for order, text in (("worst", "Worst first"), ("best", "Best first"), ("name", "By name")):
@@ -158,13 +158,13 @@ def _row(
 ) -> section:
     several = len(results) > 1
     row = div(cls="row", style="--w: 256px")
-    if name in results[0].pictures.source:
-        row.add(_figure(results[0].pictures.source[name], "input", out))
-    row.add(_figure(results[0].pictures.real[name], "target", out))
+    if name in results[0].images.source:
+        row.add(_figure(results[0].images.source[name], "input", out))
+    row.add(_figure(results[0].images.real[name], "target", out))
     for result, heat in zip(results, maps, strict=True):
-        of = f" of {result.pictures.name}" if several else ""
+        of = f" of {result.images.name}" if several else ""
         values = ", ".join(f"{metric} {each[name]:.4f}" for metric, each in result.each.items())
-        row.add(_figure(result.pictures.fake[name], f"output{of}: {values}", out))
+        row.add(_figure(result.images.fake[name], f"output{of}: {values}", out))
         row.add(_figure(heat[name], f"error{of}", out))
     found = section(h2(name), row)
     values = [{metric: each[name] for metric, each in r.each.items()} for r in results]

@@ -9,30 +9,30 @@ from typing import Any
 
 import torch
 
-from scripts.evaluation.compare import Pictures, Result, better, measure, names_of
+from scripts.evaluation.compare import ImageSet, Result, better, measure, names_of
 from scripts.evaluation.fcn_score import fcn_of_run
 from scripts.evaluation.network_metrics import PROTOCOLS, SPLITS, TOGETHER, inception_metrics, lpips
 from util.device import pick_device
-from util.files import whole_file
+from util.files import atomic_write
 from util.metrics import METRICS
 
 
-def everything(pictures: Pictures, args: Any) -> Result:
+def everything(images: ImageSet, args: Any) -> Result:
     """Measure what was asked for, by default what needs no weights of others."""
     metrics = args.metrics
     simple = [metric for metric in metrics if metric in METRICS]
-    result = Result(pictures, {})
+    result = Result(images, {})
     if simple or not metrics:
-        result = measure(pictures, simple, args.num_threads)
+        result = measure(images, simple, args.num_threads)
     if "LPIPS" in metrics:
-        result.each["LPIPS"] = lpips(pictures, device_of(tuple(args.gpu_ids)))
+        result.each["LPIPS"] = lpips(images, device_of(tuple(args.gpu_ids)))
     if chosen := [metric for metric in metrics if metric in TOGETHER]:
         how = {"weights": args.inception_weights, "subset": args.kid_subset}
         device = device_of(tuple(args.gpu_ids))
-        found = inception_metrics(pictures, chosen, device=device, **how)
+        found = inception_metrics(images, chosen, device=device, **how)
         result.together |= {metric: {"outputs": value} for metric, value in found.items()}
     if "FCN" in metrics:
-        result.together |= fcn_of_run(pictures, args, device_of(tuple(args.gpu_ids)))
+        result.together |= fcn_of_run(images, args, device_of(tuple(args.gpu_ids)))
     return result
 
 
@@ -44,15 +44,15 @@ def device_of(gpu_ids: tuple[int, ...]) -> torch.device:
 
 def protocol(results: Sequence[Result], args: Any) -> list[str]:
     """Return how the numbers were made, a line each."""
-    counts = {r.pictures.name: len(r.pictures.fake) for r in results}
-    said = ", ".join(f"{name}: {count}" for name, count in counts.items()) + " pictures"
+    counts = {r.images.name: len(r.images.fake) for r in results}
+    said = ", ".join(f"{name}: {count}" for name, count in counts.items()) + " images"
     if len(set(counts.values())) == 1:
         each = " of each" if len(counts) > 1 else ""
-        said = f"{len(results[0].pictures.fake)} pictures{each}"
+        said = f"{len(results[0].images.fake)} images{each}"
     notes = [f"N = {said}, 8 bits a channel, grey ones as RGB"]
     if results[0].each:
-        notes[0] += "; mean over the pictures"
-    made = {r.pictures.name: r.pictures.made for r in results if r.pictures.made}
+        notes[0] += "; mean over the images"
+    made = {r.images.name: r.images.made for r in results if r.images.made}
     if len(set(made.values())) == 1:
         made = {"outputs": next(iter(made.values()))}
     notes += [f"{name}: {how}" for name, how in made.items()]
@@ -61,17 +61,17 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
     used += [metric for metric in args.metrics if metric in PROTOCOLS and metric not in used]
     fill = {"subset": args.kid_subset, "splits": SPLITS, "epochs": args.fcn_epochs}
     notes += [f"{metric}: {about[metric].format(**fill)}" for metric in used]
-    return notes + [note for result in results for note in result.pictures.notes]
+    return notes + [note for result in results for note in result.images.notes]
 
 
 def legend(results: Sequence[Result]) -> list[str]:
     """Return what the brackets and differences of a table are, a line each."""
     if not results[0].each:
         return []
-    notes = ["[ ]: where 95% of the means lie if as many pictures are drawn from these"]
+    notes = ["[ ]: where 95% of the means lie if as many images are drawn from these"]
     if len(results) > 1:
-        first = results[0].pictures.name
-        notes.append(f"+ or -: the difference to {first}, picture by picture")
+        first = results[0].images.name
+        notes.append(f"+ or -: the difference to {first}, image by image")
         notes.append("neither knows of chance in the training: see other seeds (docs/metrics.md)")
     return notes
 
@@ -84,7 +84,7 @@ def table(results: Sequence[Result]) -> list[str]:
         for result in results:
             if metric in result.each:
                 mean, low, high = result.intervals()[metric]
-                line = f"  {result.pictures.name:20} {mean:.4f} [{low:.4f}, {high:.4f}]"
+                line = f"  {result.images.name:20} {mean:.4f} [{low:.4f}, {high:.4f}]"
                 if more := results[0].difference(result, metric):
                     line += f"  {more.mean:+.4f} [{more.low:+.4f}, {more.high:+.4f}]"
                 lines.append(line)
@@ -92,17 +92,17 @@ def table(results: Sequence[Result]) -> list[str]:
         lines.append(f"{metric} ({better(metric)} is better)")
         for result in results:
             value, *others = result.together[metric].items()
-            line = f"  {result.pictures.name:20} {value[1]:.4f}"
+            line = f"  {result.images.name:20} {value[1]:.4f}"
             lines.append(line + "".join(f"  {of} {other:.4f}" for of, other in others))
     return lines
 
 
 def write_numbers(results: Sequence[Result], notes: Sequence[str], out: Path) -> None:
-    """Write metrics.json, the means, and metrics.csv, a line for every picture."""
+    """Write metrics.json, the means, and metrics.csv, a line for every image."""
     runs = [
         {
-            "name": result.pictures.name,
-            "pictures": len(result.pictures.fake),
+            "name": result.images.name,
+            "pictures": len(result.images.fake),
             "metrics": {name: value._asdict() for name, value in result.intervals().items()},
             "together": result.together,
             "difference_to_first": {
@@ -113,14 +113,14 @@ def write_numbers(results: Sequence[Result], notes: Sequence[str], out: Path) ->
         }
         for result in results
     ]
-    with whole_file(out / "metrics.json") as file:
+    with atomic_write(out / "metrics.json") as file:
         file.write((json.dumps({"protocol": list(notes), "runs": runs}, indent=1) + "\n").encode())
     with (out / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
         metrics = names_of(result.each for result in results)
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["run", "picture", *metrics])
         for result in results:
-            name = result.pictures.name
-            for picture in result.pictures.names:
-                values = [result.each.get(metric, {}).get(picture, "") for metric in metrics]
-                writer.writerow([name, picture, *values])
+            name = result.images.name
+            for image in result.images.names:
+                values = [result.each.get(metric, {}).get(image, "") for metric in metrics]
+                writer.writerow([name, image, *values])

@@ -78,7 +78,7 @@ def statistics(opt: Any, net: nn.Module) -> str:
         return "none: no normalisation"
     if opt.eval and isinstance(layers[0], nn.BatchNorm2d):
         return "running ones of the training (--eval)"
-    return "each picture's own (§3.3 of the paper), as test.py without --eval"
+    return "each image's own (§3.3 of the paper), as test.py without --eval"
 
 
 def padding(args: argparse.Namespace, net: nn.Module) -> str:
@@ -91,13 +91,13 @@ def padding(args: argparse.Namespace, net: nn.Module) -> str:
 
 
 def processing(opt: Any, args: argparse.Namespace) -> str:
-    """Return what stands for the values of a picture."""
+    """Return what stands for the values of an image."""
     colours = opt.model == "colorization"
     if args.processing and colours:
         return "RGB in 0..255 to L, with the new a and b back to RGB"
     if args.processing:
         return "0..255 to [-1, 1] and back, truncated and clipped"
-    values = "x / 127.5 - 1 of 0..255 in; (y + 1) / 2 * 255, truncated, is a picture out"
+    values = "x / 127.5 - 1 of 0..255 in; (y + 1) / 2 * 255, truncated, is an image out"
     if read_ranges(opt):
         values = "pixel_ranges.json beside the weights says of which values in the run's files"
     return f"none: values in [-1, 1]; {'L in, a and b out' if colours else values}"
@@ -121,7 +121,7 @@ def differences(rows: list[Row], args: argparse.Namespace) -> Iterator[str]:
     import onnxruntime
 
     unit = "grey levels" if args.processing else "in [-1, 1]"
-    yield f"onnxruntime {onnxruntime.__version__} on the CPU, pictures of noise; {unit}."
+    yield f"onnxruntime {onnxruntime.__version__} on the CPU, images of noise; {unit}."
     yield ""
     yield f"| batch | height | width | largest difference |{' values off |' * args.processing}"
     yield f"|---|---|---|---|{'---|' * args.processing}"
@@ -131,7 +131,7 @@ def differences(rows: list[Row], args: argparse.Namespace) -> Iterator[str]:
 
 
 def example(output: Path, opt: Any, args: argparse.Namespace) -> Iterator[str]:
-    """Yield the lines of Python that translate a picture."""
+    """Yield the lines of Python that translate an image."""
     colours = opt.model == "colorization"
     ins, outs = (3, 3) if colours and args.processing else (opt.input_nc, opt.output_nc)
     session = f'session = onnxruntime.InferenceSession("{output.name}")'
@@ -139,16 +139,16 @@ def example(output: Path, opt: Any, args: argparse.Namespace) -> Iterator[str]:
     if not {ins, outs} <= {1, 3} or read_ranges(opt):
         yield "import numpy as np, onnxruntime"
         yield session
-        yield f"x = np.zeros((1, {ins}, {height}, {width}), np.float32)  # pictures in [-1, 1]"
+        yield f"x = np.zeros((1, {ins}, {height}, {width}), np.float32)  # images in [-1, 1]"
         yield '(fake,) = session.run(None, {"input": x})'
         yield f"print(fake.shape)  # (1, {outs}, {height}, {width}), in [-1, 1]"
         return
     resized = f".resize(({width}, {height}))" if args.size else ""
-    levels = "np.asarray(picture)[None]" if ins == 3 else "np.asarray(picture)[None, ..., None]"
+    levels = "np.asarray(image)[None]" if ins == 3 else "np.asarray(image)[None, ..., None]"
     yield "import numpy as np, onnxruntime"
     yield "from PIL import Image"
     yield session
-    yield f'picture = Image.open("input.png").convert("{"RGB" if ins == 3 else "L"}"){resized}'
+    yield f'image = Image.open("input.png").convert("{"RGB" if ins == 3 else "L"}"){resized}'
     if args.processing:
         yield f"x = {levels}"
     else:

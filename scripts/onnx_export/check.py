@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 
 class Check:
-    """Compares graphs with a translator, on pictures of noise."""
+    """Compares graphs with a translator, on images of noise."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Check:
         self.processing = processing
 
     def batch(self, count: int, height: int, width: int) -> np.ndarray:
-        """Draw pictures as the graph takes them."""
+        """Draw images as the graph takes them."""
         rng, opt = np.random.default_rng(0), self.translator.opt
         if not self.processing:
             shape = (count, opt.input_nc, height, width)
@@ -112,7 +112,7 @@ class Check:
         return Row(len(x), height, width, float(apart.max()), float((apart != 0).mean()))
 
     def compare_noise(self, path: Path) -> None:
-        """Run the noisy graph in a file twice; ValueError unless the pictures differ."""
+        """Run the noisy graph in a file twice; ValueError unless the images differ."""
         x, session = self.batch(*self.sizes()[0]), session_of(path)
         runs = np.stack([run_graph(session, x), run_graph(session, x)]).astype(np.float32)
         if not np.isfinite(runs).all() or not (apart := np.abs(runs[0] - runs[1])).any():

@@ -45,7 +45,7 @@ class AnySize(nn.Module):
 
 
 class Noise(nn.Module):
-    """Dropout that a graph keeps: new noise at every run, for each picture its own."""
+    """Dropout that a graph keeps: new noise at every run, for each image its own."""
 
     def __init__(self, p: float):
         super().__init__()
@@ -55,26 +55,26 @@ class Noise(nn.Module):
         return x * (torch.rand_like(x) >= self.p).to(x.dtype) / (1 - self.p)
 
 
-class OnPictures(nn.Module):
-    """A network on pictures, uint8 (N, H, W, C) in 0..255, as test.py reads and writes them."""
+class OnImages(nn.Module):
+    """A network on images, uint8 (N, H, W, C) in 0..255, as test.py reads and writes them."""
 
     def __init__(self, net: nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, pictures: Tensor) -> Tensor:  # (N, H, W, C) -> (N, H, W, output_nc)
-        return to_levels(self.net(pictures.permute(0, 3, 1, 2).float() / 127.5 - 1))
+    def forward(self, images: Tensor) -> Tensor:  # (N, H, W, C) -> (N, H, W, output_nc)
+        return to_levels(self.net(images.permute(0, 3, 1, 2).float() / 127.5 - 1))
 
 
 class OnPhotos(nn.Module):
-    """A colorization's network on RGB pictures: their lightness in, with the new colours out."""
+    """A colorization's network on RGB images: their lightness in, with the new colours out."""
 
     def __init__(self, net: nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, pictures: Tensor) -> Tensor:  # (N, H, W, 3) -> (N, H, W, 3)
-        L = rgb_to_lab(pictures.permute(0, 3, 1, 2).float() / 255)[:, :1] / 50 - 1
+    def forward(self, images: Tensor) -> Tensor:  # (N, H, W, 3) -> (N, H, W, 3)
+        L = rgb_to_lab(images.permute(0, 3, 1, 2).float() / 255)[:, :1] / 50 - 1
         rgb = lab_to_rgb(torch.cat([(L + 1) * 50, self.net(L) * 110], 1))
         return to_levels(rgb * 2 - 1)
 
@@ -87,7 +87,7 @@ def to_levels(y: Tensor) -> Tensor:
 def frozen_copy(net: nn.Module, *, noise: bool = False, any_size: bool = True) -> nn.Module:
     """Copy a network that is ready for test.py, in layers that ONNX has.
 
-    Statistics of each picture become instance norm; dropout goes, unless `noise` keeps it. Without
+    Statistics of each image become instance norm; dropout goes, unless `noise` keeps it. Without
     `any_size` the padding is settled by the size that it is traced with.
     """
     net = copy.deepcopy(net).to(memory_format=torch.contiguous_format).requires_grad_(False)
@@ -111,7 +111,7 @@ def frozen_copy(net: nn.Module, *, noise: bool = False, any_size: bool = True) -
 def graph_of(
     net: nn.Module, like: Tensor, size: tuple[int, int] | None, opset: int
 ) -> "onnx.ModelProto":
-    """Return the ONNX model of a network, for any number of pictures such as `like`.
+    """Return the ONNX model of a network, for any number of images such as `like`.
 
     H and W are free too, or `size`, which `like` has; ValueError if torch.onnx cannot follow.
     """

@@ -1,4 +1,4 @@
-"""Which picture of a folder goes to train, val or test, and under which name."""
+"""Which image of a folder goes to train, val or test, and under which name."""
 
 import argparse
 from collections import Counter
@@ -24,7 +24,7 @@ def shares_of(text: str) -> list[float]:
 
 
 def phases_of(names: list[Path], args: argparse.Namespace) -> list[str] | list[None]:
-    """Return the phase of each picture; None for all where their folders are the phases."""
+    """Return the phase of each image; None for all where their folders are the phases."""
     folders = {name.parts[0] for name in names}
     if folders <= set(PHASES):
         if args.own_split:
@@ -40,7 +40,7 @@ def phases_of(names: list[Path], args: argparse.Namespace) -> list[str] | list[N
 
 
 def unique_names(names: list[Path]) -> list[Path]:
-    """Return a .png name for each picture: its own, longer where 1.jpg and 1.png meet."""
+    """Return a .png name for each image: its own, longer where 1.jpg and 1.png meet."""
     stems = Counter(name.with_suffix("") for name in names)
     found: dict[Path, None] = {}
     for name in names:
@@ -54,7 +54,7 @@ def unique_names(names: list[Path]) -> list[Path]:
 
 
 def split(count: int, shares: list[float]) -> list[str]:
-    """Return a phase for each of `count` pictures; where there are enough, every share gets one."""
+    """Return a phase for each of `count` images; where there are enough, every share gets one."""
     numbers = [int(count * share) for share in shares]
     wanting = sorted(range(3), key=lambda i: numbers[i] - count * shares[i])
     for i in wanting[: count - sum(numbers)]:

@@ -1,4 +1,4 @@
-"""From a plain picture to a pair (A, B): what make_pairs can teach a network to undo."""
+"""From a plain image to a pair (A, B): what make_pairs can teach a network to undo."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from data.transforms import load_picture
+from data.transforms import load_image
 
 BICUBIC = Image.Resampling.BICUBIC
 Pair = tuple[Image.Image, Image.Image]
@@ -42,7 +42,7 @@ def superres(photo: Image.Image, settings: Any, rng: np.random.Generator) -> Pai
 
 
 def box_mask(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """Return one to three boxes, each a fifth to a half of the picture's sides: 255 is a hole."""
+    """Return one to three boxes, each a fifth to a half of the image's sides: 255 is a hole."""
     mask = Image.new("L", size)
     for _ in range(rng.integers(1, 4)):
         w, h = (max(int(n * rng.uniform(0.2, 0.5)), 1) for n in size)
@@ -83,18 +83,18 @@ TASKS: dict[str, Callable[[Image.Image, Any, np.random.Generator], Pair]] = {
 }
 
 
-def squared(picture: Image.Image, size: int | None) -> Image.Image:
-    """Return the middle square of a picture, `size` wide; None leaves it as it is."""
+def squared(image: Image.Image, size: int | None) -> Image.Image:
+    """Return the middle square of an image, `size` wide; None leaves it as it is."""
     if size is None:
-        return picture
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    return picture.resize((size, size), BICUBIC, box=(left, top, left + side, top + side))
+        return image
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.resize((size, size), BICUBIC, box=(left, top, left + side, top + side))
 
 
 def joined(A_path: Path | str, B_path: Path | str, size: int | None = None) -> Image.Image:
-    """Return two files as one picture A|B, each as `squared`; ValueError if the sizes differ."""
-    A, B = squared(load_picture(A_path), size), squared(load_picture(B_path), size)
+    """Return two files as one image A|B, each as `squared`; ValueError if the sizes differ."""
+    A, B = squared(load_image(A_path), size), squared(load_image(B_path), size)
     if A.size != B.size:
         raise ValueError(f"{B_path}: is {B.width}x{B.height}, {A_path} is {A.width}x{A.height}")
     return stitched(A, B)

@@ -12,7 +12,7 @@ from options.config_files import flat, read_mapping, read_run, read_yaml
 from options.parser import closest
 from options.roles import SAME_RESULTS, differences
 from options.train_options import TrainOptions, last_epoch
-from util.files import make_folder, whole_file
+from util.files import atomic_write, make_folder
 
 KEYS = ["runs", "seeds", "flags", "evaluate"]
 # Options that the sweep sets itself, and how it comes to them.
@@ -82,7 +82,7 @@ def refuse_ours(said: str, names: Iterable[str], ours: Mapping[str, str] = OURS)
 
 
 def write_yaml(values: dict[str, str], path: Path) -> None:
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(yaml.safe_dump(values, sort_keys=False).encode())
 
 

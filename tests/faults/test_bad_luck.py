@@ -21,7 +21,7 @@ from training.run_lock import lock_run_folder
 from util import files
 from util.checkpoint import prune_checkpoints
 from util.errors import RunStopped
-from util.files import whole_file
+from util.files import atomic_write
 
 Command = Callable[..., SimpleNamespace]
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +65,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_saved(
     after(5, spoil, monkeypatch)
     more = ["--dataroot", pairs, "--save_latest_freq", "1", "--print_freq", print_freq]
     result = command("train", *FLAGS, *more)
-    one_line(result, 1, "G_L1: not a finite number after picture 5 of the run", "--continue_train")
+    one_line(result, 1, "G_L1: not a finite number after image 5 of the run", "--continue_train")
     assert any(f"{i}.png" in result.err for i in range(3))
     weights = torch.load("checkpoints/r/latest_net_G.pth", weights_only=True)
     assert all(w.isfinite().all() for w in weights.values())
@@ -89,7 +89,7 @@ def test_the_watch_names_the_first_step_its_losses_and_its_files() -> None:
     for step, (a, b) in enumerate([(1, 2), (1, nan), (nan, nan), (1, 2)], start=1):
         losses = {"a": torch.tensor(float(a)), "b": torch.tensor(float(b))}
         watch.observe(losses, step, [f"{step}.png"])
-    with pytest.raises(RunStopped, match=r"^b: not a finite number after picture 2 .*\(2.png\)"):
+    with pytest.raises(RunStopped, match=r"^b: not a finite number after image 2 .*\(2.png\)"):
         watch.check()
 
 
@@ -183,13 +183,13 @@ def test_a_file_that_may_grow_no_further_is_named(tmp_path: Path) -> None:
 def test_an_older_file_outlives_a_write_that_breaks_off(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), whole_file(path) as file:
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as file:
         file.write(b"new, half")
         raise KeyboardInterrupt
     assert [p.name for p in tmp_path.iterdir()] == ["x"] and path.read_bytes() == b"old"
 
 
-def test_a_picture_that_turns_unreadable_in_mid_run_is_named(command, pairs, monkeypatch) -> None:
+def test_a_image_that_turns_unreadable_in_mid_run_is_named(command, pairs, monkeypatch) -> None:
     after(4, lambda model: (pairs / "train/1.png").write_bytes(b"gone"), monkeypatch)
     once = ["--save_latest_freq", "1", "--cache", "none"]
     result = command("train", *FLAGS, "--dataroot", pairs, *once)
@@ -198,7 +198,7 @@ def test_a_picture_that_turns_unreadable_in_mid_run_is_named(command, pairs, mon
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_pictures_that_cannot_be_read_are_left_out_if_asked(
+def test_images_that_cannot_be_read_are_left_out_if_asked(
     command, pairs, caplog, workers: str
 ) -> None:
     (pairs / "train/1.png").write_bytes(b"bad")
@@ -212,7 +212,7 @@ def test_pictures_that_cannot_be_read_are_left_out_if_asked(
     assert names == {f"{i}_{label}.png" for i in (1, 2) for label in ("real_A", "fake_B", "real_B")}
 
 
-def test_a_set_without_one_picture_that_can_be_read_is_refused(command, pairs) -> None:
+def test_a_set_without_one_image_that_can_be_read_is_refused(command, pairs) -> None:
     for path in (pairs / "train").iterdir():
         path.write_bytes(b"bad")
     result = command("train", *FLAGS, "--dataroot", pairs, "--on_bad_image", "skip")

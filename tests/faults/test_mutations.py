@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data.image_check import inspect
-from data.transforms import load_picture
+from data.transforms import load_image
 from options.config_files import read_run, read_yaml
 from options.train_options import TrainOptions
 from scripts.dev.mutations import mutated
@@ -39,11 +39,11 @@ def ends_well(read: Callable[[], object], path: Path) -> None:
 @pytest.mark.parametrize("ending", ["png", "jpg", "bmp", "tiff", "webp", "ppm"])
 @MANY
 @given(rng=randoms)
-def test_damaged_pictures(tmp_path: Path, ending: str, rng) -> None:
+def test_damaged_images(tmp_path: Path, ending: str, rng) -> None:
     path = tmp_path / f"a.{ending}"
     draw((24, 16)).save(path)
     path.write_bytes(mutated(path.read_bytes(), rng))
-    ends_well(lambda: load_picture(path), path)
+    ends_well(lambda: load_image(path), path)
     assert all("\n" not in str(finding) for finding in inspect(str(path)))
 
 

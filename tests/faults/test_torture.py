@@ -20,7 +20,7 @@ def test_nothing_is_lost(
 ) -> None:
     short = ["--ngf", "16", "--n_epochs", "1", "--n_epochs_decay", "1"]
     monkeypatch.setattr(torture, "TRAINING", [*torture.TRAINING, *short])
-    few = "--kills 2 --terms 1 --limits 1 --pictures 40 --files 40"
+    few = "--kills 2 --terms 1 --limits 1 --images 40 --files 40"
     result = command("scripts.dev.torture", *few.split())
     assert result.status == 0, result.err
     rows = re.findall(r"^\| (.+?) \| (\d+) \| (.+?) \| (\d+) \|$", result.out, re.MULTILINE)

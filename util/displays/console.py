@@ -18,10 +18,10 @@ class Console(Display):
     def __init__(self) -> None:
         self.bar: tqdm | None = None
 
-    def start_epoch(self, epoch: int, pictures: int) -> None:
+    def start_epoch(self, epoch: int, images: int) -> None:
         """Start the progress bar of an epoch; without a terminal there is none."""
         self.bar = tqdm(
-            total=pictures,
+            total=images,
             desc=f"epoch {epoch}",
             unit="img",
             leave=False,

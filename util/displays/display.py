@@ -21,7 +21,7 @@ FAREWELL = 2.0  # seconds that all displays together may take to finish when the
 
 
 class Display:
-    """Where a run is shown; `total` counts the pictures that the run has trained on.
+    """Where a run is shown; `total` counts the images that the run has trained on.
 
     A subclass overrides what it can show.
     """
@@ -29,8 +29,8 @@ class Display:
     def show_losses(self, entry: Entry, total: int) -> None:
         """Show a line of losses."""
 
-    def show_pictures(self, pictures: dict[str, np.ndarray], epoch: int, total: int) -> None:
-        """Show pictures by label, each (H, W, 1 or 3) in 0..255."""
+    def show_images(self, images: dict[str, np.ndarray], epoch: int, total: int) -> None:
+        """Show images by label, each (H, W, 1 or 3) in 0..255."""
 
     def show_scores(self, scores: Scores, total: int) -> None:
         """Show what a validation has measured."""
@@ -60,8 +60,8 @@ class Background(Display):
     def show_losses(self, entry: Entry, total: int) -> None:
         self._hand_over("show_losses", entry, total)
 
-    def show_pictures(self, pictures: dict[str, np.ndarray], epoch: int, total: int) -> None:
-        self._hand_over("show_pictures", pictures, epoch, total)
+    def show_images(self, images: dict[str, np.ndarray], epoch: int, total: int) -> None:
+        self._hand_over("show_images", images, epoch, total)
 
     def show_scores(self, scores: Scores, total: int) -> None:
         self._hand_over("show_scores", scores, total)

@@ -5,14 +5,14 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from util.files import whole_file
+from util.files import atomic_write
 
 _LINE = re.compile(r"\(epoch: (\d+), iters: (\d+), time: ([\d.]+), data: ([\d.]+)[^)]*\) (.*)")
 _LOSS = re.compile(r"(\S+): (\S+)")
 
 
 class Entry(NamedTuple):
-    """A line of losses; `iters` counts pictures of the epoch, times are seconds a picture."""
+    """A line of losses; `iters` counts images of the epoch, times are seconds per image."""
 
     epoch: int
     iters: int
@@ -64,7 +64,7 @@ class LossLog:
                 elif entry:
                     dropping = (entry.epoch, entry.iters) > since
                 kept += [] if dropping else [line]
-            with whole_file(path) as file:
+            with atomic_write(path) as file:
                 file.write("".join(kept).encode())
         note = ", continued" if continued else ""
         self._append(

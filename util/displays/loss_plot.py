@@ -1,4 +1,4 @@
-"""The curves of a run, as a picture."""
+"""The curves of a run, as an image."""
 
 from collections.abc import Sequence
 from pathlib import Path

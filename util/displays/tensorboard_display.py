@@ -10,7 +10,7 @@ from util.displays.val_log import Scores
 
 
 class TensorBoard(Display):
-    """An event file, for `tensorboard --logdir CHECKPOINTS_DIR`; steps are pictures."""
+    """An event file, for `tensorboard --logdir CHECKPOINTS_DIR`; steps are images."""
 
     def __init__(self, folder: Path):
         from torch.utils.tensorboard import SummaryWriter
@@ -25,9 +25,9 @@ class TensorBoard(Display):
         for name, value in scores.values.items():
             self.writer.add_scalar(f"val/{name}", value, total)
 
-    def show_pictures(self, pictures: dict[str, np.ndarray], epoch: int, total: int) -> None:
-        for label, picture in pictures.items():
-            self.writer.add_image(label, picture, total, dataformats="HWC")
+    def show_images(self, images: dict[str, np.ndarray], epoch: int, total: int) -> None:
+        for label, image in images.items():
+            self.writer.add_image(label, image, total, dataformats="HWC")
 
     def close(self) -> None:
         self.writer.close()

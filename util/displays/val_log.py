@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 
-from util.files import whole_file
+from util.files import atomic_write
 
 
 class Scores(NamedTuple):
@@ -26,7 +26,7 @@ class ScoreLog:
     """Reads and writes `val_log.csv`: the epoch, then a column for every metric."""
 
     def __init__(self, path: Path, continued: bool, since: int | None = None):
-        """Lines behind the epoch `since`, which a continued run does anew, are dropped; a new run
+        """Lines behind the epoch `since`, which a continued run does again, are dropped; a new run
         begins an empty file.
         """
         self.path = path
@@ -59,5 +59,5 @@ class ScoreLog:
         writer = csv.DictWriter(text, ["epoch", *columns], restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows({"epoch": scores.epoch, **scores.values} for scores in self.lines)
-        with whole_file(self.path) as file:
+        with atomic_write(self.path) as file:
             file.write(text.getvalue().encode())

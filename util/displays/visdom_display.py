@@ -13,10 +13,10 @@ ANSWER = 10.0  # seconds in which a visdom server must answer
 
 
 class Visdom(Display):
-    """Curves in the window `display_id` of a visdom server, pictures in the next ones."""
+    """Curves in the window `display_id` of a visdom server, images in the next ones."""
 
     def __init__(self, *, server: str, port: int, env: str, window: int, columns: int, title: str):
-        """`columns` pictures stand in a row of one window; with 0 each has a window."""
+        """`columns` images stand in a row of one window; with 0 each has a window."""
         import requests  # of visdom's own
         import visdom
 
@@ -54,12 +54,12 @@ class Visdom(Display):
             Y=np.array([list(values.values())]),
             win=window,
             update="append" if window in self.begun else None,
-            opts={"title": f"{self.title}: {what}", "legend": list(values), "xlabel": "pictures"},
+            opts={"title": f"{self.title}: {what}", "legend": list(values), "xlabel": "images"},
         )
         self.begun.add(window)
 
-    def show_pictures(self, pictures: dict[str, np.ndarray], epoch: int, total: int) -> None:
-        rgb = {k: np.broadcast_to(p, (*p.shape[:2], 3)) for k, p in pictures.items()}
+    def show_images(self, images: dict[str, np.ndarray], epoch: int, total: int) -> None:
+        rgb = {k: np.broadcast_to(p, (*p.shape[:2], 3)) for k, p in images.items()}
         planes = {label: p.transpose(2, 0, 1) for label, p in rgb.items()}
         if self.columns > 0 and len({p.shape for p in planes.values()}) == 1:
             self.client.images(
@@ -69,6 +69,6 @@ class Visdom(Display):
                 opts={"title": f"{self.title}, epoch {epoch}: {', '.join(planes)}"},
             )
             return
-        for i, (label, picture) in enumerate(planes.items(), start=1):
+        for i, (label, image) in enumerate(planes.items(), start=1):
             title = f"{self.title}, epoch {epoch}: {label}"
-            self.client.image(picture, win=str(self.window + i), opts={"title": title})
+            self.client.image(image, win=str(self.window + i), opts={"title": title})

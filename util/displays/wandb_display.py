@@ -45,8 +45,8 @@ class Wandb(Display):
         values = {f"val/{name}": value for name, value in scores.values.items()}
         self._send(({**values, "epoch": scores.epoch}, {}, total))
 
-    def show_pictures(self, pictures: dict[str, np.ndarray], epoch: int, total: int) -> None:
-        self._send(({}, pictures, total))
+    def show_images(self, images: dict[str, np.ndarray], epoch: int, total: int) -> None:
+        self._send(({}, images, total))
 
     def close(self) -> None:
         self.process.stdin.close()

@@ -1,6 +1,6 @@
 """The process that talks to Weights & Biases for `displays.Wandb`: messages come pickled on stdin.
 
-The first is what `wandb.init` needs, each other (scalars, pictures, step); the last line on stderr
+The first is what `wandb.init` needs, each other (scalars, images, step); the last line on stderr
 says how it ended. It imports nothing of this project, so that it starts fast.
 """
 

@@ -13,7 +13,7 @@ from util.util import save_image
 
 
 class WebPage(Display):
-    """`web/index.html`: the curves, and the last pictures of each epoch `width` wide."""
+    """`web/index.html`: the curves, and the last images of each epoch `width` wide."""
 
     def __init__(
         self, web_dir: Path, title: str, width: int, loss_log: LossLog, score_log: ScoreLog
@@ -21,18 +21,18 @@ class WebPage(Display):
         self.web_dir, self.title, self.width = web_dir, title, width
         self.loss_log, self.score_log = loss_log, score_log
 
-    def show_pictures(self, pictures: dict[str, np.ndarray], epoch: int, total: int) -> None:
+    def show_images(self, images: dict[str, np.ndarray], epoch: int, total: int) -> None:
         page = HTML(self.web_dir, self.title, refresh=30)
-        for label, picture in pictures.items():
-            save_image(picture, page.get_image_dir() / f"epoch{epoch:03d}_{label}.png")
+        for label, image in images.items():
+            save_image(image, page.get_image_dir() / f"epoch{epoch:03d}_{label}.png")
         if self._plot():
             page.add_header("losses")
             page.add_images([self.curves.name], ["by epoch"], [self.curves.name], width=1000)
         for e in range(epoch, 0, -1):
-            names = [f"epoch{e:03d}_{label}.png" for label in pictures]
+            names = [f"epoch{e:03d}_{label}.png" for label in images]
             if all((page.get_image_dir() / name).exists() for name in names):
                 page.add_header(f"epoch {e}")
-                page.add_images(names, list(pictures), names, width=self.width)
+                page.add_images(names, list(images), names, width=self.width)
         page.save()
 
     def show_scores(self, scores: Scores, total: int) -> None:
@@ -41,7 +41,7 @@ class WebPage(Display):
 
     @property
     def curves(self) -> Path:
-        """The picture of the curves."""
+        """The image of the curves."""
         return self.web_dir / "images" / "losses.png"
 
     def _plot(self) -> bool:

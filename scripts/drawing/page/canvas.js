@@ -1,4 +1,4 @@
-// A picture that is painted pixel by pixel, without smoothing, so that colours stay those of labels.
+// An image that is painted pixel by pixel, without smoothing, so that colours stay those of labels.
 
 const MOST_UNDO_BYTES = 64 * 2 ** 20;
 const ALIKE = 40; // how far the colours of one area may be apart, of 255
@@ -15,7 +15,7 @@ export class Painting {
   get width() { return this.canvas.width; }
   get height() { return this.canvas.height; }
 
-  // History: whole pictures, the oldest forgotten when they are too many.
+  // History: whole images, the oldest forgotten when they are too many.
   remember() {
     this.done.push(this.pixels());
     this.undone = [];
@@ -52,12 +52,12 @@ export class Painting {
     this.context.fillRect(0, 0, this.width, this.height);
   }
 
-  show(picture) { // an ImageBitmap, which gives the painting its size
-    this.resize(picture.width, picture.height);
-    this.context.drawImage(picture, 0, 0);
+  show(image) { // an ImageBitmap, which gives the painting its size
+    this.resize(image.width, image.height);
+    this.context.drawImage(image, 0, 0);
   }
 
-  // Tools, in pixels of the picture.
+  // Tools, in pixels of the image.
   line(from, to, size, colour) {
     const steps = Math.max(Math.abs(to.x - from.x), Math.abs(to.y - from.y), 1);
     for (let i = 0; i <= steps; i++) {

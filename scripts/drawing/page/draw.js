@@ -7,7 +7,7 @@ const $ = id => document.getElementById(id);
 const HINTS = {
   labels: "Paint label colours; the translation follows as you draw.",
   lines: "Draw lines; the translation follows as you draw.",
-  photo: "Drop, paste or open a picture; its translation appears beside it.",
+  photo: "Drop, paste or open an image; its translation appears beside it.",
 };
 
 const about = await (await ask("about")).json();
@@ -15,7 +15,7 @@ const painting = new Painting($("canvas"), about.paper);
 let tool = "brush";
 let colour = about.colours.length ? about.colours[0][0] : "#000000";
 let from = null; // where a stroke is, or where a rectangle began
-let under = null; // the picture below a rectangle that is being drawn
+let under = null; // the image below a rectangle that is being drawn
 let cursor = null; // of the keyboard
 let link = null; // the output, as an object URL
 
@@ -146,15 +146,15 @@ function clear() {
   changed();
 }
 
-// Pictures -----------------------------------------------------------------------------------
+// Images -----------------------------------------------------------------------------------
 
 async function take(address, body) {
   try {
     const answer = await ask(address, body);
-    const picture = await createImageBitmap(await answer.blob());
+    const image = await createImageBitmap(await answer.blob());
     if (painting.started) painting.remember();
     painting.started = true;
-    painting.show(picture);
+    painting.show(image);
     $("drop").hidden = true;
     settled();
     changed();
@@ -199,7 +199,7 @@ function furnish() {
   document.body.classList.add(about.kind);
   const draws = about.kind !== "photo";
   for (const id of ["drawing", "palette", "keys", "clear"]) $(id).hidden = !draws;
-  $("canvas").setAttribute("aria-label", draws ? "Drawing" : "Input picture");
+  $("canvas").setAttribute("aria-label", draws ? "Drawing" : "Input image");
   if (!draws) $("canvas").removeAttribute("tabindex");
   $("noise").hidden = !about.noise;
   $("examples").hidden = !about.examples;
