@@ -1,4 +1,4 @@
-"""What several processes share and what each has of its own; the real ones are in test_two_processes."""
+"""What several processes share, and what each has of its own (real ones: test_two_processes)."""
 
 import json
 import logging

@@ -1,6 +1,6 @@
 """Runs of a few steps from weights given by a formula: what a refactor must reproduce.
 
-`PYTHONPATH=.:tests python tests/support/golden.py` rewrites tests/data/trace_drawn.json; do so for a
+`PYTHONPATH=.:tests python tests/support/golden.py` writes tests/data/trace_drawn.json; do so for a
 change of the numerics on purpose only.
 """
 

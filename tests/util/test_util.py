@@ -231,7 +231,7 @@ def test_what_a_library_says_of_a_slip_has_its_place_too():
     norm = torch.nn.BatchNorm2d(3)
     with pytest.raises(ValueError, match="expected 4D input") as caught:
         norm(torch.zeros(3, 4, 4))
-    assert f"(tests/{Path(__file__).name}, line " in str(with_source_line(caught.value))
+    assert f"(tests/util/{Path(__file__).name}, line " in str(with_source_line(caught.value))
     with pytest.raises(ValueError) as caught:
         raise ValueError("said on purpose")
     assert with_source_line(caught.value) is caught.value
