@@ -8,7 +8,7 @@ from data import builtin_facades
 from data.base_dataset import BaseDataset, all_files
 from data.image_cache import shared_cache
 from data.image_check import check_headers
-from data.loader import Loader, how_to_check, how_to_mend
+from data.loader import Loader, how_to_check, how_to_fix
 from data.value_range import chosen_ranges, fit_value_ranges, read_ranges
 from util import distributed
 from util.files import run_folder
@@ -54,7 +54,7 @@ def check_before_training(files: list[str], opt: Any) -> None:
         return
     if opt.on_bad_image == "error":
         others = f" ({len(bad) - 1} others are bad too)" if bad[1:] else ""
-        raise ValueError(f"{bad[0]}{others}; {how_to_mend(opt)}")
+        raise ValueError(f"{bad[0]}{others}; {how_to_fix(opt)}")
     log.warning("%d images are bad and will be left out; %s", len(bad), how_to_check(opt))
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.image_cache import ImageCache, Kept
+from data.image_cache import CachedImages, ImageCache
 from data.image_folder import describe, is_image_file
 from data.image_types import ImageArray
 from data.transforms import (
@@ -52,7 +52,7 @@ class BaseDataset(Dataset, ABC):
         self.ranges: dict[str, tuple[float, float]] = {}  # of high-bit-depth images, by side
         self.cache: ImageCache | None = None
 
-    def load_resized(self, path: str, read: Callable[[], Sequence[ImageLike]]) -> Kept:
+    def load_resized(self, path: str, read: Callable[[], Sequence[ImageLike]]) -> CachedImages:
         """Load and resize a file's images, through the cache if there is one.
 
         `read` loads them; the (width, height) of the first before resizing is returned too.

@@ -23,7 +23,8 @@ HEAD, EACH = struct.Struct("<Iii"), struct.Struct("<iiisdd")
 TYPES = {b"u": np.dtype("uint8"), b"f": np.dtype("float32")}
 FREE = 0.25  # the share of the memory that --cache auto leaves
 CACHES = ("auto", "ram", "disk", "none")
-Kept = tuple[list[ImageArray], tuple[int, int]]  # images, and the (width, height) of their file
+# The images, and the (width, height) of their file.
+CachedImages = tuple[list[ImageArray], tuple[int, int]]
 
 
 class ImageCache:
@@ -63,7 +64,7 @@ class ImageCache:
         if hasattr(self, "descriptor"):
             os.close(self.descriptor)
 
-    def get(self, file: str) -> Kept | None:
+    def get(self, file: str) -> CachedImages | None:
         """Return what is kept of a file."""
         if file not in self.slots:
             return None
@@ -80,7 +81,7 @@ class ImageCache:
             found.append(ImageArray(array, low, high))
         return (found, tuple(size)) if found else None
 
-    def put(self, file: str, kept: Kept) -> None:
+    def put(self, file: str, kept: CachedImages) -> None:
         """Keep images of a file, if there is room."""
         images, size = kept
         arrays = [np.ascontiguousarray(image.array()) for image in images]

@@ -32,8 +32,10 @@ def inspect(path: str, *, whole: bool = True) -> list[Finding]:
             return [Finding(path, "is empty", fatal=True)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            if deep := read_high_depth(path):
-                return [Finding(path, f"holds {deep.kind.dtype}, {deep.channels} channels")]
+            if image := read_high_depth(path):
+                return [
+                    Finding(path, f"holds {image.stored_type.dtype}, {image.channels} channels")
+                ]
             with Image.open(path) as file:
                 if has_high_depth(file):
                     what = "has more than 8 bits a channel, which would be cut; convert it"

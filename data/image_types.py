@@ -40,19 +40,19 @@ class ImageArray:
 
     def crop(self, box: tuple[int, int, int, int]) -> "ImageArray":
         left, top, right, bottom = box
-        return self.alike(self._array[top:bottom, left:right])
+        return self.with_pixels(self._array[top:bottom, left:right])
 
     def transpose(self, how: Any) -> "ImageArray":
         """Return the mirror image, the only transposition there is."""
         # torch mirrors bytes 20 times faster than NumPy.
-        return self.alike(torch.from_numpy(self._array).flip(1).numpy())
+        return self.with_pixels(torch.from_numpy(self._array).flip(1).numpy())
 
-    def alike(self, array: np.ndarray) -> "ImageArray":
+    def with_pixels(self, array: np.ndarray) -> "ImageArray":
         """Return an image of other pixels whose values mean the same."""
         return ImageArray(array, self.low, self.high)
 
 
-class Kind(NamedTuple):
+class StoredType(NamedTuple):
     """How values are stored, so that results can be stored alike."""
 
     ending: str  # .png, .tif or .npy
@@ -62,9 +62,9 @@ class Kind(NamedTuple):
 class HighDepthImage(ImageArray):
     """An image as float32, which holds 16-bit integers exactly, and how its file stores it."""
 
-    def __init__(self, array: np.ndarray, kind: Kind, low: float, high: float):
+    def __init__(self, array: np.ndarray, stored_type: StoredType, low: float, high: float):
         super().__init__(array, low, high)
-        self.kind = kind
+        self.stored_type = stored_type
 
     @classmethod
     def of(cls, array: np.ndarray, ending: str) -> "HighDepthImage":
@@ -73,10 +73,10 @@ class HighDepthImage(ImageArray):
         whole = array.dtype.kind in "ui"
         limits = np.iinfo(array.dtype) if whole else None
         low, high = (limits.min, limits.max) if limits else (0, 1)
-        return cls(np.float32(array), Kind(ending, str(array.dtype)), float(low), float(high))
+        return cls(np.float32(array), StoredType(ending, str(array.dtype)), float(low), float(high))
 
-    def alike(self, array: np.ndarray) -> "HighDepthImage":
-        return HighDepthImage(array, self.kind, self.low, self.high)
+    def with_pixels(self, array: np.ndarray) -> "HighDepthImage":
+        return HighDepthImage(array, self.stored_type, self.low, self.high)
 
     @property
     def channels(self) -> int:
@@ -86,7 +86,7 @@ class HighDepthImage(ImageArray):
     def resize(self, size: tuple[int, int], method: Any) -> "HighDepthImage":
         """Resize each channel as PIL does a float image."""
         planes = (Image.fromarray(self._array[..., c]) for c in range(self.channels))
-        return self.alike(np.stack([np.asarray(p.resize(size, method)) for p in planes], -1))
+        return self.with_pixels(np.stack([np.asarray(p.resize(size, method)) for p in planes], -1))
 
     def with_channels(self, count: int) -> "HighDepthImage":
         """Return it with `count` channels: as it is, a grey one for each, or without its alpha."""
@@ -94,10 +94,10 @@ class HighDepthImage(ImageArray):
         if have == count:
             return self
         if have == 1:
-            return self.alike(self._array.repeat(count, 2))
+            return self.with_pixels(self._array.repeat(count, 2))
         if have != count + 1:
             raise ValueError(f"has {have} channels, not the {count} of --input_nc or --output_nc")
-        return self.alike(self._array[..., :count])
+        return self.with_pixels(self._array[..., :count])
 
 
 def read_high_depth(path: str | Path) -> HighDepthImage | None:
@@ -165,20 +165,24 @@ def _read_tiff(path: str | Path) -> np.ndarray | None:
     return array
 
 
-def high_depth_values(image: np.ndarray, kind: Kind, low: float, high: float) -> np.ndarray:
+def high_depth_values(
+    image: np.ndarray, stored_type: StoredType, low: float, high: float
+) -> np.ndarray:
     """Return (C, H, W) in [-1, 1] as (H, W, C) of the kind's type, -1 and 1 as `low` and `high`."""
     array = (image.astype(np.float64) + 1) / 2 * (high - low) + low
-    dtype = np.dtype(kind.dtype)
+    dtype = np.dtype(stored_type.dtype)
     if dtype.kind in "ui":
         limits = np.iinfo(dtype)
         array = np.clip(np.rint(array), limits.min, limits.max)
     return array.transpose(1, 2, 0).astype(dtype)
 
 
-def write_high_depth(image: np.ndarray, kind: Kind, low: float, high: float, path: Path) -> None:
-    """Write (C, H, W) in [-1, 1] as `kind`, -1 and 1 as `low` and `high`."""
-    array = high_depth_values(image, kind, low, high)
-    if kind.ending == ".tif":
+def write_high_depth(
+    image: np.ndarray, stored_type: StoredType, low: float, high: float, path: Path
+) -> None:
+    """Write (C, H, W) in [-1, 1] as `stored_type`, -1 and 1 as `low` and `high`."""
+    array = high_depth_values(image, stored_type, low, high)
+    if stored_type.ending == ".tif":
         import tifffile
 
         if array.shape[2] == 1:
@@ -188,7 +192,7 @@ def write_high_depth(image: np.ndarray, kind: Kind, low: float, high: float, pat
             tifffile.imwrite(path, array, photometric=colour, planarconfig="contig")
         return
     with atomic_write(path) as file:
-        if kind.ending == ".npy":
+        if stored_type.ending == ".npy":
             np.save(file, array, allow_pickle=False)
         else:
             file.write(png_of(array))
@@ -202,7 +206,7 @@ def png_of(array: np.ndarray) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     chunks = []
-    for kind, content in parts:
-        crc = zlib.crc32(kind + content)
-        chunks += [struct.pack(">I", len(content)), kind, content, struct.pack(">I", crc)]
+    for name, content in parts:
+        crc = zlib.crc32(name + content)
+        chunks += [struct.pack(">I", len(content)), name, content, struct.pack(">I", crc)]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

@@ -20,8 +20,8 @@ from util.signals import worker_init
 
 everywhere = logging.getLogger("every process")  # heard from all, not from process 0 alone
 
-SENDING = 0.0025  # seconds that a batch takes from one process to another, at least
-SAMPLES = 8  # images that are timed to find out what is faster
+TRANSFER_SECONDS = 0.0025  # seconds that a batch takes from one process to another, at least
+TIMED_IMAGES = 8  # images that are timed to find out what is faster
 
 
 class Loader:
@@ -36,40 +36,40 @@ class Loader:
         self.opt, self.dataset, self.repeated = opt, dataset, repeated
         self.epoch, self.done = 1, 0
         skip = opt.on_bad_image == "skip"
-        self.left_out: set[str] = set()
+        self.reported: set[str] = set()
         self.size = int(min(len(dataset), opt.max_dataset_size))
         self.sampler = EpochBatchSampler(
             self.size, opt.batch_size, shuffle=not opt.serial_batches, seed=opt.seed
         )
         if repeated:  # a validation: each process measures images of its own
-            self.sampler.take(range(distributed.rank(), self.size, distributed.world_size()))
+            self.sampler.restrict_to(range(distributed.rank(), self.size, distributed.world_size()))
         elif opt.isTrain:
-            self.sampler.share_out()
+            self.sampler.split_by_rank()
         cores = max(1, (os.cpu_count() or 1) // distributed.local_world_size())
         workers = min(opt.num_threads, cores, self.size)
         if workers:
             atexit.register(_end_workers)
-        self.how = {
+        self.loader_options = {
             "dataset": SeededDataset(dataset, opt.seed, replace_bad=skip and opt.isTrain),
             "batch_sampler": self.sampler,
-            "collate_fn": partial(_collate, leave_out=skip and not opt.isTrain),
+            "collate_fn": partial(_collate, skip_bad=skip and not opt.isTrain),
             "pin_memory": bool(opt.gpu_ids) and torch.cuda.is_available(),
             "generator": torch.Generator(),  # the loader's own draws leave the global one alone
         }
         self.loader = DataLoader(
-            **self.how,
+            **self.loader_options,
             num_workers=workers,
             persistent_workers=workers > 0,
             worker_init_fn=worker_init,
         )
-        self.passes, self.by_itself = 0, False  # by_itself: this process makes the batches
+        self.passes, self.in_main_process = 0, False
 
     def __len__(self) -> int:
         return self.size
 
-    def only(self, indices: Container[int]) -> None:
+    def restrict_to(self, indices: Container[int]) -> None:
         """Pass over all items but these; a batch then has their numbers, as `index`."""
-        self.sampler.take(indices)
+        self.sampler.restrict_to(indices)
         self.loader.dataset.numbered = True
 
     def set_epoch(self, epoch: int, done: int = 0) -> None:
@@ -80,36 +80,36 @@ class Loader:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         if self.passes == 1 and self.loader.num_workers:
-            self._weigh()
+            self._choose_process()
         self.passes += 1
         self.sampler.epoch, self.sampler.done = self.epoch, self.done
         self.done = 0
         self.epoch += not self.repeated
-        for (batch, bad), part in zip(self.loader, self.sampler.parts(), strict=True):
+        for (batch, bad), part in zip(self.loader, self.sampler.batch_sizes(), strict=True):
             for error in bad:
-                if error not in self.left_out:
-                    self.left_out.add(error)
+                if error not in self.reported:
+                    self.reported.add(error)
                     everywhere.warning("left out: %s", error)
             if isinstance(batch, BadImageError) and self.opt.isTrain:
-                raise BadImageError(f"{batch}; {how_to_mend(self.opt)}")
+                raise BadImageError(f"{batch}; {how_to_fix(self.opt)}")
             if isinstance(batch, Exception):
                 raise batch
             if batch:
                 yield batch | {"part": part} if part else batch
 
-    def _weigh(self) -> None:
+    def _choose_process(self) -> None:
         """Load in this process if that is faster than a worker (e.g. from the cache).
 
         It is timed, since a full cache decides nothing: items may need more than the cache holds
         (colorization converts each, 10 ms), and a large batch takes longer than a GPU's step.
         Workers do both beside the step.
         """
-        images = range(0, self.size, -(-self.size // SAMPLES))
-        slowest = max(min(self._seconds_of(i) for _ in "ab") for i in images)
-        if slowest * self.sampler.batch_size / self.sampler.count < SENDING:
-            self.loader, self.by_itself = DataLoader(**self.how), True
+        images = range(0, self.size, -(-self.size // TIMED_IMAGES))
+        slowest = max(min(self._seconds_to_load(i) for _ in "ab") for i in images)
+        if slowest * self.sampler.batch_size / self.sampler.world_size < TRANSFER_SECONDS:
+            self.loader, self.in_main_process = DataLoader(**self.loader_options), True
 
-    def _seconds_of(self, index: int) -> float:
+    def _seconds_to_load(self, index: int) -> float:
         started = time.perf_counter()
         self.loader.dataset[self.epoch, index]
         return time.perf_counter() - started
@@ -119,7 +119,7 @@ def how_to_check(opt: Any) -> str:
     return f"python -m scripts.doctor --dataroot {opt.dataroot} looks at all images"
 
 
-def how_to_mend(opt: Any) -> str:
+def how_to_fix(opt: Any) -> str:
     return f"{how_to_check(opt)}, --on_bad_image skip leaves bad ones out"
 
 
@@ -130,11 +130,11 @@ def _end_workers() -> None:
     kill_children()
 
 
-def _collate(read: list[tuple[Any, list[str]]], leave_out: bool) -> tuple[Any, list[str]]:
+def _collate(read: list[tuple[Any, list[str]]], skip_bad: bool) -> tuple[Any, list[str]]:
     """Return a batch, or the error that it is, and what was left out of it."""
     items, bad = [item for item, _ in read], [error for _, errors in read for error in errors]
     failed = [item for item in items if isinstance(item, Exception)]
-    if failed and not leave_out:
+    if failed and not skip_bad:
         return failed[0], bad
     items = [item for item in items if not isinstance(item, Exception)]
     return _stacked(items) if items else None, bad + [str(error) for error in failed]

@@ -19,17 +19,17 @@ class EpochBatchSampler(Sampler):
         self.size, self.batch_size, self.shuffle, self.seed = size, batch_size, shuffle, seed
         self.epoch, self.done = 1, 0
         self.chosen: Container[int] | None = None
-        self.number, self.count = 0, 1
+        self.rank, self.world_size = 0, 1
 
-    def take(self, chosen: Container[int]) -> None:
+    def restrict_to(self, chosen: Container[int]) -> None:
         """Pass over all items but these."""
         self.chosen = chosen
 
-    def share_out(self) -> None:
+    def split_by_rank(self) -> None:
         """Take only the part of each batch that this process trains on, if there are several."""
-        self.number, self.count = distributed.rank(), distributed.world_size()
+        self.rank, self.world_size = distributed.rank(), distributed.world_size()
 
-    def parts(self) -> Iterator[tuple[int, int] | None]:
+    def batch_sizes(self) -> Iterator[tuple[int, int] | None]:
         """Yield, for each batch, how many images of how many this process has; None: all.
 
         All processes have as many batches. If the last has fewer images than there are
@@ -37,7 +37,7 @@ class EpochBatchSampler(Sampler):
         """
         for whole in self._batches():
             mine = len(whole[self._part(len(whole))])
-            yield None if self.count == 1 else (mine, len(whole))
+            yield None if self.world_size == 1 else (mine, len(whole))
 
     def __len__(self) -> int:
         return len(self._batches())
@@ -49,7 +49,7 @@ class EpochBatchSampler(Sampler):
             yield [(epoch, index) for index in mine]
 
     def _part(self, size: int) -> slice:
-        return slice(*(n * size // self.count for n in (self.number, self.number + 1)))
+        return slice(*(n * size // self.world_size for n in (self.rank, self.rank + 1)))
 
     def _batches(self) -> list[Sequence[int]]:
         order: Sequence[int] = range(self.size)

@@ -36,11 +36,11 @@ def load_image(path: str | Path) -> Image.Image:
     """
     try:
         with Image.open(path) as file:
-            deep = has_high_depth(file)
+            high_depth = has_high_depth(file)
             image = upright_rgb(file)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadImageError(f"{path}: cannot be read as an image ({reason(error)})") from None
-    if deep:
+    if high_depth:
         raise ValueError(f"{path}: has more than 8 bits a channel, which would be cut; convert it")
     return image
 
@@ -57,10 +57,10 @@ def upright_rgb(file: Image.Image) -> Image.Image:
 def load_image_or_array(path: str | Path) -> ImageLike:
     """Read an image as `load_image` does, or, of more bits or channels, without loss."""
     try:
-        deep = read_high_depth(path)
+        image = read_high_depth(path)
     except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
         raise BadImageError(f"{path}: cannot be read as an image ({reason(error)})") from None
-    return deep or load_image(path)
+    return image or load_image(path)
 
 
 def split_pair(path: str | Path) -> tuple[ImageLike, ImageLike]:

@@ -21,23 +21,23 @@ def pick_device(gpu_ids: Sequence[int]) -> torch.device:
     if not gpu_ids:
         return torch.device("cpu")
     if torch.cuda.is_available():
-        found, of_all = torch.cuda.device_count(), distributed.local_world_size()
-        ids = range(of_all) if list(gpu_ids) == [0] else gpu_ids
-        if of_all > found:
+        found, processes = torch.cuda.device_count(), distributed.local_world_size()
+        ids = range(processes) if list(gpu_ids) == [0] else gpu_ids
+        if processes > found:
             raise ValueError(
-                f"{of_all} processes on this machine, which has {found} GPU{'s' * (found > 1)}: "
+                f"{processes} processes on this machine, which has {found} GPU{'s' * (found > 1)}: "
                 f"torchrun --nproc_per_node={found} starts one for each"
             )
         if max(ids) >= found:
             raise ValueError(f"--gpu_ids {max(ids)}: this machine has {found}, which count from 0")
-        if of_all > 1 and len(ids) != of_all:
+        if processes > 1 and len(ids) != processes:
             raise ValueError(
-                f"--gpu_ids {','.join(map(str, ids))}: {len(ids)} for {of_all} processes on this "
+                f"--gpu_ids {','.join(map(str, ids))}: {len(ids)} for {processes} processes on this "
                 f"machine; torchrun --nproc_per_node={len(ids)} starts one for each"
             )
         torch.backends.cudnn.benchmark = True
         device = torch.device("cuda", ids[distributed.local_rank()])
-        if of_all > 1:
+        if processes > 1:
             torch.cuda.set_device(device)  # where the engine works too
         return device
     if torch.backends.mps.is_available() and distributed.world_size() == 1:

@@ -12,7 +12,7 @@ from util.html import HTML
 from util.util import save_image, tensor2im
 
 
-class Row(NamedTuple):
+class ImageRow(NamedTuple):
     """A row of images on a page: its heading, what the files begin with, label → file."""
 
     header: str
@@ -32,7 +32,7 @@ def result_row(
     path: str,
     aspect_ratio: float = 1.0,
     name: str | None = None,
-) -> tuple[Row, list[Callable[[], None]]]:
+) -> tuple[ImageRow, list[Callable[[], None]]]:
     """Return the row of one input's images, and what writes each as NAME_LABEL.png into the
     page's folder; NAME is the stem of the input's file, or what is given.
     """
@@ -45,7 +45,7 @@ def result_row(
         for label, image in visuals.items()
     ]
     # Of equal names in different folders, all but the first say where they are from.
-    return Row(name if name == stem else f"{name} ({path})", name, files), jobs
+    return ImageRow(name if name == stem else f"{name} ({path})", name, files), jobs
 
 
 def _write_image(image: Tensor, path: Path, aspect_ratio: float) -> None:

@@ -17,19 +17,19 @@ class StoppedAtOnce(KeyboardInterrupt):
 
 
 class Signals:
-    """What was asked of the process; `asked` is the number of the signal, 0 for none."""
+    """What was asked of the process; `received` is the number of the signal, 0 for none."""
 
-    asked = 0
+    received = 0
 
 
-def status_of(asked: int) -> int:
+def status_of(number: int) -> int:
     """Return the exit status after a signal by convention: 130 after Ctrl-C, 143 after SIGTERM."""
-    return 128 + asked
+    return 128 + number
 
 
 @contextlib.contextmanager
 def handle_signals() -> Iterator[Signals]:
-    """Within it, the first Ctrl-C or SIGTERM only sets `asked`, the second stops at once.
+    """Within it, the first Ctrl-C or SIGTERM only sets `received`, the second stops at once.
 
     Only a program's main thread can ask for that; elsewhere signals stay what they are.
     """
@@ -38,12 +38,12 @@ def handle_signals() -> Iterator[Signals]:
         yield signals
         return
 
-    def ask(number: int, frame: object) -> None:
-        if signals.asked:
+    def handle(number: int, frame: object) -> None:
+        if signals.received:
             raise StoppedAtOnce(number)
-        signals.asked = number
+        signals.received = number
 
-    before = {n: signal.signal(n, ask) for n in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield signals
     finally:

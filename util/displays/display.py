@@ -39,7 +39,7 @@ class Display:
         """Finish what is not shown yet."""
 
 
-class Background(Display):
+class BackgroundDisplay(Display):
     """Hands updates to another display, which lives in a thread of its own.
 
     Whatever that does, a call here returns at once. An error or a hang ends it with one warning;
@@ -115,7 +115,7 @@ class Background(Display):
                 self.given_up = True
 
 
-def close_all(displays: list[Background]) -> None:
+def close_all(displays: list[BackgroundDisplay]) -> None:
     """Let the displays finish at the same time, for at most `FAREWELL` seconds in all."""
     end = time.monotonic() + FAREWELL
     for display in displays:

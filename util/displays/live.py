@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from util.displays.display import Background
+from util.displays.display import BackgroundDisplay
 from util.displays.tensorboard_display import TensorBoard
 from util.displays.visdom_display import Visdom
 from util.displays.wandb_display import Wandb
@@ -17,7 +17,7 @@ INSTALL = {
 }
 
 
-def live_displays(opt: Any, folder: Path) -> list[Background]:
+def live_displays(opt: Any, folder: Path) -> list[BackgroundDisplay]:
     """Return the displays that the options ask for; ValueError if a package is missing."""
     displays = []
     if opt.display_id > 0:
@@ -26,12 +26,12 @@ def live_displays(opt: Any, folder: Path) -> list[Background]:
         look = {"window": opt.display_id, "columns": opt.display_ncols, "title": opt.name}
         where = f"visdom at {opt.display_server}:{opt.display_port}"
         lost = "does not answer; the run has ended without showing all there"
-        displays.append(Background(where, lambda: Visdom(**place, **look), lost))
+        displays.append(BackgroundDisplay(where, lambda: Visdom(**place, **look), lost))
     if opt.use_tensorboard:
         _require("tensorboard", "--use_tensorboard")
         board = folder / "tensorboard"
         lost = f"{board} could not be finished in time"
-        displays.append(Background("TensorBoard", lambda: TensorBoard(board), lost))
+        displays.append(BackgroundDisplay("TensorBoard", lambda: TensorBoard(board), lost))
     if opt.use_wandb:
         _require("wandb", "--use_wandb")
         config = {k: v if v != float("inf") else "inf" for k, v in vars(opt).items()}
@@ -39,7 +39,7 @@ def live_displays(opt: Any, folder: Path) -> list[Background]:
         more = (
             "goes on for up to a minute; later, `wandb sync wandb/latest-run` sends what is missing"
         )
-        displays.append(Background("Weights & Biases", lambda: Wandb(**run), more))
+        displays.append(BackgroundDisplay("Weights & Biases", lambda: Wandb(**run), more))
     return displays
 
 

@@ -43,14 +43,14 @@ def process_group() -> Iterator[None]:
         return
     if int(os.environ["RANK"]):  # process 0 speaks for all; errors are heard from each
         logging.getLogger().setLevel(logging.ERROR)
-    watch = _join()
+    heartbeat = _join()
     try:
         yield
         distributed.barrier()
     except BaseException as error:
         ignore_sigterm()
-        reason, first = watch.explained(error), watch.speaks()
-        watch.stop(FAILED)
+        reason, first = heartbeat.name_the_dead_rank(error), heartbeat.is_first_to_report()
+        heartbeat.stop(FAILED)
         _status_at_end = _status(reason)
         if not first:
             time.sleep(1)  # for the first to say it, before torchrun ends all
@@ -58,7 +58,7 @@ def process_group() -> Iterator[None]:
         if reason is error:
             raise
         raise reason from None
-    watch.stop()
+    heartbeat.stop()
     _leave()
 
 
@@ -70,17 +70,17 @@ def _join() -> Heartbeat:
         with default_signals():
             store, *_ = next(dist.rendezvous("env://", timeout=APPEAR))
             store = dist.PrefixStore(_meet(store, rank, world), store)
-            watch = Heartbeat(dist.PrefixStore("liveness", store), rank, world)
+            heartbeat = Heartbeat(dist.PrefixStore("liveness", store), rank, world)
             engine = dist.PrefixStore("engine", store)
             dist.init_process_group(backend, store=engine, rank=rank, world_size=world)
             distributed.control_group = dist.new_group(backend="gloo")
-            watch.start()
+            heartbeat.start()
     except (RuntimeError, ValueError) as error:
         raise RunStopped(
             f"process {rank} of 0..{world - 1} does not reach the others at "
             f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} ({one_line(error)})"
         ) from None
-    return watch
+    return heartbeat
 
 
 def _leave() -> None:
