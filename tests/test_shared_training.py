@@ -62,9 +62,9 @@ def test_the_parts_of_all_processes_are_the_batches_of_one(be, size, batch, coun
         for number in range(count):
             be(number, count)
             one = EpochBatchSampler(size, batch, shuffle=True, seed=3)
-            one.share_out()
+            one.split_by_rank()
             one.epoch, one.done = epoch, done
-            found.append(list(zip(one, one.parts(), strict=True)))
+            found.append(list(zip(one, one.batch_sizes(), strict=True)))
             assert len(one) == len(whole)
         for step, together in enumerate(whole):
             parts = [batches[step] for batches in found]
@@ -81,8 +81,8 @@ def test_the_parts_of_all_processes_are_the_batches_of_one(be, size, batch, coun
 def test_one_process_has_whole_batches_and_no_parts():
     batches = EpochBatchSampler(5, 2, shuffle=False, seed=0)
     assert list(batches) == [[(1, 0), (1, 1)], [(1, 2), (1, 3)], [(1, 4)]]
-    assert list(batches.parts()) == [None] * 3 and loss_weight({}) == 1
-    batches.take({1, 4})
+    assert list(batches.batch_sizes()) == [None] * 3 and loss_weight({}) == 1
+    batches.restrict_to({1, 4})
     assert list(batches) == [[(1, 1), (1, 4)]]
 
 
