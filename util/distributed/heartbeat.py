@@ -16,14 +16,8 @@ PULSE = 2.0  # seconds between heartbeats
 SILENCE = 40.0  # seconds without a heartbeat after which a rank counts as dead
 GRACE = 5.0  # seconds that the main thread gets to end by itself
 DONE, FAILED = "done", "failed"  # last heartbeats
-_LOST = (
-    "gloo",
-    "nccl",
-    "connection",
-    "socket",
-    "store",
-    "timed out",
-)  # in errors of torch.distributed
+# Words in errors of torch.distributed.
+_LOST = ("gloo", "nccl", "connection", "socket", "store", "timed out")
 STORE_LOST = "the process with the shared store was killed"
 
 
@@ -93,9 +87,8 @@ class Heartbeat:
                 self.verdict = self.verdict or self.find_dead_rank()
             except Exception:  # the store died with its process
                 self.verdict = STORE_LOST
-        return RunStopped(
-            _with_advice(self.verdict or f"the connection to the other processes is lost ({text})")
-        )
+        reason = self.verdict or f"the connection to the other processes is lost ({text})"
+        return RunStopped(_with_advice(reason))
 
     def is_first_to_report(self) -> bool:
         """Return whether this rank is the first to print the error; rank 0 gets a head start."""
