@@ -38,7 +38,7 @@ def inspect(path: str, *, whole: bool = True) -> list[Finding]:
                 ]
             with Image.open(path) as file:
                 if has_high_depth(file):
-                    what = "has more than 8 bits per channel, which PIL would cut; convert it"
+                    what = "has more than 8 bits a channel; convert it to 8 bits"
                     return [Finding(path, what, fatal=True)]
                 found = [Finding(path, what) for what in _oddities(path, file)]
             if whole:

@@ -1,4 +1,4 @@
-"""Which values of high-bit-depth images become -1 and 1: a rule per side, kept with the run."""
+"""The value ranges of high-bit-depth images: which values become -1 and 1, per side."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from util.distributed import barrier, is_main_process
 from util.errors import one_line
 from util.files import atomic_write, make_folder, run_folder
 
-SAMPLE = 64  # images that percentiles are taken of
+SAMPLE = 64  # images for the percentiles
 PERCENTILES = (0.5, 99.5)
 StoredRange = tuple[StoredType, float, float]
 
@@ -22,8 +22,8 @@ def fit_value_ranges(
 ) -> dict[str, tuple[float, float]]:
     """Return (low, high) per side; sides of ordinary 8-bit images are absent.
 
-    A training keeps them, and how the values are stored, in the run's folder; a continued training
-    and a test read them there.
+    Training saves the ranges and stored types in the run's folder; --continue_train and test.py
+    read them there.
     """
     kept = read_ranges(opt)
     if opt.isTrain and not (opt.continue_train and kept):
@@ -34,15 +34,15 @@ def fit_value_ranges(
         if kept and is_main_process():
             _write(kept, opt)
         elif is_main_process():
-            _file(opt).unlink(missing_ok=True)  # of another run of that name
+            _file(opt).unlink(missing_ok=True)  # from an earlier run of that name
         barrier()
     return chosen_ranges(opt, kept)
 
 
 def chosen_ranges(opt: Any, kept: dict[str, StoredRange]) -> dict[str, tuple[float, float]]:
-    """Return (low, high) by side: what a training has kept, and what the flags say by hand."""
+    """Return (low, high) by side: the saved ranges, replaced by LOW,HIGH of --range_A, --range_B."""
     found = {side: (low, high) for side, (_, low, high) in kept.items()}
-    for side in "AB":  # of test.py too
+    for side in "AB":  # in test.py too
         if isinstance(getattr(opt, f"range_{side}"), list):
             found[side] = tuple(getattr(opt, f"range_{side}"))
     return found
@@ -62,12 +62,12 @@ def _fit(files: list[str], rule: Any, flag: str) -> StoredRange | None:
         values = np.concatenate([array.ravel()[::7] for array in deep])
         low, high = (float(v) for v in np.percentile(values[np.isfinite(values)], PERCENTILES))
         if not low < high:
-            raise ValueError(f"{flag} percentile: all values are {low:g}; give LOW,HIGH")
+            raise ValueError(f"{flag} percentile: all values are {low:g}; give {flag} LOW,HIGH")
     return first.stored_type, low, high
 
 
 def _readable(path: str) -> ImageLike | None:
-    """Read an image; None if it is bad, which `--on_bad_image` decides about."""
+    """Read an image; None if it is bad, since `--on_bad_image` handles that later."""
     try:
         return load_image_or_array(path)
     except ValueError:
@@ -89,7 +89,7 @@ def _write(kept: dict[str, StoredRange], opt: Any) -> None:
 
 
 def read_ranges(opt: Any) -> dict[str, StoredRange]:
-    """Return what a training has kept: how values are stored, and the range, by side."""
+    """Return the stored type and range by side that training has saved."""
     path = _file(opt)
     if not path.is_file():
         return {}
