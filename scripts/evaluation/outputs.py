@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.pages import weights_tag
-from inference.shards import Record
+from inference.shards import ShardLog
 from options.roles import SAME_RESULTS, differences
 from scripts.evaluation.compare import ImageSet
 from translator import run_options
@@ -72,7 +72,7 @@ def made_with(wanted: Any, folder: Path) -> bool:
         made = json.loads((folder / "test_opt.json").read_text(encoding="utf-8"))
         if differences(wanted, made, SAME_RESULTS):
             return False
-        return not made.get("num_shards") or Record(folder).complete(wanted.num_test)
+        return not made.get("num_shards") or ShardLog(folder).complete(wanted.num_test)
     except (OSError, ValueError):
         return False
 
@@ -81,7 +81,7 @@ def began(folder: Path) -> float:
     """Return when the command that made a folder's results began, or the first of the shards."""
     file = folder / "test_opt.json"
     shards = json.loads(file.read_text(encoding="utf-8")).get("num_shards")
-    return (Record(folder).file if shards else file).stat().st_mtime
+    return (ShardLog(folder).file if shards else file).stat().st_mtime
 
 
 def collected(name: str, folder: Path, paired: bool) -> ImageSet:

@@ -43,7 +43,7 @@ def train_all(runs: Sequence[Run], jobs: int, signals: Signals) -> list[Run]:
     running: list[Training] = []
     failed: list[Run] = []
     try:
-        while (waiting or running) and not signals.asked:
+        while (waiting or running) and not signals.received:
             while waiting and len(running) < jobs:
                 place = f"{len(runs) - len(waiting) + 1} of {len(runs)}"
                 running.append(start(waiting.pop(0), jobs, place))
@@ -58,8 +58,8 @@ def train_all(runs: Sequence[Run], jobs: int, signals: Signals) -> list[Run]:
             training.process.terminate()  # train.py saves, then ends
         for training in running:
             training.process.wait()
-    if signals.asked:
-        raise RunStopped("stopped; the same command goes on", status_of(signals.asked))
+    if signals.received:
+        raise RunStopped("stopped; the same command goes on", status_of(signals.received))
     return failed
 
 

@@ -23,8 +23,8 @@ from conftest import (
 from PIL import Image
 from support.torchruns import ROOT, environment
 
-from inference.shards import Record
-from util.image_rows import Row
+from inference.shards import ShardLog
+from util.image_rows import ImageRow
 
 Command = Callable[..., SimpleNamespace]
 TEST = ["--name", "r", "--gpu_ids", "-1", "--num_threads", "0"]
@@ -160,10 +160,10 @@ def test_flags_of_the_work_may_differ(trained):
 def test_a_log_of_other_flags_is_accepted_if_those_that_matter_are_the_same(trained):
     shard(trained, 0, 2)
     log = Path("shards/r/test_latest/shards/made_by.json")
-    made_by = json.loads(log.read_text())
-    made_by["flags"] |= {"epoch": "latest", "load_iter": 0, "display_winsize": 1}  # written once
-    assert made_by["flags"].pop("dropout_at_test") == "on"  # as before there was that flag
-    log.write_text(json.dumps(made_by))
+    manifest = json.loads(log.read_text())
+    manifest["flags"] |= {"epoch": "latest", "load_iter": 0, "display_winsize": 1}  # written once
+    assert manifest["flags"].pop("dropout_at_test") == "on"  # as before there was that flag
+    log.write_text(json.dumps(manifest))
     assert shard(trained, 1, 2, "--dropout_at_test", "off").status == 2
     assert shard(trained, 1, 2).status == 0
     assert page(trained).count("<img ") == 21
@@ -188,7 +188,7 @@ def test_a_command_without_shards_that_makes_others_drops_their_record(trained, 
 
 
 def test_a_shard_whose_record_is_gone_says_so(tmp_path):
-    record = Record(tmp_path)
+    record = ShardLog(tmp_path)
     record.folder.mkdir()
     record.open(0, 1)
     record.folder.rmdir()
@@ -284,14 +284,14 @@ def test_a_dataset_that_does_not_tell_its_files_is_read_for_them(trained, drop, 
 
 
 def test_notes_are_kept_once(tmp_path):
-    record = Record(tmp_path)
+    record = ShardLog(tmp_path)
     record.folder.mkdir()
     record.open(0, 1)
     for _ in range(2):
         record.add_note("a note")
-    record.add(3, Row("h", "n", {}))
-    again = Record(tmp_path)
-    assert again.rows() == {3: Row("h", "n", {})} and again.notes == ["a note"]
+    record.add(3, ImageRow("h", "n", {}))
+    again = ShardLog(tmp_path)
+    assert again.rows() == {3: ImageRow("h", "n", {})} and again.notes == ["a note"]
     assert len(record.path.read_text().splitlines()) == 2
 
 

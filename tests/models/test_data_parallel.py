@@ -62,9 +62,9 @@ def test_the_parts_of_all_processes_are_the_batches_of_one(be, size, batch, coun
         for number in range(count):
             be(number, count)
             one = EpochBatchSampler(size, batch, shuffle=True, seed=3)
-            one.share_out()
+            one.split_by_rank()
             one.epoch, one.done = epoch, done
-            found.append(list(zip(one, one.parts(), strict=True)))
+            found.append(list(zip(one, one.batch_sizes(), strict=True)))
             assert len(one) == len(whole)
         for step, together in enumerate(whole):
             parts = [batches[step] for batches in found]
@@ -81,8 +81,8 @@ def test_the_parts_of_all_processes_are_the_batches_of_one(be, size, batch, coun
 def test_one_process_has_whole_batches_and_no_parts():
     batches = EpochBatchSampler(5, 2, shuffle=False, seed=0)
     assert list(batches) == [[(1, 0), (1, 1)], [(1, 2), (1, 3)], [(1, 4)]]
-    assert list(batches.parts()) == [None] * 3 and loss_weight({}) == 1
-    batches.take({1, 4})
+    assert list(batches.batch_sizes()) == [None] * 3 and loss_weight({}) == 1
+    batches.restrict_to({1, 4})
     assert list(batches) == [[(1, 1), (1, 4)]]
 
 
@@ -333,13 +333,15 @@ def ended_process() -> int:
 
 def test_a_live_process_is_left_alone_and_a_killed_one_is_named(monkeypatch):
     one, _ = watches(monkeypatch)
-    assert one.look() == ""
+    assert one.find_dead_rank() == ""
     pid = ended_process()
     one.who[1] = (one.who[1][0], "/", str(pid))
     if not one.who[1][0]:
         pytest.skip("this system does not tell machines apart")
-    assert one.look() == f"process 1 of 0..1 (pid {pid}) was killed"
-    reason = one.explained(RuntimeError("[gloo/pair.cc] Connection closed by peer [127.0.0.1]"))
+    assert one.find_dead_rank() == f"process 1 of 0..1 (pid {pid}) was killed"
+    reason = one.name_the_dead_rank(
+        RuntimeError("[gloo/pair.cc] Connection closed by peer [127.0.0.1]")
+    )
     assert isinstance(reason, RunStopped) and "was killed" in str(reason)
     assert "--continue_train" in str(reason) and "\n" not in str(reason)
 
@@ -348,13 +350,13 @@ def test_a_process_that_is_done_is_not_missed(monkeypatch):
     one, two = watches(monkeypatch)
     one.who[1] = (one.who[1][0], "/", str(ended_process()))
     two.stop()
-    assert one.look() == ""
+    assert one.find_dead_rank() == ""
 
 
 def test_a_process_that_failed_ends_the_others(monkeypatch):
     one, two = watches(monkeypatch)
     two.stop(FAILED)
-    assert one.look() == "process 1 of 0..1 has ended"
+    assert one.find_dead_rank() == "process 1 of 0..1 has ended"
 
 
 def test_no_watch_is_inside_the_engine_when_python_ends(monkeypatch):
@@ -372,35 +374,46 @@ def test_silence_is_noticed_on_other_machines(monkeypatch):
     one.who[1] = ("another machine", "/", str(ended_process()))
     now = 100.0
     monkeypatch.setattr(heartbeat.time, "monotonic", lambda: now)
-    assert one.look() == ""
+    assert one.find_dead_rank() == ""
     now += heartbeat.SILENCE - 1
-    assert one.look() == ""
+    assert one.find_dead_rank() == ""
     one.store.set("beat/1", "1")
     now += heartbeat.SILENCE - 1
-    assert one.look() == ""
+    assert one.find_dead_rank() == ""
     now += heartbeat.SILENCE + 1
-    assert one.look() == f"nothing was heard of process 1 of 0..1 for {heartbeat.SILENCE:.0f} s"
-    assert two.look() == ""
+    assert (
+        one.find_dead_rank()
+        == f"nothing was heard of process 1 of 0..1 for {heartbeat.SILENCE:.0f} s"
+    )
+    assert two.find_dead_rank() == ""
 
 
 def test_errors_of_the_training_stay_what_they_are(monkeypatch):
     one, _ = watches(monkeypatch)
     for error in (RuntimeError("shapes do not fit"), ValueError("connection"), KeyError("x")):
-        assert one.explained(error) is error
+        assert one.name_the_dead_rank(error) is error
 
 
 def test_a_lost_store_is_said(monkeypatch):
     one, _ = watches(monkeypatch)
     one.store.multi_get = lambda keys: 1 / 0
-    reason = one.explained(RuntimeError("Connection reset by peer"))
+    reason = one.name_the_dead_rank(RuntimeError("Connection reset by peer"))
     assert "that the others meet at was killed" in str(reason)
 
 
 def test_one_process_speaks_and_the_first_goes_first(monkeypatch):
     one, two, three = watches(monkeypatch, 3)
-    assert [one.speaks(), two.speaks(), three.speaks()] == [True, False, False]
+    assert [one.is_first_to_report(), two.is_first_to_report(), three.is_first_to_report()] == [
+        True,
+        False,
+        False,
+    ]
     one, two, three = watches(monkeypatch, 3)
-    assert [three.speaks(), two.speaks(), one.speaks()] == [True, False, False]
+    assert [three.is_first_to_report(), two.is_first_to_report(), one.is_first_to_report()] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_without_a_store_the_first_that_lives_speaks(monkeypatch):
@@ -408,9 +421,13 @@ def test_without_a_store_the_first_that_lives_speaks(monkeypatch):
     one.store.add = lambda key, amount: 1 / 0
     if not one.who[0][0]:
         pytest.skip("this system does not tell machines apart")
-    assert [one.speaks(), two.speaks(), three.speaks()] == [True, False, False]
+    assert [one.is_first_to_report(), two.is_first_to_report(), three.is_first_to_report()] == [
+        True,
+        False,
+        False,
+    ]
     two.who[0] = (two.who[0][0], "/", str(ended_process()))
-    assert two.speaks()
+    assert two.is_first_to_report()
 
 
 def test_the_end_of_a_process_that_loads_images_is_explained(tmp_path):

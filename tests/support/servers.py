@@ -24,7 +24,7 @@ from conftest import TINY
 
 from options.train_options import TrainOptions
 from util.displays import display
-from util.displays.display import Background
+from util.displays.display import BackgroundDisplay
 from util.displays.loss_log import parse_line
 from util.visualizer import Visualizer
 
@@ -72,15 +72,15 @@ class Times:
 def time_displays(monkeypatch: pytest.MonkeyPatch) -> Times:
     """Measure what the live displays cost from now on."""
     times = Times([], [])
-    hand_over, close = Background._hand_over, Visualizer.close
+    hand_over, close = BackgroundDisplay._hand_over, Visualizer.close
 
-    def timed(self: Background, *values: Any) -> None:
+    def timed(self: BackgroundDisplay, *values: Any) -> None:
         times.updates.append(seconds_of(lambda: hand_over(self, *values)))
 
     def timed_close(self: Visualizer) -> None:
         times.closes.append(seconds_of(lambda: close(self)))
 
-    monkeypatch.setattr(Background, "_hand_over", timed)
+    monkeypatch.setattr(BackgroundDisplay, "_hand_over", timed)
     monkeypatch.setattr(Visualizer, "close", timed_close)
     return times
 

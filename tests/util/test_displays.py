@@ -13,7 +13,7 @@ import pytest
 from support.servers import AT_ONCE, MARGIN, seconds_of, wait_for, warnings
 
 from util.displays import display
-from util.displays.display import FAREWELL, Background, Display, close_all
+from util.displays.display import FAREWELL, BackgroundDisplay, Display, close_all
 from util.displays.loss_log import Entry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,8 +48,8 @@ def fail() -> None:
     raise RuntimeError("no\nanswer")
 
 
-def hand_to(display: Display) -> Background:
-    return Background("fake", lambda: display, "is lost")
+def hand_to(display: Display) -> BackgroundDisplay:
+    return BackgroundDisplay("fake", lambda: display, "is lost")
 
 
 @pytest.fixture
@@ -60,11 +60,11 @@ def gate() -> Iterator[threading.Event]:
     event.set()
 
 
-def stuck(gate: threading.Event, building: bool = False) -> tuple[Recorder, Background]:
+def stuck(gate: threading.Event, building: bool = False) -> tuple[Recorder, BackgroundDisplay]:
     """Return a display that hangs in its first update or before, and what hands that over."""
     inside = threading.Event()
     display = Recorder(lambda: (inside.set(), gate.wait()))
-    background = Background("fake", display.work if building else lambda: display, "is lost")
+    background = BackgroundDisplay("fake", display.work if building else lambda: display, "is lost")
     background.show_losses(entry(1), 1)
     assert inside.wait(60)
     return display, background
@@ -94,7 +94,7 @@ def test_the_display_is_built_and_used_in_one_thread_of_its_own() -> None:
         note()
         return Recorder(note)
 
-    background = Background("fake", build, "is lost")
+    background = BackgroundDisplay("fake", build, "is lost")
     background.show_losses(entry(1), 1)
     background.close(60)
     assert len(threads) == 3 and len(set(threads)) == 1
@@ -102,7 +102,7 @@ def test_the_display_is_built_and_used_in_one_thread_of_its_own() -> None:
 
 
 def test_there_is_no_thread_before_the_first_update(caplog) -> None:
-    background = Background("unused", fail, "is lost")
+    background = BackgroundDisplay("unused", fail, "is lost")
     background.ask_to_close()
     background.close()
     assert background.thread is None
@@ -113,7 +113,7 @@ def test_there_is_no_thread_before_the_first_update(caplog) -> None:
 def test_a_display_that_hangs_does_not_keep_the_process_alive() -> None:
     code = (
         "import time; from util.displays import display; display.FAREWELL = 0.1\n"
-        "slow = display.Background('fake', lambda: time.sleep(600), 'is lost')\n"
+        "slow = display.BackgroundDisplay('fake', lambda: time.sleep(600), 'is lost')\n"
         "slow.show_losses(None, 1); display.close_all([slow])"
     )
     done = subprocess.run(
@@ -153,7 +153,7 @@ def test_an_error_before_or_after_all_updates_gives_one_warning(
 
     display = Unfinished()
     build = display.close if when == "while it is built" else lambda: display
-    background = Background("fake", build, "is lost")
+    background = BackgroundDisplay("fake", build, "is lost")
     background.show_losses(entry(1), 1)
     background.close(60)
     background.show_losses(entry(2), 2)

@@ -33,7 +33,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from training import trainer
 from util.displays import live
-from util.displays.display import Background
+from util.displays.display import BackgroundDisplay
 from util.displays.loss_log import LossLog, parse_line
 from util.displays.val_log import Scores
 from util.html import HTML
@@ -170,7 +170,7 @@ def test_what_is_not_asked_for_has_no_thread_and_is_not_imported(
         monkeypatch.delitem(sys.modules, name, raising=False)
     started: list[str] = []
     monkeypatch.setattr(threading.Thread, "start", lambda self: started.append(self.name))
-    monkeypatch.setattr(Background, "__init__", lambda *_: pytest.fail("a display was made"))
+    monkeypatch.setattr(BackgroundDisplay, "__init__", lambda *_: pytest.fail("a display was made"))
     assert train(command, pairs).status == 0 and trained()
     assert not packages & set(sys.modules)
     assert started == [] and warnings(caplog) == []
