@@ -42,30 +42,30 @@ class _Loader(yaml.BaseLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_mapping(path: str | Path, said: str) -> dict[Any, Any]:
-    """Return a YAML mapping of any depth, its scalars as text; errors call the file `said`."""
+def read_mapping(path: str | Path, where: str) -> dict[Any, Any]:
+    """Return a YAML mapping of any depth, its scalars as text; errors call the file `where`."""
     try:
         text = Path(path).read_text(encoding="utf-8")
         yaml.safe_load(text)  # refuses what would build objects
         values = yaml.load(text, Loader=_Loader) or {}
     except OSError as error:
-        raise ValueError(f"{said}: {error.strerror}") from None
+        raise ValueError(f"{where}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{said}: not valid YAML: {one_line(error)}") from None
+        raise ValueError(f"{where}: not valid YAML: {one_line(error)}") from None
     if not isinstance(values, dict):
-        raise ValueError(f"{said}: must hold lines such as `ngf: 32`")
+        raise ValueError(f"{where}: must hold lines such as `ngf: 32`")
     return values
 
 
-def flat(values: dict[Any, Any], said: str) -> dict[str, str]:
+def flat(values: dict[Any, Any], where: str) -> dict[str, str]:
     """Return options as text, lists with commas; ValueError if one is no single value."""
-    return {name: _one_value(name, value, said) for name, value in values.items()}
+    return {name: _one_value(name, value, where) for name, value in values.items()}
 
 
-def _one_value(name: Any, value: Any, said: str) -> str:
+def _one_value(name: Any, value: Any, where: str) -> str:
     parts = value if isinstance(value, list) else [value]
     if not isinstance(name, str) or not all(isinstance(part, str) for part in parts):
-        raise ValueError(f"{said}: {name}: must be a single value")
+        raise ValueError(f"{where}: {name}: must be a single value")
     return ",".join(parts)
 
 

@@ -15,7 +15,7 @@ def add_test_flags(parser: FlagParser) -> None:
 def _add_testing(parser: FlagParser) -> None:
     add = parser.add_argument
     with parser.section("testing", role="network"):
-        # Of a CycleGAN run, the direction chooses it: see `_one_way`.
+        # Of a CycleGAN run, the direction chooses it: see `_generator_options`.
         add(
             "--model_suffix", default="", carry=True, help="with --model test: _A takes net_G_A.pth"
         )

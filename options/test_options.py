@@ -47,7 +47,7 @@ class TestOptions(BaseOptions):
             if not by_hand.get("dataroot") and "direction" in saved:
                 kept["direction"] = saved["direction"]  # of the built-in images
         if trained == "cycle_gan" and model in ("cycle_gan", "test"):
-            kept = kept | _one_way(saved, by_hand.get("direction"), suffix)
+            kept = kept | _generator_options(saved, by_hand.get("direction"), suffix)
         return kept
 
     def foreign_options(self, hooks: list[Callable[..., Any]]) -> set[str]:
@@ -74,7 +74,9 @@ class TestOptions(BaseOptions):
         super().finish(parser, opt)
 
 
-def _one_way(saved: dict[str, Any], direction: str | None, suffix: str | None) -> dict[str, Any]:
+def _generator_options(
+    saved: dict[str, Any], direction: str | None, suffix: str | None
+) -> dict[str, Any]:
     """Return a CycleGAN run's options for the generator of the suffix, or else for the one that
     goes in `direction`.
 

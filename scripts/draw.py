@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from options.parser import OneLineParser, number
-from scripts.drawing.subject import look_at, newest_run
+from scripts.drawing.subject import describe_run, newest_run
 from translator import Translator, run_options
 from util.command import run_command, setup_logging
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ValueError(f"{error}: the page wants `pip install starlette uvicorn`") from None
     translator = Translator(run_options(flags, also=args.flags))
     named = any(flag.partition("=")[0] == "--dataroot" for flag in flags)
-    subject, examples = look_at(translator, named)
+    subject, examples = describe_run(translator, named)
     hosts = [*LOOPBACK, bracketed(args.host), *args.allow_host]
     app = make_app(Studio(translator, subject, examples), hosts)
     listening = listen(args.host, args.port)

@@ -14,7 +14,7 @@ from typing import Any
 from scripts.evaluation.compare import (
     from_folders,
 )
-from scripts.evaluation.flags import parse, wants_pairs
+from scripts.evaluation.flags import needs_pairs, parse
 from scripts.evaluation.outputs import from_run
 from scripts.evaluation.page import write_page
 from scripts.evaluation.report import everything, legend, protocol, table, write_numbers
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure what the flags name, and write it down; ValueError for a user's mistake."""
     setup_logging()
     args = parse(argv)
-    paired = wants_pairs(args)
+    paired = needs_pairs(args)
     if args.name:
         sets = [from_run(name, args, paired) for name in args.name]
     else:

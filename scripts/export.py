@@ -19,7 +19,7 @@ from models.weights import infer_options
 from options.parser import OneLineParser, number
 from options.test_options import TestOptions
 from scripts.onnx_export.card import card, origin
-from scripts.onnx_export.check import Check, Row
+from scripts.onnx_export.check import Check, ExportError
 from scripts.onnx_export.graph import OnImages, OnPhotos, frozen_copy, graph_of
 from translator import Translator
 from util.command import run_command, setup_logging
@@ -135,7 +135,7 @@ def weights_of(translator: Translator) -> Path:
 
 def write_graph(
     file: BinaryIO, translator: Translator, args: argparse.Namespace, source: dict[str, str]
-) -> tuple["onnx.ModelProto", list[Row]]:
+) -> tuple["onnx.ModelProto", list[ExportError]]:
     """Write the graph, which names its `source`, and check it; return it with the differences.
 
     With --dropout that is done without noise first; then the noisy graph takes its place.

@@ -28,7 +28,7 @@ from options.parser import OneLineParser, number
 from options.train_options import TrainOptions
 from scripts.dev import plain_pix2pix
 from scripts.dev.measure import (
-    Row,
+    BenchmarkRow,
     Spread,
     Step,
     in_turn,
@@ -89,7 +89,7 @@ def show(spread: Spread) -> str:
 # Data, whole commands -------------------------------------------------------------------
 
 
-def pipeline(args: Any) -> Iterator[Row]:
+def pipeline(args: Any) -> Iterator[BenchmarkRow]:
     """Pairs from files to tensors, on one core: the first epoch, and later ones."""
     epochs = {
         "plain": (plain_epoch, (args.dataroot,)),
@@ -109,7 +109,7 @@ def pipeline(args: Any) -> Iterator[Row]:
     }
     for name, ceiling in ceilings.items():
         what = f"pairs to tensors, {name}, one core"
-        yield Row(what, "images/s", found["plain"], found[name], ceiling)
+        yield BenchmarkRow(what, "images/s", found["plain"], found[name], ceiling)
 
 
 def plain_epoch(dataroot: str) -> Step:
@@ -155,7 +155,7 @@ def exhaust(items: Callable[[], Any]) -> None:
         pass
 
 
-def testing(args: Any) -> Iterator[Row]:
+def testing(args: Any) -> Iterator[BenchmarkRow]:
     """test.py as a whole process, with its PNG files written."""
     files = sorted((Path(args.dataroot) / "train").iterdir())
     pairs, runs = args.folder / "many" / "test", args.folder / "runs"
@@ -184,24 +184,28 @@ def testing(args: Any) -> Iterator[Row]:
     found = {name: Spread.of(values) for name, values in rates.items()}
     for precision in PRECISIONS:
         ceiling = ceiling_of(precision, 1 / found[precision].median, *work)
-        yield Row(f"test.py, {precision}", "images/s", found["plain"], found[precision], ceiling)
+        yield BenchmarkRow(
+            f"test.py, {precision}", "images/s", found["plain"], found[precision], ceiling
+        )
 
 
-def start(args: Any) -> Iterator[Row]:
+def start(args: Any) -> Iterator[BenchmarkRow]:
     """How long until something happens."""
     bare = [sys.executable, "-c", "import torch"]
     helps = [sys.executable, "train.py", "--help"]
     commands = {"plain": partial(seconds_of, bare, ROOT), "ours": partial(seconds_of, helps, ROOT)}
     found = side_by_side(commands, args.rounds)
-    yield Row("train.py --help; plain: import torch", "s", found["plain"], found["ours"])
+    yield BenchmarkRow("train.py --help; plain: import torch", "s", found["plain"], found["ours"])
     train = [sys.executable, "train.py", "--dataroot", args.dataroot, "--name", "start"]
     train += ["--checkpoints_dir", str(args.folder / "runs"), "--print_freq", "1", "--no_html"]
     first = partial(seconds_of, train, ROOT, "(epoch: 1, iters: 1,")
     times = side_by_side({"ours": first}, args.rounds)["ours"]
-    yield Row("train.py to its first step; plain: import torch", "s", found["plain"], times)
+    yield BenchmarkRow(
+        "train.py to its first step; plain: import torch", "s", found["plain"], times
+    )
 
 
-SECTIONS: dict[str, Callable[[Any], Iterator[Row]]] = {
+SECTIONS: dict[str, Callable[[Any], Iterator[BenchmarkRow]]] = {
     "step": steps,
     "cyclegan": cyclegan,
     "memory": memory,

@@ -34,7 +34,7 @@ class Spread(NamedTuple):
         return cls(statistics.median(values), min(values), max(values))
 
 
-class Row(NamedTuple):
+class BenchmarkRow(NamedTuple):
     """A line of the table. `unit` s and MiB are better when small, images/s when large."""
 
     what: str

@@ -18,7 +18,7 @@ from util.checkpoint import load
 log = logging.getLogger(__name__)
 
 
-class Row(NamedTuple):
+class FaultRow(NamedTuple):
     """A line of the torture's table: what was done how often, what came of it, how often it was
     lost.
     """
@@ -51,7 +51,7 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def damage_images(folder: Path, times: int, rng: random.Random) -> Row:
+def damage_images(folder: Path, times: int, rng: random.Random) -> FaultRow:
     """Read damaged images of all formats, copies of the first one trained on."""
     photo = Image.open(folder / "data/train/0.png")
     originals = []
@@ -62,7 +62,7 @@ def damage_images(folder: Path, times: int, rng: random.Random) -> Row:
     return damage("damaged images", times, originals, lambda p: inspect(str(p)), rng)
 
 
-def damage_files(folder: Path, times: int, rng: random.Random) -> Row:
+def damage_files(folder: Path, times: int, rng: random.Random) -> FaultRow:
     """Read damaged checkpoints, saved options (of the run `whole`) and YAML files."""
     yaml = folder / "flags.yaml"
     yaml.write_text("ngf: 32\nnetG: unet_64\nno_flip: true\nlr: 0.001\n" * 3)
@@ -90,7 +90,7 @@ def damage(
     originals: list[Path],
     read: Callable[[Path], object],
     rng: random.Random,
-) -> Row:
+) -> FaultRow:
     """Damage a copy of the originals in turn and read it: it is lost if that is no success and no
     error of one line.
     """
@@ -108,4 +108,6 @@ def damage(
         except Exception as error:
             log.warning("%s: %r", path, error)
             wrong += 1
-    return Row(what, times, f"{refused} refused on one line, {times - refused - wrong} read", wrong)
+    return FaultRow(
+        what, times, f"{refused} refused on one line, {times - refused - wrong} read", wrong
+    )

@@ -91,6 +91,6 @@ class CycleGAN:
         return losses
 
 
-def mse(verdict: Tensor, label: float) -> Tensor:
+def mse(prediction: Tensor, label: float) -> Tensor:
     """The least-squares GAN loss."""
-    return F.mse_loss(verdict, torch.full_like(verdict, label))
+    return F.mse_loss(prediction, torch.full_like(prediction, label))

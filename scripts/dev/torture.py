@@ -23,7 +23,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from options.parser import OneLineParser, number
-from scripts.dev.mutations import Row, damage_files, damage_images
+from scripts.dev.mutations import FaultRow, damage_files, damage_images
 from util.checkpoint import load
 from util.command import run_command, setup_logging
 from util.errors import RunStopped
@@ -102,7 +102,7 @@ class Torture:
     def state(self, name: str) -> dict:
         return load(self.folder / "checkpoints" / name / "latest_state.pth")
 
-    def stop(self, by: signal.Signals, times: int) -> Row:
+    def stop(self, by: signal.Signals, times: int) -> FaultRow:
         """Stop runs at random moments, resume them, and compare their ends."""
         inside, wrong, runs, stopped = 0, 0, 0, 0
         bar = tqdm(total=times, desc=by.name, disable=None)
@@ -132,7 +132,7 @@ class Torture:
         bar.close()
         how = f"{inside} inside a save" if by == signal.SIGKILL else "status 143"
         outcome = f"{how}; {runs} runs ended equal to the bit"
-        return Row(f"{by.name}, then resumed", times, outcome, wrong)
+        return FaultRow(f"{by.name}, then resumed", times, outcome, wrong)
 
     def was_saving(self, name: str) -> bool:
         """Return whether a run was killed within a save: a file was not yet in its place, or the
@@ -155,7 +155,7 @@ class Torture:
         run.send_signal(by)
         return True
 
-    def limit(self, times: int) -> Row:
+    def limit(self, times: int) -> FaultRow:
         """Let no file grow beyond a random size, as on a full disk."""
         name, wrong = "limited", 0
         self.finish(self.start(name))
@@ -176,7 +176,9 @@ class Torture:
             wrong += not clear or bool(left or changed)
             for path in before:
                 load(path)
-        return Row("files limited in size", times, "status 1, one line, older files whole", wrong)
+        return FaultRow(
+            "files limited in size", times, "status 1, one line, older files whole", wrong
+        )
 
 
 def limit_files(size: int) -> None:

@@ -10,7 +10,7 @@ from models import create_model
 from options.train_options import TrainOptions
 from scripts.dev import plain_cyclegan, plain_pix2pix
 from scripts.dev.measure import (
-    Row,
+    BenchmarkRow,
     Spread,
     Step,
     in_turn,
@@ -79,19 +79,21 @@ def random_images(batch: int, size: int = 256) -> dict[str, torch.Tensor]:
     return {side: torch.rand(batch, 3, size, size) * 2 - 1 for side in "AB"}
 
 
-def steps(args: Any) -> Iterator[Row]:
+def steps(args: Any) -> Iterator[BenchmarkRow]:
     """pix2pix: unet_256 and the 70×70 PatchGAN, 256×256."""
     for batch in map(int, args.batches.split(",")):
         yield from compared(f"pix2pix step, batch {batch}", args, batch, "pix2pix", ())
 
 
-def cyclegan(args: Any) -> Iterator[Row]:
+def cyclegan(args: Any) -> Iterator[BenchmarkRow]:
     """CycleGAN: resnet_9blocks, 256×256, no history of fakes."""
     flags = ("--model", "cycle_gan", "--pool_size", "0")
     yield from compared("CycleGAN step, batch 1", args, 1, "cyclegan", flags)
 
 
-def compared(what: str, args: Any, batch: int, kind: str, flags: tuple[str, ...]) -> Iterator[Row]:
+def compared(
+    what: str, args: Any, batch: int, kind: str, flags: tuple[str, ...]
+) -> Iterator[BenchmarkRow]:
     """Time a plain step beside ours in every precision."""
     ours = {
         name: (our_step, (batch, "--precision", precision, *flags, *own))
@@ -102,7 +104,7 @@ def compared(what: str, args: Any, batch: int, kind: str, flags: tuple[str, ...]
     work = work_of(plain_step(batch, kind))
     for name, (precision, _) in VARIANTS.items():
         ceiling = ceiling_of(precision, times[name].median, *work)
-        yield Row(f"{what}, {name}", "s", times["plain"], times[name], ceiling)
+        yield BenchmarkRow(f"{what}, {name}", "s", times["plain"], times[name], ceiling)
 
 
 def ceiling_of(precision: str, seconds: float, operations: float, moved: float) -> str:
@@ -113,10 +115,10 @@ def ceiling_of(precision: str, seconds: float, operations: float, moved: float) 
     return share_of_ceiling(seconds, operations, moved, device, dtype)
 
 
-def memory(args: Any) -> Iterator[Row]:
+def memory(args: Any) -> Iterator[BenchmarkRow]:
     """The most memory that a step takes."""
     for batch in map(int, args.batches.split(",")):
         plain = Spread.of([peak_memory(plain_step, batch)])
         for precision in PRECISIONS:
             ours = Spread.of([peak_memory(our_step, batch, "--precision", precision)])
-            yield Row(f"memory of a step, batch {batch}, {precision}", "MiB", plain, ours)
+            yield BenchmarkRow(f"memory of a step, batch {batch}, {precision}", "MiB", plain, ours)

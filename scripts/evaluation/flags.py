@@ -54,6 +54,6 @@ def parse(argv: Sequence[str] | None) -> Any:
     return args
 
 
-def wants_pairs(args: Any) -> bool:
+def needs_pairs(args: Any) -> bool:
     """Return whether some metric compares each output with its target."""
     return not args.metrics or bool(set(args.metrics) - set(TOGETHER))

@@ -37,10 +37,10 @@ def from_run(name: str, args: Any, paired: bool = True) -> ImageSet:
         if not page.exists() or made_with(wanted, folder):
             break
     newest = max((path.stat().st_mtime for path in weights), default=0.0)
-    if not page.exists() or not made_with(wanted, folder) or began(folder) < newest:
+    if not page.exists() or not made_with(wanted, folder) or start_time(folder) < newest:
         log.info("%s: translating the images of %s", name, args.phase)
         translate([*flags, "--results_dir", str(place)])
-    images = collected(name, folder, paired)
+    images = collect_images(name, folder, paired)
     images.made = how_made(vars(wanted), args.test_flags)
     return images
 
@@ -77,22 +77,22 @@ def made_with(wanted: Any, folder: Path) -> bool:
         return False
 
 
-def began(folder: Path) -> float:
+def start_time(folder: Path) -> float:
     """Return when the command that made a folder's results began, or the first of the shards."""
     file = folder / "test_opt.json"
     shards = json.loads(file.read_text(encoding="utf-8")).get("num_shards")
     return (Record(folder).file if shards else file).stat().st_mtime
 
 
-def collected(name: str, folder: Path, paired: bool) -> ImageSet:
+def collect_images(name: str, folder: Path, paired: bool) -> ImageSet:
     """Return the images in a folder of results; ValueError as of `from_run`."""
     images = folder / "images"
-    begun = began(folder)  # what is older is left of a test before it
+    started = start_time(folder)  # what is older is left of a test before it
     kinds = {
         kind: {
             path.name.removesuffix(f"_{kind}.png"): path
             for path in images.glob(f"*_{kind}.png")
-            if path.stat().st_mtime >= begun
+            if path.stat().st_mtime >= started
         }
         for kind in KINDS
     }

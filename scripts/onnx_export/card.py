@@ -12,7 +12,7 @@ from torch import nn
 from data.value_range import read_ranges
 from models.layers import InstanceNorm
 from models.networks import Generator
-from scripts.onnx_export.check import Row
+from scripts.onnx_export.check import ExportError
 
 if TYPE_CHECKING:
     import onnx
@@ -26,7 +26,7 @@ def card(
     args: argparse.Namespace,
     net: nn.Module,
     model: "onnx.ModelProto",
-    rows: list[Row],
+    rows: list[ExportError],
 ) -> str:
     """Return the page of the graph `model` of the generator `net`, as Markdown.
 
@@ -116,7 +116,7 @@ def interface(model: "onnx.ModelProto", args: argparse.Namespace) -> Iterator[tu
     yield "written with", f"torch {torch.__version__}, onnx {onnx.__version__}"
 
 
-def differences(rows: list[Row], args: argparse.Namespace) -> Iterator[str]:
+def differences(rows: list[ExportError], args: argparse.Namespace) -> Iterator[str]:
     """Yield the table of the check."""
     import onnxruntime
 

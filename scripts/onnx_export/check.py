@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 NOTHING = "nothing is written"
 
 
-class Row(NamedTuple):
+class ExportError(NamedTuple):
     """How far a batch's translation is from PyTorch's: the largest difference, in [-1, 1] or, of
     uint8, in grey levels, and the share of values that differ.
     """
@@ -74,7 +74,7 @@ class Check:
         # of which rounding errors are all that is left.
         return [(1, crop, crop), odd, above, (3, 9, 7), (1, 1, 33)]
 
-    def compare(self, path: Path) -> list[Row]:
+    def compare(self, path: Path) -> list[ExportError]:
         """Return the differences of the graph in a file; ValueError if one is too large.
 
         An output at the edge of a grey level may fall on its other side: of uint8, values may be
@@ -85,7 +85,7 @@ class Check:
         for size in self.sizes():
             rows.append(self.measured(session, self.batch(*size)))
             log.info("  %s", self.said(rows[-1]))
-        worst = Row(*np.max(rows, axis=0))  # NaN, if there is one
+        worst = ExportError(*np.max(rows, axis=0))  # NaN, if there is one
         most, share = (1, 127.5 * self.tolerance) if self.processing else (self.tolerance, 1)
         if not (worst.difference <= most and worst.share <= share):
             raise ValueError(
@@ -95,7 +95,7 @@ class Check:
         log.info("overall: %s", self.how_far(worst))
         return rows
 
-    def measured(self, session: "InferenceSession", x: np.ndarray) -> Row:
+    def measured(self, session: "InferenceSession", x: np.ndarray) -> ExportError:
         """Return how far a session's translation of a batch is from the translator's."""
         found = run_graph(session, x)
         if self.processing:
@@ -109,7 +109,7 @@ class Check:
             )
         apart = np.abs(found.astype(np.float32) - wanted.astype(np.float32))
         height, width = x.shape[1:3] if self.processing else x.shape[2:]
-        return Row(len(x), height, width, float(apart.max()), float((apart != 0).mean()))
+        return ExportError(len(x), height, width, float(apart.max()), float((apart != 0).mean()))
 
     def compare_noise(self, path: Path) -> None:
         """Run the noisy graph in a file twice; ValueError unless the images differ."""
@@ -120,11 +120,11 @@ class Check:
         unit = " grey levels" if self.processing else ""
         log.info("with dropout, two runs differ by %.2g%s on average", apart.mean(), unit)
 
-    def said(self, row: Row) -> str:
+    def said(self, row: ExportError) -> str:
         """Return a row in words."""
         return f"{row.batch} of {row.height}x{row.width} pixels: {self.how_far(row)}"
 
-    def how_far(self, row: Row) -> str:
+    def how_far(self, row: ExportError) -> str:
         """Return a row's difference in words."""
         if self.processing:
             return f"{row.difference:.0f} grey levels, {100 * row.share:.2g}% of the values"
