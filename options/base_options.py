@@ -53,7 +53,7 @@ class BaseOptions:
         return "train" if self.is_train else "test"
 
     def parse(self, args: Sequence[str] | None = None) -> Options:
-        """Parse `args` (default: sys.argv[1:]); an error prints one line and exits with status 2."""
+        """Parse `args` (default: sys.argv[1:]); an error is one line and exit status 2."""
         try:
             return self.read(sys.argv[1:] if args is None else args)
         except (ValueError, OSError) as error:

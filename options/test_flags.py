@@ -29,7 +29,7 @@ def _add_testing(parser: FlagParser) -> None:
             type=number(float, 0.01, 100),
             default=1.0,
             role="data",  # changes the result files
-            help="factor on the width of result images",
+            help="stretch of result images, width by height",
         )
         add(
             "--eval",
