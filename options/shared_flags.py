@@ -168,7 +168,7 @@ def _add_networks(parser: FlagParser, add: Callable[..., Any]) -> None:
             "--netG",
             default="resnet_9blocks",
             carry=True,
-            help="generator: unet_256, resnet_9blocks, …",
+            help="generator, e.g. unet_256",
         )
         add("--netD", default="basic", help="discriminator: basic (70×70), n_layers or pixel")
         add(

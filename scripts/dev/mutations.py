@@ -1,4 +1,4 @@
-"""Damage to files, at random, and what comes of reading them."""
+"""Damage files at random, and check that reading them succeeds or fails cleanly."""
 
 import logging
 import random
@@ -19,9 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class FaultRow(NamedTuple):
-    """A line of the torture's table: what was done how often, what came of it, how often it was
-    lost.
-    """
+    """A row of the torture table: the fault, its count, the outcome, and the number of failures."""
 
     what: str
     times: int
@@ -30,7 +28,7 @@ class FaultRow(NamedTuple):
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:
-    """Return the bytes cut off, with some changed, taken out, doubled, or exchanged for zeros."""
+    """Return a copy with bytes truncated, changed, deleted, repeated or zeroed at random."""
     data = bytearray(content)
     for _ in range(rng.randint(1, 4)):
         if not data:
@@ -52,7 +50,7 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
 
 
 def damage_images(folder: Path, times: int, rng: random.Random) -> FaultRow:
-    """Read damaged images of all formats, copies of the first one trained on."""
+    """Read damaged copies of the first training image in all formats."""
     photo = Image.open(folder / "data/train/0.png")
     originals = []
     for ending in ("png", "jpg", "bmp", "tiff", "webp", "ppm"):
@@ -91,11 +89,12 @@ def damage(
     read: Callable[[Path], object],
     rng: random.Random,
 ) -> FaultRow:
-    """Damage a copy of the originals in turn and read it: it is lost if that is no success and no
-    error of one line.
+    """Read damaged copies of the originals in turn.
+
+    A read is lost if it neither succeeds nor raises a one-line ValueError or OSError.
     """
     refused = wrong = 0
-    warnings.simplefilter("ignore")  # PIL's, of damaged files
+    warnings.simplefilter("ignore")  # PIL warns about damaged files
     for i in tqdm(range(times), desc=what, disable=None):
         original = originals[i % len(originals)]
         path = original.with_name(f"damaged{original.suffix}")

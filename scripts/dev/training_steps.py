@@ -1,4 +1,4 @@
-"""The training step for the benchmark: plain beside ours, its memory, its ceiling."""
+"""Benchmark the training step: time and memory of plain and ours, and the peak rate."""
 
 import tempfile
 from collections.abc import Iterator
@@ -21,20 +21,20 @@ from scripts.dev.measure import (
 from util.device import tune_malloc
 
 CUDA = torch.cuda.is_available()
-# Without instructions for it, bf16 is emulated, and far slower: nothing to measure.
+# Without CPU support, bf16 is emulated and much slower, so it is not measured.
 BF16 = CUDA or (
     torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 )
 PRECISIONS = ("fp32", *(["tf32"] if CUDA else []), *(["bf16"] if BF16 else []))
-# What is timed of ours: a precision, and flags.
+# Variants of our step: name -> (precision, flags).
 VARIANTS = {p: (p, ()) for p in PRECISIONS}
 VARIANTS |= {"tf32, --no_graphs": ("tf32", ("--no_graphs",))} if CUDA else {}
-# A GPU that changes from one process to another takes a while; of several steps that is little.
+# A GPU takes time to switch between processes; many steps per measurement hide it.
 REPEATS = 20 if CUDA else 1
 
 
 def our_step(batch: int, *flags: str) -> Step:
-    """Build our model, and return a step of it on random images."""
+    """Build our model, and return a training step on random images."""
     flags = (
         "--dataroot",
         "none",
@@ -56,12 +56,12 @@ def our_step(batch: int, *flags: str) -> Step:
         model.optimize_parameters()
 
     for _ in range(5 if CUDA else 0):
-        step()  # until graphs are captured
+        step()  # captures the CUDA graphs
     return step
 
 
 def plain_step(batch: int, kind: str = "pix2pix") -> Step:
-    """Build the plain model, and return a step of it on random images."""
+    """Build the plain model, and return a training step on random images."""
     device = torch.device("cuda" if CUDA else "cpu")
     torch.backends.cudnn.benchmark = True
     if kind == "pix2pix":
@@ -86,7 +86,7 @@ def steps(args: Any) -> Iterator[BenchmarkRow]:
 
 
 def cyclegan(args: Any) -> Iterator[BenchmarkRow]:
-    """CycleGAN: resnet_9blocks, 256×256, no history of fakes."""
+    """CycleGAN: resnet_9blocks, 256×256, no image pool."""
     flags = ("--model", "cycle_gan", "--pool_size", "0")
     yield from compared("CycleGAN step, batch 1", args, 1, "cyclegan", flags)
 
@@ -94,7 +94,7 @@ def cyclegan(args: Any) -> Iterator[BenchmarkRow]:
 def compared(
     what: str, args: Any, batch: int, kind: str, flags: tuple[str, ...]
 ) -> Iterator[BenchmarkRow]:
-    """Time a plain step beside ours in every precision."""
+    """Time the plain step, and ours in every precision."""
     ours = {
         name: (our_step, (batch, "--precision", precision, *flags, *own))
         for name, (precision, own) in VARIANTS.items()
@@ -108,7 +108,7 @@ def compared(
 
 
 def ceiling_of(precision: str, seconds: float, operations: float, moved: float) -> str:
-    """Return `measure.share_of_ceiling` on the device and in the precision of a measurement."""
+    """Return `share_of_ceiling` for the device and precision of a measurement."""
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     device = torch.device("cuda" if CUDA else "cpu")
@@ -116,7 +116,7 @@ def ceiling_of(precision: str, seconds: float, operations: float, moved: float) 
 
 
 def memory(args: Any) -> Iterator[BenchmarkRow]:
-    """The most memory that a step takes."""
+    """Measure the peak memory of a step."""
     for batch in map(int, args.batches.split(",")):
         plain = Spread.of([peak_memory(plain_step, batch)])
         for precision in PRECISIONS:
