@@ -11,7 +11,7 @@ import torch
 from conftest import refusal
 
 from scripts.dev import benchmark, measure, plain_pix2pix, training_steps
-from scripts.dev.measure import Row, Spread
+from scripts.dev.measure import BenchmarkRow, Spread
 from scripts.dev.training_steps import our_step, plain_step
 
 
@@ -21,7 +21,7 @@ def test_a_spread_is_the_median_and_both_ends():
 
 @pytest.mark.parametrize(("unit", "ratio"), [("s", 2), ("MiB", 2), ("images/s", 0.5)])
 def test_a_ratio_above_one_is_better(unit, ratio):
-    assert Row("x", unit, Spread(4, 3, 5), Spread(2, 1, 3)).ratio == ratio
+    assert BenchmarkRow("x", unit, Spread(4, 3, 5), Spread(2, 1, 3)).ratio == ratio
 
 
 def test_steps_are_timed_in_turn_and_warm_up_does_not_count(monkeypatch):

@@ -20,7 +20,7 @@ from support.drawing import draw_labels, draw_lines, untrained
 
 from data import builtin_facades
 from scripts.draw import main
-from scripts.drawing.subject import judge, look_at, newest_run
+from scripts.drawing.subject import classify_inputs, describe_run, newest_run
 from translator import Translator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,7 +130,7 @@ def test_the_facades_have_a_palette_and_their_photos_none(tmp_path):
     for direction, kind in names.items():
         where = tmp_path / direction
         run = untrained(where, FACADES, "--direction", direction)
-        subject, examples = look_at(Translator.load(run, gpu_ids=-1))
+        subject, examples = describe_run(Translator.load(run, gpu_ids=-1))
         assert subject.kind == kind and subject.examples == len(examples) == 106
         assert len(subject.colours) == (12 if kind == "labels" else 0)
 
@@ -140,7 +140,7 @@ def test_the_built_in_classes_have_their_names(tmp_path, monkeypatch, few_builti
     monkeypatch.setitem(builtin_facades.SPLITS, "train", 12)
     builtin_facades.write_once()
     run = untrained(tmp_path, Path(builtin_facades.ROOT), "--direction", "BtoA")
-    subject, _ = look_at(Translator.load(run, gpu_ids=-1))
+    subject, _ = describe_run(Translator.load(run, gpu_ids=-1))
     names = {name for _, name in subject.colours}
     assert subject.kind == "labels" and names == set(builtin_facades.PALETTE)
 
@@ -153,24 +153,24 @@ def test_lines_are_told_from_labels_and_photos(tmp_path, ending):
         half = Image.open(path).crop((0, 0, 64, 64))
         half.save(tmp_path / f"a{ending}")
         images.append(np.asarray(Image.open(tmp_path / f"a{ending}").convert("RGB")))
-    kind, (ink,), paper = judge(images)
+    kind, (ink,), paper = classify_inputs(images)
     assert kind == "lines" and ink.tolist() == [0, 0, 0] and paper.tolist() == [255] * 3
-    kind, (ink,), paper = judge([255 - image for image in images])
+    kind, (ink,), paper = classify_inputs([255 - image for image in images])
     assert kind == "lines" and ink.tolist() == [255] * 3 and paper.tolist() == [0, 0, 0]
-    assert judge([np.asarray(draw((64, 64), seed)) for seed in range(6)])[0] == "photo"
-    assert judge([])[0] == "photo"
+    assert classify_inputs([np.asarray(draw((64, 64), seed)) for seed in range(6)])[0] == "photo"
+    assert classify_inputs([])[0] == "photo"
 
 
 def test_a_run_of_many_channels_is_refused(tmp_path):
     run = untrained(tmp_path, draw_pairs(tmp_path / "pairs"), "--input_nc", "5")
     t = Translator.load(run, gpu_ids=-1)
-    refusal(lambda: look_at(t), "--input_nc 5", "test.py")
+    refusal(lambda: describe_run(t), "--input_nc 5", "test.py")
 
 
 def test_images_that_cannot_be_read_are_passed_over(tmp_path):
     root = draw_labels(tmp_path / "labels")
     (root / "train/1.png").write_text("milk")
-    subject, _ = look_at(Translator.load(untrained(tmp_path, root), gpu_ids=-1))
+    subject, _ = describe_run(Translator.load(untrained(tmp_path, root), gpu_ids=-1))
     assert subject.kind == "labels" and subject.size == (64, 64)
 
 
@@ -179,7 +179,7 @@ def test_colorization_takes_grey_photos(tmp_path):
         (tmp_path / "photos" / phase).mkdir(parents=True)
         draw((64, 64)).save(tmp_path / "photos" / phase / "0.png")
     run = untrained(tmp_path, tmp_path / "photos", "--model", "colorization")
-    subject, examples = look_at(Translator.load(run, gpu_ids=-1))
+    subject, examples = describe_run(Translator.load(run, gpu_ids=-1))
     assert subject.kind == "photo" and examples[0].shape == (64, 64, 1)
 
 
@@ -194,5 +194,5 @@ def test_both_sides_of_a_cyclegan_can_be_drawn(tmp_path):
             draw((64, 64), 3).save(root / f"{phase}B" / path.name)
     run = untrained(tmp_path, root, "--model", "cycle_gan")
     for direction, kind in (("AtoB", "labels"), ("BtoA", "photo")):
-        subject, _ = look_at(Translator.load(run, gpu_ids=-1, direction=direction))
+        subject, _ = describe_run(Translator.load(run, gpu_ids=-1, direction=direction))
         assert subject.kind == kind

@@ -269,4 +269,4 @@ def test_a_run_without_targets_is_refused(command, evaluate):
     assert command("train", *TINY, *flags, "--dataroot", "data", "--name", "c").status == 0
     assert command("test", "--name", "c", "--gpu_ids", "-1").status == 0
     status, lines = evaluate("--name", "c", *CPU)
-    assert status == 2 and "holds no outputs with their targets" in lines[-1]
+    assert status == 2 and "contains no outputs with their targets" in lines[-1]

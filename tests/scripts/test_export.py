@@ -148,7 +148,10 @@ def test_running_statistics_and_a_card_that_says_what_the_file_is(run, exported)
     for words in (
         *("| run | run |", "| epoch | latest |", "latest_net_G.pth", digest, "| opset | 20 |"),
         "--netG unet_32 --ngf 4 --norm batch --input_nc 3 --output_nc 3 --upsample resize",
-        *("any H and W: by reflection to multiples of 32", "running ones of the training (--eval)"),
+        *(
+            "any H and W: by reflection to multiples of 32",
+            "running statistics of the training (--eval)",
+        ),
         *("`input`: float32 (batch, 3, height, width)", "`output`: float32 (batch, 3, height"),
         *("--preprocess resize_and_crop --load_size 64 --crop_size 64", torch.__version__),
         *(onnx.__version__, onnxruntime.__version__, "| 1 | 64 | 64 | ", "| 3 | 9 | 7 | "),
@@ -171,7 +174,7 @@ def test_each_generator_of_a_cycle_gan_has_its_file(run, exported):
         assert np.abs(fakes[-1] - run_of.translate(torch.from_numpy(x)).numpy()).max() < 1e-4
         assert session(path).get_inputs()[0].shape == ["batch", 3, 24, 20]
         card = path.with_suffix(".md").read_text()
-        assert "settled for the one size" in card and f"{direction}, --model cycle_gan" in card
+        assert "fixed for this size" in card and f"{direction}, --model cycle_gan" in card
     assert np.abs(fakes[0] - fakes[1]).max() > 0.01
 
 
@@ -310,7 +313,7 @@ def test_a_graph_that_differs_is_not_written(run, exported, monkeypatch, tmp_pat
         (other_type, "cannot load the graph", ["--size", "16"]),
         (unfit, "cannot load the graph", ["--size", "16"]),
         (model, "cannot run the graph on", []),
-        (model, "--dropout: the graph makes no noise", ["--size", "16", "--dropout"]),
+        (model, "--dropout: the graph has no noise", ["--size", "16", "--dropout"]),
     ):
         monkeypatch.setattr(export, "graph_of", lambda *args, broken=broken: broken)
         tolerance = ["--tolerance", "1e-9"] if "1e-09" in words else []
@@ -402,7 +405,7 @@ def test_a_missing_package_is_named(run, exported, monkeypatch, package):
         ("--tile 64", "--tile: a graph translates the whole image"),
         ("--precision bf16", "--precision: the file is written in fp32"),
         ("--dropout_at_test on", "--dropout keeps it"),
-        ("--dropout --eval", "--dropout: --eval has none"),
+        ("--dropout --eval", "--dropout: --eval turns dropout off"),
         ("--sise 256", "--sise: unknown flag"),
         ("--lr 1", "--lr: is a flag of train.py"),
         ("--epoch 5", "5_net_G.pth: no such checkpoint"),
@@ -425,7 +428,7 @@ def test_what_a_run_does_not_have_is_refused(run, exported):
     kept = {"A": {"ending": ".npy", "dtype": "uint16", "low": 0, "high": 4095}}
     (folder / "pixel_ranges.json").write_text(json.dumps(kept))
     result = exported("--processing")
-    assert result.status == 2 and "--processing: is for 8 bits a channel" in result.err
+    assert result.status == 2 and "--processing: needs 8 bits a channel" in result.err
     plain = SimpleNamespace(processing=False)
     assert "pixel_ranges.json" in processing(Translator.load(folder, *ON_CPU).opt, plain)
 

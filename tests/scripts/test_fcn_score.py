@@ -130,7 +130,7 @@ def test_photos_on_both_sides_are_refused(tmp_path):
     Image.fromarray(generator.integers(0, 256, (64, 128, 3)).astype(np.uint8)).save(
         tmp_path / "0.png"
     )
-    with pytest.raises(ValueError, match="--metrics FCN: wants label maps of a few colours"):
+    with pytest.raises(ValueError, match="--metrics FCN: needs label maps of a few colours"):
         trained_reader(
             [(str(tmp_path / "0.png"),) * 2],
             labels_are_A=True,

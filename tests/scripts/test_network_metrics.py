@@ -111,7 +111,7 @@ def test_what_lacks_is_named_with_the_way_to_it(
 
 def test_too_few_images_are_refused():
     for metric, least in (("FID", 2), ("IS", 10)):
-        with pytest.raises(ValueError, match=f"--metrics {metric}: wants at least {least}"):
+        with pytest.raises(ValueError, match=f"--metrics {metric}: needs at least {least}"):
             network_metrics.check_count(metric, least - 1, 5)
         network_metrics.check_count(metric, least, 5)
 

@@ -22,7 +22,7 @@ from models import create_model
 from options.train_options import TrainOptions
 from scripts.draw import LOOPBACK
 from scripts.drawing.server import Studio, make_app
-from scripts.drawing.subject import look_at
+from scripts.drawing.subject import describe_run
 from translator import Translator
 
 COLOURS = [(0, 48, 255), (255, 159, 1), (192, 255, 63), (174, 0, 1)]
@@ -80,7 +80,7 @@ def untrained(folder: Path, dataroot: Path, *flags: str) -> Path:
 def served(run: Path, *flags: str) -> Iterator[str]:
     """Serve the page of a run, and yield its address."""
     translator = Translator.load(run, "--gpu_ids", "-1", *flags)
-    app = make_app(Studio(translator, *look_at(translator)), LOOPBACK)
+    app = make_app(Studio(translator, *describe_run(translator)), LOOPBACK)
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", limit_concurrency=100))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
