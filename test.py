@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from data import create_dataset
 from inference.pages import results_page
-from inference.results import check_apart, notes_before, write_results
-from inference.shards import Shard, forget_others, show_finished
+from inference.results import add_notes, check_results_folder, write_results
+from inference.shards import Shard, delete_stale_log, show_finished
 from translator import Translator, run_options
 from util.command import run_command, setup_logging
 from util.device import tune_malloc
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         show_finished(opt)
         return
     translator = Translator(opt)  # first: without a run no image is looked for or drawn
-    check_apart(opt)
+    check_results_folder(opt)
     dataset = create_dataset(opt)
     log.info("%s", opt.text())
 
@@ -40,9 +40,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if opt.num_shards:
         shard = Shard(opt, page, dataset, translator.model.nets)
     else:
-        forget_others(opt, page, dataset, translator.model.nets)
+        delete_stale_log(opt, page, dataset, translator.model.nets)
     write_options(opt, page.web_dir, "test_opt")
-    notes_before(opt, page)
+    add_notes(opt, page)
     rows = write_results(opt, translator, dataset, page, shard)
     if shard:
         log.info("%s", shard.describe(len(rows)))

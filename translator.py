@@ -45,7 +45,7 @@ class Translator:
         self._ranges = chosen_ranges(opt, kept)
         self._preprocess_single = preprocessor(opt, self._ranges)
         self._side = "B" if opt.direction == "BtoA" else "A"
-        self._kind = kept.get("A" if self._side == "B" else "B")  # if outputs are deep
+        self._target = kept.get("A" if self._side == "B" else "B")  # if outputs are deep
 
     @classmethod
     def load(cls, run: str | Path, *flags: str, **options: Any) -> "Translator":
@@ -93,13 +93,13 @@ class Translator:
             raise ValueError(f"each: expected several images, got {images}; t(…) takes one")
         batch: list[tuple[Any, Tensor, str]] = []
         for number, image in enumerate(images):
-            real, name = self._prepared(image, number)
+            real, name = self._to_input(image, number)
             if batch and (len(batch) == self.opt.batch_size or batch[0][1].shape != real.shape):
-                yield from self._translated(batch, seed)
+                yield from self._translate_batch(batch, seed)
                 batch = []
             batch.append((image, real, name))
         if batch:
-            yield from self._translated(batch, seed)
+            yield from self._translate_batch(batch, seed)
 
     def translate(
         self, real: Tensor, names: Sequence[str] | None = None, seed: int | None = None
@@ -147,7 +147,7 @@ class Translator:
         with prefix_errors(str(image) if isinstance(image, str | Path) else name):
             return self._preprocess_single(as_image(image, self._side in self._ranges))
 
-    def _prepared(self, image: Source | Tensor, number: int) -> tuple[Tensor, str]:
+    def _to_input(self, image: Source | Tensor, number: int) -> tuple[Tensor, str]:
         """Return what the generator is given, and the name that its noise comes from."""
         if not isinstance(image, Tensor):
             named = isinstance(image, str | Path)
@@ -158,16 +158,18 @@ class Translator:
             raise ValueError(f"image {number}: expected a tensor ({channels}, H, W), got {shape}")
         return image, str(number)
 
-    def _translated(self, batch: list[tuple[Any, Tensor, str]], seed: int | None) -> Iterator[Any]:
+    def _translate_batch(
+        self, batch: list[tuple[Any, Tensor, str]], seed: int | None
+    ) -> Iterator[Any]:
         sources, reals, names = zip(*batch, strict=True)
         real = torch.stack(reals)
         fake = self.translate(real, names, seed)
         for i, source in enumerate(sources):
-            yield fake[i] if isinstance(source, Tensor) else self._shown(source, real, fake, i)
+            yield fake[i] if isinstance(source, Tensor) else self._to_output(source, real, fake, i)
 
-    def _shown(self, source: Source, real: Tensor, fake: Tensor, i: int) -> Any:
-        if self._kind:
-            return high_depth_values(fake[i].cpu().numpy(), *self._kind)
+    def _to_output(self, source: Source, real: Tensor, fake: Tensor, i: int) -> Any:
+        if self._target:
+            return high_depth_values(fake[i].cpu().numpy(), *self._target)
         image = self.model.to_image(real[i : i + 1].to(fake), fake[i : i + 1])
         if image.shape[1] not in (1, 3):
             raise ValueError(

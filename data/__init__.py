@@ -1,4 +1,4 @@
-"""Datasets by file name."""
+"""Build the dataset that --dataset_mode names."""
 
 import logging
 from argparse import Namespace
@@ -8,7 +8,7 @@ from data import builtin_facades
 from data.base_dataset import BaseDataset, all_files
 from data.image_cache import shared_cache
 from data.image_check import check_headers
-from data.loader import Loader, how_to_check, how_to_mend
+from data.loader import Loader, how_to_check, how_to_fix
 from data.value_range import chosen_ranges, fit_value_ranges, read_ranges
 from util import distributed
 from util.files import run_folder
@@ -20,22 +20,22 @@ log = logging.getLogger(__name__)
 def create_dataset(
     opt: Any, repeated: bool = False, ranges: dict[str, tuple[float, float]] | None = None
 ) -> Loader:
-    """Build the dataset that `--dataset_mode` names, behind its `Loader`.
+    """Build the dataset that `--dataset_mode` names, and return its `Loader`.
 
-    Draws the built-in images first if `--dataroot` means them. `ranges` are those of deep
-    images, by side; by default a training fits them to its files and others read them in the run.
-    ValueError as the dataset says.
+    The default `--dataroot` first draws the built-in images. `ranges` are the value ranges of
+    high-bit-depth images, by side; by default, training fits them to its files and test.py reads
+    them from the run. `repeated` makes every pass epoch 1. ValueError if files are missing.
     """
     if builtin_facades.is_builtin(opt.dataroot):
         if not repeated:
-            log.info("images: the built-in facades; --dataroot names others")
+            log.info("images: the built-in facades (--dataroot chooses others)")
         with distributed.local_main_first():
             builtin_facades.write_once(opt.dataroot)
     dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(opt)
     if not len(dataset):
         raise ValueError(
-            f"--dataset_mode {opt.dataset_mode}: finds no images for --phase {opt.phase} in "
-            f"--dataroot {opt.dataroot}"
+            f"--dataset_mode {opt.dataset_mode}: found no images for --phase {opt.phase} in "
+            f"--dataroot {opt.dataroot}; choose another --phase or --dataroot"
         )
     by_side = dataset.files_by_side() if isinstance(dataset, BaseDataset) else {}
     if opt.isTrain:
@@ -53,13 +53,13 @@ def check_before_training(files: list[str], opt: Any) -> None:
     if not bad:
         return
     if opt.on_bad_image == "error":
-        others = f" ({len(bad) - 1} others are bad too)" if bad[1:] else ""
-        raise ValueError(f"{bad[0]}{others}; {how_to_mend(opt)}")
-    log.warning("%d images are bad and will be left out; %s", len(bad), how_to_check(opt))
+        others = f" ({len(bad) - 1} others are also bad)" if bad[1:] else ""
+        raise ValueError(f"{bad[0]}{others}; {how_to_fix(opt)}")
+    log.warning("%d images are bad and will be skipped; %s", len(bad), how_to_check(opt))
 
 
 def create_validation_dataset(opt: Any, most: int = 50) -> Loader:
-    """Build the dataset of phase `val`, as test.py would read it, of at most `most` images."""
+    """Build the dataset of phase `val` with test.py's preprocessing, of at most `most` images."""
     changes = {
         "phase": "val",
         "load_size": opt.crop_size,
@@ -69,10 +69,10 @@ def create_validation_dataset(opt: Any, most: int = 50) -> Loader:
         "batch_size": 1,
         "num_threads": 0,
     }
-    ranges = chosen_ranges(opt, read_ranges(opt))  # those of the training
+    ranges = chosen_ranges(opt, read_ranges(opt))  # the ranges of the training
     try:
         return create_dataset(Namespace(**{**vars(opt), **changes}), repeated=True, ranges=ranges)
     except ValueError as error:
         raise ValueError(
-            f"--val_freq, --early_stop and --lr_policy plateau want a validation set: {error}"
+            f"--val_freq, --early_stop and --lr_policy plateau need a validation set: {error}"
         ) from None

@@ -12,10 +12,10 @@ log = logging.getLogger(__name__)
 
 
 class AlignedDataset(BaseDataset):
-    """Pairs from `dataroot/phase` (A the left half, B the right), or, without that folder, from
-    `dataroot/phaseA` and `dataroot/phaseB`, whose files pair up by path without extension.
+    """Pairs from `dataroot/phase` (A is the left half, B the right), or, without that folder, from
+    `dataroot/phaseA` and `dataroot/phaseB`, matched by path without extension.
 
-    Both images of a pair are cropped and mirrored alike.
+    Both images of a pair share the crop and the flip.
     """
 
     def __init__(self, opt: Any):
@@ -37,7 +37,7 @@ class AlignedDataset(BaseDataset):
         return {"A_paths": self.A_paths[index], "B_paths": self.B_paths[index]}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return A and B, their files, and A_size, the (width, height) of A's file."""
+        """Return A and B, their files, and A_size, the original (width, height) of A."""
         files = self.paths(index)
         paths = list(files.values())
         pair, size = self.load_resized(paths[0], lambda: self.read(*paths))
@@ -49,12 +49,12 @@ class AlignedDataset(BaseDataset):
         return item
 
     def read(self, A_path: str, B_path: str) -> list[ImageLike]:
-        """Return A and B with their channels."""
+        """Read A and B, converted to their numbers of channels."""
         A, B = read_pair(A_path, B_path)
         if A.size != B.size and self.geometry.preprocess != "resize_and_crop":
             raise ValueError(
                 f"{A_path} has {A.width}x{A.height} pixels and {B_path} {B.width}x{B.height}: "
-                f"make them equal or use --preprocess resize_and_crop"
+                f"make the sizes equal or use --preprocess resize_and_crop"
             )
         found = []
         for side, image, path in (("A", A, A_path), ("B", B, B_path)):
@@ -66,28 +66,29 @@ class AlignedDataset(BaseDataset):
 def pair_files(
     root: Path, phase: str, most: float = float("inf")
 ) -> tuple[list[str], list[str]] | None:
-    """Return the files of A and of B, the same ones if they are stitched; None if the folders of
-    neither kind are there.
+    """Return the files of A and of B; both lists are equal if the files are stitched A|B images.
+
+    None if neither `phase` nor both `phaseA` and `phaseB` exist.
     """
     stitched, folder_A, folder_B = (root / f"{phase}{side}" for side in ("", "A", "B"))
     unstitched = folder_A.is_dir() and folder_B.is_dir()
     if stitched.is_dir():
         if unstitched:
-            log.info("%s is read; %s and %s are not", stitched, folder_A, folder_B)
+            log.info("reading %s; %s and %s are ignored", stitched, folder_A, folder_B)
         files = make_dataset(stitched, most)
         return files, files
     return paired_paths(folder_A, folder_B, most) if unstitched else None
 
 
 def paired_paths(A: Path, B: Path, most: float) -> tuple[list[str], list[str]]:
-    """Return the files of two folders paired by path without extension; all must have a partner."""
+    """Match the files of two folders by path without extension; ValueError for one alone."""
     A_by_stem, B_by_stem = _by_stem(A), _by_stem(B)
     for here, there, folder in ((A_by_stem, B_by_stem, B), (B_by_stem, A_by_stem, A)):
         alone = sorted(here.keys() - there.keys())
         if alone:
             raise ValueError(
                 f"--dataroot: {here[alone[0]]} has no partner {alone[0]}.* in {folder} "
-                f"({len(alone)} images have none); pairs have equal names"
+                f"({len(alone)} images have none); give both images of a pair the same name"
             )
     stems = sorted(A_by_stem)[: int(min(most, len(A_by_stem)))]
     return [A_by_stem[s] for s in stems], [B_by_stem[s] for s in stems]

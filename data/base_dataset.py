@@ -1,4 +1,4 @@
-"""The contract of a dataset, and the transforms that datasets share."""
+"""The base class of datasets, and helpers that datasets share."""
 
 import argparse
 import contextlib
@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.image_cache import ImageCache, Kept
+from data.image_cache import CachedImages, ImageCache
 from data.image_folder import describe, is_image_file
 from data.image_types import ImageArray
 from data.transforms import (
@@ -34,15 +34,15 @@ class BaseDataset(Dataset, ABC):
 
     `data/foo_dataset.py` with a class `FooDataset(BaseDataset)` makes `--dataset_mode foo` work.
     An item is a dict of (C, H, W) tensors in [-1, 1] and their files, usually A, B, A_paths,
-    B_paths. Draw randomness from `random`, NumPy or torch as you like: the loader seeds all three
-    for every item, by the seed, the epoch and the index alone.
+    B_paths. Random numbers may come from `random`, NumPy or torch: the loader seeds all three for
+    every item with (seed, epoch, index).
     """
 
     @staticmethod
     def modify_commandline_options(
         parser: argparse.ArgumentParser, is_train: bool
     ) -> argparse.ArgumentParser:
-        """Add flags of this dataset or change defaults; return the parser."""
+        """Add flags for this dataset or change defaults; return the parser."""
         return parser
 
     def __init__(self, opt: Any):
@@ -52,10 +52,10 @@ class BaseDataset(Dataset, ABC):
         self.ranges: dict[str, tuple[float, float]] = {}  # of high-bit-depth images, by side
         self.cache: ImageCache | None = None
 
-    def load_resized(self, path: str, read: Callable[[], Sequence[ImageLike]]) -> Kept:
-        """Load and resize a file's images, through the cache if there is one.
+    def load_resized(self, path: str, read: Callable[[], Sequence[ImageLike]]) -> CachedImages:
+        """Load a file's images with `read` and resize them, through the cache if it is enabled.
 
-        `read` loads them; the (width, height) of the first before resizing is returned too.
+        Also return the original (width, height) of the first image.
         """
         kept = self.cache.get(path) if self.cache else None
         if kept is None:
@@ -67,18 +67,18 @@ class BaseDataset(Dataset, ABC):
         return kept
 
     def crop_and_normalize(self, image: ImageArray, side: str, params: dict[str, Any]) -> Tensor:
-        """Crop and mirror a resized image of A or B, and return it as (C, H, W) in [-1, 1]."""
+        """Crop and flip a resized image of `side` A or B; return (C, H, W) in [-1, 1]."""
         return to_tensor(self.geometry.crop_and_flip(image, params), self.ranges.get(side))
 
     @classmethod
     def single_preprocessor(
         cls, opt: Any, ranges: dict[str, tuple[float, float]]
     ) -> Callable[[ImageLike], Tensor]:
-        """Return `preprocess_single` with these options: from an image that is in no dataset to
-        what test.py's networks are given, (input_nc, H, W) in [-1, 1].
+        """Return the function that converts an image outside the dataset to the input of G at
+        test time, (input_nc, H, W) in [-1, 1].
 
-        `ranges` are those of high-bit-depth images, by side. Override it if items are made in
-        another way.
+        `ranges` are the value ranges of high-bit-depth images, by side. A dataset with its own
+        preprocessing overrides this.
         """
         return partial(
             preprocess_single,
@@ -90,16 +90,16 @@ class BaseDataset(Dataset, ABC):
     def files_by_side(self) -> dict[str, list[str]]:
         """Return all image files, {"A": [...], "B": [...]}.
 
-        They are checked before training, `load_resized` caches them, and images of more than 8
-        bits get the value range of their side. The default, {}, is right for datasets that were
-        written for the original repository: no check, no cache, the range of 8-bit images.
+        These files are checked before training and cached by `load_resized`; images of more than
+        8 bits get the value range of their side. The default {} switches all three off, for
+        datasets written for the original repository.
         """
         return {}
 
     def paths(self, index: int) -> dict[str, str]:
-        """Return the files of item `index` as they are in the item: A_paths, B_paths.
+        """Return the files of item `index` with the item's keys, A_paths and B_paths.
 
-        The default reads the item, which is right for every dataset; override it to be fast.
+        The default reads the whole item; override it with a faster way.
         """
         return {key: path for key, path in self[index].items() if key.endswith("_paths")}
 
@@ -109,18 +109,18 @@ class BaseDataset(Dataset, ABC):
 
     @abstractmethod
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return item `index`; ValueError names the file of an image that cannot be used."""
+        """Return item `index`; ValueError names the file of an unusable image."""
 
 
 def all_files(files_by_side: dict[str, list[str]]) -> list[str]:
-    """Return the files of all sides, each once, sorted."""
+    """Return the files of all sides, sorted, without repetition."""
     return sorted({path for files in files_by_side.values() for path in files})
 
 
 def paths_of(dataset: Dataset, index: int) -> dict[str, str]:
-    """Return `dataset.paths(index)`; read the item if the dataset has no such method.
+    """Return `dataset.paths(index)`; read the item if the dataset lacks that method.
 
-    A class that does not derive from BaseDataset lacks it; one that was written for the original
+    Datasets that do not derive from BaseDataset lack it; datasets written for the original
     repository may use the name for an attribute.
     """
     paths = getattr(dataset, "paths", None)
@@ -128,7 +128,7 @@ def paths_of(dataset: Dataset, index: int) -> dict[str, str]:
 
 
 def get_params(opt: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """Draw the crop and the mirroring that all images of an item of `size` (w, h) share."""
+    """Draw the crop and the flip that all images of an item share; `size` is (width, height)."""
     return Geometry.from_options(opt).draw(size)
 
 
@@ -141,7 +141,7 @@ def get_transform(
 ) -> Callable[[Image.Image], Tensor]:
     """Return a picklable function from a PIL image to a (C, H, W) tensor in [-1, 1].
 
-    Without `params` it draws new ones for each image; `convert=False` leaves a PIL image.
+    Without `params` it draws new ones for each image; with `convert=False` it returns a PIL image.
     `method` is PIL's resampling filter or torchvision's interpolation mode.
     """
     geometry = Geometry.from_options(opt, pil_filter(method))
@@ -166,7 +166,7 @@ def _transform(
 
 @contextlib.contextmanager
 def prefix_errors(path: str) -> Iterator[None]:
-    """Put the file's name in front of a ValueError raised within, unless it stands there."""
+    """Prefix the message of a ValueError raised in the block with the path, unless it is there."""
     try:
         yield
     except ValueError as error:
@@ -175,9 +175,9 @@ def prefix_errors(path: str) -> Iterator[None]:
 
 
 def side_channels(opt: Any, files: Iterable[str]) -> dict[str, int]:
-    """Return how many channels the dataset's A and B have: `--direction BtoA` makes B the input.
+    """Return the numbers of channels of A and B; `--direction BtoA` makes B the input.
 
-    ValueError names the flag if its files cannot have that many.
+    ValueError names the flag if the files cannot have that many channels.
     """
     for flag in ("input_nc", "output_nc"):
         check_channels(getattr(opt, flag), flag, files)
@@ -186,10 +186,9 @@ def side_channels(opt: Any, files: Iterable[str]) -> dict[str, int]:
 
 
 def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError:
-    """Return the error for a dataroot that lacks the folders of a dataset.
+    """Return the error for a dataroot without the `expected` folders, with a probable fix.
 
-    `home` is the folder for loose images, by default that of the phase; None: the dataset has
-    no phases.
+    `home` is the folder for loose images, by default the phase; None: the dataset has no phases.
     """
     root = Path(opt.dataroot)
     if not root.is_dir():
@@ -205,22 +204,22 @@ def _nearest_fix(root: Path, opt: Any, home: str) -> str:
     alone = ", or --model test if they are inputs alone" if loose and not opt.isTrain else ""
     if all((root / side).is_dir() for side in "AB"):
         stitch = shlex.join(["--task", "combine", str(root), f"{root}_pairs"])
-        return f"; the fix may be python -m scripts.make_pairs {stitch}"
+        return f"; try python -m scripts.make_pairs {stitch}"
     if root.name == phase:
-        return f"; the fix may be --dataroot {root.parent}{alone}"
+        return f"; try --dataroot {root.parent}{alone}"
     if loose:
-        return f"; the fix may be to move them into {root / home}{alone}"
+        return f"; try to move them into {root / home}{alone}"
     below = [p for p in root.iterdir() if (p / home).is_dir() or (p / phase).is_dir()]
     if len(below) == 1:
-        return f"; the fix may be --dataroot {below[0]}"
-    sides = (f"{phase}A", f"{phase}B")  # one of them is no phase
+        return f"; try --dataroot {below[0]}"
+    sides = (f"{phase}A", f"{phase}B")  # a folder of one side is not a phase
     there = [p.name for p in root.iterdir() if p.is_dir() and p.name not in sides]
     near = difflib.get_close_matches(phase, there, n=1)
-    return f"; the fix may be --phase {near[0]}" if near else ""
+    return f"; try --phase {near[0]}" if near else ""
 
 
 def nearest_folder(path: Path) -> Path | None:
-    """Return the existing sibling folder whose name is nearest to `path`'s."""
+    """Return the existing folder beside `path` with the most similar name."""
     parent = path.parent
     names = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
     near = difflib.get_close_matches(path.name, names, n=1)

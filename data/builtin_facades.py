@@ -1,7 +1,7 @@
-"""The built-in image set: procedural building facades, drawn when there is no --dataroot.
+"""The built-in image set: procedural building facades, drawn if --dataroot is not given.
 
-Each file is a stitched pair A|B: photo, label map. But for fine texture, noise and a mild tint of
-each house, the photo follows from the labels, so that a small network learns it in a minute.
+Each file is a stitched pair A|B: photo, label map. The labels determine the photo except for fine
+texture, noise and a mild tint of each house, so that a small network learns it in a minute.
 """
 
 import logging
@@ -17,10 +17,10 @@ ROOT = "./datasets/builtin_facades"
 SPLITS = {"train": 200, "val": 20, "test": 40}
 SIZE = 128  # side of each half, in pixels
 SEED = 2017
-GRID = 2 * SIZE  # scenes are drawn at twice the size, so that the photo has smooth edges,
-MARGIN = 32  # and beyond its edges, which then cut through houses
+GRID = 2 * SIZE  # scenes are drawn at twice the size, so that the photo has smooth edges
+MARGIN = 32  # pixels drawn around the image, so that its borders cut through houses
 
-# Class: its colour in the label map, its colour in the photo, how far it stands out of the wall.
+# Class: its label colour, its photo colour, its height above the wall in pixels.
 CLASSES = {
     "sky": ((0, 0, 170), (0.66, 0.81, 0.97), 0),
     "ground": ((96, 96, 96), (0.43, 0.42, 0.42), 0),
@@ -38,29 +38,29 @@ CLASSES = {
 }
 PALETTE: dict[str, tuple[int, int, int]] = {name: row[0] for name, row in CLASSES.items()}
 INDEX = {name: index for index, name in enumerate(CLASSES)}
-# What a house may have, and how often.
+# Features of a house and their probabilities.
 HABITS = {"arches": 0.3, "shutters": 0.4, "frames": 0.6, "pillars": 0.3, "belts": 0.5, "shops": 0.5}
 Box = tuple[int, int, int, int]  # left, top, right, bottom on the fine grid
 
 
 class Scene:
-    """One image in the making: class indices and unlit paint, on the fine grid with margin."""
+    """A scene: class indices and unlit paint, on the fine grid with its margin."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
-        self.tint = np.ones(3, np.float32)  # of the house that is being drawn
+        self.tint = np.ones(3, np.float32)  # of the current house
         self.labels = np.zeros((GRID + 2 * MARGIN, GRID + 2 * MARGIN), np.uint8)
         self.paint = np.zeros((*self.labels.shape, 3), np.float32)
 
     def fill(self, name: str, box: Box, shape: np.ndarray | bool = True) -> None:
-        """Give a box, or the part of it where the mask `shape` is true, to a class."""
+        """Paint a box, or its part where the mask `shape` is true, as class `name`."""
         x0, y0, x1, y1 = box
         self.labels[y0:y1, x0:x1][shape] = INDEX[name]
         self.paint[y0:y1, x0:x1][shape] = np.float32(CLASSES[name][1]) * self.tint
 
 
 def draw_opening(scene: Scene, name: str, box: Box, style: set[str]) -> np.ndarray:
-    """Draw a hole in the wall, round-arched and framed as the style says; return its mask."""
+    """Draw an opening in the wall, with the arch and frame of `style`; return its mask."""
     for kind, rim in [("moulding", 4), (name, 0)] if "frames" in style else [(name, 0)]:
         x0, y0, x1, y1 = box[0] - rim, box[1] - rim, box[2] + rim, box[3]
         y, x = np.ogrid[0.5 : y1 - y0, 0.5 : x1 - x0]
@@ -71,7 +71,7 @@ def draw_opening(scene: Scene, name: str, box: Box, style: set[str]) -> np.ndarr
 
 
 def draw_window(scene: Scene, box: Box, style: set[str]) -> None:
-    """Draw a window: glass that mirrors the sky, sashes, shutters, sill."""
+    """Draw a window: glass with a reflection of the sky, sashes, shutters, sill."""
     x0, y0, x1, y1 = box
     width, height = x1 - x0, y1 - y0
     glass = draw_opening(scene, "window", box, style)
@@ -99,11 +99,11 @@ def draw_shop(scene: Scene, box: Box) -> None:
 
 
 def draw_roof(scene: Scene, wall: str, x0: int, x1: int, y: int) -> None:
-    """Top the wall whose upper edge is y: flat, pitched with dormers, gabled or stepped."""
+    """Draw a roof on the wall's upper edge y: flat, pitched with dormers, gabled or stepped."""
     rng, width = scene.rng, x1 - x0
     kind = rng.choice(["flat", "pitched", "gabled", "stepped"], p=[0.2, 0.45, 0.2, 0.15])
     height = min(int(rng.integers(20, 50)), y - 12)
-    ridge = rng.uniform(0.6, 1) if kind == "pitched" else 0.0  # its length beside the eaves'
+    ridge = rng.uniform(0.6, 1) if kind == "pitched" else 0.0  # its length relative to the eaves
     down, across = np.ogrid[1 : height + 1, 1 - width : width : 2]
     slope = np.abs(across) <= width * (ridge + (1 - ridge) * down / height)
     if kind == "pitched":
@@ -124,7 +124,7 @@ def draw_roof(scene: Scene, wall: str, x0: int, x1: int, y: int) -> None:
 
 
 def draw_house(scene: Scene, x0: int, x1: int, street: int) -> None:
-    """Draw one house between x0 and x1 that stands on the street."""
+    """Draw one house between x0 and x1, from the street upwards."""
     rng = scene.rng
     scene.tint = np.float32(rng.normal(1, 0.02) * rng.normal(1, 0.02, size=3))
     wall = str(rng.choice(["plaster", "brick"]))
@@ -158,7 +158,7 @@ def draw_house(scene: Scene, x0: int, x1: int, street: int) -> None:
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:
-    """Lay out a street of houses, each of its own width and height, under the sky."""
+    """Draw a street of houses of random widths and heights under the sky."""
     scene = Scene(rng)
     end, street = len(scene.labels), MARGIN + int(rng.integers(196, 246))
     scene.paint[:] = np.linspace(CLASSES["sky"][1], (0.85, 0.91, 0.95), end)[:, None]
@@ -172,7 +172,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
 
 
 def texture(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
-    """Return the factor by which the surface of each class varies the paint: (GRID, GRID)."""
+    """Return the factor (GRID, GRID) that multiplies the paint with each class's texture."""
     y, x = np.ogrid[:GRID, :GRID]
     clouds, grain = (
         np.asarray(Image.fromarray(coarse).resize((GRID, GRID), Image.Resampling.BICUBIC))
@@ -194,7 +194,7 @@ def texture(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
 
 
 def shadow(labels: np.ndarray) -> np.ndarray:
-    """Where what stands out of the wall hides the sun, which is high on the left: a mask."""
+    """Return the mask of pixels in shadow; the sun is high on the left."""
     relief = np.int8([row[2] for row in CLASSES.values()])[labels]
     hidden = np.zeros(labels.shape, bool)
     for step in range(1, 9):
@@ -204,7 +204,7 @@ def shadow(labels: np.ndarray) -> np.ndarray:
 
 
 def draw_pair(rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:
-    """Draw one image: (photo, labels), both SIZE square in RGB."""
+    """Draw one pair (photo, labels), each SIZE x SIZE in RGB."""
     scene = draw_scene(rng)
     labels, paint = (a[MARGIN:-MARGIN, MARGIN:-MARGIN] for a in (scene.labels, scene.paint))
     light = np.linspace(1.04, 0.95, GRID)[:, None] * (1 - 0.38 * shadow(labels))
@@ -217,15 +217,15 @@ def draw_pair(rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:
 
 
 def is_builtin(dataroot: str | Path) -> bool:
-    """Tell whether this path means the built-in image set."""
+    """Return whether this path is the folder of the built-in images."""
     return Path(dataroot).resolve() == Path(ROOT).resolve()
 
 
 def write_once(root: Path | str = ROOT) -> Path:
-    """Draw the image set into `root` unless that exists; OSError where it cannot be written.
+    """Draw the image set into `root` unless it exists; OSError if it cannot be written.
 
-    The folder appears whole or not at all: it is drawn beside its place and then renamed. Of two
-    processes that draw at the same time, the first to finish wins and both use its images.
+    The images go to a temporary folder that is then renamed. If two processes draw at the same
+    time, the first to finish wins and both use its images.
     """
     root = Path(root)
     if root.exists():
@@ -235,7 +235,7 @@ def write_once(root: Path | str = ROOT) -> Path:
     scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
         for number, (split, count) in enumerate(SPLITS.items()):
-            folder = scratch / "set" / split  # not `scratch` itself, which is private to the user
+            folder = scratch / "set" / split  # mkdtemp makes `scratch` unreadable for other users
             folder.mkdir(parents=True)
             for index in range(1, count + 1):
                 pair = draw_pair(np.random.default_rng([SEED, number, index]))

@@ -1,4 +1,4 @@
-"""Colour images as their lightness (A) and their colour (B)."""
+"""Colour images as lightness (A) and colour (B)."""
 
 import argparse
 from collections.abc import Callable
@@ -18,9 +18,9 @@ from util.color import rgb_to_lab
 
 
 class ColorizationDataset(BaseDataset):
-    """Every image in `dataroot/phase`, taken whole as RGB, in CIE Lab: A is L, B is ab.
+    """Images of `dataroot/phase` in CIE Lab: A is L, B is ab.
 
-    Of the built-in A|B images it takes the photo.
+    From the built-in A|B images it uses the photo half.
     """
 
     @staticmethod
@@ -35,8 +35,8 @@ class ColorizationDataset(BaseDataset):
         for flag, channels, name in (("input_nc", 1, "L"), ("output_nc", 2, "a and b")):
             if getattr(opt, flag) != channels:
                 raise ValueError(
-                    f"--{flag} {getattr(opt, flag)}: --dataset_mode colorization gives {name}: "
-                    f"--{flag} {channels}"
+                    f"--{flag} {getattr(opt, flag)}: --dataset_mode colorization returns {name}; "
+                    f"use --{flag} {channels}"
                 )
         folder = Path(opt.dataroot) / opt.phase
         if not folder.is_dir():
@@ -54,7 +54,7 @@ class ColorizationDataset(BaseDataset):
         return {"A_paths": self.image_paths[index], "B_paths": self.image_paths[index]}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return A (1, H, W) = L/50 − 1 and B (2, H, W) = ab/110, the file, and its size."""
+        """Return A = L/50 − 1, (1, H, W), and B = ab/110, (2, H, W), the file, and A_size."""
         path = self.image_paths[index]
         (image,), size = self.load_resized(path, lambda: [self.read(path)])
         with prefix_errors(path):
@@ -66,7 +66,7 @@ class ColorizationDataset(BaseDataset):
     def single_preprocessor(
         cls, opt: Any, ranges: dict[str, tuple[float, float]]
     ) -> Callable[[ImageLike], Tensor]:
-        """Return the function that gives the lightness of an image, (1, H, W)."""
+        """Return the function from an image to its L/50 − 1, (1, H, W)."""
         geometry = Geometry.from_options(opt)
 
         def lightness(image: ImageLike) -> Tensor:
@@ -75,11 +75,11 @@ class ColorizationDataset(BaseDataset):
         return lightness
 
     def read(self, path: str) -> Image.Image:
-        """Return the image of a file, in RGB."""
+        """Read a file's image in RGB."""
         return split_pair(path)[0] if self.photo_only else load_image(path)
 
 
 def lab_of(rgb: ImageArray) -> tuple[Tensor, Tensor]:
-    """Return L/50 − 1, (1, H, W), and ab/110, (2, H, W), of an image."""
+    """Return L/50 − 1, (1, H, W), and ab/110, (2, H, W), of an RGB image."""
     lab = rgb_to_lab(torch.from_numpy(rgb.array()).permute(2, 0, 1).double() / 255).float()
     return lab[:1] / 50 - 1, lab[1:] / 110

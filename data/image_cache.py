@@ -1,4 +1,4 @@
-"""Prepared images in one file that all processes of a loader share."""
+"""A cache of resized images that all worker processes and local ranks share."""
 
 import logging
 import mmap
@@ -17,25 +17,27 @@ from util import distributed
 
 log = logging.getLogger(__name__)
 
-SLOT = 2**26  # bytes; the file is sparse, so that only what is written takes room
-# How many images, the file's width and height; then each image's shape, type and range.
+SLOT = 2**26  # bytes per image file; the cache is a sparse file, so unused bytes take no room
+# HEAD: number of images, original width and height. EACH: an image's shape, type and range.
 HEAD, EACH = struct.Struct("<Iii"), struct.Struct("<iiisdd")
 TYPES = {b"u": np.dtype("uint8"), b"f": np.dtype("float32")}
-FREE = 0.25  # the share of the memory that --cache auto leaves
+FREE = 0.25  # fraction of the memory that --cache auto leaves free
 CACHES = ("auto", "ram", "disk", "none")
-Kept = tuple[list[ImageArray], tuple[int, int]]  # images, and the (width, height) of their file
+# The images, and the (width, height) of their file.
+CachedImages = tuple[list[ImageArray], tuple[int, int]]
 
 
 class ImageCache:
-    """Keeps the images of a file, once some process has prepared them, for all processes.
+    """Stores the resized images of each file, for all processes.
 
-    The cache's own file has no name, so that it is gone with its last process, however that ends.
+    The cache's file is unlinked, so it vanishes with the last process, even after a crash.
     """
 
     def __init__(self, files: Sequence[str], folder: Path | None = None, reserve: float = 0.0):
-        """It lies in `folder`, or in memory of which it leaves the share `reserve` free.
+        """Create the cache in `folder`, or in memory if None.
 
-        OSError if it cannot be made.
+        `put` stores nothing while less than the fraction `reserve` of the memory is free. OSError
+        if the file cannot be created.
         """
         self.slots = {file: i for i, file in enumerate(files)}
         self.reserve = reserve
@@ -63,8 +65,8 @@ class ImageCache:
         if hasattr(self, "descriptor"):
             os.close(self.descriptor)
 
-    def get(self, file: str) -> Kept | None:
-        """Return what is kept of a file."""
+    def get(self, file: str) -> CachedImages | None:
+        """Return the cached images of a file, or None."""
         if file not in self.slots:
             return None
         at = self.slots[file] * SLOT
@@ -80,8 +82,8 @@ class ImageCache:
             found.append(ImageArray(array, low, high))
         return (found, tuple(size)) if found else None
 
-    def put(self, file: str, kept: Kept) -> None:
-        """Keep images of a file, if there is room."""
+    def put(self, file: str, kept: CachedImages) -> None:
+        """Store the images of a file; do nothing if the cache is full."""
         images, size = kept
         arrays = [np.ascontiguousarray(image.array()) for image in images]
         needed = HEAD.size + sum(EACH.size + array.nbytes for array in arrays)
@@ -96,7 +98,7 @@ class ImageCache:
                 code = array.dtype.kind.encode()
                 end = _write(self.descriptor, end, EACH.pack(*array.shape, code, *image.range))
                 end = _write(self.descriptor, end, array.data.cast("B"))
-            # The head last: until it is there, so is nothing.
+            # The head comes last: without it, `get` finds no images.
             _write(self.descriptor, at, HEAD.pack(len(arrays), *size))
         except OSError as error:
             log.warning("--cache: no room for more images (%s)", error.strerror)
@@ -111,7 +113,7 @@ def _write(descriptor: int, at: int, content: bytes | memoryview) -> int:
 
 
 def shared_cache(files: Sequence[str], where: str, folder: Path) -> ImageCache | None:
-    """Return `open_cache`; of several launch, all on a machine share that of its first."""
+    """Return one cache for all ranks of a machine: rank 0 of each machine opens it."""
     here = distributed.local_rank()
     cache = None if here else open_cache(files, where, folder)
     everyones = distributed.all_gather(None if here else pickle.dumps(cache))
@@ -119,15 +121,15 @@ def shared_cache(files: Sequence[str], where: str, folder: Path) -> ImageCache |
         return cache
     try:
         return pickle.loads(everyones[distributed.rank() - here])
-    except OSError:  # the system does not let one process look into another
+    except OSError:  # /proc of another process may be forbidden
         return open_cache(files, where, folder)
 
 
 def open_cache(files: Sequence[str], where: str, folder: Path) -> ImageCache | None:
-    """Return the cache that `--cache` (one of `CACHES`) asks for; None if there is none.
+    """Return the cache for `--cache`, one of `CACHES`; None without a cache.
 
-    Of `auto`, nothing is kept while less than a quarter of the memory is free. ValueError if what
-    was asked for by name cannot be had.
+    `auto` stores nothing while less than a quarter of the memory is free. ValueError if `ram` or
+    `disk` is not possible.
     """
     if where not in CACHES:
         raise ValueError(f"--cache {where}: unknown; known are {', '.join(CACHES)}")
@@ -135,7 +137,7 @@ def open_cache(files: Sequence[str], where: str, folder: Path) -> ImageCache | N
         return None
     try:
         if not hasattr(os, "memfd_create"):
-            raise OSError(0, "it wants Linux")
+            raise OSError(0, "it needs Linux")
         if where == "disk":
             folder.mkdir(parents=True, exist_ok=True)
             return ImageCache(files, folder)
@@ -144,14 +146,12 @@ def open_cache(files: Sequence[str], where: str, folder: Path) -> ImageCache | N
         if where == "auto":
             return None
         raise ValueError(
-            f"--cache {where}: cannot be had here ({error.strerror}); use --cache none"
+            f"--cache {where}: not possible here ({error.strerror}); use --cache none"
         ) from None
 
 
 def free_memory(root: Path = Path("/")) -> float:
-    """Return the share of the memory that is free, of the machine or of the container; 0 where
-    the system does not tell.
-    """
+    """Return the free fraction of the memory of the machine or container; 0 if unknown."""
     try:
         lines = (root / "proc/meminfo").read_text().splitlines()
         values = {name: int(rest.split()[0]) for name, _, rest in (x.partition(":") for x in lines)}
@@ -163,7 +163,7 @@ def free_memory(root: Path = Path("/")) -> float:
         limit = int((group / "memory.max").read_text())
         used = int((group / "memory.current").read_text())
         stat = dict(x.split() for x in (group / "memory.stat").read_text().splitlines())
-        used -= int(stat.get("inactive_file", 0))  # files that were read, dropped when needed
-    except (OSError, ValueError):  # no limit, or another kind of container
+        used -= int(stat.get("inactive_file", 0))  # page cache, which the kernel drops on demand
+    except (OSError, ValueError):  # no limit, or not cgroup v2
         return free
     return min(free, 1 - used / limit)

@@ -1,4 +1,4 @@
-"""What an image file is like, and what will be done with it."""
+"""Check image files before training."""
 
 import os
 import random
@@ -15,7 +15,7 @@ from data.transforms import ORIENTATION, load_image, reason
 
 
 class Finding(NamedTuple):
-    """Something about a file; `fatal`: it cannot be trained on."""
+    """A remark about a file; `fatal` if training cannot use the file."""
 
     path: str
     what: str
@@ -26,17 +26,19 @@ class Finding(NamedTuple):
 
 
 def inspect(path: str, *, whole: bool = True) -> list[Finding]:
-    """Return what is unusual about an image; `whole` also decodes all of it."""
+    """Return findings about an image file; `whole` also decodes all pixels."""
     try:
         if os.path.getsize(path) == 0:
             return [Finding(path, "is empty", fatal=True)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            if deep := read_high_depth(path):
-                return [Finding(path, f"holds {deep.kind.dtype}, {deep.channels} channels")]
+            if image := read_high_depth(path):
+                return [
+                    Finding(path, f"holds {image.stored_type.dtype}, {image.channels} channels")
+                ]
             with Image.open(path) as file:
                 if has_high_depth(file):
-                    what = "has more than 8 bits a channel, which would be cut; convert it"
+                    what = "has more than 8 bits a channel; convert it to 8 bits"
                     return [Finding(path, what, fatal=True)]
                 found = [Finding(path, what) for what in _oddities(path, file)]
             if whole:
@@ -49,7 +51,7 @@ def inspect(path: str, *, whole: bool = True) -> list[Finding]:
 
 
 def check_headers(files: list[str], seconds: float = 2.0) -> list[Finding]:
-    """Return what is fatal in the headers of as many files as can be opened in that time."""
+    """Return the fatal findings in the headers of a random subset of files, within `seconds`."""
     end = time.monotonic() + seconds
     found: list[Finding] = []
     for path in random.Random(0).sample(files, len(files)):
@@ -62,16 +64,16 @@ def check_headers(files: list[str], seconds: float = 2.0) -> list[Finding]:
 def _oddities(path: str, file: Image.Image) -> Iterator[str]:
     named = Image.registered_extensions().get(Path(path).suffix.lower())
     if file.format != named and {file.format, named} != {"JPEG", "MPO"}:
-        yield f"is a {file.format} file by its content, and read as such"
+        yield f"is a {file.format} file despite its extension, and is read as one"
     if file.mode in ("P", "PA"):
         yield "has a palette; it becomes RGB"
     if file.mode in ("LA", "RGBA", "PA") or "transparency" in file.info:
-        yield "has an alpha channel, which is dropped"
+        yield "has an alpha channel; it is ignored"
     if file.mode in ("CMYK", "YCbCr", "LAB", "HSV", "1"):
         yield f"is in {file.mode}; it becomes RGB"
     if getattr(file, "n_frames", 1) > 1:
-        yield f"has {file.n_frames} frames, of which the first is used"
+        yield f"has {file.n_frames} frames; only the first is used"
     if file.getexif().get(ORIENTATION, 1) != 1:
-        yield "is turned upright, as its EXIF data says"
+        yield "has an EXIF orientation; it is turned upright"
     if file.width * file.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
-        yield f"is gigantic ({file.width}x{file.height}); each epoch decodes all of it"
+        yield f"is very large ({file.width}x{file.height}); each epoch decodes all of it"

@@ -8,7 +8,7 @@ IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff", ".we
 
 
 def is_image_file(filename: str) -> bool:
-    """Return whether the name ends like an image's and is not hidden."""
+    """Return whether the name has an image extension and is not hidden."""
     name = os.path.basename(filename)
     return name.lower().endswith(IMG_EXTENSIONS) and not name.startswith(".")
 
@@ -16,16 +16,17 @@ def is_image_file(filename: str) -> bool:
 def make_dataset(
     folder: str | Path, max_dataset_size: float = float("inf"), *, flag: str = "--dataroot"
 ) -> list[str]:
-    """Return the paths of the images in `folder` and its subfolders, sorted, at most N.
+    """Return the paths of the images in `folder` and its subfolders, sorted, at most
+    `max_dataset_size`.
 
-    ValueError, which names `flag`, if there is no such folder or it holds no image.
+    ValueError names `flag` if the folder does not exist or holds no images.
     """
     if not os.path.isdir(folder):
         raise ValueError(f"{flag}: {folder} is not a folder")
     found, seen = [], set()
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
-        if real in seen:  # a link back up
+        if real in seen:  # a link to a folder above
             folders.clear()
             continue
         seen.add(real)
@@ -40,7 +41,7 @@ def make_dataset(
 
 
 def by_stem(folder: Path, paths: Iterable[str]) -> dict[str, list[str]]:
-    """Return the files below a folder by their path in it without extension."""
+    """Return the files in a folder by relative path without extension."""
     found: dict[str, list[str]] = {}
     for path in paths:
         stem = Path(path).relative_to(folder).with_suffix("").as_posix()
@@ -49,7 +50,7 @@ def by_stem(folder: Path, paths: Iterable[str]) -> dict[str, list[str]]:
 
 
 def describe(folder: str | Path) -> str:
-    """Return what a folder holds, in a few words for an error line."""
+    """Return a short summary of a folder's contents, for error messages."""
     entries = sorted(Path(folder).iterdir())
     parts = [f"{e.name}/" for e in entries if e.is_dir() and not e.name.startswith(".")]
     images = sum(e.is_file() and is_image_file(e.name) for e in entries)

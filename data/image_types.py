@@ -1,4 +1,4 @@
-"""Images as arrays, and files that PIL alone would cut: more than 8 bits, many channels, .npy."""
+"""Image arrays, and files that PIL cannot read without loss: high bit depth, many channels, .npy."""
 
 import struct
 import warnings
@@ -16,18 +16,18 @@ HIGH_DEPTH_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 class ImageArray:
-    """(H, W, C) uint8 or float32 of which `low` and `high` become -1 and 1."""
+    """An image (H, W, C), uint8 or float32; its values `low` and `high` become -1 and 1."""
 
     def __init__(self, array: np.ndarray, low: float = 0.0, high: float = 255.0):
         self._array, self.low, self.high = array, low, high
 
     def array(self) -> np.ndarray:
-        """Return (H, W, C)."""
+        """Return the pixels, (H, W, C)."""
         return self._array
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height)."""
+        """(width, height) in pixels."""
         return self._array.shape[1], self._array.shape[0]
 
     width = property(lambda self: self.size[0])
@@ -35,75 +35,75 @@ class ImageArray:
 
     @property
     def range(self) -> tuple[float, float]:
-        """(low, high)."""
+        """(low, high), the values that become -1 and 1."""
         return self.low, self.high
 
     def crop(self, box: tuple[int, int, int, int]) -> "ImageArray":
         left, top, right, bottom = box
-        return self.alike(self._array[top:bottom, left:right])
+        return self.with_pixels(self._array[top:bottom, left:right])
 
     def transpose(self, how: Any) -> "ImageArray":
-        """Return the mirror image, the only transposition there is."""
-        # torch mirrors bytes 20 times faster than NumPy.
-        return self.alike(torch.from_numpy(self._array).flip(1).numpy())
+        """Return the mirror image; `how` exists for PIL's signature and is ignored."""
+        # torch flips uint8 arrays 20 times faster than NumPy.
+        return self.with_pixels(torch.from_numpy(self._array).flip(1).numpy())
 
-    def alike(self, array: np.ndarray) -> "ImageArray":
-        """Return an image of other pixels whose values mean the same."""
+    def with_pixels(self, array: np.ndarray) -> "ImageArray":
+        """Return new pixels with the same value range and stored type."""
         return ImageArray(array, self.low, self.high)
 
 
-class Kind(NamedTuple):
-    """How values are stored, so that results can be stored alike."""
+class StoredType(NamedTuple):
+    """How a file stores its values, so that results can use the same type."""
 
     ending: str  # .png, .tif or .npy
     dtype: str
 
 
 class HighDepthImage(ImageArray):
-    """An image as float32, which holds 16-bit integers exactly, and how its file stores it."""
+    """An image of high bit depth as float32, which holds 16-bit integers exactly."""
 
-    def __init__(self, array: np.ndarray, kind: Kind, low: float, high: float):
+    def __init__(self, array: np.ndarray, stored_type: StoredType, low: float, high: float):
         super().__init__(array, low, high)
-        self.kind = kind
+        self.stored_type = stored_type
 
     @classmethod
     def of(cls, array: np.ndarray, ending: str) -> "HighDepthImage":
-        """Make one of (H, W) or (H, W, C); its range is that of the type, of floats 0..1."""
+        """Make an image from (H, W) or (H, W, C); its range is the integer type's, or 0..1."""
         array = array[..., None] if array.ndim == 2 else array
         whole = array.dtype.kind in "ui"
         limits = np.iinfo(array.dtype) if whole else None
         low, high = (limits.min, limits.max) if limits else (0, 1)
-        return cls(np.float32(array), Kind(ending, str(array.dtype)), float(low), float(high))
+        return cls(np.float32(array), StoredType(ending, str(array.dtype)), float(low), float(high))
 
-    def alike(self, array: np.ndarray) -> "HighDepthImage":
-        return HighDepthImage(array, self.kind, self.low, self.high)
+    def with_pixels(self, array: np.ndarray) -> "HighDepthImage":
+        return HighDepthImage(array, self.stored_type, self.low, self.high)
 
     @property
     def channels(self) -> int:
-        """How many there are."""
+        """Number of channels."""
         return self._array.shape[2]
 
     def resize(self, size: tuple[int, int], method: Any) -> "HighDepthImage":
-        """Resize each channel as PIL does a float image."""
+        """Resize each channel with PIL, as a float image."""
         planes = (Image.fromarray(self._array[..., c]) for c in range(self.channels))
-        return self.alike(np.stack([np.asarray(p.resize(size, method)) for p in planes], -1))
+        return self.with_pixels(np.stack([np.asarray(p.resize(size, method)) for p in planes], -1))
 
     def with_channels(self, count: int) -> "HighDepthImage":
-        """Return it with `count` channels: as it is, a grey one for each, or without its alpha."""
+        """Return `count` channels: unchanged, grey repeated, or without alpha; else ValueError."""
         have = self.channels
         if have == count:
             return self
         if have == 1:
-            return self.alike(self._array.repeat(count, 2))
+            return self.with_pixels(self._array.repeat(count, 2))
         if have != count + 1:
             raise ValueError(f"has {have} channels, not the {count} of --input_nc or --output_nc")
-        return self.alike(self._array[..., :count])
+        return self.with_pixels(self._array[..., :count])
 
 
 def read_high_depth(path: str | Path) -> HighDepthImage | None:
-    """Read a high-bit-depth image without loss; None if it is an ordinary one.
+    """Read a high-bit-depth image without loss; None if PIL can read the file without loss.
 
-    ValueError says why it cannot be read, or which package it wants.
+    ValueError says why the file cannot be read, or which package is missing.
     """
     ending = Path(path).suffix.lower()
     if ending == ".npy":
@@ -117,12 +117,14 @@ def read_high_depth(path: str | Path) -> HighDepthImage | None:
     if array is None:
         return None
     if array.dtype.kind not in "uif" or array.ndim not in (2, 3) or not array.size:
-        raise ValueError(f"holds {array.dtype} of the shape {array.shape}, not (H, W) or (H, W, C)")
+        raise ValueError(
+            f"holds {array.dtype} of the shape {array.shape}, instead of (H, W) or (H, W, C)"
+        )
     return HighDepthImage.of(array, ".tif" if ending == ".tiff" else ending)
 
 
 def has_high_depth(file: Image.Image) -> bool:
-    """Return whether an open image has more than 8 bits a channel."""
+    """Return whether an open image has more than 8 bits per channel."""
     # PIL opens 16-bit RGB as "RGB" and drops half the bits; only the decoder's mode shows it.
     decoders = getattr(file, "tile", [])
     return file.mode in HIGH_DEPTH_MODES or any(";16" in str(decoder[-1]) for decoder in decoders)
@@ -131,7 +133,7 @@ def has_high_depth(file: Image.Image) -> bool:
 def _read_npy(path: str | Path) -> np.ndarray:
     with open(path, "rb") as file:
         if file.read(6) != np.lib.format.MAGIC_PREFIX:
-            raise ValueError("is no array that numpy.save has written")
+            raise ValueError("is not a file of numpy.save")
     return np.load(path, allow_pickle=False)
 
 
@@ -140,7 +142,7 @@ def _read_png(path: str | Path) -> np.ndarray | None:
         if not has_high_depth(file):
             return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # it is to move to another package
+        warnings.simplefilter("ignore", DeprecationWarning)  # torchvision announces a move
         from torchvision.io import ImageReadMode, decode_image  # PIL halves 16-bit RGB
 
         return decode_image(str(path), ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
@@ -151,34 +153,38 @@ def _read_tiff(path: str | Path) -> np.ndarray | None:
         with Image.open(path) as file:
             if not has_high_depth(file) and getattr(file, "n_frames", 1) == 1:
                 return None
-    except Image.UnidentifiedImageError:  # a kind of TIFF that PIL does not know
+    except Image.UnidentifiedImageError:  # a TIFF variant unknown to PIL
         pass
     try:
         import tifffile
     except ImportError:
-        raise ValueError("is a TIFF file that wants `pip install tifffile`") from None
+        raise ValueError("is a TIFF file of high bit depth; run `pip install tifffile`") from None
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
         array = series.asarray()
-    if array.ndim == 3 and not series.axes.endswith("S"):  # pages, or planes: (C, H, W)
+    if array.ndim == 3 and not series.axes.endswith("S"):  # pages or planes, (C, H, W)
         array = array.transpose(1, 2, 0)
     return array
 
 
-def high_depth_values(image: np.ndarray, kind: Kind, low: float, high: float) -> np.ndarray:
-    """Return (C, H, W) in [-1, 1] as (H, W, C) of the kind's type, -1 and 1 as `low` and `high`."""
+def high_depth_values(
+    image: np.ndarray, stored_type: StoredType, low: float, high: float
+) -> np.ndarray:
+    """Convert (C, H, W) in [-1, 1] to (H, W, C) in [low, high] of the stored type."""
     array = (image.astype(np.float64) + 1) / 2 * (high - low) + low
-    dtype = np.dtype(kind.dtype)
+    dtype = np.dtype(stored_type.dtype)
     if dtype.kind in "ui":
         limits = np.iinfo(dtype)
         array = np.clip(np.rint(array), limits.min, limits.max)
     return array.transpose(1, 2, 0).astype(dtype)
 
 
-def write_high_depth(image: np.ndarray, kind: Kind, low: float, high: float, path: Path) -> None:
-    """Write (C, H, W) in [-1, 1] as `kind`, -1 and 1 as `low` and `high`."""
-    array = high_depth_values(image, kind, low, high)
-    if kind.ending == ".tif":
+def write_high_depth(
+    image: np.ndarray, stored_type: StoredType, low: float, high: float, path: Path
+) -> None:
+    """Write (C, H, W) in [-1, 1] as a file of `stored_type` with values in [low, high]."""
+    array = high_depth_values(image, stored_type, low, high)
+    if stored_type.ending == ".tif":
         import tifffile
 
         if array.shape[2] == 1:
@@ -188,21 +194,21 @@ def write_high_depth(image: np.ndarray, kind: Kind, low: float, high: float, pat
             tifffile.imwrite(path, array, photometric=colour, planarconfig="contig")
         return
     with atomic_write(path) as file:
-        if kind.ending == ".npy":
+        if stored_type.ending == ".npy":
             np.save(file, array, allow_pickle=False)
         else:
             file.write(png_of(array))
 
 
 def png_of(array: np.ndarray) -> bytes:
-    """Return (H, W, 1 or 3) uint16 as a PNG file, which PIL writes for grey only."""
+    """Encode (H, W, 1 or 3) uint16 as a PNG file; PIL can do so only for grey images."""
     height, width, channels = array.shape
     colour = {1: 0, 3: 2}[channels]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
     header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     chunks = []
-    for kind, content in parts:
-        crc = zlib.crc32(kind + content)
-        chunks += [struct.pack(">I", len(content)), kind, content, struct.pack(">I", crc)]
+    for name, content in parts:
+        crc = zlib.crc32(name + content)
+        chunks += [struct.pack(">I", len(content)), name, content, struct.pack(">I", crc)]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

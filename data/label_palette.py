@@ -1,4 +1,4 @@
-"""The few colours that label maps are painted with, found in the images themselves."""
+"""Find the palette of label maps from their pixels."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,22 +7,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-NEAR = 32.0  # pixel values: colours that are nearer than this are one, changed by a lossy file
-FLAT, WINDOW = 24, 5  # pixel values, pixels: within an area of one colour they differ by less
-LEAST_FLAT = 0.1  # the share of such pixels that label maps have at least
-RARE = 0.0005  # the share of them below which a colour is an accident
-LEAST_NEAR = (
-    0.9  # the share of them that lie within NEAR / 4 of a colour; those of photos lie anywhere
-)
-MOST = 64
+NEAR = 32.0  # distance in pixel values below which two colours count as one
+FLAT, WINDOW = 24, 5  # flat: values in a window of WINDOW pixels differ by less than FLAT
+LEAST_FLAT = 0.1  # least fraction of flat pixels in label maps
+RARE = 0.0005  # least fraction of the flat pixels that makes a colour a label
+LEAST_NEAR = 0.9  # least fraction of the flat pixels within NEAR / 4 of a label's colour
+MOST = 64  # most colours of a palette
 
 
 def find_palette(images: Iterable[np.ndarray]) -> np.ndarray | None:
-    """Return the colours, (K, 3) uint8, the most frequent first, of label maps (H, W, 3) uint8;
-    None if they are not painted with a few colours, as photos are not.
+    """Return the colours of label maps (H, W, 3) uint8, as (K, 3) uint8, most frequent first; None
+    for photos.
 
-    Only the inside of areas counts: on their borders files that were resized or compressed with
-    losses have colours of their own.
+    Only flat areas count: resizing and lossy compression add mixed colours at their borders.
     """
     counts, sums, pixels = np.zeros(32**3, np.int64), np.zeros((32**3, 3)), 0
     for image in images:
@@ -53,9 +50,8 @@ def find_palette(images: Iterable[np.ndarray]) -> np.ndarray | None:
 
 
 def exact_palette(images: Iterable[np.ndarray]) -> np.ndarray | None:
-    """Return the colours, (K, 3) uint8, the most frequent first, of label maps (H, W, 3) uint8 that
-    no resizing and no lossy file has changed: all that there are, thin lines too; None if they are
-    more than a few.
+    """Return all colours of lossless label maps (H, W, 3) uint8, as (K, 3) uint8, most frequent
+    first; None for fewer than 2 or more than `MOST` colours.
     """
     counts: Counter[int] = Counter()
     for image in images:
@@ -72,7 +68,7 @@ def exact_palette(images: Iterable[np.ndarray]) -> np.ndarray | None:
 
 
 def flat_pixels(image: np.ndarray) -> np.ndarray:
-    """Return the pixels (N, 3) of (H, W, 3) all of whose neighbours have nearly their colour."""
+    """Return the pixels (N, 3) of (H, W, 3) in windows of nearly one colour."""
     if min(image.shape[:2]) < WINDOW:
         return image[:0].reshape(-1, 3)
     planes = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)
@@ -82,7 +78,7 @@ def flat_pixels(image: np.ndarray) -> np.ndarray:
 
 
 def nearest_colour(image: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Return the number of the nearest colour of each pixel of (H, W, 3), (H, W) int64."""
+    """Return the index (H, W) int64 of the nearest palette colour of each pixel of (H, W, 3)."""
     best = np.zeros(image.shape[:2], np.int64)
     least = np.full(image.shape[:2], np.inf, np.float32)
     for number, colour in enumerate(palette):

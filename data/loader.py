@@ -1,4 +1,4 @@
-"""The loader, whose randomness no worker can change."""
+"""A loader with the same batches for every number of workers."""
 
 import atexit
 import logging
@@ -18,123 +18,124 @@ from util import distributed
 from util.process_pool import kill_children
 from util.signals import worker_init
 
-everywhere = logging.getLogger("every process")  # heard from all, not from process 0 alone
+everywhere = logging.getLogger("every process")  # logs on all ranks, not only on rank 0
 
-SENDING = 0.0025  # seconds that a batch takes from one process to another, at least
-SAMPLES = 8  # images that are timed to find out what is faster
+TRANSFER_SECONDS = 0.0025  # least time to send a batch from a worker
+TIMED_IMAGES = 8  # images to time
 
 
 class Loader:
-    """Iterates over batches, a dict of stacked tensors and lists each; `len()` counts images.
+    """Iterates over batches, dicts of stacked tensors and lists; `len()` counts images.
 
-    Every pass is one epoch: item i of epoch e is the same whatever the number of workers, since
-    all that is random in it follows from (seed, e, i).
+    Every pass is one epoch. The randomness of item i in epoch e depends on (seed, e, i) alone,
+    so the number of workers changes nothing.
     """
 
     def __init__(self, dataset: Dataset, opt: Any, repeated: bool = False):
-        """`repeated`: every pass is epoch 1, the same images each time."""
+        """With `repeated`, every pass is epoch 1, with the same items."""
         self.opt, self.dataset, self.repeated = opt, dataset, repeated
         self.epoch, self.done = 1, 0
         skip = opt.on_bad_image == "skip"
-        self.left_out: set[str] = set()
+        self.reported: set[str] = set()
         self.size = int(min(len(dataset), opt.max_dataset_size))
         self.sampler = EpochBatchSampler(
             self.size, opt.batch_size, shuffle=not opt.serial_batches, seed=opt.seed
         )
-        if repeated:  # a validation: each process measures images of its own
-            self.sampler.take(range(distributed.rank(), self.size, distributed.world_size()))
+        if repeated:  # validation: each rank measures its own images
+            self.sampler.restrict_to(range(distributed.rank(), self.size, distributed.world_size()))
         elif opt.isTrain:
-            self.sampler.share_out()
+            self.sampler.split_by_rank()
         cores = max(1, (os.cpu_count() or 1) // distributed.local_world_size())
         workers = min(opt.num_threads, cores, self.size)
         if workers:
             atexit.register(_end_workers)
-        self.how = {
+        self.loader_options = {
             "dataset": SeededDataset(dataset, opt.seed, replace_bad=skip and opt.isTrain),
             "batch_sampler": self.sampler,
-            "collate_fn": partial(_collate, leave_out=skip and not opt.isTrain),
+            "collate_fn": partial(_collate, skip_bad=skip and not opt.isTrain),
             "pin_memory": bool(opt.gpu_ids) and torch.cuda.is_available(),
-            "generator": torch.Generator(),  # the loader's own draws leave the global one alone
+            "generator": torch.Generator(),  # keeps the loader from drawing from the global generator
         }
         self.loader = DataLoader(
-            **self.how,
+            **self.loader_options,
             num_workers=workers,
             persistent_workers=workers > 0,
             worker_init_fn=worker_init,
         )
-        self.passes, self.by_itself = 0, False  # by_itself: this process makes the batches
+        self.passes, self.in_main_process = 0, False
 
     def __len__(self) -> int:
         return self.size
 
-    def only(self, indices: Container[int]) -> None:
-        """Pass over all items but these; a batch then has their numbers, as `index`."""
-        self.sampler.take(indices)
+    def restrict_to(self, indices: Container[int]) -> None:
+        """Load only these items; batches then hold their numbers as `index`."""
+        self.sampler.restrict_to(indices)
         self.loader.dataset.numbered = True
 
     def set_epoch(self, epoch: int, done: int = 0) -> None:
-        """Choose the epoch that the next pass is, and how many of its images are left out since
-        they are done; passes count on from it by themselves.
+        """Set the epoch of the next pass, and the number of its images to skip as done.
+
+        Each pass adds 1 to the epoch.
         """
         self.epoch, self.done = epoch, done
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         if self.passes == 1 and self.loader.num_workers:
-            self._weigh()
+            self._choose_process()
         self.passes += 1
         self.sampler.epoch, self.sampler.done = self.epoch, self.done
         self.done = 0
         self.epoch += not self.repeated
-        for (batch, bad), part in zip(self.loader, self.sampler.parts(), strict=True):
+        for (batch, bad), part in zip(self.loader, self.sampler.batch_sizes(), strict=True):
             for error in bad:
-                if error not in self.left_out:
-                    self.left_out.add(error)
-                    everywhere.warning("left out: %s", error)
+                if error not in self.reported:
+                    self.reported.add(error)
+                    everywhere.warning("skipped: %s", error)
             if isinstance(batch, BadImageError) and self.opt.isTrain:
-                raise BadImageError(f"{batch}; {how_to_mend(self.opt)}")
+                raise BadImageError(f"{batch}; {how_to_fix(self.opt)}")
             if isinstance(batch, Exception):
                 raise batch
             if batch:
                 yield batch | {"part": part} if part else batch
 
-    def _weigh(self) -> None:
-        """Load in this process if that is faster than a worker (e.g. from the cache).
+    def _choose_process(self) -> None:
+        """Load in the main process if that is faster than a worker, e.g. from the cache.
 
-        It is timed, since a full cache decides nothing: items may need more than the cache holds
-        (colorization converts each, 10 ms), and a large batch takes longer than a GPU's step.
-        Workers do both beside the step.
+        It times some images, because a full cache is not enough: an item may need more work
+        (colorization converts each image, 10 ms), and a large batch may take longer than a GPU's
+        step. Workers do that work during the step.
         """
-        images = range(0, self.size, -(-self.size // SAMPLES))
-        slowest = max(min(self._seconds_of(i) for _ in "ab") for i in images)
-        if slowest * self.sampler.batch_size / self.sampler.count < SENDING:
-            self.loader, self.by_itself = DataLoader(**self.how), True
+        images = range(0, self.size, -(-self.size // TIMED_IMAGES))
+        slowest = max(min(self._seconds_to_load(i) for _ in "ab") for i in images)
+        if slowest * self.sampler.batch_size / self.sampler.world_size < TRANSFER_SECONDS:
+            self.loader, self.in_main_process = DataLoader(**self.loader_options), True
 
-    def _seconds_of(self, index: int) -> float:
+    def _seconds_to_load(self, index: int) -> float:
         started = time.perf_counter()
         self.loader.dataset[self.epoch, index]
         return time.perf_counter() - started
 
 
 def how_to_check(opt: Any) -> str:
-    return f"python -m scripts.doctor --dataroot {opt.dataroot} looks at all images"
+    return f"python -m scripts.doctor --dataroot {opt.dataroot} checks all images"
 
 
-def how_to_mend(opt: Any) -> str:
-    return f"{how_to_check(opt)}, --on_bad_image skip leaves bad ones out"
+def how_to_fix(opt: Any) -> str:
+    return f"{how_to_check(opt)}, --on_bad_image skip skips bad ones"
 
 
 def _end_workers() -> None:
-    """When the program ends, before multiprocessing waits for workers that pass over a SIGTERM."""
-    if hasattr(signal, "SIGCHLD"):  # else torch would report that they were killed
+    """At exit, kill workers that ignore SIGTERM, so that multiprocessing does not wait for them."""
+    if hasattr(signal, "SIGCHLD"):  # otherwise torch would report killed workers
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     kill_children()
 
 
-def _collate(read: list[tuple[Any, list[str]]], leave_out: bool) -> tuple[Any, list[str]]:
-    """Return a batch, or the error that it is, and what was left out of it."""
+def _collate(read: list[tuple[Any, list[str]]], skip_bad: bool) -> tuple[Any, list[str]]:
+    """Return a batch, None if it is empty, or an error, and the errors of skipped images."""
     items, bad = [item for item, _ in read], [error for _, errors in read for error in errors]
     failed = [item for item in items if isinstance(item, Exception)]
-    if failed and not leave_out:
+    if failed and not skip_bad:
         return failed[0], bad
     items = [item for item in items if not isinstance(item, Exception)]
     return _stacked(items) if items else None, bad + [str(error) for error in failed]
@@ -145,11 +146,13 @@ def _stacked(items: list[dict[str, Any]]) -> Any:
         shapes = sorted({tuple(item[name].shape) for item in items})
         if len(shapes) > 1:
             return ValueError(
-                f"--batch_size: images {name} of different sizes ({shapes[0]}, {shapes[1]}) "
+                f"--batch_size: images {name} have different sizes ({shapes[0]}, {shapes[1]}) and "
                 f"cannot share a batch; use --batch_size 1 or a --preprocess that crops"
             )
-    if len(items) > 1 or get_worker_info():  # what a worker stacks is in shared memory
+    if (
+        len(items) > 1 or get_worker_info()
+    ):  # in a worker, default_collate stacks into shared memory
         return default_collate(items)
-    # Contiguous, since what is expanded cannot be pinned.
+    # Contiguous, because an expanded tensor cannot be pinned.
     alone = {k: v[None].contiguous() for k, v in items[0].items() if isinstance(v, torch.Tensor)}
     return alone | default_collate([{k: v for k, v in items[0].items() if k not in alone}])

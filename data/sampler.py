@@ -1,4 +1,4 @@
-"""Which items an epoch has, in which batches, and randomness that no worker can change."""
+"""The batches of an epoch, and the seeding of items."""
 
 import random
 from collections.abc import Container, Iterator, Sequence
@@ -19,25 +19,25 @@ class EpochBatchSampler(Sampler):
         self.size, self.batch_size, self.shuffle, self.seed = size, batch_size, shuffle, seed
         self.epoch, self.done = 1, 0
         self.chosen: Container[int] | None = None
-        self.number, self.count = 0, 1
+        self.rank, self.world_size = 0, 1
 
-    def take(self, chosen: Container[int]) -> None:
-        """Pass over all items but these."""
+    def restrict_to(self, chosen: Container[int]) -> None:
+        """Yield only these items."""
         self.chosen = chosen
 
-    def share_out(self) -> None:
-        """Take only the part of each batch that this process trains on, if there are several."""
-        self.number, self.count = distributed.rank(), distributed.world_size()
+    def split_by_rank(self) -> None:
+        """Yield only this rank's part of each batch."""
+        self.rank, self.world_size = distributed.rank(), distributed.world_size()
 
-    def parts(self) -> Iterator[tuple[int, int] | None]:
-        """Yield, for each batch, how many images of how many this process has; None: all.
+    def batch_sizes(self) -> Iterator[tuple[int, int] | None]:
+        """Yield (local, global) batch sizes; None in a single process.
 
-        All processes have as many batches. If the last has fewer images than there are
-        launch, some get one that does not count.
+        All ranks have the same number of batches. If the last batch has fewer images than ranks,
+        some ranks get one image with weight 0.
         """
         for whole in self._batches():
             mine = len(whole[self._part(len(whole))])
-            yield None if self.count == 1 else (mine, len(whole))
+            yield None if self.world_size == 1 else (mine, len(whole))
 
     def __len__(self) -> int:
         return len(self._batches())
@@ -49,7 +49,7 @@ class EpochBatchSampler(Sampler):
             yield [(epoch, index) for index in mine]
 
     def _part(self, size: int) -> slice:
-        return slice(*(n * size // self.count for n in (self.number, self.number + 1)))
+        return slice(*(n * size // self.world_size for n in (self.rank, self.rank + 1)))
 
     def _batches(self) -> list[Sequence[int]]:
         order: Sequence[int] = range(self.size)
@@ -62,12 +62,11 @@ class EpochBatchSampler(Sampler):
 
 
 class SeededDataset(Dataset):
-    """Seeds Python, NumPy and torch by (seed, epoch, index) around each item, then restores them.
+    """Seeds Python, NumPy and torch with (seed, epoch, index) for each item, then restores them.
 
-    Returns the item and what could not be read for it. A user's mistake (ValueError, OSError)
-    comes back as the item, for the loader to raise in the main process: raised in a worker it
-    would arrive wrapped in a traceback. With `replace_bad` the next item that can be read stands
-    in for it.
+    Returns the item and the errors of skipped images. ValueError and OSError are returned as the
+    item, not raised, because a worker would wrap them in a traceback. With `replace_bad`, the
+    next readable item replaces an unreadable one.
     """
 
     def __init__(self, dataset: Dataset, seed: int, replace_bad: bool = False):
@@ -98,11 +97,11 @@ class SeededDataset(Dataset):
             try:
                 return self.dataset[index], []
             except (ValueError, OSError) as error:
-                return with_source_line(error), []  # a worker hands it over without its traceback
+                return with_source_line(error), []  # pickling drops the traceback
         bad: list[str] = []
         for n in range(index, index + len(self.dataset)):
             try:
                 return self.dataset[n % len(self.dataset)], bad
             except (ValueError, OSError) as error:
                 bad.append(str(error))
-        return ValueError(f"not one image can be read ({bad[0]})"), []
+        return ValueError(f"no image can be read ({bad[0]})"), []

@@ -1,4 +1,4 @@
-"""Single images to translate, without targets."""
+"""Images to translate, without targets."""
 
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,15 @@ from data.transforms import ImageLike, check_channels, load_image_or_array, spli
 
 
 class SingleDataset(BaseDataset):
-    """All images in `dataroot` itself and its subfolders, as A.
+    """All images in `dataroot` and its subfolders, as A.
 
-    Of the built-in A|B images of the phase it takes the half that `--direction` translates.
+    From the built-in A|B images of the phase it uses the half that `--direction` translates.
     """
 
     def __init__(self, opt: Any):
         super().__init__(opt)
         self.half = None
-        self.side = "B" if opt.direction == "BtoA" else "A"  # that the networks translate
+        self.side = "B" if opt.direction == "BtoA" else "A"  # the input side
         folder = Path(opt.dataroot)
         if is_builtin(folder):
             folder, self.half = folder / opt.phase, "AB".index(self.side)
@@ -38,7 +38,7 @@ class SingleDataset(BaseDataset):
         return {"A_paths": self.A_paths[index]}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return A, its file, and A_size, the (width, height) of the file."""
+        """Return A, (input_nc, H, W) in [-1, 1], its file, and A_size, its original (width, height)."""
         path = self.A_paths[index]
         (image,), size = self.load_resized(path, lambda: [self.read(path)])
         with prefix_errors(path):
@@ -46,7 +46,7 @@ class SingleDataset(BaseDataset):
         return {"A": A, "A_paths": path, "A_size": size}
 
     def read(self, path: str) -> ImageLike:
-        """Return the image of a file with its channels."""
+        """Read a file's image, converted to `input_nc` channels."""
         image = load_image_or_array(path) if self.half is None else split_pair(path)[self.half]
         with prefix_errors(path):
             return to_channels(image, self.opt.input_nc)

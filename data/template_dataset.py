@@ -1,6 +1,6 @@
-"""A dataset to copy: save it as `data/foo_dataset.py`, rename the class, fill in your reading.
+"""A template: copy it to `data/foo_dataset.py`, rename the class, change how items are read.
 
-This one makes pairs of plain images: A is the image in grey, B in colour.
+It makes pairs from colour images: A is the image in grey, B the image in colour.
 """
 
 from typing import Any
@@ -11,12 +11,12 @@ from data.transforms import load_image
 
 
 class TemplateDataset(BaseDataset):
-    """Grey images (A, three equal channels) and their colours (B), from `dataroot` itself."""
+    """Grey images (A, three equal channels) and colour images (B), from the folder `dataroot`."""
 
     @staticmethod
     def modify_commandline_options(parser: Any, is_train: bool) -> Any:
-        # Flags of your own, and defaults that differ for your data.
-        add = parser.add_argument  # `carry`: test.py takes the flag over from the run
+        # Your own flags, and other defaults for your data.
+        add = parser.add_argument  # `carry`: test.py reads the flag from the run
         add("--grey_contrast", type=float, default=1.0, role="data", carry=True, help="scales A")
         return parser
 
@@ -27,8 +27,8 @@ class TemplateDataset(BaseDataset):
     def __len__(self) -> int:
         return len(self.image_paths)
 
-    # The next two are optional: your files are checked before training, and test.py names an
-    # item's files without reading them.
+    # The next two methods are optional. With them, files are checked before training, and test.py
+    # names an item's files without reading them.
     def files_by_side(self) -> dict[str, list[str]]:
         return {"A": self.image_paths, "B": self.image_paths}
 
@@ -38,7 +38,7 @@ class TemplateDataset(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self.image_paths[index]
         image = load_image(path)
-        params = get_params(self.opt, image.size)  # one crop and mirroring for both
+        params = get_params(self.opt, image.size)  # one crop and flip for both
         grey = get_transform(self.opt, params, grayscale=True)(image)  # (1, H, W) in [-1, 1]
         A = (grey * self.opt.grey_contrast).clamp(-1, 1).expand(3, -1, -1)
         B = get_transform(self.opt, params)(image)  # (3, H, W) in [-1, 1]

@@ -1,6 +1,6 @@
-"""From an image file to a tensor: pure functions that every worker process can run.
+"""From an image file to a tensor: functions without state, which workers can run.
 
-All geometry is PIL's own (bicubic), so that pixels equal those of published training code.
+PIL does all resizing (bicubic), so that pixels equal those of the original implementation.
 """
 
 import random
@@ -26,41 +26,41 @@ ImageLike = Image.Image | ImageArray
 
 
 class BadImageError(ValueError):
-    """A file that cannot be read as an image."""
+    """Raised for a file that cannot be read as an image."""
 
 
 def load_image(path: str | Path) -> Image.Image:
-    """Read an image as upright RGB (its EXIF orientation applied).
+    """Read an image as RGB, with its EXIF orientation applied.
 
-    ValueError names the file if it cannot be read or holds more than 8 bits a channel.
+    ValueError names the file if it cannot be read or holds more than 8 bits per channel.
     """
     try:
         with Image.open(path) as file:
-            deep = has_high_depth(file)
+            high_depth = has_high_depth(file)
             image = upright_rgb(file)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadImageError(f"{path}: cannot be read as an image ({reason(error)})") from None
-    if deep:
-        raise ValueError(f"{path}: has more than 8 bits a channel, which would be cut; convert it")
+    if high_depth:
+        raise ValueError(f"{path}: has more than 8 bits a channel; convert it to 8 bits")
     return image
 
 
-load_picture = load_image  # its first name, in datasets that users have written
+load_picture = load_image  # the former name, for datasets of users
 
 
 def upright_rgb(file: Image.Image) -> Image.Image:
-    """Return an open image in RGB, turned as its EXIF orientation says."""
+    """Return an open image as RGB, with its EXIF orientation applied."""
     turned = file.getexif().get(ORIENTATION, 1) != 1
     return _in_mode(ImageOps.exif_transpose(file) if turned else file, "RGB")
 
 
 def load_image_or_array(path: str | Path) -> ImageLike:
-    """Read an image as `load_image` does, or, of more bits or channels, without loss."""
+    """Read an image without loss: `load_image`, or an array for high bit depth or more channels."""
     try:
-        deep = read_high_depth(path)
+        image = read_high_depth(path)
     except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
         raise BadImageError(f"{path}: cannot be read as an image ({reason(error)})") from None
-    return deep or load_image(path)
+    return image or load_image(path)
 
 
 def split_pair(path: str | Path) -> tuple[ImageLike, ImageLike]:
@@ -68,15 +68,15 @@ def split_pair(path: str | Path) -> tuple[ImageLike, ImageLike]:
     pair = load_image_or_array(path)
     if pair.width % 2:
         raise ValueError(
-            f"{path}: {pair.width} pixels wide; an A|B image has two halves of equal width. "
-            f"Unstitched images go into two folders, such as trainA/ and trainB/"
+            f"{path}: {pair.width} pixels wide; an A|B image has two halves of equal width; "
+            f"put separate images into two folders, such as trainA/ and trainB/"
         )
     half = pair.width // 2
     return pair.crop((0, 0, half, pair.height)), pair.crop((half, 0, pair.width, pair.height))
 
 
 def read_pair(A_path: str | Path, B_path: str | Path) -> tuple[ImageLike, ImageLike]:
-    """Return A and B from two files, or, if both are the same, from its halves."""
+    """Return A and B from two files, or the two halves if both paths are equal."""
     return (
         split_pair(A_path)
         if A_path == B_path
@@ -85,14 +85,14 @@ def read_pair(A_path: str | Path, B_path: str | Path) -> tuple[ImageLike, ImageL
 
 
 def reason(error: Exception) -> str:
-    """Return in a few words why an image cannot be read."""
+    """Return a short reason why an image cannot be read."""
     if isinstance(error, UnidentifiedImageError):
         return "unknown format"
     return getattr(error, "strerror", None) or str(error)
 
 
 def check_channels(channels: int, flag: str, files: Iterable[str] = ()) -> None:
-    """Raise a ValueError that names `flag` unless images, or these files, can have so many."""
+    """Raise ValueError unless images, or these `files`, can have that many channels."""
     if channels not in CHANNEL_MODES and not any(f.lower().endswith(MANY) for f in files):
         raise ValueError(f"--{flag} {channels}: images have 1 (grey) or 3 (RGB) channels")
 
@@ -108,31 +108,31 @@ def to_channels(image: ImageLike, channels: int) -> ImageLike:
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     image.load()
-    return image if image.mode == mode else image.convert(mode)  # which would copy it
+    return image if image.mode == mode else image.convert(mode)  # convert would copy it
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How images are resized, cropped and mirrored (§6.2).
+    """Resizes, crops and flips images (§6.2).
 
-    `draw` chooses the crop and the mirroring once an item, so that A and B share them.
+    `draw` draws the crop and the flip once per item, so that A and B share them.
     """
 
     preprocess: str  # one of PREPROCESS
-    load_size: int
-    crop_size: int
-    flip: bool = True  # False: `crop_and_flip` never mirrors
+    load_size: int  # pixels
+    crop_size: int  # pixels
+    flip: bool = True  # False: `crop_and_flip` never flips
     method: Image.Resampling = BICUBIC
 
     @classmethod
     def from_options(cls, opt: Any, method: Image.Resampling = BICUBIC) -> "Geometry":
-        """Read the options."""
+        """Return the geometry of the options."""
         return cls(opt.preprocess, opt.load_size, opt.crop_size, not opt.no_flip, method)
 
     def draw(self, size: tuple[int, int]) -> dict[str, Any]:
-        """Draw crop_pos, the crop's corner (x, y), and flip, whether to mirror.
+        """Draw {"crop_pos": (x, y) of the corner, "flip": bool} from Python's `random`.
 
-        `size` is (width, height) of the file. The source is Python's `random`.
+        `size` is the original (width, height).
         """
         width, height = self._resized_size(size) if self._crops else size
         x = random.randint(0, max(0, width - self.crop_size))
@@ -147,7 +147,7 @@ class Geometry:
         return image if image.size == size else image.resize(size, self.method)
 
     def crop_and_flip(self, image: ImageLike, params: dict[str, Any]) -> ImageLike:
-        """Crop and mirror a resized image as drawn; ValueError if it is smaller than the crop."""
+        """Crop and flip a resized image; ValueError if it is smaller than the crop."""
         image = self._crop(image, params["crop_pos"])
         return image.transpose(FLIP) if self.flip and params["flip"] else image
 
@@ -181,7 +181,7 @@ class Geometry:
 
 
 def pil_filter(method: Any) -> Image.Resampling:
-    """Return PIL's filter for a filter, its number, or torchvision's InterpolationMode."""
+    """Return PIL's filter for a PIL filter, its number, or torchvision's InterpolationMode."""
     name = getattr(method, "value", method)
     return Image.Resampling[name.upper()] if isinstance(name, str) else Image.Resampling(name)
 
@@ -194,14 +194,14 @@ def pixels(image: ImageLike) -> ImageArray:
 
 
 def to_tensor(image: ImageLike, value_range: tuple[float, float] | None = None) -> Tensor:
-    """Return (C, H, W) float32: 0 and 255, or the ends of a wider type's range, are -1 and 1.
+    """Return (C, H, W) float32 in [-1, 1]; the ends of the type's range become -1 and 1.
 
-    `value_range` (low, high) replaces the range of the type; it leaves 8-bit images alone.
+    `value_range` (low, high) replaces the range of the type, except for 8-bit images.
     """
     image = pixels(image)
     tensor = torch.from_numpy(image.array())
     if tensor.dtype == torch.uint8:
-        tensor = tensor.div(127.5).sub_(1)  # rounds as (x / 255 - 0.5) / 0.5 does
+        tensor = tensor.div(127.5).sub_(1)  # rounded like (x / 255 - 0.5) / 0.5
     else:
         low, high = value_range or image.range
         tensor = tensor.sub(low).div_((high - low) / 2).sub_(1)
@@ -215,9 +215,9 @@ def preprocess_single(
     channels: int,
     value_range: tuple[float, float] | None = None,
 ) -> Tensor:
-    """Return an image as test.py gives it to the networks, but center-cropped.
+    """Return an image as input of G, resized and center-cropped: (channels, H, W) in [-1, 1].
 
-    (channels, H, W) in [-1, 1]; ValueError says why it cannot be used.
+    ValueError says why the image cannot be used.
     """
     image = geometry.center_crop(geometry.resize(to_channels(image, channels)))
     return to_tensor(image, value_range)

@@ -1,4 +1,4 @@
-"""Two sets of images without pairs."""
+"""Two unpaired sets of images."""
 
 import logging
 import random
@@ -14,10 +14,10 @@ log = logging.getLogger(__name__)
 
 
 class UnalignedDataset(BaseDataset):
-    """A from `dataroot/phaseA`, B from `dataroot/phaseB`; without these folders, the left and the
-    right halves of the A|B images in `dataroot/phase`, as if they were no pairs.
+    """A from `dataroot/phaseA`, B from `dataroot/phaseB`; without these folders, the left and
+    right halves of the A|B images in `dataroot/phase`, treated as unpaired.
 
-    As long as the longer set; the shorter one starts over. B is drawn at random, unless
+    The length is that of the longer set; the shorter set repeats. B is drawn at random, unless
     `--serial_batches`. At test time one of the two folders is enough.
     """
 
@@ -28,7 +28,7 @@ class UnalignedDataset(BaseDataset):
         there = [side for side, folder in folders.items() if folder.is_dir()]
         self.split = not there and stitched.is_dir()
         if self.split:
-            log.info("%s: the halves of its A|B images are taken as two sets", stitched)
+            log.info("%s: using the halves of its A|B images as two sets", stitched)
             folders, there = dict.fromkeys("AB", stitched), ["A", "B"]
         elif not there or (opt.isTrain and len(there) < 2):
             tree = f"{opt.phase}A/ and {opt.phase}B/, or {opt.phase}/ with A|B images"
@@ -45,11 +45,11 @@ class UnalignedDataset(BaseDataset):
         return self.side_paths
 
     def paths(self, index: int) -> dict[str, str]:
-        """B is drawn as an item draws it, unless `--serial_batches`."""
+        """Return the files; B is drawn at random, unless `--serial_batches`."""
         return {f"{side}_paths": self._path(side, index) for side in self.side_paths}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return A and B, their files, and A_size, B_size, the (width, height) of each."""
+        """Return A and B, their files, and A_size and B_size, their original (width, height)."""
         item: dict[str, Any] = {}
         for side in self.side_paths:
             path = self._path(side, index)
@@ -67,7 +67,7 @@ class UnalignedDataset(BaseDataset):
         return paths[index % len(paths)]
 
     def read(self, path: str, side: str) -> list[ImageLike]:
-        """Return the image of a file, or both halves, with their channels."""
+        """Read a file's image or both halves, converted to their numbers of channels."""
         sides, images = (
             ("AB", split_pair(path)) if self.split else (side, [load_image_or_array(path)])
         )

@@ -1,4 +1,4 @@
-"""Images that are in no data set: a file, a PIL image or an array, in any depth."""
+"""Convert a user's input: a file, a PIL image or an array, of any bit depth."""
 
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ Source = str | Path | Image.Image | np.ndarray
 
 
 def as_image(source: Source, ranged: bool = False) -> ImageLike:
-    """Return the image in a file, of PIL, or in an array (H, W) or (H, W, C).
+    """Return the image of a file, a PIL image, or an array (H, W) or (H, W, C).
 
-    Arrays of uint8 are 0..255, of uint16 0..65535, of floats 0..1; with a range of the run's own
-    (`ranged`) they may be of any numbers. ValueError says what is wrong.
+    Arrays are uint8 in 0..255, uint16 in 0..65535, or floats in 0..1; with `ranged`, the run has
+    a value range of its own and any numbers are allowed. ValueError says what is wrong.
     """
     if isinstance(source, str | Path):
         return load_image_or_array(source)
@@ -27,7 +27,7 @@ def as_image(source: Source, ranged: bool = False) -> ImageLike:
         if upright.mode not in HIGH_DEPTH_MODES:
             return upright
         source = np.asarray(upright)
-        if upright.mode == "I":  # how PIL gives many images of 16 bits
+        if upright.mode == "I":  # PIL's mode for many 16-bit images
             source = source.clip(0, 65535).astype(np.uint16)
     if not isinstance(source, np.ndarray):
         raise ValueError(f"expected a file, a PIL image, an array or a tensor, got {_kind(source)}")
@@ -37,12 +37,14 @@ def as_image(source: Source, ranged: bool = False) -> ImageLike:
             f"expected an array (H, W) or (H, W, C) of uint8, uint16 or floats, got {_kind(source)}"
         )
     if source.ndim == 3 and source.shape[0] in (1, 3) and source.shape[2] > 4:
-        raise ValueError(f"expected an array (H, W, C), got {source.shape}: (C, H, W)?")
+        raise ValueError(
+            f"expected an array (H, W, C), got {source.shape}, which looks like (C, H, W)"
+        )
     low, high = float(source.min()), float(source.max())
     if not np.isfinite([low, high]).all():
-        raise ValueError("holds values that are no finite numbers")
+        raise ValueError("holds NaN or infinite values")
     if source.dtype.kind == "f" and not ranged and (low < 0 or high > 1.001):
-        raise ValueError(f"floats are in 0..1; these are {low:g} to {high:g}")
+        raise ValueError(f"expected floats in 0..1, got {low:g} to {high:g}")
     if source.dtype == np.uint8 and (source.ndim == 2 or source.shape[2] in (1, 3, 4)):
         squeezed = source[..., 0] if source.ndim == 3 and source.shape[2] == 1 else source
         return Image.fromarray(np.ascontiguousarray(squeezed))
@@ -50,7 +52,7 @@ def as_image(source: Source, ranged: bool = False) -> ImageLike:
 
 
 def _has_a_range(dtype: np.dtype) -> bool:
-    """Return whether it is known without a run what the values of a type mean."""
+    """Return whether the type has a value range without a run."""
     return dtype.kind == "f" or dtype in (np.uint8, np.uint16)
 
 

@@ -1,4 +1,4 @@
-"""Which values of high-bit-depth images become -1 and 1: a rule per side, kept with the run."""
+"""The value ranges of high-bit-depth images: which values become -1 and 1, per side."""
 
 import json
 from pathlib import Path
@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from data.image_types import HighDepthImage, Kind
+from data.image_types import HighDepthImage, StoredType
 from data.transforms import ImageLike, load_image_or_array
 from util.distributed import barrier, is_main_process
 from util.errors import one_line
 from util.files import atomic_write, make_folder, run_folder
 
-SAMPLE = 64  # images that percentiles are taken of
+SAMPLE = 64  # images for the percentiles
 PERCENTILES = (0.5, 99.5)
-Range = tuple[Kind, float, float]
+StoredRange = tuple[StoredType, float, float]
 
 
 def fit_value_ranges(
@@ -22,33 +22,33 @@ def fit_value_ranges(
 ) -> dict[str, tuple[float, float]]:
     """Return (low, high) per side; sides of ordinary 8-bit images are absent.
 
-    A training keeps them, and how the values are stored, in the run's folder; a continued training
-    and a test read them there.
+    Training saves the ranges and stored types in the run's folder; --continue_train and test.py
+    read them there.
     """
     kept = read_ranges(opt)
     if opt.isTrain and not (opt.continue_train and kept):
         kept = {}
         for side, files in files_by_side.items():
-            if settled := _settle(files, getattr(opt, f"range_{side}"), f"--range_{side}"):
-                kept[side] = settled
+            if fitted := _fit(files, getattr(opt, f"range_{side}"), f"--range_{side}"):
+                kept[side] = fitted
         if kept and is_main_process():
             _write(kept, opt)
         elif is_main_process():
-            _file(opt).unlink(missing_ok=True)  # of another run of that name
+            _file(opt).unlink(missing_ok=True)  # from an earlier run of that name
         barrier()
     return chosen_ranges(opt, kept)
 
 
-def chosen_ranges(opt: Any, kept: dict[str, Range]) -> dict[str, tuple[float, float]]:
-    """Return (low, high) by side: what a training has kept, and what the flags say by hand."""
+def chosen_ranges(opt: Any, kept: dict[str, StoredRange]) -> dict[str, tuple[float, float]]:
+    """Return (low, high) by side: the saved ranges, replaced by LOW,HIGH of --range_A, --range_B."""
     found = {side: (low, high) for side, (_, low, high) in kept.items()}
-    for side in "AB":  # of test.py too
+    for side in "AB":  # in test.py too
         if isinstance(getattr(opt, f"range_{side}"), list):
             found[side] = tuple(getattr(opt, f"range_{side}"))
     return found
 
 
-def _settle(files: list[str], rule: Any, flag: str) -> Range | None:
+def _fit(files: list[str], rule: Any, flag: str) -> StoredRange | None:
     first = next(filter(None, map(_readable, files)), None)
     if not isinstance(first, HighDepthImage):
         return None
@@ -62,12 +62,12 @@ def _settle(files: list[str], rule: Any, flag: str) -> Range | None:
         values = np.concatenate([array.ravel()[::7] for array in deep])
         low, high = (float(v) for v in np.percentile(values[np.isfinite(values)], PERCENTILES))
         if not low < high:
-            raise ValueError(f"{flag} percentile: all values are {low:g}; give LOW,HIGH")
-    return first.kind, low, high
+            raise ValueError(f"{flag} percentile: all values are {low:g}; give {flag} LOW,HIGH")
+    return first.stored_type, low, high
 
 
 def _readable(path: str) -> ImageLike | None:
-    """Read an image; None if it is bad, which `--on_bad_image` decides about."""
+    """Read an image; None if it is bad, since `--on_bad_image` handles that later."""
     try:
         return load_image_or_array(path)
     except ValueError:
@@ -78,18 +78,18 @@ def _file(opt: Any) -> Path:
     return run_folder(opt) / "pixel_ranges.json"
 
 
-def _write(kept: dict[str, Range], opt: Any) -> None:
+def _write(kept: dict[str, StoredRange], opt: Any) -> None:
     make_folder(_file(opt).parent, "--checkpoints_dir")
     values = {
-        side: {**kind._asdict(), "low": low, "high": high}
-        for side, (kind, low, high) in kept.items()
+        side: {**stored_type._asdict(), "low": low, "high": high}
+        for side, (stored_type, low, high) in kept.items()
     }
     with atomic_write(_file(opt)) as file:
         file.write(json.dumps(values, indent=1).encode() + b"\n")
 
 
-def read_ranges(opt: Any) -> dict[str, Range]:
-    """Return what a training has kept: how values are stored, and the range, by side."""
+def read_ranges(opt: Any) -> dict[str, StoredRange]:
+    """Return the stored type and range by side that training has saved."""
     path = _file(opt)
     if not path.is_file():
         return {}
@@ -97,8 +97,8 @@ def read_ranges(opt: Any) -> dict[str, Range]:
         values = json.loads(path.read_text(encoding="utf-8"))
         found = {}
         for side, v in values.items():
-            kind = Kind(str(v["ending"]), np.dtype(v["dtype"]).name)
-            found[side] = (kind, float(v["low"]), float(v["high"]))
+            stored_type = StoredType(str(v["ending"]), np.dtype(v["dtype"]).name)
+            found[side] = (stored_type, float(v["low"]), float(v["high"]))
         return found
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: damaged ({one_line(error)})") from None

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 
-class Background:
+class ImageWriter:
     """Runs functions in a few threads: writing images while the next ones are translated.
 
     What goes wrong in one is raised by a later `run`, or at the end.
@@ -24,7 +24,7 @@ class Background:
         while len(self.pending) > self.waiting or (self.pending and self.pending[0].done()):
             self.pending.popleft().result()
 
-    def __enter__(self) -> "Background":
+    def __enter__(self) -> "ImageWriter":
         return self
 
     def __exit__(

@@ -12,14 +12,14 @@ from tqdm import tqdm
 
 from data import Loader
 from data.image_types import write_high_depth
-from data.value_range import Range, read_ranges
-from inference.image_writer import Background
+from data.value_range import StoredRange, read_ranges
+from inference.image_writer import ImageWriter
 from inference.shards import Shard
 from models.tiling import Tiles
 from translator import Translator
 from util.files import make_folder
 from util.html import HTML
-from util.image_rows import Row, result_row
+from util.image_rows import ImageRow, result_row
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +28,12 @@ RESIZED = "Images do not have their files' size"
 
 def write_results(
     opt: Any, translator: Translator, dataset: Loader, page: HTML, shard: Shard | None
-) -> list[Row]:
+) -> list[ImageRow]:
     """Translate the images that are wanted, and write them while the next are translated."""
-    kinds, rows = read_ranges(opt), []
+    ranges, rows = read_ranges(opt), []
     count = len(shard.left) if shard else min(len(dataset), opt.num_test)
     with (
-        Background() as background,
+        ImageWriter() as writer,
         tqdm(total=count, unit="img", disable=None) as bar,
         contextlib.closing(iter(dataset)) as batches,
     ):
@@ -47,22 +47,22 @@ def write_results(
                 one = {label: images[i : i + 1] for label, images in visuals.items()}
                 name = shard.names[numbers[i]] if shard else None
                 row, jobs = result_row(page, one, path, opt.aspect_ratio, name)
-                save_high_depth(page, one, row.name, opt, kinds)
+                save_high_depth(page, one, row.name, opt, ranges)
                 if shard:
                     jobs.append(partial(shard.add, numbers[i], row, page.notes))
-                background.run(do_all, jobs)
+                writer.run(run_all, jobs)
                 rows.append(row)
                 bar.update()
     return rows
 
 
-def do_all(jobs: Sequence[Callable[[], None]]) -> None:
+def run_all(jobs: Sequence[Callable[[], None]]) -> None:
     """Do one after the other."""
     for job in jobs:
         job()
 
 
-def check_apart(opt: Any) -> None:
+def check_results_folder(opt: Any) -> None:
     """Raise a ValueError if the results would be the input of the next test."""
     root, results = Path(opt.dataroot), Path(opt.results_dir).resolve()
     phase = [root / f"{opt.phase}{side}" for side in ("", "A", "B")]
@@ -74,7 +74,7 @@ def check_apart(opt: Any) -> None:
             )
 
 
-def notes_before(opt: Any, page: HTML) -> None:
+def add_notes(opt: Any, page: HTML) -> None:
     """Note on the page, or log, what the flags mean for all results."""
     if note := statistics_and_noise(opt):
         page.add_note(note)
@@ -107,17 +107,19 @@ def statistics_and_noise(opt: Any) -> str:
 
 
 def save_high_depth(
-    page: HTML, visuals: dict[str, Tensor], stem: str, opt: Any, kinds: dict[str, Range]
+    page: HTML, visuals: dict[str, Tensor], stem: str, opt: Any, ranges: dict[str, StoredRange]
 ) -> None:
     """Write outputs whose targets have a high bit depth in the values of their files too."""
     for label, image in visuals.items():
         side = label[-1] if label[-1] in "AB" else "B"  # of --model test: fake
         side = side if opt.direction == "AtoB" else "BA"["AB".index(side)]
-        if side in kinds and label.startswith(("fake", "rec")):
-            kind, low, high = kinds[side]
+        if side in ranges and label.startswith(("fake", "rec")):
+            stored_type, low, high = ranges[side]
             values = image[0].float().cpu().numpy()
             folder = make_folder(page.get_image_dir().parent / "deep", "--results_dir")
-            write_high_depth(values, kind, low, high, folder / f"{stem}_{label}{kind.ending}")
+            write_high_depth(
+                values, stored_type, low, high, folder / f"{stem}_{label}{stored_type.ending}"
+            )
 
 
 def note_tiling(page: HTML, translator: Translator, batch: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from util.checkpoint import fingerprint
 from util.errors import one_line
 from util.files import atomic_write, make_folder, short_stem
 from util.html import HTML
-from util.image_rows import Row
+from util.image_rows import ImageRow
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ PNG_END = b"IEND\xaeB`\x82"  # a PNG file's last bytes
 AMOUNT = {"num_test", "max_dataset_size"}
 
 
-class Record:
+class ShardLog:
     """What is done of the results in a folder: `shards/*.jsonl`, a line for every image, written
     once its files are; and `shards/made_by.json`, what they were made of.
     """
@@ -41,10 +41,10 @@ class Record:
         self.lock = threading.Lock()
         self.notes: list[str] = []  # for the page
 
-    def begin(self, made_by: dict[str, Any], opt: Any) -> None:
+    def begin(self, manifest: dict[str, Any], opt: Any) -> None:
         """Keep what the results are made of; ValueError if there are some of anything else."""
         if self.file.exists():
-            if differing := _differences(self.read_made_by(), made_by, opt):
+            if differing := _differences(self.read_manifest(), manifest, opt):
                 raise ValueError(
                     f"--results_dir: {self.results} holds results made otherwise ("
                     f"{', '.join(differing)}); choose another --results_dir or delete that folder"
@@ -52,13 +52,13 @@ class Record:
             return
         make_folder(self.folder, "--results_dir")
         with atomic_write(self.file) as file:
-            file.write(json.dumps(made_by, indent=1).encode() + b"\n")
+            file.write(json.dumps(manifest, indent=1).encode() + b"\n")
 
     def complete(self, count: float = math.inf) -> bool:
         """Return whether the results are those of the first `count` images, no more, no fewer."""
-        return set(self.rows()) == set(range(int(min(self.read_made_by()["count"], count))))
+        return set(self.rows()) == set(range(int(min(self.read_manifest()["count"], count))))
 
-    def read_made_by(self) -> dict[str, Any]:
+    def read_manifest(self) -> dict[str, Any]:
         """Return what the results are made of; ValueError if there are none of shards."""
         if not self.file.exists():
             raise ValueError(
@@ -66,20 +66,20 @@ class Record:
                 f"test.py --num_shards N --shard_id I makes them"
             )
         try:
-            made_by = json.loads(self.file.read_text(encoding="utf-8"))
-            return made_by | {"count": int(made_by["count"]), "flags": dict(made_by["flags"])}
+            manifest = json.loads(self.file.read_text(encoding="utf-8"))
+            return manifest | {"count": int(manifest["count"]), "flags": dict(manifest["flags"])}
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f"{self.file}: damaged ({one_line(error)}); delete {self.results} and start over"
             ) from None
 
-    def rows(self) -> dict[int, Row]:
+    def rows(self) -> dict[int, ImageRow]:
         """Return the rows of the page that are done, by the image's number, and take in notes.
 
         Lines that were cut off when a command was killed are ignored, and lines of images
         whose files are gone or cut off by now.
         """
-        found: dict[int, Row] = {}
+        found: dict[int, ImageRow] = {}
         for path in sorted(self.folder.glob("*.jsonl")):
             for line in path.read_text(encoding="utf-8").splitlines():
                 try:
@@ -87,13 +87,15 @@ class Record:
                     if "note" in entry:
                         self.notes += [entry["note"]] if entry["note"] not in self.notes else []
                     else:
-                        row = Row(entry["header"], entry["name"], dict(entry["files"]))
+                        row = ImageRow(entry["header"], entry["name"], dict(entry["files"]))
                         found[int(entry["index"])] = row
                 except (ValueError, TypeError, KeyError):
                     continue
         images = self.results / "images"
         whole = (
-            i for i, row in found.items() if all(_whole(images / n) for n in row.files.values())
+            i
+            for i, row in found.items()
+            if all(_is_complete(images / n) for n in row.files.values())
         )
         return {i: found[i] for i in sorted(whole)}
 
@@ -103,7 +105,7 @@ class Record:
         if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):
             self._append("")  # ends the line at which a command was killed
 
-    def add(self, index: int, row: Row) -> None:
+    def add(self, index: int, row: ImageRow) -> None:
         """Note that the files of an image are written."""
         self._append(json.dumps({"index": index, **row._asdict()}))
 
@@ -136,22 +138,22 @@ class Shard:
 
         ValueError if the results that are there were made of anything else.
         """
-        self.opt, self.record = opt, Record(page.web_dir)
+        self.opt, self.log = opt, ShardLog(page.web_dir)
         paths = _paths_of(dataset, opt)
-        self.record.begin(_made_by(opt, paths, nets), opt)
+        self.log.begin(_make_manifest(opt, paths, nets), opt)
         self.names = [page.unique_name(short_stem(path)) for path in paths]
-        done, count = self.record.rows(), int(min(len(paths), opt.num_test))
+        done, count = self.log.rows(), int(min(len(paths), opt.num_test))
         share = range(opt.shard_id, count, opt.num_shards)
         self.left = [index for index in share if index not in done]
         self.there = len(share) - len(self.left)
-        self.record.open(opt.shard_id, opt.num_shards)
-        dataset.only(set(self.left))
+        self.log.open(opt.shard_id, opt.num_shards)
+        dataset.restrict_to(set(self.left))
 
-    def add(self, index: int, row: Row, notes: Sequence[str]) -> None:
+    def add(self, index: int, row: ImageRow, notes: Sequence[str]) -> None:
         """Note that the files of an image are written, and what the page is to say at its top."""
         for note in notes:
-            self.record.add_note(note)
-        self.record.add(index, row)
+            self.log.add_note(note)
+        self.log.add(index, row)
 
     def describe(self, done: int) -> str:
         """Return what was done, and what is left to do."""
@@ -166,9 +168,9 @@ def add_finished(page: HTML, opt: Any) -> str:
     """Add what shards have finished, with whatever flags, to a page; return how much of all that
     is.
     """
-    record = Record(page.web_dir)
-    rows, count = record.rows(), int(min(record.read_made_by()["count"], opt.num_test))
-    for note in record.notes:
+    shard_log = ShardLog(page.web_dir)
+    rows, count = shard_log.rows(), int(min(shard_log.read_manifest()["count"], opt.num_test))
+    for note in shard_log.notes:
         page.add_note(note)
     shown = [row for index, row in rows.items() if index < count]
     for row in shown:
@@ -182,27 +184,27 @@ def add_finished(page: HTML, opt: Any) -> str:
 
 def show_finished(opt: Any) -> None:
     """Write the page of what shards have finished (--page_only)."""
-    Record(results_folder(opt)).read_made_by()  # raises if there is nothing
+    ShardLog(results_folder(opt)).read_manifest()  # raises if there is nothing
     page = results_page(opt)
     shown = add_finished(page, opt)
     page.save()
     log.info("%s; results page: %s", shown, page.path)
 
 
-def forget_others(opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]) -> None:
+def delete_stale_log(opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]) -> None:
     """Drop what is noted of shards' results that one command for all will overwrite with others;
     what it makes again as it was stays noted.
     """
-    record = Record(page.web_dir)
-    if not record.file.exists():
+    shard_log = ShardLog(page.web_dir)
+    if not shard_log.file.exists():
         return
-    made_by = _made_by(opt, _paths_of(dataset, opt), nets)
-    if differing := _differences(record.read_made_by(), made_by, opt):
+    manifest = _make_manifest(opt, _paths_of(dataset, opt), nets)
+    if differing := _differences(shard_log.read_manifest(), manifest, opt):
         log.warning("results of shards are overwritten by others (%s)", ", ".join(differing))
-        shutil.rmtree(record.folder)
+        shutil.rmtree(shard_log.folder)
 
 
-def _whole(image: Path) -> bool:
+def _is_complete(image: Path) -> bool:
     """Return whether a PNG file is there to its end."""
     try:
         with image.open("rb") as file:
@@ -218,7 +220,7 @@ def _paths_of(dataset: Any, opt: Any) -> list[str]:
     return [of.get(f"{opt.direction[0]}_paths") or next(iter(of.values())) for of in items]
 
 
-def _made_by(opt: Any, paths: Sequence[str], nets: dict[str, nn.Module]) -> dict[str, Any]:
+def _make_manifest(opt: Any, paths: Sequence[str], nets: dict[str, nn.Module]) -> dict[str, Any]:
     """Return what results are made of: the flags that decide, the images, the weights."""
     flags = {name: vars(opt)[name] for name in names(opt, SAME_RESULTS) - AMOUNT}
     flags = json.loads(json.dumps(flags, default=str, sort_keys=True))

@@ -34,13 +34,13 @@ class CycleGANModel(BaseModel):
         parser.set_defaults(no_dropout=True, dataset_mode="unaligned")
         if is_train:
             add = partial(parser.add_argument, role="training")
-            add("--lambda_A", type=float, default=10.0, help="weight of the cycle A → B → A")
-            add("--lambda_B", type=float, default=10.0, help="weight of the cycle B → A → B")
+            add("--lambda_A", type=float, default=10.0, help="weight of the cycle loss A → B → A")
+            add("--lambda_B", type=float, default=10.0, help="weight of the cycle loss B → A → B")
             add(
                 "--lambda_identity",
                 type=float,
                 default=0.5,
-                help="weight, times that of the cycle, of leaving alone what is there already",
+                help="identity-loss weight, relative to the cycle loss",
             )
         return parser
 

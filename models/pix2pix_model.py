@@ -36,11 +36,16 @@ class Pix2PixModel(BaseModel):
             add = partial(parser.add_argument, role="training")
             parser.set_defaults(pool_size=0, gan_mode="vanilla")
             add("--lambda_L1", type=float, default=100.0, help="weight of the pixel loss")
-            add("--pixel_loss", choices=[*PIXEL_LOSSES], default="l1", help="output to target")
+            add(
+                "--pixel_loss",
+                choices=[*PIXEL_LOSSES],
+                default="l1",
+                help="distance of output and target",
+            )
             add("--lambda_GAN", type=float, default=1.0, help="weight of the GAN loss; 0: no D")
-            add("--no_conditional_D", action="store_true", help="D sees the output alone (eq. 2)")
+            add("--no_conditional_D", action="store_true", help="D sees only the output (eq. 2)")
             add("--lambda_vgg", type=float, default=0.0, help="weight of a perceptual loss")
-            add("--vgg_weights", help="its vgg19-*.pth; without it torchvision downloads it")
+            add("--vgg_weights", help="vgg19-*.pth for --lambda_vgg; downloaded by default")
         return parser
 
     def __init__(self, opt: Any):

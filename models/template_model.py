@@ -25,7 +25,13 @@ class TemplateModel(BaseModel):
         parser.set_defaults(dataset_mode="aligned", netG="unet_256", norm="batch")
         if is_train:
             add = parser.add_argument
-            add("--lambda_regression", type=float, default=1.0, role="training", help="of the loss")
+            add(
+                "--lambda_regression",
+                type=float,
+                default=1.0,
+                role="training",
+                help="weight of the loss",
+            )
         return parser
 
     def __init__(self, opt: Any):

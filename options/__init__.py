@@ -1,1 +1,1 @@
-"""Flags to one configuration: argparse, YAML files and the saved options of a run."""
+"""From flags to one configuration: argparse, YAML files and the saved options of a run."""

@@ -1,4 +1,4 @@
-"""How one configuration comes of flags, YAML files and a run's saved options."""
+"""Combine flags, YAML files and a run's saved options into one configuration."""
 
 import argparse
 import contextlib
@@ -22,13 +22,13 @@ _MISSING: Any = object()
 class Options(argparse.Namespace):
     """The parsed options as attributes.
 
-    `defaults` holds what each would be if nobody set it, `roles` what it is for (options/roles.py).
+    `defaults` holds each option's default value, `roles` its role (options/roles.py).
     """
 
-    __slots__ = ("defaults", "roles")  # so that vars(opt) is the options alone
+    __slots__ = ("defaults", "roles")  # keeps both out of vars(opt)
 
     def text(self) -> str:
-        """Return a table of all options, the non-default ones marked."""
+        """Return a table of all options, with a mark on the non-default ones."""
         lines = ["----------------- Options ---------------"]
         for name, value in sorted(vars(self).items()):
             default = self.defaults.get(name, value)
@@ -38,10 +38,10 @@ class Options(argparse.Namespace):
 
 
 class BaseOptions:
-    """Turns flags, YAML files and a run's saved options into one `Options`.
+    """Combines flags, YAML files and a run's saved options into one `Options`.
 
-    Precedence: base < phase < model < dataset < built-in preset (when there is no dataroot)
-    < the run's saved options (test only) < --config file < command line.
+    Precedence: base < phase < model < dataset < built-in preset (without --dataroot)
+    < the run's saved options (test, and --continue_train) < --config file < command line.
     """
 
     is_train: bool
@@ -49,11 +49,11 @@ class BaseOptions:
 
     @property
     def phase(self) -> str:
-        """Which of `COMMANDS` this is."""
+        """The command, a key of `COMMANDS`."""
         return "train" if self.is_train else "test"
 
     def parse(self, args: Sequence[str] | None = None) -> Options:
-        """Parse `args` (default: sys.argv[1:]); a mistake ends with one line and status 2."""
+        """Parse `args` (default: sys.argv[1:]); an error is one line and exit status 2."""
         try:
             return self.read(sys.argv[1:] if args is None else args)
         except (ValueError, OSError) as error:
@@ -61,7 +61,7 @@ class BaseOptions:
             raise SystemExit(2) from None
 
     def read(self, args: Sequence[str]) -> Options:
-        """Parse `args`; a mistake is a ValueError that starts with the flag or the file."""
+        """Parse `args`; a ValueError starts with the flag or the file."""
         parser = FlagParser(description=self.__doc__)
         add_shared_flags(parser)
         COMMANDS[self.phase](parser)
@@ -70,29 +70,29 @@ class BaseOptions:
     def saved_options(
         self, parser: FlagParser, run: Path, by_hand: dict[str, Any]
     ) -> dict[str, Any]:
-        """Return the options saved in the run's folder; training starts from none.
+        """Return the options saved in the run's folder; by default none.
 
-        `by_hand` are the shared options given on the command line or in a file.
+        `by_hand` are the shared options from the command line or a --config file.
         """
         return {}
 
     def carried_options(self, parser: FlagParser) -> set[str]:
-        """Return which of a run's saved options are taken over."""
+        """Return the names of the saved options that this command uses."""
         return parser.carried | parser.carried_with_model
 
     def foreign_options(self, hooks: list[Callable[..., Any]]) -> set[str]:
-        """Return options that a --config file may hold although this phase has none such."""
+        """Return options of the other command, which a --config file may hold; they are ignored."""
         return set()
 
     def owner_of(self, flag: str) -> str:
-        """Return whose a flag is that the chosen model and dataset lack, or nothing."""
+        """Say which command, model or dataset an unknown flag belongs to; "" if none has it."""
         for command, add_flags in COMMANDS.items():
             if command != self.phase and flag in flags_of(add_flags):
                 return f"is a flag of {command}.py"
         for package, chooser in (("models", "--model"), ("data", "--dataset_mode")):
             owners = []
             for name in known(package):
-                with contextlib.suppress(Exception):  # somebody's unfinished file
+                with contextlib.suppress(Exception):  # a user's file may not import
                     hook = find_class(package, name, chooser).modify_commandline_options
                     owners += [name] if flag in flags_of(hook, values=(self.is_train,)) else []
             if owners:
@@ -100,7 +100,7 @@ class BaseOptions:
         return ""
 
     def _read(self, parser: FlagParser, argv: list[str]) -> Options:
-        # Selector pass: what chooses the files to read and the hooks to call.
+        # First pass: the options that select the files to read and the hooks to call.
         given = _given(parser, argv)
         config = read_yaml(given["config"]) if given.get("config") else {}
         by_hand = {**config, **given}
@@ -110,7 +110,7 @@ class BaseOptions:
         model = {**defaults, **saved, **by_hand}["model"]
         preset = read_builtin(model) if builtin else {}
 
-        # Each hook once: the model's may choose the dataset.
+        # Call each hook once; the model's hook may set the default dataset.
         chosen = {**preset, **saved, **by_hand}
         hooks = []
         for package, flag in (("models", "model"), ("data", "dataset_mode")):
@@ -121,7 +121,7 @@ class BaseOptions:
         parser.add_argument("-h", "--help", action="help", help="show this and exit")
         parser.owner, parser.also = self.owner_of, self.also
 
-        # The strict parse, one source after the other into one namespace.
+        # Second pass, strict: parse one source after another into one namespace.
         carried = self.carried_options(parser)
         if not self.is_train:
             preset = {k: v for k, v in preset.items() if k in carried}
@@ -139,16 +139,16 @@ class BaseOptions:
         return opt
 
     def finish(self, parser: FlagParser, opt: Options) -> None:
-        """Fill in what follows from other options and check what argparse cannot."""
+        """Fill in derived options and make the checks that need several options."""
         opt.isTrain = self.is_train
         if opt.suffix:
             opt.name = _named(vars(opt))
         if not opt.name or not opt.name.isprintable():
-            parser.error(f"--name {opt.name!r}: must be a name that a folder can have")
+            parser.error(f"--name {opt.name!r}: must be a valid folder name")
         inside = os.path.normpath(opt.name)
         if os.path.isabs(inside) or inside.split(os.sep)[0] in ("..", "."):
             parser.error(
-                f"--name {opt.name}: leaves the folder --checkpoints_dir; use a plain name"
+                f"--name {opt.name}: points outside the folder --checkpoints_dir; use a plain name"
             )
         for flag in ("phase", "epoch"):
             value = getattr(opt, flag)
@@ -163,7 +163,7 @@ class BaseOptions:
 
 
 def _apply(parser: FlagParser, opt: Options, values: dict[str, Any], source: str) -> None:
-    """Parse `values` into `opt` as if they were flags, so that argparse checks them all."""
+    """Parse `values` into `opt` as if they were flags, so that argparse checks all of them."""
     parser.source = source
     actions, tokens = parser.options(), []
     for name, value in values.items():
@@ -177,13 +177,13 @@ def _apply(parser: FlagParser, opt: Options, values: dict[str, Any], source: str
         elif str(value).lower() in ("false", "no", "off", "0"):
             setattr(opt, name, False)
         else:
-            parser.error(f"{name}: {value!r} is neither true nor false")
+            parser.error(f"{name}: {value!r} must be true or false")
     parser.parse_args(tokens, opt)
     parser.source = ""
 
 
 def _given(parser: FlagParser, argv: list[str]) -> dict[str, Any]:
-    """Return the shared options that stand on the command line, parsed; others are ignored."""
+    """Return the shared options given on the command line, parsed; ignore the others."""
     namespace = argparse.Namespace(**dict.fromkeys(parser.options(), _MISSING))
     parser.parse_known_args(argv, namespace)
     return {k: v for k, v in vars(namespace).items() if v is not _MISSING}
@@ -194,14 +194,14 @@ def _run_folder(values: dict[str, Any]) -> Path:
 
 
 def _named(values: dict[str, Any]) -> str:
-    """Return the run's name: --name, and --suffix with its {option} fields filled in."""
+    """Return the run's name: --name, then --suffix with its {option} fields filled in."""
     if not values["suffix"]:
         return values["name"]
     try:
         return f"{values['name']}_{values['suffix'].format(**values)}"
     except (KeyError, IndexError, ValueError, AttributeError) as error:
         raise ValueError(
-            f"--suffix {values['suffix']}: {error} is no option; write e.g. {{model}}_{{netG}}"
+            f"--suffix {values['suffix']}: {error} is not an option; write e.g. {{model}}_{{netG}}"
         ) from None
 
 

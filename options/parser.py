@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from options.roles import ROLES
 
-# What flags were called in commands from before 2019.
+# Old names of flags, used in commands from before 2019.
 RENAMED = {
     "--niter": "--n_epochs",
     "--niter_decay": "--n_epochs_decay",
@@ -29,11 +29,11 @@ RENAMED = {
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """ArgumentParser without abbreviations, whose errors are ValueErrors of one line."""
+    """ArgumentParser without abbreviations; every error is a ValueError with one line."""
 
     def __init__(self, **kwargs: Any):
         super().__init__(allow_abbrev=False, **kwargs)
-        self.source = ""  # what is being parsed, if not the command line: a file's name
+        self.source = ""  # prefix of errors: the file being parsed, "" for the command line
 
     def flags(self) -> list[str]:
         """Return all flags: "--name", …"""
@@ -47,7 +47,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 class FlagParser(OneLineParser):
-    """The parser of train.py and test.py: its flags fall into sections and have roles."""
+    """The parser of train.py and test.py; its flags have sections and roles."""
 
     def __init__(self, **kwargs: Any):
         usage, formatter = "%(prog)s [flags]", _HelpFormatter
@@ -55,14 +55,14 @@ class FlagParser(OneLineParser):
         self.carried: set[str] = set()
         self.carried_with_model: set[str] = set()
         self.given_roles: dict[str, str | dict[str, str]] = {}
-        self.also: Sequence[str] = ()  # what a script takes beside these
-        self.owner: Callable[[str], str] = lambda flag: ""  # says whose an unknown flag is
+        self.also: Sequence[str] = ()  # flags of the calling script, for suggestions
+        self.owner: Callable[[str], str] = lambda flag: ""  # says where an unknown flag belongs
         self._section: argparse._ArgumentGroup | None = None
         self._section_role: str | None = None
 
     @contextlib.contextmanager
     def section(self, title: str, role: str | None = None) -> Iterator[None]:
-        """Within it, added flags stand under `title` in the help and have `role` by default."""
+        """Group the flags added inside under `title` in the help, with `role` as their default."""
         self._section, self._section_role = self.add_argument_group(title), role
         try:
             yield
@@ -78,14 +78,14 @@ class FlagParser(OneLineParser):
     ) -> argparse.Action:
         """Add a flag as argparse does.
 
-        `role` is a key of `ROLES`, or {"train": …, "test": …}. With `carry`, test.py takes the
-        flag over from the run; with "with_model" only if `--model` is the run's.
+        `role` is a key of `ROLES`, or {"train": …, "test": …}. With `carry`, test.py uses the
+        run's saved value; with "with_model" only if `--model` is the run's model.
         """
         role = role or self._section_role
         for one in role.values() if isinstance(role, dict) else [role] if role else []:
             if one not in ROLES:
                 raise ValueError(
-                    f"{args[0]}: role {one!r} is unknown; known are {', '.join(ROLES)}"
+                    f"{args[0]}: role {one!r} is unknown; known roles: {', '.join(ROLES)}"
                 )
         add = super().add_argument if self._section is None else self._section.add_argument
         action = add(*args, **kwargs)
@@ -96,7 +96,7 @@ class FlagParser(OneLineParser):
         return action
 
     def roles(self, command: str) -> dict[str, str]:
-        """Return each option's role in `command`, train or test; training if none is given."""
+        """Return each option's role in `command` ("train" or "test"); the default is "training"."""
         found = {}
         for name in self.options():
             role = self.given_roles.get(name, "training")
@@ -104,11 +104,11 @@ class FlagParser(OneLineParser):
         return found
 
     def carry(self, *names: str) -> None:
-        """Mark options that test.py takes over from the run that it loads."""
+        """Let test.py use the run's saved values of these options."""
         self.carried.update(names)
 
     def options(self) -> dict[str, argparse.Action]:
-        """Return the actions by option name (dest), help left out."""
+        """Return the actions by option name (dest), without help."""
         return {a.dest: a for a in self._actions if a.dest != "help"}
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -128,12 +128,12 @@ class FlagParser(OneLineParser):
                 if c == flag and (b not in known or known[b].nargs == 0)
             )
             if before in known:
-                return f"{before} {flag}: {before} stands alone, it takes no value"
+                return f"{before} {flag}: {before} is a switch and takes no value"
             if owner in known and not before.startswith("-"):
                 ways = f"'{before} {flag}' if it has a space, {before},{flag} if it is a list"
                 return f"{owner} {before} {flag}: {owner} takes one value; {ways}"
             example = "--dataroot" if os.path.isdir(flag) else "--name"
-            return f"{flag}: not a flag; every value belongs to a flag, as in {example} {flag}"
+            return f"{flag}: not a flag; write a flag before the value, as in {example} {flag}"
         flag = flag.partition("=")[0]
         owner = self.owner(flag.removeprefix("--"))
         near = closest(flag, [*known, *self.also])
@@ -142,7 +142,7 @@ class FlagParser(OneLineParser):
 
 
 class _HelpFormatter(argparse.HelpFormatter):
-    """Shows each flag's default, except that of a switch."""
+    """Shows the default of each flag except switches."""
 
     def __init__(self, prog: str):
         super().__init__(prog, max_help_position=28)
@@ -153,19 +153,19 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 
 def flags_of(*hooks: Callable[..., Any], values: tuple = ()) -> set[str]:
-    """Return the options that `hook(parser, *values)` adds to a parser, for all of these hooks."""
+    """Return the names of all options that `hook(parser, *values)` adds, over these hooks."""
     parser = FlagParser()
     for hook in hooks:
-        with contextlib.suppress(Exception):  # somebody's unfinished file
+        with contextlib.suppress(Exception):  # a user's file may not run
             hook(parser, *values)
     return set(parser.options())
 
 
 def closest(word: str, known: list[str]) -> str:
-    """Return "; did you mean X?" for the known word nearest to `word`, or nothing."""
+    """Return "; did you mean X?" for the closest known word, else a hint at --help."""
     near = [name for name in known if name.lower() == word.lower()]
     near = near or difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]}?" if near else "; --help lists the known ones"
+    return f"; did you mean {near[0]}?" if near else "; see --help for the known ones"
 
 
 def number(
@@ -202,7 +202,7 @@ def pixel_range(text: str) -> str | list[float]:
 
 
 def gpu_list(text: str) -> list[int]:
-    """Return the GPU numbers of "0", "0,1,2" or "-1" (none) as a list."""
+    """Return the GPU indices in "0", "0,1,2" or "-1" (CPU) as a list."""
     try:
         ids = [int(part) for part in text.strip("[] ").split(",") if part.strip()]
     except ValueError:

@@ -1,26 +1,26 @@
-"""What each flag is for: its role, which is given where the flag is added."""
+"""The roles of flags: what each flag affects. A flag gets its role where it is added."""
 
 import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
 ROLES = {
-    "launch": "how a command is started: names, folders, devices, which checkpoint, which shard",
-    "data": "which images are read, and how they are prepared",
-    "network": "what the networks are, and how they run",
-    "training": "how they are trained; a flag without a role counts as this",
-    "speed": "how fast, with the same results",
-    "display": "what is printed and shown",
+    "launch": "how a command starts: names, folders, devices, checkpoint, shard",
+    "data": "which images are read, and how they are preprocessed",
+    "network": "the architecture of the networks, and how they run",
+    "training": "how the networks are trained; the default role",
+    "speed": "how fast a command runs, with the same results",
+    "display": "what is printed and displayed",
     "saving": "which checkpoints are kept",
 }
-# Two commands that differ in these only have the same results.
+# Two commands that differ only in flags of these roles have the same results.
 SAME_RESULTS = ("launch", "speed", "display", "saving")
 
 
 def names(opt: Any, without: Collection[str] = ()) -> set[str]:
-    """Return the options whose role is not one of `without`.
+    """Return the names of the options, except those with a role in `without`.
 
-    An option without a role counts as training, and so do all of a plain Namespace.
+    An option without a role counts as training, so all options of a plain Namespace do.
     """
     roles = getattr(opt, "roles", {})
     return {name for name in vars(opt) if roles.get(name, "training") not in without}
@@ -29,10 +29,10 @@ def names(opt: Any, without: Collection[str] = ()) -> set[str]:
 def differences(
     opt: Any, saved: Mapping[str, Any], without: Collection[str]
 ) -> dict[str, tuple[Any, Any]]:
-    """Return name: (saved, now) for the options that differ, except those of the roles `without`.
+    """Return {name: (saved, now)} of the options that differ, except the roles in `without`.
 
-    `saved` is read from a file, which may be older than a flag: an option that is not in it had
-    its default, and one that no longer exists is ignored.
+    `saved` may come from an older version: an option missing from it had its default, and an
+    option that no longer exists is ignored.
     """
     now = _plain({name: vars(opt)[name] for name in sorted(names(opt, without))})
     before = {**_plain(getattr(opt, "defaults", {})), **saved}
@@ -41,5 +41,5 @@ def differences(
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as a JSON file holds them."""
+    """Return the values after a round trip through JSON."""
     return json.loads(json.dumps(values, default=str))

@@ -16,29 +16,43 @@ def add_shared_flags(parser: FlagParser) -> None:
 
 def _add_run(parser: FlagParser, add: Callable[..., Any]) -> None:
     with parser.section("run", role="launch"):
-        add("--name", default="experiment_name", help="the run: its folder in --checkpoints_dir")
+        add(
+            "--name",
+            default="experiment_name",
+            help="name of the run and of its folder in --checkpoints_dir",
+        )
         add("--checkpoints_dir", default="./checkpoints", help="folder of all runs")
-        add("--suffix", default="", help="added to --name, e.g. {model}_{netG}")
-        add("--config", help="YAML file of options; the command line wins over it")
+        add("--suffix", default="", help="text appended to --name, e.g. {model}_{netG}")
+        add("--config", help="YAML file of options; the command line overrides it")
         add(
             "--seed",
             type=number(int, 0, 2**63 - 1),
             default=0,
             role="training",
-            help="of all randomness",
+            help="random seed of weights, data and noise",
         )
-        add("--gpu_ids", type=gpu_list, default="0", help="e.g. 0 or 0,1; -1 is the CPU")
+        add(
+            "--gpu_ids",
+            type=gpu_list,
+            default="0",
+            help="indices of the GPUs, e.g. 0 or 0,1; -1: CPU",
+        )
         add(
             "--precision",
             choices=["auto", "fp32", "tf32", "bf16"],
             default="auto",
             role="network",
             carry=True,
-            help="of the networks; auto: tf32 on CUDA, else fp32",
+            help="arithmetic of the networks; auto: tf32 on CUDA, else fp32",
         )
-        add("--epoch", default="latest", help="which saved epoch to load")
-        add("--load_iter", type=number(int, 0), default=0, help="load iter_N instead, if > 0")
-        add("--verbose", action="store_true", help="print the networks, and tracebacks")
+        add("--epoch", default="latest", help="epoch of the checkpoint to load")
+        add(
+            "--load_iter",
+            type=number(int, 0),
+            default=0,
+            help="if > 0, load checkpoint iter_N instead",
+        )
+        add("--verbose", action="store_true", help="print networks and tracebacks")
 
 
 def _add_data(parser: FlagParser, add: Callable[..., Any]) -> None:
@@ -46,22 +60,22 @@ def _add_data(parser: FlagParser, add: Callable[..., Any]) -> None:
         add(
             "--dataroot",
             carry="with_model",
-            help="folder of the images; without it the built-in facades",
+            help="folder of the images; by default the built-in facades",
         )
         add(
             "--dataset_mode",
             default="unaligned",
             carry="with_model",
-            help="data/NAME_dataset.py reads them",
+            help="dataset, the NAME in data/NAME_dataset.py",
         )
         add(
             "--direction",
             choices=["AtoB", "BtoA"],
             default="AtoB",
             carry="with_model",
-            help="what becomes what",
+            help="translate A to B or B to A",
         )
-        add("--phase", default="train", help="subfolder: train, val, test")
+        add("--phase", default="train", help="subfolder of --dataroot: train, val or test")
         _add_batches(add)
 
 
@@ -71,21 +85,21 @@ def _add_batches(add: Callable[..., Any]) -> None:
         type=_COUNT,
         default=1,
         role={"train": "training", "test": "speed"},
-        help="images a step, of all GPUs",
+        help="images per step, over all GPUs",
     )
-    add("--serial_batches", action="store_true", help="in order instead of shuffled")
+    add("--serial_batches", action="store_true", help="read images in order, without shuffling")
     add(
         "--num_threads",
         type=number(int, 0),
         default=4,
         role="speed",
-        help="processes that load data",
+        help="number of data-loading processes",
     )
     add(
         "--max_dataset_size",
         type=number(int, 1, infinite=True),
         default=float("inf"),
-        help="use the first N images",
+        help="maximum number of images; the first ones are used",
     )
 
 
@@ -96,53 +110,86 @@ def _add_images(parser: FlagParser, add: Callable[..., Any]) -> None:
             choices=["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"],
             default="resize_and_crop",
             carry=True,
-            help="from the file to the network; none keeps the size",
+            help="resizing and cropping before the network; none keeps the size",
         )
-        add("--load_size", type=_COUNT, default=286, help="resize to this")
-        add("--crop_size", type=_COUNT, default=256, carry=True, help="then crop to this")
-        add("--no_flip", action="store_true", help="no random mirroring")
-        add("--input_nc", type=_COUNT, default=3, carry=True, help="input channels: 3 RGB, 1 grey")
+        add("--load_size", type=_COUNT, default=286, help="resize to this size in pixels")
+        add(
+            "--crop_size",
+            type=_COUNT,
+            default=256,
+            carry=True,
+            help="then crop to this size in pixels",
+        )
+        add("--no_flip", action="store_true", help="no random horizontal flips")
+        add(
+            "--input_nc",
+            type=_COUNT,
+            default=3,
+            carry=True,
+            help="number of input channels: 3 RGB, 1 grey",
+        )
         for side in "AB":
             add(
                 f"--range_{side}",
                 type=pixel_range,
                 default="auto",
                 carry=True,
-                help=f"high bit depth: values of {side} that become -1 and 1: auto (the range of "
-                "their type, of floats 0,1), LOW,HIGH, or percentile",
+                help=f"high bit depth: values of {side} mapped to -1 and 1: auto (range of the "
+                "file's number type; 0,1 for floats), LOW,HIGH, or percentile",
             )
         add(
             "--on_bad_image",
             choices=["error", "skip"],
             default="error",
-            help="skip: leave out images that cannot be read, and name them",
+            help="unreadable images: stop, or log and skip them",
         )
         add(
-            "--output_nc", type=_COUNT, default=3, carry=True, help="output channels: 3 RGB, 1 grey"
+            "--output_nc",
+            type=_COUNT,
+            default=3,
+            carry=True,
+            help="number of output channels: 3 RGB, 1 grey",
         )
         add(
             "--display_winsize",
             type=_COUNT,
             default=256,
             role="display",
-            help="width of an image on a page",
+            help="width in pixels of images on HTML pages",
         )
 
 
 def _add_networks(parser: FlagParser, add: Callable[..., Any]) -> None:
     with parser.section("networks", role="network"):
-        add("--model", default="pix2pix", carry=True, help="models/NAME_model.py")
-        add("--netG", default="resnet_9blocks", carry=True, help="unet_256, resnet_9blocks, …")
-        add("--netD", default="basic", help="basic (70×70), n_layers or pixel")
+        add(
+            "--model", default="pix2pix", carry=True, help="model, the NAME in models/NAME_model.py"
+        )
+        add(
+            "--netG",
+            default="resnet_9blocks",
+            carry=True,
+            help="generator, e.g. unet_256",
+        )
+        add("--netD", default="basic", help="discriminator: basic (70×70), n_layers or pixel")
         add(
             "--ngf",
             type=_COUNT,
             default=64,
             carry=True,
-            help="width of G: channels of its first convolution",
+            help="width of G: number of channels of its first convolution",
         )
-        add("--ndf", type=_COUNT, default=64, help="width of D")
-        add("--n_layers_D", type=_COUNT, default=3, help="depth of D with --netD n_layers")
+        add(
+            "--ndf",
+            type=_COUNT,
+            default=64,
+            help="width of D: number of channels of its first convolution",
+        )
+        add(
+            "--n_layers_D",
+            type=_COUNT,
+            default=3,
+            help="number of layers of D with --netD n_layers",
+        )
         _add_layers(add)
 
 
@@ -152,7 +199,7 @@ def _add_layers(add: Callable[..., Any]) -> None:
         choices=["instance", "batch", "sync_batch", "sync_instance", "none"],
         default="instance",
         carry=True,
-        help="normalisation layers",
+        help="type of the normalisation layers",
     )
     add("--no_dropout", action="store_true", carry=True, help="no dropout in G")
     add(
@@ -160,18 +207,18 @@ def _add_layers(add: Callable[..., Any]) -> None:
         choices=["transpose", "resize"],
         default="transpose",
         carry=True,
-        help="in G",
+        help="upsampling layer in G",
     )
     add(
         "--init_type",
         choices=["normal", "xavier", "kaiming", "orthogonal"],
         default="normal",
-        help="initial weights",
+        help="distribution of the initial weights",
     )
-    add("--init_gain", type=number(float, 0), default=0.02, help="their scale")
+    add("--init_gain", type=number(float, 0), default=0.02, help="scale of the initial weights")
 
 
 def _add_tracking(parser: FlagParser, add: Callable[..., Any]) -> None:
     with parser.section("experiment tracking", role="display"):
         add("--use_wandb", action="store_true", help="log the training to Weights & Biases")
-        add("--wandb_project_name", default="CycleGAN-and-pix2pix", help="project there")
+        add("--wandb_project_name", default="CycleGAN-and-pix2pix", help="Weights & Biases project")

@@ -1,4 +1,4 @@
-"""The options of test.py: its flags over those that the run has saved."""
+"""The options of test.py: its flags override the run's saved options."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -25,9 +25,9 @@ class TestOptions(BaseOptions):
         batches: bool = False,
         also: Sequence[str] = (),
     ):
-        """`infer` reads the options of a run without saved ones off its weights. `batches`: more
-        than one image at a time, if --batch_size does not say how many. `also`: flags that a
-        script takes beside these, one of which may be meant by an unknown one.
+        """`infer` finds the options of a run without saved options from its weights. `batches`
+        allows a default --batch_size above 1. `also` holds flags of the calling script, which
+        are suggested for a mistyped flag.
         """
         self.infer, self.batches, self.also = infer, batches, also
 
@@ -40,45 +40,47 @@ class TestOptions(BaseOptions):
         trained, suffix = saved.get("model"), by_hand.get("model_suffix")
         model = by_hand.get("model", trained)
         if suffix and model != "test":
-            raise ValueError(f"--model_suffix {suffix}: is for --model test only")
+            raise ValueError(f"--model_suffix {suffix}: works only with --model test")
         kept = saved
         if model != trained:
             kept = {k: v for k, v in saved.items() if k not in parser.carried_with_model}
             if not by_hand.get("dataroot") and "direction" in saved:
-                kept["direction"] = saved["direction"]  # of the built-in images
+                kept["direction"] = saved["direction"]  # built-in images only
         if trained == "cycle_gan" and model in ("cycle_gan", "test"):
-            kept = kept | _one_way(saved, by_hand.get("direction"), suffix)
+            kept = kept | _generator_options(saved, by_hand.get("direction"), suffix)
         return kept
 
     def foreign_options(self, hooks: list[Callable[..., Any]]) -> set[str]:
-        # One file serves both commands: flags of training alone are ignored.
+        # One file serves both commands: ignore flags that only train.py has.
         return flags_of(add_train_flags) | flags_of(*hooks, values=(True,))
 
     def finish(self, parser: FlagParser, opt: Options) -> None:
         if opt.load_size is None:
             opt.load_size = opt.crop_size
         if opt.overlap is not None and not opt.tile:
-            parser.error(f"--overlap {opt.overlap}: is for --tile")
+            parser.error(f"--overlap {opt.overlap}: needs --tile")
         if opt.page_only and opt.num_shards:
-            parser.error("--page_only: translates nothing; leave out --num_shards, --shard_id")
+            parser.error("--page_only: translates nothing; leave out --num_shards and --shard_id")
         if (opt.num_shards is None) != (opt.shard_id is None):
-            parser.error("--num_shards N, --shard_id I: go together; I is 0 to N - 1")
+            parser.error("--num_shards N, --shard_id I: give both; I is 0 to N - 1")
         if opt.num_shards and opt.shard_id >= opt.num_shards:
             parser.error(
                 f"--shard_id {opt.shard_id}: the shards of --num_shards {opt.num_shards} are 0 to "
                 f"{opt.num_shards - 1}"
             )
-        if opt.batch_size is None:  # only images of one size can share a batch
+        if opt.batch_size is None:  # images in a batch need one size
             several = self.batches and opt.preprocess.endswith("crop") and not opt.tile
             opt.batch_size = max(1, 16 * 256**2 // opt.crop_size**2) if several else 1
         super().finish(parser, opt)
 
 
-def _one_way(saved: dict[str, Any], direction: str | None, suffix: str | None) -> dict[str, Any]:
-    """Return a CycleGAN run's options for the generator of the suffix, or else for the one that
-    goes in `direction`.
+def _generator_options(
+    saved: dict[str, Any], direction: str | None, suffix: str | None
+) -> dict[str, Any]:
+    """Return a CycleGAN run's options for one generator: that of `suffix` if given, else that
+    of `direction`.
 
-    G_A goes in the direction of the training, which is also meant by None.
+    G_A translates in the direction of the training, which is also the default direction.
     """
     trained = saved.get("direction", "AtoB")
     suffix = suffix or ("_A" if direction in (None, trained) else "_B")

@@ -1,4 +1,4 @@
-"""The options of train.py: its flags, and on a resume those that the run has saved."""
+"""The options of train.py: its flags and, with --continue_train, the saved options."""
 
 import logging
 from pathlib import Path
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def last_epoch(opt: Any) -> int:
-    """Return the number of the epoch that a training ends with, unless it stops early."""
+    """Return the number of the last epoch of a training that does not stop early."""
     return opt.n_epochs + opt.n_epochs_decay
 
 
@@ -35,12 +35,12 @@ class TrainOptions(BaseOptions):
         super().finish(parser, opt)
         if not opt.continue_train and (opt.epoch != "latest" or opt.load_iter):
             flag = "--load_iter" if opt.load_iter else "--epoch"
-            log.warning("%s is ignored: without --continue_train a run starts afresh", flag)
+            log.warning("%s is ignored: without --continue_train a run starts from scratch", flag)
         follows = opt.best_metric or opt.early_stop or opt.lr_policy == "plateau"
         opt.val_freq = opt.val_freq or (1 if follows else 0)
         last = last_epoch(opt)
         if opt.epoch_count > last:
             parser.error(
-                f"--epoch_count {opt.epoch_count}: nothing to train, since --n_epochs "
-                f"{opt.n_epochs} + --n_epochs_decay {opt.n_epochs_decay} end with epoch {last}"
+                f"--epoch_count {opt.epoch_count}: nothing to train: the last epoch is {last}; "
+                f"raise --n_epochs {opt.n_epochs} or --n_epochs_decay {opt.n_epochs_decay}"
             )

@@ -1,7 +1,7 @@
-"""Look at every image of a data set before training: `python -m scripts.doctor --dataroot DIR`.
+"""Check every image of a dataset before training: `python -m scripts.doctor --dataroot DIR`.
 
-Names the files that are damaged or unusual, and what will be done with each. Status 1 if some would
-stop a training.
+Lists the files that are damaged or unusual, and how training treats each. Exit status 1 if some
+would stop a training.
 """
 
 import logging
@@ -24,14 +24,24 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Look at all images below the folder; `RunStopped` if some cannot be trained on."""
+    """Check all images below the folder; `RunStopped` if some would stop a training."""
     setup_logging()
     parser = OneLineParser(prog="python -m scripts.doctor", description=__doc__)
     add = parser.add_argument
-    add("--dataroot", type=Path, required=True, help="folder with the images")
+    add("--dataroot", type=Path, required=True, help="folder of the images")
     modes = ["aligned", "unaligned", "single", "colorization"]
-    add("--dataset_mode", choices=modes, default="aligned", help="aligned: look at pairs too")
-    add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="processes")
+    add(
+        "--dataset_mode",
+        choices=modes,
+        default="aligned",
+        help="type of dataset; aligned also checks pairs",
+    )
+    add(
+        "--num_threads",
+        type=number(int, 1),
+        default=os.cpu_count() or 1,
+        help="number of processes",
+    )
     args = parser.parse_args(argv)
     paths = make_dataset(args.dataroot)
     found = ignored(args.dataroot, paths)
@@ -46,20 +56,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def report(found: list[Finding], count: int) -> None:
-    """Say what was found; `RunStopped` if some of it is fatal."""
+    """Log the findings; `RunStopped` if some are fatal."""
     for finding in sorted(found):
         log.info("%s%s", "BAD  " if finding.fatal else "     ", finding)
     bad = {finding.path for finding in found if finding.fatal}
     log.info("%d images, %d bad, %d remarks", count, len(bad), len(found) - len(bad))
     if bad:
         raise RunStopped(
-            f"{len(bad)} of {count} images would stop a training: mend or delete them, or train "
-            f"with --on_bad_image skip, which leaves them out"
+            f"{len(bad)} of {count} images would stop a training: repair or delete them, or train "
+            f"with --on_bad_image skip, which ignores them"
         )
 
 
 def ignored(root: Path, paths: list[str]) -> list[Finding]:
-    """Return a remark on files that no dataset reads, by their extension."""
+    """Return a remark that counts the files that no dataset reads, by extension."""
     images = set(paths)
     others = Counter(
         path.suffix.lower() or path.name
@@ -71,7 +81,7 @@ def ignored(root: Path, paths: list[str]) -> list[Finding]:
 
 
 def pairs(root: Path, paths: list[str], damaged: set[str]) -> Iterator[Finding]:
-    """Yield what keeps images from being pairs: halves and partners."""
+    """Yield problems of pairs: missing partners, different sizes, odd widths."""
     sides = {side: {p.name[:-1] for p in root.iterdir() if p.name.endswith(side)} for side in "AB"}
     phases = sorted(sides["A"] & sides["B"])
     for phase in phases:
@@ -90,12 +100,12 @@ def pairs(root: Path, paths: list[str], damaged: set[str]) -> Iterator[Finding]:
             if sizes[0] != sizes[1]:
                 what = "{}x{}, its partner {}x{} pixels".format(*sizes[0], *sizes[1])
                 yield Finding(
-                    A[name][0], f"has {what}; only --preprocess resize_and_crop takes both"
+                    A[name][0], f"has {what}; use --preprocess resize_and_crop, which accepts both"
                 )
     if not phases:
         for path in paths:
             if path not in damaged and (width := Image.open(path).width) % 2:
-                what = f"is {width} pixels wide: an A|B image has two halves of equal width"
+                what = f"is {width} pixels wide; an A|B image needs an even width"
                 yield Finding(path, what, fatal=True)
 
 

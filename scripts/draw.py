@@ -1,8 +1,8 @@
-"""Draw, and see what the model makes of it: `python -m scripts.draw --name facades`.
+"""Draw in the browser and watch the translation: `python -m scripts.draw --name facades`.
 
-Serves a page on this machine: a canvas with the colours of the run's label maps, or a pen, or a
-place for photos, and the translation beside it as you draw. Without --name the newest run. Other
-flags, such as --epoch or --eval, are those of test.py.
+Serves a page on this machine with a canvas and the translation beside it, updated as you draw. The
+canvas has the label colours of the run, a pen, or a place for photos. --name defaults to the newest
+run. Other flags, such as --epoch or --eval, are those of test.py.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from options.parser import OneLineParser, number
-from scripts.drawing.subject import look_at, newest_run
+from scripts.drawing.subject import describe_run, newest_run
 from translator import Translator, run_options
 from util.command import run_command, setup_logging
 
@@ -32,36 +32,45 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         from scripts.drawing.server import Studio, make_app
     except ModuleNotFoundError as error:
-        raise ValueError(f"{error}: the page wants `pip install starlette uvicorn`") from None
+        raise ValueError(f"{error}: the page needs `pip install starlette uvicorn`") from None
     translator = Translator(run_options(flags, also=args.flags))
     named = any(flag.partition("=")[0] == "--dataroot" for flag in flags)
-    subject, examples = look_at(translator, named)
+    subject, examples = describe_run(translator, named)
     hosts = [*LOOPBACK, bracketed(args.host), *args.allow_host]
     app = make_app(Studio(translator, subject, examples), hosts)
     listening = listen(args.host, args.port)
     port = listening.getsockname()[1]
-    log.info("draw for %s at http://%s:%d/ (Ctrl-C ends it)", subject.name, hosts[3], port)
+    log.info("draw for %s at http://%s:%d/ (stop with Ctrl-C)", subject.name, hosts[3], port)
     if hosts[3] not in LOOPBACK:
-        log.warning("--host %s: whoever reaches this machine can use the page", args.host)
+        log.warning("--host %s: anyone who can reach this machine can use the page", args.host)
     config = uvicorn.Config(
         app, log_level="warning", limit_concurrency=100, timeout_graceful_shutdown=3
     )
     server = uvicorn.Server(config)
-    # At its end nothing is said of requests that have not come to theirs.
+    # At shutdown, do not log errors about unfinished requests.
     logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
     with contextlib.suppress(KeyboardInterrupt), listening:
         server.run(sockets=[listening])
 
 
 def parse(argv: Sequence[str] | None) -> tuple[Any, list[str]]:
-    """Return our own flags, and those of test.py, --name filled in."""
+    """Return our own flags, and the flags for test.py with --name filled in."""
     parser = OneLineParser(prog="python -m scripts.draw", description=__doc__)
     add = parser.add_argument
-    add("--name", help="the run; by default the newest in --checkpoints_dir")
+    add("--name", help="name of the run; by default the newest in --checkpoints_dir")
     add("--checkpoints_dir", type=Path, default=Path("checkpoints"), help="folder of all runs")
-    add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: for other machines too")
-    add("--port", type=number(int, 0, 65535), default=8000, help="0: any that is free")
-    add("--allow_host", nargs="+", default=[], help="names that other machines know this one by")
+    add(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; 0.0.0.0 also serves other machines",
+    )
+    add(
+        "--port",
+        type=number(int, 0, 65535),
+        default=8000,
+        help="port to listen on; 0: any free port",
+    )
+    add("--allow_host", nargs="+", default=[], help="further host names of this machine")
     args, more = parser.parse_known_args(argv)
     args.flags = parser.flags()
     name = args.name or newest_run(args.checkpoints_dir)
@@ -69,18 +78,18 @@ def parse(argv: Sequence[str] | None) -> tuple[Any, list[str]]:
 
 
 def bracketed(host: str) -> str:
-    """Return an address as it stands in a link."""
+    """Return an address in the form used in a URL."""
     return f"[{host}]" if ":" in host else host
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; ValueError if the port or the address is not to be had."""
+    """Return a listening socket; ValueError if the address or port is not available."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=64)
     except OSError as error:
         why = error.strerror or str(error)
-        fix = "; --port 0 takes any that is free" if error.errno == errno.EADDRINUSE else ""
+        fix = "; use --port 0 for any free port" if error.errno == errno.EADDRINUSE else ""
         raise ValueError(f"--host {host} --port {port}: {why}{fix}") from None
 
 

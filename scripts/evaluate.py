@@ -1,8 +1,8 @@
-"""Measure how near outputs are to their targets: `python -m scripts.evaluate --name facades`.
+"""Measure the distance of outputs to targets: `python -m scripts.evaluate --name facades`.
 
 Several names are compared side by side; `--fake DIR --real DIR` compares two folders. Other flags,
-such as --eval, go to the test.py that translates. Writes metrics.json, metrics.csv and index.html
-into --out; docs/metrics.md says what each number means.
+such as --eval, are passed on to test.py. Writes metrics.json, metrics.csv and index.html to
+--out; docs/metrics.md explains each number.
 """
 
 import logging
@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.evaluation.compare import (
-    from_folders,
-)
-from scripts.evaluation.flags import parse, wants_pairs
+from scripts.evaluation.compare import from_folders
+from scripts.evaluation.flags import needs_pairs, parse
 from scripts.evaluation.outputs import from_run
 from scripts.evaluation.page import write_page
 from scripts.evaluation.report import everything, legend, protocol, table, write_numbers
@@ -25,10 +23,10 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure what the flags name, and write it down; ValueError for a user's mistake."""
+    """Compute the metrics and write them to files; ValueError for a user's mistake."""
     setup_logging()
     args = parse(argv)
-    paired = wants_pairs(args)
+    paired = needs_pairs(args)
     if args.name:
         sets = [from_run(name, args, paired) for name in args.name]
     else:
@@ -47,13 +45,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def default_folder(args: Any) -> Path:
-    """Return where the numbers of these flags go."""
+    """Return the output folder for these flags when --out is not given."""
     if not args.name:
         return args.fake.parent / f"{args.fake.name}_evaluation"
     tag = f"{args.phase}_{args.epoch}" + ("_ema" if args.use_ema else "")
     others = [*(["dataroot", str(args.dataroot)] if args.dataroot else []), *args.test_flags]
     more = "_".join(re.sub(r"[^\w.-]+", "-", flag.strip("-./")) for flag in others)
-    tag += f"_{more}" if more else ""  # so that numbers of other flags stay
+    tag += f"_{more}" if more else ""  # do not overwrite results of other flags
     name = args.name[0] if len(args.name) == 1 else "_".join(args.name).replace("/", "_")
     name = name if len(name) < 200 else f"{len(args.name)}_runs"
     return args.results_dir / name / f"{tag}_evaluation"

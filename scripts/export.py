@@ -1,7 +1,7 @@
 """Write a run's generator as an ONNX file: `python -m scripts.export --name facades`.
 
-The file is checked against PyTorch before it takes its name, and a card lies beside it. Other
-flags, such as --epoch, --eval or --use_ema, are those of test.py. docs/export.md tells the rest.
+The graph is checked against PyTorch before the file appears, with a card beside it. Other flags,
+such as --epoch, --eval or --use_ema, are those of test.py. docs/export.md explains the details.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from models.weights import infer_options
 from options.parser import OneLineParser, number
 from options.test_options import TestOptions
 from scripts.onnx_export.card import card, origin
-from scripts.onnx_export.check import Check, Row
+from scripts.onnx_export.check import Check, ExportError
 from scripts.onnx_export.graph import OnImages, OnPhotos, frozen_copy, graph_of
 from translator import Translator
 from util.command import run_command, setup_logging
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What a graph is made with, whatever the flags of test.py say.
+# Flags of test.py that the export always sets.
 FIXED = "--gpu_ids -1 --precision fp32 --dropout_at_test off --preprocess none".split()
-# Flags of test.py that a graph cannot follow, and what to do instead.
+# Flags of test.py that the export refuses, with the fix.
 REFUSED = {
     "--tile": "a graph translates the whole image; leave it out",
     "--precision": "the file is written in fp32; leave it out",
-    "--dropout_at_test": "noise is off in the file; --dropout keeps it",
+    "--dropout_at_test": "the file has no noise; use --dropout to keep it",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the file and its card, or neither; ValueError for a user's mistake."""
+    """Write the file and its card, or neither of them; ValueError for a user's mistake."""
     setup_logging()
     args = parse(argv)
-    # What it infers is said once.
+    # cache: inferred options are logged once.
     options = TestOptions(cache(infer_options), also=args.flags)
     asked = options.read(args.test_flags)
     check_flags(args, asked)
@@ -65,15 +65,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the flags, those of test.py as `test_flags`."""
+    """Return the parsed flags; `test_flags` holds those for test.py."""
     parser = OneLineParser(prog="python -m scripts.export", description=__doc__)
     add = parser.add_argument
-    add("--output", type=Path, help="the file; by default beside the weights, named after them")
-    add("--opset", type=number(int, 18), default=18, help="version of ONNX's operators")
-    add("--size", type=sides, help="HEIGHT,WIDTH or one number: only images of this size")
-    add("--processing", action="store_true", help="uint8 (N, H, W, C) in and out")
-    add("--dropout", action="store_true", help="keep the noise of dropout in the graph")
-    how_far = "how far outputs in [-1, 1] may be from PyTorch's"
+    add("--output", type=Path, help="ONNX file; by default beside the weights, with their name")
+    add("--opset", type=number(int, 18), default=18, help="version of the ONNX operator set")
+    add("--size", type=sides, help="fixed image size in pixels: HEIGHT,WIDTH or one number")
+    add("--processing", action="store_true", help="uint8 (N, H, W, C) as input and output")
+    add("--dropout", action="store_true", help="keep dropout in the graph")
+    how_far = "maximum difference from PyTorch's outputs, in [-1, 1]"
     add("--tolerance", type=number(float, 0), default=1e-3, help=how_far)
     args, args.test_flags = parser.parse_known_args(argv)
     args.flags = parser.flags()
@@ -89,38 +89,38 @@ def sides(text: str) -> tuple[int, int]:
     """Return the height and width of "256" or "256,512"."""
     values = [int(part) for part in text.split(",") if part.isdecimal()]
     if len(values) != text.count(",") + 1 or len(values) > 2 or 0 in values:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHT,WIDTH, such as 256,512")
+        raise argparse.ArgumentTypeError(f"{text!r} must be HEIGHT,WIDTH, such as 256,512")
     return values[0], values[-1]
 
 
 def require_packages(opset: int) -> None:
-    """Raise a ValueError that says what to install, if it is not or is too old."""
+    """Raise a ValueError if a package is missing or too old; it says what to install."""
     try:
         import onnx
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ValueError(
-            f"{error}: scripts.export wants `pip install onnx onnxscript onnxruntime`"
+            f"{error}: scripts.export needs `pip install onnx onnxscript onnxruntime`"
         ) from None
     if opset > (newest := onnx.defs.onnx_opset_version()):
-        raise ValueError(f"--opset {opset}: onnx {onnx.__version__} knows 18 to {newest}")
+        raise ValueError(f"--opset {opset}: onnx {onnx.__version__} supports 18 to {newest}")
 
 
 def check_flags(args: argparse.Namespace, asked: Any) -> None:
-    """Raise a ValueError for what does not go together."""
-    if asked.tile:  # of a --config file
+    """Raise a ValueError for flags that contradict each other or the run."""
+    if asked.tile:  # from a --config file
         raise ValueError(f"--tile {asked.tile}: {REFUSED['--tile']}")
     if args.dropout and asked.eval:
-        raise ValueError("--dropout: --eval has none; leave one of them out")
+        raise ValueError("--dropout: --eval turns dropout off; leave one of them out")
     if not args.processing:
         return
     if read_ranges(asked):
-        raise ValueError("--processing: is for 8 bits a channel, this run has more; leave it out")
+        raise ValueError("--processing: needs 8 bits a channel, this run has more; leave it out")
     for name in ("input_nc", "output_nc") if asked.model != "colorization" else ():
         if getattr(asked, name) not in (1, 3):
             raise ValueError(
-                f"--processing: is for images of 1 or 3 channels, this run has --{name} "
+                f"--processing: needs images of 1 or 3 channels, this run has --{name} "
                 f"{getattr(asked, name)}; leave it out"
             )
 
@@ -135,10 +135,10 @@ def weights_of(translator: Translator) -> Path:
 
 def write_graph(
     file: BinaryIO, translator: Translator, args: argparse.Namespace, source: dict[str, str]
-) -> tuple["onnx.ModelProto", list[Row]]:
-    """Write the graph, which names its `source`, and check it; return it with the differences.
+) -> tuple["onnx.ModelProto", list[ExportError]]:
+    """Write and check the graph with `source` as metadata; return it and the differences.
 
-    With --dropout that is done without noise first; then the noisy graph takes its place.
+    With --dropout, a graph without noise is checked first; the noisy graph then replaces it.
     """
     import onnx
 

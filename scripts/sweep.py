@@ -17,8 +17,8 @@ from typing import Any
 from options.parser import OneLineParser, number
 from options.test_options import TestOptions
 from scripts.evaluation.compare import Result, better, names_of
+from scripts.evaluation.flags import needs_pairs
 from scripts.evaluation.flags import parse as parse_evaluation
-from scripts.evaluation.flags import wants_pairs
 from scripts.evaluation.outputs import from_run
 from scripts.evaluation.page import write_page
 from scripts.evaluation.report import everything, legend, protocol
@@ -82,7 +82,7 @@ def how_to_evaluate(plan: Plan, args: Any) -> Any:
 
 def measured(run: Run, how: Any) -> Result:
     """Translate a run's images where that is to do, and measure them."""
-    result = everything(from_run(run.name, how, wants_pairs(how)), how)
+    result = everything(from_run(run.name, how, needs_pairs(how)), how)
     result.images.name = f"{run.label}, seed {run.seed}"
     return result
 
@@ -103,7 +103,7 @@ def compare(plan: Plan, results: dict[Run, Result], how: Any, out: Path) -> None
     with atomic_write(out / "sweep.json") as file:
         file.write((json.dumps(numbers, indent=1) + "\n").encode())
     shown = [result for run, result in results.items() if run.seed == plan.seeds[0]]
-    if shown and wants_pairs(how) and not how.no_html:
+    if shown and needs_pairs(how) and not how.no_html:
         page = {"title": f"Sweep {plan.name}", "summary": rows}
         write_page(shown, [*notes, *legend(shown)], out, how.num_threads, **page)
     for line in [*lines, *notes, f"written: {out}"]:

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 import uvicorn
 from PIL import Image
-from several import double_batch, double_nets
+from support.training_plans import double_batch, double_nets
 from torch import nn
 
 import data

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawing import a_browser, a_page, served
 from PIL import Image
+from support.drawing import a_browser, a_page, served
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -3,10 +3,9 @@
 import pytest
 import torch
 from conftest import TINY, random_batch, result_images, step
-from servers import free_port
-from several import double_batch, double_nets, drive
-from test_several import deviation
-from torchruns import ROOT, draw_houses, drive_in_two, ours, torchrun
+from support.servers import free_port
+from support.torchruns import ROOT, draw_houses, drive_in_two, ours, torchrun
+from support.training_plans import deviation, double_batch, double_nets, drive
 
 from models.data_parallel import average_gradients
 from util.distributed import launch

@@ -93,7 +93,7 @@ def test_readme_commands_run_in_their_order(
 
 def test_readme_has_no_command_that_nothing_runs() -> None:
     others = [line for line in COMMANDS if not line.startswith("python ")]
-    several = [line for line in others if line.startswith("torchrun ")]  # see test_several_runs
+    several = [line for line in others if line.startswith("torchrun ")]  # test_two_processes_resume
     assert len(several) == 1
     assert others == [marked("run").strip(), marked("test").strip(), *several]
 

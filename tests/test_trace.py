@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import golden
 import numpy as np
 import pytest
 import torch
 from conftest import FACADES, needs_facades
+from support import golden
 
 LOSS_TOLERANCE, WEIGHT_TOLERANCE = 0.002, 1e-4
 LIKENESS = 0.99  # correlation of the weights' movement on two processors

@@ -88,7 +88,7 @@ class Trainer:
             if passed(opt.save_latest_freq, before, progress.total):
                 self.save(f"iter_{progress.total}" if opt.save_by_iter else "latest")
             self.stop_if_asked()
-        if not self.dataset.by_itself:  # else a GPU works while the next batch is made
+        if not self.dataset.in_main_process:  # else a GPU works while the next batch is made
             self.advice.after_epoch(clock.share(), opt.num_threads, opt.cache)
         return progress.iters > done
 
@@ -116,7 +116,7 @@ class Trainer:
 
     def stop_if_asked(self) -> None:
         """Save and raise `RunStopped` once a signal has asked any rank to stop."""
-        if asked := self.stop_flag.on(self.signals.asked):
+        if asked := self.stop_flag.on(self.signals.received):
             self.save("latest")
             raise RunStopped(
                 f"stopped in epoch {self.progress.epoch} after {self.progress.iters} of its "

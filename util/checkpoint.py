@@ -1,6 +1,4 @@
-"""Checkpoint files: tensors and plain Python, read without running code, written whole or not at
-all.
-"""
+"""Checkpoint files: tensors and plain Python, written atomically and read without running code."""
 
 import difflib
 import hashlib
@@ -21,13 +19,11 @@ RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def save(content: Any, path: Path) -> None:
-    """Write tensors and plain Python, whole or not at all; `RunStopped` names the file and what is
-    wrong.
-    """
+    """Write tensors and plain Python atomically; `RunStopped` names the file and the cause."""
     try:
         with atomic_write(path) as file:
             torch.save(content, file)
-    except (OSError, RuntimeError) as error:  # torch wraps the system's error in its own
+    except (OSError, RuntimeError) as error:  # torch wraps the OSError in a RuntimeError
         context = error.__context__
         while context is not None:
             if isinstance(context, KeyboardInterrupt):
@@ -36,17 +32,17 @@ def save(content: Any, path: Path) -> None:
         cause = error if isinstance(error, OSError) else error.__context__
         why = getattr(cause, "strerror", None) or str(error).splitlines()[0]
         raise RunStopped(
-            f"{path}: could not be written ({why}); what was saved before is intact"
+            f"{path}: could not be written ({why}); the previous file is intact"
         ) from None
 
 
 def save_weights(state_dict: dict[str, Tensor], path: Path) -> None:
-    """Write a state dict as CPU tensors; the file appears whole or not at all."""
+    """Write a state dict as CPU tensors, atomically."""
     save({k: v.detach().to("cpu").contiguous() for k, v in state_dict.items()}, path)
 
 
 def fingerprint(state_dicts: Iterable[dict[str, Tensor]]) -> str:
-    """Return a short text that tells these weights from others."""
+    """Return the first 16 hex digits of the weights' SHA-256."""
     digest = hashlib.sha256()
     for state in state_dicts:
         for name, value in state.items():
@@ -74,15 +70,15 @@ def load(path: Path) -> Any:
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint{_others(path)}")
     try:
-        if zipfile.is_zipfile(path):  # whose checksums torch does not look at
+        if zipfile.is_zipfile(path):  # torch.load ignores the checksums
             with zipfile.ZipFile(path) as archive:
                 if damaged := archive.testzip():
-                    raise ValueError(f"{damaged} is not what was written")
+                    raise ValueError(f"{damaged}: wrong checksum")
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "unsupported global" in str(error).lower():
             raise ValueError(
-                f"{path}: holds more than tensors and is not loaded, since that could run code; "
+                f"{path}: holds Python objects, which could run code when loaded; "
                 f"save it again as a plain state dict"
             ) from None
         raise ValueError(f"{path}: not a checkpoint, or damaged") from None
@@ -91,7 +87,7 @@ def load(path: Path) -> Any:
 
 
 def prune_checkpoints(folder: Path, keep: float) -> None:
-    """Delete the weights of all numbered epochs but the last `keep`."""
+    """Delete the weights of numbered epochs except the last `keep` epochs."""
     numbered = re.compile(r"(\d+)_net_.+\.pth")
     found = [(int(m[1]), p) for p in folder.glob("*.pth") if (m := numbered.fullmatch(p.name))]
     epochs = sorted({epoch for epoch, _ in found})
@@ -104,7 +100,7 @@ def prune_checkpoints(folder: Path, keep: float) -> None:
 def without_stale_statistics(
     loaded: dict[str, Tensor], wanted: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Drop the running statistics that old checkpoints carry for instance norm."""
+    """Drop running statistics of instance norm, which only old checkpoints contain."""
     return {k: v for k, v in loaded.items() if k in wanted or k.rpartition(".")[2] not in RUNNING}
 
 
@@ -123,11 +119,11 @@ def _others(path: Path) -> str:
         return f"; {path.parent} holds none ({meant} train.py writes them there)"
     net = path.name[path.name.find("_net_") :]
     if net.endswith("_ema.pth") and not any(name.endswith("_ema.pth") for name in names):
-        fix = "train.py --ema writes averages"
+        fix = "train.py --ema writes EMA weights"
     elif path.name.startswith("best_net_"):
         fix = "train.py --val_freq keeps the best; choose with --epoch"
     elif any(name.endswith(net) for name in names):
         fix = "choose with --epoch or --load_iter"
     else:
         fix = "networks of another --model or --model_suffix"
-    return f"; there are {', '.join(names[:8])} ({fix})"
+    return f"; the folder holds {', '.join(names[:8])} ({fix})"

@@ -1,5 +1,7 @@
-"""CIE Lab and sRGB, with the D65 white of the 2° observer; the numbers are those of IEC 61966-2-1
-and CIE 15, rounded as scikit-image rounds them, so that published colour models see what they saw.
+"""CIE Lab and sRGB, with the D65 white of the 2° observer.
+
+The constants are those of IEC 61966-2-1 and CIE 15, rounded as in scikit-image: published
+colorization models were trained with these values.
 """
 
 import torch
@@ -11,7 +13,7 @@ XYZ_FROM_RGB = (
     (0.212671, 0.715160, 0.072169),
     (0.019334, 0.119193, 0.950227),
 )
-# Its inverse, rounded to float64; as numbers, so that an exported graph can hold it.
+# The inverse in float64; written out, because ONNX export needs a constant.
 RGB_FROM_XYZ = (
     (3.2404813432005266, -1.5371515162713185, -0.4985363261688878),
     (-0.9692549499965682, 1.8759900014898907, 0.04155592655829284),

@@ -16,8 +16,8 @@ def run_command(
 ) -> int:
     """Run a command's `main` on `args` (default: sys.argv[1:]) and return its exit status.
 
-    A user's mistake (ValueError, OSError) is said on one line, status 2; --verbose adds where.
-    So is the end of a run before its end, with a status of its own.
+    A user's mistake (ValueError, OSError) prints one line and gives status 2; --verbose adds the
+    traceback. `RunStopped` and Ctrl-C print one line and give their own status.
     """
     try:
         main(args)
@@ -27,7 +27,7 @@ def run_command(
         return _say(str(stop) or "interrupted", getattr(stop, "status", 130))
     except (ValueError, OSError) as error:
         if "--verbose" in (sys.argv if args is None else args):
-            log.exception("where it happened:")
+            log.exception("traceback:")
         return _say(f"error: {with_source_line(error)}", 2)
     return 0
 
@@ -39,12 +39,12 @@ def _say(message: str, status: int) -> int:
 
 
 def python() -> list[str]:
-    """Return how to start a script here: under `uv run`, plain `python` would lack the packages."""
+    """Return the command that starts a script: `uv run` if uv started this one, else `python`."""
     return ["uv", "run"] if "UV" in os.environ else ["python"]
 
 
 class Output(logging.StreamHandler):
-    """Logs to a stream; keeps running silently when it is closed (`| head`)."""
+    """Logs to a stream; keeps running silently when the stream is closed (`| head`)."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         if isinstance(sys.exc_info()[1], BrokenPipeError):

@@ -1,4 +1,4 @@
-"""Devices, and what is set once for them: memory layout, TF32, the allocator."""
+"""The device, its memory layout, TF32 and the allocator."""
 
 import contextlib
 import ctypes
@@ -13,32 +13,34 @@ log = logging.getLogger(__name__)
 
 
 def pick_device(gpu_ids: Sequence[int]) -> torch.device:
-    """Return the first of the GPUs asked for, else Apple's MPS, else the CPU (after one line).
+    """Return the first GPU of `gpu_ids`, else Apple's MPS, else the CPU after logging it.
 
-    Of several processes on a machine, each gets one of them; the default 0 means as many as there
-    are processes. ValueError if CUDA is there but that GPU is not. An empty list is the CPU.
+    With several processes on a machine, local rank i gets GPU `gpu_ids[i]`; the default [0] then
+    means one GPU per process. An empty list is the CPU. ValueError if CUDA lacks a GPU.
     """
     if not gpu_ids:
         return torch.device("cpu")
     if torch.cuda.is_available():
-        found, of_all = torch.cuda.device_count(), distributed.local_world_size()
-        ids = range(of_all) if list(gpu_ids) == [0] else gpu_ids
-        if of_all > found:
+        found, processes = torch.cuda.device_count(), distributed.local_world_size()
+        ids = range(processes) if list(gpu_ids) == [0] else gpu_ids
+        if processes > found:
             raise ValueError(
-                f"{of_all} processes on this machine, which has {found} GPU{'s' * (found > 1)}: "
-                f"torchrun --nproc_per_node={found} starts one for each"
+                f"torchrun: {processes} processes, but this machine has {found} "
+                f"GPU{'s' * (found > 1)}; torchrun --nproc_per_node={found} starts one for each"
             )
         if max(ids) >= found:
-            raise ValueError(f"--gpu_ids {max(ids)}: this machine has {found}, which count from 0")
-        if of_all > 1 and len(ids) != of_all:
             raise ValueError(
-                f"--gpu_ids {','.join(map(str, ids))}: {len(ids)} for {of_all} processes on this "
-                f"machine; torchrun --nproc_per_node={len(ids)} starts one for each"
+                f"--gpu_ids {max(ids)}: this machine has GPUs 0 to {found - 1}; choose among them"
+            )
+        if processes > 1 and len(ids) != processes:
+            raise ValueError(
+                f"--gpu_ids {','.join(map(str, ids))}: {len(ids)} GPUs for {processes} processes "
+                f"on this machine; torchrun --nproc_per_node={len(ids)} starts one for each"
             )
         torch.backends.cudnn.benchmark = True
         device = torch.device("cuda", ids[distributed.local_rank()])
-        if of_all > 1:
-            torch.cuda.set_device(device)  # where the engine works too
+        if processes > 1:
+            torch.cuda.set_device(device)  # NCCL uses the current device
         return device
     if torch.backends.mps.is_available() and distributed.world_size() == 1:
         return torch.device("mps")
@@ -47,19 +49,18 @@ def pick_device(gpu_ids: Sequence[int]) -> torch.device:
 
 
 def memory_format_for(device: torch.device, training: bool) -> torch.memory_format:
-    """Return the layout of images in memory that is faster (docs/performance.md has numbers)."""
+    """Return the faster memory layout for images (docs/performance.md has the timings)."""
     faster = device.type == "cuda" or (device.type == "cpu" and not training)
     return torch.channels_last if faster else torch.contiguous_format
 
 
 def tune_malloc() -> None:
-    """Let the process keep the memory that it frees.
+    """Make glibc's malloc keep freed memory; without glibc, do nothing.
 
-    glibc hands large blocks back to the system at once, and the next step or image takes them
-    again: a tenth of a step's time on a CPU, and more of an image's, goes into pages being cleared.
-    Elsewhere nothing happens.
+    By default glibc returns large blocks to the system at once, and the next step allocates them
+    again: clearing these pages costs a tenth of a training step on a CPU, and more at test time.
     """
-    max_mapped, trim_threshold = -4, -1  # names of mallopt(3)
+    max_mapped, trim_threshold = -4, -1  # M_MMAP_MAX and M_TRIM_THRESHOLD of mallopt(3)
     with contextlib.suppress(OSError, AttributeError, TypeError):
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(max_mapped, 0)
@@ -67,8 +68,8 @@ def tune_malloc() -> None:
 
 
 def use_tf32(precision: str, device: torch.device) -> None:
-    """Let CUDA multiply float32 with the 10-bit mantissa of TF32, unless precision is "fp32"."""
+    """Allow TF32 (10-bit mantissa) for float32 products on CUDA, unless precision is "fp32"."""
     if precision == "tf32" and device.type != "cuda":
-        log.info("--precision tf32 is for CUDA: float32 here")
+        log.info("--precision tf32: needs CUDA; using float32")
     torch.backends.cudnn.allow_tf32 = precision != "fp32"
     torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")

@@ -1,4 +1,4 @@
-"""Weights that others have published: found in torch's cache, or downloaded, and checked."""
+"""Download published weights, and check their hash."""
 
 import hashlib
 from pathlib import Path
@@ -7,11 +7,10 @@ import torch
 
 
 def download_weights(url: str, given: Path | None, flag: str, option: str) -> Path:
-    """Return the file that `url` names: `given`, or torch's cache, downloaded if missing.
+    """Download `url` to torch's cache if missing, check the SHA-256 prefix in its file name, and
+    return the path; `given` replaces the cached file.
 
-    Checks the SHA-256 prefix in the file's name.
-
-    ValueError says which file is needed by `flag`, where to put it, and which `option` names it.
+    ValueError names the `flag` that needs the file, its place, and the `option` that names it.
     """
     name = url.rpartition("/")[2]
     path = given or Path(torch.hub.get_dir()) / "checkpoints" / name
@@ -24,7 +23,7 @@ def download_weights(url: str, given: Path | None, flag: str, option: str) -> Pa
             ways = f"save it as {path}" + (f" or name the file with {option}" if option else "")
             raise ValueError(f"{flag}: {url} could not be downloaded ({error}); {ways}") from None
     if not path.is_file():
-        raise ValueError(f"{option} {path}: no such file; it is {url}")
+        raise ValueError(f"{option} {path}: no such file; download it from {url}")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if not found.startswith(digest):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Errors that a command says on one line."""
+"""Errors that a command prints on one line."""
 
 import traceback
 from pathlib import Path
@@ -7,7 +7,7 @@ from util.files import ROOT
 
 
 class RunStopped(Exception):
-    """The run ends here; its message says why and how to go on, `status` is the exit status."""
+    """Ends the run with exit status `status`; the message says why, and how to resume."""
 
     def __init__(self, message: str, status: int = 1):
         super().__init__(message)
@@ -20,8 +20,9 @@ def one_line(error: Exception) -> str:
 
 
 def with_source_line(error: Exception) -> Exception:
-    """Add file and line to a ValueError that our own checks have not raised: a slip in a file of
-    the project, most likely in a model or dataset of the user's own.
+    """Add file and line to an error not raised by our own checks.
+
+    It is probably a bug in the project, most likely in a model or dataset that the user added.
     """
     frames = traceback.extract_tb(error.__traceback__)
     ours = [
@@ -33,4 +34,4 @@ def with_source_line(error: Exception) -> Exception:
     if isinstance(error, OSError) or raised or not ours:
         return error
     place = f"{Path(ours[-1].filename).relative_to(ROOT)}, line {ours[-1].lineno}"
-    return ValueError(f"{error} ({place}; --verbose shows how it came there)")
+    return ValueError(f"{error} ({place}; --verbose shows the traceback)")

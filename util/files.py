@@ -1,4 +1,4 @@
-"""Files that exist whole or not at all, and the folders of runs."""
+"""Atomic writes, and the folders of runs."""
 
 import contextlib
 import hashlib
@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-ROOT = Path(__file__).resolve().parent.parent  # of the project
+ROOT = Path(__file__).resolve().parent.parent  # the repository
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path`, which takes its place once all of it is on the disk.
+    """Open a temporary file beside `path`, and rename it to `path` once it is on the disk.
 
-    Whatever happens meanwhile, `path` holds all of the old or all of the new.
+    After an error or a crash, `path` holds either all of the old or all of the new content.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -31,10 +31,10 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    if os.name == "posix":  # elsewhere a folder cannot be opened
+    if os.name == "posix":  # Windows cannot open a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)  # so that the new name outlives a power cut
+            os.fsync(folder)  # the new name survives a power failure
         finally:
             os.close(folder)
 
@@ -45,7 +45,7 @@ def run_folder(opt: Any) -> Path:
 
 
 def make_folder(folder: str | Path, flag: str) -> Path:
-    """Make a folder for output; ValueError names `flag` if it cannot be written."""
+    """Make an output folder; ValueError names `flag` if the folder is not writable."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def make_folder(folder: str | Path, flag: str) -> Path:
 
 
 def short_stem(path: str, most: int = 200) -> str:
-    """Return the file's stem; one too long to take a label is cut and told apart by its hash."""
+    """Return the file's stem, at most `most` bytes; a longer one is cut and ends in its hash."""
     stem = Path(path).stem
     if len(stem.encode("utf-8", "surrogateescape")) <= most:
         return stem
@@ -68,7 +68,7 @@ def short_stem(path: str, most: int = 200) -> str:
 
 
 def write_options(opt: Any, folder: Path, stem: str) -> None:
-    """Write the options as STEM.json, and as the table STEM.txt if they can print themselves."""
+    """Write the options as STEM.json, and as a table in STEM.txt if `opt` has a text()."""
     values = {
         k: str(v) if isinstance(v, float) and not math.isfinite(v) else v
         for k, v in sorted(vars(opt).items())

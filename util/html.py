@@ -1,4 +1,4 @@
-"""Pages of images that work from file://, with two thousand rows and on a phone."""
+"""HTML pages of images, without a server; tested with 2000 rows and on a phone."""
 
 from pathlib import Path
 from urllib.parse import quote
@@ -61,7 +61,7 @@ class HTML:
     """`WEB_DIR/index.html` with rows of images from `WEB_DIR/images`."""
 
     def __init__(self, web_dir: str | Path, title: str, refresh: int = 0):
-        """`refresh` reloads the page every so many seconds; 0 does not."""
+        """`refresh` is the seconds between reloads of the page; 0: none."""
         self.web_dir = Path(web_dir)
         self.title, self.refresh = title, refresh
         self.img_dir = self.web_dir / "images"
@@ -73,15 +73,15 @@ class HTML:
 
     @property
     def path(self) -> Path:
-        """The page."""
+        """Path of the page."""
         return self.web_dir / "index.html"
 
     def get_image_dir(self) -> Path:
-        """Return the folder of the images."""
+        """Return the folder for the image files."""
         return self.img_dir
 
     def unique_name(self, name: str) -> str:
-        """Return `name`, with a number behind it if this page has used it before."""
+        """Return `name`, with a number appended if this page already uses it."""
         unique, n = name, 1
         while unique in self._names:
             n += 1
@@ -90,18 +90,18 @@ class HTML:
         return unique
 
     def add_note(self, text: str) -> None:
-        """Add a line under the title; the same line only once."""
+        """Add a line under the title; a repeated line is ignored."""
         if text not in self.notes:
             self.notes.append(text)
 
     def add_header(self, text: str) -> None:
-        """Begin a row with a heading."""
+        """Start a row with a heading."""
         self.rows.append(section(h2(text)))
 
     def add_images(
         self, ims: list[str], txts: list[str], links: list[str], width: int = 400
     ) -> None:
-        """Add images of `images/` by file name, each with a caption and a link, `width` wide."""
+        """Add image files of `images/` to the row, with captions and links, `width` pixels wide."""
         if not self.rows:
             self.add_header("")
         if len(ims) == 1 and width > 600:
@@ -111,7 +111,7 @@ class HTML:
         row = div(cls="row", style=f"--w: {width}px")
         for name, text, target in zip(ims, txts, links, strict=True):
             image = img(src=_url(name), alt=text, loading="lazy")
-            if (self.img_dir / name).is_file():  # it may also be written later
+            if (self.img_dir / name).is_file():  # a file may also be written later
                 with Image.open(self.img_dir / name) as file:
                     image["width"], image["height"] = file.size
                     if file.width <= width:
@@ -137,7 +137,7 @@ class HTML:
 
 
 def blank_page(title: str, css: str = "") -> dominate.document:
-    """Return a page without content, in the style of all pages and with `css` of its own."""
+    """Return an empty page with the common CSS and `css`."""
     page = dominate.document(title=title)
     page["lang"] = "en"
     with page.head:

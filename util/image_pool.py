@@ -11,10 +11,10 @@ from util.distributed import rank, world_size
 
 
 class ImagePool:
-    """Returns images as they come until it holds `pool_size`; then, with p = 0.5, swaps an
-    image with a random stored one. `pool_size` 0 hands all through.
+    """Returns new images until it stores `pool_size` of them; then, with p = 0.5, swaps a new
+    image with a random stored one. `pool_size` 0 returns every new image.
 
-    Of several processes each has a pool of its own, which is its part of `pool_size`.
+    With several ranks, each has its own pool of pool_size / world_size images.
     """
 
     def __init__(self, pool_size: int, seed: int = 0):
@@ -30,11 +30,11 @@ class ImagePool:
         return torch.stack([self._query(image) for image in images])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the stored images and where the random numbers are."""
+        """Return the stored images and the random state."""
         return {"images": self.images, "random": self.random.getstate()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a saved pool, cut to this one's size; without "random", keep this one's."""
+        """Restore a saved pool, cut to `pool_size`; without "random", keep the random state."""
         self.images = [image.clone() for image in state["images"][: self.pool_size]]
         if "random" in state:
             self.random.setstate(state["random"])

@@ -1,4 +1,4 @@
-"""Rows of images on a page, and what writes their files."""
+"""Rows of images on a page, and the functions that write their files."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,15 +12,15 @@ from util.html import HTML
 from util.util import save_image, tensor2im
 
 
-class Row(NamedTuple):
-    """A row of images on a page: its heading, what the files begin with, label → file."""
+class ImageRow(NamedTuple):
+    """A row of images on a page: its heading, the prefix of its files, file name by label."""
 
     header: str
     name: str
     files: dict[str, str]
 
     def add_to(self, webpage: HTML, width: int) -> None:
-        """Show the images, once they are written."""
+        """Add the row to the page; call it once the files are written, so that sizes are known."""
         names = list(self.files.values())
         webpage.add_header(self.header)
         webpage.add_images(names, list(self.files), names, width=width)
@@ -32,9 +32,10 @@ def result_row(
     path: str,
     aspect_ratio: float = 1.0,
     name: str | None = None,
-) -> tuple[Row, list[Callable[[], None]]]:
-    """Return the row of one input's images, and what writes each as NAME_LABEL.png into the
-    page's folder; NAME is the stem of the input's file, or what is given.
+) -> tuple[ImageRow, list[Callable[[], None]]]:
+    """Return the row of one input's images, and the functions that write NAME_LABEL.png.
+
+    NAME is `name`, by default the stem of the input's file. `visuals` are (1, C, H, W) by label.
     """
     stem = short_stem(path)
     name = webpage.unique_name(stem) if name is None else name
@@ -44,8 +45,8 @@ def result_row(
         partial(_write_image, image, folder / files[label], aspect_ratio)
         for label, image in visuals.items()
     ]
-    # Of equal names in different folders, all but the first say where they are from.
-    return Row(name if name == stem else f"{name} ({path})", name, files), jobs
+    # With equal names in several folders, all rows but the first show the path.
+    return ImageRow(name if name == stem else f"{name} ({path})", name, files), jobs
 
 
 def _write_image(image: Tensor, path: Path, aspect_ratio: float) -> None:

@@ -1,4 +1,4 @@
-"""How near images are to their targets. docs/metrics.md says when each metric is misleading."""
+"""Metrics of images against their targets; docs/metrics.md says when each is misleading."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WINDOW, SIGMA = 11, 1.5  # of SSIM's Gaussian, in pixels
-C1, C2 = 0.01**2, 0.03**2
-SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # MS-SSIM's weights, from full size down
-MOST_PSNR = 100.0
+WINDOW, SIGMA = 11, 1.5  # SSIM's Gaussian window, in pixels
+C1, C2 = 0.01**2, 0.03**2  # SSIM's constants for values in [0, 1]
+SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # MS-SSIM's weights, from the full size to 1/16
+MOST_PSNR = 100.0  # dB
 
 
 def l1(fake: Tensor, real: Tensor) -> Tensor:
@@ -43,15 +43,16 @@ def ms_ssim(fake: Tensor, real: Tensor) -> Tensor:
     for scale, weight in enumerate(SCALES):
         likeness, contrast = _likeness_and_contrast(fake, real)
         found = likeness * contrast if scale == len(SCALES) - 1 else contrast
-        # A negative mean has no such power.
+        # A fractional power of a negative mean is not real.
         product *= found.flatten(1).mean(1).clamp(min=0) ** weight
         fake, real = (F.avg_pool2d(image, 2, ceil_mode=True) for image in (fake, real))
     return product
 
 
 def _likeness_and_contrast(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return SSIM's two factors at every place where the window fits: luminance; contrast and
-    structure.
+    """Return SSIM's luminance factor, and its contrast and structure factor, as maps.
+
+    The maps, (N, C, H - 10, W - 10), hold the places where the window fits.
     """
     channels = x.shape[1]
     at = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
@@ -70,11 +71,11 @@ def _likeness_and_contrast(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Metric(NamedTuple):
-    """A way to compare images with the truth."""
+    """A metric of generated images against their targets."""
 
     function: Callable[[Tensor, Tensor], Tensor]
     lower_is_better: bool
-    least: int  # pixels of the shorter side that it needs
+    least: int  # the least pixels of the shorter side
     protocol: str
 
 
@@ -100,21 +101,24 @@ METRICS = {
 
 
 def lower_is_better(name: str) -> bool:
-    """Return whether lower values are better, of a metric or a loss."""
+    """Return whether lower values of a metric or a loss are better."""
     return name not in METRICS or METRICS[name].lower_is_better
 
 
 def eight_bit(images: Tensor) -> Tensor:
-    """Return (N, C, H, W) in [-1, 1] as uint8, as PNG files hold it (`util.tensor2im`)."""
+    """Return (N, C, H, W) in [-1, 1] as uint8, truncated as in PNG files (`util.tensor2im`)."""
     return ((images.float() + 1) / 2 * 255).clamp(0, 255).byte()
 
 
 def compare(fake: Tensor, real: Tensor) -> dict[str, Tensor]:
-    """Return each metric that the size allows, (N,) float64 on the CPU, of uint8 (N, C, H, W)."""
+    """Return each metric, (N,) float64 on the CPU, of uint8 (N, C, H, W) images.
+
+    Metrics that need larger images are absent. ValueError if the shapes differ.
+    """
     if fake.shape != real.shape or fake.dtype != torch.uint8 or real.dtype != torch.uint8:
         kinds = [f"{tuple(p.shape)} {p.dtype}" for p in (fake, real)]
-        raise ValueError(f"images to compare are {kinds[0]} and {kinds[1]}; want equal uint8")
-    # float64, since SSIM's variances are differences of nearly equal numbers; MPS has none.
+        raise ValueError(f"cannot compare {kinds[0]} with {kinds[1]}; give equal shapes of uint8")
+    # float64, because SSIM's variances are differences of nearly equal numbers; MPS lacks it.
     device = fake.device if fake.is_cuda else "cpu"
     pair = [image.to(device).double() / 255 for image in (fake, real)]
     size = min(fake.shape[-2:])
@@ -126,7 +130,7 @@ def compare(fake: Tensor, real: Tensor) -> dict[str, Tensor]:
 
 
 class Interval(NamedTuple):
-    """A mean, and the ends of its bootstrap 95% interval."""
+    """A mean and its bootstrap 95% interval."""
 
     mean: float
     low: float
@@ -134,8 +138,9 @@ class Interval(NamedTuple):
 
 
 def bootstrap(values: Sequence[float], draws: int = 2000, seed: int = 0) -> Interval:
-    """Return the mean of one value per image, and where it would lie with other such images:
-    the middle 95% of the means of `draws` samples with replacement.
+    """Return the mean of `values`, one per image, and its 95% percentile bootstrap interval.
+
+    The interval holds the middle 95% of the means of `draws` samples with replacement.
     """
     values = np.asarray(values, dtype=float)
     generator = np.random.default_rng(seed)

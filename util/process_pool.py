@@ -1,4 +1,4 @@
-"""Processes that share out work, and end when the command that started them does."""
+"""A pool of worker processes that ends when its parent ends."""
 
 import contextlib
 import multiprocessing
@@ -12,25 +12,25 @@ from concurrent.futures import ProcessPoolExecutor
 
 @contextlib.contextmanager
 def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Start a pool of processes; whatever ends the block also ends their work."""
+    """Start a pool of processes; an error in the block kills them."""
     pool = ProcessPoolExecutor(processes, initializer=_serve, initargs=(os.getpid(),))
     try:
         yield pool
     except BaseException:
-        kill_children()  # waiting for them may take for ever
+        kill_children()  # waiting for them may take forever
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
 
 
 def kill_children() -> None:
-    """End all processes that multiprocessing has started for this one."""
+    """Kill all multiprocessing children of this process."""
     for process in multiprocessing.active_children():
         process.kill()
 
 
 def _serve(parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too and kills this
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

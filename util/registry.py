@@ -6,7 +6,7 @@ from util.files import ROOT as _ROOT
 
 
 def known(package: str) -> list[str]:
-    """Return the names that `package` ("model", "data", …) has files for."""
+    """Return the names of all `*_model.py` or `*_dataset.py` in `package` ("models" or "data")."""
     suffix = _suffix(package)
     names = [f.stem.removesuffix(suffix) for f in (_ROOT / package).glob(f"*{suffix}.py")]
     return sorted(name for name in names if name.isidentifier() and name != "base")
@@ -15,8 +15,8 @@ def known(package: str) -> list[str]:
 def find_class(package: str, name: str, flag: str) -> type:
     """Return the class of the file `package/NAME_model.py` or `package/NAME_dataset.py`.
 
-    Its name is the file's without underscores, in any case. ValueError names `flag` and the
-    known names if there is no such file, and the expected class if the file lacks it.
+    The class has the file's name without underscores, in any case. ValueError lists the known
+    names if the file is missing, and names the expected class if the file lacks it.
     """
     if name not in known(package):
         raise ValueError(f"{flag} {name}: unknown; known are {', '.join(known(package))}")

@@ -1,4 +1,4 @@
-"""Seeds and random states: everything random in a run follows from --seed."""
+"""Seeds and random states: --seed determines all randomness of a run."""
 
 import hashlib
 import random
@@ -17,13 +17,13 @@ def seed_everything(seed: int) -> None:
 
 
 def image_seed(seed: int, path: str) -> int:
-    """Return the seed of an image's noise: a hash of (seed, the file's stem)."""
+    """Return the seed of an image's noise: 63 bits of a hash of (seed, file stem)."""
     digest = hashlib.sha256(f"{seed}/{Path(path).stem}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def random_states() -> dict[str, Any]:
-    """Return the states of all generators of this process."""
+    """Return the states of all random generators of this process."""
     kind, words, *rest = np.random.get_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     return {
@@ -35,7 +35,7 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """Put the generators where they were; those of GPUs only on as many GPUs."""
+    """Restore random states; those of GPUs only if the number of GPUs is the same."""
     random.setstate(states["python"])
     np.random.set_state(tuple(states["numpy"]))
     torch.set_rng_state(states["torch"])

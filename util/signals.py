@@ -1,4 +1,4 @@
-"""How a run ends: with its last epoch, by a signal, or because going on makes no sense."""
+"""Ctrl-C and SIGTERM: the first stops a run after its step, the second at once."""
 
 import contextlib
 import signal
@@ -9,41 +9,41 @@ from typing import Any
 
 
 class StoppedAtOnce(KeyboardInterrupt):
-    """The second signal; no `except Exception` on the way holds it up."""
+    """The second signal; as a KeyboardInterrupt, it passes every `except Exception`."""
 
     def __init__(self, number: int):
-        super().__init__("stopped at once; what was saved before is whole")
+        super().__init__("stopped at once; earlier checkpoints are intact")
         self.status = status_of(number)
 
 
 class Signals:
-    """What was asked of the process; `asked` is the number of the signal, 0 for none."""
+    """`received` is the number of the first signal, or 0."""
 
-    asked = 0
+    received = 0
 
 
-def status_of(asked: int) -> int:
-    """Return the exit status after a signal by convention: 130 after Ctrl-C, 143 after SIGTERM."""
-    return 128 + asked
+def status_of(number: int) -> int:
+    """Return the conventional exit status: 130 after Ctrl-C, 143 after SIGTERM."""
+    return 128 + number
 
 
 @contextlib.contextmanager
 def handle_signals() -> Iterator[Signals]:
-    """Within it, the first Ctrl-C or SIGTERM only sets `asked`, the second stops at once.
+    """In the block, the first Ctrl-C or SIGTERM only sets `received`; the second stops at once.
 
-    Only a program's main thread can ask for that; elsewhere signals stay what they are.
+    Outside the main thread, Python forbids signal handlers, and this changes nothing.
     """
     signals = Signals()
     if threading.current_thread() is not threading.main_thread():
         yield signals
         return
 
-    def ask(number: int, frame: object) -> None:
-        if signals.asked:
+    def handle(number: int, frame: object) -> None:
+        if signals.received:
             raise StoppedAtOnce(number)
-        signals.asked = number
+        signals.received = number
 
-    before = {n: signal.signal(n, ask) for n in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield signals
     finally:
@@ -53,7 +53,7 @@ def handle_signals() -> Iterator[Signals]:
 
 @contextlib.contextmanager
 def default_signals() -> Iterator[None]:
-    """Within it, Ctrl-C or SIGTERM end the process at once, whatever it waits for."""
+    """In the block, Ctrl-C and SIGTERM end the process at once, even inside a C call."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -72,9 +72,10 @@ def _unless_the_parent_is_gone(kind: type, error: BaseException, trace: Any) -> 
 
 
 def worker_init(worker: int = 0) -> None:
-    """In a loader's worker: pass over Ctrl-C and the first SIGTERM, which terminals and schedulers
-    send to all processes of a job; the parent ends its workers itself. Nor does a worker print
-    that a parent which was killed does not answer.
+    """In a loader's worker, ignore Ctrl-C and the first SIGTERM; the parent ends its workers.
+
+    Terminals and schedulers send these signals to all processes of a job. The worker also prints
+    no traceback when its parent was killed.
     """
     sys.excepthook = _unless_the_parent_is_gone
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Images to arrays and files: the functions that users import."""
+"""Convert images to arrays and files; users import these functions."""
 
 import zlib
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from torch import Tensor
 def tensor2im(image: Tensor | np.ndarray, imtype: type = np.uint8) -> np.ndarray:
     """Return the first image of (N, C, H, W) or (C, H, W) in [-1, 1] as (H, W, C) in 0..255.
 
-    (x + 1) / 2 · 255, truncated; C stays 1 or 3. An array (H, W, C) is in 0..255 already.
+    The result is (x + 1) / 2 · 255, truncated, with C = 1 or 3. An array (H, W, C) is only cast.
     """
     if isinstance(image, torch.Tensor):
         image = image.detach().cpu()
@@ -23,21 +23,24 @@ def tensor2im(image: Tensor | np.ndarray, imtype: type = np.uint8) -> np.ndarray
     else:
         array = image
     array = array[0] if array.ndim == 4 else array
-    if array.shape[0] not in (1, 3):  # of more channels the first are shown
+    if array.shape[0] not in (1, 3):  # show the first 1 or 3 channels
         array = array[: 3 if array.shape[0] > 3 else 1]
     array = (array.transpose(1, 2, 0) + 1) / 2 * 255
     return np.clip(np.nan_to_num(array, copy=False), 0, 255).astype(imtype)
 
 
 def save_image(array: np.ndarray, path: str | Path, aspect_ratio: float = 1.0) -> None:
-    """Write (H, W, 3) as RGB, (H, W, 1) or (H, W) as grey; > 1 widens, < 1 heightens."""
+    """Write (H, W, 3) as RGB, (H, W, 1) or (H, W) as grey, in 0..255.
+
+    An `aspect_ratio` above 1 widens the image, below 1 it heightens it.
+    """
     image = Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array)
     width, height = image.size
     if aspect_ratio > 1:
         image = image.resize((int(width * aspect_ratio), height), Image.Resampling.BICUBIC)
     elif aspect_ratio < 1:
         image = image.resize((width, int(height / aspect_ratio)), Image.Resampling.BICUBIC)
-    image.save(path, compress_level=1, compress_type=zlib.Z_RLE)  # of PNG: docs/performance.md
+    image.save(path, compress_level=1, compress_type=zlib.Z_RLE)  # PNG: docs/performance.md
 
 
 def mkdirs(paths: str | Path | Iterable[str | Path]) -> None:

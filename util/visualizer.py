@@ -1,4 +1,4 @@
-"""What a run shows: progress, lines of losses, and pages of images."""
+"""Shows a run: progress, losses, scores and images."""
 
 import logging
 from collections.abc import Callable
@@ -42,12 +42,12 @@ def save_images(
 
 
 class Visualizer:
-    """Shows a training run: on the console, in its folder, and on the live displays asked for."""
+    """Shows a training run on the console, in its folder, and on the chosen live displays."""
 
     def __init__(self, opt: Any, since: tuple[int, int] | None = None):
         """`since` is the (epoch, iters) that a continued run resumes from.
 
-        Of several processes, process 0 alone shows the run.
+        Only rank 0 shows the run.
         """
         self.epoch_size = 0
         self.shown_in_epoch = 0  # the last epoch whose images are on the page
@@ -57,8 +57,8 @@ class Visualizer:
             return
         folder = run_folder(opt)
         loss_log = LossLog(folder / "loss_log.txt", opt.continue_train, since)
-        path, done_anew = folder / "val_log.csv", since[0] if since else None
-        score_log = ScoreLog(path, opt.continue_train, done_anew)
+        path, since_epoch = folder / "val_log.csv", since[0] if since else None
+        score_log = ScoreLog(path, opt.continue_train, since_epoch)
         title = f"Experiment name = {opt.name}"
         self.page = WebPage(folder / "web", title, opt.display_winsize, loss_log, score_log)
         self.live = live_displays(opt, folder)
@@ -68,39 +68,39 @@ class Visualizer:
 
     @property
     def bar(self) -> tqdm | None:
-        """The progress bar of the epoch."""
+        """The progress bar of the current epoch."""
         return self.console.bar
 
     def start_epoch(self, epoch: int, images: int) -> None:
-        """Begin an epoch of so many images."""
+        """Start the progress bar of an epoch of `images` images."""
         self.epoch_size = images
         self.console.start_epoch(epoch, images)
 
     def advance(self, images: int) -> None:
-        """Move the progress bar on."""
+        """Advance the progress bar by `images`."""
         self.bar.update(min(images, self.bar.total - self.bar.n))
 
     def end_epoch(self, message: str) -> None:
-        """Close the progress bar and say `message`."""
+        """Close the progress bar and log `message`."""
         self.bar.close()
         log.info("%s", message)
 
     def print_current_losses(
         self, epoch: int, iters: int, losses: dict[str, float], t_comp: float, t_data: float
     ) -> None:
-        """Show the losses on all displays; times are seconds per image."""
+        """Show the losses on all displays; `iters` counts images, times are seconds per image."""
         entry, total = Entry(epoch, iters, losses, t_comp, t_data), self._total(epoch, iters)
         self._each(self.displays, lambda display: display.show_losses(entry, total))
 
     def print_scores(self, scores: Scores) -> None:
-        """Show what a validation has measured on all displays."""
+        """Show the scores of a validation on all displays."""
         total = self._total(scores.epoch, self.epoch_size)
         self._each(self.displays, lambda display: display.show_scores(scores, total))
 
     def display_current_results(
         self, visuals: dict[str, Tensor], epoch: int, save_result: bool = True, iters: int = 0
     ) -> None:
-        """Show the first images of a batch, on the page too if `save_result`.
+        """Show the first image of each (N, C, H, W) in [-1, 1]; on the page only if `save_result`.
 
         `iters` counts the epoch's images, as in `print_current_losses`.
         """
@@ -118,7 +118,7 @@ class Visualizer:
         """Kept for compatibility; does nothing: `print_current_losses` plots the losses."""
 
     def close(self) -> None:
-        """Let the live displays finish, for two seconds at most."""
+        """Let the live displays finish, for at most two seconds."""
         close_all(self.live)
 
     def _total(self, epoch: int, iters: int) -> int:
@@ -128,6 +128,6 @@ class Visualizer:
         for display in list(displays):
             try:
                 show(display)
-            except Exception as error:  # no display may end a run
-                log.warning("%s: %s; the run goes on without it", type(display).__name__, error)
+            except Exception as error:  # a display must not end the run
+                log.warning("%s: %s; the run continues without it", type(display).__name__, error)
                 self.displays.remove(display)

@@ -1,9 +1,9 @@
-"""Measure this framework beside plain code for the same thing: `python -m scripts.dev.benchmark`.
+"""Benchmark this framework against plain PyTorch code: `python -m scripts.dev.benchmark`.
 
-The plain side is plain_pix2pix.py and plain_cyclegan.py beside this file: eager, float32, PIL each
-time. Both sides run in turn, each in a process of its own, with the same threads. Prints a table:
-the median of the rounds (least – most), the ratio, and how near ours comes to what the machine can
-do at most.
+The plain code is plain_pix2pix.py and plain_cyclegan.py beside this file: eager, float32, images
+decoded by PIL in every epoch. Both sides run in turn, each in its own process, with the same number
+of threads. Prints a table: the median of the rounds (min – max), the ratio, and the fraction of the
+machine's peak that ours reaches.
 """
 
 import json
@@ -28,7 +28,7 @@ from options.parser import OneLineParser, number
 from options.train_options import TrainOptions
 from scripts.dev import plain_pix2pix
 from scripts.dev.measure import (
-    Row,
+    BenchmarkRow,
     Spread,
     Step,
     in_turn,
@@ -46,23 +46,29 @@ from util.files import ROOT
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure the chosen sections and print the table."""
     parser = OneLineParser(prog="python -m scripts.dev.benchmark", description=__doc__)
-    parser.add_argument("--sections", default=",".join(SECTIONS), help=f"of {','.join(SECTIONS)}")
-    parser.add_argument("--rounds", type=number(int, 1), default=5, help="of each measurement")
+    parser.add_argument("--sections", default=",".join(SECTIONS), help="sections to run")
+    parser.add_argument(
+        "--rounds", type=number(int, 1), default=5, help="number of rounds per measurement"
+    )
     parser.add_argument("--batches", default="1,4,16", help="batch sizes of the training step")
-    parser.add_argument("--dataroot", help="A|B pairs in train/; by default the built-in ones")
-    parser.add_argument("--images", type=number(int, 1), default=400, help="that test.py takes")
-    parser.add_argument("--json", help="file for the numbers")
+    parser.add_argument(
+        "--dataroot", help="folder with A|B pairs in train/; by default the built-in pairs"
+    )
+    parser.add_argument(
+        "--images", type=number(int, 1), default=400, help="number of images for test.py"
+    )
+    parser.add_argument("--json", help="JSON file to write the numbers to")
     args = parser.parse_args(argv)
     wanted = args.sections.split(",")
     if unknown := set(wanted) - set(SECTIONS):
-        raise ValueError(f"--sections {','.join(unknown)}: known are {', '.join(SECTIONS)}")
+        raise ValueError(f"--sections {','.join(unknown)}: known sections: {', '.join(SECTIONS)}")
 
     print(machine(), flush=True)
     print("\n| what | unit | plain | ours | ratio | of the ceiling |\n|---|---|---|---|---|---|")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         args.folder = Path(folder)
-        # Commands start as they usually do: compiled once.
+        # As in normal use, commands find compiled bytecode.
         if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
             os.environ["PYTHONPYCACHEPREFIX"] = f"{folder}/compiled"
         if not args.dataroot:
@@ -89,8 +95,8 @@ def show(spread: Spread) -> str:
 # Data, whole commands -------------------------------------------------------------------
 
 
-def pipeline(args: Any) -> Iterator[Row]:
-    """Pairs from files to tensors, on one core: the first epoch, and later ones."""
+def pipeline(args: Any) -> Iterator[BenchmarkRow]:
+    """Load pairs from files to tensors on one core: the first epoch, and later epochs."""
     epochs = {
         "plain": (plain_epoch, (args.dataroot,)),
         "first epoch": (our_epoch, (args.dataroot, True)),
@@ -102,25 +108,25 @@ def pipeline(args: Any) -> Iterator[Row]:
         name: Spread(count / s.median, count / s.most, count / s.least)
         for name, s in in_turn(epochs, args.rounds).items()
     }
-    moved = 2 * 256 * 256 * 3 * (1 + 4)  # of a pair: bytes are read, floats written
+    moved = 2 * 256 * 256 * 3 * (1 + 4)  # bytes per pair: uint8 read, float32 written
     ceilings = {
         "first epoch": f"{found['first epoch'].median / found['bare'].median:.0%} (PIL)",
         "later epochs": ceiling_of("fp32", 1 / found["later epochs"].median, 0, moved),
     }
     for name, ceiling in ceilings.items():
         what = f"pairs to tensors, {name}, one core"
-        yield Row(what, "images/s", found["plain"], found[name], ceiling)
+        yield BenchmarkRow(what, "images/s", found["plain"], found[name], ceiling)
 
 
 def plain_epoch(dataroot: str) -> Step:
-    """Return an epoch of the plain way to read pairs."""
+    """Return an epoch that loads pairs with the plain code."""
     torch.set_num_threads(1)
     files = sorted((Path(dataroot) / "train").iterdir())
     return partial(exhaust, lambda: map(plain_pix2pix.load_pair, files))
 
 
 def bare_epoch(dataroot: str) -> Step:
-    """Return an epoch of that part of reading pairs for which there is PIL alone."""
+    """Return an epoch of decoding and resizing alone, which only PIL can do."""
 
     def decode_and_resize(file: Path) -> None:
         pair = Image.open(file)
@@ -132,7 +138,7 @@ def bare_epoch(dataroot: str) -> Step:
 
 
 def our_epoch(dataroot: str, first: bool) -> Step:
-    """Return an epoch of ours: the first of a training, or a later one."""
+    """Return an epoch of our loader: the first of a training, or a later one."""
     torch.set_num_threads(1)
     tune_malloc()  # as train.py does
     flags = ["--dataroot", dataroot, "--num_threads", "0", "--gpu_ids", "-1", "--cache", "ram"]
@@ -155,8 +161,8 @@ def exhaust(items: Callable[[], Any]) -> None:
         pass
 
 
-def testing(args: Any) -> Iterator[Row]:
-    """test.py as a whole process, with its PNG files written."""
+def testing(args: Any) -> Iterator[BenchmarkRow]:
+    """Run test.py as a whole process, including writing PNG files."""
     files = sorted((Path(args.dataroot) / "train").iterdir())
     pairs, runs = args.folder / "many" / "test", args.folder / "runs"
     pairs.mkdir(parents=True)
@@ -184,24 +190,28 @@ def testing(args: Any) -> Iterator[Row]:
     found = {name: Spread.of(values) for name, values in rates.items()}
     for precision in PRECISIONS:
         ceiling = ceiling_of(precision, 1 / found[precision].median, *work)
-        yield Row(f"test.py, {precision}", "images/s", found["plain"], found[precision], ceiling)
+        yield BenchmarkRow(
+            f"test.py, {precision}", "images/s", found["plain"], found[precision], ceiling
+        )
 
 
-def start(args: Any) -> Iterator[Row]:
-    """How long until something happens."""
+def start(args: Any) -> Iterator[BenchmarkRow]:
+    """Measure start-up times."""
     bare = [sys.executable, "-c", "import torch"]
     helps = [sys.executable, "train.py", "--help"]
     commands = {"plain": partial(seconds_of, bare, ROOT), "ours": partial(seconds_of, helps, ROOT)}
     found = side_by_side(commands, args.rounds)
-    yield Row("train.py --help; plain: import torch", "s", found["plain"], found["ours"])
+    yield BenchmarkRow("train.py --help; plain: import torch", "s", found["plain"], found["ours"])
     train = [sys.executable, "train.py", "--dataroot", args.dataroot, "--name", "start"]
     train += ["--checkpoints_dir", str(args.folder / "runs"), "--print_freq", "1", "--no_html"]
     first = partial(seconds_of, train, ROOT, "(epoch: 1, iters: 1,")
     times = side_by_side({"ours": first}, args.rounds)["ours"]
-    yield Row("train.py to its first step; plain: import torch", "s", found["plain"], times)
+    yield BenchmarkRow(
+        "train.py to its first step; plain: import torch", "s", found["plain"], times
+    )
 
 
-SECTIONS: dict[str, Callable[[Any], Iterator[Row]]] = {
+SECTIONS: dict[str, Callable[[Any], Iterator[BenchmarkRow]]] = {
     "step": steps,
     "cyclegan": cyclegan,
     "memory": memory,

@@ -1,8 +1,8 @@
-"""How far a fast path's gradients are from float64's: `python -m scripts.dev.gradients`.
+"""Compare gradients with those in float64: `python -m scripts.dev.gradients`.
 
-For every network, norm, layout and precision that a training can choose: the relative error of
-the gradients of all weights together, and the share of them that have the same sign. A layer whose
-gradient is wrong shows here while its losses look normal.
+For every network, norm, layout and precision that a training can choose, prints the relative error
+of the gradients of all weights, and the fraction of equal signs. A wrong gradient in a layer shows
+here, even if the losses look normal.
 """
 
 import copy
@@ -26,17 +26,17 @@ NORMS = ("batch", "instance", "none")
 
 
 class Agreement(NamedTuple):
-    """Gradients against those in float64."""
+    """How gradients agree with those in float64."""
 
     error: float  # ‖g − g64‖ / ‖g64‖
-    signs: float  # the share of entries with equal signs
+    signs: float  # fraction of entries with equal signs
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = OneLineParser(prog="python -m scripts.dev.gradients", description=__doc__)
     default = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", choices=["cpu", "cuda"], default=default)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default=default, help="device to test")
     args = parser.parse_args(argv)
     print("| network | norm | batch | layout | precision | relative error | equal signs |")
     print("|---|---|---|---|---|---|---|")
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def choices(device: torch.device) -> Iterator[tuple[str, str, int, str, str, Agreement]]:
-    """Yield every network, norm, batch, layout and precision, and how its gradients agree."""
+    """Yield every network, norm, batch, layout and precision, with its agreement."""
     precisions = ("fp32", "tf32", "bf16") if device.type == "cuda" else ("fp32", "bf16")
     for name, norm, batch in itertools.product(NETWORKS, NORMS, (1, 2)):
         net, x = network(name, norm), images(name, batch)
@@ -63,7 +63,7 @@ def choices(device: torch.device) -> Iterator[tuple[str, str, int, str, str, Agr
 
 
 def network(name: str, norm: str) -> nn.Module:
-    """Build a network of a quarter of the usual width."""
+    """Build a network with a quarter of the usual width."""
     torch.manual_seed(0)
     build = (define_D, 6) if name == "basic" else (define_G, 3, 3)
     return build[0](*build[1:], 16, name, norm=norm)
@@ -77,9 +77,9 @@ def images(name: str, batch: int) -> Tensor:
 
 
 def gradients(net: nn.Module, x: Tensor) -> list[Tensor]:
-    """Return the gradients of all weights for a loss such as training has.
+    """Return the gradients of all weights for a loss as in training.
 
-    Biases in front of instance norm are left out: their gradients are zero but for rounding.
+    Biases are left out: before instance norm, their gradients are zero up to rounding.
     """
     y = net(x)
     wanted = -x[:, :3] if y.shape[1] == 3 else None

@@ -1,4 +1,4 @@
-"""Measuring: times side by side, what the machine can do, how much work a step is."""
+"""Measure times side by side, the peak rates of the machine, and the work of a step."""
 
 import multiprocessing
 import os
@@ -22,7 +22,7 @@ Step = Callable[[], object]
 
 
 class Spread(NamedTuple):
-    """Several measurements of one thing."""
+    """Median, minimum and maximum of repeated measurements."""
 
     median: float
     least: float
@@ -34,8 +34,8 @@ class Spread(NamedTuple):
         return cls(statistics.median(values), min(values), max(values))
 
 
-class Row(NamedTuple):
-    """A line of the table. `unit` s and MiB are better when small, images/s when large."""
+class BenchmarkRow(NamedTuple):
+    """A row of the benchmark table; lower is better in s and MiB, higher in images/s."""
 
     what: str
     unit: str
@@ -45,13 +45,13 @@ class Row(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """How many times better ours is."""
+        """By what factor ours is better than plain."""
         ratio = self.plain.median / self.ours.median
         return 1 / ratio if self.unit == "images/s" else ratio
 
 
 def side_by_side(steps: dict[str, Step], rounds: int, warm_up: int = 1) -> dict[str, Spread]:
-    """Return the seconds of each, taken in turn, so that a busy moment of the machine hits all."""
+    """Return the seconds of each step. Steps alternate, so that a busy machine slows all."""
     found: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(warm_up + rounds):
         for name, step in steps.items():
@@ -67,8 +67,9 @@ def in_turn(
     warm_up: int = 2,
     repeats: int = 1,
 ) -> dict[str, Spread]:
-    """Do the same with steps that `make(*args)` makes, each in a process of its own, so that none
-    profits from another's settings. A measurement is the mean of `repeats` calls.
+    """Like `side_by_side`, with each step made by `make(*args)` in its own process.
+
+    Steps then cannot share settings. A measurement is the mean of `repeats` calls.
     """
     context = multiprocessing.get_context("spawn")
     pipes, processes, steps = [], [], {}
@@ -102,7 +103,7 @@ def _serve(pipe: Any, repeats: int, make: Callable[..., Step], args: tuple) -> N
 
 
 def timed(step: Step) -> float:
-    """Return the seconds of one call, those of a GPU's work included."""
+    """Return the seconds of one call, including work on a GPU."""
     synchronize()
     started = time.perf_counter()
     step()
@@ -111,19 +112,19 @@ def timed(step: Step) -> float:
 
 
 def synchronize() -> None:
-    """Wait until a GPU, if there is one, has done its work."""
+    """Wait for the GPU, if there is one, to finish its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, size: int = 2048) -> float:
-    """Return how many floating-point operations a second a matrix product reaches."""
+    """Return the floating-point operations per second of a matrix product."""
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in "ab")
     return 2 * size**3 / min(timed(lambda: a @ b) for _ in range(8))
 
 
 def copy_rate(device: torch.device, bytes_: int = 2**28) -> float:
-    """Return how many bytes a second a copy reads and writes."""
+    """Return the bytes per second that a copy reads and writes."""
     source = torch.ones(bytes_ // 4, device=device)
     target = torch.empty_like(source)
     return 2 * bytes_ / min(timed(lambda: target.copy_(source)) for _ in range(8))
@@ -132,7 +133,7 @@ def copy_rate(device: torch.device, bytes_: int = 2**28) -> float:
 def share_of_ceiling(
     seconds: float, operations: float, moved: float, device: torch.device, dtype: torch.dtype
 ) -> str:
-    """Return how much of these seconds the work would take at least, and what bounds it."""
+    """Return the minimum time for the work as a percentage of `seconds`, and its bottleneck."""
     arithmetic = operations / matmul_rate(device, dtype)
     copying = moved / copy_rate(device)
     bound = "arithmetic" if arithmetic > copying else "memory"
@@ -140,7 +141,7 @@ def share_of_ceiling(
 
 
 class _Traffic(TorchDispatchMode):
-    """Adds up the bytes that operations read and write, each operand once an operation."""
+    """Counts the bytes that operations read and write; each operand counts once per operation."""
 
     bytes = 0
 
@@ -154,7 +155,7 @@ class _Traffic(TorchDispatchMode):
 
 
 def work_of(step: Step) -> tuple[int, int]:
-    """Return a step's floating-point operations, and the bytes that its operations move."""
+    """Return the floating-point operations of a step, and the bytes it reads and writes."""
     with FlopCounterMode(display=False) as counter:
         step()
     with _Traffic() as traffic:
@@ -163,8 +164,9 @@ def work_of(step: Step) -> tuple[int, int]:
 
 
 def peak_memory(make: Callable[..., Step], *args: Any) -> float:
-    """Return the MiB that the step `make(*args)` takes at most, its networks included, in a
-    process of its own.
+    """Return the peak memory in MiB of the step `make(*args)`, networks included.
+
+    The step runs in its own process.
     """
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
@@ -179,7 +181,7 @@ def _peak(make: Callable[..., Step], args: tuple) -> float:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     else:
-        Path("/proc/self/clear_refs").write_text("5")  # forget the highest mark
+        Path("/proc/self/clear_refs").write_text("5")  # reset VmHWM, the peak
     for _ in range(3):
         step()
     if torch.cuda.is_available():
@@ -193,7 +195,7 @@ def _resident(name: str) -> float:
 
 
 def machine() -> str:
-    """Return the hardware and the versions in a line."""
+    """Return the hardware and the versions in one line."""
     parts = [platform.processor() or platform.machine()]
     cpus = Path("/proc/cpuinfo")
     if cpus.is_file() and (model := re.search(r"model name\s*: (.*)", cpus.read_text())):
@@ -207,7 +209,7 @@ def machine() -> str:
 
 
 def seconds_of(command: list[str], cwd: Path, until: str = "") -> float:
-    """Return the seconds that a command takes, or takes to print a line that begins so."""
+    """Return the seconds until a command ends, or until it prints a line starting with `until`."""
     started = time.perf_counter()
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, cwd=cwd, start_new_session=True, **pipes)
@@ -220,5 +222,7 @@ def seconds_of(command: list[str], cwd: Path, until: str = "") -> float:
             return seconds
     out, error = process.communicate()
     if process.returncode:
-        raise ValueError(f"{' '.join(command)}: {error.strip() or 'ended too early'}")
+        raise ValueError(
+            f"{' '.join(command)}: {error.strip() or 'ended before the expected line'}"
+        )
     return time.perf_counter() - started

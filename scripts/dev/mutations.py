@@ -1,4 +1,4 @@
-"""Damage to files, at random, and what comes of reading them."""
+"""Damage files at random, and check that reading them succeeds or fails cleanly."""
 
 import logging
 import random
@@ -18,10 +18,8 @@ from util.checkpoint import load
 log = logging.getLogger(__name__)
 
 
-class Row(NamedTuple):
-    """A line of the torture's table: what was done how often, what came of it, how often it was
-    lost.
-    """
+class FaultRow(NamedTuple):
+    """A row of the torture table: the fault, its count, the outcome, and the number of failures."""
 
     what: str
     times: int
@@ -30,7 +28,7 @@ class Row(NamedTuple):
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:
-    """Return the bytes cut off, with some changed, taken out, doubled, or exchanged for zeros."""
+    """Return a copy with bytes truncated, changed, deleted, repeated or zeroed at random."""
     data = bytearray(content)
     for _ in range(rng.randint(1, 4)):
         if not data:
@@ -51,8 +49,8 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def damage_images(folder: Path, times: int, rng: random.Random) -> Row:
-    """Read damaged images of all formats, copies of the first one trained on."""
+def damage_images(folder: Path, times: int, rng: random.Random) -> FaultRow:
+    """Read damaged copies of the first training image in all formats."""
     photo = Image.open(folder / "data/train/0.png")
     originals = []
     for ending in ("png", "jpg", "bmp", "tiff", "webp", "ppm"):
@@ -62,7 +60,7 @@ def damage_images(folder: Path, times: int, rng: random.Random) -> Row:
     return damage("damaged images", times, originals, lambda p: inspect(str(p)), rng)
 
 
-def damage_files(folder: Path, times: int, rng: random.Random) -> Row:
+def damage_files(folder: Path, times: int, rng: random.Random) -> FaultRow:
     """Read damaged checkpoints, saved options (of the run `whole`) and YAML files."""
     yaml = folder / "flags.yaml"
     yaml.write_text("ngf: 32\nnetG: unet_64\nno_flip: true\nlr: 0.001\n" * 3)
@@ -90,12 +88,13 @@ def damage(
     originals: list[Path],
     read: Callable[[Path], object],
     rng: random.Random,
-) -> Row:
-    """Damage a copy of the originals in turn and read it: it is lost if that is no success and no
-    error of one line.
+) -> FaultRow:
+    """Read damaged copies of the originals in turn.
+
+    A read is lost if it neither succeeds nor raises a one-line ValueError or OSError.
     """
     refused = wrong = 0
-    warnings.simplefilter("ignore")  # PIL's, of damaged files
+    warnings.simplefilter("ignore")  # PIL warns about damaged files
     for i in tqdm(range(times), desc=what, disable=None):
         original = originals[i % len(originals)]
         path = original.with_name(f"damaged{original.suffix}")
@@ -108,4 +107,6 @@ def damage(
         except Exception as error:
             log.warning("%s: %r", path, error)
             wrong += 1
-    return Row(what, times, f"{refused} refused on one line, {times - refused - wrong} read", wrong)
+    return FaultRow(
+        what, times, f"{refused} refused on one line, {times - refused - wrong} read", wrong
+    )

@@ -1,6 +1,6 @@
-"""CycleGAN as one would type it from the paper (arXiv:1703.10593): eager, float32.
+"""A direct implementation of the CycleGAN paper (arXiv:1703.10593): eager, float32.
 
-The benchmark's yardstick (`python -m scripts.dev.benchmark`), not part of the framework.
+The baseline of `python -m scripts.dev.benchmark`, not part of the framework.
 """
 
 from itertools import chain
@@ -40,14 +40,14 @@ def resnet(blocks: int = 9, width: int = 64) -> nn.Module:
 
 
 def discriminator(width: int = 64) -> nn.Module:
-    """The 70×70 PatchGAN with instance norm, of images alone."""
+    """The 70×70 PatchGAN with instance norm, on single images."""
     return patchgan(3, width, nn.InstanceNorm2d, bias=True)
 
 
 class CycleGAN:
-    """Two generators, two discriminators, one Adam for each two, and one training step.
+    """The networks, one Adam for both G and one for both D, and one training step.
 
-    D sees the fakes of the step; a history of fakes would cost both sides the same.
+    D sees only the current fakes; an image pool would cost both sides the same.
     """
 
     def __init__(self, G_A: nn.Module, G_B: nn.Module, D_A: nn.Module, D_B: nn.Module):
@@ -91,6 +91,6 @@ class CycleGAN:
         return losses
 
 
-def mse(verdict: Tensor, label: float) -> Tensor:
+def mse(prediction: Tensor, label: float) -> Tensor:
     """The least-squares GAN loss."""
-    return F.mse_loss(verdict, torch.full_like(verdict, label))
+    return F.mse_loss(prediction, torch.full_like(prediction, label))

@@ -1,6 +1,6 @@
-"""pix2pix as one would type it from the paper: eager, float32, an image at a time from PIL.
+"""A direct implementation of the pix2pix paper: eager, float32, PIL images one at a time.
 
-The benchmark's yardstick (`python -m scripts.dev.benchmark`), not part of the framework.
+The baseline of `python -m scripts.dev.benchmark`, not part of the framework.
 `python -m scripts.dev.plain_pix2pix PAIRS WEIGHTS OUT` translates a folder of A|B images.
 """
 
@@ -19,7 +19,7 @@ to_tensor = transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.5
 
 
 class Level(nn.Module):
-    """A level of the U-Net: down, the levels inside, up, joined to its input."""
+    """A level of the U-Net: down, inner levels, up, concatenated with its input."""
 
     def __init__(self, outer: int, inner: int, inside: nn.Module | None, ends: int = 0, drop=False):
         super().__init__()
@@ -59,7 +59,7 @@ def patchgan(
 
 
 class Pix2Pix:
-    """G, D, their Adams and one training step."""
+    """G, D, their Adam optimizers and one training step."""
 
     def __init__(self, G: nn.Module, D: nn.Module):
         self.G, self.D = G, D
@@ -92,7 +92,7 @@ def gan(logits: Tensor, label: float) -> Tensor:
 
 
 def load_pair(path: Path, load: int = 286, crop: int = 256) -> tuple[Tensor, Tensor]:
-    """Read an A|B image, resize, crop and mirror both halves alike (§3.3)."""
+    """Read an A|B image; resize, crop and flip both halves alike (§3.3)."""
     pair = Image.open(path).convert("RGB")
     half = pair.width // 2
     x, y = random.randint(0, load - crop), random.randint(0, load - crop)
@@ -113,7 +113,7 @@ def save(image: Tensor, path: Path) -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Translate the B of all pairs of a folder to A, and write input, output and target."""
+    """Translate B to A for all pairs in a folder; write input, output and target."""
     folder, weights, out = map(Path, argv)
     G = unet()
     G.load_state_dict(dict(zip(G.state_dict(), torch.load(weights).values(), strict=True)))

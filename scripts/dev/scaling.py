@@ -1,8 +1,8 @@
-"""How much faster several processes train: `torchrun --nproc_per_node=2 -m scripts.dev.scaling`.
+"""Measure multi-process speed-up: `torchrun --nproc_per_node=2 -m scripts.dev.scaling`.
 
-Times a training step on random images, in turn: process 0 alone on the whole batch, process 0
-alone on its part of it, and all together; and the exchange of as many bytes without a step. Other
-flags are those of train.py; --batch_size counts the images of all processes.
+Times four things in turn on random images: a step of rank 0 alone on the whole batch, a step of
+rank 0 alone on its part, a step of all ranks, and an all_reduce of the gradients alone. Other flags
+are passed on to train.py; --batch_size counts the images of all processes.
 """
 
 import os
@@ -29,11 +29,13 @@ from util.seeding import seed_everything
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure, and print a table; ValueError outside torchrun."""
+    """Measure and print a table; ValueError without torchrun."""
     setup_logging()
     parser = OneLineParser(prog="torchrun … -m scripts.dev.scaling", description=__doc__)
-    parser.add_argument("--rounds", type=number(int, 1), default=5, help="the median of so many")
-    parser.add_argument("--steps", type=number(int, 1), default=3, help="steps a round")
+    parser.add_argument(
+        "--rounds", type=number(int, 1), default=5, help="number of rounds for the median"
+    )
+    parser.add_argument("--steps", type=number(int, 1), default=3, help="number of steps per round")
     argv = sys.argv[1:] if argv is None else argv
     args, flags = parser.parse_known_args(argv)
     if not launch.started_by_torchrun():
@@ -42,16 +44,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     with tempfile.TemporaryDirectory() as folder:
         opt = TrainOptions().read(["--dataroot", "none", "--checkpoints_dir", folder, *flags])
-        alone = build(opt) if os.environ["RANK"] == "0" else None  # before the others are there
+        alone = (
+            build(opt) if os.environ["RANK"] == "0" else None
+        )  # before the process group exists, so without DDP
         with launch.process_group():
             count = distributed.world_size()
             if opt.batch_size % count:
-                raise ValueError(f"--batch_size {opt.batch_size}: must be a multiple of {count}")
+                raise ValueError(
+                    f"--batch_size {opt.batch_size}: must be a multiple of the {count} processes"
+                )
             measure(alone, build(opt), opt, args.rounds, args.steps)
 
 
 def build(opt: Any) -> BaseModel:
-    """Return a model that is ready to train."""
+    """Return a model set up for training."""
     seed_everything(opt.seed)
     model = create_model(opt)
     model.setup(opt)
@@ -59,9 +65,9 @@ def build(opt: Any) -> BaseModel:
 
 
 def measure(alone: BaseModel | None, model: BaseModel, opt: Any, rounds: int, steps: int) -> None:
-    """Time the four in turn, and print the medians.
+    """Time the four cases in turn, and print the medians.
 
-    `alone` is the model of rank 0 that exchanges nothing; the other ranks have none.
+    `alone` is a model without DDP on rank 0, and None on the other ranks.
     """
     count = distributed.world_size()
     tune_malloc()
@@ -75,7 +81,7 @@ def measure(alone: BaseModel | None, model: BaseModel, opt: Any, rounds: int, st
     }
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     for kind in (*kinds, *kinds):
-        timed(kinds[kind], 1, model.device)  # before anything is measured
+        timed(kinds[kind], 1, model.device)  # warm up
     for _ in range(rounds):
         for kind, run in kinds.items():
             seconds[kind].append(timed(run, steps, model.device))
@@ -84,27 +90,27 @@ def measure(alone: BaseModel | None, model: BaseModel, opt: Any, rounds: int, st
 
 
 def batch_of(size: int, opt: Any) -> dict[str, Any]:
-    """Make a batch of random images of the size that the options say."""
+    """Make a batch of random images of size --crop_size."""
     images = random_images(size, opt.crop_size)
     return {**images, **{f"{side}_paths": ["none"] * size for side in "AB"}}
 
 
 def bytes_of(model: BaseModel) -> int:
-    """Return how many bytes of gradients the processes exchange in a step: each network's once."""
+    """Return the bytes of gradients exchanged in a step, once per network."""
     return sum(
         p.numel() * p.element_size() for net in model.nets.values() for p in net.parameters()
     )
 
 
 def step(model: BaseModel | None, batch: dict[str, Any]) -> None:
-    """Train a model, if there is one, for a step."""
+    """Train a model for one step; do nothing for None."""
     if model:
         model.set_input(batch)
         model.optimize_parameters()
 
 
 def timed(run: Callable[[], None], steps: int, device: torch.device) -> float:
-    """Return the seconds of one of several steps, from when all processes begin until all end."""
+    """Return the mean seconds of a step, from a barrier before to a barrier after `steps` steps."""
     distributed.barrier()
     started = time.perf_counter()
     for _ in range(steps):
@@ -116,8 +122,8 @@ def timed(run: Callable[[], None], steps: int, device: torch.device) -> float:
 
 
 def table(seconds: dict[str, list[float]], batch: int, count: int, exchanged: int) -> str:
-    """Return what was measured, in Markdown."""
-    lines = ["| step | seconds (median) | least–most | images a second |", "|---|---|---|---|"]
+    """Return the measurements as a Markdown table."""
+    lines = ["| step | seconds (median) | min–max | images per second |", "|---|---|---|---|"]
     median = {kind: statistics.median(values) for kind, values in seconds.items()}
     first, second, third, last = seconds
     images = dict(zip(seconds, (batch, batch // count, batch, 0), strict=True))
@@ -128,13 +134,14 @@ def table(seconds: dict[str, list[float]], batch: int, count: int, exchanged: in
     return "\n".join(
         [
             f"{count} processes, {torch.get_num_threads()} threads each, batch {batch}, "
-            f"{exchanged / 1e6:.1f} MB of gradients a step",
+            f"{exchanged / 1e6:.1f} MB of gradients per step",
             "",
             *lines,
             "",
-            f"- faster than one process on the same batch: {median[first] / median[third]:.2f}×",
-            f"- of what {count} would do without an exchange: {median[second] / median[third]:.0%}",
-            f"- the exchange alone: {median[last] / median[third]:.0%} of a step",
+            f"- speed-up over one process on the same batch: {median[first] / median[third]:.2f}×",
+            f"- efficiency of {count} processes: {median[second] / median[third]:.0%} of the speed "
+            "without exchange",
+            f"- the exchange alone takes {median[last] / median[third]:.0%} of a step",
         ]
     )
 

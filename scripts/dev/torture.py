@@ -1,9 +1,9 @@
-"""Do the worst to a training and count what is lost: `python -m scripts.dev.torture`.
+"""Inject faults into trainings and count failures: `python -m scripts.dev.torture`.
 
 Runs a small training that saves after every step, kills it at random moments, resumes it, and
-compares its end with that of a run which nobody touched; sends SIGTERM; lets files hit a limit of
-size; and feeds damaged images, checkpoints and options to what reads them. Prints a table;
-status 1 if anything was lost. The default takes about half an hour on two cores.
+compares the result with an uninterrupted run. Also sends SIGTERM, limits the size of files, and
+reads damaged images, checkpoints and options. Prints a table; exit status 1 if anything was lost.
+The default takes about half an hour on two cores.
 """
 
 import logging
@@ -23,7 +23,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from options.parser import OneLineParser, number
-from scripts.dev.mutations import Row, damage_files, damage_images
+from scripts.dev.mutations import FaultRow, damage_files, damage_images
 from util.checkpoint import load
 from util.command import run_command, setup_logging
 from util.errors import RunStopped
@@ -41,16 +41,16 @@ PARTS = ("networks", "optimizers", "pools", "random")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run all parts; `RunStopped` if one lost something."""
+    """Run all parts; raise `RunStopped` if anything was lost."""
     setup_logging()
     parser = OneLineParser(prog="python -m scripts.dev.torture", description=__doc__)
     for name, default, text in (
-        ("kills", 100, "kill -9 at random moments"),
-        ("terms", 20, "SIGTERM at random moments"),
-        ("limits", 10, "limits on the size of files"),
-        ("images", 300, "damaged images"),
-        ("files", 300, "damaged checkpoints, options and YAML files"),
-        ("seed", 0, "of the random moments"),
+        ("kills", 100, "number of kills (SIGKILL) at random moments"),
+        ("terms", 20, "number of SIGTERMs at random moments"),
+        ("limits", 10, "number of runs with a limited file size"),
+        ("images", 300, "number of damaged images"),
+        ("files", 300, "number of damaged checkpoints, options and YAML files"),
+        ("seed", 0, "random seed of moments and damage"),
     ):
         parser.add_argument(f"--{name}", type=number(int, 0), default=default, help=text)
     args = parser.parse_args(argv)
@@ -67,11 +67,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     print("| what | times | outcome | lost |\n|---|---|---|---|")
     print("\n".join(f"| {' | '.join(map(str, row))} |" for row in rows))
     if lost := sum(row.lost for row in rows):
-        raise RunStopped(f"{lost} times something was lost")
+        raise RunStopped(f"lost: {lost}; see the table and the warnings")
 
 
 class Torture:
-    """A folder with data and an untouched run to compare with."""
+    """A folder with data and an uninterrupted run to compare with."""
 
     def __init__(self, folder: Path, rng: random.Random):
         self.folder, self.rng = folder, rng
@@ -85,7 +85,7 @@ class Torture:
         self.names = 0
 
     def start(self, name: str, *flags: str, **how: object) -> subprocess.Popen:
-        """Start, or continue, a run."""
+        """Start or resume a run."""
         command = [sys.executable, str(ROOT / "train.py"), *TRAINING, "--name", name, *flags]
         if (self.folder / "checkpoints" / name / "latest_state.pth").exists():
             command.append("--continue_train")
@@ -93,7 +93,7 @@ class Torture:
         return subprocess.Popen(command, cwd=self.folder, **pipes, **how)
 
     def finish(self, run: subprocess.Popen) -> str:
-        """Wait for a run that should end well; return what it said in the end."""
+        """Wait for a run that must succeed; return its output."""
         out, err = run.communicate(timeout=600)
         if run.returncode:
             raise RunStopped(f"a run ended with status {run.returncode}: {err.strip()}")
@@ -102,8 +102,8 @@ class Torture:
     def state(self, name: str) -> dict:
         return load(self.folder / "checkpoints" / name / "latest_state.pth")
 
-    def stop(self, by: signal.Signals, times: int) -> Row:
-        """Stop runs at random moments, resume them, and compare their ends."""
+    def stop(self, by: signal.Signals, times: int) -> FaultRow:
+        """Stop runs at random moments, resume them, and compare their final states."""
         inside, wrong, runs, stopped = 0, 0, 0, 0
         bar = tqdm(total=times, desc=by.name, disable=None)
         while stopped < times:
@@ -113,9 +113,9 @@ class Torture:
                 if stopped == times or not self.stop_one(run, by):
                     break
                 out, _ = run.communicate(timeout=600)
-                if run.returncode == 0:  # in its last save: it was complete
+                if run.returncode == 0:  # stopped in its last save, which was complete
                     break
-                if "weights and pages are in" in out:  # it had ended but for Python's own end
+                if "weights and pages are in" in out:  # the training ended; Python was exiting
                     continue
                 stopped += 1
                 bar.update()
@@ -127,16 +127,17 @@ class Torture:
             end = self.state(name)
             for part in PARTS:
                 if not same(end[part], self.whole[part]):
-                    log.warning("%s: another end than without a stop: %s", name, part)
+                    log.warning("%s: differs from the uninterrupted run: %s", name, part)
                     wrong += 1
         bar.close()
         how = f"{inside} inside a save" if by == signal.SIGKILL else "status 143"
-        outcome = f"{how}; {runs} runs ended equal to the bit"
-        return Row(f"{by.name}, then resumed", times, outcome, wrong)
+        outcome = f"{how}; {runs} runs ended bit-identical"
+        return FaultRow(f"{by.name}, then resumed", times, outcome, wrong)
 
     def was_saving(self, name: str) -> bool:
-        """Return whether a run was killed within a save: a file was not yet in its place, or the
-        weights were there without their state.
+        """Return whether a run was killed during a save.
+
+        If so, a temporary file is left, or the weights are newer than latest_state.pth.
         """
         folder = self.folder / "checkpoints" / name
         weights, state = folder / "latest_net_G.pth", folder / "latest_state.pth"
@@ -145,7 +146,7 @@ class Torture:
         return weights.stat().st_mtime_ns > state.stat().st_mtime_ns
 
     def stop_one(self, run: subprocess.Popen, by: signal.Signals) -> bool:
-        """Send the signal within three seconds of the first step; False if the run ends before."""
+        """Send the signal within 3 seconds of the first step; False if the run ended first."""
         for line in run.stdout:
             if line.startswith("(epoch:"):
                 break
@@ -155,17 +156,17 @@ class Torture:
         run.send_signal(by)
         return True
 
-    def limit(self, times: int) -> Row:
-        """Let no file grow beyond a random size, as on a full disk."""
+    def limit(self, times: int) -> FaultRow:
+        """Limit the size of files at random, which acts like a full disk."""
         name, wrong = "limited", 0
         self.finish(self.start(name))
         folder = self.folder / "checkpoints" / name
-        (folder / "latest_state.pth").rename(folder / "state")  # so that the run starts again
+        (folder / "latest_state.pth").rename(folder / "state")  # the run starts from scratch
         before = {path: path.read_bytes() for path in folder.glob("latest_net_*.pth")}
         largest = max(len(content) for content in before.values())
         for _ in tqdm(range(times), desc="limits", disable=None):
             size = self.rng.randrange(50_000, largest)
-            # No worker: what it hands over are files too.
+            # No worker: shared memory counts as files too.
             run = self.start(
                 name, "--num_threads", "0", preexec_fn=lambda size=size: limit_files(size)
             )
@@ -176,16 +177,18 @@ class Torture:
             wrong += not clear or bool(left or changed)
             for path in before:
                 load(path)
-        return Row("files limited in size", times, "status 1, one line, older files whole", wrong)
+        return FaultRow(
+            "files limited in size", times, "status 1, one line, older files whole", wrong
+        )
 
 
 def limit_files(size: int) -> None:
-    """In the run's process: no file may grow beyond this."""
+    """Limit the size of files in the process of the run."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def same(one: object, other: object) -> bool:
-    """Return whether two states are equal to the last bit."""
+    """Return whether two states are bit-identical."""
     if isinstance(one, torch.Tensor):
         return torch.equal(one, other)
     if isinstance(one, dict):

@@ -1,4 +1,4 @@
-"""The training step for the benchmark: plain beside ours, its memory, its ceiling."""
+"""Benchmark the training step: time and memory of plain and ours, and the peak rate."""
 
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from models import create_model
 from options.train_options import TrainOptions
 from scripts.dev import plain_cyclegan, plain_pix2pix
 from scripts.dev.measure import (
-    Row,
+    BenchmarkRow,
     Spread,
     Step,
     in_turn,
@@ -21,20 +21,20 @@ from scripts.dev.measure import (
 from util.device import tune_malloc
 
 CUDA = torch.cuda.is_available()
-# Without instructions for it, bf16 is emulated, and far slower: nothing to measure.
+# Without CPU support, bf16 is emulated and much slower, so it is not measured.
 BF16 = CUDA or (
     torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 )
 PRECISIONS = ("fp32", *(["tf32"] if CUDA else []), *(["bf16"] if BF16 else []))
-# What is timed of ours: a precision, and flags.
+# Variants of our step: name -> (precision, flags).
 VARIANTS = {p: (p, ()) for p in PRECISIONS}
 VARIANTS |= {"tf32, --no_graphs": ("tf32", ("--no_graphs",))} if CUDA else {}
-# A GPU that changes from one process to another takes a while; of several steps that is little.
+# A GPU takes time to switch between processes; many steps per measurement hide it.
 REPEATS = 20 if CUDA else 1
 
 
 def our_step(batch: int, *flags: str) -> Step:
-    """Build our model, and return a step of it on random images."""
+    """Build our model, and return a training step on random images."""
     flags = (
         "--dataroot",
         "none",
@@ -56,12 +56,12 @@ def our_step(batch: int, *flags: str) -> Step:
         model.optimize_parameters()
 
     for _ in range(5 if CUDA else 0):
-        step()  # until graphs are captured
+        step()  # captures the CUDA graphs
     return step
 
 
 def plain_step(batch: int, kind: str = "pix2pix") -> Step:
-    """Build the plain model, and return a step of it on random images."""
+    """Build the plain model, and return a training step on random images."""
     device = torch.device("cuda" if CUDA else "cpu")
     torch.backends.cudnn.benchmark = True
     if kind == "pix2pix":
@@ -79,20 +79,22 @@ def random_images(batch: int, size: int = 256) -> dict[str, torch.Tensor]:
     return {side: torch.rand(batch, 3, size, size) * 2 - 1 for side in "AB"}
 
 
-def steps(args: Any) -> Iterator[Row]:
+def steps(args: Any) -> Iterator[BenchmarkRow]:
     """pix2pix: unet_256 and the 70×70 PatchGAN, 256×256."""
     for batch in map(int, args.batches.split(",")):
         yield from compared(f"pix2pix step, batch {batch}", args, batch, "pix2pix", ())
 
 
-def cyclegan(args: Any) -> Iterator[Row]:
-    """CycleGAN: resnet_9blocks, 256×256, no history of fakes."""
+def cyclegan(args: Any) -> Iterator[BenchmarkRow]:
+    """CycleGAN: resnet_9blocks, 256×256, no image pool."""
     flags = ("--model", "cycle_gan", "--pool_size", "0")
     yield from compared("CycleGAN step, batch 1", args, 1, "cyclegan", flags)
 
 
-def compared(what: str, args: Any, batch: int, kind: str, flags: tuple[str, ...]) -> Iterator[Row]:
-    """Time a plain step beside ours in every precision."""
+def compared(
+    what: str, args: Any, batch: int, kind: str, flags: tuple[str, ...]
+) -> Iterator[BenchmarkRow]:
+    """Time the plain step, and ours in every precision."""
     ours = {
         name: (our_step, (batch, "--precision", precision, *flags, *own))
         for name, (precision, own) in VARIANTS.items()
@@ -102,21 +104,21 @@ def compared(what: str, args: Any, batch: int, kind: str, flags: tuple[str, ...]
     work = work_of(plain_step(batch, kind))
     for name, (precision, _) in VARIANTS.items():
         ceiling = ceiling_of(precision, times[name].median, *work)
-        yield Row(f"{what}, {name}", "s", times["plain"], times[name], ceiling)
+        yield BenchmarkRow(f"{what}, {name}", "s", times["plain"], times[name], ceiling)
 
 
 def ceiling_of(precision: str, seconds: float, operations: float, moved: float) -> str:
-    """Return `measure.share_of_ceiling` on the device and in the precision of a measurement."""
+    """Return `share_of_ceiling` for the device and precision of a measurement."""
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     device = torch.device("cuda" if CUDA else "cpu")
     return share_of_ceiling(seconds, operations, moved, device, dtype)
 
 
-def memory(args: Any) -> Iterator[Row]:
-    """The most memory that a step takes."""
+def memory(args: Any) -> Iterator[BenchmarkRow]:
+    """Measure the peak memory of a step."""
     for batch in map(int, args.batches.split(",")):
         plain = Spread.of([peak_memory(plain_step, batch)])
         for precision in PRECISIONS:
             ours = Spread.of([peak_memory(our_step, batch, "--precision", precision)])
-            yield Row(f"memory of a step, batch {batch}, {precision}", "MiB", plain, ours)
+            yield BenchmarkRow(f"memory of a step, batch {batch}, {precision}", "MiB", plain, ours)

@@ -67,9 +67,9 @@ class Guard:
         origin = headers.get("origin")
         posted, answer = scope["method"] == "POST", self.app
         if origin and urlsplit(origin).netloc != headers.get("host"):
-            answer = said(403, "only the page of this server may send images")
+            answer = error_response(403, "only the page of this server may send images")
         elif posted and self.working >= MOST_WAITING:
-            answer = said(503, "too many images at once; try again")
+            answer = error_response(503, "too many images at once; try again")
         self.working += posted
         try:
             await answer(scope, receive, with_headers)
@@ -183,14 +183,14 @@ def make_app(studio: Studio, hosts: list[str]) -> Starlette:
 async def refused(request: Request, error: Exception) -> Response:
     """Say why there is no answer: the request was wrong, or, of a RuntimeError, it was too much."""
     if isinstance(error, HTTPException):
-        return said(error.status_code, error.detail)
+        return error_response(error.status_code, error.detail)
     if isinstance(error, ValueError):
-        return said(422, one_line(error))
+        return error_response(422, one_line(error))
     log.error("%s", one_line(error))
-    return said(500, "the translation failed; the server's window says why")
+    return error_response(500, "the translation failed; the server's window says why")
 
 
-def said(status: int, why: str) -> Response:
+def error_response(status: int, why: str) -> Response:
     """Return an answer that is an error."""
     return JSONResponse({"error": why}, status)
 

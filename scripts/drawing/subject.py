@@ -63,7 +63,7 @@ class Subject(NamedTuple):
     noise: bool  # whether the seed changes anything
 
 
-def look_at(translator: Translator, named: bool = False) -> tuple[Subject, Inputs | None]:
+def describe_run(translator: Translator, named: bool = False) -> tuple[Subject, Inputs | None]:
     """Find out what a run's inputs are like; the second are its examples, of --phase (test).
 
     ValueError if they are no images of grey or RGB, or if --dataroot is `named` by hand and holds
@@ -78,7 +78,7 @@ def look_at(translator: Translator, named: bool = False) -> tuple[Subject, Input
     looked_at = looked_at or (examples and inputs_of(opt, opt.phase, **large))
     if named and not looked_at:
         Inputs(opt)  # which says why
-    kind, colours, paper = judge(list(sample(looked_at)) if looked_at else [])
+    kind, colours, paper = classify_inputs(list(sample(looked_at)) if looked_at else [])
     if kind == "labels":  # thin ones too, if the files say exactly which there are
         untouched = Inputs(opt, phase=looked_at.phase, preprocess="none")
         if (found := exact_palette(sample(untouched))) is not None:
@@ -140,7 +140,7 @@ def sample(inputs: Inputs) -> Iterator[np.ndarray]:
             yield np.repeat(image, 3, 2) if image.shape[2] == 1 else image
 
 
-def judge(images: list[np.ndarray]) -> tuple[str, list[np.ndarray], np.ndarray]:
+def classify_inputs(images: list[np.ndarray]) -> tuple[str, list[np.ndarray], np.ndarray]:
     """Return the kind of images (H, W, 3), the colours to draw them with, and the paper's."""
     white, black = np.full(3, 255, np.uint8), np.zeros(3, np.uint8)
     if not images:

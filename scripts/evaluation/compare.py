@@ -1,4 +1,4 @@
-"""Which images are compared with which, and what that gives, for scripts/evaluate.py."""
+"""Pair outputs with targets and compute per-image metrics, for scripts/evaluate.py."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +17,14 @@ from util.metrics import METRICS, Interval, bootstrap, compare, lower_is_better
 
 @dataclass
 class ImageSet:
-    """What is evaluated under one name: by image's name the output, the target, the input."""
+    """The images evaluated under one name: outputs, targets and inputs, keyed by image name."""
 
     name: str
     fake: dict[str, Path]
     real: dict[str, Path]
     source: dict[str, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    made: str = ""  # how the outputs were
+    made: str = ""  # how the outputs were made, in words
 
     @property
     def names(self) -> list[str]:
@@ -33,11 +33,11 @@ class ImageSet:
 
 @dataclass
 class Result:
-    """What came out: a value for each image by metric, and values for all images together."""
+    """The metrics of an ImageSet: per image, and over the whole set."""
 
     images: ImageSet
-    each: dict[str, dict[str, float]]  # by metric, then by image
-    # By metric, then of what: the outputs, and what they may be held against.
+    each: dict[str, dict[str, float]]  # metric -> image name -> value
+    # metric -> what was measured (outputs, or a reference to compare them with) -> value
     together: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def intervals(self) -> dict[str, Interval]:
@@ -45,8 +45,9 @@ class Result:
         return {metric: bootstrap(list(values.values())) for metric, values in self.each.items()}
 
     def difference(self, other: "Result", metric: str) -> Interval | None:
-        """Return how much more `other` has than this, image by image; None of itself, or if
-        they share no images.
+        """Return the mean of other - self over the shared images, with its interval.
+
+        None if `other` is self, or if no images are shared.
         """
         ours, theirs = self.each.get(metric, {}), other.each.get(metric, {})
         shared = sorted(ours.keys() & theirs.keys()) if other is not self else []
@@ -54,8 +55,9 @@ class Result:
 
 
 def from_folders(fake: Path, real: Path, paired: bool = True) -> ImageSet:
-    """Pair the images of two folders by path without extension; ValueError if one is alone and
-    they must be `paired`.
+    """Pair the images of two folders by path without extension.
+
+    With `paired`, an image without a partner is a ValueError.
     """
     found = {}
     for flag, folder in (("--fake", fake), ("--real", real)):
@@ -69,14 +71,15 @@ def from_folders(fake: Path, real: Path, paired: bool = True) -> ImageSet:
         flag = "--fake" if alone[0] in found["--fake"] else "--real"
         raise ValueError(
             f"{flag}: {found[flag][alone[0]]} has no partner of that name in the other folder "
-            f"({len(alone)} images of both have none); give pairs equal names"
+            f"({len(alone)} images have none); give pairs equal names"
         )
     return ImageSet(fake.name, found["--fake"], found["--real"])
 
 
 def measure(images: ImageSet, metrics: Sequence[str], processes: int) -> Result:
-    """Compare every output with its target; a metric that some size does not allow is left out,
-    or refused if it was asked for by name.
+    """Compare every output with its target.
+
+    A metric that some image is too small for is left out; it is a ValueError if `metrics` names it.
     """
     names = images.names
     pairs = [(images.fake[name], images.real[name]) for name in names]
@@ -89,7 +92,7 @@ def measure(images: ImageSet, metrics: Sequence[str], processes: int) -> Result:
         elif metric in metrics:
             name = next(n for n, values in zip(names, found, strict=True) if metric not in values)
             raise ValueError(
-                f"--metrics {metric}: wants images of at least {METRICS[metric].least} pixels a "
+                f"--metrics {metric}: needs images of at least {METRICS[metric].least} pixels a "
                 f"side; {images.fake[name]} is smaller"
             )
     return Result(images, {m: v for m, v in each.items() if m in metrics or not metrics})
@@ -101,30 +104,31 @@ def compare_files(pair: tuple[Path, Path]) -> dict[str, float]:
     if fake.shape[-2:] != real.shape[-2:]:
         sizes = [f"{p.shape[-1]}x{p.shape[-2]}" for p in (fake, real)]
         raise ValueError(
-            f"{pair[0]} has {sizes[0]} pixels and {pair[1]} {sizes[1]}: bring them to one size"
+            f"{pair[0]} has {sizes[0]} pixels and {pair[1]} {sizes[1]}: resize them to one size"
         )
     return {name: value.item() for name, value in compare(fake, real).items()}
 
 
 def pixels(path: Path) -> Tensor:
-    """Read an image as (1, 3, H, W) uint8; grey ones become RGB."""
+    """Read an image as (1, 3, H, W) uint8; grey images become RGB."""
     return torch.from_numpy(np.array(load_image(path))).permute(2, 0, 1)[None]
 
 
 def names_of(tables: Iterable[Iterable[str]]) -> list[str]:
-    """Return the metrics of all results, each once."""
+    """Return the names of all metrics in the tables, without duplicates."""
     return list(dict.fromkeys(metric for table in tables for metric in table))
 
 
 def better(metric: str) -> str:
-    """Return "lower" or "higher", whichever is better."""
+    """Return whether "lower" or "higher" values of a metric are better."""
     higher = metric == "IS" or "accuracy" in metric or "IoU" in metric
     return "lower" if lower_is_better(metric) and not higher else "higher"
 
 
 def heat_map(fake: Path, real: Path, out: Path, most: float = 0.5) -> None:
-    """Write the absolute difference, mean of the channels, as colours from black to pale yellow,
-    which is `most` or more of the range.
+    """Write the absolute difference, averaged over channels, as an image.
+
+    Colours run from black (0) to pale yellow (`most` or more of the value range).
     """
     import matplotlib
 
@@ -135,7 +139,7 @@ def heat_map(fake: Path, real: Path, out: Path, most: float = 0.5) -> None:
 
 
 def heat_maps(images: ImageSet, folder: Path, processes: int) -> dict[str, Path]:
-    """Write the heat-map of every image; return the files by name."""
+    """Write the heat map of every image; return the files by image name."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: folder / f"{i:05d}.png" for i, name in enumerate(images.names)}
     jobs = [(images.fake[n], images.real[n], file) for n, file in files.items()]

@@ -1,8 +1,8 @@
-"""The FCN-score of §4.1 for any labels → photo data: can a network read the labels off a photo?
+"""The FCN-score of §4.1 for any labels → photo data: can a network segment the outputs?
 
-A segmentation network learns, from the training images, to paint a photo's label map. What it
-reads off an output is compared with the labels the output was made from: a photo that is real
-enough is read as well as a real one.
+A segmentation network is trained on the real training photos. Its prediction on an output is
+compared with the label map that the output was made from: the more realistic the output, the
+better the prediction.
 """
 
 import hashlib
@@ -34,8 +34,9 @@ WIDTH, LEVELS, BATCH, RATE = 16, 4, 8, 2e-3
 
 
 class Segmenter(nn.Module):
-    """A U-Net from a photo (N, 3, H, W) in [-1, 1] to the logits of each pixel's class, with
-    `features` (N, 8 · WIDTH) of its lowest level.
+    """A U-Net from a photo (N, 3, H, W) in [-1, 1] to the logits of each pixel's class.
+
+    Also returns `features` (N, 8 · WIDTH), the mean of the lowest level.
     """
 
     def __init__(self, classes: int):
@@ -70,7 +71,7 @@ def block(before: int, after: int) -> nn.Module:
 
 @dataclass
 class Reader:
-    """A trained segmenter and the label colours that its classes are."""
+    """A trained segmenter, and the label colour of each of its classes."""
 
     net: Segmenter
     palette: np.ndarray
@@ -83,7 +84,7 @@ class Reader:
         return logits[0].argmax(0).cpu(), features[0].cpu()
 
     def classes_of(self, labels: Tensor) -> Tensor:
-        """Return the classes (H, W) that a label map (1, 3, H, W) uint8 shows."""
+        """Return the classes (H, W) of a label map (1, 3, H, W) uint8."""
         image = labels[0].permute(1, 2, 0).numpy()
         return torch.from_numpy(nearest_colour(image, self.palette))
 
@@ -97,9 +98,9 @@ def trained_reader(
     cache: Path,
     device: torch.device,
 ) -> Reader:
-    """Train a segmenter on the files of A and B, one of which are labels, or read it from `cache`.
+    """Train a segmenter on pairs of files (A, B), or load it from `cache`.
 
-    ValueError if the labels have no few colours.
+    ValueError if the label maps have too many colours.
     """
     files = [Path(file) for pair in pairs for file in pair]
     stamp = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
@@ -115,7 +116,7 @@ def trained_reader(
     palette = find_palette(labels)
     if palette is None:
         raise ValueError(
-            "--metrics FCN: wants label maps of a few colours as input; these images have more"
+            "--metrics FCN: needs label maps of a few colours as input; these images have more"
         )
     classes = torch.from_numpy(np.stack([nearest_colour(p, palette) for p in labels]))
     log.info("FCN: %d label colours; training on %d images", len(palette), len(photos))
@@ -169,13 +170,13 @@ def on_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def confusion(truth: Tensor, found: Tensor, classes: int) -> Tensor:
-    """Return how many pixels of each class (row) were read as each class (column)."""
+    """Return the confusion matrix in pixels: true classes in rows, predicted ones in columns."""
     both = truth.flatten() * classes + found.flatten()
     return torch.bincount(both, minlength=classes**2).view(classes, classes)
 
 
 def scores(matrix: Tensor) -> dict[str, float]:
-    """Return the three scores of §4.1; classes that the truth lacks do not count.
+    """Return the three scores of §4.1; classes missing from the truth are ignored.
 
     Source: Long et al., arXiv:1411.4038, §5 (pixel accuracy, mean accuracy, mean IU).
     """
@@ -190,19 +191,19 @@ def scores(matrix: Tensor) -> dict[str, float]:
 
 
 def fcn_of_run(images: ImageSet, args: Any, device: torch.device) -> dict[str, dict[str, float]]:
-    """Return, by score, that of a run's outputs, of the real photos (the most that can be had) and
-    of one colour, their mean (what can be had for nothing); and the Fréchet distance of outputs
-    and real photos in the segmenter's features.
+    """Return each score for a run's outputs and for two references, and FCN-FD of the outputs.
 
-    ValueError if the run's input are no label maps.
+    The references are the real photos (upper bound) and one image of their mean colour (lower
+    bound). FCN-FD is the Fréchet distance of outputs and real photos in the segmenter's features.
+    ValueError if the run's inputs are not label maps.
     """
     opt = read_run(args.checkpoints_dir / images.name)
     root = Path(args.dataroot or opt.get("dataroot") or "")
     pairs = pair_files(root, "train") if opt.get("dataset_mode", "aligned") == "aligned" else None
     if not pairs:
         raise ValueError(
-            f"--metrics FCN: wants the pairs that {images.name} was trained on, in {root}/train "
-            f"or trainA and trainB; --dataroot names another folder"
+            f"--metrics FCN: needs the training pairs of {images.name} in {root}/train "
+            f"or trainA and trainB; choose another folder with --dataroot"
         )
     reader = trained_reader(
         list(zip(*pairs, strict=True)),
@@ -216,7 +217,7 @@ def fcn_of_run(images: ImageSet, args: Any, device: torch.device) -> dict[str, d
 
 
 def fcn_scores(reader: Reader, images: ImageSet) -> dict[str, dict[str, float]]:
-    """Return what `fcn_of_run` does, by a trained reader."""
+    """Return the scores of `fcn_of_run` from a trained reader."""
     kinds, count = ("outputs", "real photos", "mean colour"), len(reader.palette)
     matrices = {kind: torch.zeros(count, count, dtype=torch.long) for kind in kinds}
     rows: dict[str, list[Tensor]] = {kind: [] for kind in kinds}

@@ -10,33 +10,42 @@ from scripts.evaluation.network_metrics import PROTOCOLS, TOGETHER
 from util.metrics import METRICS
 
 KNOWN = [*METRICS, *PROTOCOLS]
-ABOUT = """Measure how near outputs are to their targets. Several names are compared side by side;
---fake DIR --real DIR compares two folders. Other flags, such as --eval, go to the test.py that
-translates. docs/metrics.md says what each number means."""
+ABOUT = """Measure the distance of outputs to targets. Several names are compared side by side;
+--fake DIR --real DIR compares two folders. Other flags, such as --eval, are passed on to test.py.
+docs/metrics.md explains each number."""
 
 
 def parse(argv: Sequence[str] | None) -> Any:
-    """Return the flags; ValueError for what does not go together."""
+    """Return the parsed flags; ValueError for flags that contradict each other."""
     parser = OneLineParser(prog="python -m scripts.evaluate", description=ABOUT)
     add = parser.add_argument
-    add("--name", nargs="+", default=[], help="runs; translated by test.py where that is to do")
+    add("--name", nargs="+", default=[], help="names of runs; test.py translates missing results")
     add("--fake", type=Path, help="folder of outputs, instead of runs")
-    add("--real", type=Path, help="folder of their targets, with the same names")
-    chosen = f"some of {','.join(KNOWN)}; by default the first four, where the size allows them"
+    add("--real", type=Path, help="folder of the targets, with the same file names")
+    chosen = f"metrics, from {','.join(KNOWN)}; by default the first four that the size allows"
     add("--metrics", nargs="+", default=[], help=chosen)
-    add("--kid_subset", type=number(int, 2), default=100, help="images in a subset of KID")
-    add("--inception_weights", type=Path, help="the file for FID, KID, IS if not in torch's cache")
-    add("--fcn_epochs", type=number(int, 1), default=10, help="epochs of FCN's own training")
-    add("--out", type=Path, help="folder to write into; by default beside the results")
+    add("--kid_subset", type=number(int, 2), default=100, help="images per subset of KID")
+    add(
+        "--inception_weights",
+        type=Path,
+        help="weights for FID, KID, IS; by default from torch's cache",
+    )
+    add(
+        "--fcn_epochs",
+        type=number(int, 1),
+        default=10,
+        help="number of epochs to train FCN's segmenter",
+    )
+    add("--out", type=Path, help="output folder; by default beside the results")
     add("--checkpoints_dir", type=Path, default=Path("./checkpoints"), help="folder of the runs")
     add("--results_dir", type=Path, default=Path("./results"), help="folder of the results")
-    add("--dataroot", type=Path, help="images to translate; by default the run's")
-    add("--phase", default="test", help="which of them")
-    add("--epoch", default="latest", help="which saved epoch; best is one too")
-    add("--use_ema", action="store_true", help="the averaged G of a training with --ema")
-    add("--gpu_ids", type=gpu_list, default="0", help="e.g. 0; -1 is the CPU")
-    add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="threads")
-    add("--no_html", action="store_true", help="numbers only")
+    add("--dataroot", type=Path, help="folder of images to translate; by default the run's")
+    add("--phase", default="test", help="subfolder of --dataroot to translate")
+    add("--epoch", default="latest", help="epoch of the checkpoint, or latest or best")
+    add("--use_ema", action="store_true", help="use the EMA of G, from a training with --ema")
+    add("--gpu_ids", type=gpu_list, default="0", help="index of the GPU, e.g. 0; -1: CPU")
+    add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="number of threads")
+    add("--no_html", action="store_true", help="write numbers only, no page")
     args, more = parser.parse_known_args(argv)
     vars(args).update(test_flags=more, flags=parser.flags(), name=list(dict.fromkeys(args.name)))
     if args.name and (args.fake or args.real):
@@ -44,16 +53,18 @@ def parse(argv: Sequence[str] | None) -> Any:
     if not args.name and not (args.fake and args.real):
         raise ValueError("give --name RUN, or both --fake DIR and --real DIR")
     if args.test_flags and not args.name:
-        raise ValueError(f"{args.test_flags[0]}: unknown, or a flag of test.py for --name RUN")
+        raise ValueError(
+            f"{args.test_flags[0]}: unknown flag, or a flag of test.py, which needs --name RUN"
+        )
     args.metrics = ",".join(args.metrics).split(",") if args.metrics else []
     if unknown := sorted(set(args.metrics) - set(KNOWN)):
         near = closest(unknown[0], KNOWN).partition("; --help")[0]
         raise ValueError(f"--metrics {','.join(unknown)}: known are {', '.join(KNOWN)}{near}")
     if "FCN" in args.metrics and not args.name:
-        raise ValueError("--metrics FCN: wants --name, whose training images it learns from")
+        raise ValueError("--metrics FCN: needs --name, since it trains on that run's images")
     return args
 
 
-def wants_pairs(args: Any) -> bool:
+def needs_pairs(args: Any) -> bool:
     """Return whether some metric compares each output with its target."""
     return not args.metrics or bool(set(args.metrics) - set(TOGETHER))

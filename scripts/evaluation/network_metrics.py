@@ -1,6 +1,6 @@
-"""Metrics that look through a trained network: LPIPS of each image; FID, KID and IS of all.
+"""Metrics computed by a pretrained network: LPIPS per image; FID, KID and IS over all images.
 
-They want the packages torchmetrics and torch-fidelity, and published weights.
+They need the packages torchmetrics and torch-fidelity, and published weights.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ INCEPTION = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
     "weights-inception-2015-12-05-6726825d.pth"
 )
-SMALLEST = 31  # pixels that AlexNet's layers leave something of
+SMALLEST = 31  # pixels a side; AlexNet reduces smaller images to nothing
 SPLITS = 10  # of the Inception score
 TOGETHER = ("FID", "KID", "IS")
 PROTOCOLS = {
@@ -32,33 +32,33 @@ PROTOCOLS = {
     "KID": "the same features, squared MMD with a cubic kernel, mean of 100 random subsets of "
     "{subset} images",
     "IS": "exp of the mean KL divergence of Inception-v3's classes of the outputs, {splits} "
-    "splits; targets are not looked at",
-    "FCN": "labels that a U-Net, trained for {epochs} epochs on the photos and labels of train, "
-    "reads off the outputs (§4.1); beside it off the real photos and off their mean colour; "
+    "splits; targets are ignored",
+    "FCN": "labels predicted on the outputs by a U-Net (§4.1), trained for {epochs} epochs on the "
+    "photos and labels of train; for comparison on the real photos and on their mean colour; "
     "FCN-FD: Fréchet distance in that network's features",
 }
 
 
 def missing_packages() -> list[str]:
-    """Return which of the packages that these metrics want are not installed, as pip names them."""
+    """Return the pip names of the packages that these metrics need and that are missing."""
     packages = {"torchmetrics": "torchmetrics", "torch_fidelity": "torch-fidelity"}
     return [name for module, name in packages.items() if importlib.util.find_spec(module) is None]
 
 
 def require(metric: str) -> None:
-    """Raise a ValueError that says what to install, if it is not."""
+    """Raise a ValueError that says which packages to install, if some are missing."""
     if missing := missing_packages():
         raise ValueError(
-            f"--metrics {metric}: wants {' and '.join(missing)}; pip install {' '.join(missing)}"
+            f"--metrics {metric}: needs {' and '.join(missing)}; pip install {' '.join(missing)}"
         )
 
 
 def check_count(metric: str, count: int, subset: int) -> None:
-    """Raise a ValueError if so few images do not allow a metric."""
+    """Raise a ValueError if there are too few images for a metric."""
     least = {"FID": 2, "IS": SPLITS, "KID": subset}[metric]
     if count < least:
         fix = f"; choose a smaller --kid_subset than {subset}" if metric == "KID" else ""
-        raise ValueError(f"--metrics {metric}: wants at least {least} images, not {count}{fix}")
+        raise ValueError(f"--metrics {metric}: needs at least {least} images, not {count}{fix}")
 
 
 def lpips(images: ImageSet, device: torch.device) -> dict[str, float]:
@@ -78,7 +78,7 @@ def lpips(images: ImageSet, device: torch.device) -> dict[str, float]:
         pair = [pixels(files[name]).to(device) for files in (images.fake, images.real)]
         if min(pair[0].shape[-2:]) < SMALLEST:
             raise ValueError(
-                f"--metrics LPIPS: wants images of at least {SMALLEST} pixels a side; "
+                f"--metrics LPIPS: needs images of at least {SMALLEST} pixels a side; "
                 f"{images.fake[name]} is smaller"
             )
         with torch.inference_mode():
@@ -94,9 +94,9 @@ def inception_metrics(
     subset: int,
     device: torch.device,
 ) -> dict[str, float]:
-    """Return those of `TOGETHER` that are asked for, from one pass of Inception over all images.
+    """Return the chosen metrics of `TOGETHER` from one pass of Inception over all images.
 
-    ValueError if there are too few images, or the weights cannot be had.
+    ValueError if there are too few images, or if the weights cannot be loaded.
     """
     for metric in metrics:
         require(metric)
@@ -122,21 +122,21 @@ def inception(weights: Path | None) -> nn.Module:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     path = download_weights(INCEPTION, weights, "--metrics FID, KID, IS", "--inception_weights")
-    load_weights(path)  # refuses what would run code, which the next line would run
+    load_weights(path)  # refuses pickled code, which the next line would run
     kinds = ["2048", "logits_unbiased"]
     with quiet():
         return FeatureExtractorInceptionV3("fid", kinds, feature_extractor_weights_path=str(path))
 
 
 def features(net: nn.Module, files: Iterable[Path], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the features and the logits of the classes of images, a row each."""
+    """Return the features and the class logits of images, one row per image."""
     with torch.inference_mode():
         rows = [net(pixels(path).to(device)) for path in files]
     return tuple(torch.cat(column).cpu() for column in zip(*rows, strict=True))
 
 
 class _Given(nn.Module):
-    """Stands for the network of a metric whose features are given."""
+    """Identity network for metrics, which receive precomputed features."""
 
     def __init__(self, count: int):
         super().__init__()
@@ -147,7 +147,7 @@ class _Given(nn.Module):
 
 
 def frechet_distance(fake: Tensor, real: Tensor) -> float:
-    """Return the Fréchet distance of the Gaussians of two sets of features, (N, F) each.
+    """Return the Fréchet distance of Gaussians fitted to two sets of features, (N, F) each.
 
     |μ₁ − μ₂|² + Tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½). Source: Heusel et al., arXiv:1706.08500, eq. 6.
     """
@@ -183,7 +183,7 @@ def inception_score(classes: Tensor) -> float:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[Any]:
-    """Within it, libraries do not warn, and draw the same random subsets each time."""
+    """Silence warnings of the libraries, and fix the seed of their random subsets."""
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""The page of an evaluation: the numbers, and every image with its error, sortable."""
+"""The HTML page of an evaluation: a table of metrics, and sortable images with error maps."""
 
 import json
 import os
@@ -77,8 +77,9 @@ def write_page(
     title: str = "",
     summary: Sequence[Sequence[str]] = (),
 ) -> None:
-    """Write OUT/index.html, and below OUT/heat the errors as images; `summary` is the table of a
-    sweep, its heading first.
+    """Write OUT/index.html, and the error maps below OUT/heat.
+
+    `summary` is the table of a sweep, with its heading as the first row.
     """
     folders = [out / "heat" / str(i) for i in range(len(results))]
     maps = [heat_maps(r.images, f, threads) for r, f in zip(results, folders, strict=True)]
@@ -104,7 +105,7 @@ def write_page(
 
 
 def _names(results: Sequence[Result]) -> list[str]:
-    """Return the images that all results have."""
+    """Return the names of the images that all results have."""
     return [n for n in results[0].images.names if all(n in r.images.fake for r in results)]
 
 

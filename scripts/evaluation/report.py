@@ -1,4 +1,4 @@
-"""What scripts.evaluate measures, prints and writes: every number, and how it was made."""
+"""Compute, print and write the metrics of scripts.evaluate, with their protocol."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ from util.metrics import METRICS
 
 
 def everything(images: ImageSet, args: Any) -> Result:
-    """Measure what was asked for, by default what needs no weights of others."""
+    """Compute the chosen metrics; by default those that need no pretrained network."""
     metrics = args.metrics
     simple = [metric for metric in metrics if metric in METRICS]
     result = Result(images, {})
@@ -38,18 +38,18 @@ def everything(images: ImageSet, args: Any) -> Result:
 
 @cache
 def device_of(gpu_ids: tuple[int, ...]) -> torch.device:
-    """Return where networks run, which is said once."""
+    """Return the device for networks; cached, so that it is logged once."""
     return pick_device(list(gpu_ids))
 
 
 def protocol(results: Sequence[Result], args: Any) -> list[str]:
-    """Return how the numbers were made, a line each."""
+    """Return lines that say how the numbers were made."""
     counts = {r.images.name: len(r.images.fake) for r in results}
     said = ", ".join(f"{name}: {count}" for name, count in counts.items()) + " images"
     if len(set(counts.values())) == 1:
-        each = " of each" if len(counts) > 1 else ""
+        each = " per run" if len(counts) > 1 else ""
         said = f"{len(results[0].images.fake)} images{each}"
-    notes = [f"N = {said}, 8 bits a channel, grey ones as RGB"]
+    notes = [f"N = {said}, 8 bits a channel, grey images as RGB"]
     if results[0].each:
         notes[0] += "; mean over the images"
     made = {r.images.name: r.images.made for r in results if r.images.made}
@@ -65,19 +65,19 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
 
 
 def legend(results: Sequence[Result]) -> list[str]:
-    """Return what the brackets and differences of a table are, a line each."""
+    """Return lines that explain the brackets and differences of a table."""
     if not results[0].each:
         return []
-    notes = ["[ ]: where 95% of the means lie if as many images are drawn from these"]
+    notes = ["[ ]: 95% bootstrap interval of the mean over the images"]
     if len(results) > 1:
         first = results[0].images.name
-        notes.append(f"+ or -: the difference to {first}, image by image")
-        notes.append("neither knows of chance in the training: see other seeds (docs/metrics.md)")
+        notes.append(f"+ or -: mean difference to {first}, image by image")
+        notes.append("neither includes the variation between training seeds (docs/metrics.md)")
     return notes
 
 
 def table(results: Sequence[Result]) -> list[str]:
-    """Return the numbers of all runs, each with its difference to the first."""
+    """Return the table of all runs, each with its difference to the first."""
     lines = []
     for metric in names_of(result.each for result in results):
         lines.append(f"{metric} ({better(metric)} is better)")
@@ -98,7 +98,7 @@ def table(results: Sequence[Result]) -> list[str]:
 
 
 def write_numbers(results: Sequence[Result], notes: Sequence[str], out: Path) -> None:
-    """Write metrics.json, the means, and metrics.csv, a line for every image."""
+    """Write metrics.json (the means) and metrics.csv (one line per image)."""
     runs = [
         {
             "name": result.images.name,

@@ -1,4 +1,4 @@
-"""The page that scripts/export.py writes beside a graph: what it is, how near, how to use it."""
+"""The Markdown card beside an exported graph: its origin, accuracy and use."""
 
 import argparse
 import hashlib
@@ -12,7 +12,7 @@ from torch import nn
 from data.value_range import read_ranges
 from models.layers import InstanceNorm
 from models.networks import Generator
-from scripts.onnx_export.check import Row
+from scripts.onnx_export.check import ExportError
 
 if TYPE_CHECKING:
     import onnx
@@ -26,12 +26,12 @@ def card(
     args: argparse.Namespace,
     net: nn.Module,
     model: "onnx.ModelProto",
-    rows: list[Row],
+    rows: list[ExportError],
 ) -> str:
-    """Return the page of the graph `model` of the generator `net`, as Markdown.
+    """Return the card of the graph `model`, exported from the generator `net`, as Markdown.
 
-    `source` is of `origin`, `opt` are the flags of test.py, `args` those of the export, `rows` the
-    measured differences.
+    `source` comes from `origin`; `opt` are the options of test.py, `args` those of the export;
+    `rows` are the measured differences.
     """
     lines = [f"# {output.name}", "", f"The generator of the run {opt.name}, as an ONNX graph.", ""]
     lines += ["| | |", "|---|---|"]
@@ -43,7 +43,7 @@ def card(
 
 
 def origin(weights: Path, opt: Any) -> dict[str, str]:
-    """Return where the weights come from."""
+    """Return the run, weights and architecture of the generator."""
     names = ("netG", "ngf", "norm", "input_nc", "output_nc", "upsample")
     return {
         "run": opt.name,
@@ -56,42 +56,42 @@ def origin(weights: Path, opt: Any) -> dict[str, str]:
 
 
 def inside(opt: Any, args: argparse.Namespace, net: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield what the graph does between its input and its output."""
+    """Yield (name, description) of the processing inside and outside the graph."""
     yield "padding", padding(args, net)
     yield "processing", processing(opt, args)
     sizes = f"--preprocess {opt.preprocess} --load_size {opt.load_size} --crop_size {opt.crop_size}"
     yield "not inside", f"resizing and cropping; test.py of this run does {sizes}"
     yield "statistics", statistics(opt, net)
     if args.dropout:
-        noise = "on: new noise at every run (two were seen to differ); compared below without it"
+        noise = "on: new noise at every run (checked with two runs); compared below without noise"
     elif opt.no_dropout or opt.eval:
-        noise = "none in this network at test time"
+        noise = "none at test time in this network"
     else:
         noise = "off, as test.py --dropout_at_test off; scripts.export --dropout keeps the noise"
     yield "dropout", noise
 
 
 def statistics(opt: Any, net: nn.Module) -> str:
-    """Return what the normalisation layers normalise by."""
+    """Describe the statistics that the normalisation layers use."""
     kinds = (nn.BatchNorm2d, InstanceNorm, nn.InstanceNorm2d)
     if not (layers := [module for module in net.modules() if isinstance(module, kinds)]):
         return "none: no normalisation"
     if opt.eval and isinstance(layers[0], nn.BatchNorm2d):
-        return "running ones of the training (--eval)"
-    return "each image's own (§3.3 of the paper), as test.py without --eval"
+        return "running statistics of the training (--eval)"
+    return "per-image statistics (§3.3 of the paper), as test.py without --eval"
 
 
 def padding(args: argparse.Namespace, net: nn.Module) -> str:
-    """Return what the graph does with sizes that are no multiple of the network's stride."""
+    """Describe the padding for sizes that are not a multiple of the network's stride."""
     if not isinstance(net, Generator) or type(net).forward is not Generator.forward:
         return "the network's own, if any"
     if args.size:
-        return f"by reflection to multiples of {net.stride}, settled for the one size; cropped back"
+        return f"by reflection to multiples of {net.stride}, fixed for this size; cropped back"
     return f"any H and W: by reflection to multiples of {net.stride}, cropped back"
 
 
 def processing(opt: Any, args: argparse.Namespace) -> str:
-    """Return what stands for the values of an image."""
+    """Describe the mapping between image values and network values."""
     colours = opt.model == "colorization"
     if args.processing and colours:
         return "RGB in 0..255 to L, with the new a and b back to RGB"
@@ -99,12 +99,12 @@ def processing(opt: Any, args: argparse.Namespace) -> str:
         return "0..255 to [-1, 1] and back, truncated and clipped"
     values = "x / 127.5 - 1 of 0..255 in; (y + 1) / 2 * 255, truncated, is an image out"
     if read_ranges(opt):
-        values = "pixel_ranges.json beside the weights says of which values in the run's files"
+        values = "pixel_ranges.json beside the weights holds the matching values of the run's files"
     return f"none: values in [-1, 1]; {'L in, a and b out' if colours else values}"
 
 
 def interface(model: "onnx.ModelProto", args: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    """Yield what the graph takes and gives, and what wrote it."""
+    """Yield (name, description) of the input, the output and the versions."""
     import onnx
 
     for name, values in (("input", model.graph.input), ("output", model.graph.output)):
@@ -116,12 +116,12 @@ def interface(model: "onnx.ModelProto", args: argparse.Namespace) -> Iterator[tu
     yield "written with", f"torch {torch.__version__}, onnx {onnx.__version__}"
 
 
-def differences(rows: list[Row], args: argparse.Namespace) -> Iterator[str]:
-    """Yield the table of the check."""
+def differences(rows: list[ExportError], args: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines of the table of differences."""
     import onnxruntime
 
-    unit = "grey levels" if args.processing else "in [-1, 1]"
-    yield f"onnxruntime {onnxruntime.__version__} on the CPU, images of noise; {unit}."
+    unit = "in grey levels" if args.processing else "in [-1, 1]"
+    yield f"onnxruntime {onnxruntime.__version__} on the CPU, random images; differences {unit}."
     yield ""
     yield f"| batch | height | width | largest difference |{' values off |' * args.processing}"
     yield f"|---|---|---|---|{'---|' * args.processing}"
@@ -131,7 +131,7 @@ def differences(rows: list[Row], args: argparse.Namespace) -> Iterator[str]:
 
 
 def example(output: Path, opt: Any, args: argparse.Namespace) -> Iterator[str]:
-    """Yield the lines of Python that translate an image."""
+    """Yield the lines of a Python example that translates an image."""
     colours = opt.model == "colorization"
     ins, outs = (3, 3) if colours and args.processing else (opt.input_nc, opt.output_nc)
     session = f'session = onnxruntime.InferenceSession("{output.name}")'

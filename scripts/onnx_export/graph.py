@@ -1,4 +1,4 @@
-"""The graph that scripts/export.py writes: a generator's copy, made so that ONNX can hold it."""
+"""Copy a generator into layers that ONNX supports, and trace it to a graph."""
 
 import copy
 import io
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class AnySize(nn.Module):
-    """`Generator.forward` without branches, so that one graph holds it for every H and W."""
+    """`Generator.forward` without branches, so that one graph serves every H and W."""
 
     def __init__(self, netG: Generator):
         super().__init__()
@@ -33,7 +33,7 @@ class AnySize(nn.Module):
         return y.index_select(-2, kept_rows).index_select(-1, kept_columns)
 
     def _reflected(self, size: int) -> tuple[Tensor, Tensor]:
-        """Return the indices that extend a side by reflection, and those that take it back."""
+        """Return the indices that pad a side by reflection, and those that crop it back."""
         target = (size + self.stride - 1) // self.stride * self.stride
         if self.min_size > self.stride:
             target = torch.sym_max(target, self.min_size)
@@ -45,7 +45,7 @@ class AnySize(nn.Module):
 
 
 class Noise(nn.Module):
-    """Dropout that a graph keeps: new noise at every run, for each image its own."""
+    """Dropout that stays in the graph: new noise at every run and for every image."""
 
     def __init__(self, p: float):
         super().__init__()
@@ -56,7 +56,7 @@ class Noise(nn.Module):
 
 
 class OnImages(nn.Module):
-    """A network on images, uint8 (N, H, W, C) in 0..255, as test.py reads and writes them."""
+    """A network on uint8 images (N, H, W, C) in 0..255, as test.py reads and writes them."""
 
     def __init__(self, net: nn.Module):
         super().__init__()
@@ -67,7 +67,7 @@ class OnImages(nn.Module):
 
 
 class OnPhotos(nn.Module):
-    """A colorization's network on RGB images: their lightness in, with the new colours out."""
+    """A colorization network on RGB images: keeps the lightness, replaces the colours."""
 
     def __init__(self, net: nn.Module):
         super().__init__()
@@ -85,10 +85,10 @@ def to_levels(y: Tensor) -> Tensor:
 
 
 def frozen_copy(net: nn.Module, *, noise: bool = False, any_size: bool = True) -> nn.Module:
-    """Copy a network that is ready for test.py, in layers that ONNX has.
+    """Copy a network prepared for test.py into layers that ONNX supports.
 
-    Statistics of each image become instance norm; dropout goes, unless `noise` keeps it. Without
-    `any_size` the padding is settled by the size that it is traced with.
+    Per-image norms become instance norm; dropout is removed, unless `noise` keeps it. Without
+    `any_size`, the padding is fixed to the size of the traced batch.
     """
     net = copy.deepcopy(net).to(memory_format=torch.contiguous_format).requires_grad_(False)
     for name, module in list(net.named_modules()):
@@ -111,9 +111,9 @@ def frozen_copy(net: nn.Module, *, noise: bool = False, any_size: bool = True) -
 def graph_of(
     net: nn.Module, like: Tensor, size: tuple[int, int] | None, opset: int
 ) -> "onnx.ModelProto":
-    """Return the ONNX model of a network, for any number of images such as `like`.
+    """Return the ONNX model of a network, for any number of images shaped like `like`.
 
-    H and W are free too, or `size`, which `like` has; ValueError if torch.onnx cannot follow.
+    H and W are dynamic, or fixed to `size`; ValueError if torch.onnx cannot export.
     """
     rows = 1 if like.dtype == torch.uint8 else 2  # (N, H, W, C) or (N, C, H, W)
     names = {0: "batch"} | ({} if size else {rows: "height", rows + 1: "width"})
@@ -132,21 +132,23 @@ def graph_of(
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
-        hint = "" if size else "; --size HEIGHT,WIDTH asks for less"
+        hint = "" if size else "; --size HEIGHT,WIDTH makes a simpler graph"
         causes = [line for line in str(error.__cause__ or error).splitlines() if line.strip()]
         raise ValueError(f"torch.onnx cannot write this network ({causes[0]}){hint}") from error
     model = program.model_proto
     written = next(entry.version for entry in model.opset_import if not entry.domain)
     if written != opset:
-        raise ValueError(f"--opset {opset}: torch.onnx cannot write it, but {written}")
+        raise ValueError(
+            f"--opset {opset}: torch.onnx writes {written} instead; use --opset {written}"
+        )
     for node in (*model.graph.node, *(n for f in model.functions for n in f.node)):
-        node.ClearField("metadata_props")  # where in the sources it was traced
+        node.ClearField("metadata_props")  # source locations of the trace
     return model
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Within it, nothing is said: what is written is checked afterwards."""
+    """Silence output of the export; the written graph is checked afterwards."""
     before, said = logging.root.manager.disable, io.StringIO()
     logging.disable(logging.CRITICAL)
     try:

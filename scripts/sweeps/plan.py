@@ -74,11 +74,11 @@ def read_plan(path: Path, checkpoints_dir: Path, more: Sequence[str] = ()) -> Pl
     return Plan(path.stem, runs, seeds, evaluate)
 
 
-def refuse_ours(said: str, names: Iterable[str], ours: Mapping[str, str] = OURS) -> None:
-    """Raise a ValueError, `said` and a name, if one of the options is the sweep's to set."""
+def refuse_ours(where: str, names: Iterable[str], ours: Mapping[str, str] = OURS) -> None:
+    """Raise a ValueError, `where` and a name, if one of the options is the sweep's to set."""
     for name in names:
         if name in ours:
-            raise ValueError(f"{said}{name}: {ours[name]}")
+            raise ValueError(f"{where}{name}: {ours[name]}")
 
 
 def write_yaml(values: dict[str, str], path: Path) -> None:
@@ -86,7 +86,7 @@ def write_yaml(values: dict[str, str], path: Path) -> None:
         file.write(yaml.safe_dump(values, sort_keys=False).encode())
 
 
-def check(said: str, values: dict[str, str], more: Sequence[str], epoch: str) -> None:
+def check(where: str, values: dict[str, str], more: Sequence[str], epoch: str) -> None:
     """Raise a ValueError that names the row if train.py does not take its options, or if the epoch
     that is to be evaluated will not be there.
     """
@@ -97,13 +97,13 @@ def check(said: str, values: dict[str, str], more: Sequence[str], epoch: str) ->
             places = ("--checkpoints_dir", folder)
             opt = TrainOptions().read(["--config", str(config), *more, *places])
         except ValueError as error:
-            raise ValueError(f"{said}: {str(error).removeprefix(f'{config}: ')}") from None
+            raise ValueError(f"{where}: {str(error).removeprefix(f'{config}: ')}") from None
     if epoch == "best" and not opt.val_freq:
-        raise ValueError(f"{said}: evaluate: epoch: best wants val_freq, which keeps the best")
+        raise ValueError(f"{where}: evaluate: epoch: best wants val_freq, which keeps the best")
     saved = epoch.isdecimal() and int(epoch) % opt.save_epoch_freq == 0
     if epoch not in ("latest", "best") and not (saved and int(epoch) <= last_epoch(opt)):
         raise ValueError(
-            f"{said}: evaluate: epoch: {epoch}: will not be saved; choose latest or best"
+            f"{where}: evaluate: epoch: {epoch}: will not be saved; choose latest or best"
         )
 
 
@@ -125,15 +125,15 @@ def row_options(path: Path, label: str, row: Any, common: dict[str, str]) -> dic
     """Return the options of a row: a preset's file, or options, `config` among them."""
     if not re.fullmatch(r"\w[\w.+-]*", label):
         raise ValueError(f"{path}: runs: {label!r}: must be a name that a folder can have")
-    said = f"{path}: runs: {label}"
+    where = f"{path}: runs: {label}"
     if not isinstance(row, dict):
         row = {"config": row} if row else {}
-    own = flat(row, said)
-    refuse_ours(f"{said}: ", own)
+    own = flat(row, where)
+    refuse_ours(f"{where}: ", own)
     try:
         preset = read_yaml(own.pop("config")) if "config" in own else {}
     except ValueError as error:
-        raise ValueError(f"{said}: {str(error).removeprefix('--config ')}") from None
+        raise ValueError(f"{where}: {str(error).removeprefix('--config ')}") from None
     return preset | common | own
 
 

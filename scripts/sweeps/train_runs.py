@@ -21,7 +21,7 @@ TRAIN = ROOT / "train.py"
 PAUSE = 0.2  # seconds between looks at the processes
 
 
-class Training(NamedTuple):
+class RunningTraining(NamedTuple):
     """A process that trains a run; what it prints goes to `output`."""
 
     run: Run
@@ -40,17 +40,17 @@ def train_all(runs: Sequence[Run], jobs: int, signals: Signals) -> list[Run]:
     done = len(runs) - len(waiting)
     if done:
         log.info("%d of %d trainings are done already", done, len(runs))
-    running: list[Training] = []
+    running: list[RunningTraining] = []
     failed: list[Run] = []
     try:
-        while (waiting or running) and not signals.asked:
+        while (waiting or running) and not signals.received:
             while waiting and len(running) < jobs:
                 place = f"{len(runs) - len(waiting) + 1} of {len(runs)}"
                 running.append(start(waiting.pop(0), jobs, place))
             time.sleep(PAUSE)
             for training in [t for t in running if t.process.poll() is not None]:
                 running.remove(training)
-                well = ended_well(training, nothing_yet=not done)
+                well = report_end(training, nothing_yet=not done)
                 done += well
                 failed += [] if well else [training.run]
     finally:
@@ -58,8 +58,8 @@ def train_all(runs: Sequence[Run], jobs: int, signals: Signals) -> list[Run]:
             training.process.terminate()  # train.py saves, then ends
         for training in running:
             training.process.wait()
-    if signals.asked:
-        raise RunStopped("stopped; the same command goes on", status_of(signals.asked))
+    if signals.received:
+        raise RunStopped("stopped; the same command goes on", status_of(signals.received))
     return failed
 
 
@@ -69,7 +69,7 @@ def finished(run: Run) -> bool:
     return state.exists() and load(state)["progress"]["epoch"] > run.last_epoch
 
 
-def start(run: Run, jobs: int, place: str) -> Training:
+def start(run: Run, jobs: int, place: str) -> RunningTraining:
     """Start a training, or go on with it; `place` says which of how many it is."""
     command = [sys.executable, str(TRAIN), *run.flags]
     what = "training"
@@ -90,10 +90,10 @@ def start(run: Run, jobs: int, place: str) -> Training:
             env=environment,
             start_new_session=True,  # a Ctrl-C comes to it from here, and once
         )
-    return Training(run, process, output, time.monotonic())
+    return RunningTraining(run, process, output, time.monotonic())
 
 
-def ended_well(training: Training, nothing_yet: bool) -> bool:
+def report_end(training: RunningTraining, nothing_yet: bool) -> bool:
     """Say how a training ended, and return whether all was well; ValueError if its data or flags
     were wrong and `nothing_yet` was trained.
     """

@@ -1,4 +1,4 @@
-"""A run on the terminal."""
+"""Show a run on the terminal."""
 
 import logging
 
@@ -13,13 +13,13 @@ log = logging.getLogger(__name__)
 
 
 class Console(Display):
-    """A progress bar on a terminal, plain lines elsewhere."""
+    """A progress bar on a terminal; plain lines if the output is a file or a pipe."""
 
     def __init__(self) -> None:
         self.bar: tqdm | None = None
 
     def start_epoch(self, epoch: int, images: int) -> None:
-        """Start the progress bar of an epoch; without a terminal there is none."""
+        """Start the progress bar of an epoch of `images` images; hidden without a terminal."""
         self.bar = tqdm(
             total=images,
             desc=f"epoch {epoch}",

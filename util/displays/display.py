@@ -1,4 +1,4 @@
-"""What a display of a run is, and how one outside the process can neither block nor fail it."""
+"""The interface of displays, and a background thread that isolates the run from a display."""
 
 import logging
 import queue
@@ -15,40 +15,40 @@ from util.errors import one_line
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 60.0  # seconds after which a display that still works on one update is given up
-BACKLOG = 64  # updates that may wait for a display
-FAREWELL = 2.0  # seconds that all displays together may take to finish when the run ends
+PATIENCE = 60.0  # seconds that a display may spend on one update
+BACKLOG = 64  # updates in the queue; further ones are dropped
+FAREWELL = 2.0  # seconds that all displays together get to finish when the run ends
 
 
 class Display:
-    """Where a run is shown; `total` counts the images that the run has trained on.
+    """Shows a run; `total` is the number of images that the run has trained on.
 
-    A subclass overrides what it can show.
+    A subclass overrides the methods for what it can show.
     """
 
     def show_losses(self, entry: Entry, total: int) -> None:
-        """Show a line of losses."""
+        """Show the losses of one log entry."""
 
     def show_images(self, images: dict[str, np.ndarray], epoch: int, total: int) -> None:
         """Show images by label, each (H, W, 1 or 3) in 0..255."""
 
     def show_scores(self, scores: Scores, total: int) -> None:
-        """Show what a validation has measured."""
+        """Show the scores of a validation."""
 
     def close(self) -> None:
-        """Finish what is not shown yet."""
+        """Finish pending updates."""
 
 
-class Background(Display):
-    """Hands updates to another display, which lives in a thread of its own.
+class BackgroundDisplay(Display):
+    """Forwards updates to another display, which runs in its own thread.
 
-    Whatever that does, a call here returns at once. An error or a hang ends it with one warning;
-    updates that it is too slow for are left out.
+    Every call returns at once. If the display fails or hangs, it is dropped after one warning; if
+    it is too slow, updates are dropped.
     """
 
     def __init__(self, name: str, build: Callable[[], Display], unfinished: str):
-        """`build` makes the display, in the thread; `name` says in a warning which it is, and
-        `unfinished` what it means that it was not done when the run ended.
+        """`build` makes the display, in the thread; `name` starts each warning; `unfinished` is
+        the warning's text if the display has pending updates when the run ends.
         """
         self.name, self.build, self.unfinished = name, build, unfinished
         self.jobs: queue.SimpleQueue[tuple[str, tuple]] = queue.SimpleQueue()
@@ -67,17 +67,17 @@ class Background(Display):
         self._hand_over("show_scores", scores, total)
 
     def ask_to_close(self) -> None:
-        """Let the thread finish by itself."""
+        """Ask the thread to finish, without waiting."""
         if self.thread is not None and not self.given_up:
             self._hand_over("close")
 
     def close(self, seconds: float = FAREWELL) -> None:
-        """Let the display finish, for at most so many seconds."""
+        """Let the display finish, for at most `seconds`."""
         self.ask_to_close()
         self.wait(seconds)
 
     def wait(self, seconds: float) -> None:
-        """Wait for the thread, which was asked to close, and give it up if it takes longer."""
+        """Wait at most `seconds` for the thread to finish, then give it up."""
         if self.thread is not None and not self.given_up:
             self.thread.join(max(seconds, 0))
             if self.thread.is_alive():
@@ -87,9 +87,9 @@ class Background(Display):
         if self.given_up:
             return
         if self.working_since and time.monotonic() - self.working_since > PATIENCE:
-            self._give_up(f"has not answered for {PATIENCE:.0f} s; training goes on without it")
+            self._give_up(f"has not answered for {PATIENCE:.0f} s; the run continues without it")
             return
-        if self.thread is None:  # only now, so that the loader's workers are forked without it
+        if self.thread is None:  # started late, because the loader forks its workers before
             self.thread = threading.Thread(target=self._work, name=self.name, daemon=True)
             self.thread.start()
         if method == "close" or self.jobs.qsize() < BACKLOG:
@@ -104,19 +104,19 @@ class Background(Display):
                 method, values = self.jobs.get()
                 self.working_since = time.monotonic()
                 getattr(display, method)(*values)
-        except (Exception, SystemExit) as error:  # whatever a foreign library raises
+        except (Exception, SystemExit) as error:  # a library may raise anything
             why = one_line(error) or type(error).__name__
-            self._give_up(f"{why}; the run goes on without it")
+            self._give_up(f"{why}; the run continues without it")
 
     def _give_up(self, why: str) -> None:
-        with self.lock:  # so that whoever sees the flag finds the warning said, and said once
+        with self.lock:  # one warning, logged before the flag is set
             if not self.given_up:
                 log.warning("%s: %s", self.name, why)
                 self.given_up = True
 
 
-def close_all(displays: list[Background]) -> None:
-    """Let the displays finish at the same time, for at most `FAREWELL` seconds in all."""
+def close_all(displays: list[BackgroundDisplay]) -> None:
+    """Let all displays finish in parallel, for at most `FAREWELL` seconds in total."""
     end = time.monotonic() + FAREWELL
     for display in displays:
         display.ask_to_close()

@@ -1,10 +1,10 @@
-"""The live displays: visdom, TensorBoard, Weights & Biases. Each package is imported where used."""
+"""The live displays: visdom, TensorBoard, Weights & Biases; their packages are optional."""
 
 import importlib.util
 from pathlib import Path
 from typing import Any
 
-from util.displays.display import Background
+from util.displays.display import BackgroundDisplay
 from util.displays.tensorboard_display import TensorBoard
 from util.displays.visdom_display import Visdom
 from util.displays.wandb_display import Wandb
@@ -17,34 +17,32 @@ INSTALL = {
 }
 
 
-def live_displays(opt: Any, folder: Path) -> list[Background]:
-    """Return the displays that the options ask for; ValueError if a package is missing."""
+def live_displays(opt: Any, folder: Path) -> list[BackgroundDisplay]:
+    """Return the displays that the flags enable; ValueError if a package is missing."""
     displays = []
     if opt.display_id > 0:
         _require("visdom", "--display_id")
         place = {"server": opt.display_server, "port": opt.display_port, "env": opt.display_env}
         look = {"window": opt.display_id, "columns": opt.display_ncols, "title": opt.name}
         where = f"visdom at {opt.display_server}:{opt.display_port}"
-        lost = "does not answer; the run has ended without showing all there"
-        displays.append(Background(where, lambda: Visdom(**place, **look), lost))
+        lost = "does not answer; the run has ended before all updates were shown"
+        displays.append(BackgroundDisplay(where, lambda: Visdom(**place, **look), lost))
     if opt.use_tensorboard:
         _require("tensorboard", "--use_tensorboard")
         board = folder / "tensorboard"
         lost = f"{board} could not be finished in time"
-        displays.append(Background("TensorBoard", lambda: TensorBoard(board), lost))
+        displays.append(BackgroundDisplay("TensorBoard", lambda: TensorBoard(board), lost))
     if opt.use_wandb:
         _require("wandb", "--use_wandb")
         config = {k: v if v != float("inf") else "inf" for k, v in vars(opt).items()}
         run = {"project": opt.wandb_project_name, "name": opt.name, "config": config}
-        more = (
-            "goes on for up to a minute; later, `wandb sync wandb/latest-run` sends what is missing"
-        )
-        displays.append(Background("Weights & Biases", lambda: Wandb(**run), more))
+        more = "uploads for up to a minute; later, `wandb sync wandb/latest-run` uploads the rest"
+        displays.append(BackgroundDisplay("Weights & Biases", lambda: Wandb(**run), more))
     return displays
 
 
 def _require(package: str, flag: str) -> None:
     if importlib.util.find_spec(package) is None:
         raise ValueError(
-            f"{flag}: wants the package {package}, which is not installed; {INSTALL[package]}"
+            f"{flag}: needs the package {package}, which is not installed; {INSTALL[package]}"
         )

@@ -1,4 +1,4 @@
-"""A run in its text files."""
+"""Log a run to its text files."""
 
 from util.displays.display import Display
 from util.displays.loss_log import Entry, LossLog
@@ -6,7 +6,7 @@ from util.displays.val_log import ScoreLog, Scores
 
 
 class LogFiles(Display):
-    """`loss_log.txt` and `val_log.csv`."""
+    """Writes `loss_log.txt` and `val_log.csv`."""
 
     def __init__(self, loss_log: LossLog, score_log: ScoreLog):
         self.loss_log, self.score_log = loss_log, score_log

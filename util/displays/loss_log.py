@@ -1,4 +1,4 @@
-"""The one format of a line of losses, written and read back."""
+"""`loss_log.txt`: write and parse its lines."""
 
 import re
 import time
@@ -12,7 +12,7 @@ _LOSS = re.compile(r"(\S+): (\S+)")
 
 
 class Entry(NamedTuple):
-    """A line of losses; `iters` counts images of the epoch, times are seconds per image."""
+    """A line of losses; `iters` counts images in the epoch, times are seconds per image."""
 
     epoch: int
     iters: int
@@ -24,7 +24,7 @@ class Entry(NamedTuple):
 def format_line(entry: Entry) -> str:
     """Return `(epoch: 1, iters: 100, time: 0.123, data: 0.004, wait: 3%) G_GAN: 0.931 …`.
 
-    `wait` is the share of the time that was spent waiting for data.
+    `wait` is data / (compute + data), the fraction of the time spent waiting for data.
     """
     wait = entry.data / max(entry.compute + entry.data, 1e-12)
     head = f"epoch: {entry.epoch}, iters: {entry.iters}"
@@ -34,7 +34,7 @@ def format_line(entry: Entry) -> str:
 
 
 def parse_line(line: str) -> Entry | None:
-    """Return the entry of a line, or None if it is no line of losses."""
+    """Return the entry of a line; None if the line holds no losses."""
     match = _LINE.match(line)
     if not match:
         return None
@@ -42,16 +42,16 @@ def parse_line(line: str) -> Entry | None:
     try:
         losses = {name: float(value) for name, value in _LOSS.findall(rest)}
         return Entry(int(epoch), int(iters), losses, float(compute), float(data))
-    except ValueError:  # a line that was cut off
+    except ValueError:  # a truncated line
         return None
 
 
 class LossLog:
-    """`loss_log.txt`: lines are appended; every run begins with a header."""
+    """`loss_log.txt`: one line per entry, appended; every run starts with a header."""
 
     def __init__(self, path: Path, continued: bool, since: tuple[int, int] | None = None):
-        """Lines behind `since`, the (epoch, iters) that a continued run goes on from, are dropped:
-        it will write them again.
+        """A continued run deletes lines after `since`, the (epoch, iters) that it resumes from,
+        because it will write them again.
         """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ class LossLog:
         return line
 
     def entries(self) -> list[Entry]:
-        """Return the lines since the last header of a run that did not continue another."""
+        """Return the entries since the header of the last run that started from scratch."""
         entries: list[Entry] = []
         for line in self.path.read_text(encoding="utf-8").splitlines():
             if line.startswith("=====") and "continued" not in line:

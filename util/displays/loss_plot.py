@@ -1,4 +1,4 @@
-"""The curves of a run, as an image."""
+"""Plot the losses and scores of a run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from util.displays.val_log import Scores
 
 
 def plot_losses(entries: list[Entry], path: Path, scores: Sequence[Scores] = ()) -> None:
-    """Draw each loss over the epochs, with its mean over a tenth of the lines, and each score."""
+    """Plot losses, their moving averages over a tenth of the entries, and scores, by epoch."""
     from matplotlib.figure import Figure
 
     losses = list(entries[-1].losses)
@@ -40,7 +40,7 @@ def plot_losses(entries: list[Entry], path: Path, scores: Sequence[Scores] = ())
             if points:
                 axes.plot(*zip(*points, strict=True), ".-", color=color)
         if len(axes.lines) > 1:
-            axes.legend(["G", "averaged G"], fontsize=7)
+            axes.legend(["G", "EMA of G"], fontsize=7)
     figure.savefig(path, dpi=110)
 
 

@@ -1,4 +1,4 @@
-"""An event file for TensorBoard."""
+"""Log a run to TensorBoard."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from util.displays.val_log import Scores
 
 
 class TensorBoard(Display):
-    """An event file, for `tensorboard --logdir CHECKPOINTS_DIR`; steps are images."""
+    """Writes an event file, for `tensorboard --logdir CHECKPOINTS_DIR`; a step is an image."""
 
     def __init__(self, folder: Path):
         from torch.utils.tensorboard import SummaryWriter

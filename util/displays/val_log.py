@@ -1,4 +1,4 @@
-"""`val_log.csv`: a line for every validation of a run."""
+"""`val_log.csv`: one line per validation of a run."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from util.files import atomic_write
 
 
 class Scores(NamedTuple):
-    """What a validation after `epoch` has measured; `note` says which score is the best so far."""
+    """The scores of a validation after `epoch`, by name; `note` tells which is the best so far."""
 
     epoch: int
     values: dict[str, float]
@@ -23,11 +23,11 @@ def format_scores(scores: Scores) -> str:
 
 
 class ScoreLog:
-    """Reads and writes `val_log.csv`: the epoch, then a column for every metric."""
+    """Reads and writes `val_log.csv`: the epoch, then one column per metric."""
 
     def __init__(self, path: Path, continued: bool, since: int | None = None):
-        """Lines behind the epoch `since`, which a continued run does again, are dropped; a new run
-        begins an empty file.
+        """A continued run deletes lines from epoch `since` on, because it will validate them
+        again; a new run starts an empty file.
         """
         self.path = path
         kept = self.read() if continued else []
@@ -38,7 +38,7 @@ class ScoreLog:
             path.unlink(missing_ok=True)
 
     def add(self, scores: Scores) -> None:
-        """Append a line, with columns for what is new in it."""
+        """Append a line; a new metric gets a new column."""
         self.lines.append(scores)
         self._write()
 

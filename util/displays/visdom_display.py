@@ -1,4 +1,4 @@
-"""Curves and images on a visdom server."""
+"""Show a run on a visdom server."""
 
 import logging
 from typing import Any
@@ -9,24 +9,24 @@ from util.displays.display import Display
 from util.displays.loss_log import Entry
 from util.displays.val_log import Scores
 
-ANSWER = 10.0  # seconds in which a visdom server must answer
+ANSWER = 10.0  # timeout of a request, in seconds
 
 
 class Visdom(Display):
     """Curves in the window `display_id` of a visdom server, images in the next ones."""
 
     def __init__(self, *, server: str, port: int, env: str, window: int, columns: int, title: str):
-        """`columns` images stand in a row of one window; with 0 each has a window."""
-        import requests  # of visdom's own
+        """`columns` is the number of images in a row of one window; 0: one window per image."""
+        import requests  # visdom depends on it
         import visdom
 
         class Client(visdom.Visdom):
             def _handle_post(self, url: str, data: Any = None) -> str:
-                # Meant to be overridden; the original waits for an answer without end.
+                # visdom means this to be overridden; its own version has no timeout.
                 try:
                     answer = self.session.post(url, data=data, timeout=ANSWER)
                     answer.raise_for_status()
-                except requests.Timeout:  # the client would print these errors of requests
+                except requests.Timeout:  # the client would print these instead of raising
                     raise RuntimeError(f"no answer in {ANSWER:g} s") from None
                 except requests.ConnectionError:
                     raise RuntimeError("no connection; is the server running?") from None
@@ -39,7 +39,7 @@ class Visdom(Display):
             server=server, port=port, env=env, raise_exceptions=True, use_incoming_socket=False
         )
         self.window, self.columns, self.title = window, columns, title
-        self.begun: set[str] = set()  # windows
+        self.begun: set[str] = set()  # windows with a curve
 
     def show_losses(self, entry: Entry, total: int) -> None:
         self._curves("losses", str(self.window), entry.losses, total)

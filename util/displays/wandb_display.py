@@ -1,4 +1,4 @@
-"""A run at Weights & Biases, logged by a process of its own."""
+"""Log a run to Weights & Biases, from a separate process."""
 
 import logging
 import os
@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class Wandb(Display):
-    """A run at Weights & Biases, by a process of its own (`wandb_process.py`).
+    """Sends a run to `wandb_process.py`, a separate process that logs to Weights & Biases.
 
-    Their client keeps a process from ending until all is uploaded. This one may go on for a
-    while after the training has ended, but holds up nobody.
+    The wandb client blocks the exit of its process until all is uploaded. In a separate process
+    it can finish the upload after the training has ended.
     """
 
     def __init__(self, *, project: str, name: str, config: dict[str, Any]):
@@ -34,7 +34,7 @@ class Wandb(Display):
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self.errors,
-            start_new_session=True,  # Ctrl-C is not for it
+            start_new_session=True,  # so that Ctrl-C does not reach it
         )
         self._send({"project": project, "name": name, "config": config})
 

@@ -1,7 +1,8 @@
-"""The process that talks to Weights & Biases for `displays.Wandb`: messages come pickled on stdin.
+"""The process that logs to Weights & Biases for `wandb_display.Wandb`.
 
-The first is what `wandb.init` needs, each other (scalars, images, step); the last line on stderr
-says how it ended. It imports nothing of this project, so that it starts fast.
+It reads pickled messages from stdin: first the arguments of `wandb.init`, then tuples (scalars,
+images, step). Its last line on stderr is the result. It imports nothing of this project, so that
+it starts fast.
 """
 
 import os
@@ -10,15 +11,15 @@ import sys
 import threading
 from typing import BinaryIO
 
-LINGER = 60.0  # seconds that it may go on uploading after the training has ended
+LINGER = 60.0  # seconds that it may upload after the training has ended
 
 
 def main(messages: BinaryIO) -> str:
-    """Log what comes in, until there is no more; return where it went."""
+    """Log all messages until the end of the stream; return the URL or folder of the run."""
     import wandb
 
     settings = wandb.Settings(silent=True, console="off", init_timeout=30)
-    # Without a key it would ask for one on the terminal.
+    # Without a key, wandb.init would ask for one on the terminal.
     mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
     run = wandb.init(**pickle.load(messages), mode=mode, settings=settings)
     while True:
@@ -42,4 +43,4 @@ if __name__ == "__main__":
     except Exception as error:
         ending, status = " ".join(str(error).split()) or type(error).__name__, 1
     print(ending, file=sys.stderr, flush=True)
-    os._exit(status)  # the client's own exit would wait for an upload without end
+    os._exit(status)  # a normal exit would wait for the upload without a limit

@@ -1,4 +1,4 @@
-"""The page of a run: web/index.html."""
+"""Write the page of a training run: web/index.html."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from util.util import save_image
 
 
 class WebPage(Display):
-    """`web/index.html`: the curves, and the last images of each epoch `width` wide."""
+    """Writes `web/index.html`: the plot, and the last images of each epoch, `width` pixels wide."""
 
     def __init__(
         self, web_dir: Path, title: str, width: int, loss_log: LossLog, score_log: ScoreLog
@@ -36,16 +36,16 @@ class WebPage(Display):
         page.save()
 
     def show_scores(self, scores: Scores, total: int) -> None:
-        if self.curves.exists():  # the page shows it already, with the scores before these
+        if self.curves.exists():  # the page shows this file already
             self._plot()
 
     @property
     def curves(self) -> Path:
-        """The image of the curves."""
+        """Path of the plot."""
         return self.web_dir / "images" / "losses.png"
 
     def _plot(self) -> bool:
-        """Draw the curves; return whether there is anything to draw."""
+        """Write the plot; return False if nothing is logged yet."""
         entries = self.loss_log.entries()
         if entries:
             plot_losses(entries, self.curves, self.score_log.lines)

@@ -1,7 +1,6 @@
-"""The processes that torchrun has started to train one model together; else this one alone.
+"""The ranks of a torchrun launch, on top of `torch.distributed`.
 
-They are on PyTorch's own engine (`torch.distributed`). One alone is rank 0 of a world size of 1,
-and nothing here does anything.
+A single process is rank 0 with world_size 1; every function here is then a no-op.
 """
 
 import contextlib
@@ -12,12 +11,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-# The group for what is small and on the CPU, beside that for gradients; `launch` sets it.
+# A gloo group for small CPU messages, apart from the gradients' group; `launch` sets it.
 control_group: Any = None
 
 
 def world_size() -> int:
-    """Return how many processes train together."""
+    """Return the number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
@@ -32,19 +31,19 @@ def is_main_process() -> bool:
 
 
 def local_rank() -> int:
-    """Return the number of this process on its machine, from 0."""
+    """Return the number of this process on its machine, from 0 to local_world_size() - 1."""
     return int(os.environ["LOCAL_RANK"]) if world_size() > 1 else 0
 
 
 def local_world_size() -> int:
-    """Return how many processes train together on this machine."""
+    """Return the number of processes that train together on this machine."""
     return int(os.environ["LOCAL_WORLD_SIZE"]) if world_size() > 1 else 1
 
 
 def all_gather(value: Any) -> list[Any]:
-    """Return the Python objects that all ranks pass, by rank; tensors must be on the CPU.
+    """Return the Python objects that all ranks pass, ordered by rank; tensors are on the CPU.
 
-    All ranks call it, and wait for each other in it.
+    All ranks must call it; each waits for the others.
     """
     if world_size() == 1:
         return [value]
@@ -54,18 +53,18 @@ def all_gather(value: Any) -> list[Any]:
 
 
 def broadcast_from_main(value: Any) -> Any:
-    """Return the value that rank 0 passes; all ranks call it."""
+    """Return the value that rank 0 passes; all ranks must call it."""
     return all_gather(value if is_main_process() else None)[0]
 
 
 def barrier() -> None:
-    """Wait until all ranks are here."""
+    """Wait until all ranks have called this."""
     all_gather(None)
 
 
 @contextlib.contextmanager
 def local_main_first() -> Iterator[None]:
-    """Let the first process of each machine run the block first; the others find its results."""
+    """Run the block on local rank 0 first, then on the other ranks of the machine."""
     first = local_rank() == 0
     if not first:
         barrier()
@@ -75,15 +74,13 @@ def local_main_first() -> Iterator[None]:
 
 
 class StopFlag:
-    """A flag that any rank can raise; all ranks see it after the same step, one step later,
-    without waiting for each other.
-    """
+    """A flag that any rank can raise; all ranks see it one step later, without blocking."""
 
     def __init__(self) -> None:
         self.flag, self.work = torch.zeros(1, dtype=torch.int64), None
 
     def on(self, mine: int) -> int:
-        """Return the largest value that a rank passed at the step before; alone: this one."""
+        """Return the largest value of any rank at the previous step; in one process, `mine`."""
         if world_size() == 1:
             return mine
         if self.work:

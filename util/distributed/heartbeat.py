@@ -1,6 +1,4 @@
-"""Whether the other processes of a training are alive: a hang or a kill ends all of them, in under
-a minute and with one line.
-"""
+"""Heartbeats between ranks: if one hangs or dies, all end within a minute, with one error line."""
 
 import contextlib
 import os
@@ -14,55 +12,60 @@ from typing import Any
 from util.errors import RunStopped, one_line
 from util.process_pool import kill_children
 
-PULSE = 2.0  # seconds between signs of life
-SILENCE = 40.0  # seconds without one after which a process is given up
-GRACE = 5.0  # seconds in which the main thread can end by itself, before the process is ended
-DONE, FAILED = "done", "failed"  # last signs
-_LOST = ("gloo", "nccl", "connection", "socket", "store", "timed out")  # in errors of the engine
+PULSE = 2.0  # seconds between heartbeats
+SILENCE = 40.0  # seconds without a heartbeat after which a rank counts as dead
+GRACE = 5.0  # seconds that the main thread gets to end by itself
+DONE, FAILED = "done", "failed"  # last heartbeats
+# Words in errors of torch.distributed.
+_LOST = ("gloo", "nccl", "connection", "socket", "store", "timed out")
+STORE_LOST = "the process with the shared store was killed"
 
 
 class Heartbeat:
-    """Gives signs of life in a store that all processes reach, and looks for those of the others.
+    """Writes this rank's heartbeat to a shared store and checks the heartbeats of the others.
 
-    Processes of one machine see each other's end at once, those of other machines by silence.
+    On the same machine, the process id shows at once that a rank is dead; on another machine,
+    `SILENCE` does.
     """
 
-    def __init__(self, store: Any, number: int, count: int):
-        """`store` is a `torch.distributed.Store`, of which the watch needs two connections."""
+    def __init__(self, store: Any, rank: int, world_size: int):
+        """`store` is a `torch.distributed.Store`; the watching thread needs a second connection."""
         self.store, self.own = store, store.clone()
-        self.number, self.count = number, count
-        self.verdict, self.speaking = "", False
-        self.beats: dict[int, tuple[str, float]] = {}  # the last sign of each, and when it was new
-        self.keys = [f"beat/{n}" for n in range(count)]
+        self.rank, self.world_size = rank, world_size
+        self.verdict, self.reporting = "", False
+        self.beats: dict[int, tuple[str, float]] = {}  # by rank: last heartbeat, its time
+        self.keys = [f"beat/{n}" for n in range(world_size)]
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._watch, name="liveness", daemon=True)
-        store.set(f"who/{number}", f"{_machine()}/{os.getpid()}")
-        store.set(f"beat/{number}", "0")
+        store.set(f"who/{rank}", f"{_machine()}/{os.getpid()}")
+        store.set(f"beat/{rank}", "0")
 
     def start(self) -> None:
-        """Begin to watch, once all processes have a watch."""
-        keys = [f"who/{n}" for n in range(self.count)]
+        """Start the watching thread, once all ranks have a `Heartbeat`."""
+        keys = [f"who/{n}" for n in range(self.world_size)]
         self.who = [who.decode().rpartition("/") for who in self.store.multi_get(keys)]
         self.thread.start()
 
     def stop(self, sign: str = DONE) -> None:
-        """Stop watching and give the last sign."""
+        """Stop watching and write the last heartbeat."""
         self.ended.set()
         with contextlib.suppress(Exception):  # the store may be gone
-            self.store.set(f"beat/{self.number}", sign)
-        if self.thread.is_alive():  # inside the engine, Python's end would abort the process
+            self.store.set(f"beat/{self.rank}", sign)
+        if self.thread.is_alive():  # Python aborts if it ends while the thread is inside torch
             self.thread.join(GRACE)
 
-    def look(self) -> str:
-        """Return why the training cannot go on, or nothing."""
-        gone = [n for n in range(self.count) if self._is_here(n) is False]  # before their last sign
+    def find_dead_rank(self) -> str:
+        """Return a sentence about the first dead rank, or ""."""
+        gone = [
+            n for n in range(self.world_size) if self._is_here(n) is False
+        ]  # before their last sign
         now, beats = time.monotonic(), self.own.multi_get(self.keys)
         for n, beat in enumerate(beat.decode() for beat in beats):
-            if n == self.number or beat == DONE:
+            if n == self.rank or beat == DONE:
                 continue
             if self.beats.get(n, ("",))[0] != beat:
                 self.beats[n] = beat, now
-            who = f"process {n} of 0..{self.count - 1}"
+            who = f"process {n} of 0..{self.world_size - 1}"
             if beat == FAILED:
                 return f"{who} has ended"
             if n in gone:
@@ -71,7 +74,7 @@ class Heartbeat:
                 return f"nothing was heard of {who} for {SILENCE:.0f} s"
         return ""
 
-    def explained(self, error: BaseException) -> BaseException:
+    def name_the_dead_rank(self, error: BaseException) -> BaseException:
         """If another rank's death caused the error, return one that names that rank."""
         text = one_line(error)
         lost = isinstance(error, RuntimeError) and any(word in text.lower() for word in _LOST)
@@ -81,24 +84,25 @@ class Heartbeat:
         while not self.verdict and time.monotonic() < end:
             time.sleep(0.05)
             try:
-                self.verdict = self.verdict or self.look()
-            except Exception:  # the store went with the process that held it
-                self.verdict = "the process that the others meet at was killed"
-        return RunStopped(_farewell(self.verdict or f"the other processes are lost ({text})"))
+                self.verdict = self.verdict or self.find_dead_rank()
+            except Exception:  # the store died with its process
+                self.verdict = STORE_LOST
+        reason = self.verdict or f"the connection to the other processes is lost ({text})"
+        return RunStopped(_with_advice(reason))
 
-    def speaks(self) -> bool:
-        """Return whether this process is the first to say why all end; process 0 goes first."""
-        end = time.monotonic() + (PULSE if self.number else 0)
+    def is_first_to_report(self) -> bool:
+        """Return whether this rank is the first to print the error; rank 0 gets a head start."""
+        end = time.monotonic() + (PULSE if self.rank else 0)
         try:
             while time.monotonic() < end and not self.store.check(["said"]):
                 time.sleep(0.05)
-            self.speaking = self.store.add("said", 1) == 1
-        except Exception:  # without the store, the first that lives of those on a machine
-            self.speaking = not any(self._is_here(n) for n in range(self.number))
-        return self.speaking
+            self.reporting = self.store.add("said", 1) == 1
+        except Exception:  # without the store: the lowest living rank of the machine
+            self.reporting = not any(self._is_here(n) for n in range(self.rank))
+        return self.reporting
 
     def _is_here(self, n: int) -> bool | None:
-        """Return whether a process lives on this machine; None if it is on another."""
+        """Return whether rank n is alive; None if it runs on another machine."""
         machine, _, pid = self.who[n]
         return _alive(int(pid)) if machine and machine == _machine() else None
 
@@ -107,34 +111,34 @@ class Heartbeat:
         while not self.ended.wait(PULSE):
             beat += 1
             try:
-                self.own.set(f"beat/{self.number}", str(beat))
-                verdict = self.look()
+                self.own.set(f"beat/{self.rank}", str(beat))
+                verdict = self.find_dead_rank()
             except Exception:
-                verdict = "the process that the others meet at was killed"
+                verdict = STORE_LOST
             if verdict and not self.ended.is_set():
                 self.verdict = verdict
                 break
-        # A main thread that waits for a dead process may do so for ever.
+        # The main thread may wait for a dead rank forever, so this thread ends the process.
         if not self.ended.wait(GRACE):
-            if not self.speaking and self.speaks():
-                print(f"{Path(sys.argv[0]).name}: {_farewell(self.verdict)}", file=sys.stderr)
+            if not self.reporting and self.is_first_to_report():
+                print(f"{Path(sys.argv[0]).name}: {_with_advice(self.verdict)}", file=sys.stderr)
             sys.stderr.flush()
             kill_children()
             os._exit(1)
 
 
 def ignore_sigterm() -> None:
-    """Pass over SIGTERM while a process says its last: torchrun sends it once one has ended."""
+    """Ignore SIGTERM, which torchrun sends after the first failure, while reporting the error."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _farewell(verdict: str) -> str:
-    return f"{verdict}, and all end with it; --continue_train resumes from the last save, if any"
+def _with_advice(verdict: str) -> str:
+    return f"{verdict}, so all end; --continue_train resumes from the last checkpoint, if any"
 
 
 def _machine() -> str:
-    """Return what tells this machine and its process numbers from all others, or nothing."""
+    """Return an id of this machine and its process-id namespace, or "" if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"

@@ -1,4 +1,4 @@
-"""How the processes of a torchrun launch find each other, and end together."""
+"""Start and end of a torchrun launch: all ranks connect, and all end if one fails."""
 
 import atexit
 import contextlib
@@ -19,15 +19,15 @@ from util.distributed.heartbeat import FAILED, Heartbeat, ignore_sigterm
 from util.errors import RunStopped, one_line
 from util.signals import default_signals
 
-APPEAR = timedelta(minutes=5)  # for all processes to start
+APPEAR = timedelta(minutes=5)  # for all ranks to start
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
-# With which status a process that fails ends.
+# The exit status after a failure.
 _status_at_end: int | None = None
 
 
 def started_by_torchrun() -> bool:
-    """Return whether torchrun has started this process as one of several."""
+    """Return whether torchrun started this process, with a world_size above 1."""
     return all(name in os.environ for name in NAMES) and int(os.environ["WORLD_SIZE"]) > 1
 
 
@@ -35,63 +35,63 @@ def started_by_torchrun() -> bool:
 def process_group() -> Iterator[None]:
     """Initialise torch.distributed for a torchrun launch.
 
-    If one ends before its end, whatever the reason, all end, and one of them says why.
+    If one rank fails, all ranks end and one of them prints the error.
     """
     global _status_at_end
     if not started_by_torchrun():
         yield
         return
-    if int(os.environ["RANK"]):  # process 0 speaks for all; errors are heard from each
+    if int(os.environ["RANK"]):  # only rank 0 logs; every rank may log errors
         logging.getLogger().setLevel(logging.ERROR)
-    watch = _join()
+    heartbeat = _join()
     try:
         yield
         distributed.barrier()
     except BaseException as error:
         ignore_sigterm()
-        reason, first = watch.explained(error), watch.speaks()
-        watch.stop(FAILED)
+        reason, first = heartbeat.name_the_dead_rank(error), heartbeat.is_first_to_report()
+        heartbeat.stop(FAILED)
         _status_at_end = _status(reason)
         if not first:
-            time.sleep(1)  # for the first to say it, before torchrun ends all
+            time.sleep(1)  # torchrun ends all ranks then; the first needs time to print
             raise SystemExit(_status_at_end) from None
         if reason is error:
             raise
         raise reason from None
-    watch.stop()
+    heartbeat.stop()
     _leave()
 
 
 def _join() -> Heartbeat:
-    atexit.register(_end_at_once)  # now, so that it comes after what others register
+    atexit.register(_end_at_once)  # registered first, so that it runs last
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         with default_signals():
             store, *_ = next(dist.rendezvous("env://", timeout=APPEAR))
             store = dist.PrefixStore(_meet(store, rank, world), store)
-            watch = Heartbeat(dist.PrefixStore("liveness", store), rank, world)
+            heartbeat = Heartbeat(dist.PrefixStore("liveness", store), rank, world)
             engine = dist.PrefixStore("engine", store)
             dist.init_process_group(backend, store=engine, rank=rank, world_size=world)
             distributed.control_group = dist.new_group(backend="gloo")
-            watch.start()
+            heartbeat.start()
     except (RuntimeError, ValueError) as error:
         raise RunStopped(
-            f"process {rank} of 0..{world - 1} does not reach the others at "
+            f"process {rank} of 0..{world - 1} cannot connect to the others at "
             f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} ({one_line(error)})"
         ) from None
-    return watch
+    return heartbeat
 
 
 def _leave() -> None:
     dist.destroy_process_group()
-    # Its threads go with it. One that frees a tensor while Python ends would abort the process.
+    # This ends the threads of gloo: Python aborts if one frees a tensor during shutdown.
     distributed.control_group = None
 
 
 def _end_at_once() -> None:
-    """End a process that fails without Python's own end, which waits for what the GPU has still to
-    do: an exchange with a process that is gone never ends.
+    """After a failure, end without Python's shutdown: it waits for the GPU, and a collective
+    with a dead rank never finishes.
     """
     if _status_at_end is not None:
         sys.stdout.flush()
@@ -102,8 +102,8 @@ def _end_at_once() -> None:
 def _meet(store: Any, rank: int, world: int) -> str:
     """Agree on a key for this launch, so that keys of an earlier restart are ignored.
 
-    The store of a torchrun that has restarted its processes still holds what their predecessors
-    wrote. So each process writes who it is now, and continues when rank 0 has read that.
+    After a restart by torchrun, the store still holds the keys of the earlier processes. So each
+    rank writes a new id and continues once rank 0 has read it.
     """
     mine, end = uuid.uuid4().hex, time.monotonic() + APPEAR.total_seconds()
     store.set(f"here/{rank}", mine)
@@ -119,11 +119,11 @@ def _meet(store: Any, rank: int, world: int) -> str:
                 store.add(f"read/{everyones[0]}", 1)
                 return everyones[0]
         time.sleep(0.05)
-    raise RuntimeError(f"not all came within {APPEAR}")
+    raise RuntimeError(f"not all ranks started within {APPEAR}")
 
 
 def _status(error: BaseException) -> int:
-    """Return the exit status that `run_command` would end with."""
+    """Return the exit status that `run_command` gives for this error."""
     kinds = {SystemExit: getattr(error, "code", 1), KeyboardInterrupt: 130}
     usual = next((status for kind, status in kinds.items() if isinstance(error, kind)), 1)
     return getattr(error, "status", 2 if isinstance(error, ValueError | OSError) else usual)

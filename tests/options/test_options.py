@@ -1,0 +1,319 @@
+"""options/: where a value comes from, and what is said of a wrong one."""
+
+import argparse
+import json
+import math
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from options.base_options import COMMANDS, Options
+from options.config_files import read_run, read_yaml
+from options.parser import FlagParser, gpu_list, number
+from options.shared_flags import add_shared_flags
+from options.test_options import TestOptions
+from options.train_options import TrainOptions
+
+FACTS: dict[str, dict[str, Any]] = {
+    "train": {
+        "name": "experiment_name",
+        "gpu_ids": [0],
+        "checkpoints_dir": "./checkpoints",
+        "model": "pix2pix",
+        "input_nc": 3,
+        "output_nc": 3,
+        "ngf": 64,
+        "ndf": 64,
+        "netD": "basic",
+        "netG": "unet_256",
+        "n_layers_D": 3,
+        "norm": "batch",
+        "init_type": "normal",
+        "init_gain": 0.02,
+        "no_dropout": False,
+        "dataset_mode": "aligned",
+        "direction": "AtoB",
+        "serial_batches": False,
+        "num_threads": 4,
+        "batch_size": 1,
+        "load_size": 286,
+        "crop_size": 256,
+        "max_dataset_size": math.inf,
+        "preprocess": "resize_and_crop",
+        "no_flip": False,
+        "display_winsize": 256,
+        "epoch": "latest",
+        "load_iter": 0,
+        "verbose": False,
+        "suffix": "",
+        "use_wandb": False,
+        "display_freq": 400,
+        "display_ncols": 4,
+        "display_id": 0,
+        "display_server": "http://localhost",
+        "display_env": "main",
+        "display_port": 8097,
+        "update_html_freq": 1000,
+        "print_freq": 100,
+        "no_html": False,
+        "save_latest_freq": 5000,
+        "save_epoch_freq": 5,
+        "save_by_iter": False,
+        "continue_train": False,
+        "epoch_count": 1,
+        "phase": "train",
+        "n_epochs": 100,
+        "n_epochs_decay": 100,
+        "beta1": 0.5,
+        "lr": 0.0002,
+        "gan_mode": "vanilla",
+        "pool_size": 0,
+        "lr_policy": "linear",
+        "lr_decay_iters": 50,
+        "lambda_L1": 100.0,
+        "seed": 0,
+        "precision": "auto",
+        "isTrain": True,
+    },
+    "test": {
+        "results_dir": "./results/",
+        "aspect_ratio": 1.0,
+        "phase": "test",
+        "eval": False,
+        "num_test": math.inf,
+        "load_size": 256,
+        "isTrain": False,
+    },
+}
+
+
+CARRIED = {
+    *("model", "dataset_mode", "dataroot", "direction", "input_nc", "output_nc", "ngf", "netG"),
+    *("norm", "no_dropout", "upsample", "preprocess", "crop_size", "precision"),
+    *("range_A", "range_B"),
+}
+
+
+def train(*args: Any) -> Options:
+    return TrainOptions().read([str(a) for a in ("--dataroot", "images", *args)])
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkpoints" / "r"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def opt_of(run: Path, *args: Any) -> Options:
+    where = ["--checkpoints_dir", str(run.parent), "--name", run.name]
+    return TestOptions().read([*where, *map(str, args)])
+
+
+@pytest.mark.parametrize("name", FACTS["train"])
+def test_training_default(name: str) -> None:
+    assert getattr(train(), name) == FACTS["train"][name]
+
+
+@pytest.mark.parametrize("name", FACTS["test"])
+def test_testing_default(run: Path, name: str) -> None:
+    assert getattr(opt_of(run, "--dataroot", "images"), name) == FACTS["test"][name]
+
+
+def test_model_test_reads_single_images(run: Path) -> None:
+    opt = opt_of(run, "--dataroot", "images", "--model", "test")
+    assert (opt.dataset_mode, opt.model_suffix) == ("single", "")
+
+
+def test_precedence_of_all_sources(run: Path, tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("ngf: 5\nndf: 6\nlr: 2e-4\nno_flip: true\n")
+    opt = train("--config", config, "--ngf", 7)
+    assert (opt.ngf, opt.ndf, opt.lr, opt.no_flip) == (7, 6, 2e-4, True)
+    saved = {"ngf": 3, "norm": "instance", "crop_size": 32, "dataroot": "there", "lr": 1}
+    (run / "train_opt.json").write_text(json.dumps(saved))
+    opt = opt_of(run, "--config", config)
+    assert (opt.norm, opt.crop_size, opt.load_size, opt.dataroot) == ("instance", 32, 32, "there")
+    assert opt.ngf == 5
+
+
+def test_preset_applies_without_dataroot_only(run: Path) -> None:
+    preset = read_yaml(Path(__file__).parents[2] / "options" / "presets" / "builtin.yaml")
+    builtin = TrainOptions().read([])
+    assert builtin.dataroot == preset["dataroot"]
+    assert str(builtin.crop_size) == preset["crop_size"]
+    assert TrainOptions().read(["--crop_size", "32"]).crop_size == 32
+    assert train().crop_size == 256
+    opt = opt_of(run)
+    assert str(opt.crop_size) == preset["crop_size"] == str(opt.load_size)
+    (run / "train_opt.json").write_text(json.dumps({"dataroot": "there"}))
+    assert opt_of(run).crop_size == 256
+
+
+def test_config_with_dataroot_turns_the_preset_off(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("dataroot: images\n")
+    assert TrainOptions().read(["--config", str(tmp_path / "c.yaml")]).crop_size == 256
+
+
+def test_test_carries_over_what_the_network_sees(run: Path) -> None:
+    flags = ["--model", "template", "--direction", "BtoA", "--input_nc", "1", "--output_nc", "1"]
+    flags += ["--ngf", "9", "--netG", "unet_64", "--norm", "instance", "--no_dropout"]
+    flags += ["--preprocess", "none", "--crop_size", "64", "--precision", "bf16"]
+    flags += ["--upsample", "resize", "--batch_size", "7", "--seed", "5", "--phase", "other"]
+    trained = train(*flags)
+    values = {k: (str(v) if v == math.inf else v) for k, v in vars(trained).items()}
+    (run / "train_opt.json").write_text(json.dumps(values))
+    opt = opt_of(run)
+    assert {k: getattr(opt, k) for k in CARRIED} == {k: getattr(trained, k) for k in CARRIED}
+    parser = FlagParser()
+    add_shared_flags(parser)
+    assert parser.carried | parser.carried_with_model == CARRIED
+    assert (opt.batch_size, opt.seed, opt.phase) == (1, 0, "test")
+
+
+def test_model_by_hand_drops_what_belongs_to_the_trained_one(run: Path) -> None:
+    saved = {"model": "template", "dataset_mode": "template", "dataroot": "x", "direction": "BtoA"}
+    (run / "train_opt.json").write_text(json.dumps({**saved, "ngf": 9}))
+    assert opt_of(run).model == "template"
+    opt = opt_of(run, "--model", "test", "--dataroot", "y")
+    assert (opt.model, opt.dataset_mode, opt.dataroot) == ("test", "single", "y")
+    assert (opt.direction, opt.ngf) == ("AtoB", 9)
+
+
+def test_a_hook_can_mark_options_to_carry() -> None:
+    parser = FlagParser()
+    parser.carry("lambda_x", "mode_x")
+    assert parser.carried == {"lambda_x", "mode_x"}
+
+
+def test_text_options_of_older_frameworks_are_read(run: Path) -> None:
+    (run / "train_opt.txt").write_text(
+        "----------------- Options ---------------\n"
+        "                 dataroot: ./datasets/maps              \t[default: None]\n"
+        "                direction: BtoA                         \t[default: AtoB]\n"
+        "                  gpu_ids: 0                            \n"
+        "               no_dropout: True                         \t[default: False]\n"
+        "                     name: maps                         \n"
+        "                   suffix:                              \n"
+        "----------------- End -------------------\n"
+    )
+    opt = opt_of(run)
+    assert (opt.dataroot, opt.direction, opt.no_dropout) == ("./datasets/maps", "BtoA", True)
+
+
+def test_our_own_text_reads_back(run: Path) -> None:
+    opt = train("--netG", "unet_128", "--no_dropout")
+    (run / "train_opt.txt").write_text(opt.text())
+    values = read_run(run)
+    assert (values["netG"], values["no_dropout"], values["dataroot"]) == (
+        *("unet_128", "True", "images"),
+    )
+
+
+def test_text_marks_what_is_not_default() -> None:
+    lines = train("--lr", "0.1").text().splitlines()
+    marked = [line.split(":")[0].strip() for line in lines if "[default:" in line]
+    assert marked == ["dataroot", "lr"]
+
+
+def test_weights_fill_in_for_missing_options(run: Path) -> None:
+    where = ["--checkpoints_dir", str(run.parent), "--name", "r", "--dataroot", "p"]
+    opt = TestOptions(lambda folder: {"ngf": 11, "norm": "instance"}).read(where)
+    assert (opt.ngf, opt.norm) == (11, "instance")
+    opt = TestOptions(lambda folder: {"ngf": 11}).read([*where, "--ngf", "12"])
+    assert opt.ngf == 12
+
+
+def test_suffix_is_filled_in_for_training_and_testing(tmp_path: Path) -> None:
+    flags = ["--name", "n", "--suffix", "{netD}_{load_size}", "--dataroot", "p"]
+    assert TrainOptions().read(flags).name == "n_basic_286"
+    run = tmp_path / "n_basic_x"
+    run.mkdir()
+    (run / "train_opt.json").write_text(json.dumps({"ngf": 3}))
+    flags = ["--checkpoints_dir", str(tmp_path), "--name", "n", "--suffix", "{netD}_x"]
+    opt = TestOptions().read([*flags, "--dataroot", "p"])
+    assert (opt.name, opt.ngf) == ("n_basic_x", 3)
+
+
+@pytest.mark.parametrize(
+    ("flags", "alone", "batched"),
+    [
+        ("--batch_size 4", 4, 4),
+        ("--batch_size 1", 1, 1),
+        ("", 1, 16),
+        ("--crop_size 512", 1, 4),
+        ("--crop_size 1024", 1, 1),
+        ("--preprocess none", 1, 1),
+    ],
+)
+def test_images_share_a_batch_in_testing_if_they_have_one_size(flags, alone, batched) -> None:
+    args = ["--dataroot", "p", "--checkpoints_dir", "nowhere", *flags.split()]
+    assert TestOptions().read(args).batch_size == alone
+    assert TestOptions(batches=True).read(args).batch_size == batched
+
+
+def test_options_are_assignable_and_picklable() -> None:
+    # What scripts do with the object that parse() gives them; the tests' own are frozen.
+    opt = Options(**vars(train()))
+    opt.defaults = {}
+    opt.num_threads = 0
+    again = pickle.loads(pickle.dumps(opt))
+    assert vars(again) == vars(opt) and "defaults" not in vars(opt)
+
+
+def test_yaml_values_keep_their_spelling(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(
+        "gpu_ids: [0, 1]\nnorm: none\nlr: 2e-4\nno_flip: off\nname: 1_0\n"
+    )
+    opt = train("--config", tmp_path / "c.yaml")
+    assert (opt.gpu_ids, opt.norm, opt.lr, opt.no_flip, opt.name) == (
+        [0, 1],
+        "none",
+        2e-4,
+        False,
+        "1_0",
+    )
+
+
+def test_later_sources_can_switch_a_switch_off(run: Path, tmp_path: Path) -> None:
+    (run / "train_opt.json").write_text(json.dumps({"no_dropout": True, "dataroot": "p"}))
+    assert opt_of(run).no_dropout is True
+    (tmp_path / "c.yaml").write_text("no_dropout: false\n")
+    assert opt_of(run, "--config", tmp_path / "c.yaml").no_dropout is False
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"), [("0", [0]), ("0,2", [0, 2]), ("-1", []), ("[0, 1]", [0, 1]), ("[]", [])]
+)
+def test_gpu_list(text: str, ids: list[int]) -> None:
+    assert gpu_list(text) == ids
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [(int, "1.5"), (int, "x"), (float, "nan"), (float, "inf"), (int, "0"), (float, "-0.1")],
+)
+def test_number_refuses(kind: type, text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        number(kind, at_least=0.5)(text)
+
+
+def test_help_groups_the_flags_of_the_chosen_model_and_dataset(capsys: Any) -> None:
+    with pytest.raises(SystemExit) as stop:
+        TrainOptions().parse(["--model", "template", "--dataset_mode", "template", "--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0
+    for section in ("run:", "data:", "networks:", "model template:", "dataset template:"):
+        assert f"\n{section}\n" in text
+    assert "--lambda_regression" in text and "--grey_contrast" in text
+    assert "--lambda_L1" not in text
+    assert "(default: unet_256)" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_flag_has_a_help_text(command: str) -> None:
+    parser = FlagParser()
+    COMMANDS[command](parser)
+    assert all(action.help for action in parser.options().values())

@@ -1,0 +1,117 @@
+"""What the benchmark measures with; the measurements themselves are no tests."""
+
+import json
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import refusal
+
+from scripts.dev import benchmark, measure, plain_pix2pix, training_steps
+from scripts.dev.measure import BenchmarkRow, Spread
+from scripts.dev.training_steps import our_step, plain_step
+
+
+def test_a_spread_is_the_median_and_both_ends():
+    assert Spread.of([3, 1, 2, 10]) == (2.5, 1, 10)
+
+
+@pytest.mark.parametrize(("unit", "ratio"), [("s", 2), ("MiB", 2), ("images/s", 0.5)])
+def test_a_ratio_above_one_is_better(unit, ratio):
+    assert BenchmarkRow("x", unit, Spread(4, 3, 5), Spread(2, 1, 3)).ratio == ratio
+
+
+def test_steps_are_timed_in_turn_and_warm_up_does_not_count(monkeypatch):
+    calls, seconds = [], iter([50, 60, 1, 2, 3, 5])
+    monkeypatch.setattr(measure, "timed", lambda step: step() or next(seconds))
+    steps = {name: lambda name=name: calls.append(name) for name in ("plain", "ours")}
+    found = measure.side_by_side(steps, rounds=2)
+    assert calls == ["plain", "ours"] * 3
+    assert found == {"plain": (2, 1, 3), "ours": (3.5, 2, 5)}
+
+
+def sleeper(seconds: float) -> measure.Step:
+    return partial(time.sleep, seconds)
+
+
+@pytest.mark.slow
+def test_a_measurement_is_the_mean_of_its_repeats():
+    makers = {"short": (sleeper, (0.05,)), "long": (sleeper, (0.2,))}
+    found = measure.in_turn(makers, rounds=2, repeats=4)
+    assert 0.05 <= found["short"].least < 0.2 <= found["long"].least < 0.8
+
+
+def test_work_is_that_of_the_operations():
+    a, b = torch.ones(10, 20), torch.ones(20, 30)
+    operations, moved = measure.work_of(lambda: (a @ b).t())  # a view moves nothing
+    assert operations == 2 * 10 * 20 * 30
+    assert moved == 4 * (10 * 20 + 20 * 30 + 10 * 30)
+
+
+def test_rates_are_positive_and_bf16_is_another_type():
+    cpu = torch.device("cpu")
+    assert measure.matmul_rate(cpu, torch.float32, 64) > 1e6
+    assert measure.copy_rate(cpu, 2**16) > 1e6
+
+
+def test_a_command_is_timed_to_its_end_or_to_a_line(tmp_path):
+    run = [sys.executable, "-c", "import time; print('a', flush=True); time.sleep(60)"]
+    assert measure.seconds_of(run, tmp_path, "a") < 30
+    assert measure.seconds_of([sys.executable, "-c", ""], tmp_path) < 30
+    failing = [sys.executable, "-c", "raise SystemExit('bad luck')"]
+    for until in ("", "never"):
+        refusal(lambda until=until: measure.seconds_of(failing, tmp_path, until), "bad luck")
+
+
+def hundred_megabytes() -> measure.Step:
+    kept = torch.ones(25 * 2**20)  # floats of 4 bytes
+    return lambda: (kept * 2).sum()
+
+
+@pytest.mark.slow
+def test_peak_memory_is_that_of_the_step():
+    assert 195 < measure.peak_memory(hundred_megabytes) < 260
+
+
+@pytest.mark.slow
+def test_the_table_and_the_numbers_are_written(pairs, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "numbers.json"
+    flags = ["--sections", "data", "--rounds", "2", "--dataroot", str(pairs), "--json", str(file)]
+    benchmark.main(flags)
+    lines = capsys.readouterr().out.splitlines()
+    assert "PyTorch" in lines[0] and len(lines) == 6
+    assert lines[4].startswith("| pairs to tensors, first epoch, one core | images/s |")
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["unit"] for row in rows] == ["images/s"] * 2
+    assert not Path("checkpoints").exists() and not Path("datasets").exists()
+
+
+def test_an_unknown_section_is_refused():
+    refusal(lambda: benchmark.main(["--sections", "step,odd"]), "--sections odd", "cyclegan")
+
+
+def small_plain(batch: int, *kind: str) -> measure.Step:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("unet", "patchgan"):
+            patch.setattr(plain_pix2pix, name, partial(getattr(plain_pix2pix, name), width=8))
+        return plain_step(batch, *kind)
+
+
+def small_ours(batch: int, *flags: str) -> measure.Step:
+    return our_step(batch, "--ngf", "8", "--ndf", "8", *flags)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("section", ["step", "memory", "test", "start"])
+def test_every_section_measures(section, pairs, capsys, monkeypatch):
+    monkeypatch.setattr(training_steps, "plain_step", small_plain)
+    monkeypatch.setattr(training_steps, "our_step", small_ours)
+    monkeypatch.setattr(benchmark, "side_by_side", partial(measure.side_by_side, warm_up=0))
+    flags = ["--sections", section, "--rounds", "1", "--batches", "1", "--images", "2"]
+    benchmark.main([*flags, "--dataroot", str(pairs)])
+    rows = capsys.readouterr().out.splitlines()[4:]
+    assert rows and all(row.count("|") == 7 for row in rows)

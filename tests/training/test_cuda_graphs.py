@@ -1,0 +1,295 @@
+"""Graphs that replay a step train as the step does, or say why they cannot; batches that share a
+step train as one batch of all their images.
+"""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from conftest import random_batch, refusal, step
+from support.training_plans import double_batch, double_nets
+from torch import Tensor
+
+from models.template_model import TemplateModel
+from training.cuda_graphs import WARM_UP, CudaGraphs, CudaRecorder, enable_cuda_graphs
+from training.resume import resume
+from training.validation import mean_scores
+
+MODELS = {
+    "pix2pix": ["--pool_size", "3", "--no_dropout"],
+    "pix2pix without D": ["--lambda_GAN", "0", "--no_dropout"],
+    "pix2pix, bf16": ["--pool_size", "3", "--no_dropout", "--precision", "bf16"],
+    "cycle_gan": ["--model", "cycle_gan", "--netG", "resnet_6blocks", "--pool_size", "2"],
+    "colorization": ["--model", "colorization", "--no_dropout"],
+    "template": ["--model", "template", "--no_dropout"],
+}
+METHODS = {"template": 1, "cycle_gan": 2, "pix2pix without D": 2}  # that are captured; others: 3
+
+
+class StandIn:
+    """Behaves as CUDA graphs do, on any device: a replay computes what the capture computed, with
+    the plain values of the capture, from the tensors that the capture read and into those that it
+    made.
+    """
+
+    def __init__(self) -> None:
+        self.graphs: CudaGraphs | None = None
+        self.live: dict[str, Any] = {}  # what the last method left, with its autograd graph
+        self.replays = 0
+
+    def run(self, method: Callable[[], None]) -> None:
+        method()
+
+    def capture(self, method: Callable[[], None]) -> Callable[[], None]:
+        model = self.graphs.model
+        frozen, before = dict(vars(model)), tensors(vars(model))
+        method()
+        made = {k: v for k, v in tensors(vars(model)).items() if before.get(k) is not v}
+        self.live = dict(vars(model))
+
+        def replay() -> None:
+            self.replays += 1
+            attributes, buffers = dict(vars(model)), self.graphs.buffers
+            static = {k for k, v in attributes.items() if v is buffers.get(k)}
+            vars(model).update({k: v for k, v in frozen.items() if not isinstance(v, Tensor)})
+            vars(model).update({k: v for k, v in self.live.items() if k not in static})
+            method()
+            self.live = dict(vars(model))
+            for key, value in tensors(vars(model)).items():
+                if key in made and made[key] is not value:
+                    made[key].data.copy_(value.data)
+            vars(model).update(attributes)  # Python sees nothing of a replay
+
+        return replay
+
+
+def tensors(values: dict[str, Any]) -> dict[tuple, Tensor]:
+    """The tensors that a method makes: attributes, losses, images."""
+    found = {}
+    for name, value in values.items():
+        items = value.items() if name in ("losses", "visuals") else [(None, value)]
+        found |= {(name, k): v for k, v in items if isinstance(v, Tensor)}
+    return found
+
+
+def graphs_of(model: Any) -> StandIn:
+    """Let a stand-in replay a model's methods."""
+    stand_in = StandIn()
+    stand_in.graphs = CudaGraphs(model, stand_in)
+    return stand_in
+
+
+def batches(model: str = "") -> list[dict[str, Any]]:
+    """Batches of 4 with one of 1 among them and one as the last."""
+    channels = (1, 2) if model == "colorization" else (3, 3)
+    sizes = [4, 4, 4, 4, 4, 1, 4, 4, 4, 1]
+    return [random_batch(size=n, seed=i, channels=channels) for i, n in enumerate(sizes)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_replayed_methods_train_as_methods_that_are_run(make, name):
+    plain, graphed = make(*MODELS[name]), make(*MODELS[name])
+    stand_in = graphs_of(graphed)
+    for i, batch in enumerate(batches(name)):
+        for model in (plain, graphed):
+            model.set_input(batch)
+            model.optimize_parameters()
+            if i in (1, 7) and name != "template":
+                held_out = random_batch(
+                    size=1, seed=50, channels=(1, 2) if "color" in name else (3, 3)
+                )
+                model.last_scores = mean_scores(model, [held_out])
+            if i == 6:
+                model.update_learning_rate()
+        if i not in (1, 7):
+            assert graphed.get_current_losses() == plain.get_current_losses(), i
+            images, wanted = graphed.get_current_visuals(), plain.get_current_visuals()
+            assert all(torch.equal(images[key], wanted[key]) for key in wanted), i
+        elif name != "template":
+            assert graphed.last_scores == plain.last_scores
+    for net, wanted in zip(graphed.nets.values(), plain.nets.values(), strict=True):
+        assert all(
+            torch.equal(a, b) for a, b in zip(net.parameters(), wanted.parameters(), strict=True)
+        )
+    regular = sum(len(batch["A"]) == 4 for batch in batches(name))
+    assert stand_in.replays == METHODS.get(name, 3) * (regular - WARM_UP - 1)  # one: the capture
+
+
+def test_a_loss_of_an_odd_batch_is_not_left_behind(make):
+    model = make(*MODELS["pix2pix"])
+    graphs_of(model)
+    for batch in batches()[: WARM_UP + 3]:
+        step(model, batch)
+    assert model.fake_B.shape[0] == 1
+    step(model, batches()[6])
+    assert model.fake_B.shape[0] == 4 and model.visuals["fake_B"] is model.fake_B
+
+
+def test_the_shapes_of_the_first_batches_need_not_stay(make):
+    """A first look at validation images of another size does not keep graphs from training."""
+    model = make(*MODELS["pix2pix"])
+    stand_in = graphs_of(model)
+    mean_scores(model, [random_batch(size=1)])
+    for batch in batches()[:5]:
+        step(model, batch)
+    assert stand_in.replays == 3
+
+
+class Changing(TemplateModel):
+    """A model whose `set_input` sets what no graph can see."""
+
+    count = 0
+    kind = ""
+
+    def set_input(self, batch: dict[str, Any]) -> None:
+        super().set_input(batch)
+        Changing.count += 1
+        if self.kind == "number":
+            self.weight = 1 / Changing.count
+        elif self.kind == "flag":
+            self.late = Changing.count > WARM_UP + 1
+        elif self.kind == "dict":
+            self.targets = {"real_B": self.real_B.clone()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("number", "weight"), ("flag", "late"), ("dict", "targets")]
+)
+def test_what_a_graph_cannot_see_is_an_error(make, monkeypatch, kind, name):
+    monkeypatch.setattr(Changing, "kind", kind)
+    monkeypatch.setattr(Changing, "count", 0)
+    model = Changing(make("--model", "template").opt)
+    model.setup(model.opt)
+    graphs_of(model)
+
+    def train() -> None:
+        for batch in batches()[:5]:
+            step(model, batch)
+
+    refusal(train, "update_G", name, "graphed", "--no_graphs")
+
+
+def test_a_tensor_that_set_input_makes_is_copied_into_its_buffer(make):
+    class Weighted(TemplateModel):
+        def set_input(self, batch: dict[str, Any]) -> None:
+            super().set_input(batch)
+            self.weight = batch["A"].mean() + 2  # another tensor each time
+
+        def loss_G(self) -> Tensor:
+            return super().loss_G() * self.weight
+
+    plain, graphed = (Weighted(make("--model", "template", "--no_dropout").opt) for _ in "ab")
+    for model in (plain, graphed):
+        torch.manual_seed(0)
+        model.setup(model.opt)
+    graphed.load_state_dict(plain.state_dict())
+    stand_in = graphs_of(graphed)
+    for batch in batches()[:7]:
+        step(plain, batch)
+        step(graphed, batch)
+        assert torch.equal(plain.fake_B, graphed.fake_B)
+    assert stand_in.replays
+
+
+def test_a_method_that_the_captured_step_lacks_is_an_error(make):
+    model = make(*MODELS["pix2pix"])
+    graphs_of(model)
+    for batch in batches()[: WARM_UP + 1]:
+        model.set_input(batch)
+        model.forward()
+        model.update_G()
+    refusal(lambda: step(model, batches()[0]), "update_D", "graphed", "--no_graphs")
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ([], None),
+        (["--gan_mode", "wgangp"], "--gan_mode wgangp"),
+        (["--grad_accum", "2"], "--grad_accum"),
+        (["--no_graphs"], "--no_graphs"),
+    ],
+)
+def test_what_cannot_be_a_graph_is_said_in_one_line(make, caplog, monkeypatch, flags, reason):
+    model = make(*flags)
+    assert enable_cuda_graphs(model, model.opt) is None
+    assert "CUDA graphs" not in caplog.text  # nor is it said on a CPU
+    monkeypatch.setattr("training.cuda_graphs.CudaRecorder", lambda device: "recorder")
+    monkeypatch.setattr(model, "device", SimpleNamespace(type="cuda"))
+    found = enable_cuda_graphs(model, model.opt)
+    assert (found is None) == bool(reason)
+    assert caplog.text.count("no CUDA graphs with") == bool(reason)
+    assert (reason or "") in caplog.text
+
+
+def test_several_processes_run_eagerly(make, caplog, monkeypatch):
+    monkeypatch.setattr("training.cuda_graphs.world_size", lambda: 2)
+    model = make()
+    monkeypatch.setattr(model, "device", SimpleNamespace(type="cuda"))
+    assert enable_cuda_graphs(model, model.opt) is None
+    assert "no CUDA graphs with several processes" in caplog.text
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("name", MODELS)
+def test_cuda_graphs_train_as_methods_that_are_run(make, name):
+    flags = [*MODELS[name], "--gpu_ids", "0"]
+    flags += [] if "bf16" in name else ["--precision", "fp32"]
+    plain, graphed = make(*flags), make(*flags)
+    graphs = enable_cuda_graphs(graphed, graphed.opt)
+    assert isinstance(graphs.recorder, CudaRecorder)
+    graphed.load_state_dict(plain.state_dict())
+    exact = "bf16" not in name
+    for model in (plain, graphed) if exact else ():
+        double_nets(model)
+    for batch in map(double_batch, batches(name)) if exact else batches(name):
+        for model in (plain, graphed):
+            step(model, batch)
+        ours, theirs = graphed.get_current_losses(), plain.get_current_losses()
+        # In float64 sums are added in varying order; get_current_losses rounds to float32.
+        assert ours == pytest.approx(theirs, rel=1e-6 if exact else 0.05)
+    pairs = zip(graphed.nets.values(), plain.nets.values(), strict=True)
+    for p, q in (
+        pair for nets in pairs for pair in zip(*(n.parameters() for n in nets), strict=True)
+    ):
+        assert not exact or (p - q).abs().max() < 1e-9
+    assert graphs.graphs
+
+
+# Batches that share a step ---------------------------------------------------------------
+
+ACCUMULATING = {
+    "pix2pix": ["--norm", "instance", "--no_dropout"],
+    "lsgan": ["--norm", "instance", "--no_dropout", "--gan_mode", "lsgan", "--lambda_GAN", "2"],
+    "without D": ["--norm", "instance", "--no_dropout", "--lambda_GAN", "0"],
+    "cycle_gan": ["--model", "cycle_gan", "--netG", "resnet_6blocks", "--pool_size", "0"],
+}
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 1)])
+@pytest.mark.parametrize("name", ACCUMULATING)
+def test_accumulated_batches_train_as_one_batch(make, name, sizes):
+    whole = make(*ACCUMULATING[name])
+    parts = make(*ACCUMULATING[name], "--grad_accum", "3")
+    double_nets(whole)
+    double_nets(parts)
+    for seed in range(3):
+        batch = double_batch(random_batch(size=3, seed=seed))
+        step(whole, batch)
+        edges = [0, sizes[0], sum(sizes[:2]), 3]
+        pieces = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if a < b]
+        parts.train_on([{k: v[a:b] for k, v in batch.items()} for a, b in pieces])
+        losses = whole.get_current_losses()
+        assert parts.get_current_losses() == pytest.approx(losses, rel=1e-6)
+    for net, wanted in zip(parts.nets.values(), whole.nets.values(), strict=True):
+        for (key, ours), theirs in zip(net.named_parameters(), wanted.parameters(), strict=True):
+            if ours.dim() > 1:  # biases in front of instance norm follow rounding errors
+                torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-8, msg=key)
+
+
+def test_a_model_without_updates_says_so_before_training(make, tmp_path):
+    model = make("--grad_accum", "2")
+    model.updates = {}
+    refusal(lambda: resume(model, model.opt), "--grad_accum", "pix2pix", "updates")

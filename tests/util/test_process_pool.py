@@ -1,0 +1,44 @@
+"""Worker processes end with the command that started them, however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import alive, gone
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = """
+import os, sys, time
+from util.process_pool import worker_pool
+
+def busy(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+if __name__ == "__main__":
+    with worker_pool(2) as pool:
+        print(*{pool.submit(busy, 0.5).result() for _ in range(1)}, *pool._processes, flush=True)
+        list(pool.map(busy, [float(sys.argv[1])] * 200))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at /proc")
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_worker_outlives_its_parent(tmp_path: Path, blow: signal.Signals) -> None:
+    (tmp_path / "main.py").write_text(CODE)
+    parent = subprocess.Popen(
+        [sys.executable, "main.py", "0.2"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    workers = {int(pid) for pid in parent.stdout.readline().split()}
+    assert workers and all(map(alive, workers))
+    parent.send_signal(blow)
+    parent.wait(timeout=60)
+    assert gone(workers, 5)
