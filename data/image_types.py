@@ -1,4 +1,4 @@
-"""Image arrays, and files that PIL cannot read without loss: high bit depth, many channels, .npy."""
+"""Image arrays, and files that PIL alone cuts: high bit depth, many channels, .npy."""
 
 import struct
 import warnings

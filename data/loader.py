@@ -54,7 +54,7 @@ class Loader:
             "batch_sampler": self.sampler,
             "collate_fn": partial(_collate, skip_bad=skip and not opt.isTrain),
             "pin_memory": bool(opt.gpu_ids) and torch.cuda.is_available(),
-            "generator": torch.Generator(),  # keeps the loader from drawing from the global generator
+            "generator": torch.Generator(),  # so that the loader leaves the global one alone
         }
         self.loader = DataLoader(
             **self.loader_options,

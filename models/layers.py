@@ -148,18 +148,6 @@ def frozen_but(optimizer: Optimizer, nets: Iterable[nn.Module]) -> Iterator[None
             p.requires_grad_(True)
 
 
-@contextlib.contextmanager
-def preserved_statistics(nets: Iterable[nn.Module]) -> Iterator[None]:
-    """Within it, forward passes in training mode leave no trace in the batch-norm statistics."""
-    saved = [(b, b.clone()) for net in nets for b in net.buffers()]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for buffer, value in saved:
-                buffer.copy_(value)
-
-
 def reflect_index(size: int, target: int, device: torch.device) -> Tensor:
     """Indices that extend `size` pixels to `target` by reflection, repeated where needed."""
     before = (target - size) // 2

@@ -149,20 +149,20 @@ def test_an_uneven_batch_is_refused(be, tmp_path, monkeypatch):
     flags = [*TINY, "--checkpoints_dir", str(tmp_path), "--batch_size"]
     start = [run_lock.this_start()]
     words = ["--batch_size 6", "4 processes", "multiple of 4"]
-    refusal(lambda: train.options([*flags, "6"], start), *words)
-    assert train.options([*flags, "8"], start).batch_size == 8
+    refusal(lambda: train.parse([*flags, "6"], start), *words)
+    assert train.parse([*flags, "8"], start).batch_size == 8
 
 
 def test_several_gpus_in_one_process_say_which_line_to_use(tmp_path, caplog, monkeypatch):
     monkeypatch.delenv("UV", raising=False)
     flags = ["--gpu_ids", "0,1", "--name", "two words", "--checkpoints_dir", str(tmp_path)]
-    train.options(flags, [run_lock.this_start()])
+    train.parse(flags, [run_lock.this_start()])
     line = f"torchrun --nproc_per_node=2 train.py {shlex.join(flags)}"
     assert caplog.messages[-1].endswith(line)
-    train.options([*flags, "--batch_size", "3"], [run_lock.this_start()])
+    train.parse([*flags, "--batch_size", "3"], [run_lock.this_start()])
     assert caplog.messages[-1].endswith(f"{line} --batch_size 3 --batch_size 2")
     caplog.clear()
-    train.options(["--gpu_ids", "1", *flags[2:]], [run_lock.this_start()])
+    train.parse(["--gpu_ids", "1", *flags[2:]], [run_lock.this_start()])
     assert not caplog.messages
 
 
