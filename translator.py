@@ -87,7 +87,7 @@ class Translator:
 
     def each(self, images: Iterable[Source | Tensor], seed: int | None = None) -> Iterator[Any]:
         """Yield the translation of each image, as `__call__` gives it, a batch of --batch_size
-        images of one size after the other, so that no more are held in memory.
+        images of one size at a time, so that no more are held in memory.
         """
         if isinstance(images, str | Path):
             raise ValueError(f"each: expected several images, got {images}; t(…) takes one")

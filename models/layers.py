@@ -62,7 +62,7 @@ def replace_batch_norm(net: nn.Module, kind: type[nn.Module]) -> None:
 
 
 class PerImageBatchNorm(nn.BatchNorm2d):
-    """Batch norm whose training mode takes the statistics of each image, not of the batch.
+    """Batch norm that uses each image's statistics in training mode, not the batch's.
 
     At batch size 1 it is batch norm, and a larger batch gives the same images (§3.3: "the
     statistics of the test batch", which is one image there).
@@ -89,7 +89,7 @@ def _norm_each_channel(x: Tensor, weight: Tensor | None, bias: Tensor | None, ep
 
 
 class Dropout(nn.Dropout):
-    """Dropout whose noise can come from one generator an image (see `per_image_dropout`)."""
+    """Dropout with one noise generator per image if asked (see `per_image_dropout`)."""
 
     def forward(self, x: Tensor) -> Tensor:
         generators = _NOISE.get()

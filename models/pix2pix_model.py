@@ -71,7 +71,7 @@ class Pix2PixModel(BaseModel):
         self.updates["G"] = self.loss_G
         if opt.lambda_vgg:
             if opt.output_nc not in (1, 3):
-                raise ValueError("--lambda_vgg: wants images of 1 or 3 channels (--output_nc)")
+                raise ValueError("--lambda_vgg: needs images of 1 or 3 channels (--output_nc)")
             self.perceptual = PerceptualLoss(opt.vgg_weights).to(self.device)
 
     @property

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def prepare_for_test(nets: dict[str, nn.Module], opt: Any) -> None:
-    """Prepare networks, whose weights are loaded, as the options of test.py say."""
+    """Prepare networks with loaded weights as the options of test.py say."""
     for net in nets.values():
         use_per_image_batch_norm(net)
         if opt.precision == "bf16":

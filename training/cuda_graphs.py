@@ -67,7 +67,7 @@ class CudaGraphs:
     another shape (an epoch's last), a validation and a test run the plain methods.
 
     ValueError if a captured method could not see a change: of a plain value (a number, a flag), or
-    of a tensor that lies in a list or dict of the model.
+    of a tensor in a list or dict of the model.
     """
 
     def __init__(self, model: BaseModel, recorder: Recorder):

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def resume(model: BaseModel, opt: Any) -> TrainingState:
-    """Set the model up and bring it to where its run stands; log what is resumed, what is new.
+    """Set the model up, load its checkpoint or weights, and log what is resumed and what is new.
 
     ValueError names the flags that do not fit a checkpoint, or a file that cannot be used.
     """

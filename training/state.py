@@ -1,4 +1,4 @@
-"""Where a training stands, and the file that it resumes from: latest_state.pth."""
+"""The progress of a training, and the checkpoint that it resumes from: latest_state.pth."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ PARTS: dict[str, type] = {
 
 @dataclass
 class Progress:
-    """Where a training stands: `iters` images of `epoch` are done, `total` in the whole run.
+    """Progress of a training: `iters` images of `epoch` are done, `total` in the whole run.
 
     `resumed_at` is the (epoch, iters) of the checkpoint that this process resumed from, if any;
     `dataset_size` is the number of training images, 0 before it is known. `best` is the best
@@ -124,10 +124,10 @@ def state_path(opt: Any) -> Path:
 
 
 def read_state(opt: Any) -> dict[str, Any] | None:
-    """Read the state that a training with these options resumes from; None if there is none.
+    """Read the checkpoint that a training with these options resumes from.
 
-    Nor is there one if `--epoch` or `--load_iter` choose other weights. ValueError names a file
-    that cannot be used.
+    None without --continue_train, without a checkpoint, or if --epoch or --load_iter choose other
+    weights. ValueError names a file that cannot be used.
     """
     path = state_path(opt)
     if not opt.continue_train or opt.load_iter or opt.epoch != "latest" or not path.exists():
