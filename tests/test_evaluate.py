@@ -59,7 +59,7 @@ def test_two_folders_are_paired_by_name_and_measured(folders, evaluate, tmp_path
     for row in found:
         pair = [
             torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)[None]
-            for path in (fake / f"{row['image']}.bmp", real / f"{row['image']}.png")
+            for path in (fake / f"{row['picture']}.bmp", real / f"{row['image']}.png")
         ]
         wanted = {name: value.item() for name, value in compare(*pair).items()}
         assert list(wanted) == ["L1", "PSNR", "SSIM"]
