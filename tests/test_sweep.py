@@ -183,8 +183,8 @@ def changed(**more: Any) -> dict[str, Any]:
     ("plan", "words"),
     [
         (changed(run={}), ["plan.yaml: run: unknown", "did you mean runs?"]),
-        (changed(runs={}), ["plan.yaml: runs: must hold lines"]),
-        (changed(runs=["a"]), ["plan.yaml: runs: must hold lines"]),
+        (changed(runs={}), ["plan.yaml: runs: must contain lines"]),
+        (changed(runs=["a"]), ["plan.yaml: runs: must contain lines"]),
         (changed(runs={"a/b": {}}), ["plan.yaml: runs: 'a/b'", "folder"]),
         (changed(runs={"a": "none.yaml"}), ["plan.yaml: runs: a: none.yaml: No such file"]),
         (changed(runs={"a": {"ngf": {"x": 1}}}), ["plan.yaml: runs: a: ngf: must be a single"]),
@@ -198,10 +198,10 @@ def changed(**more: Any) -> dict[str, Any]:
         (changed(seeds=[]), ["plan.yaml: seeds: must be a list such as [0, 1]"]),
         (changed(runs={"a": {"seed": 3}}), ["plan.yaml: runs: a: seed: comes from", "`seeds:"]),
         (changed(flags={"name": "a"}), ["plan.yaml: flags: name: is the name of the sweep's"]),
-        (changed(flags=[1]), ["plan.yaml: flags: must hold lines"]),
+        (changed(flags=[1]), ["plan.yaml: flags: must contain lines"]),
         (changed(evaluate={"metrics": "L2"}), ["plan.yaml: evaluate: --metrics L2: known are"]),
         (changed(evaluate={"metric": "L1"}), ["plan.yaml: evaluate: --metric: unknown flag"]),
-        (changed(evaluate={"out": "x"}), ["plan.yaml: evaluate: out: is the sweep's to choose"]),
+        (changed(evaluate={"out": "x"}), ["plan.yaml: evaluate: out: is set by the sweep"]),
     ],
 )
 def test_a_wrong_file_is_refused_before_anything_is_trained(run, monkeypatch, plan, words):
