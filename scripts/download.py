@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     source = find(table, args.kind, args.name, args.mirror)
     if source.target.exists():
         twins = [kind for kind in table if kind != args.kind and same_target(table, kind, source)]
-        other = f"; it may be the {twins[0]}, which has the same path" if twins else ""
+        other = f"; it may be a {twins[0]}, which has the same path" if twins else ""
         log.info("%s already exists; delete it to download it again%s", source.target, other)
     else:
         fetch(source)

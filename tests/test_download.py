@@ -224,7 +224,7 @@ def test_what_is_there_already_is_not_touched(
     assert site.asked == [] and left() == {str(target): b"mine"}
     assert f"{target} already exists; delete it" in caplog.text
     twin = {"pix2pix_dataset": "a cyclegan_dataset", "pix2pix_model": "a cyclegan_model"}[args[0]]
-    assert f"it may be the {twin}" in caplog.text
+    assert f"it may be {twin}" in caplog.text
 
 
 def test_what_only_one_kind_has_is_not_said_to_be_another(
