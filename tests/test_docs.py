@@ -68,14 +68,16 @@ def run_lines(command: Callable[..., SimpleNamespace], page: list[str]) -> None:
 def facades(command: Callable[..., SimpleNamespace]) -> None:
     """The data that the pages speak of, in the current folder."""
     draw_pairs(Path("datasets/facades"), count=1, size=(280, 270))
-    Path("datasets/sketches").mkdir()
-    draw((70, 50)).save("datasets/sketches/a.png")
+    for folder in ("sketches", "photos/train", "photos/test"):
+        Path("datasets", folder).mkdir(parents=True)
+        draw((70, 50)).save(f"datasets/{folder}/a.png")
     Path("options").symlink_to(ROOT / "options")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("page", "count"), [("paper.md", 2), ("tips.md", 8), ("reliability.md", 1)]
+    ("page", "count"),
+    [("paper.md", 2), ("tips.md", 8), ("reliability.md", 1), ("training.md", 27)],
 )
 def test_the_commands_of_a_page_run(command, facades, page: str, count: int) -> None:
     assert len(lines(PAGES[page])) == count
