@@ -174,7 +174,7 @@ class Translator:
         image = self.model.to_image(real[i : i + 1].to(fake), fake[i : i + 1])
         if image.shape[1] not in (1, 3):
             raise ValueError(
-                f"--output_nc {image.shape[1]}: PIL has no images with so many channels; translate "
+                f"--output_nc {image.shape[1]}: PIL images have 1 or 3 channels; translate "
                 f"tensors: t(t.prepare(image))"
             )
         array = tensor2im(image)

@@ -117,7 +117,7 @@ def read_high_depth(path: str | Path) -> HighDepthImage | None:
     if array is None:
         return None
     if array.dtype.kind not in "uif" or array.ndim not in (2, 3) or not array.size:
-        raise ValueError(f"holds {array.dtype} {array.shape}, expected (H, W) or (H, W, C)")
+        raise ValueError(f"holds {array.dtype} {array.shape}; expected (H, W) or (H, W, C)")
     return HighDepthImage.of(array, ".tif" if ending == ".tiff" else ending)
 
 

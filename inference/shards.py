@@ -195,9 +195,7 @@ def delete_stale_log(opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Modu
         return
     manifest = _make_manifest(opt, _paths_of(dataset, opt), nets)
     if differing := _differences(shard_log.read_manifest(), manifest, opt):
-        log.warning(
-            "results of shards will be overwritten by different ones (%s)", ", ".join(differing)
-        )
+        log.warning("overwriting results of shards with different ones (%s)", ", ".join(differing))
         shutil.rmtree(shard_log.folder)
 
 
