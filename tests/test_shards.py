@@ -182,7 +182,9 @@ def test_a_command_without_shards_leaves_theirs_whole(trained, caplog):
 def test_a_command_without_shards_that_makes_others_drops_their_record(trained, caplog):
     shard(trained, 0, 1)
     assert trained("test", *TEST, "--results_dir", "shards", "--eval").status == 0
-    assert "results of shards are overwritten by others (--eval False, now True)" in caplog.text
+    assert (
+        "overwriting results of shards with different ones (--eval False, now True)" in caplog.text
+    )
     result = trained("test", *TEST, "--results_dir", "shards", "--page_only")
     assert result.status == 2 and "holds no results of shards" in result.err
 
