@@ -54,7 +54,7 @@ class Loader:
             "batch_sampler": self.sampler,
             "collate_fn": partial(_collate, skip_bad=skip and not opt.isTrain),
             "pin_memory": bool(opt.gpu_ids) and torch.cuda.is_available(),
-            "generator": torch.Generator(),  # so that the loader leaves the global one alone
+            "generator": torch.Generator(),  # spares the global generator
         }
         self.loader = DataLoader(
             **self.loader_options,
@@ -149,9 +149,7 @@ def _stacked(items: list[dict[str, Any]]) -> Any:
                 f"--batch_size: images {name} have different sizes ({shapes[0]}, {shapes[1]}) and "
                 f"cannot share a batch; use --batch_size 1 or a --preprocess that crops"
             )
-    if (
-        len(items) > 1 or get_worker_info()
-    ):  # in a worker, default_collate stacks into shared memory
+    if len(items) > 1 or get_worker_info():  # workers stack into shared memory
         return default_collate(items)
     # Contiguous, because an expanded tensor cannot be pinned.
     alone = {k: v[None].contiguous() for k, v in items[0].items() if isinstance(v, torch.Tensor)}

@@ -39,7 +39,7 @@ class SingleDataset(BaseDataset):
         return {"A_paths": self.A_paths[index]}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return A (input_nc, H, W), its file, and A_size, the file's (width, height)."""
+        """Return A, its file, and A_size, its original (width, height)."""
         path = self.A_paths[index]
         (image,), size = self.load_resized(path, lambda: [self.read(path)])
         with prefix_errors(path):

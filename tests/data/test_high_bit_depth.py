@@ -135,7 +135,7 @@ def test_an_array_of_objects_is_never_unpickled(tmp_path):
 @pytest.mark.parametrize("array", [np.zeros(5), np.zeros((2, 2, 2, 2)), np.zeros((2, 2), bool)])
 def test_arrays_that_are_no_images_are_refused(tmp_path, array):
     np.save(tmp_path / "a.npy", array)
-    refusal(lambda: load_image_or_array(tmp_path / "a.npy"), "a.npy", "not (H, W)")
+    refusal(lambda: load_image_or_array(tmp_path / "a.npy"), "a.npy", "expected (H, W)")
 
 
 def test_tools_for_ordinary_images_refuse_deep_ones(tmp_path):

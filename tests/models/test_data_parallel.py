@@ -398,7 +398,7 @@ def test_a_lost_store_is_said(monkeypatch):
     one, _ = watches(monkeypatch)
     one.store.multi_get = lambda keys: 1 / 0
     reason = one.name_the_dead_rank(RuntimeError("Connection reset by peer"))
-    assert "that the others meet at was killed" in str(reason)
+    assert heartbeat.STORE_LOST in str(reason)
 
 
 def test_one_process_speaks_and_the_first_goes_first(monkeypatch):
