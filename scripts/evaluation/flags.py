@@ -26,16 +26,9 @@ def parse(argv: Sequence[str] | None) -> Any:
     add("--metrics", nargs="+", default=[], help=chosen)
     add("--kid_subset", type=number(int, 2), default=100, help="images per subset of KID")
     add(
-        "--inception_weights",
-        type=Path,
-        help="weights for FID, KID, IS; by default from torch's cache",
+        "--inception_weights", type=Path, help="weights of FID, KID and IS, if not in torch's cache"
     )
-    add(
-        "--fcn_epochs",
-        type=number(int, 1),
-        default=10,
-        help="number of epochs to train FCN's segmenter",
-    )
+    add("--fcn_epochs", type=number(int, 1), default=10, help="training epochs of the FCN")
     add("--out", type=Path, help="output folder; by default beside the results")
     add("--checkpoints_dir", type=Path, default=Path("./checkpoints"), help="folder of the runs")
     add("--results_dir", type=Path, default=Path("./results"), help="folder of the results")
