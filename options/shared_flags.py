@@ -132,11 +132,7 @@ def _add_images(parser: FlagParser, add: Callable[..., Any]) -> None:
             help="unreadable images: stop, or log and skip them",
         )
         add(
-            "--output_nc",
-            type=_COUNT,
-            default=3,
-            carry=True,
-            help="output channels: 3 RGB, 1 grey",
+            "--output_nc", type=_COUNT, default=3, carry=True, help="output channels: 3 RGB, 1 grey"
         )
         add(
             "--display_winsize",
