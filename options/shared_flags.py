@@ -113,21 +113,9 @@ def _add_images(parser: FlagParser, add: Callable[..., Any]) -> None:
             help="resizing and cropping before the network; none keeps the size",
         )
         add("--load_size", type=_COUNT, default=286, help="resize to this size in pixels")
-        add(
-            "--crop_size",
-            type=_COUNT,
-            default=256,
-            carry=True,
-            help="then crop to this size in pixels",
-        )
+        add("--crop_size", type=_COUNT, default=256, carry=True, help="crop to this size in pixels")
         add("--no_flip", action="store_true", help="no random horizontal flips")
-        add(
-            "--input_nc",
-            type=_COUNT,
-            default=3,
-            carry=True,
-            help="number of input channels: 3 RGB, 1 grey",
-        )
+        add("--input_nc", type=_COUNT, default=3, carry=True, help="input channels: 3 RGB, 1 grey")
         for side in "AB":
             add(
                 f"--range_{side}",
@@ -144,11 +132,7 @@ def _add_images(parser: FlagParser, add: Callable[..., Any]) -> None:
             help="unreadable images: stop, or log and skip them",
         )
         add(
-            "--output_nc",
-            type=_COUNT,
-            default=3,
-            carry=True,
-            help="number of output channels: 3 RGB, 1 grey",
+            "--output_nc", type=_COUNT, default=3, carry=True, help="output channels: 3 RGB, 1 grey"
         )
         add(
             "--display_winsize",

@@ -18,12 +18,7 @@ def add_train_flags(parser: FlagParser) -> None:
 def _add_training(parser: FlagParser) -> None:
     add, count = parser.add_argument, _COUNT
     with parser.section("training", role="training"):
-        add(
-            "--n_epochs",
-            type=number(int, 0),
-            default=100,
-            help="number of epochs at the initial rate",
-        )
+        add("--n_epochs", type=number(int, 0), default=100, help="epochs at the initial rate")
         add(
             "--n_epochs_decay",
             type=number(int, 0),

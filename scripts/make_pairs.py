@@ -91,12 +91,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("source", metavar="IN", type=Path, help="folder of images")
     add("out", metavar="OUT", type=Path, help="folder to write")
-    add(
-        "--task",
-        required=True,
-        choices=[*TASKS, "resize", "combine"],
-        help="task to make pairs for",
-    )
+    add("--task", required=True, choices=[*TASKS, "resize", "combine"], help="kind of pairs")
     add("--split", help=f"fractions of train, val, test (default: {SHARES}), unless IN has them")
     add(
         "--size",
@@ -106,18 +101,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seed", type=number(int, 0), default=0, help="random seed of the split and the holes")
     add("--mask", choices=[*MASKS], help="inpaint: shape of the holes (default: freeform)")
     add("--factor", type=number(int, 2, 1000), help="superres: downsampling factor (default: 4)")
-    add(
-        "--sigma",
-        type=number(float, 0, 100),
-        help="edges: sigma of the blur in pixels (default: 2)",
-    )
+    add("--sigma", type=number(float, 0, 100), help="edges: blur in pixels (default: 2)")
     add("--pairs", action="store_true", default=None, help="resize: treat images as A|B pairs")
-    add(
-        "--num_threads",
-        type=number(int, 1),
-        default=os.cpu_count() or 1,
-        help="number of processes",
-    )
+    add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="processes")
     args = parser.parse_args(argv)
     for name, (task, default) in OWN.items():
         if getattr(args, name) is None:
