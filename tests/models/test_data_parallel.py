@@ -362,7 +362,7 @@ def test_a_process_that_failed_ends_the_others(monkeypatch):
 def test_no_watch_is_inside_the_engine_when_python_ends(monkeypatch):
     monkeypatch.setattr(heartbeat, "PULSE", 0)
     watch, inside = Heartbeat(Store(), 0, 1), threading.Event()
-    monkeypatch.setattr(watch, "look", lambda: inside.set() or time.sleep(0.3) or "")
+    monkeypatch.setattr(watch, "find_dead_rank", lambda: inside.set() or time.sleep(0.3) or "")
     watch.start()
     assert inside.wait(10)
     watch.stop()
