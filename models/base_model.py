@@ -29,16 +29,19 @@ class BaseModel(ABC):
     """Networks with their losses and one training step.
 
     `models/foo_model.py` with a class `FooModel(BaseModel)` makes `--model foo` work. A subclass
-    fills, in its constructor, `nets` (name → network, built on the CPU; the name is in the file
-    names: latest_net_NAME.pth) and, when training, `optimizers` and `updates` (both name → …, in
-    the order of the step) and `pools`; in `forward` and the losses, `visuals` (name → (N, C, H, W)
-    in [-1, 1]) and `losses` (name → scalar).
+    fills these dicts:
+
+    - in its constructor `nets` (name → network on the CPU, saved as latest_net_NAME.pth); when
+      training also `optimizers`, `updates` (name of an optimizer → its loss, in the order of the
+      step) and `pools` (name → image pool);
+    - in `forward` and the losses `visuals` (name → (N, C, H, W) in [-1, 1]) and `losses`
+      (name → scalar).
     """
 
-    loss_names: Sequence[str] = ()  # the order in which losses are printed, after others
-    visual_names: Sequence[str] = ()  # the order in which images are shown, after others
+    loss_names: Sequence[str] = ()  # the printed order; unlisted losses come first
+    visual_names: Sequence[str] = ()  # the shown order; unlisted images come first
     pooled: Sequence[str] = ()  # the attributes that `query_pool` replaces
-    graphed: Sequence[str] = ()  # methods that training/cuda_graphs.py may capture
+    graphed: Sequence[str] = ()  # the methods that training/cuda_graphs.py may capture
 
     @staticmethod
     def modify_commandline_options(
@@ -68,7 +71,7 @@ class BaseModel(ABC):
         self.visuals: dict[str, Tensor] = {}
         self.image_paths: list[str] = []
         self.loss_weight = 1.0  # of this rank in the current batch
-        # What `setup` starts from; training/resume.py sets both for a run that it resumes.
+        # How `setup` starts; training/resume.py sets both.
         self.loads_weights: bool = not opt.isTrain or opt.continue_train
         self.first_epoch: int | None = None  # of the schedules; None: --epoch_count
 
@@ -98,8 +101,9 @@ class BaseModel(ABC):
         return fake
 
     def metric_pair(self) -> tuple[Tensor, Tensor] | None:
-        """Return outputs and targets, (N, C, H, W) in [-1, 1], after `test` on a validation batch;
-        None: there are no targets, and `validation_loss` is what is measured.
+        """Return outputs and targets, (N, C, H, W) in [-1, 1], after `test` on a validation batch.
+
+        None: there are no targets; `validation_loss` is measured instead.
         """
         return None
 
