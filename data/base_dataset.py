@@ -87,8 +87,8 @@ class BaseDataset(Dataset, ABC):
         """Return all image files, {"A": [...], "B": [...]}.
 
         These files are checked before training and cached by `load_resized`; images of more than
-        8 bits get the value range of their side. The default {} switches all three off, for
-        datasets written for the original repository.
+        8 bits get the value range of their side. The default {} switches check, cache
+        and value ranges off, for datasets written for the original repository.
         """
         return {}
 

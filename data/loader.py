@@ -106,7 +106,7 @@ class Loader:
         step. Workers do that work during the step.
         """
         images = range(0, self.size, -(-self.size // TIMED_IMAGES))
-        slowest = max(min(self._seconds_to_load(i) for _ in "ab") for i in images)
+        slowest = max(min(self._seconds_to_load(i) for _ in range(2)) for i in images)
         if slowest * self.sampler.batch_size / self.sampler.world_size < TRANSFER_SECONDS:
             self.loader, self.in_main_process = DataLoader(**self.loader_options), True
 
@@ -117,10 +117,12 @@ class Loader:
 
 
 def how_to_check(opt: Any) -> str:
+    """Return the command that names all bad images."""
     return f"python -m scripts.doctor --dataroot {opt.dataroot} checks all images"
 
 
 def how_to_fix(opt: Any) -> str:
+    """Return what to do about a bad image."""
     return f"{how_to_check(opt)}, --on_bad_image skip skips bad ones"
 
 

@@ -125,7 +125,8 @@ def save_high_depth(
 def note_tiling(page: HTML, translator: Translator, batch: dict[str, Any]) -> None:
     """Note the tiling on the page if an image is larger than a tile."""
     tiles: Tiles = translator.model.generator().model
-    if max(batch["A"].shape[-2:]) > tiles.tile:
+    sides = [max(batch[side].shape[-2:]) for side in "AB" if side in batch]
+    if max(sides) > tiles.tile:
         page.add_note(f"Translated in {tiles.describe()}.")
 
 

@@ -49,7 +49,7 @@ class CycleGANModel(BaseModel):
         self.netG_A = self.nets["G_A"] = self.make_generator()
         self.netG_B = self.nets["G_B"] = self.make_generator(opt.output_nc, opt.input_nc)
         if not self.isTrain:
-            if opt.model_suffix == "_B":  # against the direction of the training: swap the files
+            if opt.model_suffix == "_B":  # test B → A: netG_A reads G_B's file
                 self.nets = {"G_B": self.netG_A, "G_A": self.netG_B}
             return
         check_loss_weights(opt, "lambda_A", "lambda_B", "lambda_identity")
@@ -110,7 +110,7 @@ class CycleGANModel(BaseModel):
         self.pooled_fake_A = self.pools["fake_A_pool"].query(self.pooled_fake_A)
 
     def loss_G(self) -> Tensor:
-        """Both generators fool their D, come back to where they began, and keep what fits."""
+        """GAN, cycle and identity losses of both generators (eq. 3, §5.2)."""
         opt = self.opt
         terms = {
             "G_A": self.generator_gan_loss(self.netD_A, self.fake_B),
