@@ -2,7 +2,7 @@
 
     python test.py --name facades
 
-takes the data and the networks from the run `checkpoints/facades`; flags override them.
+reads the options and networks of the run `checkpoints/facades`; flags override the options.
 """
 
 import logging
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Translate the images that the flags choose; ValueError for a user's mistake."""
+    """Translate images and write the page; ValueError for a user's mistake."""
     setup_logging()
     tune_malloc()
     refuse_torchrun()
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if opt.page_only:
         show_finished(opt)
         return
-    translator = Translator(opt)  # first: without a run no image is looked for or drawn
+    translator = Translator(opt)  # first, so that a missing run fails before images are drawn
     check_results_folder(opt)
     dataset = create_dataset(opt)
     log.info("%s", opt.text())
@@ -54,10 +54,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def refuse_torchrun() -> None:
-    """Raise a ValueError, in one of the processes that torchrun has started."""
+    """Raise ValueError if torchrun started this process; only one rank reports it."""
     if launch.started_by_torchrun():
-        why = "is for train.py; test.py --num_shards N --shard_id I shares images out"
-        with launch.process_group():  # so that one of them says it
+        why = "is for train.py; use test.py --num_shards N --shard_id I to split the images"
+        with launch.process_group():  # so that only one rank reports the error
             raise ValueError(f"torchrun: {why}")
 
 

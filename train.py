@@ -37,37 +37,34 @@ log = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> None:
     """Build what the flags describe, and train it; ValueError for a user's mistake.
 
-    `Stopped` says why a training ended before its end.
+    `RunStopped` says why a training ended before its last epoch.
     """
     setup_logging()
     tune_malloc()
     argv = sys.argv[1:] if argv is None else argv
     with handle_signals() as signals, launch.process_group():
         starts = distributed.all_gather(this_start())
-        opt = options(argv, starts)
-        main, folder = distributed.is_main_process(), run_folder(opt)
-        owner = lock_run_folder(folder, beginning(folder, starts)) if main else nullcontext()
-        with owner, explain_out_of_memory(opt):
+        opt = parse(argv, starts)
+        folder, first = run_folder(opt), distributed.is_main_process()
+        lock = lock_run_folder(folder, beginning(folder, starts)) if first else nullcontext()
+        with lock, explain_out_of_memory(opt):
             train(opt, signals)
 
 
-def options(argv: Sequence[str], starts: Sequence[Start]) -> Options:
+def parse(argv: Sequence[str], starts: Sequence[Start]) -> Options:
     """Parse the flags; ValueError if the processes that were started cannot train with them."""
     opt, count = TrainOptions().read(argv), distributed.world_size()
-    going_on = distributed.broadcast_from_main(flags_of_restart(run_folder(opt), starts))
-    if going_on:
+    if more := distributed.broadcast_from_main(flags_of_restart(run_folder(opt), starts)):
         log.info("restarted after a failure: resuming from the last save")
-        opt = TrainOptions().read([*argv, *going_on])
+        opt = TrainOptions().read([*argv, *more])
     if opt.batch_size % count:
         raise ValueError(
             f"--batch_size {opt.batch_size}: cannot be split evenly over {count} processes; it "
             f"counts the images of all of them, so that it must be a multiple of {count}"
         )
     if len(opt.gpu_ids) > count == 1:
-        log.warning(
-            "--gpu_ids: a process trains on one GPU, the first of these; for one on each: %s",
-            torchrun_line(opt, argv),
-        )
+        line = torchrun_line(opt, argv)
+        log.warning("--gpu_ids: a process trains on one GPU, the first; for all of them: %s", line)
     return opt
 
 
@@ -86,15 +83,14 @@ def train(opt: Options, signals: Signals) -> None:
     val_dataset = create_validation_dataset(opt) if opt.val_freq else None
     model = create_model(opt)
     log.info("%s", opt.text())
-    training = resume(model, opt)
+    training = resume(model, opt)  # weights, device, schedules; a checkpoint, if there is one
     enable_cuda_graphs(model, opt)
     progress = training.progress
     log.info("%d training images", len(dataset))
     validation = Validation(opt, training, val_dataset) if val_dataset else None
     if val_dataset:
         log.info("%d validation images", len(val_dataset))
-    if progress.epoch > last_epoch(opt):
-        done = progress.epoch - 1
+    if (done := progress.epoch - 1) >= last_epoch(opt):
         log.info("complete with epoch %d; a larger --n_epochs trains it further", done)
     elif validation and validation.should_stop():
         log.info("stopped early: %s; --early_stop 0 trains on", validation.best_summary())

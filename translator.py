@@ -1,4 +1,4 @@
-"""A trained run as a Python object: load it, translate images. test.py is a thin loop around it.
+"""A trained run as a Python object, which translates images; test.py loops over it.
 
 t = Translator.load("checkpoints/facades")
 t("sketch.png").save("photo.png")
@@ -28,14 +28,14 @@ from util.util import tensor2im
 
 
 class Translator:
-    """A run's generator at test time: dropout on and statistics of each image (§3.3).
+    """A run's generator at test time, with dropout and the statistics of each image (§3.3).
 
-    `opt.eval` switches both off. An image's noise depends on (seed, its name) alone. Threads can
+    `opt.eval` switches both off. An image's noise depends on (seed, name) alone. Threads can
     share a translator.
     """
 
     def __init__(self, opt: Any):
-        """`opt` is what `TestOptions` parses; ValueError if the run's weights do not load."""
+        """`opt` comes from `TestOptions`; ValueError if the run's weights cannot be loaded."""
         self.opt = opt
         self.model = create_model(opt)
         self.model.setup(opt)
@@ -45,14 +45,15 @@ class Translator:
         self._ranges = chosen_ranges(opt, kept)
         self._preprocess_single = preprocessor(opt, self._ranges)
         self._side = "B" if opt.direction == "BtoA" else "A"
-        self._target = kept.get("A" if self._side == "B" else "B")  # if outputs are deep
+        self._target = kept.get("A" if self._side == "B" else "B")  # of high-bit-depth outputs
 
     @classmethod
     def load(cls, run: str | Path, *flags: str, **options: Any) -> "Translator":
-        """Load the run in the folder `run`; `options` are flags of test.py, such as epoch="best",
-        eval=True, preprocess="none", gpu_ids=-1, also to be given as "--epoch", "best".
+        """Load the run in the folder `run`.
 
-        ValueError names the option or the file that is wrong.
+        `options` are flags of test.py, such as epoch="best", eval=True, preprocess="none",
+        gpu_ids=-1; `flags` are the same as words, such as "--epoch", "best". ValueError names the
+        wrong option or file.
         """
         run = _folder_of(run)
         folder = ["--checkpoints_dir", str(run.parent), "--name", run.name]
@@ -61,17 +62,17 @@ class Translator:
         return cls(run_options([*folder, *flags, *named]))
 
     def __call__(self, images: Any, seed: int | None = None) -> Any:
-        """Translate an image, or several: what goes in decides what comes out.
+        """Translate one image or several; the type of the input decides the type of the output.
 
         A file or a PIL image gives a PIL image; an array (H, W) or (H, W, C), uint8 in 0..255,
-        gives (H, W, C) uint8; a tensor (C, H, W) in [-1, 1] such a tensor. A list gives a list, an
-        array or a tensor with one dimension more a batch, a folder a dict of all files below it.
-        Files, PIL images and arrays are prepared as by test.py (channels, --preprocess, values),
-        but cropped in their middle; tensors are taken as they are. Outputs of a run whose targets
-        are high-bit-depth images are arrays in the values of its files.
+        gives (H, W, C) uint8; a tensor (C, H, W) in [-1, 1] gives a tensor. A list gives a list, a
+        4-D array or tensor gives a batch, a folder gives a dict by file. Files, PIL images and
+        arrays are preprocessed like test.py's images (channels, --preprocess, values), but with a
+        center crop; tensors are used unchanged. If the run's targets have a high bit depth, files,
+        PIL images and arrays give arrays of their stored type.
 
-        `seed` chooses the noise (default: --seed), with the file's stem or, without a file, the
-        image's number in the list or batch. ValueError says which image cannot be used.
+        `seed` (default: --seed) and the file's stem determine the noise; without a file, the
+        image's number in the list or batch does. ValueError names an unusable image.
         """
         if isinstance(images, str | Path) and os.path.isdir(images):
             files = make_dataset(images, flag="images")
@@ -86,8 +87,8 @@ class Translator:
         return stack(list(self.each(images, seed)))
 
     def each(self, images: Iterable[Source | Tensor], seed: int | None = None) -> Iterator[Any]:
-        """Yield the translation of each image, as `__call__` gives it, a batch of --batch_size
-        images of one size after the other, so that no more are held in memory.
+        """Yield the translation of each image, like `__call__`; at most --batch_size images, all
+        of one size, are in memory at a time.
         """
         if isinstance(images, str | Path):
             raise ValueError(f"each: expected several images, got {images}; t(…) takes one")
@@ -104,10 +105,10 @@ class Translator:
     def translate(
         self, real: Tensor, names: Sequence[str] | None = None, seed: int | None = None
     ) -> Tensor:
-        """Translate (N, input_nc, H, W) in [-1, 1] to (N, output_nc, H, W), each on its own.
+        """Translate (N, input_nc, H, W) in [-1, 1] to (N, output_nc, H, W), independently.
 
-        `names` (file names or any others) choose the noise; by default an image's number.
-        ValueError names an image with values beyond [-1.5, 1.5].
+        `names`, such as file names, determine the noise; the default is the image's number.
+        ValueError names an image with values outside [-1.5, 1.5].
         """
         channels = self.opt.input_nc
         if not isinstance(real, Tensor) or real.dim() != 4 or real.shape[1] != channels:
@@ -115,7 +116,7 @@ class Translator:
             raise ValueError(f"expected a tensor (N, {channels}, H, W), got {shape}")
         if not real.is_floating_point() or not real.numel():
             raise ValueError(
-                f"expected floats in [-1, 1], at least one pixel; got {real.dtype} of the shape "
+                f"expected floats in [-1, 1] and at least one pixel, got {real.dtype} of the shape "
                 f"{tuple(real.shape)}"
             )
         if seed is not None and (not isinstance(seed, int | np.integer) or seed < 0):
@@ -123,32 +124,32 @@ class Translator:
         names = [str(i) for i in range(len(real))] if names is None else names
         largest = real.detach().abs().amax((1, 2, 3)).tolist()
         for name, value in zip(names, largest, strict=True):
-            if not value <= 1.5:  # NaN too; resizing may have gone a little beyond 1
-                raise ValueError(f"image {name}: a tensor is in [-1, 1]; this one holds {value:g}")
+            if not value <= 1.5:  # rejects NaN; resizing may overshoot 1 a little
+                raise ValueError(f"image {name}: expected a tensor in [-1, 1], got {value:g}")
         real = real.to(self.model.device, torch.float32, memory_format=self.model.layout)
         with self.model.test_mode(names, seed):
             fake = self.model.generator()(real)
-        return fake.clone()  # one that gradients may flow through
+        return fake.clone()  # a normal tensor, since autograd rejects inference tensors
 
     def visuals(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Translate a batch of a dataset; return all images that the model shows.
+        """Translate a batch of a dataset; return all images of the model, (N, C, H, W) by label.
 
-        The model keeps them, so that threads cannot share this.
+        The model stores the images, so threads must not share this method.
         """
         self.model.set_input(batch)
         self.model.test()
         return self.model.get_current_visuals()
 
     def prepare(self, image: Source, name: str = "the image") -> Tensor:
-        """Return an image as the generator is given it: (input_nc, H, W) in [-1, 1].
+        """Return an image as input of the generator, (input_nc, H, W) in [-1, 1].
 
-        ValueError says what is wrong with it, and calls it `name` if it is no file.
+        ValueError says what is wrong, prefixed by the file or, without a file, by `name`.
         """
         with prefix_errors(str(image) if isinstance(image, str | Path) else name):
             return self._preprocess_single(as_image(image, self._side in self._ranges))
 
     def _to_input(self, image: Source | Tensor, number: int) -> tuple[Tensor, str]:
-        """Return what the generator is given, and the name that its noise comes from."""
+        """Return the generator's input, and the name that determines the noise."""
         if not isinstance(image, Tensor):
             named = isinstance(image, str | Path)
             real = self.prepare(image, f"image {number}")
@@ -173,7 +174,7 @@ class Translator:
         image = self.model.to_image(real[i : i + 1].to(fake), fake[i : i + 1])
         if image.shape[1] not in (1, 3):
             raise ValueError(
-                f"gives images of {image.shape[1]} channels, which PIL cannot hold; translate "
+                f"--output_nc {image.shape[1]}: PIL images have 1 or 3 channels; translate "
                 f"tensors: t(t.prepare(image))"
             )
         array = tensor2im(image)
@@ -185,19 +186,19 @@ class Translator:
 def run_options(
     flags: Sequence[str], *, batches: bool = False, also: Sequence[str] = ()
 ) -> Options:
-    """Parse flags of test.py over the options that a run has saved or that its weights show.
+    """Parse flags of test.py; defaults come from the run's saved options or its weights.
 
-    `batches`: choose a --batch_size above 1 if none is given; `also`: flags that a script takes
-    beside these, which an unknown flag may be meant for.
+    `batches` chooses a --batch_size above 1 by default; `also` lists further flags of a script,
+    for suggestions after an unknown flag.
     """
     return TestOptions(infer_options, batches=batches, also=also).read(flags)
 
 
 def _folder_of(run: str | Path) -> Path:
-    """Return the folder of a run; ValueError if it is none, with the one that may be meant."""
+    """Return the folder of a run; ValueError, with a suggestion, if it is not a folder."""
     path = Path(run).absolute() if isinstance(run, str | Path) and run != "" else None
     if path and path.is_dir():
         return path
     near = [Path("checkpoints") / path.name, path.parent] if path else []
     hint = next((f"; did you mean {p}?" for p in near if any(p.glob("*_net_*.pth"))), "")
-    raise ValueError(f"{run!s}: is not the folder of a run, such as checkpoints/facades{hint}")
+    raise ValueError(f"{run!s}: not the folder of a run, such as checkpoints/facades{hint}")

@@ -2,12 +2,9 @@
 
 import argparse
 import contextlib
-import difflib
-import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -15,7 +12,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.image_cache import CachedImages, ImageCache
-from data.image_folder import describe, is_image_file
 from data.image_types import ImageArray
 from data.transforms import (
     Geometry,
@@ -91,8 +87,8 @@ class BaseDataset(Dataset, ABC):
         """Return all image files, {"A": [...], "B": [...]}.
 
         These files are checked before training and cached by `load_resized`; images of more than
-        8 bits get the value range of their side. The default {} switches all three off, for
-        datasets written for the original repository.
+        8 bits get the value range of their side. The default {} switches check, cache
+        and value ranges off, for datasets written for the original repository.
         """
         return {}
 
@@ -183,44 +179,3 @@ def side_channels(opt: Any, files: Iterable[str]) -> dict[str, int]:
         check_channels(getattr(opt, flag), flag, files)
     source, target = "BA" if opt.direction == "BtoA" else "AB"
     return {source: opt.input_nc, target: opt.output_nc}
-
-
-def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError:
-    """Return the error for a dataroot without the `expected` folders, with a probable fix.
-
-    `home` is the folder for loose images, by default the phase; None: the dataset has no phases.
-    """
-    root = Path(opt.dataroot)
-    if not root.is_dir():
-        near = nearest_folder(root)
-        hint = f"; did you mean {near}?" if near else ""
-        return ValueError(f"--dataroot {root}: no such folder{hint} (expected {expected})")
-    fix = "" if home is None else _nearest_fix(root, opt, home or opt.phase)
-    return ValueError(f"--dataroot {root}: expected {expected}, found {describe(root)}{fix}")
-
-
-def _nearest_fix(root: Path, opt: Any, home: str) -> str:
-    phase, loose = opt.phase, any(is_image_file(p.name) for p in root.iterdir())
-    alone = ", or --model test if they are inputs alone" if loose and not opt.isTrain else ""
-    if all((root / side).is_dir() for side in "AB"):
-        stitch = shlex.join(["--task", "combine", str(root), f"{root}_pairs"])
-        return f"; try python -m scripts.make_pairs {stitch}"
-    if root.name == phase:
-        return f"; try --dataroot {root.parent}{alone}"
-    if loose:
-        return f"; try to move them into {root / home}{alone}"
-    below = [p for p in root.iterdir() if (p / home).is_dir() or (p / phase).is_dir()]
-    if len(below) == 1:
-        return f"; try --dataroot {below[0]}"
-    sides = (f"{phase}A", f"{phase}B")  # a folder of one side is not a phase
-    there = [p.name for p in root.iterdir() if p.is_dir() and p.name not in sides]
-    near = difflib.get_close_matches(phase, there, n=1)
-    return f"; try --phase {near[0]}" if near else ""
-
-
-def nearest_folder(path: Path) -> Path | None:
-    """Return the existing folder beside `path` with the most similar name."""
-    parent = path.parent
-    names = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, names, n=1)
-    return parent / near[0] if near else None

@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.base_dataset import BaseDataset, missing_folder, prefix_errors
+from data.base_dataset import BaseDataset, prefix_errors
 from data.builtin_facades import is_builtin
 from data.image_folder import make_dataset
 from data.image_types import ImageArray
+from data.missing_folder import missing_folder
 from data.transforms import Geometry, ImageLike, load_image, pixels, split_pair, to_channels
 from util.color import rgb_to_lab
 

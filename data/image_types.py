@@ -1,4 +1,4 @@
-"""Image arrays, and files that PIL cannot read without loss: high bit depth, many channels, .npy."""
+"""Image arrays, and files that PIL would cut: high bit depth, many channels, .npy."""
 
 import struct
 import warnings
@@ -117,9 +117,7 @@ def read_high_depth(path: str | Path) -> HighDepthImage | None:
     if array is None:
         return None
     if array.dtype.kind not in "uif" or array.ndim not in (2, 3) or not array.size:
-        raise ValueError(
-            f"holds {array.dtype} of the shape {array.shape}, instead of (H, W) or (H, W, C)"
-        )
+        raise ValueError(f"holds {array.dtype} {array.shape}; expected (H, W) or (H, W, C)")
     return HighDepthImage.of(array, ".tif" if ending == ".tiff" else ending)
 
 
@@ -158,7 +156,7 @@ def _read_tiff(path: str | Path) -> np.ndarray | None:
     try:
         import tifffile
     except ImportError:
-        raise ValueError("is a TIFF file of high bit depth; run `pip install tifffile`") from None
+        raise ValueError("is a TIFF file that needs tifffile; run `pip install tifffile`") from None
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
         array = series.asarray()

@@ -54,7 +54,7 @@ class Loader:
             "batch_sampler": self.sampler,
             "collate_fn": partial(_collate, skip_bad=skip and not opt.isTrain),
             "pin_memory": bool(opt.gpu_ids) and torch.cuda.is_available(),
-            "generator": torch.Generator(),  # keeps the loader from drawing from the global generator
+            "generator": torch.Generator(),  # spares the global generator
         }
         self.loader = DataLoader(
             **self.loader_options,
@@ -106,7 +106,7 @@ class Loader:
         step. Workers do that work during the step.
         """
         images = range(0, self.size, -(-self.size // TIMED_IMAGES))
-        slowest = max(min(self._seconds_to_load(i) for _ in "ab") for i in images)
+        slowest = max(min(self._seconds_to_load(i) for _ in range(2)) for i in images)
         if slowest * self.sampler.batch_size / self.sampler.world_size < TRANSFER_SECONDS:
             self.loader, self.in_main_process = DataLoader(**self.loader_options), True
 
@@ -117,10 +117,12 @@ class Loader:
 
 
 def how_to_check(opt: Any) -> str:
+    """Return the command that names all bad images."""
     return f"python -m scripts.doctor --dataroot {opt.dataroot} checks all images"
 
 
 def how_to_fix(opt: Any) -> str:
+    """Return what to do about a bad image."""
     return f"{how_to_check(opt)}, --on_bad_image skip skips bad ones"
 
 
@@ -149,9 +151,7 @@ def _stacked(items: list[dict[str, Any]]) -> Any:
                 f"--batch_size: images {name} have different sizes ({shapes[0]}, {shapes[1]}) and "
                 f"cannot share a batch; use --batch_size 1 or a --preprocess that crops"
             )
-    if (
-        len(items) > 1 or get_worker_info()
-    ):  # in a worker, default_collate stacks into shared memory
+    if len(items) > 1 or get_worker_info():  # workers stack into shared memory
         return default_collate(items)
     # Contiguous, because an expanded tensor cannot be pinned.
     alone = {k: v[None].contiguous() for k, v in items[0].items() if isinstance(v, torch.Tensor)}

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from data.base_dataset import BaseDataset, missing_folder, prefix_errors
+from data.base_dataset import BaseDataset, prefix_errors
 from data.builtin_facades import is_builtin
 from data.image_folder import make_dataset
+from data.missing_folder import missing_folder
 from data.transforms import ImageLike, check_channels, load_image_or_array, split_pair, to_channels
 
 
@@ -38,7 +39,7 @@ class SingleDataset(BaseDataset):
         return {"A_paths": self.A_paths[index]}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return A, (input_nc, H, W) in [-1, 1], its file, and A_size, its original (width, height)."""
+        """Return A, its file, and A_size, its original (width, height)."""
         path = self.A_paths[index]
         (image,), size = self.load_resized(path, lambda: [self.read(path)])
         with prefix_errors(path):

@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data.base_dataset import BaseDataset, missing_folder, prefix_errors, side_channels
+from data.base_dataset import BaseDataset, prefix_errors, side_channels
 from data.image_folder import make_dataset
+from data.missing_folder import missing_folder
 from data.transforms import ImageLike, load_image_or_array, split_pair, to_channels
 
 log = logging.getLogger(__name__)

@@ -37,9 +37,7 @@ def as_image(source: Source, ranged: bool = False) -> ImageLike:
             f"expected an array (H, W) or (H, W, C) of uint8, uint16 or floats, got {_kind(source)}"
         )
     if source.ndim == 3 and source.shape[0] in (1, 3) and source.shape[2] > 4:
-        raise ValueError(
-            f"expected an array (H, W, C), got {source.shape}, which looks like (C, H, W)"
-        )
+        raise ValueError(f"expected an array (H, W, C), got {source.shape}: use (H, W, C)")
     low, high = float(source.min()), float(source.max())
     if not np.isfinite([low, high]).all():
         raise ValueError("holds NaN or infinite values")

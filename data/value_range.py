@@ -40,7 +40,7 @@ def fit_value_ranges(
 
 
 def chosen_ranges(opt: Any, kept: dict[str, StoredRange]) -> dict[str, tuple[float, float]]:
-    """Return (low, high) by side: the saved ranges, replaced by LOW,HIGH of --range_A, --range_B."""
+    """Return (low, high) by side: of --range_A or --range_B as LOW,HIGH, else the saved range."""
     found = {side: (low, high) for side, (_, low, high) in kept.items()}
     for side in "AB":  # in test.py too
         if isinstance(getattr(opt, f"range_{side}"), list):

@@ -2,8 +2,8 @@
 
     python datasets/combine_A_and_B.py --fold_A A --fold_B B --fold_AB AB
 
-A and B have subfolders train, val, test (any names). With --use_AB, name_A.jpg is the partner of
-name_B.jpg.
+A and B contain subfolders such as train, val and test. With --use_AB, name_A.jpg and name_B.jpg are
+a pair.
 """
 
 import argparse
@@ -32,16 +32,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     setup_logging()
     parser = OneLineParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("--fold_A", type=Path, required=True, help="folder of the A's, with a folder per split")
-    add("--fold_B", type=Path, required=True, help="folder of the B's, with the same splits")
+    add(
+        "--fold_A",
+        type=Path,
+        required=True,
+        help="folder of the A images, with a subfolder per split",
+    )
+    add(
+        "--fold_B",
+        type=Path,
+        required=True,
+        help="folder of the B images, with the same subfolders",
+    )
     add("--fold_AB", type=Path, required=True, help="folder to write")
-    add("--num_imgs", type=number(int, 1), default=1000000, help="at most so many of each split")
-    add("--use_AB", action="store_true", help="partners are named *_A.* and *_B.*")
-    add("--no_multiprocessing", action="store_true", help="one process")
+    add(
+        "--num_imgs", type=number(int, 1), default=1000000, help="maximum number of pairs per split"
+    )
+    add("--use_AB", action="store_true", help="pair files named *_A.* and *_B.*")
+    add("--no_multiprocessing", action="store_true", help="use one process")
     args = parser.parse_args(argv)
     pairs = list(find_pairs(args))
     if not pairs:
-        raise ValueError(f"--fold_A {args.fold_A}: holds no images to pair in its folders")
+        raise ValueError(f"--fold_A {args.fold_A}: contains no images to pair in its subfolders")
     for folder in {target.parent for *_, target in pairs}:
         make_folder(folder, "--fold_AB")
     if args.no_multiprocessing:
@@ -54,15 +66,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def find_pairs(args: argparse.Namespace) -> Iterator[tuple[Path, Path, Path]]:
-    """Yield (A's file, B's file, the file to write)."""
+    """Yield (file of A, file of B, output file)."""
     for flag, folder in (("--fold_A", args.fold_A), ("--fold_B", args.fold_B)):
         if not folder.is_dir():
             raise ValueError(f"{flag} {folder}: no such folder")
         if args.fold_AB.resolve().is_relative_to(folder.resolve()):
-            raise ValueError(f"--fold_AB {args.fold_AB}: must lie outside {flag} {folder}")
+            raise ValueError(f"--fold_AB {args.fold_AB}: must be outside {flag} {folder}")
     splits = sorted(p.name for p in args.fold_A.iterdir() if p.is_dir())
     if not splits:
-        raise ValueError(f"--fold_A {args.fold_A}: has no folders such as train, val, test")
+        raise ValueError(f"--fold_A {args.fold_A}: has no subfolders such as train, val, test")
     for split in splits:
         names = sorted(p.name for p in (args.fold_A / split).iterdir() if is_image_file(p.name))
         if args.use_AB:
@@ -71,7 +83,7 @@ def find_pairs(args: argparse.Namespace) -> Iterator[tuple[Path, Path, Path]]:
             other = name.replace("_A.", "_B.") if args.use_AB else name
             B = args.fold_B / split / other
             if not B.is_file():
-                raise ValueError(f"--fold_B: {B} is not there, the partner of {name}")
+                raise ValueError(f"--fold_B: {B} is missing, the partner of {name}")
             written = name.replace("_A.", ".") if args.use_AB else name
             yield args.fold_A / split / name, B, args.fold_AB / split / written
 

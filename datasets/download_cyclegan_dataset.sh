@@ -1,3 +1,3 @@
 #!/bin/sh
-# Two sets of images: horse2zebra, … (--list)
+# Download two sets of images: horse2zebra, … (--list)
 exec python -m scripts.download cyclegan_dataset "$@"

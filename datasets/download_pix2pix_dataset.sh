@@ -1,3 +1,3 @@
 #!/bin/sh
-# Paired images: facades, maps, … (--list)
+# Download paired images: facades, maps, … (--list)
 exec python -m scripts.download pix2pix_dataset "$@"

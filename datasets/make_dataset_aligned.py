@@ -2,7 +2,7 @@
 
 python datasets/make_dataset_aligned.py --dataset-path datasets/mine
 
-Images pair up by name; where the names of a phase differ, by their sorted order.
+Images are paired by name, or by sorted order if the names of a phase differ.
 """
 
 import logging
@@ -25,26 +25,29 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Stitch both phases; ValueError if a folder is missing or numbers or sizes differ."""
+    """Stitch both phases; ValueError if a folder is missing, or if counts or sizes differ."""
     setup_logging()
     parser = OneLineParser(description=__doc__.split("\n")[0])
     names = ("--dataset-path", "--dataset_path")
-    parser.add_argument(*names, type=Path, required=True, help="folder of trainA, …")
+    parser.add_argument(
+        *names, type=Path, required=True, help="folder with trainA, trainB, testA and testB"
+    )
     root = parser.parse_args(argv).dataset_path
     for phase in ("train", "test"):
         A, B = (make_dataset(root / f"{phase}{side}", flag="--dataset-path") for side in "AB")
         if len(A) != len(B):
             raise ValueError(
-                f"--dataset-path {root}: {phase}A has {len(A)} images, {phase}B {len(B)}"
+                f"--dataset-path {root}: {phase}A has {len(A)} images, {phase}B {len(B)}; "
+                f"make the numbers equal"
             )
         if [Path(a).stem for a in A] != [Path(b).stem for b in B]:
-            log.warning("%s: the names differ; images pair up in their sorted order", root / phase)
+            log.warning("%s: the names differ; images are paired in sorted order", root / phase)
         stitch(A, B, root / phase)
         log.info("%d pairs are in %s", len(A), root / phase)
 
 
 def stitch(A: Sequence[str], B: Sequence[str], folder: Path) -> None:
-    """Write all pairs into a folder, or none: a part would be trained on as if it were all."""
+    """Write all pairs to a folder, or none, so that an incomplete set is never trained on."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as new:
         for i, (a, b) in enumerate(zip(tqdm(A, unit="img", disable=None), B, strict=True)):
             joined(a, b).save(Path(new) / f"{i:04d}.png")

@@ -1,9 +1,10 @@
-"""Make pix2pix and CycleGAN training sets, 256×256, of the Cityscapes files that you downloaded.
+"""Make pix2pix and CycleGAN training sets, 256×256, from downloaded Cityscapes files.
 
 python datasets/prepare_cityscapes_dataset.py --gtFine_dir gtFine --leftImg8bit_dir leftImg8bit
 
 The two folders come from gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip of
-https://www.cityscapes-dataset.com. Photos are A, colour-coded labels B; its val becomes test.
+https://www.cityscapes-dataset.com. Photos are A, colour-coded labels are B;
+the val split becomes test.
 """
 
 import logging
@@ -33,8 +34,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     setup_logging()
     parser = OneLineParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("--gtFine_dir", type=Path, required=True, help="folder with train/ and val/ of the labels")
-    add("--leftImg8bit_dir", type=Path, required=True, help="the same of the photos")
+    add("--gtFine_dir", type=Path, required=True, help="folder of the labels, with train/ and val/")
+    add(
+        "--leftImg8bit_dir",
+        type=Path,
+        required=True,
+        help="folder of the photos, with train/ and val/",
+    )
     add("--output_dir", type=Path, default=Path("datasets/cityscapes"), help="folder to write")
     args = parser.parse_args(argv)
     for flag in ("gtFine_dir", "leftImg8bit_dir"):
@@ -44,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         photos = sorted((args.leftImg8bit_dir / split).glob(f"*/*{PHOTO}"))
         if not photos:
             raise ValueError(
-                f"--leftImg8bit_dir {args.leftImg8bit_dir}: holds no {split}/CITY/*{PHOTO}"
+                f"--leftImg8bit_dir {args.leftImg8bit_dir}: contains no {split}/CITY/*{PHOTO}"
             )
         folders = [
             make_folder(args.output_dir / f"{phase}{s}", "--output_dir") for s in ("", "A", "B")
@@ -53,9 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             city, name = path.parent.name, path.name.removesuffix(PHOTO)
             labels = args.gtFine_dir / split / city / f"{name}{LABELS}"
             if not labels.is_file():
-                raise ValueError(f"--gtFine_dir: {labels} is not there, the labels of {path}")
+                raise ValueError(f"--gtFine_dir: {labels} is missing, the labels of {path}")
             A = load_image(path).resize(SIZE, Image.Resampling.BICUBIC)
-            B = load_image(labels).resize(SIZE, Image.Resampling.NEAREST)  # no mixed colours
+            B = load_image(labels).resize(SIZE, Image.Resampling.NEAREST)  # keeps the label colours
             for image, target in (
                 (stitched(A, B), folders[0] / f"{i}.jpg"),
                 (A, folders[1] / f"{i}_A.jpg"),

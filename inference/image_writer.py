@@ -1,4 +1,4 @@
-"""Work that goes on beside the main one, in threads."""
+"""Write images in threads while the next ones are translated."""
 
 from collections import deque
 from collections.abc import Callable
@@ -8,18 +8,18 @@ from typing import Any
 
 
 class ImageWriter:
-    """Runs functions in a few threads: writing images while the next ones are translated.
+    """Runs functions in a few threads, such as the functions that write images.
 
-    What goes wrong in one is raised by a later `run`, or at the end.
+    An error in a function is raised by a later `run`, or at the end of the block.
     """
 
     def __init__(self, threads: int = 2, waiting: int = 64):
-        """At most `waiting` calls are pending; another one waits for the first of them."""
+        """At most `waiting` calls are pending; then `run` waits for the oldest call."""
         self.pool, self.waiting = ThreadPoolExecutor(threads), waiting
         self.pending: deque[Future] = deque()
 
     def run(self, function: Callable[..., Any], *args: Any) -> None:
-        """Call the function soon."""
+        """Call the function in a thread."""
         self.pending.append(self.pool.submit(function, *args))
         while len(self.pending) > self.waiting or (self.pending and self.pending[0].done()):
             self.pending.popleft().result()

@@ -1,4 +1,4 @@
-"""Where the results of test.py are: RESULTS_DIR/NAME/PHASE_EPOCH/index.html."""
+"""The folder and the page of test.py's results: RESULTS_DIR/NAME/PHASE_EPOCH/index.html."""
 
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ def results_folder(opt: Any) -> Path:
 
 
 def weights_tag(opt: Any) -> str:
-    """Return which of a run's weights are used."""
+    """Return the name of the chosen weights: EPOCH or iter_N, with _ema for EMA weights."""
     return (f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch) + "_ema" * opt.use_ema
 
 
 def results_page(opt: Any) -> HTML:
-    """Return the empty page index.html in the folder of the results."""
+    """Return an empty page in the folder of the results."""
     folder = make_folder(results_folder(opt), "--results_dir")
     title = f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {weights_tag(opt)}"
     return HTML(folder, title)

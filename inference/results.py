@@ -1,4 +1,4 @@
-"""The results of test.py: images, their page, and what its reader must know."""
+"""Translate a dataset, write the results, and add notes to their page."""
 
 import contextlib
 import logging
@@ -23,13 +23,13 @@ from util.image_rows import ImageRow, result_row
 
 log = logging.getLogger(__name__)
 
-RESIZED = "Images do not have their files' size"
+RESIZED = "Images do not have their original size"
 
 
 def write_results(
     opt: Any, translator: Translator, dataset: Loader, page: HTML, shard: Shard | None
 ) -> list[ImageRow]:
-    """Translate the images that are wanted, and write them while the next are translated."""
+    """Translate the chosen images, write them in threads, and return their rows."""
     ranges, rows = read_ranges(opt), []
     count = len(shard.left) if shard else min(len(dataset), opt.num_test)
     with (
@@ -57,37 +57,37 @@ def write_results(
 
 
 def run_all(jobs: Sequence[Callable[[], None]]) -> None:
-    """Do one after the other."""
+    """Run the functions in order."""
     for job in jobs:
         job()
 
 
 def check_results_folder(opt: Any) -> None:
-    """Raise a ValueError if the results would be the input of the next test."""
+    """Raise ValueError if the results folder is inside the input folder."""
     root, results = Path(opt.dataroot), Path(opt.results_dir).resolve()
     phase = [root / f"{opt.phase}{side}" for side in ("", "A", "B")]
     for folder in [root] if opt.dataset_mode == "single" else phase:
         if results.is_relative_to(folder.resolve()):
             raise ValueError(
-                f"--results_dir {opt.results_dir}: lies in {folder}, which is what is translated; "
+                f"--results_dir {opt.results_dir}: lies in the input folder {folder}; "
                 f"choose another folder"
             )
 
 
 def add_notes(opt: Any, page: HTML) -> None:
-    """Note on the page, or log, what the flags mean for all results."""
+    """Add notes about batch norm, dropout and tiling to the page or the log."""
     if note := statistics_and_noise(opt):
         page.add_note(note)
     if opt.tile and opt.preprocess.endswith("crop") and opt.crop_size <= opt.tile:
         log.warning(
-            "--tile %d: has nothing to do, as --preprocess %s makes images of %d pixels; "
+            "--tile %d: has no effect, because --preprocess %s makes images of %d pixels; "
             "--preprocess none keeps their size",
             *(opt.tile, opt.preprocess, opt.crop_size),
         )
 
 
 def statistics_and_noise(opt: Any) -> str:
-    """Return what a reader must know of batch norm and dropout, if the network has them."""
+    """Return a note on batch norm and dropout at test time; "" without them."""
     batch_norm, dropout = opt.norm in ("batch", "sync_batch"), not opt.no_dropout
     notes = []
     if batch_norm and opt.eval:
@@ -109,9 +109,9 @@ def statistics_and_noise(opt: Any) -> str:
 def save_high_depth(
     page: HTML, visuals: dict[str, Tensor], stem: str, opt: Any, ranges: dict[str, StoredRange]
 ) -> None:
-    """Write outputs whose targets have a high bit depth in the values of their files too."""
+    """Also write outputs with high-bit-depth targets in the stored type of the targets."""
     for label, image in visuals.items():
-        side = label[-1] if label[-1] in "AB" else "B"  # of --model test: fake
+        side = label[-1] if label[-1] in "AB" else "B"  # --model test has only "fake"
         side = side if opt.direction == "AtoB" else "BA"["AB".index(side)]
         if side in ranges and label.startswith(("fake", "rec")):
             stored_type, low, high = ranges[side]
@@ -123,14 +123,15 @@ def save_high_depth(
 
 
 def note_tiling(page: HTML, translator: Translator, batch: dict[str, Any]) -> None:
-    """Say on the page how images were cut up, once there is a large one."""
+    """Note the tiling on the page if an image is larger than a tile."""
     tiles: Tiles = translator.model.generator().model
-    if max(batch["A"].shape[-2:]) > tiles.tile:
+    sides = [max(batch[side].shape[-2:]) for side in "AB" if side in batch]
+    if max(sides) > tiles.tile:
         page.add_note(f"Translated in {tiles.describe()}.")
 
 
 def note_resizing(page: HTML, opt: Any, batch: dict[str, Any]) -> None:
-    """Say once on the page that an image does not have its file's size."""
+    """Note on the page if an image was resized or cropped; only the first time."""
     said = any(note.startswith(RESIZED) for note in page.notes)
     if said or "A_size" not in batch:
         return
@@ -138,6 +139,6 @@ def note_resizing(page: HTML, opt: Any, batch: dict[str, Any]) -> None:
     height, width = batch["A"].shape[-2:]
     if size != (width, height):
         page.add_note(
-            f"{RESIZED}: --preprocess {opt.preprocess} brought the first from {size[0]}×{size[1]} "
+            f"{RESIZED}: --preprocess {opt.preprocess} changed the first from {size[0]}×{size[1]} "
             f"to {width}×{height}; --preprocess none keeps it."
         )

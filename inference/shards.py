@@ -1,4 +1,4 @@
-"""Results that many commands make together, each its share, and that any of them can go on with."""
+"""Results split into shards: several commands translate one shard each, and can resume."""
 
 import hashlib
 import json
@@ -26,13 +26,15 @@ log = logging.getLogger(__name__)
 
 PNG_END = b"IEND\xaeB`\x82"  # a PNG file's last bytes
 
-# These say how many images there are, which the log records beside the flags.
+# These flags set the number of images, which the manifest holds as "count".
 AMOUNT = {"num_test", "max_dataset_size"}
 
 
 class ShardLog:
-    """What is done of the results in a folder: `shards/*.jsonl`, a line for every image, written
-    once its files are; and `shards/made_by.json`, what they were made of.
+    """The log of finished images in a results folder.
+
+    `shards/*.jsonl` has one line per image, appended after its files are written;
+    `shards/made_by.json` is the manifest: flags, images and weights of the results.
     """
 
     def __init__(self, results: Path):
@@ -42,11 +44,11 @@ class ShardLog:
         self.notes: list[str] = []  # for the page
 
     def begin(self, manifest: dict[str, Any], opt: Any) -> None:
-        """Keep what the results are made of; ValueError if there are some of anything else."""
+        """Save the manifest; ValueError if the folder holds results with another manifest."""
         if self.file.exists():
             if differing := _differences(self.read_manifest(), manifest, opt):
                 raise ValueError(
-                    f"--results_dir: {self.results} holds results made otherwise ("
+                    f"--results_dir: {self.results} holds different results ("
                     f"{', '.join(differing)}); choose another --results_dir or delete that folder"
                 )
             return
@@ -55,15 +57,15 @@ class ShardLog:
             file.write(json.dumps(manifest, indent=1).encode() + b"\n")
 
     def complete(self, count: float = math.inf) -> bool:
-        """Return whether the results are those of the first `count` images, no more, no fewer."""
+        """Return whether exactly the first `count` images are finished."""
         return set(self.rows()) == set(range(int(min(self.read_manifest()["count"], count))))
 
     def read_manifest(self) -> dict[str, Any]:
-        """Return what the results are made of; ValueError if there are none of shards."""
+        """Return the manifest; ValueError if it is missing or damaged."""
         if not self.file.exists():
             raise ValueError(
                 f"--page_only: {self.results} holds no results of shards; "
-                f"test.py --num_shards N --shard_id I makes them"
+                f"run test.py --num_shards N --shard_id I first"
             )
         try:
             manifest = json.loads(self.file.read_text(encoding="utf-8"))
@@ -74,10 +76,9 @@ class ShardLog:
             ) from None
 
     def rows(self) -> dict[int, ImageRow]:
-        """Return the rows of the page that are done, by the image's number, and take in notes.
+        """Return the rows of finished images by the image's number; also read the notes.
 
-        Lines that were cut off when a command was killed are ignored, and lines of images
-        whose files are gone or cut off by now.
+        Truncated lines, and images with missing or truncated files, are ignored.
         """
         found: dict[int, ImageRow] = {}
         for path in sorted(self.folder.glob("*.jsonl")):
@@ -100,17 +101,17 @@ class ShardLog:
         return {i: found[i] for i in sorted(whole)}
 
     def open(self, shard: int, shards: int) -> None:
-        """Choose the file that this shard's lines are appended to."""
+        """Choose the file of this shard."""
         self.path = self.folder / f"{shard:05d}_of_{shards:05d}.jsonl"
         if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):
-            self._append("")  # ends the line at which a command was killed
+            self._append("")  # ends the truncated line of a killed command
 
     def add(self, index: int, row: ImageRow) -> None:
-        """Note that the files of an image are written."""
+        """Log that the files of an image are written."""
         self._append(json.dumps({"index": index, **row._asdict()}))
 
     def add_note(self, text: str) -> None:
-        """Keep a line for the top of the page; the same line only once."""
+        """Log a note for the top of the page; a repeated note is ignored."""
         with self.lock:
             known = text in self.notes
             self.notes += [] if known else [text]
@@ -129,14 +130,12 @@ class ShardLog:
 
 
 class Shard:
-    """One command's share of the images: those with the numbers I, I + N, I + 2N, … that are
-    not done yet, whoever did them.
-    """
+    """The images I, I + N, I + 2N, … of --shard_id I and --num_shards N that are not finished."""
 
     def __init__(self, opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]):
-        """`dataset` is the `Loader` of all images, which will give this share alone.
+        """`dataset` is the `Loader` of all images; it is restricted to this shard.
 
-        ValueError if the results that are there were made of anything else.
+        ValueError if the folder holds results with another manifest.
         """
         self.opt, self.log = opt, ShardLog(page.web_dir)
         paths = _paths_of(dataset, opt)
@@ -150,24 +149,22 @@ class Shard:
         dataset.restrict_to(set(self.left))
 
     def add(self, index: int, row: ImageRow, notes: Sequence[str]) -> None:
-        """Note that the files of an image are written, and what the page is to say at its top."""
+        """Log that the files of an image are written, and the notes for the page."""
         for note in notes:
             self.log.add_note(note)
         self.log.add(index, row)
 
     def describe(self, done: int) -> str:
-        """Return what was done, and what is left to do."""
+        """Return the log line of a finished shard; `done` is the number of new images."""
         return (
             f"shard {self.opt.shard_id} of 0..{self.opt.num_shards - 1}: {done} images "
-            f"translated, {self.there} were there; once all shards are done, --page_only in place "
-            f"of --num_shards and --shard_id makes the page"
+            f"translated, {self.there} already finished; after all shards, run --page_only instead "
+            f"of --num_shards and --shard_id to write the page"
         )
 
 
 def add_finished(page: HTML, opt: Any) -> str:
-    """Add what shards have finished, with whatever flags, to a page; return how much of all that
-    is.
-    """
+    """Add the finished images of all shards to a page; return a sentence with their number."""
     shard_log = ShardLog(page.web_dir)
     rows, count = shard_log.rows(), int(min(shard_log.read_manifest()["count"], opt.num_test))
     for note in shard_log.notes:
@@ -175,7 +172,7 @@ def add_finished(page: HTML, opt: Any) -> str:
     shown = [row for index, row in rows.items() if index < count]
     for row in shown:
         row.add_to(page, opt.display_winsize)
-    missing = f"{count - len(shown)} images are not there yet; their shards are not done"
+    missing = f"{count - len(shown)} images are missing; their shards are not finished"
     if len(shown) < count:
         page.add_note(f"{missing[0].upper()}{missing[1:]}.")
         return f"{len(shown)} of {count} images ({missing})"
@@ -183,8 +180,8 @@ def add_finished(page: HTML, opt: Any) -> str:
 
 
 def show_finished(opt: Any) -> None:
-    """Write the page of what shards have finished (--page_only)."""
-    ShardLog(results_folder(opt)).read_manifest()  # raises if there is nothing
+    """Write the page of all finished images (--page_only)."""
+    ShardLog(results_folder(opt)).read_manifest()  # raises if no shard has run
     page = results_page(opt)
     shown = add_finished(page, opt)
     page.save()
@@ -192,20 +189,18 @@ def show_finished(opt: Any) -> None:
 
 
 def delete_stale_log(opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]) -> None:
-    """Drop what is noted of shards' results that one command for all will overwrite with others;
-    what it makes again as it was stays noted.
-    """
+    """Delete the shard log if this unsharded run will produce different results."""
     shard_log = ShardLog(page.web_dir)
     if not shard_log.file.exists():
         return
     manifest = _make_manifest(opt, _paths_of(dataset, opt), nets)
     if differing := _differences(shard_log.read_manifest(), manifest, opt):
-        log.warning("results of shards are overwritten by others (%s)", ", ".join(differing))
+        log.warning("overwriting results of shards with different ones (%s)", ", ".join(differing))
         shutil.rmtree(shard_log.folder)
 
 
 def _is_complete(image: Path) -> bool:
-    """Return whether a PNG file is there to its end."""
+    """Return whether a PNG file exists and is not truncated."""
     try:
         with image.open("rb") as file:
             file.seek(-len(PNG_END), os.SEEK_END)
@@ -215,13 +210,13 @@ def _is_complete(image: Path) -> bool:
 
 
 def _paths_of(dataset: Any, opt: Any) -> list[str]:
-    """Return the files that the results of a `Loader`'s items are named after: the inputs'."""
+    """Return the input file of each item, which names its results."""
     items = (paths_of(dataset.dataset, index) for index in range(len(dataset)))
     return [of.get(f"{opt.direction[0]}_paths") or next(iter(of.values())) for of in items]
 
 
 def _make_manifest(opt: Any, paths: Sequence[str], nets: dict[str, nn.Module]) -> dict[str, Any]:
-    """Return what results are made of: the flags that decide, the images, the weights."""
+    """Return the manifest: the flags that change results, hashes of image paths and weights."""
     flags = {name: vars(opt)[name] for name in names(opt, SAME_RESULTS) - AMOUNT}
     flags = json.loads(json.dumps(flags, default=str, sort_keys=True))
     digest = hashlib.sha256("\0".join(paths).encode("utf-8", "surrogateescape")).hexdigest()
@@ -234,5 +229,5 @@ def _differences(before: dict[str, Any], now: dict[str, Any], opt: Any) -> list[
     found = [
         f"--{name} {old}, now {new}" for name, (old, new) in flags.items() if name not in AMOUNT
     ]
-    named = {"images": "pictures", "weights": "weights"}  # as the file has them
+    named = {"images": "pictures", "weights": "weights"}  # by their keys in the file
     return found + [f"other {kind}" for kind, key in named.items() if before[key] != now[key]]

@@ -1,4 +1,4 @@
-"""The contract of a model: networks, losses and images in dicts, one update a step."""
+"""The contract of a model: networks, losses and images in dicts; `update` takes one step."""
 
 import argparse
 import contextlib
@@ -29,16 +29,19 @@ class BaseModel(ABC):
     """Networks with their losses and one training step.
 
     `models/foo_model.py` with a class `FooModel(BaseModel)` makes `--model foo` work. A subclass
-    fills, in its constructor, `nets` (name → network, built on the CPU; the name is in the file
-    names: latest_net_NAME.pth) and, when training, `optimizers` and `updates` (both name → …, in
-    the order of the step) and `pools`; in `forward` and the losses, `visuals` (name → (N, C, H, W)
-    in [-1, 1]) and `losses` (name → scalar).
+    fills these dicts:
+
+    - in its constructor `nets` (name → network on the CPU, saved as latest_net_NAME.pth); when
+      training also `optimizers`, `updates` (name of an optimizer → its loss, in the order of the
+      step) and `pools` (name → image pool);
+    - in `forward` and the losses `visuals` (name → (N, C, H, W) in [-1, 1]) and `losses`
+      (name → scalar).
     """
 
-    loss_names: Sequence[str] = ()  # the order in which losses are printed, after others
-    visual_names: Sequence[str] = ()  # the order in which images are shown, after others
+    loss_names: Sequence[str] = ()  # the printed order; unlisted losses come first
+    visual_names: Sequence[str] = ()  # the shown order; unlisted images come first
     pooled: Sequence[str] = ()  # the attributes that `query_pool` replaces
-    graphed: Sequence[str] = ()  # methods that training/cuda_graphs.py may capture
+    graphed: Sequence[str] = ()  # the methods that training/cuda_graphs.py may capture
 
     @staticmethod
     def modify_commandline_options(
@@ -62,13 +65,13 @@ class BaseModel(ABC):
         self.nets: dict[str, nn.Module] = {}
         self.optimizers: dict[str, Optimizer] = {}
         self.schedulers: list[Any] = []
-        self.updates: dict[str, Callable[[], Tensor]] = {}
+        self.updates: dict[str, Callable[[], Tensor]] = {}  # --grad_accum steps through it
         self.pools: dict[str, ImagePool] = {}
         self.losses: dict[str, Tensor] = {}
         self.visuals: dict[str, Tensor] = {}
         self.image_paths: list[str] = []
         self.loss_weight = 1.0  # of this rank in the current batch
-        # What `setup` starts from; training/resume.py sets both for a run that it resumes.
+        # How `setup` starts; training/resume.py sets both.
         self.loads_weights: bool = not opt.isTrain or opt.continue_train
         self.first_epoch: int | None = None  # of the schedules; None: --epoch_count
 
@@ -94,12 +97,13 @@ class BaseModel(ABC):
         return self.nets["G"]
 
     def to_image(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return the image that the generator's output for `real` is shown as, (N, C, H, W)."""
+        """Convert the output for `real` to an image, (N, C, H, W); colorization adds `real`."""
         return fake
 
     def metric_pair(self) -> tuple[Tensor, Tensor] | None:
-        """Return outputs and targets, (N, C, H, W) in [-1, 1], after `test` on a validation batch;
-        None: there are no targets, and `validation_loss` is what is measured.
+        """Return outputs and targets, (N, C, H, W) in [-1, 1], after `test` on a validation batch.
+
+        None: there are no targets; `validation_loss` is measured instead.
         """
         return None
 
@@ -191,7 +195,7 @@ class BaseModel(ABC):
         for scheduler in self.schedulers:
             if metric is None and self.opt.lr_policy == "plateau":
                 continue
-            # A run that resumes at the end of an epoch has not stepped its optimizers yet.
+            # Silences a warning after a resume at the end of an epoch, before the first step.
             scheduler.optimizer._opt_called = True
             scheduler.step(*([metric] if self.opt.lr_policy == "plateau" else []))
 
@@ -208,7 +212,7 @@ class BaseModel(ABC):
             net.eval()
 
     def test(self) -> None:
-        """Run `forward` as at test time (§3.3): statistics of this batch, dropout on.
+        """Run `forward` as at test time (pix2pix §3.3): live statistics, dropout on.
 
         Each image's noise comes from (--seed, its file's stem) alone; running statistics stay.
         """
@@ -255,8 +259,8 @@ class BaseModel(ABC):
     def save_networks(self, epoch: int | str) -> None:
         """Write `EPOCH_net_NAME.pth` for every network; EPOCH is a number, latest, best or iter_N.
 
-        The options go beside them only now, so that they always belong to the weights. All
-        ranks call it, and rank 0 writes.
+        The options are written with the weights, so that they match. All ranks call it, and rank
+        0 writes.
         """
         data_parallel.average_buffers(self.nets.values())
         if not is_main_process():
@@ -284,7 +288,7 @@ class BaseModel(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` has returned, after `setup`.
 
-        The learning rate follows from the options and the epoch; only `plateau` remembers one.
+        The learning rate follows from the options and the epoch; `plateau` restores its own.
         """
         plateau = self.opt.lr_policy == "plateau"
         for name, net in self.nets.items():

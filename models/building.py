@@ -79,8 +79,7 @@ def load_optimizer(optimizer: Optimizer, saved: dict[str, Any], *, keep_rate: bo
         rate, now = float(old["lr"]), group["lr"]
         group["lr"] = torch.full_like(now, rate) if isinstance(now, Tensor) else rate
     optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
-    # Fused Adam takes a weight and its means in the order in which they lie in memory, which is
-    # another on a GPU than on a CPU.
+    # Fused Adam pairs a weight with its means by memory order, which differs between GPU and CPU.
     for weight, means in optimizer.state.items():
         for name, value in means.items():
             if value.shape == weight.shape and value.stride() != weight.stride():

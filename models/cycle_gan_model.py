@@ -49,13 +49,13 @@ class CycleGANModel(BaseModel):
         self.netG_A = self.nets["G_A"] = self.make_generator()
         self.netG_B = self.nets["G_B"] = self.make_generator(opt.output_nc, opt.input_nc)
         if not self.isTrain:
-            if opt.model_suffix == "_B":  # against the direction of the training: swap the files
+            if opt.model_suffix == "_B":  # test B → A: netG_A reads G_B's file
                 self.nets = {"G_B": self.netG_A, "G_A": self.netG_B}
             return
         check_loss_weights(opt, "lambda_A", "lambda_B", "lambda_identity")
         if opt.lambda_identity and opt.input_nc != opt.output_nc:
             raise ValueError(
-                f"--lambda_identity {opt.lambda_identity}: wants --input_nc {opt.input_nc} and "
+                f"--lambda_identity {opt.lambda_identity}: needs --input_nc {opt.input_nc} and "
                 f"--output_nc {opt.output_nc} to be equal; use --lambda_identity 0"
             )
         self.netD_A = self.nets["D_A"] = self.make_discriminator(opt.output_nc)
@@ -73,7 +73,7 @@ class CycleGANModel(BaseModel):
     def set_input(self, batch: dict[str, Any]) -> None:
         source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
         self.image_paths = batch.get(f"{source}_paths") or batch[f"{target}_paths"]
-        # In training both are there; at test time one side alone will do.
+        # Training needs both sides; at test time one side is enough.
         self.real_A = self.to_device(batch, source) if self.isTrain or source in batch else None
         self.real_B = self.to_device(batch, target) if self.isTrain or target in batch else None
 
@@ -110,7 +110,7 @@ class CycleGANModel(BaseModel):
         self.pooled_fake_A = self.pools["fake_A_pool"].query(self.pooled_fake_A)
 
     def loss_G(self) -> Tensor:
-        """Both generators fool their D, come back to where they began, and keep what fits."""
+        """GAN, cycle and identity losses of both generators (eq. 3, §5.2)."""
         opt = self.opt
         terms = {
             "G_A": self.generator_gan_loss(self.netD_A, self.fake_B),

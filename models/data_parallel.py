@@ -68,8 +68,10 @@ def average_gradients(optimizer: Optimizer, *_: Any) -> None:
 
 
 def loss_weight(batch: dict[str, Any]) -> float:
-    """Return this rank's loss weight, world_size · local / global number of images, so that the
-    mean over the ranks is that over all images: 1 except in an uneven last batch.
+    """Return this rank's loss weight, world_size · local / global number of images.
+
+    With it, the mean over the ranks is the mean over all images. It is 1 except in an uneven last
+    batch.
     """
     local, of_all = batch.get("part", (1, world_size()))
     return world_size() * local / of_all

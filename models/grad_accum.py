@@ -12,12 +12,13 @@ from models.layers import frozen_but
 
 
 def accumulate(model: Any, batches: Sequence[dict[str, Any]]) -> None:
-    """Take each of a `BaseModel`'s updates over all batches before its optimizer steps.
+    """For each of a `BaseModel`'s updates: add up the gradients of all batches, then step once.
 
-    The model's losses become means over all images.
+    The model's losses become means over all images. An update whose name begins with G trains
+    generators, and the others discriminators.
     """
     sizes = [global_batch_size(batch) for batch in batches]
-    fakes: list[dict[str, Tensor]] = [{} for _ in batches]  # of G before its step, for D
+    fakes: list[dict[str, Tensor]] = [{} for _ in batches]  # made before G's step, for D
     losses: Counter[str] = Counter()
     for name, loss in model.updates.items():
         optimizer = model.optimizers[name]
@@ -35,8 +36,11 @@ def accumulate(model: Any, batches: Sequence[dict[str, Any]]) -> None:
 
 
 def make_fakes(model: Any, kept: dict[str, Tensor], *, trains_G: bool) -> None:
-    """Run `forward` as an update needs it: with gradients for G; for D without, or not at all if
-    G came first: then D is shown the fakes in `kept`, which G made before its step.
+    """Make the fakes that an update needs.
+
+    A G update runs `forward` with gradients, and its fakes go to `kept`. A D update takes the
+    fakes in `kept`, or, if D comes first, runs `forward` without gradients; then it queries the
+    image pool.
     """
     if trains_G:
         model.forward()

@@ -62,7 +62,7 @@ def replace_batch_norm(net: nn.Module, kind: type[nn.Module]) -> None:
 
 
 class PerImageBatchNorm(nn.BatchNorm2d):
-    """Batch norm whose training mode takes the statistics of each image, not of the batch.
+    """Batch norm that uses each image's statistics in training mode, not the batch's.
 
     At batch size 1 it is batch norm, and a larger batch gives the same images (§3.3: "the
     statistics of the test batch", which is one image there).
@@ -89,7 +89,7 @@ def _norm_each_channel(x: Tensor, weight: Tensor | None, bias: Tensor | None, ep
 
 
 class Dropout(nn.Dropout):
-    """Dropout whose noise can come from one generator an image (see `per_image_dropout`)."""
+    """Dropout with one noise generator per image if asked (see `per_image_dropout`)."""
 
     def forward(self, x: Tensor) -> Tensor:
         generators = _NOISE.get()
@@ -146,18 +146,6 @@ def frozen_but(optimizer: Optimizer, nets: Iterable[nn.Module]) -> Iterator[None
     finally:
         for p in frozen:
             p.requires_grad_(True)
-
-
-@contextlib.contextmanager
-def preserved_statistics(nets: Iterable[nn.Module]) -> Iterator[None]:
-    """Within it, forward passes in training mode leave no trace in the batch-norm statistics."""
-    saved = [(b, b.clone()) for net in nets for b in net.buffers()]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for buffer, value in saved:
-                buffer.copy_(value)
 
 
 def reflect_index(size: int, target: int, device: torch.device) -> Tensor:

@@ -1,4 +1,4 @@
-"""The perceptual loss: how far two images lie apart in the features of a VGG19."""
+"""The perceptual loss: the distance of two images in the features of a VGG19."""
 
 from pathlib import Path
 

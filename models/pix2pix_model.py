@@ -18,9 +18,10 @@ from util.image_pool import ImagePool
 class Pix2PixModel(BaseModel):
     """min_G max_D  E[log D(A, B)] + E[log(1 − D(A, G(A)))] + λ · E‖B − G(A)‖₁  (eq. 4).
 
-    real_A is the input, real_B the target, fake_B = G(real_A); `--direction BtoA` swaps the
-    dataset's A and B. The flags below switch off or change one term each, as the paper's tables
-    do; the presets in `options/presets` hold one row of a table each.
+    A is the paper's x and B its y; its z is dropout. As in §3.3, G maximises log D in place of
+    minimising log(1 − D). real_A is the input, real_B the target, fake_B = G(real_A);
+    `--direction BtoA` swaps the dataset's A and B. The flags below switch off or change one term
+    each, as the paper's tables do; the presets in `options/presets` hold one row of a table each.
     """
 
     loss_names = ("G_GAN", "G_L1", "G_L2", "G_VGG", "D_real", "D_fake")
@@ -71,7 +72,7 @@ class Pix2PixModel(BaseModel):
         self.updates["G"] = self.loss_G
         if opt.lambda_vgg:
             if opt.output_nc not in (1, 3):
-                raise ValueError("--lambda_vgg: wants images of 1 or 3 channels (--output_nc)")
+                raise ValueError("--lambda_vgg: needs images of 1 or 3 channels (--output_nc)")
             self.perceptual = PerceptualLoss(opt.vgg_weights).to(self.device)
 
     @property

@@ -13,7 +13,7 @@ from models.base_model import BaseModel
 
 
 class TemplateModel(BaseModel):
-    """fake_B = G(real_A), held to real_B by an L1 loss."""
+    """fake_B = G(real_A), trained with an L1 loss to real_B."""
 
     graphed = ("update_G",)  # methods that a GPU may replay as CUDA graphs
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.layers import per_image_dropout, preserved_statistics, use_per_image_batch_norm
+from models.layers import per_image_dropout, use_per_image_batch_norm
 from models.networks import Generator
 from models.tiling import Tiles
 from util.seeding import image_seed
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def prepare_for_test(nets: dict[str, nn.Module], opt: Any) -> None:
-    """Prepare networks, whose weights are loaded, as the options of test.py say."""
+    """Prepare networks with loaded weights as the options of test.py say."""
     for net in nets.values():
         use_per_image_batch_norm(net)
         if opt.precision == "bf16":
@@ -50,3 +50,15 @@ def test_mode(nets: Iterable[nn.Module], names: Iterable[str], seed: int) -> Ite
     noise = per_image_dropout([image_seed(seed, name) for name in names])
     with torch.inference_mode(), noise, preserved_statistics(nets):
         yield
+
+
+@contextlib.contextmanager
+def preserved_statistics(nets: Iterable[nn.Module]) -> Iterator[None]:
+    """Within it, forward passes in training mode leave no trace in the batch-norm statistics."""
+    saved = [(b, b.clone()) for net in nets for b in net.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in saved:
+                buffer.copy_(value)

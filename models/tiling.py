@@ -120,7 +120,7 @@ def receptive_diameter(net: nn.Module) -> int:
     """Return how many pixels apart two input pixels can at most be that reach one output pixel.
 
     A convolution of k pixels adds k − 1, at the finer of the sizes it goes between. Wrong only for
-    networks whose layers do not run in the order in which they stand.
+    networks that do not run their layers in the order of their definition.
     """
     diameter, pixel = 0, 1  # `pixel`: of the layer's input, in pixels of the image
     for module in net.modules():

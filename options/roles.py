@@ -13,7 +13,8 @@ ROLES = {
     "display": "what is printed and displayed",
     "saving": "which checkpoints are kept",
 }
-# Two commands that differ only in flags of these roles have the same results.
+# Flags of these roles do not change the results that given weights have; `launch` also chooses the
+# weights, which are compared by themselves.
 SAME_RESULTS = ("launch", "speed", "display", "saving")
 
 

@@ -45,7 +45,7 @@ def _add_run(parser: FlagParser, add: Callable[..., Any]) -> None:
             carry=True,
             help="arithmetic of the networks; auto: tf32 on CUDA, else fp32",
         )
-        add("--epoch", default="latest", help="epoch of the checkpoint to load")
+        add("--epoch", default="latest", help="checkpoint to load: latest, best or an epoch")
         add(
             "--load_iter",
             type=number(int, 0),
@@ -60,7 +60,8 @@ def _add_data(parser: FlagParser, add: Callable[..., Any]) -> None:
         add(
             "--dataroot",
             carry="with_model",
-            help="folder of the images; by default the built-in facades",
+            help="folder of the images; by default the built-in facades, with the smaller "
+            "defaults of options/presets/builtin.yaml",
         )
         add(
             "--dataset_mode",
@@ -85,7 +86,7 @@ def _add_batches(add: Callable[..., Any]) -> None:
         type=_COUNT,
         default=1,
         role={"train": "training", "test": "speed"},
-        help="images per step, over all GPUs",
+        help="images per batch, over all GPUs",
     )
     add("--serial_batches", action="store_true", help="read images in order, without shuffling")
     add(
@@ -112,22 +113,10 @@ def _add_images(parser: FlagParser, add: Callable[..., Any]) -> None:
             carry=True,
             help="resizing and cropping before the network; none keeps the size",
         )
-        add("--load_size", type=_COUNT, default=286, help="resize to this size in pixels")
-        add(
-            "--crop_size",
-            type=_COUNT,
-            default=256,
-            carry=True,
-            help="then crop to this size in pixels",
-        )
+        add("--load_size", type=_COUNT, default=286, help="side in pixels after resizing")
+        add("--crop_size", type=_COUNT, default=256, carry=True, help="crop to this size in pixels")
         add("--no_flip", action="store_true", help="no random horizontal flips")
-        add(
-            "--input_nc",
-            type=_COUNT,
-            default=3,
-            carry=True,
-            help="number of input channels: 3 RGB, 1 grey",
-        )
+        add("--input_nc", type=_COUNT, default=3, carry=True, help="input channels: 3 RGB, 1 grey")
         for side in "AB":
             add(
                 f"--range_{side}",
@@ -144,11 +133,7 @@ def _add_images(parser: FlagParser, add: Callable[..., Any]) -> None:
             help="unreadable images: stop, or log and skip them",
         )
         add(
-            "--output_nc",
-            type=_COUNT,
-            default=3,
-            carry=True,
-            help="number of output channels: 3 RGB, 1 grey",
+            "--output_nc", type=_COUNT, default=3, carry=True, help="output channels: 3 RGB, 1 grey"
         )
         add(
             "--display_winsize",
@@ -170,7 +155,11 @@ def _add_networks(parser: FlagParser, add: Callable[..., Any]) -> None:
             carry=True,
             help="generator, e.g. unet_256",
         )
-        add("--netD", default="basic", help="discriminator: basic (70×70), n_layers or pixel")
+        add(
+            "--netD",
+            default="basic",
+            help="discriminator: basic (70×70 patches), n_layers or pixel",
+        )
         add(
             "--ngf",
             type=_COUNT,

@@ -31,22 +31,14 @@ def _add_testing(parser: FlagParser) -> None:
             role="data",  # changes the result files
             help="stretch of result images, width by height",
         )
-        add(
-            "--eval",
-            action="store_true",
-            help="evaluation mode: running statistics, no dropout (§3.3)",
-        )
+        add("--eval", action="store_true", help="running statistics and no dropout (§3.3)")
         add(
             "--dropout_at_test",
             choices=["on", "off"],
             default="on",
             help="dropout at test time; off keeps per-image statistics",
         )
-        add(
-            "--tile",
-            type=number(int, 1),
-            help="size of tiles in pixels, for large images",
-        )
+        add("--tile", type=number(int, 1), help="size of tiles in pixels, for large images")
         add(
             "--overlap",
             type=number(int, 0),

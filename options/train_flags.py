@@ -18,17 +18,12 @@ def add_train_flags(parser: FlagParser) -> None:
 def _add_training(parser: FlagParser) -> None:
     add, count = parser.add_argument, _COUNT
     with parser.section("training", role="training"):
-        add(
-            "--n_epochs",
-            type=number(int, 0),
-            default=100,
-            help="number of epochs at the initial rate",
-        )
+        add("--n_epochs", type=number(int, 0), default=100, help="epochs at the initial rate")
         add(
             "--n_epochs_decay",
             type=number(int, 0),
             default=100,
-            help="number of further epochs, with decay to rate 0",
+            help="number of further epochs, in which --lr_policy linear decays the rate",
         )
         add("--lr", type=number(float, 0), default=0.0002, help="initial learning rate of Adam")
         add("--beta1", type=number(float, 0, 0.999999), default=0.5, help="momentum of Adam")
@@ -38,7 +33,12 @@ def _add_training(parser: FlagParser) -> None:
             default="linear",
             help="learning-rate schedule; plateau follows --best_metric on val",
         )
-        add("--lr_decay_iters", type=count, default=50, help="epochs per step of --lr_policy step")
+        add(
+            "--lr_decay_iters",
+            type=count,
+            default=50,
+            help="epochs per step (×0.1) of --lr_policy step",
+        )
         add(
             "--gan_mode",
             choices=["vanilla", "lsgan", "wgangp", "hinge"],
@@ -68,7 +68,7 @@ def _add_validation(parser: FlagParser) -> None:
             "--val_freq",
             type=number(int, 0),
             default=0,
-            help="epochs between validations; 0: none",
+            help="epochs between validations on the first 50 images of val; 0: none",
         )
         add(
             "--best_metric",
@@ -124,7 +124,7 @@ def _add_saving(parser: FlagParser) -> None:
             help="images between saves of the latest checkpoint",
         )
         add("--save_epoch_freq", type=count, default=5, help="epochs between numbered checkpoints")
-        add("--save_by_iter", action="store_true", help="save these as iter_N instead of latest")
+        add("--save_by_iter", action="store_true", help="name them iter_N instead of latest")
         add(
             "--keep",
             type=number(int, 1, infinite=True),

@@ -1,7 +1,7 @@
 """Fetch a published dataset or model: `python -m scripts.download pix2pix_dataset facades`.
 
-What there is stands in `datasets/sources.yaml`; `--list` prints the names. Run again, the command
-goes on where it was interrupted.
+`datasets/sources.yaml` lists the names, and `--list` prints them. Run the command again to resume
+an interrupted download.
 """
 
 import contextlib
@@ -25,8 +25,8 @@ from util.files import ROOT
 log = logging.getLogger(__name__)
 
 TABLE = ROOT / "datasets" / "sources.yaml"
-TRIES = 5  # of one mirror in a row that bring nothing
-PAUSE = 1.0  # seconds between them
+TRIES = 5  # consecutive attempts without progress on one mirror
+PAUSE = 1.0  # seconds between attempts
 NOT_OFFERED = {
     "cityscapes": "its licence does not allow passing it on; get gtFine and leftImg8bit from "
     "https://www.cityscapes-dataset.com and run datasets/prepare_cityscapes_dataset.py"
@@ -34,9 +34,9 @@ NOT_OFFERED = {
 
 
 class Source(NamedTuple):
-    """One thing to download; `size` and `sha256` are None where nobody has verified them.
+    """One dataset or model to download; `size` and `sha256` are None if unverified.
 
-    `use` is a command that uses it.
+    `use` is an example command for it.
     """
 
     name: str
@@ -48,14 +48,16 @@ class Source(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Download what the arguments name; ValueError for a mistake, or if it cannot be had."""
+    """Download a dataset or model; ValueError for a user's mistake or a failed download."""
     setup_logging()
     table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
     parser = OneLineParser(prog="python -m scripts.download", description=__doc__)
-    parser.add_argument("kind", choices=[*table], help="what kind of thing")
-    parser.add_argument("name", nargs="?", help="which one; without it, the names are listed")
+    parser.add_argument("kind", choices=[*table], help="kind of dataset or model")
+    parser.add_argument(
+        "name", nargs="?", help="name of the dataset or model; by default, list the names"
+    )
     parser.add_argument("--list", action="store_true", help="list the names")
-    parser.add_argument("--mirror", help="address of the file, or with {name} for it, to try first")
+    parser.add_argument("--mirror", help="URL to try first; {name} in it is replaced by the name")
     args = parser.parse_args(argv)
     if args.list or args.name is None:
         for name, known in table[args.kind]["names"].items():
@@ -64,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     source = find(table, args.kind, args.name, args.mirror)
     if source.target.exists():
         twins = [kind for kind in table if kind != args.kind and same_target(table, kind, source)]
-        other = f"; a {twins[0]} has the same place, so it may be that" if twins else ""
-        log.info("%s is there already; delete it to download it again%s", source.target, other)
+        other = f"; it may be a {twins[0]}, which has the same path" if twins else ""
+        log.info("%s already exists; delete it to download it again%s", source.target, other)
     else:
         fetch(source)
         log.info("%s is ready: %s", source.target, source.use)
@@ -78,8 +80,8 @@ def find(table: dict[str, Any], kind: str, name: str, mirror: str | None = None)
         if name in NOT_OFFERED:
             raise ValueError(f"{name}: not offered, since {NOT_OFFERED[name]}")
         near = difflib.get_close_matches(name, entry["names"], n=1)
-        meant = f"did you mean {near[0]}? Known" if near else "known"
-        raise ValueError(f"{name}: no such {kind}; {meant} are {', '.join(entry['names'])}")
+        meant = f"did you mean {near[0]}? Known names:" if near else "known names:"
+        raise ValueError(f"{name}: no such {kind}; {meant} {', '.join(entry['names'])}")
     known = entry["names"][name]
     mirrors = [*([mirror] if mirror else []), *entry["mirrors"]]
     urls = [address.replace("{name}", name) for address in mirrors]
@@ -89,16 +91,16 @@ def find(table: dict[str, Any], kind: str, name: str, mirror: str | None = None)
 
 
 def same_target(table: dict[str, Any], kind: str, source: Source) -> bool:
-    """Return whether the thing of that name and another kind goes where `source` goes."""
+    """Return whether the entry of this name in `kind` has the same target path as `source`."""
     entry = table[kind]
     target = Path(entry["target"].format(name=source.name))
     return source.name in entry["names"] and target == source.target
 
 
 def fetch(source: Source) -> None:
-    """Download, check and put into place; nothing is at `source.target` before it is whole.
+    """Download, check and install; `source.target` appears only when it is complete.
 
-    ValueError says of each mirror why it failed.
+    ValueError lists the failure of each mirror.
     """
     part = source.target.parent / f"{source.urls[-1].rpartition('/')[2]}.part"
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -111,17 +113,17 @@ def fetch(source: Source) -> None:
             return
         except (NetworkError, ValueError) as error:
             failures.append(f"{url}: {error}")
-    if source.target.suffix == ".pth":  # in a folder of its own
-        with contextlib.suppress(OSError):  # which holds what has come so far
+    if source.target.suffix == ".pth":  # a model has its own folder
+        with contextlib.suppress(OSError):  # kept if it holds a partial download
             part.parent.rmdir()
     raise ValueError(
-        f"{source.name}: could not be downloaded ({'; '.join(failures)}); run this again to go on, "
-        f"or name another address with --mirror"
+        f"{source.name}: could not be downloaded ({'; '.join(failures)}); run this again to "
+        f"resume, or give another address with --mirror"
     )
 
 
 def download(url: str, part: Path) -> None:
-    """Download into `part`, going on behind what it holds; NetworkError after `TRIES` in vain."""
+    """Download or resume `part`; NetworkError after `TRIES` attempts without progress."""
     failed, most = 0, size_of(part)
     while True:
         try:
@@ -144,25 +146,25 @@ def check(part: Path, source: Source) -> None:
             digest.update(block)
     wrong = ""
     if source.size not in (None, size_of(part)):
-        wrong = f"{size_of(part)} bytes came, {source.size} were expected"
+        wrong = f"got {size_of(part)} bytes, expected {source.size}"
     elif source.sha256 not in (None, digest.hexdigest()):
-        wrong = f"the SHA-256 is {digest.hexdigest()}, expected was {source.sha256}"
+        wrong = f"SHA-256 is {digest.hexdigest()}, expected {source.sha256}"
     if wrong:
         discard(part)
-        raise ValueError(f"{wrong}; what came is deleted")
-    state = "as expected" if source.sha256 else "unverified: there is none to compare it with"
+        raise ValueError(f"{wrong}; the download was deleted")
+    state = "as expected" if source.sha256 else "unverified: no published hash to compare with"
     log.info("SHA-256 %s (%s)", digest.hexdigest(), state)
 
 
 def install(part: Path, target: Path) -> None:
-    """Put a model, or what an archive holds, at `target`; ValueError if it is neither."""
+    """Move a model, or unpack an archive, to `target`; ValueError if it is neither."""
     try:
         if target.suffix == ".pth":
             load_weights(part)
             part.replace(target)
         else:
             unpack(part, target)
-    except ValueError:  # of no use later either; what a full disk refused may stay
+    except ValueError:  # the file is invalid; after an OSError (full disk) it is kept
         discard(part)
         raise
     discard(part)

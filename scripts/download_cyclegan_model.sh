@@ -1,3 +1,3 @@
 #!/bin/sh
-# A CycleGAN generator: horse2zebra, … (--list)
+# Download a CycleGAN generator: horse2zebra, … (--list)
 exec python -m scripts.download cyclegan_model "$@"

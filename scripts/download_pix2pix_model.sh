@@ -1,3 +1,3 @@
 #!/bin/sh
-# A pix2pix generator: facades_label2photo, … (--list)
+# Download a pix2pix generator: facades_label2photo, … (--list)
 exec python -m scripts.download pix2pix_model "$@"

@@ -1,9 +1,9 @@
-"""Make a training set of a folder of images: `python -m scripts.make_pairs --task edges IN OUT`.
+"""Make a training set from a folder of images: `python -m scripts.make_pairs --task edges IN OUT`.
 
-edges, grayscale, inpaint and superres make A from each image, which is B. combine stitches
-IN/A and IN/B, whose images have equal names. resize only brings images to --size (with
---pairs, both halves of A|B images). OUT gets train/, val/ and test/: those of IN, or else shares
-of its images. Run again, the command goes on where it stopped.
+edges, grayscale, inpaint and superres compute A from each image and use the image as B. combine
+stitches images of equal names in IN/A and IN/B. resize only resizes images to --size (with --pairs,
+both halves of A|B images). OUT gets train/, val/ and test/: those of IN if it has them, else a
+random split. Run the command again to resume.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from util.process_pool import worker_pool
 
 log = logging.getLogger(__name__)
 
-# Flags of one task alone, and what they are if not given.
+# Flags of a single task: name -> (task, default).
 OWN = {
     "mask": ("inpaint", "freeform"),
     "factor": ("superres", 4),
@@ -42,7 +42,7 @@ OWN = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Make the pairs that the arguments ask for; ValueError for a user's mistake."""
+    """Make the training set; ValueError for a user's mistake."""
     setup_logging()
     args = parse(argv)
     jobs = list(plan(args))
@@ -51,80 +51,82 @@ def main(argv: Sequence[str] | None = None) -> None:
     made = {p for phase in PHASES for p in (args.out / phase).rglob("*.png")}
     if strange := made - {target for _, target in jobs}:
         raise ValueError(
-            f"OUT {args.out}: holds {min(strange)}, which IN does not give (any more); use another "
+            f"OUT {args.out}: contains {min(strange)}, which does not come from IN; use another "
             f"folder"
         )
     todo = [job for job in jobs if job[1] not in made]
     if len(todo) < len(jobs):
-        log.info("%d of %d images are there already", len(jobs) - len(todo), len(jobs))
+        log.info("%d of %d images already exist", len(jobs) - len(todo), len(jobs))
     skipped = 0
     with worker_pool(min(args.num_threads, max(len(todo), 1))) as pool:
         results = pool.map(partial(make_one, args=args), todo, chunksize=4)
         for error in tqdm(results, total=len(todo), unit="img", disable=None):
             if error:
                 skipped += 1
-                log.warning("left out: %s", error)
+                log.warning("ignored: %s", error)
     if skipped == len(jobs):
-        raise ValueError(f"IN {args.source}: not one of its images can be used")
+        raise ValueError(f"IN {args.source}: none of its images can be used")
     log.info("%s holds %s", args.out, counts(args.out))
     log.info("%s", next_step(args))
 
 
 def counts(out: Path) -> str:
-    """Return how many images there are for each phase."""
+    """Return the number of images in each phase, as text."""
     numbers = {phase: len(list((out / phase).rglob("*.png"))) for phase in PHASES}
     return ", ".join(f"{number} images for {phase}" for phase, number in numbers.items())
 
 
 def next_step(args: argparse.Namespace) -> str:
-    """Return the line that says how to train on what is in OUT."""
+    """Return a line with the command that trains on OUT."""
     if not any((args.out / "train").rglob("*.png")):
-        return f"none of them is for training: --split {args.split}"
+        return f"no image is for training; give train a share in --split {args.split}"
     name = ["--dataroot", str(args.out), "--name", args.out.resolve().name]
     model = ["--model", "colorization"] if args.task == "resize" and not args.pairs else []
     return f"train on them with: {shlex.join([*python(), 'train.py', *name, *model])}"
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the arguments; ValueError for values that make no sense together."""
+    """Return the arguments; ValueError for arguments that contradict each other."""
     parser = OneLineParser(prog="python -m scripts.make_pairs", description=__doc__)
     add = parser.add_argument
     add("source", metavar="IN", type=Path, help="folder of images")
-    add("out", metavar="OUT", type=Path, help="folder to make")
-    add("--task", required=True, choices=[*TASKS, "resize", "combine"], help="what to make")
-    add("--split", help=f"shares of train, val, test ({SHARES}), unless IN has these folders")
+    add("out", metavar="OUT", type=Path, help="folder to write")
+    add("--task", required=True, choices=[*TASKS, "resize", "combine"], help="kind of pairs")
+    add("--split", help=f"fractions of train, val, test (default: {SHARES}), unless IN has them")
     add(
         "--size",
         type=number(int, 1, 16384),
-        help="bring the middle square of each image to this size",
+        help="size in pixels for the central square of each image",
     )
-    add("--seed", type=number(int, 0), default=0, help="of the split and the holes")
-    add("--mask", choices=[*MASKS], help="inpaint: shape of the holes (freeform)")
-    add("--factor", type=number(int, 2, 1000), help="superres: how much smaller (4)")
-    add("--sigma", type=number(float, 0, 100), help="edges: blur before them (2)")
-    add("--pairs", action="store_true", default=None, help="resize: the images are A|B")
+    add("--seed", type=number(int, 0), default=0, help="random seed of the split and the holes")
+    add("--mask", choices=[*MASKS], help="inpaint: shape of the holes (default: freeform)")
+    add("--factor", type=number(int, 2, 1000), help="superres: downsampling factor (default: 4)")
+    add("--sigma", type=number(float, 0, 100), help="edges: blur in pixels (default: 2)")
+    add("--pairs", action="store_true", default=None, help="resize: treat images as A|B pairs")
     add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="processes")
     args = parser.parse_args(argv)
     for name, (task, default) in OWN.items():
         if getattr(args, name) is None:
             setattr(args, name, default)
         elif args.task != task:
-            raise ValueError(f"--{name}: is for --task {task}")
+            raise ValueError(f"--{name}: works only with --task {task}")
     args.own_split = args.split is not None
     args.split = SHARES if args.split is None else args.split
     args.shares = shares_of(args.split)
     if args.task == "edges" and importlib.util.find_spec("skimage") is None:
-        raise ValueError("--task edges: wants scikit-image; pip install scikit-image")
+        raise ValueError("--task edges: needs scikit-image; pip install scikit-image")
     if args.task == "resize" and args.size is None:
-        raise ValueError("--task resize: wants a --size")
+        raise ValueError("--task resize: needs --size")
     source, out = args.source.resolve(), args.out.resolve()
     if source == out or source in out.parents or out in source.parents:
-        raise ValueError(f"OUT {args.out}: must lie outside IN {args.source}, which is left alone")
+        raise ValueError(
+            f"OUT {args.out}: must be outside IN {args.source}, which is never changed"
+        )
     return args
 
 
 def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
-    """Yield (the files of an image, the file to write)."""
+    """Yield (input files, output file) for each image."""
     folder = args.source / "A" if args.task == "combine" else args.source
     paths = images(folder)
     partners = partners_of(args.source, paths) if args.task == "combine" else {}
@@ -134,38 +136,38 @@ def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
         files = [str(path)]
         if args.task == "combine":
             files.append(partners[path])
-        if phase is None:  # IN has the folders of the phases
+        if phase is None:  # IN already has train/, val/ or test/
             yield files, args.out / name
             continue
-        # What an earlier run has made, before more images came, stays where it is.
+        # An image made by an earlier run keeps its phase, even if IN has grown since.
         made = [phase for phase in PHASES if (args.out / phase / name).exists()]
         yield files, args.out / (made[0] if made else phase) / name
 
 
 def partners_of(source: Path, paths: Sequence[Path]) -> dict[Path, str]:
-    """Return the image in IN/B for each of those in IN/A; ValueError names one that has none."""
+    """Return the partner in IN/B of each image in IN/A; ValueError if one is missing."""
     A, B = source / "A", source / "B"
     mine, theirs = by_stem(A, map(str, paths)), by_stem(B, map(str, images(B)))
     if alone := sorted(mine.keys() - theirs.keys()):
         raise ValueError(
             f"IN: {mine[alone[0]][0]} has no partner {B / alone[0]}.* ({len(alone)} of {len(mine)} "
-            f"images have none); add it, or take the image out"
+            f"images have none); add it or remove the image"
         )
     for stem in mine:
         if (count := len(theirs[stem])) > 1:
-            raise ValueError(f"IN: {B / stem}.* are {count} images; leave one of them")
+            raise ValueError(f"IN: {B / stem}.* are {count} images; keep one of them")
     if alone := theirs.keys() - mine.keys():
         log.warning("%d images in B have no partner in A, such as %s", len(alone), min(alone))
     return {Path(path): theirs[stem][0] for stem, files in mine.items() for path in files}
 
 
 def images(folder: Path) -> list[Path]:
-    """Return the images of IN, or of a folder in it."""
+    """Return the images in IN or in one of its folders."""
     return [Path(path) for path in make_dataset(folder, flag="IN")]
 
 
 def remember(args: argparse.Namespace) -> None:
-    """Write down how OUT is made; ValueError if it was begun in another way."""
+    """Save the settings of OUT; ValueError if it was started with other settings."""
     kept = ("task", "split", "size", "seed", "mask", "factor", "sigma", "pairs")
     now = {name: getattr(args, name) for name in kept} | {"source": str(args.source.resolve())}
     note = args.out / "make_pairs.json"
@@ -179,14 +181,14 @@ def remember(args: argparse.Namespace) -> None:
         raise ValueError(f"OUT {args.out}: holds other files; use an empty folder")
     other = [f"{k} {before.get(k)}" for k in now if before.get(k) != now[k]]
     if other:
-        raise ValueError(f"OUT {args.out}: was begun with {', '.join(other)}; use another folder")
+        raise ValueError(f"OUT {args.out}: was started with {', '.join(other)}; use another folder")
     note.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
-    for left in args.out.rglob(".*.tmp"):  # of a run that was killed
+    for left in args.out.rglob(".*.tmp"):  # left by a killed run
         left.unlink()
 
 
 def make_one(job: tuple[list[str], Path], args: argparse.Namespace) -> str | None:
-    """Make one image; return what is wrong with its file, if something is."""
+    """Make one image; return the error if its file cannot be used."""
     files, target = job
     try:
         image = make_image(files, args)
@@ -195,7 +197,7 @@ def make_one(job: tuple[list[str], Path], args: argparse.Namespace) -> str | Non
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{os.getpid()}.tmp")
     image.save(temporary, format="PNG")
-    temporary.replace(target)  # whole or not at all
+    temporary.replace(target)  # atomic
     return None
 
 

@@ -1,10 +1,10 @@
 #!/bin/bash
 # Train on several machines: sbatch scripts/slurm_train.sh --dataroot … --name … --batch_size 8
 #
-# Set the lines below to your cluster's. --batch_size counts the images of all GPUs together. A
-# job that Slurm stops saves first. One that Slurm starts again (preemption, a node that failed) goes
-# on by itself; after the time limit, submit the same line with --continue_train.
-# $TORCHRUN starts the processes of a machine: by default `uv run torchrun`.
+# Adapt the #SBATCH lines to your cluster. --batch_size counts the images of all GPUs together. When
+# Slurm stops the job, it saves a checkpoint first. When Slurm restarts it (preemption, failed node),
+# it resumes by itself; after the time limit, submit the same line with --continue_train.
+# $TORCHRUN starts the processes of a machine, by default `uv run torchrun`.
 
 #SBATCH --job-name=pix2pix
 #SBATCH --nodes=2
@@ -18,13 +18,13 @@
 #SBATCH --output=%x_%j.log
 
 set -euo pipefail
-: "${SLURM_JOB_NODELIST:?is set by Slurm: sbatch scripts/slurm_train.sh starts this}"
+: "${SLURM_JOB_NODELIST:?is not set; start this script with sbatch scripts/slurm_train.sh}"
 
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1  # meet again after a restart, whoever is there
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1  # any node may host the new rendezvous after a restart
 port=$((29500 + SLURM_JOB_ID % 1000))
-# One agent a machine; it starts a process for each GPU, and all again (at most 3 times) if one ends
-# with an error, a mistake in the flags included.
+# One agent per machine starts a process for each GPU. If one fails, even because of a wrong flag, it
+# restarts all of them, at most 3 times.
 # shellcheck disable=SC2086
 exec srun ${TORCHRUN:-uv run torchrun} \
   --nnodes="$SLURM_NNODES" --nproc_per_node="${SLURM_GPUS_ON_NODE:-1}" \

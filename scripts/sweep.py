@@ -2,9 +2,9 @@
 
     python -m scripts.sweep scripts/sweeps/facades_128.yaml
 
-The same command goes on where it was stopped. Flags of train.py behind the file go to every
-training. Writes sweep.md, sweep.json and index.html into a folder of --results_dir that is named
-after the file, as is that of the trainings in --checkpoints_dir.
+Run the same command again to resume. Flags of train.py after the file apply to every training.
+Writes sweep.md, sweep.json and index.html to a folder in --results_dir with the name of the file;
+the trainings go to a folder of that name in --checkpoints_dir.
 """
 
 import json
@@ -31,12 +31,12 @@ from util.signals import handle_signals
 
 log = logging.getLogger(__name__)
 
-# By row of the table, then by metric: a value for every seed.
+# table row -> metric -> one value per seed
 Values = dict[str, dict[str, list[float]]]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Train what is to be trained, and compare it; `RunStopped` if a training failed."""
+    """Train all unfinished runs and compare them; `RunStopped` if a training failed."""
     setup_logging()
     args, more = parse(argv)
     plan = read_plan(args.file, args.checkpoints_dir, more)
@@ -52,11 +52,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def parse(argv: Sequence[str] | None) -> tuple[Any, list[str]]:
-    """Return our flags, and those for train.py."""
+    """Return our flags, and the flags for train.py."""
     parser = OneLineParser(prog="python -m scripts.sweep", description=__doc__)
     add = parser.add_argument
-    add("file", type=Path, help="YAML: runs, seeds, flags of train.py, flags to evaluate with")
-    add("--jobs", type=number(int, 1), default=1, help="trainings at a time; they share the cores")
+    add("file", type=Path, help="YAML file with runs, seeds, flags of train.py and evaluate")
+    add(
+        "--jobs",
+        type=number(int, 1),
+        default=1,
+        help="number of concurrent trainings; they share the cores",
+    )
     add("--checkpoints_dir", type=Path, default=Path("./checkpoints"), help="folder of the runs")
     add("--results_dir", type=Path, default=Path("./results"), help="folder of the results")
     return parser.parse_known_args(argv)
@@ -70,7 +75,7 @@ def how_to_evaluate(plan: Plan, args: Any) -> Any:
     flags += ["--results_dir", str(args.results_dir)]
     for name, value in plan.evaluate.items():
         if name in ("name", "fake", "real", "out", "checkpoints_dir", "results_dir"):
-            raise ValueError(f"{said}: {name}: is the sweep's to choose")
+            raise ValueError(f"{said}: {name}: is set by the sweep; leave it out")
         flags += [f"--{name}"] if value == "true" else [f"--{name}={value}"]
     try:
         how = parse_evaluation(flags)
@@ -88,14 +93,14 @@ def measured(run: Run, how: Any) -> Result:
 
 
 def compare(plan: Plan, results: dict[Run, Result], how: Any, out: Path) -> None:
-    """Write the table over all seeds, every number, and a page with the first seed's images."""
+    """Write the table over all seeds, all values, and a page with the first seed's images."""
     values = values_of(results)
     rows = table(values)
     lines = [f"| {' | '.join(row)} |" for row in rows]
     lines.insert(1, "|---" * len(rows[0]) + "|")
     seeds = ", ".join(map(str, plan.seeds))
     spread = f"mean ± standard deviation (n - 1) over the seeds {seeds}"
-    notes = [spread if len(plan.seeds) > 1 else f"seed {seeds} alone"]
+    notes = [spread if len(plan.seeds) > 1 else f"one seed: {seeds}"]
     notes += protocol(list(results.values()), how)
     with atomic_write(out / "sweep.md") as file:
         file.write("\n".join([*lines, "", *(f"- {note}" for note in notes), ""]).encode())
@@ -111,7 +116,7 @@ def compare(plan: Plan, results: dict[Run, Result], how: Any, out: Path) -> None
 
 
 def values_of(results: dict[Run, Result]) -> Values:
-    """Return the means over the images; what they may be held against has rows of its own."""
+    """Return the means over the images; references, such as real photos, get their own rows."""
     values: Values = {run.label: {} for run in results}
     for run, result in results.items():
         found = {metric: {run.label: each.mean} for metric, each in result.intervals().items()}
@@ -124,7 +129,7 @@ def values_of(results: dict[Run, Result]) -> Values:
 
 
 def table(values: Values) -> list[list[str]]:
-    """Return the heading and a row for each label, as text: the mean over the seeds ± spread."""
+    """Return the heading and one row of text per label: mean ± spread over the seeds."""
     metrics = names_of(values.values())
     rows = [["", *(f"{metric} ({better(metric)} is better)" for metric in metrics)]]
     for label, found in values.items():

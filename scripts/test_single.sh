@@ -1,3 +1,3 @@
 #!/bin/sh
-# A folder of label maps without photos, by the generator of train_pix2pix.sh.
+# Translate a folder of label maps without photos with the generator of train_pix2pix.sh.
 exec python test.py --dataroot ./datasets/facades/testB --name facades_pix2pix --model test "$@"

@@ -1,3 +1,3 @@
 #!/bin/sh
-# Maps <-> aerial photos, without pairs.
+# Train CycleGAN on maps <-> aerial photos, without pairs.
 exec python train.py --dataroot ./datasets/maps --name maps_cyclegan --model cycle_gan "$@"

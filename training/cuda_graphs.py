@@ -67,7 +67,7 @@ class CudaGraphs:
     another shape (an epoch's last), a validation and a test run the plain methods.
 
     ValueError if a captured method could not see a change: of a plain value (a number, a flag), or
-    of a tensor that lies in a list or dict of the model.
+    of a tensor in a list or dict of the model.
     """
 
     def __init__(self, model: BaseModel, recorder: Recorder):
@@ -75,17 +75,17 @@ class CudaGraphs:
         self.buffers: dict[str, Tensor] = {}
         self.steps: Counter[Any] = Counter()  # by the shapes of their inputs, before the capture
         self.shapes: Any = None  # of the step that is captured
-        self.begins, self.mode = False, "eager"
-        self.left: dict[str, Tensor] = {}  # tensor attributes, before other code changes them
+        self.step_begins, self.mode = False, "eager"
+        self.tensors_before: dict[str, Tensor] = {}  # before other code sets new ones
         self.graphs: dict[str, tuple[Method, dict[str, Any]]] = {}  # replay, what it makes
-        self.captured: dict[str, dict[str, Any]] = {}  # attributes at the capture
+        self.attributes_at_capture: dict[str, dict[str, Any]] = {}  # attributes at the capture
         model.set_input = partial(self.set_input, model.set_input)
         for name in model.graphed:
             setattr(model, name, partial(self.run, name, getattr(model, name)))
 
     def set_input(self, method: Callable[[Any], None], batch: dict[str, Any]) -> None:
-        """Take a batch in, with which a step may begin."""
-        self.left, self.begins = tensors_of(self.model), True
+        """Set the input, and mark the start of a step."""
+        self.tensors_before, self.step_begins = tensors_of(self.model), True
         method(batch)
 
     def run(self, name: str, method: Method) -> None:
@@ -93,8 +93,8 @@ class CudaGraphs:
         if torch.is_inference_mode_enabled():  # a validation or a test
             method()
             return
-        new = changed(self.left, tensors_of(self.model))
-        if self.begins:
+        new = changed(self.tensors_before, tensors_of(self.model))
+        if self.step_begins:
             self.begin_step(new)
         if self.mode == "eager":
             method()
@@ -111,7 +111,7 @@ class CudaGraphs:
                     f"--model {self.model.opt.model}: {name} was not called in the step that was "
                     f"captured; leave it out of `graphed`, or use --no_graphs"
                 )
-        self.left = tensors_of(self.model)
+        self.tensors_before = tensors_of(self.model)
 
     def begin_step(self, inputs: dict[str, Tensor]) -> None:
         """Decide how the methods of a step run, by the shapes of its inputs."""
@@ -122,7 +122,7 @@ class CudaGraphs:
             self.steps[shapes] += 1
             self.mode = "warm up" if self.steps[shapes] <= WARM_UP else "capture"
             self.shapes = shapes
-        self.begins = False
+        self.step_begins = False
 
     def copy(self, values: dict[str, Tensor]) -> None:
         """Copy tensors that plain code has set into static buffers, which take their place."""
@@ -151,14 +151,16 @@ class CudaGraphs:
         made = {k: v for k, v in after.items() if k not in before or v is not before[k]}
         made |= {k: dict(after[k]) for k in ("losses", "visuals")}
         self.graphs[name] = replay, made
-        self.captured[name] = {k: seen(v) for k, v in before.items() if k not in RESULTS}
+        self.attributes_at_capture[name] = {
+            k: fingerprint(v) for k, v in before.items() if k not in RESULTS
+        }
 
     def check(self, name: str) -> None:
         """Raise a ValueError if an attribute is not what the graph was captured with."""
         made = set().union(*(made for _, made in self.graphs.values()))
         now = vars(self.model)
-        for attribute, value in self.captured[name].items():
-            if attribute not in made and seen(now.get(attribute)) != value:
+        for attribute, value in self.attributes_at_capture[name].items():
+            if attribute not in made and fingerprint(now.get(attribute)) != value:
                 raise ValueError(
                     f"--model {self.model.opt.model}: {attribute} has changed since {name} was "
                     f"captured as a CUDA graph, which cannot see it: keep it in a tensor that is "
@@ -179,9 +181,9 @@ def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Te
     return {name: value for name, value in after.items() if before.get(name) is not value}
 
 
-def seen(value: Any) -> Any:
-    """Return what tells that a graph would see another value: plain values as they are, tensors,
-    alone or in a list or dict, by identity.
+def fingerprint(value: Any) -> Any:
+    """Return a value that differs if an attribute has changed: numbers, flags and texts themselves;
+    tensors, alone or in a list or dict, by identity.
     """
     if isinstance(value, Tensor):
         return id(value)

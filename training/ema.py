@@ -16,7 +16,7 @@ from util.distributed import is_main_process
 
 
 class EMA:
-    """Follows each generator: e ← e + (1 − d)(w − e) after every step, `d` = `--ema`.
+    """Averages each generator's weights: e ← e + (1 − d)(w − e) after every step, `d` = `--ema`.
 
     While few steps are done, d is (1 + steps) / (10 + steps), so that the first weights, drawn at
     random, are soon forgotten. Source: Yazıcı et al., "The Unusual Effectiveness of Averaging in
@@ -30,7 +30,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights after a step; what a network counts or measures is copied."""
+        """Update the averages after a step; buffers, such as running statistics, are copied."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         for name, net in self.followed.items():
@@ -67,7 +67,7 @@ class EMA:
         return {"networks": nets, "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a state was saved."""
+        """Restore what `state_dict` has returned."""
         for name, net in self.nets.items():
             net.load_state_dict(state["networks"][name])
         self.steps = int(state["steps"])

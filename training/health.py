@@ -1,5 +1,5 @@
-"""What tells that a training goes wrong: losses and weights that are not finite, a GAN out of
-balance, memory that runs out, a GPU that waits for data.
+"""Signs of an unhealthy training: losses or weights that are not finite, a collapsed GAN, too
+little memory, a slow data loader.
 """
 
 import contextlib
@@ -21,18 +21,18 @@ FIX = "try a smaller --lr, or --precision fp32; --continue_train resumes from th
 
 
 class NanCheck:
-    """Remembers, on the device, the step at which each loss was first not finite.
+    """Records on the device the step at which each loss was first not finite.
 
-    Nothing waits for the device before `check`.
+    Only `check` waits for the device.
     """
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self.first: Tensor | None = None  # (number of losses,), 0 where all is well
+        self.first: Tensor | None = None  # (number of losses,), 0: always finite
         self.files: list[tuple[int, list[str]]] = []
 
     def observe(self, losses: Mapping[str, Tensor], step: int, files: list[str]) -> None:
-        """Take in the losses of a step and the files it was trained on."""
+        """Record the losses of a step and its files."""
         if not losses:
             return
         values = torch.stack([torch.as_tensor(loss).detach().float() for loss in losses.values()])
@@ -51,7 +51,7 @@ class NanCheck:
             step = min(bad.values())
             names = ", ".join(name for name in bad if bad[name] == step)
             found = step, names, next(files for seen, files in self.files if seen == step)
-        if any(everyones := all_gather(found)):  # of several processes, one alone may have seen it
+        if any(everyones := all_gather(found)):  # one rank alone may have found it
             step, names, files = min(filter(None, everyones))
             raise RunStopped(
                 f"{names}: not a finite number after image {step} of the run "
@@ -68,28 +68,28 @@ def check_weights(nets: Mapping[str, nn.Module]) -> None:
                 raise RunStopped(f"network {name}: {key} is not finite, so nothing is saved; {FIX}")
 
 
-# A loss of D below which it tells nearly all images apart; with wgangp there is none such.
-WON = {"vanilla": 0.05, "lsgan": 0.01, "hinge": 0.05}
-LINES = 20  # in a row, before anything is said
+# D's loss below which it tells nearly all fakes from real images; wgangp has no such value.
+D_WINS_BELOW = {"vanilla": 0.05, "lsgan": 0.01, "hinge": 0.05}
+LINES = 20  # lines in a row before a warning
 GREY_LEVEL = 2 / 255
 
 
 class CollapseMonitor:
-    """Looks at each printed line of losses and at the images of its step."""
+    """Warns once if D wins or G collapses, judged by the printed losses and their images."""
 
     def __init__(self, gan_mode: str):
-        self.won = WON.get(gan_mode)
+        self.limit = D_WINS_BELOW.get(gan_mode)
         self.lines: Counter[str] = Counter()
-        self.said: set[str] = set()
+        self.warned: set[str] = set()
         self.last: dict[str, Tensor] = {}
 
     def observe(self, losses: Mapping[str, float], visuals: Mapping[str, Tensor]) -> None:
-        """Take in the losses of a line and its step's images, (N, C, H, W) in [-1, 1]."""
+        """Record a line of losses and its step's images, (N, C, H, W) in [-1, 1]."""
         of_D = {name: value for name, value in losses.items() if name.startswith("D_")}
-        if of_D and self.won:
+        if of_D and self.limit:
             names = " and ".join(of_D)
-            what = f"D has won: {names} below {self.won:g}; G learns little from it (docs/qa.md)"
-            self._note(max(of_D.values()) < self.won, what)
+            what = f"D has won: {names} below {self.limit:g}; G learns little from it (docs/qa.md)"
+            self._note(max(of_D.values()) < self.limit, what)
         for label in (name for name in visuals if name.startswith("fake")):
             image = visuals[label][0].detach().float()
             before = self.last.get(label, image.new_zeros(0))
@@ -102,19 +102,19 @@ class CollapseMonitor:
 
     def _note(self, so: bool, what: str) -> None:
         self.lines[what] = self.lines[what] + 1 if so else 0
-        if self.lines[what] == LINES and what not in self.said:
-            self.said.add(what)
+        if self.lines[what] == LINES and what not in self.warned:
+            self.warned.add(what)
             log.warning("for %d lines in a row, %s", LINES, what)
 
 
 class WaitingAdvice:
-    """Says, once, what to change if more than a tenth of an epoch is spent waiting for data."""
+    """Advises once how to load data faster if an epoch waits for more than 10 % of its time."""
 
     def __init__(self) -> None:
         self.epochs, self.said = 0, False
 
     def after_epoch(self, waiting: float, num_threads: int, cache: str) -> None:
-        """Take the share of an epoch; the first, in which caches fill, does not count."""
+        """Record an epoch's share of waiting; the first one, which fills caches, does not count."""
         self.epochs += 1
         if self.epochs == 1 or waiting <= 0.1 or self.said:
             return
@@ -129,8 +129,8 @@ class WaitingAdvice:
 
 @contextlib.contextmanager
 def explain_out_of_memory(opt: Any) -> Iterator[None]:
-    """Within it, running out of memory ends the run with a line that says what to change; so does
-    the end of a process that loads data, which the system kills first when memory runs out.
+    """Turn an out-of-memory error into `RunStopped` with a line that says what to change; also
+    the end of a worker, which the system kills first when memory runs out.
     """
     try:
         yield

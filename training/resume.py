@@ -10,9 +10,9 @@ from training.state import (
     Progress,
     TrainingState,
     changed_flags,
+    changes_as_hint,
     read_state,
     state_path,
-    told,
 )
 from util import distributed
 from util.errors import one_line
@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 
 
 def resume(model: BaseModel, opt: Any) -> TrainingState:
-    """Set the model up and bring it to where its run stands; log what is resumed, what is new.
+    """Set the model up, load its checkpoint or weights, and log what is resumed and what is new.
 
     ValueError names the flags that do not fit a checkpoint, or a file that cannot be used.
     """
-    check_abilities(model, opt)
+    check_model_supports(model, opt)
     state = read_state(opt)
     if state:
         log_resume(opt, state)
@@ -47,7 +47,7 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
     return training
 
 
-def check_abilities(model: BaseModel, opt: Any) -> None:
+def check_model_supports(model: BaseModel, opt: Any) -> None:
     """Raise a ValueError for a flag that the model lacks a method for."""
     own, base = type(model), BaseModel
     measures = (
@@ -110,7 +110,7 @@ def check_networks(model: BaseModel, opt: Any, state: dict[str, Any]) -> None:
     if saved.keys() != model.nets.keys():
         raise ValueError(
             f"{path}: holds the networks {', '.join(saved)}, this training has "
-            f"{', '.join(model.nets)}{told(opt, state)}"
+            f"{', '.join(model.nets)}{changes_as_hint(opt, state)}"
         )
     for name, net in model.nets.items():
         check_fit(net, saved[name], path, opt)
@@ -119,7 +119,7 @@ def check_networks(model: BaseModel, opt: Any, state: dict[str, Any]) -> None:
 def restore(training: TrainingState, state: dict[str, Any]) -> None:
     """Load a state: networks, optimizers, schedules, image pools, EMA, random states.
 
-    The learning rate follows from the options and the epoch; only `plateau` remembers one.
+    The learning rate follows from the options and the epoch; `plateau` restores its own.
     """
     opt, model = training.opt, training.model
     try:
@@ -131,7 +131,8 @@ def restore(training: TrainingState, state: dict[str, Any]) -> None:
             set_random_states(state["random"][distributed.rank()])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ValueError(
-            f"{state_path(opt)}: does not fit this training ({one_line(error)}){told(opt, state)}"
+            f"{state_path(opt)}: does not fit this training ({one_line(error)})"
+            f"{changes_as_hint(opt, state)}"
         ) from None
 
 

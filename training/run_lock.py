@@ -10,14 +10,14 @@ from typing import Any, NamedTuple, TextIO
 
 from util.files import make_folder
 
-LOCK = ".lock"  # in a run's folder: whose it is
-GOING_ON = ("--continue_train", "--epoch", "latest", "--load_iter", "0")
+LOCK = ".lock"  # names the process that owns a run's folder
+RESUME_FLAGS = ("--continue_train", "--epoch", "latest", "--load_iter", "0")
 
 
 class Start(NamedTuple):
     """How this process was launched: job id, torchrun agent, restart count.
 
-    An agent does not count the restarts that another one has asked for.
+    An agent does not count restarts that another agent requested.
     """
 
     job: str
@@ -36,11 +36,10 @@ def this_start() -> Start:
 
 
 def beginning(folder: Path, starts: Sequence[Start]) -> dict[str, Any]:
-    """Return which job this is, by which agents, and which saved state it found in its folder when
-    it began; `starts` are those of all processes.
+    """Return the job's id, its agents, and the checkpoint that it found when it began.
 
-    That is how a restart knows a state of its own from one of an older run of that name. The
-    owner of the folder keeps it in the lock file.
+    `starts` are those of all ranks. A restart uses this to tell its own checkpoint from one of an
+    older run of the same name. The lock file keeps it.
     """
     job, agents = starts[0].job, sorted({start.agent for start in starts} - {""})
     try:
@@ -50,14 +49,14 @@ def beginning(folder: Path, starts: Sequence[Start]) -> dict[str, Any]:
         if kept["job"] == job and again:
             return {"job": job, "agents": sorted(known.union(agents)), "found": kept["found"]}
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # nothing came so far before
+        pass  # no lock file of this job
     return {"job": job, "agents": agents, "found": _state(folder)}
 
 
 def flags_of_restart(folder: Path, starts: Sequence[Start]) -> Sequence[str]:
-    """Return the flags by which a restarted training goes on; none if it has saved nothing."""
+    """Return the flags with which a restarted training resumes; none before its first save."""
     now = _state(folder)
-    return GOING_ON if now and now != beginning(folder, starts)["found"] else ()
+    return RESUME_FLAGS if now and now != beginning(folder, starts)["found"] else ()
 
 
 def _state(folder: Path) -> str:
@@ -70,11 +69,11 @@ def _state(folder: Path) -> str:
 
 @contextlib.contextmanager
 def lock_run_folder(folder: Path, more: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Own a run's folder; ValueError if another process that lives does.
+    """Lock a run's folder; ValueError if another running process holds the lock.
 
-    The folder is made, and taken away if nothing comes into it. The system drops the lock when its
-    process ends, however it ends. It is not inherited: a worker that outlives a killed run for a
-    moment holds up nobody. `more` is kept in the lock file.
+    Creates the folder, and removes it at the end if it is still empty. The system releases the
+    lock when its process ends, even after a crash. Workers do not inherit it. `more` is written
+    to the lock file.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     path = make_folder(folder, "--checkpoints_dir") / LOCK

@@ -1,4 +1,4 @@
-"""Where a training stands, and the file that it resumes from: latest_state.pth."""
+"""The progress of a training, and the checkpoint that it resumes from: latest_state.pth."""
 
 import json
 import logging
@@ -22,13 +22,15 @@ log = logging.getLogger(__name__)
 VERSION = 1
 PARTS: dict[str, type] = {
     **dict.fromkeys(("networks", "optimizers", "progress", "options"), dict),
-    **dict.fromkeys(("schedulers", "pools", "random"), list),  # the last two by rank
+    **dict.fromkeys(
+        ("schedulers", "pools", "random"), list
+    ),  # pools and random: one entry per rank
 }
 
 
 @dataclass
 class Progress:
-    """Where a training stands: `iters` images of `epoch` are done, `total` in the whole run.
+    """Progress of a training: `iters` images of `epoch` are done, `total` in the whole run.
 
     `resumed_at` is the (epoch, iters) of the checkpoint that this process resumed from, if any;
     `dataset_size` is the number of training images, 0 before it is known. `best` is the best
@@ -49,7 +51,7 @@ class Progress:
         """Set the number of training images; warn if the checkpoint was saved with another."""
         if self.dataset_size not in (0, size):
             log.warning(
-                "%d training images, but %d when it was saved: epoch %d resumes in another order",
+                "%d training images, %d in the checkpoint: the rest of epoch %d has another order",
                 *(size, self.dataset_size, self.epoch),
             )
         self.dataset_size = size
@@ -67,7 +69,7 @@ class Progress:
         return progress
 
 
-# Version 1 of the file has these names.
+# The keys in the file where they differ from the attributes.
 NAMES_IN_FILE = {
     "resumed_at": "since",
     "dataset_size": "pictures",
@@ -91,7 +93,7 @@ class TrainingState:
             self.ema.save_networks(tag, self.model.save_dir)
 
     def save(self) -> None:
-        """Write latest_state.pth: tensors and plain Python, which load as weights do.
+        """Write latest_state.pth: tensors and plain Python, which `weights_only=True` reads.
 
         All ranks call it; rank 0 writes, and all continue once the file is written.
         """
@@ -124,10 +126,10 @@ def state_path(opt: Any) -> Path:
 
 
 def read_state(opt: Any) -> dict[str, Any] | None:
-    """Read the state that a training with these options resumes from; None if there is none.
+    """Read the checkpoint that a training with these options resumes from.
 
-    Nor is there one if `--epoch` or `--load_iter` choose other weights. ValueError names a file
-    that cannot be used.
+    None without --continue_train, without a checkpoint, or if --epoch or --load_iter choose other
+    weights. ValueError names a file that cannot be used.
     """
     path = state_path(opt)
     if not opt.continue_train or opt.load_iter or opt.epoch != "latest" or not path.exists():
@@ -157,7 +159,7 @@ def changed_flags(
     return [f"--{name} {before} -> {now}" for name, (before, now) in found.items()]
 
 
-def told(opt: Any, state: dict[str, Any]) -> str:
+def changes_as_hint(opt: Any, state: dict[str, Any]) -> str:
     """Return the changed flags that may be the reason of an error, as the end of its line."""
     changed = changed_flags(opt, state, SAME_RESULTS)
     return f"; changed since it was saved: {', '.join(changed)}" if changed else ""

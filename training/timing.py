@@ -1,4 +1,4 @@
-"""How much of the training time is spent computing, and how much waiting for data."""
+"""The time of a training step: computing, and waiting for data."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class StepTimer:
-    """Wraps the loop over batches: time inside `next` is waiting, the rest is computing."""
+    """Wraps the loop over batches: the time inside `next` is waiting, the rest is computing."""
 
     def __init__(self) -> None:
         self.begun, self.waited_in_all = time.perf_counter(), 0.0
@@ -19,7 +19,7 @@ class StepTimer:
         self.started, self.waited, self.images = time.perf_counter(), 0.0, 0
 
     def batches(self, batches: Iterable[T]) -> Iterator[T]:
-        """Yield the batches, counting the time that each is waited for."""
+        """Yield the batches and measure how long each one takes to arrive."""
         iterator = iter(batches)
         while True:
             asked = time.perf_counter()
@@ -34,7 +34,7 @@ class StepTimer:
             yield batch
 
     def share(self) -> float:
-        """Return the share of all the time so far that was spent waiting."""
+        """Return the share of waiting since the start, in 0..1."""
         return self.waited_in_all / max(time.perf_counter() - self.begun, 1e-12)
 
     def lap(self) -> tuple[float, float]:

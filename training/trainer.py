@@ -23,7 +23,10 @@ log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """Runs the epochs that a training has left; `iters` and every *_freq count images."""
+    """Runs the epochs that a training has left.
+
+    `iters` and the *_freq flags count images, but --save_epoch_freq and --val_freq count epochs.
+    """
 
     def __init__(
         self,
@@ -50,11 +53,11 @@ class Trainer:
             trained = self.train_epoch()
             if trained and self.visualizer.shown_in_epoch < epoch:
                 self.visualizer.display_current_results(self.model.get_current_visuals(), epoch)
-            validated = bool(self.validation) and self.validation.due(epoch)
+            due = bool(self.validation) and self.validation.due(epoch)
             rate = self.model.learning_rate
-            self.model.update_learning_rate(self.validate(epoch) if validated else None)
+            self.model.update_learning_rate(self.validate(epoch) if due else None)
             self.progress.epoch, self.progress.iters = epoch + 1, 0
-            stop_early = validated and self.validation.should_stop()
+            stop_early = due and self.validation.should_stop()
             if epoch % self.opt.save_epoch_freq == 0:
                 self.save("latest", epoch)
             elif epoch == last or stop_early:

@@ -50,7 +50,7 @@ class Validation:
             )
         self.column = self.metric + ("_ema" if training.ema else "")
         progress = training.progress
-        if progress.best_metric != self.column:  # another one was followed, or none
+        if progress.best_metric != self.column:  # another metric, or none, decided so far
             progress.best_metric, progress.best = self.column, None
             progress.validations_since_best = 0
 

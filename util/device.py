@@ -30,7 +30,7 @@ def pick_device(gpu_ids: Sequence[int]) -> torch.device:
             )
         if max(ids) >= found:
             raise ValueError(
-                f"--gpu_ids {max(ids)}: this machine has GPUs 0 to {found - 1}; choose among them"
+                f"--gpu_ids {max(ids)}: this machine has {found} GPUs, numbered from 0"
             )
         if processes > 1 and len(ids) != processes:
             raise ValueError(

@@ -54,9 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--dataroot", help="folder with A|B pairs in train/; by default the built-in pairs"
     )
-    parser.add_argument(
-        "--images", type=number(int, 1), default=400, help="number of images for test.py"
-    )
+    parser.add_argument("--images", type=number(int, 1), default=400, help="images for test.py")
     parser.add_argument("--json", help="JSON file to write the numbers to")
     args = parser.parse_args(argv)
     wanted = args.sections.split(",")

@@ -1,4 +1,4 @@
-"""One HTTP download into a file, resumed where the server and the file allow it."""
+"""One HTTP download into a file, resumed if the server supports it."""
 
 import re
 import socket
@@ -9,15 +9,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-TIMEOUT = 30.0  # seconds of silence
-BLOCK = 1 << 14  # what is lost, at most, when a connection breaks
+TIMEOUT = 30.0  # seconds without data
+BLOCK = 1 << 14  # bytes per read: the most that a broken connection loses
 
-# What opening and reading raise when the network fails; writing to a full disk raises others.
+# Errors of the network; a full disk raises other OSErrors.
 _FAILURES = (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError)
 
 
 class NetworkError(Exception):
-    """A download that failed on its way; `final` if trying again is of no use."""
+    """A failed download; `final` if a retry cannot succeed."""
 
     def __init__(self, reason: object, final: bool = False):
         super().__init__(" ".join(str(reason).split()) or type(reason).__name__)
@@ -25,47 +25,51 @@ class NetworkError(Exception):
 
 
 def size_of(path: Path) -> int:
-    """Return the size of a file, 0 where there is none."""
+    """Return the size of a file in bytes, 0 if it is missing."""
     return path.stat().st_size if path.exists() else 0
 
 
 def discard(part: Path) -> None:
-    """Delete a partial download, with the note of what it is a part of."""
+    """Delete a partial download and its tag (ETag or date of the remote file)."""
     part.unlink(missing_ok=True)
     _tag(part).unlink(missing_ok=True)
 
 
 def download_rest(url: str, part: Path) -> None:
-    """Download what `part` lacks of the file at `url`, or all where it is not the same file.
+    """Download the missing rest of `part` from `url`, or everything if the remote file changed.
 
-    NetworkError if the rest does not come whole; what came stays.
+    NetworkError if the download is incomplete; `part` is kept.
     """
     have = size_of(part)
     headers = {"User-Agent": "pix2pix (Python)"}
-    if have and _tag(part).exists():  # the server sends the rest of that very file, or all again
+    if (
+        have and _tag(part).exists()
+    ):  # the server sends the rest if the tag matches, else everything
         headers |= {"Range": f"bytes={have}-", "If-Range": _tag(part).read_text(encoding="utf-8")}
     try:
         request = urllib.request.Request(url, headers=headers)
         response = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # there is nothing behind what is here
+        if error.code == 416:  # range not satisfiable: `part` may be complete
             if error.headers.get("Content-Range") != f"bytes */{have}":
                 discard(part)
-                raise NetworkError("the file there has changed") from None
+                raise NetworkError("the file on the server has changed") from None
             return
         raise NetworkError(error, final=error.code < 500) from None
     except ValueError as error:
         raise NetworkError(error, final=True) from None
     except _FAILURES as error:
         reason = getattr(error, "reason", error)
-        hopeless = isinstance(reason, socket.gaierror | str | InvalidURL)  # no host, no address
+        hopeless = isinstance(
+            reason, socket.gaierror | str | InvalidURL
+        )  # unknown host or invalid address
         raise NetworkError(reason, final=hopeless) from None
     with response:
         _save(response, part, have)
 
 
 def _save(response: HTTPResponse, part: Path, have: int) -> None:
-    """Write the answer behind the first `have` bytes, or from the start if it is the whole."""
+    """Append a partial response to the first `have` bytes, or write a full one from the start."""
     mark = response.headers.get("ETag") or response.headers.get("Last-Modified")
     total = response.headers.get("Content-Length")
     if response.status == 206:
@@ -73,7 +77,7 @@ def _save(response: HTTPResponse, part: Path, have: int) -> None:
         begun = _tag(part).read_text(encoding="utf-8") if _tag(part).exists() else mark
         if place is None or int(place[1]) != have or mark not in (None, begun):
             discard(part)
-            raise NetworkError("the server sent a part that does not belong to what is here")
+            raise NetworkError("the server sent a part that does not match the partial download")
         total = place[2] if place[2] != "*" else str(have + int(total)) if total else None
     else:
         have = 0

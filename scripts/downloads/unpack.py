@@ -1,4 +1,4 @@
-"""Unpack an archive from the internet without letting it write where it likes."""
+"""Unpack an untrusted archive; it can write only inside its target folder."""
 
 import gzip
 import lzma
@@ -15,16 +15,16 @@ from util.errors import one_line
 
 _DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
-    *(EOFError, NotImplementedError, RuntimeError),  # the last two of zip: methods, passwords
-    *(NotADirectoryError, IsADirectoryError, FileExistsError),  # a file that is a folder too
+    *(EOFError, NotImplementedError, RuntimeError),  # zip: unknown method, password
+    *(NotADirectoryError, IsADirectoryError, FileExistsError),  # one path as file and as folder
 )
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack a .zip or .tar.gz as the folder `target`, which appears whole or not at all.
+    """Unpack a .zip or .tar.gz to the folder `target`, which appears only when it is complete.
 
-    An only folder in the archive becomes `target` itself. ValueError if it is damaged, without an
-    image, or holds anything but files and folders inside itself.
+    If the archive contains a single folder, that folder becomes `target`. ValueError if the archive
+    is damaged, has no image, or holds links, devices or paths outside itself.
     """
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     content = scratch / "content"
@@ -40,7 +40,7 @@ def unpack(archive: Path, target: Path) -> None:
         only.rename(target)
     except _DAMAGED as error:
         reason = one_line(error)
-        raise ValueError(f"not a whole archive ({reason})") from None
+        raise ValueError(f"damaged or incomplete archive ({reason})") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -53,10 +53,10 @@ def _untar(archive: Path, folder: Path) -> None:
             if not (member.isreg() or member.isdir()):
                 kind = "a link" if member.issym() or member.islnk() else "a device"
                 raise ValueError(f"the archive holds {kind}, {member.name}; nothing was unpacked")
-        # Old Pythons have no filters; what these refuse beyond the above is no danger here.
+        # Early 3.10 and 3.11 releases lack filters; the checks above suffice there.
         safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
         tar.extractall(folder, members, **safe)
-        while tar.fileobj.read(1 << 20):  # to the end, where gzip keeps its checksum
+        while tar.fileobj.read(1 << 20):  # read to the end, where gzip checks its checksum
             pass
 
 
@@ -73,7 +73,7 @@ def _unzip(archive: Path, folder: Path) -> None:
 
 
 def check_name(name: str) -> None:
-    """Raise a ValueError if unpacking a member of this name would leave the folder."""
+    """Raise a ValueError if a member of this name would be written outside the folder."""
     for path in (PurePosixPath(name), PureWindowsPath(name)):
         if path.is_absolute() or path.drive or path.root or ".." in path.parts:
-            raise ValueError(f"the archive wants to write to {name}; nothing was unpacked")
+            raise ValueError(f"the archive would write to {name}; nothing was unpacked")

@@ -1,4 +1,4 @@
-"""The web server behind scripts/draw.py: its page, its examples, and translation, within limits."""
+"""The web server of scripts/draw.py: page, examples and translation, with limits on load."""
 
 import io
 import logging
@@ -33,11 +33,11 @@ log = logging.getLogger(__name__)
 
 PAGE = Path(__file__).resolve().parent / "page"
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-MOST_BYTES = 16 * 2**20  # of an upload
-MOST_PIXELS = 64 * 10**6  # of an uploaded image, before it is brought to the network's size
-MOST_TRANSLATED = 4 * 2**20  # pixels given to the network
-MOST_WAITING = 8  # requests that are read or wait; others are turned away
-MOST_SECONDS = 60  # for a body to arrive, and for a turn
+MOST_BYTES = 16 * 2**20  # maximum size of an upload
+MOST_PIXELS = 64 * 10**6  # maximum size of an uploaded image, before it is resized
+MOST_TRANSLATED = 4 * 2**20  # maximum number of pixels given to the network
+MOST_WAITING = 8  # concurrent POST requests; further ones are refused
+MOST_SECONDS = 60  # timeout for receiving a body, and for waiting in the queue
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -49,7 +49,7 @@ HEADERS = {
 
 
 class Guard:
-    """Turns away requests of other sites' pages and, while too many are at work, further ones."""
+    """Refuses requests from pages of other sites, and POSTs beyond `MOST_WAITING` at once."""
 
     def __init__(self, app: ASGIApp):
         self.app, self.working = app, 0
@@ -91,19 +91,19 @@ class Studio:
         return JSONResponse(self.subject._asdict())
 
     async def example(self, request: Request) -> Response:
-        """GET: the input image of a number, as PNG."""
+        """GET: return input image `number` as PNG."""
         number = request.path_params["number"]
         if self.examples is None or number >= self.subject.examples:
             raise HTTPException(404, f"there are {self.subject.examples} examples, from 0")
         return await self.answer(request, lambda: self.examples[number])
 
     async def open(self, request: Request) -> Response:
-        """POST an image file: what of it the network would be given, as PNG."""
+        """POST an image file: return the network's input for it, as PNG."""
         body = await self.body(request)
         return await self.answer(request, lambda: exact(self.prepared(body)))
 
     async def translate(self, request: Request) -> Response:
-        """POST an image file, ?seed=N: its translation, as PNG."""
+        """POST an image file, ?seed=N: return its translation as PNG."""
         try:
             seed = int(request.query_params.get("seed", "0"))
         except ValueError:
@@ -114,7 +114,7 @@ class Studio:
         return await self.answer(request, lambda: self.translated(body, seed))
 
     def prepared(self, body: bytes) -> Any:
-        """Return the network's input of an image file, (input_nc, H, W) in [-1, 1]."""
+        """Return the network's input for an image file, (input_nc, H, W) in [-1, 1]."""
         real = self.translator.prepare(image_in(body))
         if real[0].numel() > MOST_TRANSLATED:
             height, width = real.shape[1:]
@@ -130,7 +130,7 @@ class Studio:
         return tensor2im(self.translator.model.to_image(real.to(fake), fake))
 
     async def body(self, request: Request) -> bytes:
-        """Read a request's body; refuse one that is too large or does not come."""
+        """Read a request's body; HTTPException if it is too large or too slow."""
         announced = request.headers.get("content-length", "0")
         too_large = HTTPException(413, f"the file is larger than {MOST_BYTES >> 20} MB")
         if not announced.isdecimal() or int(announced) > MOST_BYTES:
@@ -147,7 +147,7 @@ class Studio:
         return b"".join(parts)
 
     async def answer(self, request: Request, make: Callable[[], np.ndarray]) -> Response:
-        """Wait for a turn, call `make` beside the server's loop, and send its image."""
+        """Wait in the queue, call `make` in a thread, and send its image."""
         with anyio.move_on_after(MOST_SECONDS):
             await self.turn.acquire()
             try:
@@ -158,11 +158,11 @@ class Studio:
             finally:
                 self.turn.release()
             return Response(content, media_type="image/png")
-        raise HTTPException(503, "too much to do; try again")
+        raise HTTPException(503, "the server is busy; try again")
 
 
 def make_app(studio: Studio, hosts: list[str]) -> Starlette:
-    """Return the application; it answers requests whose Host is one of `hosts`."""
+    """Return the application; it accepts only requests for the host names in `hosts`."""
     return Starlette(
         routes=[
             Route("/", studio.page),
@@ -181,33 +181,35 @@ def make_app(studio: Studio, hosts: list[str]) -> Starlette:
 
 
 async def refused(request: Request, error: Exception) -> Response:
-    """Say why there is no answer: the request was wrong, or, of a RuntimeError, it was too much."""
+    """Return an error response: 4xx for a bad request, 500 for a RuntimeError."""
     if isinstance(error, HTTPException):
         return error_response(error.status_code, error.detail)
     if isinstance(error, ValueError):
         return error_response(422, one_line(error))
     log.error("%s", one_line(error))
-    return error_response(500, "the translation failed; the server's window says why")
+    return error_response(500, "the translation failed; see the server's log for the reason")
 
 
 def error_response(status: int, why: str) -> Response:
-    """Return an answer that is an error."""
+    """Return a JSON response with an error message."""
     return JSONResponse({"error": why}, status)
 
 
 def image_in(body: bytes) -> Image.Image:
-    """Return the upright image in a file's bytes; HTTPException says why there is none."""
+    """Return the image in a file's bytes, rotated upright; HTTPException if unreadable."""
     if not body:
         raise HTTPException(400, "the file is empty")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of PIL, about large images and odd tags
+            warnings.simplefilter("ignore")  # PIL warns about large images and odd tags
             with Image.open(io.BytesIO(body), formats=FORMATS) as file:
                 if file.width * file.height > MOST_PIXELS:
                     size = f"{file.width}x{file.height}"
                     raise HTTPException(413, f"{size} pixels are too many; make it smaller")
                 if has_high_depth(file):
-                    raise HTTPException(415, "has more than 8 bits a channel; convert it first")
+                    raise HTTPException(
+                        415, "the image has more than 8 bits a channel; convert it first"
+                    )
                 return upright_rgb(file)
     except Image.DecompressionBombError:
         raise HTTPException(413, "the image has too many pixels; make it smaller") from None

@@ -1,4 +1,4 @@
-"""What there is to draw for a run: labels of a palette, lines, or whole photos; and examples."""
+"""Find out what to draw for a run: palette labels, lines or photos; and load its examples."""
 
 import contextlib
 import logging
@@ -19,18 +19,18 @@ from util.registry import find_class
 
 log = logging.getLogger(__name__)
 
-LOOKED_AT = 40  # images that the palette is looked for in
-NEAR = 24  # pixel values by which paper and the greys of ink may be off
-LEAST_PAPER = 0.6  # the share of a drawing of lines that is bare paper,
-MOST_AREAS = 0.01  # and of what is painted evenly in it, the share that is ink
-SIZE = 256  # pixels a side that images are looked at with, or the run's own if that is more
+LOOKED_AT = 40  # maximum number of images to search for a palette
+NEAR = 24  # tolerance in pixel values for paper and for grey
+LEAST_PAPER = 0.6  # minimum fraction of bare paper in a line drawing
+MOST_AREAS = 0.01  # maximum fraction of ink among its flat pixels
+SIZE = 256  # minimum side in pixels at which images are analysed
 
 
 class Inputs:
-    """The input images of a data set's phase, as the networks see them."""
+    """The input images of one phase of a dataset, as the networks receive them."""
 
     def __init__(self, opt: Any, **changes: Any):
-        """`changes` are those of the options; ValueError if there are no images."""
+        """`changes` override options; ValueError if there are no images."""
         options = Namespace(**{**vars(opt), **changes})
         self.phase: str = options.phase
         self.side = "B" if opt.direction == "BtoA" else "A"
@@ -47,27 +47,27 @@ class Inputs:
 
 
 def exact(real: Tensor) -> np.ndarray:
-    """Return an input (C, H, W) in [-1, 1] as (H, W, C) uint8, with the very values of its file."""
+    """Return an input (C, H, W) in [-1, 1] as (H, W, C) uint8, with its file's exact values."""
     return (real + 1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
 
 
 class Subject(NamedTuple):
-    """What the page is told."""
+    """The facts about a run that the page needs."""
 
     name: str
     kind: str  # labels, lines or photo
-    colours: list[tuple[str, str]]  # of the brush: (#rrggbb, its name or "")
-    paper: str  # what an empty drawing is painted with
+    colours: list[tuple[str, str]]  # brush colours: (#rrggbb, name or "")
+    paper: str  # background colour of an empty drawing
     size: tuple[int, int]  # (width, height) of an empty drawing
     examples: int
     noise: bool  # whether the seed changes anything
 
 
 def describe_run(translator: Translator, named: bool = False) -> tuple[Subject, Inputs | None]:
-    """Find out what a run's inputs are like; the second are its examples, of --phase (test).
+    """Describe a run's inputs, and return its examples from --phase (test).
 
-    ValueError if they are no images of grey or RGB, or if --dataroot is `named` by hand and holds
-    none.
+    ValueError if the images are neither grey nor RGB, or if --dataroot is given (`named`) and has
+    no images.
     """
     opt = translator.opt
     check_shown(opt)
@@ -77,9 +77,9 @@ def describe_run(translator: Translator, named: bool = False) -> tuple[Subject, 
     looked_at = inputs_of(opt, "train", **large)
     looked_at = looked_at or (examples and inputs_of(opt, opt.phase, **large))
     if named and not looked_at:
-        Inputs(opt)  # which says why
+        Inputs(opt)  # raises the error with the reason
     kind, colours, paper = classify_inputs(list(sample(looked_at)) if looked_at else [])
-    if kind == "labels":  # thin ones too, if the files say exactly which there are
+    if kind == "labels":  # the original files may contain rare colours too
         untouched = Inputs(opt, phase=looked_at.phase, preprocess="none")
         if (found := exact_palette(sample(untouched))) is not None:
             colours, paper = list(found), found[0]
@@ -105,17 +105,17 @@ def describe_run(translator: Translator, named: bool = False) -> tuple[Subject, 
 
 
 def check_shown(opt: Any) -> None:
-    """Raise a ValueError if a run's images are none of grey or RGB."""
+    """Raise a ValueError if a run's images are neither grey nor RGB."""
     for flag in ("input_nc", "output_nc"):
         if getattr(opt, flag) not in (1, 3) and opt.model != "colorization":
             raise ValueError(
-                f"--name {opt.name}: has --{flag} {getattr(opt, flag)}; the page shows 1 channel "
-                f"or 3, test.py translates any"
+                f"--name {opt.name}: has --{flag} {getattr(opt, flag)}; the page shows only 1 or "
+                f"3 channels; use test.py"
             )
 
 
 def inputs_of(opt: Any, phase: str, **changes: Any) -> Inputs | None:
-    """Return the inputs of a phase, or, after a line that says why, None."""
+    """Return the inputs of a phase; if there are none, log the reason and return None."""
     try:
         return Inputs(opt, phase=phase, **changes)
     except (ValueError, OSError) as error:
@@ -124,7 +124,7 @@ def inputs_of(opt: Any, phase: str, **changes: Any) -> Inputs | None:
 
 
 def size_of(examples: Inputs | None, opt: Any) -> tuple[int, int]:
-    """Return the (width, height) of the first example, or else that of the crop."""
+    """Return the (width, height) of the first example, else --crop_size."""
     with contextlib.suppress(ValueError, OSError):
         if examples:
             height, width, _ = examples[0].shape
@@ -133,7 +133,7 @@ def size_of(examples: Inputs | None, opt: Any) -> tuple[int, int]:
 
 
 def sample(inputs: Inputs) -> Iterator[np.ndarray]:
-    """Yield some of the images, in RGB, those left out that cannot be read."""
+    """Yield some of the images in RGB; skip unreadable ones."""
     for i in np.linspace(0, len(inputs) - 1, min(LOOKED_AT, len(inputs))).astype(int):
         with contextlib.suppress(ValueError, OSError):
             image = inputs[int(i)]
@@ -141,7 +141,7 @@ def sample(inputs: Inputs) -> Iterator[np.ndarray]:
 
 
 def classify_inputs(images: list[np.ndarray]) -> tuple[str, list[np.ndarray], np.ndarray]:
-    """Return the kind of images (H, W, 3), the colours to draw them with, and the paper's."""
+    """Return the kind of images (H, W, 3), the brush colours, and the paper's colour."""
     white, black = np.full(3, 255, np.uint8), np.zeros(3, np.uint8)
     if not images:
         return "photo", [], white
@@ -160,7 +160,7 @@ def classify_inputs(images: list[np.ndarray]) -> tuple[str, list[np.ndarray], np
 
 
 def names_of(colours: list[np.ndarray]) -> dict[str, str]:
-    """Return the names of the built-in images' classes by colour."""
+    """Return the class names of the built-in images, keyed by colour."""
     names, known = list(builtin_facades.PALETTE), np.array(list(builtin_facades.PALETTE.values()))
     nearest = {code(c): np.abs(known - c.astype(int)).max(1) for c in colours}
     return {c: names[d.argmin()] for c, d in nearest.items() if d.min() < NEAR}
@@ -172,13 +172,11 @@ def code(colour: np.ndarray) -> str:
 
 
 def newest_run(checkpoints_dir: Path) -> str:
-    """Return the name of the run whose weights of a generator are the newest; ValueError without
-    one.
-    """
+    """Return the name of the run with the newest generator weights; ValueError if there is none."""
     found = list(checkpoints_dir.glob("*/*_net_G*.pth")) if checkpoints_dir.is_dir() else []
     if not found:
         raise ValueError(
-            f"--name: {checkpoints_dir} holds no trained run; train.py makes one, "
-            f"--checkpoints_dir names another folder"
+            f"--name: {checkpoints_dir} contains no trained run; train one, or "
+            f"choose another folder with --checkpoints_dir"
         )
     return max(found, key=lambda path: path.stat().st_mtime).parent.name

@@ -13,6 +13,7 @@ KNOWN = [*METRICS, *PROTOCOLS]
 ABOUT = """Measure the distance of outputs to targets. Several names are compared side by side;
 --fake DIR --real DIR compares two folders. Other flags, such as --eval, are passed on to test.py.
 docs/metrics.md explains each number."""
+DEFAULT = "by default the first four that the size allows"
 
 
 def parse(argv: Sequence[str] | None) -> Any:
@@ -22,20 +23,12 @@ def parse(argv: Sequence[str] | None) -> Any:
     add("--name", nargs="+", default=[], help="names of runs; test.py translates missing results")
     add("--fake", type=Path, help="folder of outputs, instead of runs")
     add("--real", type=Path, help="folder of the targets, with the same file names")
-    chosen = f"metrics, from {','.join(KNOWN)}; by default the first four that the size allows"
-    add("--metrics", nargs="+", default=[], help=chosen)
+    add("--metrics", nargs="+", default=[], help=f"metrics ({','.join(KNOWN)}); {DEFAULT}")
     add("--kid_subset", type=number(int, 2), default=100, help="images per subset of KID")
     add(
-        "--inception_weights",
-        type=Path,
-        help="weights for FID, KID, IS; by default from torch's cache",
+        "--inception_weights", type=Path, help="weights of FID, KID and IS, if not in torch's cache"
     )
-    add(
-        "--fcn_epochs",
-        type=number(int, 1),
-        default=10,
-        help="number of epochs to train FCN's segmenter",
-    )
+    add("--fcn_epochs", type=number(int, 1), default=10, help="training epochs of the FCN")
     add("--out", type=Path, help="output folder; by default beside the results")
     add("--checkpoints_dir", type=Path, default=Path("./checkpoints"), help="folder of the runs")
     add("--results_dir", type=Path, default=Path("./results"), help="folder of the results")

@@ -1,4 +1,4 @@
-"""Which image of a folder goes to train, val or test, and under which name."""
+"""Assign the images of a folder to train, val and test, and give them unique names."""
 
 import argparse
 from collections import Counter
@@ -13,25 +13,27 @@ SHARES = "0.8,0.1,0.1"
 
 
 def shares_of(text: str) -> list[float]:
-    """Return the three shares in the text of --split."""
+    """Return the three fractions in the text of --split."""
     try:
         shares = [number(float, 0, 1)(part) for part in text.split(",")]
     except argparse.ArgumentTypeError:
         shares = []
     if len(shares) != 3 or abs(sum(shares) - 1) > 1e-6:
-        raise ValueError(f"--split {text}: must be three shares that add up to 1, as {SHARES}")
+        raise ValueError(
+            f"--split {text}: must be three fractions that add up to 1, such as {SHARES}"
+        )
     return shares
 
 
 def phases_of(names: list[Path], args: argparse.Namespace) -> list[str] | list[None]:
-    """Return the phase of each image; None for all where their folders are the phases."""
+    """Return the phase of each image, or None for all if their folders are the phases."""
     folders = {name.parts[0] for name in names}
     if folders <= set(PHASES):
         if args.own_split:
             have = "/, ".join(sorted(folders))
             raise ValueError(
-                f"--split {args.split}: IN {args.source} has {have}/ already, which are kept: "
-                f"leave out --split, or give one of them as IN"
+                f"--split {args.split}: IN {args.source} has {have}/ already: "
+                f"leave out --split, or give one of these folders as IN"
             )
         return [None] * len(names)
     order = np.random.default_rng(args.seed).permutation(len(names))
@@ -40,7 +42,7 @@ def phases_of(names: list[Path], args: argparse.Namespace) -> list[str] | list[N
 
 
 def unique_names(names: list[Path]) -> list[Path]:
-    """Return a .png name for each image: its own, longer where 1.jpg and 1.png meet."""
+    """Return a unique .png name for each image; 1.jpg and 1.png keep their extensions."""
     stems = Counter(name.with_suffix("") for name in names)
     found: dict[Path, None] = {}
     for name in names:
@@ -54,7 +56,7 @@ def unique_names(names: list[Path]) -> list[Path]:
 
 
 def split(count: int, shares: list[float]) -> list[str]:
-    """Return a phase for each of `count` images; where there are enough, every share gets one."""
+    """Return a phase for each of `count` images; if possible, every nonzero share gets one."""
     numbers = [int(count * share) for share in shares]
     wanting = sorted(range(3), key=lambda i: numbers[i] - count * shares[i])
     for i in wanting[: count - sum(numbers)]:

@@ -1,4 +1,4 @@
-"""From a plain image to a pair (A, B): what make_pairs can teach a network to undo."""
+"""The tasks of make_pairs: from an image to a pair (A, B)."""
 
 import math
 from collections.abc import Callable
@@ -84,7 +84,7 @@ TASKS: dict[str, Callable[[Image.Image, Any, np.random.Generator], Pair]] = {
 
 
 def squared(image: Image.Image, size: int | None) -> Image.Image:
-    """Return the middle square of an image, `size` wide; None leaves it as it is."""
+    """Return the central square of an image, resized to `size`; None keeps the image."""
     if size is None:
         return image
     side = min(image.size)
@@ -93,7 +93,7 @@ def squared(image: Image.Image, size: int | None) -> Image.Image:
 
 
 def joined(A_path: Path | str, B_path: Path | str, size: int | None = None) -> Image.Image:
-    """Return two files as one image A|B, each as `squared`; ValueError if the sizes differ."""
+    """Return two files, after `squared`, as one image A|B; ValueError if the sizes differ."""
     A, B = squared(load_image(A_path), size), squared(load_image(B_path), size)
     if A.size != B.size:
         raise ValueError(f"{B_path}: is {B.width}x{B.height}, {A_path} is {A.width}x{A.height}")
@@ -101,7 +101,7 @@ def joined(A_path: Path | str, B_path: Path | str, size: int | None = None) -> I
 
 
 def stitched(A: Image.Image, B: Image.Image) -> Image.Image:
-    """Return A|B side by side; both have one size."""
+    """Return A and B, of equal size, side by side."""
     pair = Image.new("RGB", (2 * A.width, A.height))
     pair.paste(A, (0, 0))
     pair.paste(B, (A.width, 0))

@@ -1,4 +1,4 @@
-"""What a sweep trains: a YAML file of rows and seeds becomes runs, all checked before the first."""
+"""Read a sweep's YAML file of rows and seeds, and check every run before the first one."""
 
 import re
 import tempfile
@@ -15,7 +15,7 @@ from options.train_options import TrainOptions, last_epoch
 from util.files import atomic_write, make_folder
 
 KEYS = ["runs", "seeds", "flags", "evaluate"]
-# Options that the sweep sets itself, and how it comes to them.
+# Options that the sweep sets itself -> where they come from.
 OURS = {
     "seed": "comes from the list `seeds: [0, 1]`, beside `runs`",
     "name": "is the name of the sweep's file and of the row",
@@ -44,11 +44,11 @@ class Plan(NamedTuple):
 
 
 def read_plan(path: Path, checkpoints_dir: Path, more: Sequence[str] = ()) -> Plan:
-    """Read a sweep's file; `more` are flags for every training, which win over the file's.
+    """Read a sweep's file; `more` are flags for every training, which override the file.
 
-    The options of a row, its preset's under the file's `flags` under its own, are written to
-    CHECKPOINTS_DIR/NAME/LABEL.yaml, which `train.py --config` takes. ValueError names what is
-    wrong, before anything is trained.
+    Writes the options of each row to CHECKPOINTS_DIR/NAME/LABEL.yaml for `train.py --config`;
+    precedence: preset < the file's `flags` < the row's own. ValueError names the first mistake,
+    before anything is trained.
     """
     content = read_mapping(path, str(path))
     if unknown := [key for key in content if key not in KEYS]:
@@ -56,7 +56,7 @@ def read_plan(path: Path, checkpoints_dir: Path, more: Sequence[str] = ()) -> Pl
     rows = _section(path, content, "runs")
     if not rows:
         raise ValueError(
-            f"{path}: runs: must hold lines such as `L1: options/presets/loss_L1.yaml`"
+            f"{path}: runs: must contain lines such as `L1: options/presets/loss_L1.yaml`"
         )
     seeds = _seeds(path, content.get("seeds", ["0"]))
     common = flat(_section(path, content, "flags"), f"{path}: flags")
@@ -75,7 +75,7 @@ def read_plan(path: Path, checkpoints_dir: Path, more: Sequence[str] = ()) -> Pl
 
 
 def refuse_ours(where: str, names: Iterable[str], ours: Mapping[str, str] = OURS) -> None:
-    """Raise a ValueError, `where` and a name, if one of the options is the sweep's to set."""
+    """Raise a ValueError if an option is set by the sweep itself; it starts with `where`."""
     for name in names:
         if name in ours:
             raise ValueError(f"{where}{name}: {ours[name]}")
@@ -87,8 +87,9 @@ def write_yaml(values: dict[str, str], path: Path) -> None:
 
 
 def check(where: str, values: dict[str, str], more: Sequence[str], epoch: str) -> None:
-    """Raise a ValueError that names the row if train.py does not take its options, or if the epoch
-    that is to be evaluated will not be there.
+    """Raise a ValueError that names the row if train.py rejects its options.
+
+    Also if the training will not save the epoch to evaluate.
     """
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "row.yaml"
@@ -99,7 +100,9 @@ def check(where: str, values: dict[str, str], more: Sequence[str], epoch: str) -
         except ValueError as error:
             raise ValueError(f"{where}: {str(error).removeprefix(f'{config}: ')}") from None
     if epoch == "best" and not opt.val_freq:
-        raise ValueError(f"{where}: evaluate: epoch: best wants val_freq, which keeps the best")
+        raise ValueError(
+            f"{where}: evaluate: epoch: best needs val_freq, which saves the best epoch"
+        )
     saved = epoch.isdecimal() and int(epoch) % opt.save_epoch_freq == 0
     if epoch not in ("latest", "best") and not (saved and int(epoch) <= last_epoch(opt)):
         raise ValueError(
@@ -117,14 +120,14 @@ def _seeds(path: Path, seeds: Any) -> list[int]:
 def _section(path: Path, content: dict[str, Any], key: str) -> dict[Any, Any]:
     found = content.get(key) or {}
     if not isinstance(found, dict):
-        raise ValueError(f"{path}: {key}: must hold lines such as `name: value`")
+        raise ValueError(f"{path}: {key}: must contain lines such as `name: value`")
     return found
 
 
 def row_options(path: Path, label: str, row: Any, common: dict[str, str]) -> dict[str, str]:
-    """Return the options of a row: a preset's file, or options, `config` among them."""
+    """Return the options of a row: a preset file, or options that may include `config`."""
     if not re.fullmatch(r"\w[\w.+-]*", label):
-        raise ValueError(f"{path}: runs: {label!r}: must be a name that a folder can have")
+        raise ValueError(f"{path}: runs: {label!r}: must be a valid folder name")
     where = f"{path}: runs: {label}"
     if not isinstance(row, dict):
         row = {"config": row} if row else {}
@@ -138,8 +141,9 @@ def row_options(path: Path, label: str, row: Any, common: dict[str, str]) -> dic
 
 
 def planned(label: str, seed: int, folder: Path, more: Sequence[str]) -> Run:
-    """Return a run whose flags train.py takes; ValueError if it does not, or if the folder holds a
-    training with other ones.
+    """Return one run of the sweep.
+
+    ValueError if train.py rejects its flags, or if its folder holds a training with other flags.
     """
     name = f"{folder.name}/{label}_seed{seed}"
     places = ("--name", name, "--checkpoints_dir", str(folder.parent))
@@ -151,7 +155,7 @@ def planned(label: str, seed: int, folder: Path, more: Sequence[str]) -> Run:
         changed = [f"--{name} {before} -> {now}" for name, (before, now) in found.items()]
         if changed:
             raise ValueError(
-                f"{run.folder}: was trained with other flags ({', '.join(changed)}); delete it, or "
-                f"give the sweep's file another name"
+                f"{run.folder}: was trained with other flags ({', '.join(changed)}); delete it or "
+                f"rename the sweep's file"
             )
     return run

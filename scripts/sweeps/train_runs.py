@@ -1,4 +1,4 @@
-"""Trains one run after another, or some at a time, each by train.py in a process of its own."""
+"""Train the runs of a sweep, one or several at a time, each by train.py in its own process."""
 
 import logging
 import os
@@ -18,11 +18,11 @@ from util.signals import Signals, status_of
 log = logging.getLogger(__name__)
 
 TRAIN = ROOT / "train.py"
-PAUSE = 0.2  # seconds between looks at the processes
+PAUSE = 0.2  # seconds between polls of the processes
 
 
 class RunningTraining(NamedTuple):
-    """A process that trains a run; what it prints goes to `output`."""
+    """A process that trains a run; its output goes to the file `output`."""
 
     run: Run
     process: subprocess.Popen
@@ -31,15 +31,15 @@ class RunningTraining(NamedTuple):
 
 
 def train_all(runs: Sequence[Run], jobs: int, signals: Signals) -> list[Run]:
-    """Train what is not trained yet, `jobs` at a time; return the runs that failed.
+    """Train all unfinished runs, `jobs` at a time; return the failed runs.
 
-    ValueError if train.py calls the data wrong before anything is trained, since it will call them
-    so for all; `RunStopped` after a signal. Either way what is running saves and stops first.
+    ValueError if the first training rejects its data or flags, since all others would too;
+    `RunStopped` after a signal. In both cases running trainings save and stop first.
     """
     waiting = [run for run in runs if not finished(run)]
     done = len(runs) - len(waiting)
     if done:
-        log.info("%d of %d trainings are done already", done, len(runs))
+        log.info("%d of %d trainings are already done", done, len(runs))
     running: list[RunningTraining] = []
     failed: list[Run] = []
     try:
@@ -59,28 +59,28 @@ def train_all(runs: Sequence[Run], jobs: int, signals: Signals) -> list[Run]:
         for training in running:
             training.process.wait()
     if signals.received:
-        raise RunStopped("stopped; the same command goes on", status_of(signals.received))
+        raise RunStopped("stopped; run the same command to resume", status_of(signals.received))
     return failed
 
 
 def finished(run: Run) -> bool:
-    """Return whether a run has trained all its epochs; if it stopped early, train.py says so."""
+    """Return whether a run has trained all epochs; train.py detects an early stop itself."""
     state = run.folder / "latest_state.pth"
     return state.exists() and load(state)["progress"]["epoch"] > run.last_epoch
 
 
 def start(run: Run, jobs: int, place: str) -> RunningTraining:
-    """Start a training, or go on with it; `place` says which of how many it is."""
+    """Start or resume a training; `place` is its position in the sweep, "2 of 8"."""
     command = [sys.executable, str(TRAIN), *run.flags]
     what = "training"
     if (run.folder / "latest_state.pth").exists():
         command.append("--continue_train")
-        what = "going on with the training"
+        what = "resuming the training"
     environment = dict(os.environ)
-    if jobs > 1:  # threads of several trainings would wait for each other
+    if jobs > 1:  # otherwise the trainings oversubscribe the cores
         environment.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // jobs, 1)))
     output = run.folder.with_name(f"{run.folder.name}.log")
-    log.info("%s (%s): %s; what it prints goes to %s", run.name, place, what, output)
+    log.info("%s (%s): %s; output goes to %s", run.name, place, what, output)
     with output.open("a", encoding="utf-8") as file:
         process = subprocess.Popen(
             command,
@@ -88,14 +88,15 @@ def start(run: Run, jobs: int, place: str) -> RunningTraining:
             stdout=file,
             stderr=subprocess.STDOUT,
             env=environment,
-            start_new_session=True,  # a Ctrl-C comes to it from here, and once
+            start_new_session=True,  # Ctrl-C reaches it only through us, once
         )
     return RunningTraining(run, process, output, time.monotonic())
 
 
 def report_end(training: RunningTraining, nothing_yet: bool) -> bool:
-    """Say how a training ended, and return whether all was well; ValueError if its data or flags
-    were wrong and `nothing_yet` was trained.
+    """Log how a training ended, and return whether it succeeded.
+
+    ValueError if train.py rejected its data or flags and `nothing_yet` was trained.
     """
     name, status = training.run.name, training.process.returncode
     lines = training.output.read_text(encoding="utf-8", errors="replace").strip().splitlines()

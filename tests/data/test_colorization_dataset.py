@@ -151,7 +151,7 @@ def test_missing_folders_say_what_is_expected_what_was_found_and_what_is_near(fo
     expected = ("val/ with images", "found train/")
     refusal(lambda: dataset(folder, "--phase", "val"), *expected)
     inside = folder / "train"
-    refusal(lambda: dataset(inside), f"the fix may be --dataroot {folder}")
+    refusal(lambda: dataset(inside), f"try --dataroot {folder}")
 
 
 def test_a_image_smaller_than_the_crop_is_named(folder):

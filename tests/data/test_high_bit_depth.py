@@ -71,7 +71,7 @@ def test_every_value_is_read(tmp_path, name, dtype, channels):
     array = values(dtype, channels)
     image = load_image_or_array(store(array, tmp_path / name))
     assert isinstance(image, HighDepthImage) and image.size == (40, 30)
-    assert image.kind.dtype == dtype and image.kind.ending == name[1:].replace("tiff", "tif")
+    assert image.stored_type == (name[1:].replace("tiff", "tif"), dtype)
     read = image.array()
     assert np.array_equal(read, array.astype(np.float32).reshape(30, 40, channels))
 
@@ -86,10 +86,10 @@ def test_what_is_written_back_is_what_was_read(tmp_path, name, dtype, channels):
     tensor = to_tensor(image)
     assert tensor.dtype == torch.float32 and tensor.shape == (channels, 30, 40)
     assert tensor.min() >= -1 and tensor.max() <= 1
-    back = tmp_path / f"back{image.kind.ending}"
-    write_high_depth(tensor.numpy(), image.kind, image.low, image.high, back)
+    back = tmp_path / f"back{image.stored_type.ending}"
+    write_high_depth(tensor.numpy(), image.stored_type, image.low, image.high, back)
     again = read_high_depth(back)
-    assert again.kind == image.kind
+    assert again.stored_type == image.stored_type
     error = np.abs(again.array() - image.array()).max()
     assert error == 0 if np.dtype(dtype).kind in "ui" else error < 1e-6
 
@@ -135,7 +135,7 @@ def test_an_array_of_objects_is_never_unpickled(tmp_path):
 @pytest.mark.parametrize("array", [np.zeros(5), np.zeros((2, 2, 2, 2)), np.zeros((2, 2), bool)])
 def test_arrays_that_are_no_images_are_refused(tmp_path, array):
     np.save(tmp_path / "a.npy", array)
-    refusal(lambda: load_image_or_array(tmp_path / "a.npy"), "a.npy", "not (H, W)")
+    refusal(lambda: load_image_or_array(tmp_path / "a.npy"), "a.npy", "expected (H, W)")
 
 
 def test_tools_for_ordinary_images_refuse_deep_ones(tmp_path):
@@ -214,7 +214,7 @@ def test_a_run_on_deep_images_writes_results_of_their_kind(
     folder = Path("results/r/test_latest/deep")
     assert {p.name for p in folder.iterdir()} == {f"{i}_fake_B.{target[0]}" for i in range(3)}
     written = read_high_depth(folder / f"0_fake_B.{target[0]}")
-    assert written.kind.dtype == target[1] and written.channels == target[2]
+    assert written.stored_type.dtype == target[1] and written.channels == target[2]
     side = kept["B" if direction == "AtoB" else "A"]
     array = written.array()
     assert side["low"] - 1 <= array.min() < array.max() <= side["high"] + 1

@@ -278,7 +278,7 @@ def test_dropped_in_dataset_is_found_and_brings_its_options(dropped):
 def test_a_dataset_without_items_is_refused(dropped, monkeypatch):
     opt = options("unused", "--dataset_mode", "bright")
     monkeypatch.setattr(find_class("data", "bright", "--dataset_mode"), "__len__", lambda self: 0)
-    with pytest.raises(ValueError, match="--dataset_mode bright: finds no images for --phase"):
+    with pytest.raises(ValueError, match="--dataset_mode bright: found no images for --phase"):
         create_dataset(opt)
 
 

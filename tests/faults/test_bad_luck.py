@@ -205,7 +205,7 @@ def test_images_that_cannot_be_read_are_left_out_if_asked(
     (pairs / "test/0.png").write_bytes(b"")
     skip = ["--on_bad_image", "skip", "--num_threads", workers]
     assert command("train", *FLAGS, "--dataroot", pairs, *skip).status == 0
-    assert len([r for r in caplog.records if "left out: " in r.message]) == 1
+    assert len([r for r in caplog.records if "skipped: " in r.message]) == 1
     result = command("test", "--name", "r", "--gpu_ids", "-1", *skip)
     assert result.status == 0 and "test/0.png" in caplog.text
     names = {p.name for p in Path("results/r/test_latest/images").iterdir()}

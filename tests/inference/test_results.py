@@ -206,7 +206,7 @@ def test_translator_takes_any_size_and_leaves_the_random_state_alone(trained: Co
 
 def test_translator_errors_are_value_errors(trained: Command) -> None:
     for run in ("checkpoints/nothing", "", None, 5):
-        with pytest.raises(ValueError, match="is not the folder of a run"):
+        with pytest.raises(ValueError, match="not the folder of a run"):
             Translator.load(run, *TEST)
     for run in ("r", "checkpoints/r/latest_net_G.pth"):
         with pytest.raises(ValueError, match="did you mean .*checkpoints/r[?]"):

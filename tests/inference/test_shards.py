@@ -79,9 +79,9 @@ def test_finished_images_are_skipped_by_whomever_they_were_made(trained, caplog)
     shard(trained, 0, 3)
     stamps = {p: p.stat().st_mtime_ns for p in Path("shards/r/test_latest/images").iterdir()}
     shard(trained, 0, 3)
-    assert "0 images translated, 3 were there" in last(caplog)
+    assert "0 images translated, 3 already finished" in last(caplog)
     shard(trained, 0, 1)
-    assert "4 images translated, 3 were there" in last(caplog)
+    assert "4 images translated, 3 already finished" in last(caplog)
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     assert page(trained).count("<img ") == 21
 
@@ -89,8 +89,8 @@ def test_finished_images_are_skipped_by_whomever_they_were_made(trained, caplog)
 def test_the_page_is_of_what_is_there(trained, caplog):
     shard(trained, 1, 3)
     text = page(trained)
-    assert "2 of 7 images (5 images are not there yet" in last(caplog)
-    assert "5 images are not there yet" in text and text.count("<img ") == 6
+    assert "2 of 7 images (5 images are missing" in last(caplog)
+    assert "5 images are missing" in text and text.count("<img ") == 6
     page(trained, "--num_test", 2)
     assert "1 of 2 images" in last(caplog)
 
@@ -104,7 +104,7 @@ def test_a_image_whose_file_is_gone_or_cut_off_is_made_again(trained, caplog):
     cut.write_bytes(cut.read_bytes()[:100])
     assert page(trained).count("<img ") == 15
     shard(trained, 0, 1)
-    assert "2 images translated, 5 were there" in last(caplog)
+    assert "2 images translated, 5 already finished" in last(caplog)
     assert same(result_images("r", results="shards"), images)
 
 
@@ -114,7 +114,7 @@ def test_what_a_kill_has_cut_off_is_made_again(trained, caplog):
     text = lines.read_text()
     lines.write_text(text[:-20])
     shard(trained, 0, 1)
-    assert "1 images translated, 6 were there" in last(caplog)
+    assert "1 images translated, 6 already finished" in last(caplog)
     assert page(trained).count("<img ") == 21
     for damage in (
         '{"index": 1}\n',
@@ -123,7 +123,7 @@ def test_what_a_kill_has_cut_off_is_made_again(trained, caplog):
     ):
         lines.write_text(damage + lines.read_text())
     shard(trained, 0, 1)
-    assert "0 images translated, 7 were there" in last(caplog)
+    assert "0 images translated, 7 already finished" in last(caplog)
 
 
 @pytest.mark.parametrize(
@@ -175,14 +175,16 @@ def test_a_command_without_shards_leaves_theirs_whole(trained, caplog):
     assert trained("test", *TEST, "--results_dir", "shards", "--num_test", 1).status == 0
     assert same(result_images("r", results="shards"), before)
     shard(trained, 1, 2)
-    assert "3 images translated, 0 were there" in last(caplog)
+    assert "3 images translated, 0 already finished" in last(caplog)
     assert page(trained).count("<img ") == 21
 
 
 def test_a_command_without_shards_that_makes_others_drops_their_record(trained, caplog):
     shard(trained, 0, 1)
     assert trained("test", *TEST, "--results_dir", "shards", "--eval").status == 0
-    assert "results of shards are overwritten by others (--eval False, now True)" in caplog.text
+    assert (
+        "overwriting results of shards with different ones (--eval False, now True)" in caplog.text
+    )
     result = trained("test", *TEST, "--results_dir", "shards", "--page_only")
     assert result.status == 2 and "holds no results of shards" in result.err
 
@@ -202,12 +204,12 @@ def test_bad_images_are_left_out_and_tried_again(trained, pairs, caplog):
     assert shard(trained, 0, 1, "--on_bad_image", "skip", "--results_dir", "other").status == 0
     draw((192, 80)).save(pairs / "test/1.png")
     assert shard(trained, 0, 1, "--on_bad_image", "skip", "--results_dir", "other").status == 0
-    assert "1 images translated, 6 were there" in last(caplog)
+    assert "1 images translated, 6 already finished" in last(caplog)
 
 
 def test_more_shards_than_images(trained, caplog):
     assert shard(trained, 9, 12).status == 0
-    assert "0 images translated, 0 were there" in last(caplog)
+    assert "0 images translated, 0 already finished" in last(caplog)
 
 
 @pytest.mark.parametrize(

@@ -149,20 +149,20 @@ def test_an_uneven_batch_is_refused(be, tmp_path, monkeypatch):
     flags = [*TINY, "--checkpoints_dir", str(tmp_path), "--batch_size"]
     start = [run_lock.this_start()]
     words = ["--batch_size 6", "4 processes", "multiple of 4"]
-    refusal(lambda: train.options([*flags, "6"], start), *words)
-    assert train.options([*flags, "8"], start).batch_size == 8
+    refusal(lambda: train.parse([*flags, "6"], start), *words)
+    assert train.parse([*flags, "8"], start).batch_size == 8
 
 
 def test_several_gpus_in_one_process_say_which_line_to_use(tmp_path, caplog, monkeypatch):
     monkeypatch.delenv("UV", raising=False)
     flags = ["--gpu_ids", "0,1", "--name", "two words", "--checkpoints_dir", str(tmp_path)]
-    train.options(flags, [run_lock.this_start()])
+    train.parse(flags, [run_lock.this_start()])
     line = f"torchrun --nproc_per_node=2 train.py {shlex.join(flags)}"
     assert caplog.messages[-1].endswith(line)
-    train.options([*flags, "--batch_size", "3"], [run_lock.this_start()])
+    train.parse([*flags, "--batch_size", "3"], [run_lock.this_start()])
     assert caplog.messages[-1].endswith(f"{line} --batch_size 3 --batch_size 2")
     caplog.clear()
-    train.options(["--gpu_ids", "1", *flags[2:]], [run_lock.this_start()])
+    train.parse(["--gpu_ids", "1", *flags[2:]], [run_lock.this_start()])
     assert not caplog.messages
 
 
@@ -362,7 +362,7 @@ def test_a_process_that_failed_ends_the_others(monkeypatch):
 def test_no_watch_is_inside_the_engine_when_python_ends(monkeypatch):
     monkeypatch.setattr(heartbeat, "PULSE", 0)
     watch, inside = Heartbeat(Store(), 0, 1), threading.Event()
-    monkeypatch.setattr(watch, "look", lambda: inside.set() or time.sleep(0.3) or "")
+    monkeypatch.setattr(watch, "find_dead_rank", lambda: inside.set() or time.sleep(0.3) or "")
     watch.start()
     assert inside.wait(10)
     watch.stop()
@@ -398,7 +398,7 @@ def test_a_lost_store_is_said(monkeypatch):
     one, _ = watches(monkeypatch)
     one.store.multi_get = lambda keys: 1 / 0
     reason = one.name_the_dead_rank(RuntimeError("Connection reset by peer"))
-    assert "that the others meet at was killed" in str(reason)
+    assert heartbeat.STORE_LOST in str(reason)
 
 
 def test_one_process_speaks_and_the_first_goes_first(monkeypatch):

@@ -16,11 +16,11 @@ from models.layers import (
     SyncBatchNorm,
     frozen_but,
     per_image_dropout,
-    preserved_statistics,
     reflect_index,
     use_per_image_batch_norm,
     use_sync_batch_norm,
 )
+from models.test_time import preserved_statistics
 
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 

@@ -200,7 +200,9 @@ def test_a_missing_d_starts_fresh_and_says_so(make, tmp_path, caplog):
 def test_a_missing_g_is_an_error(make, tmp_path):
     make().save_networks("5")
     (tmp_path / "run" / "5_net_G.pth").unlink()
-    with pytest.raises(ValueError, match="5_net_G.pth: no such checkpoint; there are 5_net_D.pth"):
+    with pytest.raises(
+        ValueError, match="5_net_G.pth: no such checkpoint; the folder holds 5_net_D.pth"
+    ):
         make("--continue_train", "--epoch", "5")
 
 

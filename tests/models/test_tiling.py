@@ -257,7 +257,7 @@ def test_test_py_in_tiles_gives_the_same_images(command, pairs, more, caplog):
 def test_tiles_that_have_nothing_to_do_are_said_and_not_noted(resnet, caplog):
     flags = ["--preprocess", "resize_and_crop", "--tile", "160"]
     assert resnet("test", "--name", "r", *TEST, *flags).status == 0
-    assert "--tile 160: has nothing to do" in caplog.text and "--preprocess none" in caplog.text
+    assert "--tile 160: has no effect" in caplog.text and "--preprocess none" in caplog.text
     assert "Translated in" not in Path("results/r/test_latest/index.html").read_text()
 
 

@@ -68,13 +68,13 @@ FATAL = {
 HARMLESS = {
     "16-bit grey": "holds uint16, 1 channels",
     "16-bit RGB": "holds uint16, 3 channels",
-    "wrong extension": "is a PNG file by its content",
+    "wrong extension": "is a PNG file despite its extension",
     "palette": "has a palette",
-    "alpha": "alpha channel, which is dropped",
+    "alpha": "alpha channel; it is ignored",
     "CMYK": "is in CMYK",
     "bilevel": "is in 1",
-    "animated": "has 3 frames, of which the first",
-    "turned": "is turned upright",
+    "animated": "has 3 frames; only the first",
+    "turned": "it is turned upright",
 }
 
 
@@ -124,7 +124,7 @@ def test_gigantic_images_are_remarked_upon_or_refused(tmp_path: Path, monkeypatc
     path = str(make(tmp_path, "plain"))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     (remark,) = inspect(path)
-    assert "is gigantic (40x30)" in remark.what and not remark.fatal
+    assert "is very large (40x30)" in remark.what and not remark.fatal
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     (refusal,) = inspect(path)
     assert refusal.fatal and "decompression bomb" in refusal.what

@@ -118,7 +118,7 @@ def test_the_published_facades_go_from_labels_to_photos() -> None:
     "kind, name, words",
     [
         ("pix2pix_dataset", "facade", ["facade: no such", "did you mean facades", "night2day"]),
-        ("cyclegan_dataset", "zzz", ["zzz: no such", "known are", "horse2zebra"]),
+        ("cyclegan_dataset", "zzz", ["zzz: no such", "known names:", "horse2zebra"]),
         ("pix2pix_dataset", "../../x", ["../../x: no such", "facades"]),
         ("pix2pix_dataset", "cityscapes", ["licence", "www.cityscapes-dataset.com", "prepare"]),
     ],
@@ -222,9 +222,9 @@ def test_what_is_there_already_is_not_touched(
     target.write_text("mine")
     assert fetch(*args).status == 0
     assert site.asked == [] and left() == {str(target): b"mine"}
-    assert f"{target} is there already; delete it" in caplog.text
+    assert f"{target} already exists; delete it" in caplog.text
     twin = {"pix2pix_dataset": "a cyclegan_dataset", "pix2pix_model": "a cyclegan_model"}[args[0]]
-    assert f"{twin} has the same place" in caplog.text
+    assert f"it may be {twin}" in caplog.text
 
 
 def test_what_only_one_kind_has_is_not_said_to_be_another(
@@ -232,7 +232,7 @@ def test_what_only_one_kind_has_is_not_said_to_be_another(
 ) -> None:
     Path("datasets/horse2zebra").mkdir(parents=True)
     assert fetch("cyclegan_dataset", "horse2zebra").status == 0
-    assert "is there already" in caplog.text and "same place" not in caplog.text
+    assert "already exists" in caplog.text and "it may be" not in caplog.text
 
 
 def test_a_name_with_a_known_hash_is_listed_without_a_mark(fetch: Callable) -> None:

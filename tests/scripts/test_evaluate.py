@@ -251,7 +251,7 @@ def test_what_cannot_be_compared_is_refused_in_a_line(folders, evaluate, tmp_pat
     assert "--metrics MS-SSIM" in (line := refused(*pair, "--metrics", "MS-SSIM"))
     assert "161 pixels" in line and "a.bmp" in line
     assert "nobody" in refused("--name", "nobody", *CPU)
-    assert "--evil: unknown, or a flag of test.py" in refused(*pair, "--evil")
+    assert "--evil: unknown flag, or a flag of test.py" in refused(*pair, "--evil")
     assert "--evil: unknown flag; did you mean --eval?" in refused("--name", "x", "--evil", *CPU)
     Image.new("RGB", (40, 31)).save(real / "b.png")
     line = refused(*pair)

@@ -182,7 +182,7 @@ def test_shares_of_nothing_leave_no_folder(tmp_path):
 
 def test_without_a_image_to_train_on_no_training_is_proposed(tmp_path, caplog):
     prepare("grayscale", draw_folder(tmp_path / "in"), tmp_path / "out", "--split", "0,0,1")
-    assert "none of them is for training" in caplog.text and "train.py" not in caplog.text
+    assert "no image is for training" in caplog.text and "train.py" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -268,5 +268,5 @@ def test_a_flag_of_another_task_is_refused(tmp_path, task, flags):
     source = draw_folder(tmp_path / "in")
     refusal(
         lambda: prepare(task, source, tmp_path / "out", *flags.split()),
-        *(flags.split()[0], "is for --task"),
+        *(flags.split()[0], "works only with --task"),
     )

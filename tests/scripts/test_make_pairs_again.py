@@ -40,7 +40,7 @@ def test_run_again_only_what_is_missing_is_made(source, tmp_path, caplog):
         "a/1.png",
         "4.png",
     }
-    assert "4 of 6 images are there already" in caplog.messages
+    assert "4 of 6 images already exist" in caplog.messages
     assert f"{out} holds 4 images for train, 1 images for val, 1 images for test" in caplog.text
 
 
@@ -108,7 +108,7 @@ def test_another_setting_for_the_same_OUT_is_refused(source, tmp_path, flags, ca
     made(out)["4.png"].unlink()
     whole = contents(tmp_path)
     args = ["--task", "inpaint", source, out, *flags]
-    complaint(capfd, make_pairs.main, args, str(out), flags[0].removeprefix("--"), "begun")
+    complaint(capfd, make_pairs.main, args, str(out), flags[0].removeprefix("--"), "started")
     assert contents(tmp_path) == whole
 
 
@@ -203,7 +203,7 @@ def test_a_broken_image_is_left_out_by_name_and_the_rest_is_made(tmp_path, task,
     broken.write_bytes(broken.read_bytes()[:500])
     out = prepare(task, tmp_path / "in", tmp_path / "out", "--size", 64)
     assert sorted(made(out)) == ["0.png", "1.png", "3.png", "4.png"]
-    (line,) = [text for text in caplog.messages if "left out" in text]
+    (line,) = [text for text in caplog.messages if "ignored: " in text]
     assert str(broken) in line and "\n" not in line
     assert f"{out} holds " in caplog.text
     assert len(contents(out)) == 5  # and the note; no half image, nothing temporary
@@ -224,7 +224,7 @@ def test_an_A_B_image_of_odd_width_is_left_out_by_name(tmp_path, caplog):
     draw((81, 40)).save(source / "odd.png")
     out = prepare("resize", source, tmp_path / "out", "--pairs", "--size", 32)
     assert sorted(made(out)) == ["1.png", "2.png", "3.png"]
-    assert any("left out" in t and str(source / "odd.png") in t for t in caplog.messages)
+    assert any("ignored: " in t and str(source / "odd.png") in t for t in caplog.messages)
 
 
 def test_the_note_says_how_OUT_was_made(source, tmp_path):

@@ -74,7 +74,7 @@ def test_without_scikit_image_one_line_says_what_to_install(tmp_path, capfd, mon
     monkeypatch.setitem(sys.modules, "skimage", None)
     args = ["--task", "edges", draw_folder(tmp_path / "in"), tmp_path / "out"]
     complaint(capfd, make_pairs.main, args, "--task edges", "pip install scikit-image")
-    assert not any(text.startswith(("left out", TRAIN_LINE)) for text in caplog.messages)
+    assert not any(text.startswith(("ignored: ", TRAIN_LINE)) for text in caplog.messages)
     assert not (tmp_path / "out").exists()
 
 
@@ -122,7 +122,7 @@ def test_combine_leaves_out_pairs_of_different_sizes_by_name(tmp_path, caplog):
     draw((80, 71)).save(source / "B" / "3.png")
     out = prepare("combine", source, tmp_path / "out")
     assert sorted(made(out)) == ["1.png", "4.png", "sub/2.png"]
-    (line,) = [text for text in caplog.messages if "left out" in text]
+    (line,) = [text for text in caplog.messages if "ignored: " in text]
     for word in ("A/3.png", "80x72", "B/3.png", "80x71"):
         assert word in line
 

@@ -87,7 +87,7 @@ def test_a_sweep_trains_every_row_with_every_seed_and_goes_on_where_it_was(run, 
 
     monkeypatch.setattr(train_runs, "start", no_training)
     status, again = run()
-    assert status == 0 and "4 of 4 trainings are done already" in again
+    assert status == 0 and "4 of 4 trainings are already done" in again
     assert [line for line in again if line.startswith("|")] == [
         line for line in lines if line.startswith("|")
     ]
@@ -125,7 +125,7 @@ def test_a_training_that_fails_leaves_the_others_and_is_named(run):
     assert status == 1 and "1 trainings failed: plan/burst_seed0" in lines[-1]
     assert any(line.startswith("plan/burst_seed0: failed: ") for line in lines)
     assert [line.split()[1] for line in lines if line.startswith("| ")][1:] == ["L1"]
-    assert "seed 0 alone" in lines
+    assert "one seed: 0" in lines
 
 
 def test_data_that_are_not_there_end_the_sweep_at_its_first_training(run):
@@ -160,7 +160,7 @@ def test_flags_of_displays_and_saving_are_not_other_ones(run, monkeypatch, flags
     assert run(plan)[0] == 0
     monkeypatch.setattr(train_runs, "start", lambda *args: pytest.fail("trained again"))
     status, lines = run(plan, *flags)
-    assert status == 0 and "1 of 1 trainings are done already" in lines, lines
+    assert status == 0 and "1 of 1 trainings are already done" in lines, lines
 
 
 def test_a_training_of_before_a_flag_had_its_default(run):
@@ -183,14 +183,14 @@ def changed(**more: Any) -> dict[str, Any]:
     ("plan", "words"),
     [
         (changed(run={}), ["plan.yaml: run: unknown", "did you mean runs?"]),
-        (changed(runs={}), ["plan.yaml: runs: must hold lines"]),
-        (changed(runs=["a"]), ["plan.yaml: runs: must hold lines"]),
+        (changed(runs={}), ["plan.yaml: runs: must contain lines"]),
+        (changed(runs=["a"]), ["plan.yaml: runs: must contain lines"]),
         (changed(runs={"a/b": {}}), ["plan.yaml: runs: 'a/b'", "folder"]),
         (changed(runs={"a": "none.yaml"}), ["plan.yaml: runs: a: none.yaml: No such file"]),
         (changed(runs={"a": {"ngf": {"x": 1}}}), ["plan.yaml: runs: a: ngf: must be a single"]),
         (changed(runs={"a": {"ngff": 1}}), ["plan.yaml: runs: a: ngff: unknown", "mean ngf?"]),
         (changed(runs={"a": {"ngf": "x"}}), ["plan.yaml: runs: a: --ngf", "not a whole number"]),
-        (changed(evaluate={"epoch": "best"}), ["L1: evaluate: epoch: best wants val_freq"]),
+        (changed(evaluate={"epoch": "best"}), ["L1: evaluate: epoch: best needs val_freq"]),
         (changed(evaluate={"epoch": "bst"}), ["evaluate: epoch: bst: will not be saved"]),
         (changed(evaluate={"epoch": 7}), ["evaluate: epoch: 7: will not be saved"]),
         (changed(seeds=3), ["plan.yaml: seeds: must be a list such as [0, 1]"]),
@@ -198,10 +198,10 @@ def changed(**more: Any) -> dict[str, Any]:
         (changed(seeds=[]), ["plan.yaml: seeds: must be a list such as [0, 1]"]),
         (changed(runs={"a": {"seed": 3}}), ["plan.yaml: runs: a: seed: comes from", "`seeds:"]),
         (changed(flags={"name": "a"}), ["plan.yaml: flags: name: is the name of the sweep's"]),
-        (changed(flags=[1]), ["plan.yaml: flags: must hold lines"]),
+        (changed(flags=[1]), ["plan.yaml: flags: must contain lines"]),
         (changed(evaluate={"metrics": "L2"}), ["plan.yaml: evaluate: --metrics L2: known are"]),
         (changed(evaluate={"metric": "L1"}), ["plan.yaml: evaluate: --metric: unknown flag"]),
-        (changed(evaluate={"out": "x"}), ["plan.yaml: evaluate: out: is the sweep's to choose"]),
+        (changed(evaluate={"out": "x"}), ["plan.yaml: evaluate: out: is set by the sweep"]),
     ],
 )
 def test_a_wrong_file_is_refused_before_anything_is_trained(run, monkeypatch, plan, words):
@@ -249,7 +249,7 @@ def test_a_stopped_sweep_saves_and_goes_on(tmp_path, monkeypatch, number):
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number, err
-    assert "stopped; the same command goes on" in err and "Traceback" not in err
+    assert "stopped; run the same command to resume" in err and "Traceback" not in err
     runs = read_plan(Path("plan.yaml"), Path("checkpoints")).runs
     assert not any(finished(run) for run in runs)
     assert all(load(run.folder / "latest_state.pth")["progress"]["epoch"] >= 3 for run in runs)

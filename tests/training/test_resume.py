@@ -305,7 +305,7 @@ def test_another_number_of_images_is_said(run):
     draw_pairs(Path("data"), count=8)
     result = run("r", "--continue_train")
     assert result.status == 0
-    assert "8 training images, but 5 when it was saved: epoch 2 resumes" in result.out
+    assert "8 training images, 5 in the checkpoint: the rest of epoch 2" in result.out
     assert "when it was saved" not in run("r", "--continue_train", "--n_epochs", "3").out
 
 

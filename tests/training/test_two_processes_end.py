@@ -35,7 +35,7 @@ def test_a_killed_process_ends_all_with_one_line(work):
     (line,) = ours(said)
     assert time.monotonic() - started < 60 and statuses == [1]
     assert re.match(
-        rf"train.py: process \d of 0..1 \(pid {victim}\) was killed, .*the last save", line
+        rf"train.py: process \d of 0..1 \(pid {victim}\) was killed, .*the last checkpoint", line
     )
     assert "Traceback" not in said.split("failed (exitcode")[0]  # torchrun's own comes after
 

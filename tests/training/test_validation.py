@@ -157,7 +157,7 @@ def test_a_new_run_of_an_old_name_leaves_no_best_of_the_old_one(train, command):
     assert result.status == 2 and "train.py --val_freq keeps the best" in result.err
     assert not list(folder.glob("latest_net_*_ema.pth"))
     result = command("test", "--name", "r", "--gpu_ids", "-1", "--use_ema")
-    assert result.status == 2 and "train.py --ema writes averages" in result.err
+    assert result.status == 2 and "train.py --ema writes EMA weights" in result.err
 
 
 def test_with_averages_theirs_is_the_best_that_is_said(train):
@@ -170,4 +170,4 @@ def test_without_averages_test_names_the_file_that_is_missing(train, command):
     assert train("r").status == 0
     result = command("test", "--name", "r", "--gpu_ids", "-1", "--use_ema")
     assert result.status == 2 and "latest_net_G_ema.pth" in result.err
-    assert "train.py --ema writes averages" in result.err
+    assert "train.py --ema writes EMA weights" in result.err

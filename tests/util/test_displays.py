@@ -139,7 +139,7 @@ def test_an_error_gives_one_warning_on_one_line_and_no_more_calls(caplog) -> Non
     background.show_images(IMAGES, 1, 9)
     background.close()
     assert len(calls) == 1
-    assert warnings(caplog) == ["fake: no answer; the run goes on without it"]
+    assert warnings(caplog) == ["fake: no answer; the run continues without it"]
 
 
 @pytest.mark.parametrize("error", [ImportError("half a package"), OSError(28, "disk full")])
@@ -191,7 +191,7 @@ def test_a_hang_is_given_up_after_patience_and_then_costs_nothing(
     time.sleep(0.1)
     for n in range(3):
         assert seconds_of(lambda n=n: background.show_losses(entry(n), n)) < AT_ONCE
-    assert len(warnings(caplog)) == 1 and "training goes on without it" in warnings(caplog)[0]
+    assert len(warnings(caplog)) == 1 and "the run continues without it" in warnings(caplog)[0]
     assert seconds_of(lambda: close_all([background])) < AT_ONCE
     assert len(warnings(caplog)) == 1
 

@@ -205,7 +205,7 @@ def test_a_server_of_no_use_is_given_up_while_the_training_goes_on(
         show_step(visualizer, 2)
         visualizer.close()
     assert times.are_bounded(close=0)
-    assert len(warnings(caplog)) == 1 and "the run goes on without it" in warnings(caplog)[0]
+    assert len(warnings(caplog)) == 1 and "the run continues without it" in warnings(caplog)[0]
 
 
 def strike_in_epoch_2(server: VisdomServer, blow: int, monkeypatch: pytest.MonkeyPatch) -> None:

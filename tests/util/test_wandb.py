@@ -139,7 +139,7 @@ def test_a_process_that_fails_gives_one_warning_with_its_last_words(
     go_on_until_given_up(visualizer, children)
     assert times.are_bounded(close=0)
     assert len(warnings(caplog)) == 1 and "\n" not in warnings(caplog)[0]
-    for words in ("Weights & Biases: ", "sideways", "the run goes on without it"):
+    for words in ("Weights & Biases: ", "sideways", "the run continues without it"):
         assert words in warnings(caplog)[0]
 
 
@@ -152,7 +152,7 @@ def test_a_process_that_is_killed_gives_one_warning(
     wait_for(lambda: children, "the child")[0].kill()
     go_on_until_given_up(visualizer, children)
     assert times.are_bounded(close=0)
-    ending = "ended with status -9; the run goes on without it"
+    ending = "ended with status -9; the run continues without it"
     assert warnings(caplog) == [f"Weights & Biases: {ending}"]
 
 

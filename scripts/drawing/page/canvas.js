@@ -1,7 +1,7 @@
-// An image that is painted pixel by pixel, without smoothing, so that colours stay those of labels.
+// A canvas painted without smoothing, so that pixels keep exact label colours.
 
 const MOST_UNDO_BYTES = 64 * 2 ** 20;
-const ALIKE = 40; // how far the colours of one area may be apart, of 255
+const ALIKE = 40; // fill tolerance in pixel values (0 to 255)
 
 export class Painting {
   constructor(canvas, paper) {
@@ -15,7 +15,7 @@ export class Painting {
   get width() { return this.canvas.width; }
   get height() { return this.canvas.height; }
 
-  // History: whole images, the oldest forgotten when they are too many.
+  // History of whole images; the oldest are dropped beyond MOST_UNDO_BYTES.
   remember() {
     this.done.push(this.pixels());
     this.undone = [];
@@ -52,7 +52,7 @@ export class Painting {
     this.context.fillRect(0, 0, this.width, this.height);
   }
 
-  show(image) { // an ImageBitmap, which gives the painting its size
+  show(image) { // an ImageBitmap; the canvas takes its size
     this.resize(image.width, image.height);
     this.context.drawImage(image, 0, 0);
   }

@@ -1,4 +1,4 @@
-// The page: tools, palette, examples, files, and the translation beside the input.
+// The page logic: tools, palette, examples, files and translation.
 
 import { Painting } from "./canvas.js";
 import { Latest, ask } from "./translation.js";
@@ -14,12 +14,12 @@ const about = await (await ask("about")).json();
 const painting = new Painting($("canvas"), about.paper);
 let tool = "brush";
 let colour = about.colours.length ? about.colours[0][0] : "#000000";
-let from = null; // where a stroke is, or where a rectangle began
-let under = null; // the image below a rectangle that is being drawn
-let cursor = null; // of the keyboard
-let link = null; // the output, as an object URL
+let from = null; // last point of a stroke, or first corner of a rectangle
+let under = null; // the image without the rectangle being drawn
+let cursor = null; // position of the keyboard cursor
+let link = null; // object URL of the output
 
-// Saying things ------------------------------------------------------------------------------
+// Messages ----------------------------------------------------------------------------------
 
 function complain(error) {
   $("message").firstElementChild.textContent = error.message;
@@ -190,10 +190,10 @@ function saveOutput() {
   if (link) save(link, `${about.name}_output.png`);
 }
 
-// What the page is for this run --------------------------------------------------------------
+// Set up the page for this run ---------------------------------------------------------------
 
 function furnish() {
-  document.title = `${about.name}: draw and see`;
+  document.title = `${about.name}: draw and translate`;
   $("title").textContent = about.name;
   $("hint").textContent = HINTS[about.kind];
   document.body.classList.add(about.kind);
@@ -250,7 +250,7 @@ function moveCursor([dx, dy], far) {
 function applyTool() {
   cursor ?? moveCursor([0, 0], false);
   if (under) {
-    end(); // a rectangle's second corner
+    end(); // second corner of a rectangle
   } else {
     begin({ ...cursor });
     if (!under) end();

@@ -1,7 +1,7 @@
-// Requests to the server: one translation at a time, and of what waits only the latest.
+// Requests to the server: one translation at a time; newer input replaces waiting input.
 
 const PAUSE = 120; // ms without a change before the input is sent
-const LONGEST = 350; // ms of steady drawing after which it is sent all the same
+const LONGEST = 350; // ms of continuous drawing after which the input is sent anyway
 
 export async function ask(address, body) {
   let answer;
@@ -17,7 +17,7 @@ export async function ask(address, body) {
 }
 
 export class Latest {
-  // `make` sends the newest input and returns when its answer is shown.
+  // `make` sends the current input and resolves when its translation is shown.
   constructor(make) {
     this.make = make;
     this.timer = null;
@@ -26,7 +26,7 @@ export class Latest {
     this.again = false;
   }
 
-  // Whether there is something newer than what is being made.
+  // Whether newer input than the one in translation is waiting.
   get waits() { return this.again || this.timer !== null; }
 
   changed() {
