@@ -130,7 +130,7 @@ def test_the_commands_of_the_page_of_the_metrics_run(command, facades, in_this_p
     assert Path("results/lambda/index.html").exists()
     name, flags = small(fcn)
     result = command(name, *flags)  # these images are painted with more than a few colours
-    assert result.status == 2 and "--metrics FCN: wants label maps" in result.err
+    assert result.status == 2 and "--metrics FCN: needs label maps" in result.err
 
 
 def test_the_page_on_using_a_model_runs(command, facades, served) -> None:
