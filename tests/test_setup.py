@@ -126,6 +126,7 @@ def test_help_imports_nothing_slow_but_torch() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 def test_importing_the_project_has_no_effects(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"

@@ -52,6 +52,7 @@ def test_noise_gradients_and_a_single_colour_are_no_palette():
     assert find_palette([]) is None
 
 
+@pytest.mark.slow
 @needs_facades
 def test_the_facades_have_twelve_labels_and_their_photos_none():
     files = sorted((FACADES / "train").iterdir())[:40]

@@ -156,6 +156,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_older_save(command, pairs, mon
     assert not [p for p in Path("checkpoints/r").iterdir() if p.name.startswith(".latest")]
 
 
+@pytest.mark.slow
 def test_a_file_that_may_grow_no_further_is_named(tmp_path: Path) -> None:
     code = (
         "import resource, signal, torch\n"

@@ -191,7 +191,11 @@ def test_the_scaling_table_compares_medians():
     text = scaling.table(seconds, batch=4, count=2, exchanged=10**6)
     assert "| whole | 3.000 | 2.000–4.000 | 1.33 |" in text
     assert "| together | 2.000 | 2.000–2.000 | 2.00 |" in text
-    assert "same batch: 1.50×" in text and "exchange: 75%" in text and "25% of a step" in text
+    assert (
+        "same batch: 1.50×" in text
+        and "75% of the speed without" in text
+        and "25% of a step" in text
+    )
 
 
 # Starting again -----------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from torch import nn
 
 from scripts.dev import gradients
 
+pytestmark = pytest.mark.slow  # servers, browsers: seconds each
+
 CPU = torch.device("cpu")
 # How far rounding alone may go: the relative error, and the share of equal signs.
 LIMITS = {"fp32": (2e-5, 0.995), "tf32": (0.12, 0.97), "bf16": (0.25, 0.9)}

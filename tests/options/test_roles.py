@@ -14,7 +14,7 @@ from options.roles import ROLES, SAME_RESULTS, differences, names
 from options.shared_flags import add_shared_flags
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
-from training.state import changed_flags, plain, told
+from training.state import changed_flags, changes_as_hint, plain
 from util.registry import find_class, known
 
 # What does not change results; whatever is not listed here is compared.
@@ -139,5 +139,5 @@ def test_changed_flags_are_told_and_in_an_error_only_those_that_may_be_its_reaso
     state = {"options": plain(train("--print_freq", "7", "--ngf", "32", "--name", "a"))}
     opt = train("--name", "b")
     assert changed_flags(opt, state) == ["--ngf 32 -> 64", "--print_freq 7 -> 100"]
-    assert told(opt, state) == "; changed since it was saved: --ngf 32 -> 64"
-    assert told(train("--ngf", "32"), state) == ""
+    assert changes_as_hint(opt, state) == "; changed since it was saved: --ngf 32 -> 64"
+    assert changes_as_hint(train("--ngf", "32"), state) == ""

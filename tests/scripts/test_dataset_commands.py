@@ -58,6 +58,7 @@ def test_combine_writes_every_format_that_it_reads(tmp_path, extension):
         assert np.abs(half - source).mean() < 4  # of 255: what a lossy format costs
 
 
+@pytest.mark.slow
 def test_combine_starts_from_the_root_as_it_is_typed_and_equals_one_process(tmp_path):
     flags = folders(tmp_path)
     combine_main(flags)

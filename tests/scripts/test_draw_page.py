@@ -21,6 +21,8 @@ from support.drawing import (
     untrained,
 )
 
+pytestmark = pytest.mark.slow  # servers, browsers: seconds each
+
 
 @pytest.fixture(scope="module")
 def browser():

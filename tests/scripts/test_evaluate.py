@@ -135,6 +135,7 @@ def test_a_run_is_translated_where_that_is_to_do(runs, evaluate, in_this_process
     assert rows(runs / "one/test_latest_ema_evaluation") != found
 
 
+@pytest.mark.slow
 def test_results_of_other_weights_of_a_run_are_not_measured(
     runs, evaluate, command, in_this_process
 ):
@@ -163,6 +164,7 @@ def test_results_of_shards_are_not_translated_again(runs, evaluate, command):
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in images.items())
 
 
+@pytest.mark.slow
 def test_results_of_some_shards_are_not_taken_for_all(runs, evaluate, command, in_this_process):
     plain = rows_of(evaluate, "--name", "one")
     shutil.rmtree(runs)
@@ -176,6 +178,7 @@ def test_results_of_some_shards_are_not_taken_for_all(runs, evaluate, command, i
     assert len(list((runs / "one/test_latest/images").iterdir())) == 9
 
 
+@pytest.mark.slow
 def test_results_of_shards_with_earlier_weights_are_translated_again(
     runs, evaluate, command, in_this_process
 ):

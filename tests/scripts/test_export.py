@@ -133,7 +133,7 @@ def test_a_graph_translates_every_size_as_the_run_does(run, exported, caplog, fl
     assert shapes == [["batch", 3, "height", "width"]] * 2
     x = noise(1, 3, 40, 24)
     assert np.array_equal(translated(path, x), translated(path, x))
-    assert "each image's own" in path.with_suffix(".md").read_text()
+    assert "per-image statistics" in path.with_suffix(".md").read_text()
 
 
 @pytest.mark.slow
@@ -205,6 +205,7 @@ def levels_apart(path: Path, folder: Path, images: np.ndarray) -> np.ndarray:
     return np.abs(found.astype(int) - wanted.reshape(found.shape))
 
 
+@pytest.mark.slow
 def test_with_processing_images_go_in_and_come_out(run, exported, caplog):
     folder = run(*UNET, "--input_nc", "1", channels=(1, 3))
     assert exported("--processing", "--size", "40,52").status == 0
@@ -297,6 +298,7 @@ def off_by_a_hundredth(weights: np.ndarray) -> np.ndarray:
     return weights + (0.01 * weights.std() * noise).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_a_graph_that_differs_is_not_written(run, exported, monkeypatch, tmp_path):
     folder = run(*RESNET)
     output = tmp_path / "good" / "good.onnx"
@@ -394,9 +396,9 @@ def test_a_missing_package_is_named(run, exported, monkeypatch, package):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ("--size 0", "--size: '0' is not HEIGHT,WIDTH"),
-        ("--size 1,2,3", "--size: '1,2,3' is not HEIGHT,WIDTH"),
-        ("--size 256x512", "--size: '256x512' is not HEIGHT,WIDTH, such as 256,512"),
+        ("--size 0", "--size: '0' must be HEIGHT,WIDTH"),
+        ("--size 1,2,3", "--size: '1,2,3' must be HEIGHT,WIDTH"),
+        ("--size 256x512", "--size: '256x512' must be HEIGHT,WIDTH, such as 256,512"),
         ("--outptu x.onnx", "--outptu: unknown flag; did you mean --output?"),
         ("--opset 12", "--opset: 12 is out of range: at least 18"),
         ("--opset 99", "--opset 99: onnx"),
@@ -404,7 +406,7 @@ def test_a_missing_package_is_named(run, exported, monkeypatch, package):
         ("--output a.pth", "--output a.pth: must end in .onnx"),
         ("--tile 64", "--tile: a graph translates the whole image"),
         ("--precision bf16", "--precision: the file is written in fp32"),
-        ("--dropout_at_test on", "--dropout keeps it"),
+        ("--dropout_at_test on", "use --dropout to keep it"),
         ("--dropout --eval", "--dropout: --eval turns dropout off"),
         ("--sise 256", "--sise: unknown flag"),
         ("--lr 1", "--lr: is a flag of train.py"),

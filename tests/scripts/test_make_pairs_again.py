@@ -79,6 +79,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_killed_and_run_again_equals_uninterrupted(killed, tmp_path):
     whole = prepare("inpaint", killed / "in", tmp_path / "out", "--num_threads", 2)
     again, once = made(killed / "out"), made(whole)

@@ -53,6 +53,7 @@ def run(command, caplog, in_this_process):
     return run
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_every_row_with_every_seed_and_goes_on_where_it_was(run, monkeypatch):
     status, lines = run()
     assert status == 0, lines

@@ -105,6 +105,7 @@ def test_a_run_stopped_in_mid_epoch_ends_as_one_that_was_not(run, model, workers
     assert first.rates + second.rates + third.rates == whole.rates and len(whole.rates) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("model", MODELS)
 def test_a_run_stopped_in_the_last_step_of_an_epoch_goes_on(run, model):

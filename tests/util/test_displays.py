@@ -169,6 +169,7 @@ def test_a_display_that_wants_to_exit_ends_alone_with_one_warning(caplog) -> Non
     assert len(warnings(caplog)) == 1
 
 
+@pytest.mark.slow
 def test_displays_that_hang_cost_two_seconds_together(gate, caplog) -> None:
     all_displays = [stuck(gate)[1] for _ in range(3)]
     finished = Recorder()

@@ -230,6 +230,7 @@ def test_a_display_that_fails_ends_alone_with_one_warning(
     assert any(printed) or broken == (Console, "show_losses")
 
 
+@pytest.mark.slow
 def test_the_live_displays_share_the_two_seconds(tmp_path: Path, monkeypatch, caplog) -> None:
     times, gate = time_displays(monkeypatch), threading.Event()
     for name in ("Visdom", "TensorBoard", "Wandb"):

@@ -36,6 +36,8 @@ from util.displays.val_log import Scores
 from util.util import tensor2im
 from util.visualizer import Visualizer
 
+pytestmark = pytest.mark.slow  # servers, browsers: seconds each
+
 Command = Callable[..., SimpleNamespace]
 
 

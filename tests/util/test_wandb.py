@@ -34,6 +34,8 @@ from util.displays.val_log import Scores
 from util.util import tensor2im
 from util.visualizer import Visualizer
 
+pytestmark = pytest.mark.slow  # servers, browsers: seconds each
+
 FLAGS = ["--use_wandb", "--wandb_project_name", "tests"]
 
 
