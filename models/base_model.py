@@ -181,9 +181,7 @@ class BaseModel(ABC):
         ]
 
     def train_on(self, batches: Sequence[dict[str, Any]]) -> None:
-        """Train for one step: on a batch, or on those of --grad_accum as on one of all their
-        images.
-        """
+        """Train for one step on a batch, or on the sum of several batches' gradients."""
         if self.opt.grad_accum > 1:
             accumulate(self, batches)
         else:
@@ -191,7 +189,7 @@ class BaseModel(ABC):
             self.optimize_parameters()
 
     def update_learning_rate(self, metric: float | None = None) -> None:
-        """Step the schedules, after an epoch; `plateau` follows `metric`, and waits for one."""
+        """Step the schedules after an epoch; `plateau` follows `metric`, and waits for one."""
         for scheduler in self.schedulers:
             if metric is None and self.opt.lr_policy == "plateau":
                 continue
@@ -207,7 +205,7 @@ class BaseModel(ABC):
     # Testing --------------------------------------------------------------------------
 
     def eval(self) -> None:
-        """Use running statistics and no dropout from now on, against §3.3."""
+        """Use running statistics and no dropout from now on, unlike pix2pix §3.3."""
         for net in self.nets.values():
             net.eval()
 
