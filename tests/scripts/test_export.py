@@ -25,6 +25,7 @@ from models.networks import ResnetGenerator, UnetGenerator, define_G
 from scripts import export
 from scripts.onnx_export.card import processing
 from scripts.onnx_export.graph import AnySize, Noise, frozen_copy
+from training.ema import EMA
 from translator import Translator
 
 UNET = ("--netG", "unet_32", "--init_gain", "0.1")
@@ -52,6 +53,8 @@ def run(make: Callable[..., Any], tmp_path: Path) -> Callable[..., Path]:
         for seed in range(steps):
             step(model, random_batch(seed, channels=channels))
         model.save_networks("latest")
+        if model.opt.ema:
+            EMA(model.nets, model.opt.ema).save_networks("latest", model.save_dir)
         return tmp_path / "run"
 
     return build
@@ -155,7 +158,7 @@ def test_running_statistics_and_a_card_that_says_what_the_file_is(run, exported)
         *("`input`: float32 (batch, 3, height, width)", "`output`: float32 (batch, 3, height"),
         *("--preprocess resize_and_crop --load_size 64 --crop_size 64", torch.__version__),
         *(onnx.__version__, onnxruntime.__version__, "| 1 | 64 | 64 | ", "| 3 | 9 | 7 | "),
-        "dropout | none in this network at test time",
+        "dropout | none at test time in this network",
     ):
         assert words in card, words
     assert session(path).get_modelmeta().custom_metadata_map["SHA-256 of the weights"] == digest
@@ -269,7 +272,7 @@ def test_dropout_that_is_kept_differs_from_run_to_run(run, exported, caplog):
     assert ops.count("RandomUniformLike") == 1
     assert "two runs differ by" in caplog.text
     card = path.with_suffix(".md").read_text()
-    assert "new noise at every run" in card and "compared below without it" in card
+    assert "new noise at every run" in card and "compared below without noise" in card
 
 
 def test_the_noise_of_a_graph_is_dropout():

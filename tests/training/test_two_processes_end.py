@@ -71,11 +71,12 @@ def test_no_thread_that_could_abort_the_end_is_left(tmp_path):
     (tmp_path / "alone.py").write_text(
         "import os, threading\n"
         "from pathlib import Path\n"
-        "from util import processes\n"
+        "from util import distributed\n"
+        "from util.distributed import launch\n"
         "def engine():\n"
         "    names = [p.read_text() for p in Path('/proc/self/task').glob('*/comm')]\n"
         "    return sum('gloo_runloop' in name for name in names)\n"
-        "with processes.together():\n"
+        "with launch.process_group():\n"
         "    before = engine()\n"
         "found = f'{before} {engine()} {threading.active_count()}'\n"
         "Path(os.environ['RANK']).write_text(found)\n"
@@ -91,17 +92,18 @@ def test_no_thread_that_could_abort_the_end_is_left(tmp_path):
 def test_the_end_of_a_failure_waits_for_nothing(tmp_path):
     (tmp_path / "stuck.py").write_text(
         "import os, time\n"
-        "from util import processes\n"
-        "from util.util import run_command\n"
+        "from util import distributed\n"
+        "from util.distributed import launch\n"
+        "from util.command import run_command\n"
         "class Stuck:\n"
         "    def __del__(self):\n"  # as a GPU's work is that waits for a process that is gone
         "        time.sleep(200)\n"
         "stuck = Stuck()\n"
         "def main(argv):\n"
-        "    with processes.together():\n"
+        "    with launch.process_group():\n"
         "        if os.environ['RANK'] == '1':\n"
         "            raise ValueError('a mistake')\n"
-        "        processes.wait_for_all()\n"
+        "        distributed.barrier()\n"
         "raise SystemExit(run_command(main))\n"
     )
     started = time.monotonic()
