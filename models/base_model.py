@@ -146,16 +146,17 @@ class BaseModel(ABC):
     def update(self, name: str, loss: Callable[[], Tensor]) -> None:
         """Take one step of an optimizer down the gradient of `loss`, all other networks frozen."""
         optimizer = self.optimizers[name]
-        optimizer.zero_grad(set_to_none=True)
         with frozen_but(optimizer, self.nets.values()):
-            self.backward(loss, self.loss_weight)
+            value = self.weighted(loss, self.loss_weight)
+            optimizer.zero_grad(set_to_none=True)  # just before new ones: it reuses their memory
+            value.backward()
         optimizer.step()
 
-    def backward(self, loss: Callable[[], Tensor], weight: float) -> None:
-        """Add the gradient of `weight` times the loss to the networks that are not frozen."""
+    def weighted(self, loss: Callable[[], Tensor], weight: float) -> Tensor:
+        """Compute a loss in the precision of the training, times `weight`."""
         with self.autocast():
             value = loss()
-        (value if weight == 1 else value * weight).backward()
+        return value if weight == 1 else value * weight
 
     # Training -------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ def accumulate(model: Any, batches: Sequence[dict[str, Any]]) -> None:
                 make_fakes(model, kept, trains_G=name.startswith("G"))
                 model.losses = {}
                 weight = loss_weight(batch) * size / sum(sizes)
-                model.backward(loss, weight)
+                model.weighted(loss, weight).backward()
                 losses.update({k: v.detach() * weight for k, v in model.losses.items()})
         optimizer.step()
     model.losses, model.loss_weight = dict(losses), 1.0
