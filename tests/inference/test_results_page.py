@@ -1,11 +1,14 @@
 """test.py's page says how the images came about."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from inference.results import statistics_and_noise
+from inference.results import note_tiling, statistics_and_noise
 from options.test_options import TestOptions
+from util.html import HTML
 
 
 @pytest.mark.parametrize(
@@ -30,3 +33,12 @@ def test_the_page_says_nothing_of_what_the_network_lacks(tmp_path: Path) -> None
     no_run = ["--checkpoints_dir", str(tmp_path)]
     opt = TestOptions().read([*no_run, "--norm", "instance", "--no_dropout"])
     assert statistics_and_noise(opt) == ""
+
+
+def test_tiling_is_noted_of_a_batch_with_one_side_alone(tmp_path):
+    tiles = SimpleNamespace(tile=64, describe=lambda: "tiles of 64 pixels")
+    model = SimpleNamespace(generator=lambda: SimpleNamespace(model=tiles))
+    for size, notes in ((64, []), (96, ["Translated in tiles of 64 pixels."])):
+        page = HTML(tmp_path / str(size), "page")
+        note_tiling(page, SimpleNamespace(model=model), {"B": torch.zeros(1, 3, 32, size)})
+        assert page.notes == notes
