@@ -117,7 +117,7 @@ def draw_pairs(root: Path, count: int = 3, size: tuple[int, int] = (96, 80)) -> 
             pair = Image.new("RGB", (2 * size[0], size[1]))
             pair.paste(A, (0, 0))
             pair.paste(Image.eval(A, lambda value: 255 - value), (size[0], 0))
-            pair.save(root / phase / f"{i}.png")
+            pair.save(root / phase / f"{i}.png", compress_level=1)
     return root
 
 
@@ -128,7 +128,8 @@ def draw_sets(root: Path, counts: tuple[int, int] = (3, 2)) -> Path:
             (root / f"{phase}{side}").mkdir(parents=True)
             for i in range(count):
                 image = draw((80, 72), seed=1000 * n + 100 * m + i)
-                image.save(root / f"{phase}{side}" / f"{side.lower()}{i}.png")
+                path = root / f"{phase}{side}" / f"{side.lower()}{i}.png"
+                image.save(path, compress_level=1)
     return root
 
 

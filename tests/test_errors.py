@@ -1,6 +1,7 @@
 """A user's mistakes: one line that names the flag or the file, status 2, never a traceback."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,8 +30,10 @@ def weights(*, netG: str = "unet_64", ngf: int = 4, norm: str = "batch") -> dict
     return networks.define_G(3, 3, ngf, netG, norm).state_dict()
 
 
-def lay_out(root: Path) -> None:
-    """Fill the working folder with everything that the table below stumbles over."""
+@pytest.fixture(scope="module")
+def obstacles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with everything that the table below stumbles over."""
+    root = tmp_path_factory.mktemp("obstacles")
     draw_pairs(root / "good")
     for name, width in (("odd", 131), ("small", 60)):
         (root / name / "train").mkdir(parents=True)
@@ -69,6 +72,16 @@ def lay_out(root: Path) -> None:
     torch.save([1, 2], root / "checkpoints" / "list" / file)
     torch.save(weights(), root / "checkpoints" / "damaged" / file)
     (root / "checkpoints" / "damaged" / "train_opt.json").write_text("{")
+    return root
+
+
+@pytest.fixture
+def command(
+    command: Callable[..., SimpleNamespace], obstacles: Path
+) -> Callable[..., SimpleNamespace]:
+    """Run commands in a folder with a copy of the obstacles."""
+    shutil.copytree(obstacles, Path.cwd(), dirs_exist_ok=True)
+    return command
 
 
 # command, flags, what the line must say
@@ -164,7 +177,6 @@ def one_line(result: SimpleNamespace, needles: list[str]) -> None:
 
 @pytest.mark.parametrize(("flags", "needles"), TRAIN, ids=[flags for flags, _ in TRAIN])
 def test_train(command: Callable[..., SimpleNamespace], flags: str, needles: list[str]) -> None:
-    lay_out(Path.cwd())
     one_line(command("train", *TINY, *flags.split()), needles)
     assert not list(Path.cwd().rglob("experiment_name/*.pth"))
     assert not Path("it_ran").exists()
@@ -173,14 +185,12 @@ def test_train(command: Callable[..., SimpleNamespace], flags: str, needles: lis
 @pytest.mark.usefixtures("few_builtin")
 @pytest.mark.parametrize(("flags", "needles"), TEST, ids=[flags for flags, _ in TEST])
 def test_test(command: Callable[..., SimpleNamespace], flags: str, needles: list[str]) -> None:
-    lay_out(Path.cwd())
     tiny = ["--netG", "unet_64"] if "other" in flags else []
     one_line(command("test", *SMALL_TEST, *tiny, *flags.split()), needles)
     assert not Path("it_ran").exists()
 
 
 def test_worker_processes_report_on_one_line_too(command: Callable[..., SimpleNamespace]) -> None:
-    lay_out(Path.cwd())
     flags = ["--dataroot", "unreadable", "--num_threads", "2"]
     one_line(command("train", *TINY, *flags), ["unreadable/train/1.png", "unknown format"])
 
@@ -188,7 +198,6 @@ def test_worker_processes_report_on_one_line_too(command: Callable[..., SimpleNa
 def test_a_mistake_leaves_an_earlier_run_of_that_name_alone(
     command: Callable[..., SimpleNamespace],
 ) -> None:
-    lay_out(Path.cwd())
     assert command("train", *TINY, "--dataroot", "good", "--name", "r").status == 0
     run = Path("checkpoints/r")
     before = {p: p.read_bytes() for p in run.rglob("*") if p.suffix in (".pth", ".json")}
@@ -201,7 +210,6 @@ def test_a_mistake_leaves_an_earlier_run_of_that_name_alone(
 def test_verbose_adds_where_it_happened(
     command: Callable[..., SimpleNamespace], caplog: pytest.LogCaptureFixture
 ) -> None:
-    lay_out(Path.cwd())
     command("train", *TINY, "--dataroot", "odd")
     assert "Traceback" not in caplog.text
     command("train", *TINY, "--dataroot", "odd", "--verbose")

@@ -144,6 +144,7 @@ def bootstrap(values: Sequence[float], draws: int = 2000, seed: int = 0) -> Inte
     """
     values = np.asarray(values, dtype=float)
     generator = np.random.default_rng(seed)
-    means = [generator.choice(values, len(values)).mean() for _ in range(draws)]
+    count = len(values)
+    means = [values[generator.integers(0, count, count)].mean() for _ in range(draws)]
     low, high = np.percentile(means, [2.5, 97.5])
     return Interval(float(values.mean()), float(low), float(high))

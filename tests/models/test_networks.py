@@ -44,7 +44,7 @@ def test_state_dict_equals_the_published_one(row):
 # Generators ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", ["batch", "instance"])
 @pytest.mark.parametrize("netG", GENERATORS)
 def test_generator_keeps_any_image_size_and_has_its_channels(netG, norm):
     with torch.device("meta"):

@@ -1,6 +1,5 @@
 """The flags read off a generator's weights."""
 
-from itertools import product
 from types import SimpleNamespace
 
 import pytest
@@ -23,7 +22,7 @@ def generator_weights(**flags) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("norm", ["batch", "instance", "none"])
 @pytest.mark.parametrize("netG", GENERATORS)
 def test_flags_come_back_from_the_weights(netG, norm, upsample):
-    for (input_nc, output_nc), no_dropout in product(CHANNELS, (False, True)):
+    for (input_nc, output_nc), no_dropout in zip(CHANNELS, (False, True, False), strict=True):
         flags = {
             "netG": netG,
             "ngf": 4,

@@ -28,9 +28,11 @@ def flags(tmp_path: Path) -> list[str]:
             fine.mkdir(parents=True)
             for i in range(2):
                 frame = f"{city}_00000{i}_000019"
-                draw(SIZE, seed=2 * n + i).save(photos / f"{frame}_leftImg8bit.png")
-                labels.save(fine / f"{frame}_gtFine_color.png")
-                labels.convert("L").save(fine / f"{frame}_gtFine_labelIds.png")
+                draw(SIZE, seed=2 * n + i).save(
+                    photos / f"{frame}_leftImg8bit.png", compress_level=1
+                )
+                labels.save(fine / f"{frame}_gtFine_color.png", compress_level=1)
+                labels.convert("L").save(fine / f"{frame}_gtFine_labelIds.png", compress_level=1)
     trees = ["--gtFine_dir", tmp_path / "fine", "--leftImg8bit_dir", tmp_path / "photos"]
     return [*map(str, trees), "--output_dir", str(tmp_path / "out")]
 
