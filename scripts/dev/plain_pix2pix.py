@@ -6,16 +6,22 @@ The baseline of `python -m scripts.dev.benchmark`, not part of the framework.
 
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from torchvision import transforms
 
-to_tensor = transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)])
+
+@cache
+def to_tensor() -> Callable[[Image.Image], Tensor]:
+    """Return the usual transform to [-1, 1]; torchvision is imported late, as it takes seconds."""
+    from torchvision import transforms
+
+    return transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)])
 
 
 class Level(nn.Module):
@@ -103,7 +109,7 @@ def load_pair(path: Path, load: int = 286, crop: int = 256) -> tuple[Tensor, Ten
         side = side.resize((load, load), Image.Resampling.BICUBIC)
         side = side.crop((x, y, x + crop, y + crop))
         sides.append(side.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else side)
-    return to_tensor(sides[0]), to_tensor(sides[1])
+    return to_tensor()(sides[0]), to_tensor()(sides[1])
 
 
 def save(image: Tensor, path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from conftest import draw
 from PIL import Image, ImageOps
-from torchvision import transforms as reference
 
 from data.base_dataset import get_params, get_transform
 from data.transforms import (
@@ -136,6 +135,8 @@ def test_unknown_preprocess_lists_the_known_ones():
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_to_tensor_equals_torchvision_bit_for_bit(mode):
+    from torchvision import transforms as reference  # imported late: it takes seconds
+
     channels = len(mode)
     levels = np.stack([np.roll(np.arange(256, dtype=np.uint8), c) for c in range(channels)], -1)
     image = Image.fromarray(levels.reshape(8, 32, channels).squeeze())

@@ -10,12 +10,17 @@ import torch
 import torch.nn.functional as F
 from conftest import TINY, random_batch, refusal, step
 from torch import Tensor, nn
-from torchvision.models import vgg19
 
 from models.perceptual_loss import PerceptualLoss
 from util.displays.loss_log import parse_line
 
 SIZE = 32  # pixels: the deepest layer then sees 2
+
+
+def vgg_features() -> nn.Module:
+    from torchvision.models import vgg19  # imported late: it takes seconds
+
+    return vgg19().features
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +29,7 @@ def weights(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     state = {}
     with torch.device("meta"):
-        shapes = vgg19().features.state_dict()
+        shapes = vgg_features().state_dict()
     for key, wanted in shapes.items():
         fan_in = wanted[0].numel()
         scale = (2 / fan_in) ** 0.5 if wanted.dim() > 1 else 0.01  # keeps the features' scale
@@ -59,7 +64,7 @@ def test_equal_images_cost_nothing_and_different_ones_something(loss):
 def test_it_is_the_weighted_l1_of_five_layers_of_normalised_images(loss, weights):
     fake, real = images()
     with torch.device("meta"):
-        features = vgg19().features
+        features = vgg_features()
     state = torch.load(weights, weights_only=True)
     features.load_state_dict(
         {k.removeprefix("features."): v for k, v in state.items()}, assign=True

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import correlate, gaussian_filter
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from util.metrics import METRICS, bootstrap, compare
 
@@ -28,6 +26,8 @@ def arrays(fake: torch.Tensor, real: torch.Tensor) -> tuple:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [(11, 11), (64, 48), (33, 90)])
 def test_l1_psnr_and_ssim_equal_those_of_scikit_image(size, channels):
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
     fake, real = pair(*size, channels)
     found = {name: value.item() for name, value in compare(fake, real).items()}
     a, b = arrays(fake, real)
@@ -60,6 +60,8 @@ def ms_ssim_by_scipy(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("noise", [5, 60, 200])
 @pytest.mark.parametrize("size", [(161, 170), (256, 200)])
 def test_ms_ssim_equals_that_by_scipy_and_nearly_that_of_torchmetrics(size, noise):
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
     fake, real = pair(*size, noise=noise)
     found = compare(fake, real)["MS-SSIM"].item()
     a, b = (image / 255 for image in arrays(fake, real))
