@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from data.base_dataset import BaseDataset, prefix_errors, side_channels
+from data.image_files import read_pair
 from data.image_folder import by_stem, make_dataset
+from data.image_types import ImageLike
 from data.missing_folder import missing_folder
-from data.transforms import ImageLike, read_pair, to_channels
+from data.transforms import to_channels
 
 log = logging.getLogger(__name__)
 

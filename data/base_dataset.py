@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.image_cache import CachedImages, ImageCache
-from data.image_types import ImageArray
+from data.image_types import ImageArray, ImageLike
 from data.transforms import (
     Geometry,
-    ImageLike,
     check_channels,
     pil_filter,
     pixels,

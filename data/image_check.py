@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from data.image_files import ORIENTATION, load_image, reason
 from data.image_types import has_high_depth, read_high_depth
-from data.transforms import ORIENTATION, load_image, reason
 
 
 class Finding(NamedTuple):

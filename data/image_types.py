@@ -52,6 +52,9 @@ class ImageArray:
         return ImageArray(array, self.low, self.high)
 
 
+ImageLike = Image.Image | ImageArray
+
+
 class StoredType(NamedTuple):
     """How a file stores its values, so that results can use the same type."""
 

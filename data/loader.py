@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
+from data.image_files import BadImageError
 from data.sampler import EpochBatchSampler, SeededDataset
-from data.transforms import BadImageError
 from util import distributed
 from util.process_pool import kill_children
 from util.signals import worker_init

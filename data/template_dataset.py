@@ -6,8 +6,8 @@ It makes pairs from colour images: A is the image in grey, B the image in colour
 from typing import Any
 
 from data.base_dataset import BaseDataset, get_params, get_transform
+from data.image_files import load_image
 from data.image_folder import make_dataset
-from data.transforms import load_image
 
 
 class TemplateDataset(BaseDataset):

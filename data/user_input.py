@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from data.image_types import HIGH_DEPTH_MODES, HighDepthImage
-from data.transforms import ImageLike, load_image_or_array
+from data.image_files import load_image_or_array
+from data.image_types import HIGH_DEPTH_MODES, HighDepthImage, ImageLike
 
 Source = str | Path | Image.Image | np.ndarray
 

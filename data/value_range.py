@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from data.image_types import HighDepthImage, StoredType
-from data.transforms import ImageLike, load_image_or_array
+from data.image_files import load_image_or_array
+from data.image_types import HighDepthImage, ImageLike, StoredType
 from util.distributed import barrier, is_main_process
 from util.errors import one_line
 from util.files import atomic_write, make_folder, run_folder

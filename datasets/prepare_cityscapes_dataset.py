@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from data.transforms import load_image  # noqa: E402
+from data.image_files import load_image  # noqa: E402
 from options.parser import OneLineParser  # noqa: E402
 from scripts.pairs.tasks import stitched  # noqa: E402
 from util.command import run_command, setup_logging

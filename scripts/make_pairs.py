@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from data.image_files import load_image, split_pair
 from data.image_folder import by_stem, make_dataset
-from data.transforms import load_image, split_pair
 from options.parser import OneLineParser, number
 from scripts.pairs.splits import PHASES, SHARES, phases_of, shares_of, unique_names
 from scripts.pairs.tasks import MASKS, TASKS, joined, squared, stitched

@@ -22,8 +22,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from data.image_files import reason, upright_rgb
 from data.image_types import has_high_depth
-from data.transforms import reason, upright_rgb
 from scripts.drawing.subject import Inputs, Subject, exact
 from translator import Translator
 from util.errors import one_line

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from data.image_files import load_image
 from data.image_folder import by_stem, make_dataset
-from data.transforms import load_image
 from util.metrics import METRICS, Interval, bootstrap, compare, lower_is_better
 
 

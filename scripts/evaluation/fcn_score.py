@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from data.aligned_dataset import pair_files
+from data.image_files import read_pair
 from data.label_palette import find_palette, nearest_colour
-from data.transforms import read_pair
 from options.config_files import read_run
 from scripts.evaluation.compare import ImageSet, pixels
 from scripts.evaluation.network_metrics import frechet_distance, missing_packages

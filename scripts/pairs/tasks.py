@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from data.transforms import load_image
+from data.image_files import load_image
 
 BICUBIC = Image.Resampling.BICUBIC
 Pair = tuple[Image.Image, Image.Image]

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data.image_check import inspect
-from data.transforms import load_image
+from data.image_files import load_image
 from options.config_files import read_run, read_yaml
 from options.train_options import TrainOptions
 from scripts.dev.mutations import mutated

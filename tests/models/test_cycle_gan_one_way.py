@@ -9,7 +9,8 @@ import torch
 from conftest import draw_sets, near, result_images
 from PIL import Image
 
-from data.transforms import split_pair, to_tensor
+from data.image_files import split_pair
+from data.transforms import to_tensor
 from models import networks
 from translator import Translator
 from util.util import tensor2im

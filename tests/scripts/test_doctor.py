@@ -106,7 +106,7 @@ def test_what_is_only_unusual_is_remarked_upon(
 def test_the_doctor_agrees_with_training(command: Command, tmp_path: Path, kind: str) -> None:
     path = make(tmp_path / "set", kind)
     fatal = any(finding.fatal for finding in inspect(str(path)))
-    from data.transforms import load_image_or_array
+    from data.image_files import load_image_or_array
 
     try:
         load_image_or_array(path)
