@@ -19,7 +19,7 @@ from options.train_options import TrainOptions, last_epoch
 from training.cuda_graphs import enable_cuda_graphs
 from training.health import explain_out_of_memory
 from training.resume import resume
-from training.run_lock import Start, beginning, flags_of_restart, lock_run_folder, this_start
+from training.run_lock import LaunchInfo, job_record, launch_info, lock_run_folder, restart_flags
 from training.trainer import Trainer
 from training.validation import Validation
 from util import distributed
@@ -43,18 +43,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     tune_malloc()
     argv = sys.argv[1:] if argv is None else argv
     with handle_signals() as signals, launch.process_group():
-        starts = distributed.all_gather(this_start())
-        opt = parse(argv, starts)
+        launches = distributed.all_gather(launch_info())
+        opt = parse(argv, launches)
         folder, first = run_folder(opt), distributed.is_main_process()
-        lock = lock_run_folder(folder, beginning(folder, starts)) if first else nullcontext()
+        lock = lock_run_folder(folder, job_record(folder, launches)) if first else nullcontext()
         with lock, explain_out_of_memory(opt):
             train(opt, signals)
 
 
-def parse(argv: Sequence[str], starts: Sequence[Start]) -> Options:
+def parse(argv: Sequence[str], launches: Sequence[LaunchInfo]) -> Options:
     """Parse the flags; ValueError if the processes that were started cannot train with them."""
     opt, count = TrainOptions().read(argv), distributed.world_size()
-    if more := distributed.broadcast_from_main(flags_of_restart(run_folder(opt), starts)):
+    if more := distributed.broadcast_from_main(restart_flags(run_folder(opt), launches)):
         log.info("restarted after a failure: resuming from the last save")
         opt = TrainOptions().read([*argv, *more])
     if opt.batch_size % count:
@@ -83,11 +83,11 @@ def train(opt: Options, signals: Signals) -> None:
     val_dataset = create_validation_dataset(opt) if opt.val_freq else None
     model = create_model(opt)
     log.info("%s", opt.text())
-    training = resume(model, opt)  # weights, device, schedules; a checkpoint, if there is one
+    state = resume(model, opt)  # weights, device, schedules; a checkpoint, if there is one
     enable_cuda_graphs(model, opt)
-    progress = training.progress
+    progress = state.progress
     log.info("%d training images", len(dataset))
-    validation = Validation(opt, training, val_dataset) if val_dataset else None
+    validation = Validation(opt, state, val_dataset) if val_dataset else None
     if val_dataset:
         log.info("%d validation images", len(val_dataset))
     if (done := progress.epoch - 1) >= last_epoch(opt):
@@ -98,12 +98,12 @@ def train(opt: Options, signals: Signals) -> None:
         visualizer = Visualizer(opt, progress.resumed_at)
         shown = {"validation": validation, "visualizer": visualizer}
         try:
-            Trainer(opt, training, dataset, **shown, signals=signals).run()
+            Trainer(opt, state, dataset, **shown, signals=signals).run()
         finally:
             visualizer.close()
     log.info("weights and pages are in %s; see results with: %s", model.save_dir, next_step(opt))
     if validation and progress.best_epoch:
-        flags = "--epoch best" + (" --use_ema" if training.ema else "")
+        flags = "--epoch best" + (" --use_ema" if state.ema else "")
         log.info("the best weights, of epoch %d: %s", progress.best_epoch, flags)
 
 

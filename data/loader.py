@@ -62,7 +62,7 @@ class Loader:
             persistent_workers=workers > 0,
             worker_init_fn=worker_init,
         )
-        self.passes, self.in_main_process = 0, False
+        self.passes, self.without_workers = 0, False
 
     def __len__(self) -> int:
         return self.size
@@ -108,7 +108,7 @@ class Loader:
         images = range(0, self.size, -(-self.size // TIMED_IMAGES))
         slowest = max(min(self._seconds_to_load(i) for _ in range(2)) for i in images)
         if slowest * self.sampler.batch_size / self.sampler.world_size < TRANSFER_SECONDS:
-            self.loader, self.in_main_process = DataLoader(**self.loader_options), True
+            self.loader, self.without_workers = DataLoader(**self.loader_options), True
 
     def _seconds_to_load(self, index: int) -> float:
         started = time.perf_counter()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from models import building, data_parallel, networks, precision, weights
+from models import building, data_parallel, networks, precision, schedules, weights
 from models.grad_accum import accumulate
 from models.layers import frozen_but
 from models.test_time import prepare_for_test, test_mode
@@ -177,7 +177,7 @@ class BaseModel(ABC):
         data_parallel.train_together(self.nets, self.optimizers, opt, self.device)
         mode = "min" if lower_is_better(opt.best_metric) else "max"
         self.schedulers = [
-            networks.get_scheduler(optimizer, opt, self.first_epoch, mode)
+            schedules.get_scheduler(optimizer, opt, self.first_epoch, mode)
             for optimizer in self.optimizers.values()
         ]
 
@@ -191,12 +191,7 @@ class BaseModel(ABC):
 
     def update_learning_rate(self, metric: float | None = None) -> None:
         """Step the schedules after an epoch; `plateau` follows `metric`, and waits for one."""
-        for scheduler in self.schedulers:
-            if metric is None and self.opt.lr_policy == "plateau":
-                continue
-            # Silences a warning after a resume at the end of an epoch, before the first step.
-            scheduler.optimizer._opt_called = True
-            scheduler.step(*([metric] if self.opt.lr_policy == "plateau" else []))
+        schedules.step(self.schedulers, metric)
 
     @property
     def learning_rate(self) -> float:
@@ -244,10 +239,6 @@ class BaseModel(ABC):
         numbers = torch.stack(values).tolist() if values else []
         means = data_parallel.reduce_losses(numbers, self.loss_weight)
         return dict(zip(losses, means, strict=True))
-
-    def loss_tensors(self) -> dict[str, Tensor]:
-        """Return the losses of the last step, still on the device."""
-        return self.losses
 
     def get_image_paths(self) -> list[str]:
         """Return the files of the current input."""

@@ -42,7 +42,14 @@ class NamedModel(BaseModel):
     def setup(self, opt: Any) -> None:
         self.collect()
         super().setup(opt)
-        self.optimize_parameters = within(self.autocast, self.optimize_parameters)
+        optimize = within(self.autocast, self.optimize_parameters)
+
+        def optimize_parameters() -> None:
+            optimize()
+            named = {name: getattr(self, f"loss_{name}") for name in self.loss_names}
+            self.losses = {name: torch.as_tensor(value) for name, value in named.items()}
+
+        self.optimize_parameters = optimize_parameters
 
     def generator(self) -> nn.Module:
         return next(net for name, net in self.nets.items() if name.startswith("G"))
@@ -55,9 +62,3 @@ class NamedModel(BaseModel):
     def get_current_visuals(self) -> dict[str, Tensor]:
         self.compute_visuals()
         return {name: getattr(self, name) for name in self.visual_names}
-
-    def loss_tensors(self) -> dict[str, Tensor]:
-        return {name: torch.as_tensor(getattr(self, f"loss_{name}")) for name in self.loss_names}
-
-    def get_current_losses(self) -> dict[str, float]:
-        return {name: value.item() for name, value in self.loss_tensors().items()}

@@ -99,9 +99,7 @@ class Pix2PixModel(BaseModel):
         if self.real_B is not None:
             self.visuals["real_B"] = self.real_B
         if self.isTrain and self.opt.lambda_GAN:
-            self.fake_AB = self.discriminator_input(
-                self.fake_B
-            ).detach()  # what D is shown as a fake
+            self.fake_AB = self.discriminator_input(self.fake_B).detach()  # the fake for D
 
     def optimize_parameters(self) -> None:
         self.forward()  # fake_B = G(real_A)

@@ -1,7 +1,7 @@
 """Learning-rate schedules."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch.optim import Optimizer, lr_scheduler
@@ -17,9 +17,12 @@ LR_POLICIES: dict[str, Callable[..., float]] = {
 }
 
 
+Schedule = lr_scheduler.LambdaLR | lr_scheduler.ReduceLROnPlateau
+
+
 def get_scheduler(
     optimizer: Optimizer, opt: Any, first: int | None = None, mode: str = "min"
-) -> lr_scheduler.LambdaLR | lr_scheduler.ReduceLROnPlateau:
+) -> Schedule:
     """Build the schedule, to be stepped after each epoch; `plateau` is stepped with a metric.
 
     `opt` has lr_policy, n_epochs, n_epochs_decay, lr_decay_iters; `first` is the epoch to begin
@@ -35,3 +38,14 @@ def get_scheduler(
     factor = LR_POLICIES[opt.lr_policy]
     first = first or getattr(opt, "epoch_count", 1)
     return lr_scheduler.LambdaLR(optimizer, lambda k: factor(first + k, opt))
+
+
+def step(schedules: Iterable[Schedule], metric: float | None) -> None:
+    """Step schedules after an epoch; `plateau` follows `metric`, and waits for one."""
+    for schedule in schedules:
+        # Silences a warning after a resume at the end of an epoch, before the first step.
+        schedule.optimizer._opt_called = True
+        if not isinstance(schedule, lr_scheduler.ReduceLROnPlateau):
+            schedule.step()
+        elif metric is not None:
+            schedule.step(metric)

@@ -10,6 +10,7 @@ def add_train_flags(parser: FlagParser) -> None:
     parser.set_defaults(phase="train")
     _add_speed(parser)
     _add_training(parser)
+    _add_resume(parser)
     _add_validation(parser)
     _add_saving(parser)
     _add_displays(parser)
@@ -46,17 +47,16 @@ def _add_training(parser: FlagParser) -> None:
             help="type of GAN loss",
         )
         add("--pool_size", type=number(int, 0), default=50, help="number of older fakes kept for D")
-        add(
-            "--continue_train",
-            action="store_true",
-            role="launch",
-            help="resume the run from its last checkpoint",
-        )
+
+
+def _add_resume(parser: FlagParser) -> None:
+    add = parser.add_argument
+    with parser.section("resume", role="launch"):
+        add("--continue_train", action="store_true", help="resume the run from its last checkpoint")
         add(
             "--epoch_count",
-            type=count,
+            type=_COUNT,
             default=1,
-            role="launch",
             help="first epoch number when resuming from weights only",
         )
 

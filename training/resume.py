@@ -28,23 +28,24 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
     ValueError names the flags that do not fit a checkpoint, or a file that cannot be used.
     """
     check_model_supports(model, opt)
-    state = read_state(opt)
-    if state:
-        log_resume(opt, state)
-        check_networks(model, opt, state)
-    progress = Progress.from_state(state["progress"]) if state else Progress(opt.epoch_count)
-    weights_alone = opt.continue_train and not state and not nothing_to_resume(opt)
+    checkpoint = read_state(opt)
+    progress = Progress(opt.epoch_count)
+    if checkpoint:
+        log_resume(opt, checkpoint)
+        check_networks(model, opt, checkpoint)
+        progress = Progress.from_state(checkpoint["progress"])
+    weights_alone = opt.continue_train and not checkpoint and not nothing_to_resume(opt)
     model.loads_weights, model.first_epoch = weights_alone, progress.epoch
     model.setup(opt)
     if distributed.is_main_process():
         make_folder(model.save_dir, "--checkpoints_dir")
-    training = TrainingState(opt, model, progress)
-    if state:
-        restore(training, state)
+    state = TrainingState(opt, model, progress)
+    if checkpoint:
+        restore(state, checkpoint)
     else:
-        log_start(training, weights_alone)
-        training.ema = EMA(model.nets, opt.ema) if opt.ema else None
-    return training
+        log_start(state, weights_alone)
+        state.ema = EMA(model.nets, opt.ema) if opt.ema else None
+    return state
 
 
 def check_model_supports(model: BaseModel, opt: Any) -> None:
@@ -72,19 +73,19 @@ def nothing_to_resume(opt: Any) -> bool:
     return (folder / "loss_log.txt").exists() and kept <= {"best"} - {opt.epoch}
 
 
-def log_resume(opt: Any, state: dict[str, Any]) -> None:
-    """Log which state is resumed, and which flags have changed since."""
+def log_resume(opt: Any, checkpoint: dict[str, Any]) -> None:
+    """Log which checkpoint is resumed, and which flags have changed since."""
     log.info("resuming from %s", state_path(opt))
-    for change in changed_flags(opt, state):
+    for change in changed_flags(opt, checkpoint):
         log.info("changed since it was saved: %s", change)
-    epoch = state["progress"]["epoch"]
+    epoch = checkpoint["progress"]["epoch"]
     if opt.epoch_count not in (1, epoch):
         log.info("--epoch_count is ignored: the checkpoint resumes in epoch %d", epoch)
 
 
-def log_start(training: TrainingState, weights_alone: bool) -> None:
-    """Log how a training starts that has no state to resume from."""
-    opt, folder = training.opt, training.model.save_dir
+def log_start(state: TrainingState, weights_alone: bool) -> None:
+    """Log how a training starts that has no checkpoint."""
+    opt, folder = state.opt, state.model.save_dir
     if weights_alone:
         log.info(
             "resuming from these weights in epoch %d (--epoch_count) of the schedule; "
@@ -104,35 +105,35 @@ def log_start(training: TrainingState, weights_alone: bool) -> None:
         )
 
 
-def check_networks(model: BaseModel, opt: Any, state: dict[str, Any]) -> None:
-    """Raise a ValueError if the state was saved by a model with other networks."""
-    path, saved = state_path(opt), state["networks"]
+def check_networks(model: BaseModel, opt: Any, checkpoint: dict[str, Any]) -> None:
+    """Raise a ValueError if the checkpoint was saved by a model with other networks."""
+    path, saved = state_path(opt), checkpoint["networks"]
     if saved.keys() != model.nets.keys():
         raise ValueError(
             f"{path}: holds the networks {', '.join(saved)}, this training has "
-            f"{', '.join(model.nets)}{changes_as_hint(opt, state)}"
+            f"{', '.join(model.nets)}{changes_as_hint(opt, checkpoint)}"
         )
     for name, net in model.nets.items():
         check_fit(net, saved[name], path, opt)
 
 
-def restore(training: TrainingState, state: dict[str, Any]) -> None:
-    """Load a state: networks, optimizers, schedules, image pools, EMA, random states.
+def restore(state: TrainingState, checkpoint: dict[str, Any]) -> None:
+    """Load a checkpoint: networks, optimizers, schedules, image pools, EMA, random states.
 
     The learning rate follows from the options and the epoch; `plateau` restores its own.
     """
-    opt, model = training.opt, training.model
+    opt, model = state.opt, state.model
     try:
-        model.load_state_dict(state | {"pools": pools_of_rank(state["pools"])})
-        training.ema = EMA(model.nets, opt.ema) if opt.ema else None
-        if training.ema and "averages" in state:
-            training.ema.load_state_dict(state["averages"])
-        if distributed.rank() < len(state["random"]):
-            set_random_states(state["random"][distributed.rank()])
+        model.load_state_dict(checkpoint | {"pools": pools_of_rank(checkpoint["pools"])})
+        state.ema = EMA(model.nets, opt.ema) if opt.ema else None
+        if state.ema and "averages" in checkpoint:
+            state.ema.load_state_dict(checkpoint["averages"])
+        if distributed.rank() < len(checkpoint["random"]):
+            set_random_states(checkpoint["random"][distributed.rank()])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ValueError(
             f"{state_path(opt)}: does not fit this training ({one_line(error)})"
-            f"{changes_as_hint(opt, state)}"
+            f"{changes_as_hint(opt, checkpoint)}"
         ) from None
 
 

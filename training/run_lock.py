@@ -14,7 +14,7 @@ LOCK = ".lock"  # names the process that owns a run's folder
 RESUME_FLAGS = ("--continue_train", "--epoch", "latest", "--load_iter", "0")
 
 
-class Start(NamedTuple):
+class LaunchInfo(NamedTuple):
     """How this process was launched: job id, torchrun agent, restart count.
 
     An agent does not count restarts that another agent requested.
@@ -25,27 +25,27 @@ class Start(NamedTuple):
     restarts: int
 
 
-def this_start() -> Start:
-    """Return how this process was started."""
+def launch_info() -> LaunchInfo:
+    """Return how this process was launched."""
     get = os.environ.get
     job = get("SLURM_JOB_ID") or get("TORCHELASTIC_RUN_ID", "")
     # FOLDER_OF_THE_AGENT/attempt_0/0/error.json
     agent = "/".join(get("TORCHELASTIC_ERROR_FILE", "").split("/")[:-3])
     names = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
-    return Start(job, agent, sum(int(get(name) or 0) for name in names))
+    return LaunchInfo(job, agent, sum(int(get(name) or 0) for name in names))
 
 
-def beginning(folder: Path, starts: Sequence[Start]) -> dict[str, Any]:
+def job_record(folder: Path, launches: Sequence[LaunchInfo]) -> dict[str, Any]:
     """Return the job's id, its agents, and the checkpoint that it found when it began.
 
-    `starts` are those of all ranks. A restart uses this to tell its own checkpoint from one of an
+    `launches` has one entry per rank. A restart uses this to tell its own checkpoint from one of an
     older run of the same name. The lock file keeps it.
     """
-    job, agents = starts[0].job, sorted({start.agent for start in starts} - {""})
+    job, agents = launches[0].job, sorted({launch.agent for launch in launches} - {""})
     try:
         kept = json.loads((folder / LOCK).read_text(encoding="utf-8"))
         known = set(kept["agents"])
-        again = any(start.restarts for start in starts) or known.intersection(agents)
+        again = any(launch.restarts for launch in launches) or known.intersection(agents)
         if kept["job"] == job and again:
             return {"job": job, "agents": sorted(known.union(agents)), "found": kept["found"]}
     except (OSError, ValueError, KeyError, TypeError):
@@ -53,10 +53,10 @@ def beginning(folder: Path, starts: Sequence[Start]) -> dict[str, Any]:
     return {"job": job, "agents": agents, "found": _state(folder)}
 
 
-def flags_of_restart(folder: Path, starts: Sequence[Start]) -> Sequence[str]:
+def restart_flags(folder: Path, launches: Sequence[LaunchInfo]) -> Sequence[str]:
     """Return the flags with which a restarted training resumes; none before its first save."""
     now = _state(folder)
-    return RESUME_FLAGS if now and now != beginning(folder, starts)["found"] else ()
+    return RESUME_FLAGS if now and now != job_record(folder, launches)["found"] else ()
 
 
 def _state(folder: Path) -> str:

@@ -31,15 +31,15 @@ class Trainer:
     def __init__(
         self,
         opt: Any,
-        training: TrainingState,
+        state: TrainingState,
         dataset: Loader,
         *,
         validation: Validation | None,
         visualizer: Visualizer,
         signals: Signals,
     ):
-        self.opt, self.training, self.dataset = opt, training, dataset
-        self.model, self.progress = training.model, training.progress
+        self.opt, self.state, self.dataset = opt, state, dataset
+        self.model, self.progress = state.model, state.progress
         self.validation, self.visualizer, self.signals = validation, visualizer, signals
         self.nan_check, self.collapse_monitor = NanCheck(), CollapseMonitor(opt.gan_mode)
         self.advice, self.stop_flag = WaitingAdvice(), distributed.StopFlag()
@@ -82,16 +82,16 @@ class Trainer:
             progress.total += count
             progress.iters += count
             clock.images += count
-            if self.training.ema:
-                self.training.ema.update()
+            if self.state.ema:
+                self.state.ema.update()
             files = [path for batch in batches for path in batch.get("A_paths", [])]
-            self.nan_check.observe(self.model.loss_tensors(), progress.total, files)
+            self.nan_check.observe(self.model.losses, progress.total, files)
             self.visualizer.advance(count)
             self.show_if_due(before, clock)
             if passed(opt.save_latest_freq, before, progress.total):
                 self.save(f"iter_{progress.total}" if opt.save_by_iter else "latest")
             self.stop_if_asked()
-        if not self.dataset.in_main_process:  # else a GPU works while the next batch is made
+        if not self.dataset.without_workers:  # else a GPU works while the next batch is made
             self.advice.after_epoch(clock.share(), opt.num_threads, opt.cache)
         return progress.iters > done
 
@@ -112,10 +112,10 @@ class Trainer:
             self.collapse_monitor.observe(losses, model.visuals)
             lap = clock.lap()
             self.visualizer.print_current_losses(progress.epoch, progress.iters, losses, *lap)
-        page = passed(opt.update_html_freq, before, progress.total)
-        if page or (self.visualizer.live and passed(opt.display_freq, before, progress.total)):
-            visuals = model.get_current_visuals()
-            self.visualizer.display_current_results(visuals, progress.epoch, page, progress.iters)
+        to_page = passed(opt.update_html_freq, before, progress.total)
+        if to_page or (self.visualizer.live and passed(opt.display_freq, before, progress.total)):
+            images = model.get_current_visuals()
+            self.visualizer.display_current_results(images, progress.epoch, to_page, progress.iters)
 
     def stop_if_asked(self) -> None:
         """Save and raise `RunStopped` once a signal has asked any rank to stop."""
@@ -135,11 +135,11 @@ class Trainer:
         self.nan_check.check()
         check_weights(self.model.nets)
         for tag in tags:
-            self.training.save_networks(tag)
-        self.training.save()
+            self.state.save_networks(tag)
+        self.state.save()
         if distributed.is_main_process():
             prune_checkpoints(self.model.save_dir, self.opt.keep)
-            self.training.delete_stale_files(tags)
+            self.state.delete_stale_files(tags)
 
 
 def grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -38,18 +38,18 @@ class Validation:
     With `--ema`, the averaged generators are measured beside the others, and then decide.
     """
 
-    def __init__(self, opt: Any, training: TrainingState, batches: Iterable[dict[str, Any]]):
+    def __init__(self, opt: Any, state: TrainingState, batches: Iterable[dict[str, Any]]):
         """ValueError, before anything is trained, if `--best_metric` is not measured here."""
-        self.opt, self.training, self.batches = opt, training, batches
-        names = list(mean_scores(training.model, islice(batches, 1)))
+        self.opt, self.state, self.batches = opt, state, batches
+        names = list(mean_scores(state.model, islice(batches, 1)))
         self.metric = opt.best_metric or names[0]
         if self.metric not in names:
             raise ValueError(
                 f"--best_metric {self.metric}: not measured for these images; measured are "
                 f"{', '.join(names)}"
             )
-        self.column = self.metric + ("_ema" if training.ema else "")
-        progress = training.progress
+        self.column = self.metric + ("_ema" if state.ema else "")
+        progress = state.progress
         if progress.best_metric != self.column:  # another metric, or none, decided so far
             progress.best_metric, progress.best = self.column, None
             progress.validations_since_best = 0
@@ -60,7 +60,7 @@ class Validation:
 
     def measure(self) -> dict[str, float]:
         """Return the mean of each metric over all images, as `NAME_ema` for the EMA."""
-        model, ema = self.training.model, self.training.ema
+        model, ema = self.state.model, self.state.ema
         found = mean_scores(model, self.batches)
         if ema:
             with ema.applied():
@@ -70,24 +70,24 @@ class Validation:
 
     def update_best(self, epoch: int, scores: dict[str, float]) -> float:
         """Save the weights if these scores are the best so far; return the score that decides."""
-        score, progress = scores[self.column], self.training.progress
+        score, progress = scores[self.column], self.state.progress
         best, lower = progress.best, lower_is_better(self.metric)
         if best is None or (score < best if lower else score > best):
             progress.best, progress.best_epoch = score, epoch
             progress.validations_since_best = 0
-            check_weights(self.training.model.nets)
-            self.training.save_networks("best")
+            check_weights(self.state.model.nets)
+            self.state.save_networks("best")
         else:
             progress.validations_since_best += 1
         return score
 
     def best_summary(self) -> str:
         """Return which epoch is the best so far."""
-        progress = self.training.progress
+        progress = self.state.progress
         found = f"best {progress.best_metric}: {progress.best:.4f} of epoch {progress.best_epoch}"
         count = progress.validations_since_best
         return found + (f", {count} validation{'s' * (count > 1)} ago" if count else "")
 
     def should_stop(self) -> bool:
         """Return whether `--early_stop` validations have passed without a better one."""
-        return 0 < self.opt.early_stop <= self.training.progress.validations_since_best
+        return 0 < self.opt.early_stop <= self.state.progress.validations_since_best

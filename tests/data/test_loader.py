@@ -78,8 +78,8 @@ def test_batches_are_the_same_with_and_without_workers(pairs, start):
     assert expected[0] != expected[1]
 
 
-@pytest.mark.parametrize(("sending", "in_main_process"), [(60, True), (0, False)])
-def test_this_process_takes_over_what_it_makes_sooner(pairs, monkeypatch, sending, in_main_process):
+@pytest.mark.parametrize(("sending", "without_workers"), [(60, True), (0, False)])
+def test_this_process_takes_over_what_it_makes_sooner(pairs, monkeypatch, sending, without_workers):
     monkeypatch.setattr(data.loader, "TRANSFER_SECONDS", sending)
     flags = ["--batch_size", "2", "--num_threads"]
     alone, loader = (create_dataset(options(pairs, *flags, n)) for n in (0, 2))
@@ -87,8 +87,8 @@ def test_this_process_takes_over_what_it_makes_sooner(pairs, monkeypatch, sendin
     workers = {worker.pid for worker in loader.loader._iterator._workers}
     passes += [contents(loader) for _ in range(2)]
     assert passes == [contents(alone) for _ in range(3)] and passes[0] != passes[1]
-    assert loader.in_main_process == in_main_process and len(workers) == 2
-    assert gone(workers, 15 if in_main_process else 0) == in_main_process
+    assert loader.without_workers == without_workers and len(workers) == 2
+    assert gone(workers, 15 if without_workers else 0) == without_workers
 
 
 def test_an_item_does_not_depend_on_its_place_or_batch():

@@ -21,7 +21,7 @@ from models.data_parallel import global_batch_size, loss_weight
 from scripts.dev import scaling
 from training import run_lock
 from training.resume import pools_of_rank
-from training.run_lock import Start, lock_run_folder
+from training.run_lock import LaunchInfo, lock_run_folder
 from util import distributed
 from util.command import setup_logging
 from util.device import pick_device
@@ -147,7 +147,7 @@ def test_an_uneven_batch_is_refused(be, tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, "broadcast_from_main", lambda value: value)
     be(0, 4)
     flags = [*TINY, "--checkpoints_dir", str(tmp_path), "--batch_size"]
-    start = [run_lock.this_start()]
+    start = [run_lock.launch_info()]
     words = ["--batch_size 6", "4 processes", "multiple of 4"]
     refusal(lambda: train.parse([*flags, "6"], start), *words)
     assert train.parse([*flags, "8"], start).batch_size == 8
@@ -156,13 +156,13 @@ def test_an_uneven_batch_is_refused(be, tmp_path, monkeypatch):
 def test_several_gpus_in_one_process_say_which_line_to_use(tmp_path, caplog, monkeypatch):
     monkeypatch.delenv("UV", raising=False)
     flags = ["--gpu_ids", "0,1", "--name", "two words", "--checkpoints_dir", str(tmp_path)]
-    train.parse(flags, [run_lock.this_start()])
+    train.parse(flags, [run_lock.launch_info()])
     line = f"torchrun --nproc_per_node=2 train.py {shlex.join(flags)}"
     assert caplog.messages[-1].endswith(line)
-    train.parse([*flags, "--batch_size", "3"], [run_lock.this_start()])
+    train.parse([*flags, "--batch_size", "3"], [run_lock.launch_info()])
     assert caplog.messages[-1].endswith(f"{line} --batch_size 3 --batch_size 2")
     caplog.clear()
-    train.parse(["--gpu_ids", "1", *flags[2:]], [run_lock.this_start()])
+    train.parse(["--gpu_ids", "1", *flags[2:]], [run_lock.launch_info()])
     assert not caplog.messages
 
 
@@ -207,9 +207,9 @@ def started(tmp_path: Path) -> Any:
     (tmp_path / "run").mkdir()
 
     def start(*starts: tuple[str, str, int]) -> list[str]:
-        told = [Start(*start) for start in starts]
-        flags = run_lock.flags_of_restart(tmp_path / "run", told)
-        with lock_run_folder(tmp_path / "run", run_lock.beginning(tmp_path / "run", told)):
+        told = [LaunchInfo(*start) for start in starts]
+        flags = run_lock.restart_flags(tmp_path / "run", told)
+        with lock_run_folder(tmp_path / "run", run_lock.job_record(tmp_path / "run", told)):
             pass
         return list(flags)
 
@@ -268,13 +268,13 @@ def test_how_a_process_was_started_stands_in_its_environment(monkeypatch):
     names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_ERROR_FILE", "TORCHELASTIC_RESTART_COUNT")
     for name in (*names, "SLURM_JOB_ID", "SLURM_RESTART_COUNT"):
         monkeypatch.delenv(name, raising=False)
-    assert run_lock.this_start() == Start("", "", 0)
+    assert run_lock.launch_info() == LaunchInfo("", "", 0)
     for name, value in zip(names, ("7", "/tmp/x/7_y/attempt_0/0/error.json", "2"), strict=True):
         monkeypatch.setenv(name, value)
-    assert run_lock.this_start() == Start("7", "/tmp/x/7_y", 2)
+    assert run_lock.launch_info() == LaunchInfo("7", "/tmp/x/7_y", 2)
     monkeypatch.setenv("SLURM_JOB_ID", "123")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    assert run_lock.this_start() == Start("123", "/tmp/x/7_y", 3)
+    assert run_lock.launch_info() == LaunchInfo("123", "/tmp/x/7_y", 3)
 
 
 def test_a_restart_goes_on_whatever_it_began_with(command, tmp_path, monkeypatch, pairs, caplog):
