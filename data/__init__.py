@@ -24,8 +24,8 @@ def create_dataset(
 
     Without `--dataroot`, the built-in images are drawn first. `ranges` are the value ranges of
     high-bit-depth images, by side; by default, training fits them to its files and test.py reads
-    them from the run. `repeated` is for a validation: every pass
-    is epoch 1, and the images are split over the ranks. ValueError if files are missing.
+    them from the run. `repeated` is for a validation: every pass is epoch 1, and the images are
+    split over the ranks. ValueError if files are missing.
     """
     if builtin_facades.is_builtin(opt.dataroot):
         if not repeated:

@@ -116,7 +116,9 @@ def _add_images(parser: FlagParser, add: Callable[..., Any]) -> None:
         add("--load_size", type=_COUNT, default=286, help="side in pixels after resizing")
         add("--crop_size", type=_COUNT, default=256, carry=True, help="crop to this size in pixels")
         add("--no_flip", action="store_true", help="no random horizontal flips")
-        add("--input_nc", type=_COUNT, default=3, carry=True, help="input channels: 3 RGB, 1 grey")
+        for side in ("input", "output"):
+            words = f"{side} channels: 3 RGB, 1 grey"
+            add(f"--{side}_nc", type=_COUNT, default=3, carry=True, help=words)
         for side in "AB":
             add(
                 f"--range_{side}",
@@ -131,9 +133,6 @@ def _add_images(parser: FlagParser, add: Callable[..., Any]) -> None:
             choices=["error", "skip"],
             default="error",
             help="unreadable images: stop, or log and skip them",
-        )
-        add(
-            "--output_nc", type=_COUNT, default=3, carry=True, help="output channels: 3 RGB, 1 grey"
         )
         add(
             "--display_winsize",
