@@ -44,9 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     with tempfile.TemporaryDirectory() as folder:
         opt = TrainOptions().read(["--dataroot", "none", "--checkpoints_dir", folder, *flags])
-        alone = (
-            build(opt) if os.environ["RANK"] == "0" else None
-        )  # before the process group exists, so without DDP
+        # Built before the process group exists, so it averages no gradients.
+        alone = build(opt) if os.environ["RANK"] == "0" else None
         with launch.process_group():
             count = distributed.world_size()
             if opt.batch_size % count:
@@ -67,7 +66,7 @@ def build(opt: Any) -> BaseModel:
 def measure(alone: BaseModel | None, model: BaseModel, opt: Any, rounds: int, steps: int) -> None:
     """Time the four cases in turn, and print the medians.
 
-    `alone` is a model without DDP on rank 0, and None on the other ranks.
+    `alone` is a model that averages no gradients on rank 0, and None on the other ranks.
     """
     count = distributed.world_size()
     tune_malloc()
