@@ -11,23 +11,12 @@ from typing import Any
 import pytest
 import torch
 from conftest import TINY
+from support.failing_calls import fails, lockf_fails
 
 from util.files import atomic_write, make_folder
 
 Command = Callable[..., SimpleNamespace]
 FLAGS = [*TINY, "--name", "r", "--no_html", "--num_threads", "0"]
-
-
-def fails(call: str, number: int, monkeypatch, when: Callable[..., bool] = lambda *a: True) -> None:
-    """Let a function of `os` raise an OSError for the arguments that `when` accepts."""
-    true = getattr(os, call)
-
-    def failing(*args: Any, **more: Any) -> Any:
-        if when(*args):
-            raise OSError(number, os.strerror(number))
-        return true(*args, **more)
-
-    monkeypatch.setattr(os, call, failing)
 
 
 def of_folder(descriptor: int) -> bool:
@@ -85,16 +74,11 @@ def test_a_file_whose_data_are_lost_is_not_renamed(tmp_path, monkeypatch, number
 
 
 def test_a_training_on_a_drive_without_fsync_and_locks_saves(command, pairs, monkeypatch) -> None:
-    fcntl = pytest.importorskip("fcntl")
-
-    def unlockable(*args: Any) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
+    lockf_fails(errno.ENOLCK, monkeypatch, lambda descriptor: True)
     fails("fsync", errno.EINVAL, monkeypatch)
     fails("open", errno.EACCES, monkeypatch, opens_folder)
     for call in ("chmod", "fchmod", "link", "symlink", "utime", "chown"):
         fails(call, errno.EPERM, monkeypatch)
-    monkeypatch.setattr(fcntl, "lockf", unlockable)
     result = command("train", *FLAGS, "--dataroot", pairs, "--val_freq", "1")
     assert result.status == 0, result.err
     for name in ("latest_state", "latest_net_G", "best_net_G"):
