@@ -1,11 +1,11 @@
 """The error for a --dataroot that lacks a dataset's folders, with a probable fix."""
 
 import difflib
-import shlex
 from pathlib import Path
 from typing import Any
 
 from data.image_folder import describe, is_image_file
+from util.command import run_line
 
 
 def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError:
@@ -25,9 +25,9 @@ def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError
 def _nearest_fix(root: Path, opt: Any, home: str) -> str:
     phase, loose = opt.phase, any(is_image_file(p.name) for p in root.iterdir())
     alone = ", or --model test if they are inputs alone" if loose and not opt.isTrain else ""
-    if all((root / side).is_dir() for side in "AB"):
-        stitch = shlex.join(["--task", "combine", str(root), f"{root}_pairs"])
-        return f"; try python -m scripts.make_pairs {stitch}"
+    if all((root / side).is_dir() for side in "AB") and opt.dataset_mode == "aligned":
+        words = ("--task", "combine", root, Path(f"{root}_pairs"))
+        return f"; try {run_line('scripts.make_pairs', *words)}"
     if root.name == phase:
         return f"; try --dataroot {root.parent}{alone}"
     if loose:
