@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from util.names import utf8
+
 ROOT = Path(__file__).resolve().parent.parent  # the repository
 
 # What a file system answers to a call that it does not offer.
@@ -97,4 +99,4 @@ def write_options(opt: Any, folder: Path, stem: str) -> None:
         texts["txt"] = opt.text()
     for ending, text in texts.items():
         with atomic_write(folder / f"{stem}.{ending}") as file:
-            file.write(f"{text}\n".encode())
+            file.write(utf8(f"{text}\n"))

@@ -47,6 +47,11 @@ def path_bytes(name: str) -> bytes:
         return name.encode("utf-8", "surrogatepass")
 
 
+def legible(text: str) -> str:
+    """Return text that may hold names as Unicode; bytes that are no UTF-8 are escaped."""
+    return utf8(text).decode()
+
+
 def utf8(text: str) -> bytes:
     """Encode text that may hold names; bytes that are no UTF-8 are escaped."""
     return text.encode("utf-8", ESCAPE)
