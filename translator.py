@@ -23,6 +23,7 @@ from models import create_model
 from models.weights import infer_options
 from options.base_options import Options
 from options.test_options import TestOptions
+from util.process_pool import survive_forks
 from util.registry import find_class
 from util.util import tensor2im
 
@@ -36,6 +37,7 @@ class Translator:
 
     def __init__(self, opt: Any):
         """`opt` comes from `TestOptions`; ValueError if the run's weights cannot be loaded."""
+        survive_forks()
         self.opt = opt
         self.model = create_model(opt)
         self.model.setup(opt)

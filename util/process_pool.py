@@ -1,6 +1,8 @@
 """A pool of worker processes that ends when its parent ends."""
 
 import contextlib
+import errno
+import functools
 import multiprocessing
 import os
 import signal
@@ -8,19 +10,55 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from util.errors import RunStopped
+
+# Errors at the start of a process: of memory, of processes, of /dev/shm.
+NO_START = {
+    *(errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.ENOSYS),
+    *(errno.EPERM, errno.EACCES, errno.EROFS, errno.ENOENT),
+}
 
 
 @contextlib.contextmanager
 def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Start a pool of processes; an error in the block kills them."""
-    pool = ProcessPoolExecutor(processes, initializer=_serve, initargs=(os.getpid(),))
+    """Start a pool of processes; an error in the block kills them.
+
+    `RunStopped` if the system kills one, mostly by lack of memory, or cannot start them.
+    """
+    pool = None
     try:
+        pool = ProcessPoolExecutor(processes, initializer=_serve, initargs=(os.getpid(),))
         yield pool
-    except BaseException:
+    except BaseException as error:
         kill_children()  # waiting for them may take forever
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
+        if pool:
+            pool.shutdown(wait=False, cancel_futures=True)
+        if isinstance(error, BrokenProcessPool):
+            why = f"one of {processes} processes was killed; if memory ran out, "
+        elif isinstance(error, OSError) and not error.filename and error.errno in NO_START:
+            why = f"{processes} processes cannot start ({error.strerror}); "
+        else:
+            raise
+        raise RunStopped(f"{why}use a smaller --num_threads than {processes}") from None
     pool.shutdown()
+
+
+@functools.cache
+def survive_forks() -> None:
+    """From now on, let torch compute in one thread in processes that are forked from this one.
+
+    Once torch has computed in several threads, a fork has none of them, and would wait for them.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_use_one_thread)
+
+
+def _use_one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def kill_children() -> None:

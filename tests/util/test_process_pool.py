@@ -1,5 +1,6 @@
 """Worker processes end with the command that started them, however it ends."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -8,6 +9,10 @@ from pathlib import Path
 
 import pytest
 from conftest import alive, gone
+
+from util import process_pool
+from util.errors import RunStopped
+from util.process_pool import worker_pool
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = """
@@ -42,3 +47,25 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, blow: signal.Signals) -> 
     parent.send_signal(blow)
     parent.wait(timeout=60)
     assert gone(workers, 5)
+
+
+def test_a_worker_that_is_killed_is_one_line() -> None:
+    with pytest.raises(RunStopped, match="one of 2 processes was killed; .* --num_threads than 2"):
+        with worker_pool(2) as pool:
+            list(pool.map(os._exit, [1]))
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EROFS])
+def test_processes_that_cannot_start_are_one_line(monkeypatch, number: int) -> None:
+    def fail(*args: object, **more: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(process_pool, "ProcessPoolExecutor", fail)
+    with pytest.raises(RunStopped, match=rf"cannot start \({os.strerror(number)}\)"):
+        with worker_pool(2):
+            pass
+
+
+def test_an_error_of_a_file_passes_through() -> None:
+    with pytest.raises(OSError, match="1.png"), worker_pool(1):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), "1.png")
