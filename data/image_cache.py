@@ -14,6 +14,7 @@ import numpy as np
 
 from data.image_types import ImageArray
 from util import distributed
+from util.memory import free_memory
 
 log = logging.getLogger(__name__)
 
@@ -148,22 +149,3 @@ def open_cache(files: Sequence[str], where: str, folder: Path) -> ImageCache | N
         raise ValueError(
             f"--cache {where}: not possible here ({error.strerror}); use --cache none"
         ) from None
-
-
-def free_memory(root: Path = Path("/")) -> float:
-    """Return the free fraction of the memory of the machine or container; 0 if unknown."""
-    try:
-        lines = (root / "proc/meminfo").read_text().splitlines()
-        values = {name: int(rest.split()[0]) for name, _, rest in (x.partition(":") for x in lines)}
-        free = values["MemAvailable"] / values["MemTotal"]
-    except (OSError, ValueError, KeyError, IndexError):
-        return 0.0
-    try:
-        group = root / "sys/fs/cgroup"
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-        stat = dict(x.split() for x in (group / "memory.stat").read_text().splitlines())
-        used -= int(stat.get("inactive_file", 0))  # page cache, which the kernel drops on demand
-    except (OSError, ValueError):  # no limit, or not cgroup v2
-        return free
-    return min(free, 1 - used / limit)

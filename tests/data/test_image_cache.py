@@ -15,7 +15,6 @@ from PIL import Image
 import data.image_cache
 from data import Loader, create_dataset
 from data.base_dataset import all_files
-from data.image_cache import free_memory
 from data.transforms import PREPROCESS
 from options.base_options import Options
 from options.train_options import TrainOptions
@@ -153,17 +152,3 @@ def test_images_that_are_cut_never_change_what_is_kept(root):
     kept, size = cached.dataset.cache.get(str(root / "train/0.png"))
     assert size == (96, 80) and kept[0].array().shape == left.shape
     assert np.array_equal(kept[0].array(), np.array(Image.open(root / "train/0.png"))[:, :96])
-
-
-def test_free_memory_is_that_of_the_machine_or_the_container(tmp_path):
-    assert free_memory(tmp_path) == 0 and 0 < free_memory() < 1
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/meminfo").write_text("MemTotal: 1000 kB\nMemAvailable: 600 kB\n")
-    assert free_memory(tmp_path) == 0.6
-    group = tmp_path / "sys/fs/cgroup"
-    group.mkdir(parents=True)
-    for name, text in (("max", "200"), ("current", "150"), ("stat", "anon 1\ninactive_file 50\n")):
-        (group / f"memory.{name}").write_text(text)
-    assert free_memory(tmp_path) == 0.5
-    (group / "memory.max").write_text("max\n")
-    assert free_memory(tmp_path) == 0.6

@@ -1,0 +1,59 @@
+"""The free memory of this machine, or of the container or the job in which this process runs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Names(NamedTuple):
+    """The files of a memory cgroup, and what memory.stat calls the page cache of it."""
+
+    limit: str
+    used: str
+    page_cache: str
+
+
+V1 = Names("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+V2 = Names("memory.max", "memory.current", "inactive_file")
+
+
+def free_memory(root: Path = Path("/")) -> float:
+    """Return the free fraction of the memory of the machine or container; 0 if unknown."""
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        values = {name: int(rest.split()[0]) for name, _, rest in (x.partition(":") for x in lines)}
+        free = values["MemAvailable"] / values["MemTotal"]
+    except (OSError, ValueError, KeyError, IndexError):
+        return 0.0
+    return min(free, *(_free_in(group, names) for group, names in _groups(root)))
+
+
+def _groups(root: Path) -> Iterator[tuple[Path, Names]]:
+    """Yield the memory cgroups of this process and those above it, each with a limit of its own."""
+    mount = root / "sys/fs/cgroup"
+    paths = {"": "/", "memory": "/"}  # by controller; a container sees its own group as the root
+    try:
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            paths |= dict.fromkeys(controllers.split(","), path)
+    except (OSError, ValueError):
+        pass
+    for top, controller, names in (
+        (mount, "", V2),
+        (mount / "unified", "", V2),
+        (mount / "memory", "memory", V1),
+    ):
+        below = Path(paths[controller].lstrip("/"))
+        yield top, names
+        yield from ((top / group, names) for group in (below, *below.parents) if group.parts)
+
+
+def _free_in(group: Path, names: Names) -> float:
+    """Return the free fraction of a cgroup's memory; 1 without a limit, or without the group."""
+    try:
+        limit, used = (int((group / name).read_text()) for name in (names.limit, names.used))
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        used -= int(stat.get(names.page_cache, 0))  # which the kernel drops on demand
+        return max(1 - used / limit, 0.0)
+    except (OSError, ValueError, ZeroDivisionError):
+        return 1.0
