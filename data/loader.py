@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 
 from data.image_files import BadImageError
 from data.sampler import EpochBatchSampler, SeededDataset
+from data.worker_errors import allow_open_files, explained
 from util import distributed
 from util.command import run_line
 from util.process_pool import kill_children
@@ -51,6 +52,7 @@ class Loader:
         cores = max(1, (os.cpu_count() or 1) // distributed.local_world_size())
         workers = min(opt.num_threads, cores, self.size)
         if workers:
+            allow_open_files(workers)
             atexit.register(_end_workers)
         self.loader_options = {
             "dataset": SeededDataset(dataset, opt.seed, replace_bad=skip and opt.isTrain),
@@ -83,6 +85,19 @@ class Loader:
         self.epoch, self.done = epoch, done
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        workers, loaded = self.loader.num_workers, False
+        try:
+            for batch in self._batches():
+                loaded = True
+                yield batch
+        except Exception as error:
+            known = explained(error, workers, not loaded)
+            known.while_loading = True  # the last step is complete: training/rescue.py saves it
+            if known is error:
+                raise
+            raise known from error
+
+    def _batches(self) -> Iterator[dict[str, Any]]:
         if self.passes == 1 and self.loader.num_workers:
             self._choose_process()
         self.passes += 1

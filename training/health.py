@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from util.distributed import all_gather
-from util.errors import RunStopped, one_line
+from util.errors import RunStopped
 
 log = logging.getLogger(__name__)
 
@@ -129,20 +129,11 @@ class WaitingAdvice:
 
 @contextlib.contextmanager
 def explain_out_of_memory(opt: Any) -> Iterator[None]:
-    """Turn an out-of-memory error into `RunStopped` with a line that says what to change; also
-    the end of a worker, which the system kills first when memory runs out.
-    """
+    """Turn an out-of-memory error into `RunStopped` with a line that says what to change."""
     try:
         yield
     except (torch.OutOfMemoryError, RuntimeError) as error:
-        text = str(error)
-        if text.startswith("DataLoader worker"):
-            raise RunStopped(
-                f"a process that loads images was killed ({one_line(error)}); if memory ran out, "
-                f"use a smaller --num_threads than {opt.num_threads}, or --cache none; "
-                f"--continue_train resumes from the last save"
-            ) from None
-        full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text
+        full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
         if not full:
             raise
         raise RunStopped(

@@ -92,4 +92,7 @@ def worker_init(worker: int = 0) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if HANGUP is not None:
         signal.signal(HANGUP, signal.SIG_IGN)
+    for name in ("SIGBUS", "SIGSEGV", "SIGFPE"):  # torch's handlers add a line to the training's
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import threading
 import time
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -432,16 +431,6 @@ def test_without_a_store_the_first_that_lives_speaks(monkeypatch):
     ]
     two.who[0] = (two.who[0][0], "/", str(ended_process()))
     assert two.is_first_to_report()
-
-
-def test_the_end_of_a_process_that_loads_images_is_explained(tmp_path):
-    from training.health import explain_out_of_memory
-
-    opt = Namespace(num_threads=4)
-    error = RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. ")
-    with pytest.raises(RunStopped, match="killed .*pid 12.*--num_threads than 4"):
-        with explain_out_of_memory(opt):
-            raise error
 
 
 def test_all_processes_are_heard_of_what_they_alone_know(caplog):
