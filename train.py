@@ -18,6 +18,7 @@ from options.base_options import Options
 from options.train_options import TrainOptions, last_epoch
 from training.cuda_graphs import enable_cuda_graphs
 from training.health import explain_out_of_memory
+from training.rescue import save_on_error
 from training.resume import resume
 from training.run_lock import LaunchInfo, job_record, launch_info, lock_run_folder, restart_flags
 from training.trainer import Trainer
@@ -98,8 +99,10 @@ def train(opt: Options, signals: Signals) -> None:
     else:
         visualizer = Visualizer(opt, progress.resumed_at)
         shown = {"validation": validation, "visualizer": visualizer}
+        trainer = Trainer(opt, state, dataset, **shown, signals=signals)
         try:
-            Trainer(opt, state, dataset, **shown, signals=signals).run()
+            with save_on_error(trainer, opt):
+                trainer.run()
         finally:
             visualizer.close()
     log.info("weights and pages are in %s; see results with: %s", model.save_dir, next_step(opt))

@@ -13,6 +13,7 @@ from options.parser import FlagParser, closest, flags_of
 from options.shared_flags import add_shared_flags
 from options.test_flags import add_test_flags
 from options.train_flags import add_train_flags
+from util.command import write_any_text
 from util.registry import find_class, known
 
 COMMANDS = {"train": add_train_flags, "test": add_test_flags}
@@ -54,6 +55,7 @@ class BaseOptions:
 
     def parse(self, args: Sequence[str] | None = None) -> Options:
         """Parse `args` (default: sys.argv[1:]); an error is one line and exit status 2."""
+        write_any_text()
         try:
             return self.read(sys.argv[1:] if args is None else args)
         except (ValueError, OSError) as error:

@@ -124,6 +124,15 @@ def _add_saving(parser: FlagParser) -> None:
             help="images between saves of the latest checkpoint",
         )
         add("--save_epoch_freq", type=count, default=5, help="epochs between numbered checkpoints")
+        add(
+            "--save_on_error",
+            nargs="?",
+            choices=["data", "all", "none"],
+            default="data",
+            const="all",
+            help="errors after which the training is saved before it ends: data (images cannot be "
+            "loaded), all (also an unfinished step), none",
+        )
         add("--save_by_iter", action="store_true", help="name them iter_N instead of latest")
         add(
             "--keep",

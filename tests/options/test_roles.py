@@ -26,7 +26,7 @@ WITHOUT_EFFECT = {
         "display": "display_env display_freq display_id display_ncols display_port "
         "display_server display_winsize no_html print_freq update_html_freq use_tensorboard "
         "use_wandb wandb_project_name",
-        "saving": "keep save_by_iter save_epoch_freq save_latest_freq",
+        "saving": "keep save_by_iter save_epoch_freq save_latest_freq save_on_error",
     },
     "test": {
         "launch": "checkpoints_dir config epoch gpu_ids isTrain load_iter name num_shards "
