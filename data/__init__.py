@@ -6,6 +6,7 @@ from typing import Any
 
 from data import builtin_facades
 from data.base_dataset import BaseDataset, all_files
+from data.data_check import check_data
 from data.image_cache import shared_cache
 from data.image_check import check_headers
 from data.loader import Loader, how_to_check, how_to_fix
@@ -22,8 +23,8 @@ def create_dataset(
 ) -> Loader:
     """Build the dataset that `--dataset_mode` names, and return its `Loader`.
 
-    Without `--dataroot`, the built-in images are drawn first. `ranges` are the value ranges of
-    high-bit-depth images, by side; by default, training fits them to its files and test.py reads
+    Without `--dataroot`, the built-in images are drawn first. `ranges` are the value ranges by
+    side; by default, training fits them to its files and test.py reads
     them from the run. `repeated` is for a validation: every pass is epoch 1, and the images are
     split over the ranks. ValueError if files are missing.
     """
@@ -44,8 +45,26 @@ def create_dataset(
         check_before_training(files, opt)
         if isinstance(dataset, BaseDataset):
             dataset.cache = shared_cache(files, opt.cache, run_folder(opt))
-    dataset.ranges = fit_value_ranges(by_side, opt) if ranges is None else ranges
-    return Loader(dataset, opt, repeated)
+    dataset.ranges = fit_value_ranges(dataset, by_side, opt) if ranges is None else ranges
+    loader = Loader(dataset, opt, repeated)
+    if not repeated and not opt.no_data_check:
+        loader.remarks = look_at_data(dataset, opt)
+    return loader
+
+
+def look_at_data(dataset: Any, opt: Any) -> list[str]:
+    """Log remarks on a sample of the images, and return them; ValueError if training on them is
+    pointless. Rank 0 looks for all ranks.
+    """
+    found = check_data(dataset, opt) if distributed.is_main_process() else []
+    remarks = distributed.broadcast_from_main(found)
+    for remark in remarks:
+        if remark.fatal and opt.isTrain:
+            raise ValueError(
+                f"--dataroot {opt.dataroot}: {remark.what} (--no_data_check trains all the same)"
+            )
+        log.warning("data check: %s", remark.what)
+    return [remark.what for remark in remarks]
 
 
 def check_before_training(files: list[str], opt: Any) -> None:

@@ -43,13 +43,17 @@ class AlignedDataset(BaseDataset):
         """Return A and B, their files, and A_size, the original (width, height) of A."""
         files = self.paths(index)
         paths = list(files.values())
-        pair, size = self.load_resized(paths[0], lambda: self.read(*paths))
+        pair, size = self.load_resized(paths[0], lambda: self.read(*paths), "AB")
         params = self.geometry.draw(size)
         item: dict[str, Any] = {**files, "A_size": size}
         for side, image, path in zip("AB", pair, paths, strict=True):
             with prefix_errors(path):
                 item[side] = self.crop_and_normalize(image, side, params)
         return item
+
+    def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:
+        paths = self.A_paths[index], self.B_paths[index]
+        return {side: found for side, *found in zip("AB", paths, self.read(*paths), strict=True)}
 
     def read(self, A_path: str, B_path: str) -> list[ImageLike]:
         """Read A and B, converted to their numbers of channels."""

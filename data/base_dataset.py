@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from data.image_cache import CachedImages, ImageCache
 from data.image_types import ImageArray, ImageLike
 from data.transforms import (
+    FILTERS,
     Geometry,
     check_channels,
     pil_filter,
@@ -44,18 +45,26 @@ class BaseDataset(Dataset, ABC):
         self.opt = opt
         self.root = opt.dataroot
         self.geometry = Geometry.from_options(opt)
-        self.ranges: dict[str, tuple[float, float]] = {}  # of high-bit-depth images, by side
+        self.filters = {side: filter_of(opt, side) for side in "AB"}
+        self.ranges: dict[str, tuple[float, float]] = {}  # other than those of the files' types
         self.cache: ImageCache | None = None
 
-    def load_resized(self, path: str, read: Callable[[], Sequence[ImageLike]]) -> CachedImages:
+    def load_resized(
+        self, path: str, read: Callable[[], Sequence[ImageLike]], sides: str = ""
+    ) -> CachedImages:
         """Load a file's images with `read` and resize them, through the cache if it is enabled.
 
-        Also return the original (width, height) of the first image.
+        `sides` names the side of each image, for its filter (--filter_A, --filter_B). Also return
+        the original (width, height) of the first image.
         """
         kept = self.cache.get(path) if self.cache else None
         if kept is None:
             images = read()
-            resized = [pixels(self.geometry.resize(image)) for image in images]
+            filters = [self.filters.get(side) for side in sides.ljust(len(images))]
+            resized = [
+                pixels(self.geometry.resize(image, method))
+                for image, method in zip(images, filters, strict=False)
+            ]
             kept = resized, images[0].size
             if self.cache:
                 self.cache.put(path, kept)
@@ -72,15 +81,23 @@ class BaseDataset(Dataset, ABC):
         """Return the function that converts an image outside the dataset to the input of G at
         test time, (input_nc, H, W) in [-1, 1].
 
-        `ranges` are the value ranges of high-bit-depth images, by side. A dataset with its own
-        preprocessing overrides this.
+        `ranges` are the value ranges by side, where they are not those of the files' types. A
+        dataset with its own preprocessing overrides this.
         """
+        side = "B" if opt.direction == "BtoA" else "A"
         return partial(
             preprocess_single,
-            geometry=Geometry.from_options(opt),
+            geometry=Geometry.from_options(opt, filter_of(opt, side)),
             channels=opt.input_nc,
-            value_range=ranges.get("B" if opt.direction == "BtoA" else "A"),
+            value_range=ranges.get(side),
         )
+
+    def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:
+        """Return {side: (file, image)} of an item as read, before resizing.
+
+        data/data_check.py looks at these values. The default {} lets it look at the item's tensors.
+        """
+        return {}
 
     def files_by_side(self) -> dict[str, list[str]]:
         """Return all image files, {"A": [...], "B": [...]}.
@@ -105,6 +122,11 @@ class BaseDataset(Dataset, ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return item `index`; ValueError names the file of an unusable image."""
+
+
+def filter_of(opt: Any, side: str) -> Image.Resampling:
+    """Return the filter that resizes the images of a side."""
+    return FILTERS[getattr(opt, f"filter_{side}", "bicubic")]
 
 
 def all_files(files_by_side: dict[str, list[str]]) -> list[str]:

@@ -58,7 +58,7 @@ class ColorizationDataset(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A = L/50 − 1, (1, H, W), and B = ab/110, (2, H, W), the file, and A_size."""
         path = self.image_paths[index]
-        (image,), size = self.load_resized(path, lambda: [self.read(path)])
+        (image,), size = self.load_resized(path, lambda: [self.read(path)], "A")
         with prefix_errors(path):
             rgb = self.geometry.crop_and_flip(image, self.geometry.draw(size))
         L, ab = lab_of(rgb)

@@ -62,6 +62,14 @@ class StoredType(NamedTuple):
     dtype: str
 
 
+def range_of_type(dtype: Any) -> tuple[float, float]:
+    """Return the values of a number type that become -1 and 1: its limits, or 0 and 1 of floats."""
+    if np.dtype(dtype).kind not in "ui":
+        return 0.0, 1.0
+    limits = np.iinfo(dtype)
+    return float(limits.min), float(limits.max)
+
+
 class HighDepthImage(ImageArray):
     """An image of high bit depth as float32, which holds 16-bit integers exactly."""
 
@@ -73,10 +81,8 @@ class HighDepthImage(ImageArray):
     def of(cls, array: np.ndarray, ending: str) -> "HighDepthImage":
         """Make an image from (H, W) or (H, W, C); its range is the integer type's, or 0..1."""
         array = array[..., None] if array.ndim == 2 else array
-        whole = array.dtype.kind in "ui"
-        limits = np.iinfo(array.dtype) if whole else None
-        low, high = (limits.min, limits.max) if limits else (0, 1)
-        return cls(np.float32(array), StoredType(ending, str(array.dtype)), float(low), float(high))
+        low, high = range_of_type(array.dtype)
+        return cls(np.float32(array), StoredType(ending, str(array.dtype)), low, high)
 
     def with_pixels(self, array: np.ndarray) -> "HighDepthImage":
         return HighDepthImage(array, self.stored_type, self.low, self.high)

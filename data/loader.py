@@ -37,6 +37,7 @@ class Loader:
         self.epoch, self.done = 1, 0
         skip = opt.on_bad_image == "skip"
         self.reported: set[str] = set()
+        self.remarks: list[str] = []  # of the data check
         self.size = int(min(len(dataset), opt.max_dataset_size))
         self.sampler = EpochBatchSampler(
             self.size, opt.batch_size, shuffle=not opt.serial_batches, seed=opt.seed

@@ -43,10 +43,14 @@ class SingleDataset(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A, its file, and A_size, its original (width, height)."""
         path = self.A_paths[index]
-        (image,), size = self.load_resized(path, lambda: [self.read(path)])
+        (image,), size = self.load_resized(path, lambda: [self.read(path)], self.side)
         with prefix_errors(path):
             A = self.crop_and_normalize(image, self.side, self.geometry.draw(size))
         return {"A": A, "A_paths": path, "A_size": size}
+
+    def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:
+        path = self.A_paths[index]
+        return {self.side: (path, self.read(path))}
 
     def read(self, path: str) -> ImageLike:
         """Read a file's image, converted to `input_nc` channels."""

@@ -17,6 +17,7 @@ from data.image_files import in_mode, load_image
 from data.image_types import HighDepthImage, ImageArray, ImageLike
 
 BICUBIC = Image.Resampling.BICUBIC
+FILTERS = {"bicubic": BICUBIC, "nearest": Image.Resampling.NEAREST}  # of --filter_A, --filter_B
 PREPROCESS = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")
 CHANNEL_MODES = {1: "L", 3: "RGB"}
 MANY = (".npy", ".tif", ".tiff")  # files that may hold any number of channels
@@ -67,12 +68,14 @@ class Geometry:
         y = random.randint(0, max(0, height - self.crop_size))
         return {"crop_pos": (x, y), "flip": random.random() > 0.5}
 
-    def resize(self, image: ImageLike) -> ImageLike:
-        """Resize an image; ValueError for an unknown `preprocess`."""
+    def resize(self, image: ImageLike, method: Image.Resampling | None = None) -> ImageLike:
+        """Resize an image with `method`, by default the geometry's; ValueError for an unknown
+        `preprocess`.
+        """
         if self.preprocess not in PREPROCESS:
             raise ValueError(f"--preprocess {self.preprocess}: known are {', '.join(PREPROCESS)}")
         size = self._resized_size(image.size)
-        return image if image.size == size else image.resize(size, self.method)
+        return image if image.size == size else image.resize(size, method or self.method)
 
     def crop_and_flip(self, image: ImageLike, params: dict[str, Any]) -> ImageLike:
         """Crop and flip a resized image; ValueError if it is smaller than the crop."""
@@ -124,16 +127,18 @@ def pixels(image: ImageLike) -> ImageArray:
 def to_tensor(image: ImageLike, value_range: tuple[float, float] | None = None) -> Tensor:
     """Return (C, H, W) float32 in [-1, 1]; the ends of the type's range become -1 and 1.
 
-    `value_range` (low, high) replaces the range of the type, except for 8-bit images.
+    `value_range` (low, high) replaces the range of the type. Values beyond the range are clipped.
+    ValueError if a value is NaN or infinite.
     """
     image = pixels(image)
     tensor = torch.from_numpy(image.array())
-    if tensor.dtype == torch.uint8:
-        tensor = tensor.div(127.5).sub_(1)  # rounded like (x / 255 - 0.5) / 0.5
-    else:
-        low, high = value_range or image.range
-        tensor = tensor.sub(low).div_((high - low) / 2).sub_(1)
-    return tensor.permute(2, 0, 1)
+    if tensor.dtype == torch.uint8 and value_range is None:
+        return tensor.div(127.5).sub_(1).permute(2, 0, 1)  # rounded like (x / 255 - 0.5) / 0.5
+    low, high = value_range or image.range
+    tensor = tensor.float().sub(low).div_((high - low) / 2).sub_(1)
+    if not torch.isfinite(tensor.sum()):
+        raise ValueError("holds NaN or infinite values")
+    return tensor.clamp_(-1, 1).permute(2, 0, 1)
 
 
 def preprocess_single(

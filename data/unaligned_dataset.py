@@ -56,12 +56,22 @@ class UnalignedDataset(BaseDataset):
         item: dict[str, Any] = {}
         for side in self.side_paths:
             path = self._path(side, index)
-            images, size = self.load_resized(path, partial(self.read, path, side))
+            images, size = self.load_resized(
+                path, partial(self.read, path, side), "AB" if self.split else side
+            )
             image = images["AB".index(side)] if self.split else images[0]
             with prefix_errors(path):
                 item[side] = self.crop_and_normalize(image, side, self.geometry.draw(size))
             item[f"{side}_paths"], item[f"{side}_size"] = path, size
         return item
+
+    def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:
+        found = {}
+        for side, paths in self.side_paths.items():
+            path = paths[index % len(paths)]
+            images = self.read(path, side)
+            found[side] = path, images["AB".index(side)] if self.split else images[0]
+        return found
 
     def _path(self, side: str, index: int) -> str:
         paths = self.side_paths[side]

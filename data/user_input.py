@@ -12,12 +12,14 @@ from data.image_types import HIGH_DEPTH_MODES, HighDepthImage, ImageLike
 Source = str | Path | Image.Image | np.ndarray
 
 
-def as_image(source: Source, ranged: bool = False) -> ImageLike:
+def as_image(source: Source, run_range: tuple[float, float] | None = None) -> ImageLike:
     """Return the image of a file, a PIL image, or an array (H, W) or (H, W, C).
 
-    Arrays are uint8 in 0..255, uint16 in 0..65535, or floats in 0..1; with `ranged`, the run has
-    a value range of its own and any numbers are allowed. ValueError says what is wrong.
+    Arrays are uint8 in 0..255, uint16 in 0..65535, or floats in 0..1; those for a run of high bit
+    depth are any numbers, of which `run_range` (low, high) becomes [-1, 1]. ValueError says what
+    is wrong.
     """
+    ranged = run_range is not None
     if isinstance(source, str | Path):
         return load_image_or_array(source)
     if isinstance(source, Image.Image):
@@ -46,7 +48,10 @@ def as_image(source: Source, ranged: bool = False) -> ImageLike:
     if source.dtype == np.uint8 and (source.ndim == 2 or source.shape[2] in (1, 3, 4)):
         squeezed = source[..., 0] if source.ndim == 3 and source.shape[2] == 1 else source
         return Image.fromarray(np.ascontiguousarray(squeezed))
-    return HighDepthImage.of(source, ".npy")
+    image = HighDepthImage.of(source, ".npy")
+    if run_range:
+        image.low, image.high = run_range
+    return image
 
 
 def _has_a_range(dtype: np.dtype) -> bool:
