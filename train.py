@@ -96,6 +96,7 @@ def train(opt: Options, signals: Signals) -> None:
         log.info("stopped early: %s; --early_stop 0 trains on", validation.best_summary())
     else:
         visualizer = Visualizer(opt, progress.resumed_at)
+        visualizer.add_notes(dataset.remarks)
         shown = {"validation": validation, "visualizer": visualizer}
         try:
             Trainer(opt, state, dataset, **shown, signals=signals).run()

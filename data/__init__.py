@@ -6,7 +6,7 @@ from typing import Any
 
 from data import builtin_facades
 from data.base_dataset import BaseDataset, all_files
-from data.data_check import check_data
+from data.data_check import SAMPLE, check_data
 from data.image_cache import shared_cache
 from data.image_check import check_headers
 from data.loader import Loader, how_to_check, how_to_fix
@@ -17,6 +17,8 @@ from util.registry import find_class
 
 log = logging.getLogger(__name__)
 
+FEW = 8  # items that a test looks at
+
 
 def create_dataset(
     opt: Any, repeated: bool = False, ranges: dict[str, tuple[float, float]] | None = None
@@ -24,9 +26,9 @@ def create_dataset(
     """Build the dataset that `--dataset_mode` names, and return its `Loader`.
 
     Without `--dataroot`, the built-in images are drawn first. `ranges` are the value ranges by
-    side; by default, training fits them to its files and test.py reads
-    them from the run. `repeated` is for a validation: every pass is epoch 1, and the images are
-    split over the ranks. ValueError if files are missing.
+    side; by default, training fits them to its files and test.py reads them from the run.
+    `repeated` is for a validation: every pass is epoch 1, and the images are split over the ranks.
+    ValueError if files are missing.
     """
     if builtin_facades.is_builtin(opt.dataroot):
         if not repeated:
@@ -53,10 +55,12 @@ def create_dataset(
 
 
 def look_at_data(dataset: Any, opt: Any) -> list[str]:
-    """Log remarks on a sample of the images, and return them; ValueError if training on them is
-    pointless. Rank 0 looks for all ranks.
+    """Log remarks on a sample of the images, and return them; rank 0 looks for all ranks.
+
+    ValueError if training on these images is pointless.
     """
-    found = check_data(dataset, opt) if distributed.is_main_process() else []
+    sample = SAMPLE if opt.isTrain else FEW
+    found = check_data(dataset, opt, sample) if distributed.is_main_process() else []
     remarks = distributed.broadcast_from_main(found)
     for remark in remarks:
         if remark.fatal and opt.isTrain:

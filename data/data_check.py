@@ -25,7 +25,8 @@ SECONDS = 2.0  # after which no further item is looked at
 LEAST_USED = 1 / 8  # least share of the range that images use
 MOST_OUTSIDE = 0.02  # most values outside the range; `percentile` leaves 1% outside
 MOST_CONSTANT = 0.1  # most images of one colour
-LEAST_SEAMS, CONTINUOUS = 4, 1.5  # images with halves; the seam contrast of a single image
+LEAST_SEAMS = 4  # images with halves that show a seam
+CONTINUOUS = 2.5  # seam contrast: 1.0 (median) in single photos, 10 in pairs of photo and labels
 
 
 class Remark(NamedTuple):
@@ -166,8 +167,10 @@ def range_remark(side: str, of: SideStatistics) -> str:
     if fitting[0] == fitting[1]:
         return ""
     kind = " and ".join(sorted(of.types))
-    if (no_data := no_data_value(values)) is not None and of.range != fitting:
+    if (no_data := no_data_value(values)) is not None:
         share = float((values == no_data).mean())
+        if of.range == fitting:
+            return ""
         return f"{no_data:g} fills {share:.1%} of the pixels (no data?); {flag} leaves it out"
     if (share := of.outside()) > MOST_OUTSIDE:
         return (

@@ -55,7 +55,7 @@ class SideStatistics:
         if np.ptp(scaled.clip(0, 1), 0).max() * 2 < CONSTANT:
             self.constant.append(image.path)
         values = values[:: max(1, values.size // VALUES)]
-        self.sampled.append(values.ravel())
+        self.sampled.append(values.ravel().astype(np.float64))
         self.grey &= bool((values == values[:, :1]).all())
         self._count_distinct(values)
 

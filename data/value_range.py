@@ -33,16 +33,24 @@ def fit_value_ranges(
     """
     kept = read_ranges(opt)
     if opt.isTrain and not (opt.continue_train and kept):
-        kept = {}
-        for side, files in files_by_side.items():
-            if fitted := _fit(dataset, side, files, getattr(opt, f"range_{side}")):
-                kept[side] = fitted
+        kept = fitted_ranges(dataset, files_by_side, opt)
         if kept and is_main_process():
             _write(kept, opt)
         elif is_main_process():
             _file(opt).unlink(missing_ok=True)  # from an earlier run of that name
         barrier()
     return chosen_ranges(opt, kept)
+
+
+def fitted_ranges(
+    dataset: Any, files_by_side: dict[str, list[str]], opt: Any
+) -> dict[str, StoredRange]:
+    """Return the stored type and the range that --range_A and --range_B give each side."""
+    fitted = {
+        side: _fit(dataset, side, files, getattr(opt, f"range_{side}"))
+        for side, files in files_by_side.items()
+    }
+    return {side: found for side, found in fitted.items() if found}
 
 
 def chosen_ranges(opt: Any, kept: dict[str, StoredRange]) -> dict[str, tuple[float, float]]:
