@@ -81,6 +81,12 @@ def phases_of(args: argparse.Namespace) -> list[str]:
     return found if args.dataset_mode != "single" and found else ["train"]
 
 
+def holds_phases(opt: Options) -> bool:
+    """Return whether the folder holds a phase; a folder of images alone may be checked too."""
+    root = Path(opt.dataroot)
+    return any(root.glob(f"{opt.phase}*"))
+
+
 def options_of(args: argparse.Namespace, phase: str, more: Sequence[str]) -> Options:
     """Return the options with which train.py would read a phase."""
     flags = ["--dataroot", str(args.dataroot), "--dataset_mode", args.dataset_mode]
@@ -93,7 +99,7 @@ def data_remarks(opt: Options) -> list[Remark]:
         dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(opt)
         kept = fitted_ranges(dataset, dataset.files_by_side(), opt)
     except ValueError as error:
-        return [Remark(str(error), fatal=True)]
+        return [Remark(str(error), fatal=holds_phases(opt))]
     dataset.ranges = chosen_ranges(opt, kept)
     return [Remark(f"{opt.phase}: {what}", fatal) for what, fatal in check_data(dataset, opt)]
 
