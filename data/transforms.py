@@ -75,7 +75,8 @@ class Geometry:
         if self.preprocess not in PREPROCESS:
             raise ValueError(f"--preprocess {self.preprocess}: known are {', '.join(PREPROCESS)}")
         size = self._resized_size(image.size)
-        return image if image.size == size else image.resize(size, method or self.method)
+        method = self.method if method is None else method  # NEAREST is 0
+        return image if image.size == size else image.resize(size, method)
 
     def crop_and_flip(self, image: ImageLike, params: dict[str, Any]) -> ImageLike:
         """Crop and flip a resized image; ValueError if it is smaller than the crop."""

@@ -13,6 +13,7 @@ from PIL import Image
 from data import create_dataset
 from data.builtin_facades import draw_pair
 from data.data_check import check_data
+from data.image_files import load_image_or_array
 from data.side_statistics import fitting_range, no_data_value, seam_contrast
 from options.train_options import TrainOptions
 
@@ -230,3 +231,48 @@ def test_a_no_data_value_is_far_from_all_others():
         assert no_data_value(np.append(values, [value])) is None  # a hot pixel
     assert fitting_range(np.append(values, [-9999] * 50)) == (values.min(), values.max())
     assert fitting_range(np.append(values, 1e6))[1] < 9.1
+
+
+def test_remarks_stand_on_the_page_of_the_training(command, tmp_path):
+    root = folder(tmp_path / "data", WARNED["class numbers"][0])
+    flags = ["--dataroot", root, "--input_nc", "1", "--netG", "unet_64", "--ngf", "4", "--ndf", "4"]
+    flags += ["--gpu_ids", "-1", "--num_threads", "0", "--n_epochs", "1", "--n_epochs_decay", "0"]
+    sizes = ["--load_size", "64", "--crop_size", "64", "--max_dataset_size", "1"]
+    assert command("train", *flags, *sizes, "--name", "r").status == 0
+    page = Path("checkpoints/r/web/index.html").read_text()
+    assert "A: only 20 values, from 0 to 19 (class numbers?)" in page
+
+
+def test_values_beyond_the_range_are_clipped_for_a_dataset_and_for_one_image_alike(tmp_path):
+    root = folder(tmp_path, lambda i: with_value(noise(i, 200, 900, np.uint16), 65535, 0.002))
+    flags = ["--input_nc", 1, "--range_A", "percentile", "--preprocess", "none"]
+    loader, opt = dataset(root, *flags)
+    item, path = loader.dataset[0], root / "trainA" / "0.npy"
+    one = loader.dataset.single_preprocessor(opt, loader.dataset.ranges)(load_image_or_array(path))
+    assert torch.equal(item["A"], one) or torch.equal(item["A"].flip(-1), one)
+    assert one.min() == -1 and one.max() == 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_item_with_such_a_value_is_an_error_that_names_its_file(value, tmp_path):
+    make = lambda i: with_value(noise(i, 0, 1, np.float32), value, 0.1)  # noqa: E731
+    loader, _ = dataset(folder(tmp_path, make), "--input_nc", 1, "--no_data_check")
+    with pytest.raises(ValueError, match=r"trainA/0.npy: holds NaN or infinite values"):
+        loader.dataset[0]
+
+
+def test_hard_labels_stay_hard_with_the_nearest_filter(tmp_path):
+    make = WARNED["class numbers"][0]
+    flags = ["--input_nc", 1, "--range_A", "0,19", "--filter_A", "nearest"]
+    loader, _ = dataset(folder(tmp_path, make), *flags)
+    classes = (loader.dataset[0]["A"] + 1) / 2 * 19
+    assert torch.allclose(classes, classes.round(), atol=1e-5)
+    loader, _ = dataset(tmp_path, *flags[:4])
+    classes = (loader.dataset[0]["A"] + 1) / 2 * 19
+    assert not torch.allclose(classes, classes.round(), atol=1e-2)
+
+
+@pytest.mark.parametrize("text", ["-1024,3071", "-1,1", "-0.5,-0.1", "-1e3,1e3"])
+def test_a_negative_range_parses_as_it_stands(text, tmp_path):
+    opt = TrainOptions().read(["--range_A", text, "--checkpoints_dir", str(tmp_path)])
+    assert opt.range_A == [float(part) for part in text.split(",")]
