@@ -146,7 +146,8 @@ class Translator:
         ValueError says what is wrong, prefixed by the file or, without a file, by `name`.
         """
         with prefix_errors(str(image) if isinstance(image, str | Path) else name):
-            return self._preprocess_single(as_image(image, self._side in self._ranges))
+            ranged = self._side in self._ranges
+            return self._preprocess_single(as_image(image, ranged, self.opt.max_pixels))
 
     def _to_input(self, image: Source | Tensor, number: int) -> tuple[Tensor, str]:
         """Return the generator's input, and the name that determines the noise."""
