@@ -148,7 +148,8 @@ class Translator:
         ValueError says what is wrong, prefixed by the file or, without a file, by `name`.
         """
         with prefix_errors(str(image) if isinstance(image, str | Path) else name):
-            return self._preprocess_single(as_image(image, self._input_range))
+            loaded = as_image(image, self._input_range, self.opt.max_pixels)
+            return self._preprocess_single(loaded)
 
     def _to_input(self, image: Source | Tensor, number: int) -> tuple[Tensor, str]:
         """Return the generator's input, and the name that determines the noise."""

@@ -73,7 +73,7 @@ def look_at_data(dataset: Any, opt: Any) -> list[str]:
 
 def check_before_training(files: list[str], opt: Any) -> None:
     """Check images before training instead of failing in mid-epoch."""
-    bad = check_headers(files)
+    bad = check_headers(files, max_pixels=opt.max_pixels)
     if not bad:
         return
     if opt.on_bad_image == "error":

@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -44,6 +44,7 @@ class BaseDataset(Dataset, ABC):
     def __init__(self, opt: Any):
         self.opt = opt
         self.root = opt.dataroot
+        self.max_pixels: int = opt.max_pixels  # an image with more is bad
         self.geometry = Geometry.from_options(opt)
         self.filters = {side: filter_of(opt, side) for side in "AB"}
         self.ranges: dict[str, tuple[float, float]] = {}  # other than those of the files' types
@@ -191,7 +192,7 @@ def prefix_errors(path: str) -> Iterator[None]:
         raise ValueError(text if text.startswith(path) else f"{path}: {text}") from None
 
 
-def side_channels(opt: Any, files: Iterable[str]) -> dict[str, int]:
+def side_channels(opt: Any, files: Sequence[str]) -> dict[str, int]:
     """Return the numbers of channels of A and B; `--direction BtoA` makes B the input.
 
     ValueError names the flag if the files cannot have that many channels.

@@ -78,7 +78,7 @@ class ColorizationDataset(BaseDataset):
 
     def read(self, path: str) -> Image.Image:
         """Read a file's image in RGB."""
-        return split_pair(path)[0] if self.photo_only else load_image(path)
+        return split_pair(path)[0] if self.photo_only else load_image(path, self.max_pixels)
 
 
 def lab_of(rgb: ImageArray) -> tuple[Tensor, Tensor]:

@@ -54,6 +54,9 @@ class SingleDataset(BaseDataset):
 
     def read(self, path: str) -> ImageLike:
         """Read a file's image, converted to `input_nc` channels."""
-        image = load_image_or_array(path) if self.half is None else split_pair(path)[self.half]
+        if self.half is None:
+            image = load_image_or_array(path, self.max_pixels)
+        else:
+            image = split_pair(path)[self.half]
         with prefix_errors(path):
             return to_channels(image, self.opt.input_nc)

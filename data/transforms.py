@@ -4,7 +4,7 @@ PIL does all resizing (bicubic), so that pixels equal those of the original impl
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,30 +13,36 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.image_files import in_mode, load_image
+from data.image_files import channels_of_some, in_mode, load_image
 from data.image_types import HighDepthImage, ImageArray, ImageLike
 
 BICUBIC = Image.Resampling.BICUBIC
 FILTERS = {"bicubic": BICUBIC, "nearest": Image.Resampling.NEAREST}  # of --filter_A, --filter_B
 PREPROCESS = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")
 CHANNEL_MODES = {1: "L", 3: "RGB"}
-MANY = (".npy", ".tif", ".tiff")  # files that may hold any number of channels
 load_picture = load_image  # both for datasets of users; load_picture is the former name
 FLIP = Image.Transpose.FLIP_LEFT_RIGHT
 
 
-def check_channels(channels: int, flag: str, files: Iterable[str] = ()) -> None:
+def check_channels(channels: int, flag: str, files: Sequence[str] = ()) -> None:
     """Raise ValueError unless images, or these `files`, can have that many channels."""
-    if channels not in CHANNEL_MODES and not any(f.lower().endswith(MANY) for f in files):
-        raise ValueError(f"--{flag} {channels}: images have 1 (grey) or 3 (RGB) channels")
+    if channels in CHANNEL_MODES:
+        return
+    found = set()
+    for count in channels_of_some(files):
+        if count == channels:
+            return
+        found.add(count)
+    have = f"; the files have {' or '.join(map(str, sorted(found)))}" if found else ""
+    raise ValueError(f"--{flag} {channels}: images have 1 (grey) or 3 (RGB) channels{have}")
 
 
 def to_channels(image: ImageLike, channels: int) -> ImageLike:
     """Convert to exactly `channels` channels: 3 is RGB, 1 is grey (ITU-R 601 luma)."""
+    if channels not in CHANNEL_MODES and not isinstance(image, HighDepthImage):
+        image = HighDepthImage.of(np.asarray(image), ".png")  # with all bands of the file
     if isinstance(image, HighDepthImage):
         return image.with_channels(channels)
-    if channels not in CHANNEL_MODES:
-        raise ValueError(f"has 3 channels, not the {channels} of --input_nc or --output_nc")
     return in_mode(image, CHANNEL_MODES[channels])
 
 

@@ -74,10 +74,9 @@ def _fit(dataset: Any, side: str, files: list[str], rule: Any) -> StoredRange | 
     first = next(filter(None, map(_readable, files)), None)
     if first is None or (rule == "auto" and not isinstance(first, HighDepthImage)):
         return None
-    stored_type = (
-        first.stored_type if isinstance(first, HighDepthImage) else StoredType(".png", "uint8")
-    )
-    low, high = range_of_type(stored_type.dtype)
+    deep = isinstance(first, HighDepthImage)
+    stored_type = first.stored_type if deep else StoredType(".png", "uint8")
+    low, high = first.range if deep else range_of_type("uint8")
     if isinstance(rule, list):
         low, high = rule
     elif rule == "percentile":

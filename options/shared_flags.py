@@ -148,6 +148,12 @@ def _add_images(parser: FlagParser, add: Callable[..., Any]) -> None:
             help="unreadable images: stop, or log and skip them",
         )
         add(
+            "--max_pixels",
+            type=number(int, 1),
+            default=10**9,
+            help="largest image that is read, in pixels (width times height)",
+        )
+        add(
             "--display_winsize",
             type=_COUNT,
             default=256,

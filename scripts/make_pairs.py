@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.image_files import load_image, split_pair
+from data.image_files import halves, load_image
 from data.image_folder import by_stem, make_dataset
 from options.parser import OneLineParser, number
 from scripts.pairs.splits import PHASES, SHARES, phases_of, shares_of, unique_names
@@ -207,7 +207,8 @@ def make_image(files: list[str], args: argparse.Namespace) -> Any:
         return joined(files[0], files[1], args.size)
     if args.task == "resize":
         if args.pairs:
-            return stitched(*(squared(half, args.size) for half in split_pair(files[0])))
+            pair = halves(load_image(files[0]), files[0])
+            return stitched(*(squared(half, args.size) for half in pair))
         return squared(load_image(files[0]), args.size)
     photo = squared(load_image(files[0]), args.size)
     own = zlib.crc32(os.fsencode(Path(files[0]).relative_to(args.source)))
