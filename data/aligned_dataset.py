@@ -67,7 +67,7 @@ class AlignedDataset(BaseDataset):
         found = []
         for side, image, path in (("A", A, A_path), ("B", B, B_path)):
             with prefix_errors(path):
-                found.append(to_channels(image, self.channels[side]))
+                found.append(to_channels(image, self.channels[side], self.opt.alpha))
         return found
 
 

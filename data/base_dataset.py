@@ -91,6 +91,7 @@ class BaseDataset(Dataset, ABC):
             geometry=Geometry.from_options(opt, filter_of(opt, side)),
             channels=opt.input_nc,
             value_range=ranges.get(side),
+            alpha=opt.alpha,
         )
 
     def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:

@@ -40,6 +40,8 @@ class ColorizationDataset(BaseDataset):
                     f"--{flag} {getattr(opt, flag)}: --dataset_mode colorization returns {name}; "
                     f"use --{flag} {channels}"
                 )
+        if opt.alpha != "ignore":
+            raise ValueError(f"--alpha {opt.alpha}: colorization ignores alpha; leave it out")
         folder = Path(opt.dataroot) / opt.phase
         if not folder.is_dir():
             raise missing_folder(opt, f"{opt.phase}/ with images")

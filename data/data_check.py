@@ -18,7 +18,7 @@ from data.side_statistics import (
     no_data_value,
     seam_contrast,
 )
-from data.transforms import pixels
+from data.transforms import CHANNEL_MODES, pixels
 
 SAMPLE = 32  # most items that are looked at
 SECONDS = 2.0  # after which no further item is looked at
@@ -74,8 +74,8 @@ def sample_images(dataset: Any, index: int, opt: Any) -> dict[str, SampleImage]:
     try:
         read = dataset.images(index) if isinstance(dataset, BaseDataset) else {}
         if read:
-            ranges = dataset.ranges
-            return {side: of_file(*read[side], ranges.get(side)) for side in read}
+            ranges, dropped = dataset.ranges, opt.alpha == "ignore"
+            return {side: of_file(*read[side], ranges.get(side), dropped) for side in read}
         item, _ = SeededDataset(dataset, opt.seed)[0, index]
     except (ValueError, OSError):
         return {}
@@ -87,12 +87,16 @@ def sample_images(dataset: Any, index: int, opt: Any) -> dict[str, SampleImage]:
     }
 
 
-def of_file(path: str, image: ImageLike, value_range: tuple[float, float] | None) -> SampleImage:
+def of_file(
+    path: str, image: ImageLike, value_range: tuple[float, float] | None, alpha_dropped: bool
+) -> SampleImage:
     """Return the sample of an image that was read from a file."""
     array = pixels(image)
     stored_type = image.stored_type.dtype if isinstance(image, HighDepthImage) else "uint8"
     low, high = value_range or array.range
-    return SampleImage(path, array.array(), low, high, stored_type, alpha_varies(path))
+    values = array.array()
+    alpha = alpha_dropped and values.shape[2] in CHANNEL_MODES and alpha_varies(path)
+    return SampleImage(path, values, low, high, stored_type, alpha)
 
 
 def of_tensor(path: str, tensor: Tensor) -> SampleImage:

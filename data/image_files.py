@@ -50,7 +50,9 @@ def load_image_or_array(path: str | Path, max_pixels: float = MAX_PIXELS) -> Ima
         if (found := read_high_depth(file, max_pixels)) is not None:
             return found
         image = _decode(file, max_pixels)
-        return image if image.mode in KEPT_MODES else in_mode(image, "RGB")
+        if image.mode in KEPT_MODES:
+            return image
+        return in_mode(image, "RGBA" if image.has_transparency_data else "RGB")
 
 
 def load_image(path: str | Path, max_pixels: float = MAX_PIXELS) -> Image.Image:

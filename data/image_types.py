@@ -140,6 +140,13 @@ class HighDepthImage(ImageArray):
                 colours = np.rint(colours)
         return self.with_pixels(colours.repeat(count, 2) if colours.shape[2] < count else colours)
 
+    def on_background(self, level: float) -> "HighDepthImage":
+        """Return the colours on a grey background of `level` in [0, 1], without alpha."""
+        if not self.kind.endswith(("A", "a")):
+            return self
+        alpha = self._array[..., -1:] / self.high
+        return self.with_pixels(self._colours() * alpha + (1 - alpha) * level * self.high)
+
     def _colours(self) -> np.ndarray:
         """Return the grey or RGB values, (H, W, 1 or 3), without alpha."""
         if self.kind == "CMYK":

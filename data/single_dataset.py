@@ -59,4 +59,4 @@ class SingleDataset(BaseDataset):
         else:
             image = split_pair(path)[self.half]
         with prefix_errors(path):
-            return to_channels(image, self.opt.input_nc)
+            return to_channels(image, self.opt.input_nc, self.opt.alpha)

@@ -20,6 +20,7 @@ BICUBIC = Image.Resampling.BICUBIC
 FILTERS = {"bicubic": BICUBIC, "nearest": Image.Resampling.NEAREST}  # of --filter_A, --filter_B
 PREPROCESS = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")
 CHANNEL_MODES = {1: "L", 3: "RGB"}
+BACKGROUNDS = {"ignore": None, "white": 1.0, "black": 0.0}  # of --alpha, in [0, 1]
 load_picture = load_image  # both for datasets of users; load_picture is the former name
 FLIP = Image.Transpose.FLIP_LEFT_RIGHT
 
@@ -37,13 +38,29 @@ def check_channels(channels: int, flag: str, files: Sequence[str] = ()) -> None:
     raise ValueError(f"--{flag} {channels}: images have 1 (grey) or 3 (RGB) channels{have}")
 
 
-def to_channels(image: ImageLike, channels: int) -> ImageLike:
-    """Convert to exactly `channels` channels: 3 is RGB, 1 is grey (ITU-R 601 luma)."""
+def to_channels(image: ImageLike, channels: int, alpha: str = "ignore") -> ImageLike:
+    """Convert to exactly `channels` channels: 3 is RGB, 1 is grey (ITU-R 601 luma).
+
+    `alpha`, a key of `BACKGROUNDS`, says what becomes of an alpha channel that is dropped.
+    """
+    background = BACKGROUNDS[alpha]
+    if background is not None and channels in CHANNEL_MODES:
+        image = on_background(image, background)
     if channels not in CHANNEL_MODES and not isinstance(image, HighDepthImage):
         image = HighDepthImage.of(np.asarray(image), ".png")  # with all bands of the file
     if isinstance(image, HighDepthImage):
         return image.with_channels(channels)
     return in_mode(image, CHANNEL_MODES[channels])
+
+
+def on_background(image: ImageLike, level: float) -> ImageLike:
+    """Return an image without its alpha channel, on a grey background of `level` in [0, 1]."""
+    if isinstance(image, HighDepthImage):
+        return image.on_background(level)
+    if isinstance(image, ImageArray) or not image.has_transparency_data:
+        return image
+    below = Image.new("RGBA", image.size, (*[round(255 * level)] * 3, 255))
+    return Image.alpha_composite(below, image.convert("RGBA")).convert("RGB")
 
 
 @dataclass(frozen=True)
@@ -154,10 +171,11 @@ def preprocess_single(
     geometry: Geometry,
     channels: int,
     value_range: tuple[float, float] | None = None,
+    alpha: str = "ignore",
 ) -> Tensor:
     """Return an image as input of G, resized and center-cropped: (channels, H, W) in [-1, 1].
 
     ValueError says why the image cannot be used.
     """
-    image = geometry.center_crop(geometry.resize(to_channels(image, channels)))
+    image = geometry.center_crop(geometry.resize(to_channels(image, channels, alpha)))
     return to_tensor(image, value_range)

@@ -88,4 +88,7 @@ class UnalignedDataset(BaseDataset):
             else (side, [load_image_or_array(path, self.max_pixels)])
         )
         with prefix_errors(path):
-            return [to_channels(p, self.channels[s]) for s, p in zip(sides, images, strict=True)]
+            return [
+                to_channels(image, self.channels[side], self.opt.alpha)
+                for side, image in zip(sides, images, strict=True)
+            ]

@@ -136,6 +136,13 @@ def _add_images(parser: FlagParser, add: Callable[..., Any]) -> None:
                 help=f"filter that resizes {side}; nearest keeps hard labels",
             )
         add(
+            "--alpha",
+            choices=["ignore", "white", "black"],
+            default="ignore",
+            carry=True,
+            help="what becomes of an alpha channel: ignored, or the image put on white or black",
+        )
+        add(
             "--no_data_check",
             action="store_true",
             role="launch",

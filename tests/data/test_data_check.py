@@ -14,7 +14,9 @@ from data import create_dataset
 from data.builtin_facades import draw_pair
 from data.data_check import check_data
 from data.image_files import load_image_or_array
+from data.image_types import HighDepthImage
 from data.side_statistics import fitting_range, no_data_value, seam_contrast
+from data.transforms import on_background
 from options.train_options import TrainOptions
 
 SMALL = ["--load_size", "24", "--crop_size", "16", "--gpu_ids", "-1", "--num_threads", "0"]
@@ -203,6 +205,23 @@ def test_grey_photos_have_no_colour_to_learn(tmp_path):
 def test_the_content_of_the_alpha_channel_is_named(tmp_path):
     with pytest.raises(ValueError, match="content is in the alpha channel; --alpha white"):
         dataset(folder(tmp_path, cut_out, "png"))
+    loader, opt = dataset(tmp_path, "--alpha", "white", "--preprocess", "none", "--no_flip")
+    assert loader.remarks == []
+    path = tmp_path / "trainA" / "0.png"
+    shown = 1 - np.asarray(Image.open(path).getchannel("A")) / 255  # black lines on white
+    wanted = torch.from_numpy(shown).float() * 2 - 1
+    assert torch.allclose(loader.dataset[0]["A"][0], wanted, atol=0.01)
+    one = loader.dataset.single_preprocessor(opt, {})(load_image_or_array(path))
+    assert torch.equal(one, loader.dataset[0]["A"])
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_deep_images_with_alpha_are_put_on_a_background_as_those_of_8_bits(level):
+    eight = cut_out(0)
+    wide = np.asarray(eight).astype(np.uint16) * 257
+    deep = on_background(HighDepthImage.of(wide, ".png"), level)
+    plain = np.asarray(on_background(eight, level))
+    assert np.abs(deep.array() / 257 - plain).max() <= 1 and deep.channels == 3
 
 
 def test_the_check_draws_no_random_numbers_and_changes_no_item(tmp_path):
