@@ -1,14 +1,15 @@
 """Find images that a network cannot learn from, in a sample of a dataset."""
 
+import contextlib
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from data.base_dataset import BaseDataset
+from data.image_files import BadImageError, load_image_or_array, open_image
 from data.image_types import HighDepthImage, ImageLike
 from data.sampler import SeededDataset
 from data.side_statistics import (
@@ -107,13 +108,15 @@ def of_tensor(path: str, tensor: Tensor) -> SampleImage:
 def alpha_varies(path: str) -> bool:
     """Return whether a file has an alpha channel that varies."""
     try:
-        with Image.open(path) as file:
-            if file.mode not in ("LA", "RGBA", "PA") and "transparency" not in file.info:
+        with contextlib.suppress(BadImageError), open_image(path) as file:  # PIL lacks .npy
+            if not file.has_transparency_data:
                 return False
-            low, high = file.convert("RGBA").getchannel("A").getextrema()
-            return low < high
-    except Exception:  # a file that PIL cannot read; decoders raise nearly anything
+        image = load_image_or_array(path)
+    except ValueError:
         return False
+    if isinstance(image, HighDepthImage):
+        return image.kind.endswith(("A", "a")) and bool(np.ptp(image.array()[..., -1]))
+    return "A" in image.getbands() and len(set(image.getchannel("A").getextrema())) > 1
 
 
 def side_remarks(side: str, of: SideStatistics) -> Iterator[Remark]:

@@ -12,12 +12,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from data.data_check import Remark, check_data
 from data.image_check import Finding, inspect
-from data.image_files import load_image_or_array
+from data.image_files import image_size
 from data.image_folder import by_stem, make_dataset
 from data.value_range import chosen_ranges, fitted_ranges
 from options.base_options import Options
@@ -77,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def phases_of(args: argparse.Namespace) -> list[str]:
     """Return the phases that the folder holds; the whole folder counts as one for `single`."""
     names = {path.name for path in args.dataroot.iterdir()} if args.dataroot.is_dir() else set()
-    found = [p for p in ("train", "val", "test") if names & {p, f"{p}A", f"{p}B"}]
+    phases = ("train", "val", "test")
+    found = [phase for phase in phases if any(name.startswith(phase) for name in names)]
     return found if args.dataset_mode != "single" and found else ["train"]
 
 
@@ -157,7 +157,7 @@ def pairs(root: Path, paths: list[str], damaged: set[str]) -> Iterator[Finding]:
         for name in sorted(A.keys() & B.keys()):
             if not damaged.isdisjoint(A[name] + B[name]):
                 continue
-            sizes = [size_of(path) for (path, *_) in (A[name], B[name])]
+            sizes = [image_size(path) for (path, *_) in (A[name], B[name])]
             if sizes[0] != sizes[1]:
                 what = "{}x{}, its partner {}x{} pixels".format(*sizes[0], *sizes[1])
                 yield Finding(
@@ -165,18 +165,9 @@ def pairs(root: Path, paths: list[str], damaged: set[str]) -> Iterator[Finding]:
                 )
     if not phases:
         for path in paths:
-            if path not in damaged and (width := size_of(path)[0]) % 2:
+            if path not in damaged and (width := image_size(path)[0]) % 2:
                 what = f"is {width} pixels wide; an A|B image needs an even width"
                 yield Finding(path, what, fatal=True)
-
-
-def size_of(path: str) -> tuple[int, int]:
-    """Return the (width, height) of an image that can be read."""
-    try:
-        with Image.open(path) as file:
-            return file.size
-    except UnidentifiedImageError:
-        return load_image_or_array(path).size
 
 
 if __name__ == "__main__":
