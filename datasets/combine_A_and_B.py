@@ -88,7 +88,7 @@ def find_pairs(args: argparse.Namespace) -> Iterator[tuple[Path, Path, Path]]:
                 raise ValueError(f"--fold_B: {B} is missing, the partner of {name}")
             written = Path(name.replace("_A.", ".") if args.use_AB else name)
             if written.suffix.lower() in AS_PNG:
-                written = written.with_suffix(".png")
+                written = Path(f"{written}.png")
             yield args.fold_A / split / name, B, args.fold_AB / split / written
 
 

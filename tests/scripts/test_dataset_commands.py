@@ -54,7 +54,7 @@ def test_combine_puts_A_left_and_B_right_under_As_name(tmp_path):
 @pytest.mark.parametrize("extension", [*IMAGES, ".JPG", ".PNG"])
 def test_combine_writes_every_format_that_it_reads(tmp_path, extension):
     combine_main(folders(tmp_path, f"1{extension}"))
-    written = "1.png" if extension == ".gif" else f"1{extension}"  # GIF would cost colours
+    written = "1.gif.png" if extension == ".gif" else f"1{extension}"  # GIF would cost colours
     for half, side in zip(halves(tmp_path / "AB/val" / written), "AB", strict=True):
         source = np.asarray(load_image(tmp_path / side / "val" / f"1{extension}"), int)
         assert np.abs(half - source).mean() < 4  # of 255: what a lossy format costs
