@@ -57,7 +57,7 @@ class Listing(NamedTuple):
 
     def of_others(self) -> str:
         """Name and count the other files, with what reads them if a package is missing."""
-        most = self.others.most_common()
+        most = sorted(self.others.items(), key=lambda item: (-item[1], item[0]))
         parts = [f"{count} {kind}" for kind, count in most[:6]]
         parts += [f"{sum(count for _, count in most[6:])} others"] if most[6:] else []
         missing = " (`pip install pillow-heif` reads HEIC)" if {*HEIF} & self.others.keys() else ""
@@ -101,7 +101,7 @@ def make_dataset(
             f"found {describe(folder)}{beside}"
         )
     if found.others:
-        _say_once(f"{folder} also holds files that are not read: {found.of_others()}")
+        _say_once(f"{folder} also holds files that are ignored: {found.of_others()}")
     return found.images[: int(min(max_dataset_size, len(found.images)))]
 
 

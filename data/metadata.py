@@ -18,7 +18,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # by orientation, what turns an image upright
-JPEG_PIXELS = (0xE0, 0xEE)  # application segments that pixels depend on: JFIF and Adobe
+JPEG_ADOBE = 0xEE  # the application segment that pixels depend on
 # TIFF tags of metadata that are read when the pixels are: XMP, IPTC, Photoshop, EXIF, ICC, GPS.
 TIFF_METADATA = (700, 33723, 34377, 34665, 34675, 34853, 40965)
 
@@ -102,7 +102,7 @@ def _plain_jpeg(content: bytes) -> Plain:
             break
         if marker == 0xE1 and segment[4:10] == b"Exif\0\0":
             exif = exif or segment[4:]
-        if not (0xE0 <= marker <= 0xEF or marker == 0xFE) or marker in JPEG_PIXELS:
+        if not (0xE0 <= marker <= 0xEF or marker == 0xFE) or marker == JPEG_ADOBE:
             kept.append(segment)
         at += 2 + size
     return Plain(b"".join([*kept, content[at:]]), exif)

@@ -48,14 +48,14 @@ def holds_data(root: Path, phase: str, opt: Any) -> bool:
     if opt.dataset_mode == "unaligned" and sides:
         return all(sides) and (len(sides) == 2 or not opt.isTrain)
     if opt.dataset_mode == "aligned" and not whole and len(sides) == 2:
-        return share_names(*side_folders(root, phase).values())
+        return have_partners(*side_folders(root, phase).values())
     return look_stitched(whole) if opt.dataset_mode in ("aligned", "unaligned") else bool(whole)
 
 
-def share_names(A: Path, B: Path) -> bool:
-    """Return whether two folders hold images of equal names."""
+def have_partners(A: Path, B: Path) -> bool:
+    """Return whether A holds images, and B one of equal name for each of them."""
     A_names, B_names = (by_stem(folder, list_images(folder).images).keys() for folder in (A, B))
-    return bool(A_names & B_names)
+    return bool(A_names) and A_names <= B_names
 
 
 def look_stitched(paths: list[str]) -> bool:
@@ -86,7 +86,7 @@ def seam_contrast(array: np.ndarray) -> list[float]:
 def _nearest_fix(root: Path, opt: Any, home: str) -> str:
     phase, folders = opt.phase, [p for p in root.iterdir() if p.is_dir() and not is_hidden(p.name)]
     A, B, mode = root / "A", root / "B", opt.dataset_mode
-    if mode == "aligned" and A.is_dir() and B.is_dir() and share_names(A, B):
+    if mode == "aligned" and A.is_dir() and B.is_dir() and have_partners(A, B):
         stitch = shlex.join(["--task", "combine", str(root), f"{root}_pairs"])
         return f"; try python -m scripts.make_pairs {stitch}"
     own = root.name in {f"{phase}{end}" for end in _ENDINGS}

@@ -34,7 +34,8 @@ def check_channels(channels: int, flag: str, files: Sequence[str] = ()) -> None:
         if count == channels:
             return
         found.add(count)
-    have = f"; the files have {' or '.join(map(str, sorted(found)))}" if found else ""
+    others = sorted(found - CHANNEL_MODES.keys())
+    have = f", some of the files {' or '.join(map(str, others))}" if others else ""
     raise ValueError(f"--{flag} {channels}: images have 1 (grey) or 3 (RGB) channels{have}")
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from data.image_folder import is_image_file  # noqa: E402
+from data.image_folder import HEIF, is_image_file  # noqa: E402
 from options.parser import OneLineParser, number  # noqa: E402
 from scripts.pairs.tasks import joined  # noqa: E402
 from util.command import run_command, setup_logging
@@ -25,6 +25,8 @@ from util.files import make_folder  # noqa: E402
 from util.process_pool import worker_pool  # noqa: E402
 
 log = logging.getLogger(__name__)
+
+AS_PNG = (".gif", ".avif", *HEIF)  # formats that would cost colours; their pairs become PNG
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -84,7 +86,9 @@ def find_pairs(args: argparse.Namespace) -> Iterator[tuple[Path, Path, Path]]:
             B = args.fold_B / split / other
             if not B.is_file():
                 raise ValueError(f"--fold_B: {B} is missing, the partner of {name}")
-            written = name.replace("_A.", ".") if args.use_AB else name
+            written = Path(name.replace("_A.", ".") if args.use_AB else name)
+            if written.suffix.lower() in AS_PNG:
+                written = Path(f"{written}.png")
             yield args.fold_A / split / name, B, args.fold_AB / split / written
 
 

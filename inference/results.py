@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data import Loader
+from data.image_folder import side_folders
 from data.image_types import write_high_depth
 from data.value_range import StoredRange, read_ranges
 from inference.image_writer import ImageWriter
@@ -65,7 +66,7 @@ def run_all(jobs: Sequence[Callable[[], None]]) -> None:
 def check_results_folder(opt: Any) -> None:
     """Raise ValueError if the results folder is inside the input folder."""
     root, results = Path(opt.dataroot), Path(opt.results_dir).resolve()
-    phase = [root / f"{opt.phase}{side}" for side in ("", "A", "B")]
+    phase = [root / opt.phase, *side_folders(root, opt.phase).values()]
     for folder in [root] if opt.dataset_mode == "single" else phase:
         if results.is_relative_to(folder.resolve()):
             raise ValueError(

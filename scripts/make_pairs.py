@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.image_files import halves, load_image
-from data.image_folder import by_stem, make_dataset
+from data.image_folder import by_stem, make_dataset, unread_partner
 from options.parser import OneLineParser, number
 from scripts.pairs.splits import PHASES, SHARES, phases_of, shares_of, unique_names
 from scripts.pairs.tasks import MASKS, TASKS, joined, squared, stitched
@@ -151,7 +151,7 @@ def partners_of(source: Path, paths: Sequence[Path]) -> dict[Path, str]:
     if alone := sorted(mine.keys() - theirs.keys()):
         raise ValueError(
             f"IN: {mine[alone[0]][0]} has no partner {B / alone[0]}.* ({len(alone)} of {len(mine)} "
-            f"images have none); add it or remove the image"
+            f"images have none){unread_partner(B, alone[0]) or '; add it or remove the image'}"
         )
     for stem in mine:
         if (count := len(theirs[stem])) > 1:

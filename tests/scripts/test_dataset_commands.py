@@ -19,6 +19,7 @@ from support.preparing import (
     trains,
 )
 
+from data.image_files import load_image
 from data.image_folder import IMG_EXTENSIONS
 
 SPLITS = ("train", "val", "test")
@@ -53,8 +54,9 @@ def test_combine_puts_A_left_and_B_right_under_As_name(tmp_path):
 @pytest.mark.parametrize("extension", [*IMAGES, ".JPG", ".PNG"])
 def test_combine_writes_every_format_that_it_reads(tmp_path, extension):
     combine_main(folders(tmp_path, f"1{extension}"))
-    for half, side in zip(halves(tmp_path / "AB/val" / f"1{extension}"), "AB", strict=True):
-        source = pixels(tmp_path / side / "val" / f"1{extension}").astype(int)
+    written = "1.gif.png" if extension == ".gif" else f"1{extension}"  # GIF would cost colours
+    for half, side in zip(halves(tmp_path / "AB/val" / written), "AB", strict=True):
+        source = np.asarray(load_image(tmp_path / side / "val" / f"1{extension}"), int)
         assert np.abs(half - source).mean() < 4  # of 255: what a lossy format costs
 
 
