@@ -220,7 +220,9 @@ class BaseModel(ABC):
         The noise of each image depends on `seed` (default: --seed) and the stem of its name alone.
         """
         seed = self.opt.seed if seed is None else seed
-        with test_mode(self.nets.values(), names, seed), self.autocast():
+        held = [*self.nets.values(), *vars(self).values()]  # a network may be an attribute alone
+        nets = {module for module in held if isinstance(module, nn.Module)}
+        with test_mode(nets, names, seed), self.autocast():
             yield
 
     # What others read -----------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Any
 
 from models.base_model import BaseModel
 from models.weights import check_fit
-from training.ema import EMA
+from training.ema import EMA, generators
 from training.state import (
     Progress,
     TrainingState,
@@ -58,6 +58,11 @@ def check_model_supports(model: BaseModel, opt: Any) -> None:
         raise ValueError(
             f"--val_freq, --early_stop, --lr_policy plateau: --model {opt.model} lacks "
             f"metric_pair(self) or validation_loss(self)"
+        )
+    if opt.ema and not generators(model.nets):
+        raise ValueError(
+            f"--ema: averages networks whose name begins with G, and --model {opt.model} has "
+            f"{', '.join(model.nets)}"
         )
     if opt.grad_accum > 1 and not model.updates:
         raise ValueError(f"--grad_accum: --model {opt.model} lacks `updates` (docs/extend.md)")
