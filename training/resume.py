@@ -6,11 +6,13 @@ from typing import Any
 from models.base_model import BaseModel
 from models.weights import check_fit
 from training.ema import EMA, generators
+from training.saved_files import SavedFiles
 from training.state import (
     Progress,
     TrainingState,
     changed_flags,
     changes_as_hint,
+    earlier_files,
     read_state,
     state_path,
 )
@@ -43,8 +45,9 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
     if checkpoint:
         restore(state, checkpoint)
     else:
-        log_start(state, weights_alone)
+        state.files = earlier_files(opt)
         state.ema = EMA(model.nets, opt.ema) if opt.ema else None
+        log_start(state, weights_alone)
     return state
 
 
@@ -108,6 +111,11 @@ def log_start(state: TrainingState, weights_alone: bool) -> None:
             "resume or another --name to keep them",
             folder,
         )
+        names = [f"best_net_{name}{end}.pth" for name in state.model.nets for end in ("", "_ema")]
+        names += [f"latest_net_{name}_ema.pth" for name in state.model.nets]
+        recorded = [name for names in state.files.by_tag.values() for name in names]
+        if odd := [n for n in names if n not in recorded and (folder / n).exists()]:
+            log.warning("kept, since no record says that a run wrote it: %s", ", ".join(odd))
 
 
 def check_networks(model: BaseModel, opt: Any, checkpoint: dict[str, Any]) -> None:
@@ -133,6 +141,7 @@ def restore(state: TrainingState, checkpoint: dict[str, Any]) -> None:
         state.ema = EMA(model.nets, opt.ema) if opt.ema else None
         if state.ema and "averages" in checkpoint:
             state.ema.load_state_dict(checkpoint["averages"])
+        state.files = SavedFiles.from_state(checkpoint.get("files"))
         if distributed.rank() < len(checkpoint["random"]):
             set_random_states(checkpoint["random"][distributed.rank()])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
