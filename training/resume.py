@@ -5,6 +5,7 @@ from typing import Any
 
 from models.base_model import BaseModel
 from models.weights import check_fit
+from options.roles import differences
 from training.ema import EMA, generators
 from training.saved_files import SavedFiles
 from training.state import (
@@ -133,11 +134,14 @@ def check_networks(model: BaseModel, opt: Any, checkpoint: dict[str, Any]) -> No
 def restore(state: TrainingState, checkpoint: dict[str, Any]) -> None:
     """Load a checkpoint: networks, optimizers, schedules, image pools, EMA, random states.
 
-    The learning rate follows from the options and the epoch; `plateau` restores its own.
+    The learning rate follows from the options and the epoch; `plateau` restores its own, unless
+    --lr or --lr_policy has changed.
     """
     opt, model = state.opt, state.model
+    rates = not {"lr", "lr_policy"} & differences(opt, checkpoint["options"], ()).keys()
     try:
-        model.load_state_dict(checkpoint | {"pools": pools_of_rank(checkpoint["pools"])})
+        pools = {"pools": pools_of_rank(checkpoint["pools"])}
+        model.load_state_dict(checkpoint | pools, rates=rates)
         state.ema = EMA(model.nets, opt.ema) if opt.ema else None
         if state.ema and "averages" in checkpoint:
             state.ema.load_state_dict(checkpoint["averages"])

@@ -5,6 +5,7 @@ from itertools import chain, islice
 from statistics import fmean
 from typing import Any
 
+from models import schedules
 from models.base_model import BaseModel
 from options.train_options import last_epoch
 from training.health import check_weights
@@ -56,6 +57,7 @@ class Validation:
         if progress.best_metric != self.column:  # another metric, or none, decided so far
             progress.best_metric, progress.best = self.column, None
             progress.validations_since_best = 0
+            schedules.forget_scores(state.model.schedulers)
 
     def due(self, epoch: int) -> bool:
         """Return whether an epoch ends with a validation; the last one does."""
