@@ -18,6 +18,7 @@ from options.base_options import Options
 from options.train_options import TrainOptions, last_epoch
 from training.cuda_graphs import enable_cuda_graphs
 from training.health import explain_out_of_memory
+from training.image_sizes import check_image_sizes
 from training.resume import resume
 from training.run_lock import LaunchInfo, job_record, launch_info, lock_run_folder, restart_flags
 from training.trainer import Trainer
@@ -83,6 +84,7 @@ def train(opt: Options, signals: Signals) -> None:
     val_dataset = create_validation_dataset(opt) if opt.val_freq else None
     model = create_model(opt)
     log.info("%s", opt.text())
+    check_image_sizes(dataset, model, opt)
     state = resume(model, opt)  # weights, device, schedules; a checkpoint, if there is one
     enable_cuda_graphs(model, opt)
     progress = state.progress

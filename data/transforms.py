@@ -112,6 +112,10 @@ class Geometry:
         x, y = (max(0, (n - self.crop_size) // 2) for n in image.size)
         return self._crop(image, (x, y))
 
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the (width, height) that an image of `size` has after `resize` and a crop."""
+        return (self.crop_size, self.crop_size) if self._crops else self._resized_size(size)
+
     @property
     def _crops(self) -> bool:
         return self.preprocess.endswith("crop")

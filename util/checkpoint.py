@@ -3,7 +3,6 @@
 import difflib
 import hashlib
 import pickle
-import re
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -84,17 +83,6 @@ def load(path: Path) -> Any:
         raise ValueError(f"{path}: not a checkpoint, or damaged") from None
     except Exception:  # torch.load raises nearly anything on a damaged file
         raise ValueError(f"{path}: not a checkpoint, or damaged; copy it again") from None
-
-
-def prune_checkpoints(folder: Path, keep: float) -> None:
-    """Delete the weights of numbered epochs except the last `keep` epochs."""
-    numbered = re.compile(r"(\d+)_net_.+\.pth")
-    found = [(int(m[1]), p) for p in folder.glob("*.pth") if (m := numbered.fullmatch(p.name))]
-    epochs = sorted({epoch for epoch, _ in found})
-    old = epochs[: len(epochs) - keep] if keep < len(epochs) else []
-    for epoch, path in found:
-        if epoch in old:
-            path.unlink()
 
 
 def without_stale_statistics(
