@@ -6,10 +6,10 @@ Without --dataroot it trains on images that the project draws itself.
 """
 
 import logging
-import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 from data import create_dataset, create_validation_dataset
@@ -24,10 +24,11 @@ from training.run_lock import LaunchInfo, job_record, launch_info, lock_run_fold
 from training.trainer import Trainer
 from training.validation import Validation
 from util import distributed
-from util.command import python, run_command, setup_logging
+from util.command import run_command, run_line, script, setup_logging, torchrun
 from util.device import tune_malloc
 from util.distributed import launch
 from util.files import run_folder
+from util.names import command_line
 from util.seeding import seed_everything
 from util.signals import Signals, handle_signals
 from util.visualizer import Visualizer
@@ -71,10 +72,10 @@ def parse(argv: Sequence[str], launches: Sequence[LaunchInfo]) -> Options:
 
 def torchrun_line(opt: Options, argv: Sequence[str]) -> str:
     """Return the command that trains in a process for each GPU, on a batch that they can share."""
-    start = ["uv", "run", "torchrun"] if python()[0] == "uv" else ["torchrun"]
     count = len(opt.gpu_ids)
     batch = [] if opt.batch_size % count == 0 else ["--batch_size", str(count)]
-    return shlex.join([*start, f"--nproc_per_node={count}", "train.py", *argv, *batch])
+    processes = f"--nproc_per_node={count}"
+    return command_line([*torchrun(), processes, script("train.py"), *argv, *batch])
 
 
 def train(opt: Options, signals: Signals) -> None:
@@ -112,10 +113,20 @@ def train(opt: Options, signals: Signals) -> None:
 
 def next_step(opt: Any) -> str:
     """Return the command that shows this run's results."""
-    command = [*python(), "test.py", "--name", opt.name]
+    words = ["--name", opt.name]
     if opt.checkpoints_dir != "./checkpoints":
-        command += ["--checkpoints_dir", opt.checkpoints_dir]
-    return shlex.join(command)
+        words += ["--checkpoints_dir", opt.checkpoints_dir]
+    return run_line("test.py", *words, *phase_flags(opt))
+
+
+def phase_flags(opt: Any) -> list[str]:
+    """Return the flags that choose images to translate, if there are none for a test."""
+    root = Path(opt.dataroot)
+    for phase in ("test", "val", opt.phase):
+        stitched, *sides = ((root / f"{phase}{side}").is_dir() for side in ("", "A", "B"))
+        if stitched or all(sides):
+            return [] if phase == "test" else ["--phase", phase]
+    return []  # the dataset has no such folders
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Container, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 from data.image_files import BadImageError
 from data.sampler import EpochBatchSampler, SeededDataset
 from util import distributed
+from util.command import run_line
 from util.process_pool import kill_children
 from util.signals import worker_init
 
@@ -22,6 +24,7 @@ everywhere = logging.getLogger("every process")  # logs on all ranks, not only o
 
 TRANSFER_SECONDS = 0.0025  # least time to send a batch from a worker
 TIMED_IMAGES = 8  # images to time
+CHECKED = ("aligned", "unaligned", "single", "colorization")  # as scripts.doctor knows them
 
 
 class Loader:
@@ -119,7 +122,10 @@ class Loader:
 
 def how_to_check(opt: Any) -> str:
     """Return the command that names all bad images."""
-    return f"python -m scripts.doctor --dataroot {opt.dataroot} checks all images"
+    mode = opt.dataset_mode if opt.dataset_mode in CHECKED else "single"
+    words = ["--dataroot", Path(opt.dataroot)]
+    words += [] if mode == "aligned" else ["--dataset_mode", mode]
+    return f"{run_line('scripts.doctor', *words)} checks all images"
 
 
 def how_to_fix(opt: Any) -> str:

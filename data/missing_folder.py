@@ -1,7 +1,6 @@
 """The error for a --dataroot that lacks a dataset's folders, with a fix that is right."""
 
 import difflib
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from data.transforms import pixels
 SAMPLE = 8  # images that are looked at for a seam
 LEAST_CONTRAST = 2  # of a seam between halves, relative to the columns beside it
 NEAR = 8  # columns on each side of the middle
+from util.command import run_line
 
 
 def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError:
@@ -87,8 +87,8 @@ def _nearest_fix(root: Path, opt: Any, home: str) -> str:
     phase, folders = opt.phase, [p for p in root.iterdir() if p.is_dir() and not is_hidden(p.name)]
     A, B, mode = root / "A", root / "B", opt.dataset_mode
     if mode == "aligned" and A.is_dir() and B.is_dir() and have_partners(A, B):
-        stitch = shlex.join(["--task", "combine", str(root), f"{root}_pairs"])
-        return f"; try python -m scripts.make_pairs {stitch}"
+        words = ("--task", "combine", root, Path(f"{root}_pairs"))
+        return f"; try {run_line('scripts.make_pairs', *words)}"
     own = root.name in {f"{phase}{end}" for end in _ENDINGS}
     if own and holds_data(root.parent, phase, opt):
         alone = _alone(opt) if _loose(root) else ""

@@ -8,6 +8,7 @@ import contextlib
 import difflib
 import hashlib
 import logging
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from options.parser import OneLineParser
 from scripts.downloads.resumable import NetworkError, discard, download_rest, size_of
 from scripts.downloads.unpack import unpack
 from util.checkpoint import load_weights
-from util.command import run_command, setup_logging
+from util.command import run_command, run_line, setup_logging
 from util.files import ROOT
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         log.info("%s already exists; delete it to download it again%s", source.target, other)
     else:
         fetch(source)
-        log.info("%s is ready: %s", source.target, source.use)
+        _, script, *words = shlex.split(source.use)  # python train.py …
+        log.info("%s is ready: %s", source.target, run_line(script, *words))
 
 
 def find(table: dict[str, Any], kind: str, name: str, mirror: str | None = None) -> Source:

@@ -24,6 +24,7 @@ from scripts.onnx_export.graph import OnImages, OnPhotos, frozen_copy, graph_of
 from translator import Translator
 from util.command import run_command, setup_logging
 from util.files import atomic_write, make_folder
+from util.names import utf8
 
 if TYPE_CHECKING:
     import onnx
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         source = origin(weights, asked)
         model, rows = write_graph(file, translator, args, source)
         made = {"source": source, "net": net, "model": model, "rows": rows}
-        text.write(card(output, opt=asked, args=args, **made).encode())
+        text.write(utf8(card(output, opt=asked, args=args, **made)))
     log.info("written: %s", output)
 
 

@@ -11,7 +11,6 @@ import importlib.util
 import json
 import logging
 import os
-import shlex
 import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -26,7 +25,7 @@ from data.image_folder import by_stem, make_dataset, unread_partner
 from options.parser import OneLineParser, number
 from scripts.pairs.splits import PHASES, SHARES, phases_of, shares_of, unique_names
 from scripts.pairs.tasks import MASKS, TASKS, joined, squared, stitched
-from util.command import python, run_command, setup_logging
+from util.command import run_command, run_line, setup_logging
 from util.files import make_folder
 from util.process_pool import worker_pool
 
@@ -80,9 +79,10 @@ def next_step(args: argparse.Namespace) -> str:
     """Return a line with the command that trains on OUT."""
     if not any((args.out / "train").rglob("*.png")):
         return f"no image is for training; give train a share in --split {args.split}"
-    name = ["--dataroot", str(args.out), "--name", args.out.resolve().name]
+    name = args.out.resolve().name
+    words = ["--dataroot", args.out, "--name", name if name.isprintable() else "pairs"]
     model = ["--model", "colorization"] if args.task == "resize" and not args.pairs else []
-    return f"train on them with: {shlex.join([*python(), 'train.py', *name, *model])}"
+    return f"train on them with: {run_line('train.py', *words, *model)}"
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

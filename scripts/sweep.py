@@ -27,6 +27,7 @@ from scripts.sweeps.train_runs import train_all
 from util.command import run_command, setup_logging
 from util.errors import RunStopped
 from util.files import atomic_write, make_folder
+from util.names import legible, utf8
 from util.signals import handle_signals
 
 log = logging.getLogger(__name__)
@@ -103,8 +104,8 @@ def compare(plan: Plan, results: dict[Run, Result], how: Any, out: Path) -> None
     notes = [spread if len(plan.seeds) > 1 else f"one seed: {seeds}"]
     notes += protocol(list(results.values()), how)
     with atomic_write(out / "sweep.md") as file:
-        file.write("\n".join([*lines, "", *(f"- {note}" for note in notes), ""]).encode())
-    numbers = {"seeds": plan.seeds, "protocol": notes, "values": values}
+        file.write(utf8("\n".join([*lines, "", *(f"- {note}" for note in notes), ""])))
+    numbers = {"seeds": plan.seeds, "protocol": [*map(legible, notes)], "values": values}
     with atomic_write(out / "sweep.json") as file:
         file.write((json.dumps(numbers, indent=1) + "\n").encode())
     shown = [result for run, result in results.items() if run.seed == plan.seeds[0]]

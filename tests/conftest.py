@@ -92,8 +92,9 @@ def frozen_options(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def plain_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the commands that are printed be the same whether or not uv runs the tests."""
+    """Let the commands that are printed be the same whoever runs the tests."""
     monkeypatch.delenv("UV", raising=False)
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "pytest"])
 
 
 @pytest.fixture(autouse=True)

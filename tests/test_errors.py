@@ -90,7 +90,7 @@ TRAIN = [
     ("--niter 100", ["--niter: unknown flag", "did you mean --n_epochs?"]),
     ("--dataroot goood", ["--dataroot goood", "did you mean good?"]),
     ("--dataroot good/train", ["expected train/", "3 images", "--dataroot good"]),
-    ("--dataroot sides", ["found A/, B/", "make_pairs --task combine sides sides_pairs"]),
+    ("--dataroot sides", ["found A/, B/", "scripts.make_pairs --task combine", "/sides_pairs"]),
     ("--dataroot good --phase tran", ["tran/", "found test/, train/, val/", "--phase train"]),
     ("--dataroot empty", ["empty/train", "holds no images", "found nothing"]),
     ("--dataroot empty --phase x", ["found train/, 1 images", "move them into empty/x"]),

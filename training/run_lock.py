@@ -1,17 +1,26 @@
 """One run at a time in a run folder; restarts by torchrun or Slurm that resume by themselves."""
 
 import contextlib
+import errno
 import json
+import logging
 import os
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from util.files import make_folder
 
+log = logging.getLogger(__name__)
+
 LOCK = ".lock"  # names the process that owns a run's folder
 RESUME_FLAGS = ("--continue_train", "--epoch", "latest", "--load_iter", "0")
+# POSIX allows both for a lock that is held: Linux says EAGAIN of disks and NFS, EACCES of SMB.
+# NFS may also say EACCES without permission and EAGAIN without a lock server; ENOLCK says no locks.
+MAYBE_HELD = {errno.EAGAIN, errno.EACCES}
+FAR = 2**30  # Windows locks a byte, which others cannot read: not one of the content
 
 
 class LaunchInfo(NamedTuple):
@@ -78,34 +87,67 @@ def lock_run_folder(folder: Path, more: Mapping[str, Any] | None = None) -> Iter
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     path = make_folder(folder, "--checkpoints_dir") / LOCK
     try:
-        with path.open("a+", encoding="utf-8") as file:
-            _own(file, folder, more or {})
+        with _opened(path) as file:
+            if file:
+                _own(file, folder, more or {})
             for left in folder.glob(".*.pth.[0-9]*"):  # of a process that was killed in a save
-                left.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    left.unlink()
             yield
     finally:
-        if made and [p.name for p in folder.iterdir()] == [LOCK]:
-            path.unlink()
-            for empty in made:
-                with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the drive may be gone
+            if made and [p.name for p in folder.iterdir()] == [LOCK]:
+                path.unlink()
+                for empty in made:
                     empty.rmdir()
+
+
+def _opened(path: Path) -> contextlib.AbstractContextManager[TextIO | None]:
+    try:
+        return path.open("a+", encoding="utf-8")
+    except PermissionError as error:  # another user's
+        _warn(path.parent, error)
+        return contextlib.nullcontext()
 
 
 def _own(file: TextIO, folder: Path, more: Mapping[str, Any]) -> None:
     try:
         _lock(file.fileno())
-    except BlockingIOError:
+    except OSError as error:
+        if error.errno in MAYBE_HELD and _has_locks(folder):
+            file.seek(0)
+            raise ValueError(
+                f"--name {folder.name}: {folder} is in use by {_owner(file.read())}; wait for it "
+                f"or choose another --name"
+            ) from None
+        _warn(folder, error)
+    try:
         file.seek(0)
+        file.truncate()
+        json.dump({"process": os.getpid(), "machine": socket.gethostname(), **more}, file)
+        file.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            file.close()  # else the end of its block tries to write again
         raise ValueError(
-            f"--name {folder.name}: {folder} is in use by {_owner(file.read())}; wait for it "
-            f"or choose another --name"
+            f"--checkpoints_dir: {folder / LOCK} cannot be written ({error.strerror})"
         ) from None
-    except OSError:  # a file system without locks
-        return
-    file.seek(0)
-    file.truncate()
-    json.dump({"process": os.getpid(), "machine": socket.gethostname(), **more}, file)
-    file.flush()
+
+
+def _warn(folder: Path, error: OSError) -> None:
+    log.warning(
+        "%s cannot be locked (%s): start no second run of this name", folder, error.strerror
+    )
+
+
+def _has_locks(folder: Path) -> bool:
+    """Return whether the folder's file system locks files: a new one, which nobody else holds."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            _lock(file.fileno())
+    except OSError:
+        return False
+    return True
 
 
 def _owner(text: str) -> str:
@@ -117,6 +159,7 @@ def _owner(text: str) -> str:
 
 
 def _lock(descriptor: int) -> None:
+    """Lock a file for this process; OSError if that is not possible."""
     if os.name == "posix":
         import fcntl
 
@@ -124,7 +167,5 @@ def _lock(descriptor: int) -> None:
     else:
         import msvcrt
 
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            raise BlockingIOError from None
+        os.lseek(descriptor, FAR, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)

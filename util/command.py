@@ -1,12 +1,17 @@
 """How a command runs: its log lines, its one-line errors, its exit status."""
 
+import contextlib
+import errno
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from util.errors import RunStopped, with_source_line
+from util.errors import RunStopped, with_advice, with_source_line
+from util.files import ROOT
+from util.names import ESCAPE, command_line
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +24,7 @@ def run_command(
     A user's mistake (ValueError, OSError) prints one line and gives status 2; --verbose adds the
     traceback. `RunStopped` and Ctrl-C print one line and give their own status.
     """
+    write_any_text()
     try:
         main(args)
     except RunStopped as stop:
@@ -28,30 +34,104 @@ def run_command(
     except (ValueError, OSError) as error:
         if "--verbose" in (sys.argv if args is None else args):
             log.exception("traceback:")
-        return _say(f"error: {with_source_line(error)}", 2)
+        return _say(f"error: {with_advice(with_source_line(error))}", 2)
+    _flush()
     return 0
 
 
+def write_any_text() -> None:
+    """Let standard output and errors escape what their encoding lacks, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not in a notebook
+            stream.reconfigure(errors=ESCAPE)
+
+
 def _say(message: str, status: int) -> int:
-    sys.stdout.flush()
-    print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
+    _flush()
+    with contextlib.suppress(OSError):  # a terminal that has hung up
+        print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr, flush=True)
     return status
 
 
+def _flush() -> None:
+    """Write what standard output has kept; an error, now or at exit, would change the status."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard(sys.stdout)
+
+
+def _discard(stream: Any) -> None:
+    """Let a stream write to nowhere from now on."""
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
+
+
+# Commands to print ------------------------------------------------------------------------
+
+
 def python() -> list[str]:
-    """Return the command that starts a script: `uv run` if uv started this one, else `python`."""
-    return ["uv", "run"] if "UV" in os.environ else ["python"]
+    """Return the words that start Python, as the user typed them: `uv run` if uv started it."""
+    if "UV" in os.environ:
+        return ["uv", "run"]
+    typed = sys.orig_argv[0] if sys.orig_argv else ""
+    return [typed if "python" in Path(typed).name.lower() else "python"]
+
+
+def torchrun() -> list[str]:
+    """Return the words that start torchrun in the environment of this Python."""
+    *before, typed = python()
+    if before:
+        return ["uv", "run", "torchrun"]
+    beside = Path(typed).with_name("torchrun")
+    return [str(beside) if os.sep in typed and beside.exists() else "torchrun"]
+
+
+def script(name: str) -> str:
+    """Return the path of train.py or test.py from the current folder, as the user typed it."""
+    for path in (Path(name), Path(sys.argv[0]).with_name(name)):
+        with contextlib.suppress(OSError):
+            if path.samefile(ROOT / name):
+                return str(path)
+    return str(ROOT / name)
+
+
+def run_line(what: str, *words: Any) -> str:
+    """Return the command line that runs train.py, test.py or a module from the current folder.
+
+    A module may need another folder; the line then changes to it, and each Path among the words
+    is absolute.
+    """
+    if what.endswith(".py"):
+        return command_line([*python(), script(what), *words])
+    start = [*python(), "-m", what]
+    if finds_modules():
+        return command_line([*start, *words])
+    start[0] = os.path.abspath(start[0]) if os.sep in start[0] else start[0]
+    words = [os.path.abspath(word) if isinstance(word, Path) else word for word in words]
+    change = ["cd", "/d", ROOT] if os.name == "nt" else ["cd", ROOT]
+    return f"{command_line(change)} && {command_line([*start, *words])}"
+
+
+def finds_modules() -> bool:
+    """Return whether `python -m scripts.NAME` works in the current folder."""
+    folders = [".", *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return any(Path(folder).resolve() == ROOT for folder in folders)
 
 
 class Output(logging.StreamHandler):
-    """Logs to a stream; keeps running silently when the stream is closed (`| head`)."""
+    """Logs to a stream in its encoding; a stream that cannot be written is no error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        return super().format(record).encode(encoding, ESCAPE).decode(encoding)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        if isinstance(sys.exc_info()[1], BrokenPipeError):
-            with open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), self.stream.fileno())
-        else:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
             super().handleError(record)
+        elif error.errno in (errno.EPIPE, errno.EIO):  # `| head`, a terminal that has hung up
+            _discard(self.stream)
 
 
 def setup_logging() -> None:

@@ -1,5 +1,6 @@
 """Errors that a command prints on one line."""
 
+import errno
 import traceback
 from pathlib import Path
 
@@ -35,3 +36,15 @@ def with_source_line(error: Exception) -> Exception:
         return error
     place = f"{Path(ours[-1].filename).relative_to(ROOT)}, line {ours[-1].lineno}"
     return ValueError(f"{error} ({place}; --verbose shows the traceback)")
+
+
+ADVICE = {
+    errno.EMFILE: "raise the limit, `ulimit -n 4096`, or use --num_threads 0",
+    errno.ENFILE: "this machine has too many open files; use --num_threads 0",
+}
+
+
+def with_advice(error: Exception) -> str:
+    """Return an error's message, with what to do about a limit of the system."""
+    advice = ADVICE.get(getattr(error, "errno", None))
+    return f"{error}; {advice}" if advice else str(error)

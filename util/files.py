@@ -1,16 +1,23 @@
 """Atomic writes, and the folders of runs."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from util.names import utf8
+
 ROOT = Path(__file__).resolve().parent.parent  # the repository
+
+# What a file system answers to a call that it does not offer.
+UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @contextlib.contextmanager
@@ -20,23 +27,34 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     After an error or a crash, `path` holds either all of the old or all of the new content.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Processes of several containers have equal numbers, and may share a folder.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    if os.name == "posix":  # Windows cannot open a folder
+    # The content is there. Network drives and Windows lack this; it protects from power failures.
+    with contextlib.suppress(OSError):
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)  # the new name survives a power failure
         finally:
             os.close(folder)
+
+
+def _sync(descriptor: int) -> None:
+    """Wait until a file is on the disk, if its file system can say so; else OSError."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:  # ENOSPC, EDQUOT and EIO mean that data are lost
+        if error.errno not in UNSUPPORTED:
+            raise
 
 
 def run_folder(opt: Any) -> Path:
@@ -49,11 +67,14 @@ def make_folder(folder: str | Path, flag: str) -> Path:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        descriptor, probe = tempfile.mkstemp(prefix=".probe", dir=folder)
     except OSError as error:
         raise ValueError(
             f"{flag}: {folder} cannot be written ({error.strerror}); choose another folder"
         ) from None
+    os.close(descriptor)
+    with contextlib.suppress(OSError):
+        os.unlink(probe)
     return folder
 
 
@@ -78,4 +99,4 @@ def write_options(opt: Any, folder: Path, stem: str) -> None:
         texts["txt"] = opt.text()
     for ending, text in texts.items():
         with atomic_write(folder / f"{stem}.{ending}") as file:
-            file.write(f"{text}\n".encode())
+            file.write(utf8(f"{text}\n"))

@@ -1,7 +1,6 @@
 """HTML pages of images, without a server; tested with 2000 rows and on a phone."""
 
 from pathlib import Path
-from urllib.parse import quote
 
 import dominate
 from dominate.tags import (
@@ -23,6 +22,8 @@ from dominate.tags import (
 )
 from dominate.util import raw
 from PIL import Image
+
+from util.names import escaped, url_of, utf8
 
 CSS = """
 :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
@@ -91,12 +92,13 @@ class HTML:
 
     def add_note(self, text: str) -> None:
         """Add a line under the title; a repeated line is ignored."""
+        text = escaped(text)
         if text not in self.notes:
             self.notes.append(text)
 
     def add_header(self, text: str) -> None:
         """Start a row with a heading."""
-        self.rows.append(section(h2(text)))
+        self.rows.append(section(h2(escaped(text))))
 
     def add_images(
         self, ims: list[str], txts: list[str], links: list[str], width: int = 400
@@ -133,7 +135,7 @@ class HTML:
             main(*self.rows, style=f"--row: {self._row_width}px")
             if len(self.rows) > 20:
                 script(raw(_FILTER))
-        self.path.write_text(page.render(pretty=False), encoding="utf-8")
+        self.path.write_bytes(utf8(page.render(pretty=False)))
 
 
 def blank_page(title: str, css: str = "") -> dominate.document:
@@ -149,4 +151,4 @@ def blank_page(title: str, css: str = "") -> dominate.document:
 
 
 def _url(name: str) -> str:
-    return quote(f"images/{name}")
+    return url_of(f"images/{name}")

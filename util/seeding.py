@@ -20,7 +20,8 @@ def seed_everything(seed: int) -> None:
 
 def image_seed(seed: int, path: str) -> int:
     """Return the seed of an image's noise: 63 bits of a hash of (seed, file stem)."""
-    digest = hashlib.sha256(f"{seed}/{Path(path).stem}".encode()).digest()
+    stem = Path(path).stem.encode("utf-8", "surrogateescape")  # the same bytes in every locale
+    digest = hashlib.sha256(f"{seed}/".encode() + stem).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first stops a run after its step, the second at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first stops a run after its step, the second at once."""
 
 import contextlib
 import signal
@@ -22,14 +22,25 @@ class Signals:
     received = 0
 
 
+# SIGHUP: a terminal was closed, or the connection to it was lost. Windows has none.
+HANGUP = getattr(signal, "SIGHUP", None)
+
+
 def status_of(number: int) -> int:
-    """Return the conventional exit status: 130 after Ctrl-C, 143 after SIGTERM."""
+    """Return the conventional exit status: 130 after Ctrl-C, 143 after SIGTERM, 129 by SIGHUP."""
     return 128 + number
+
+
+def _to_handle() -> list[int]:
+    """Return the signals that end a run; SIGHUP not if it is ignored, as nohup does."""
+    ignored = HANGUP is None or signal.getsignal(HANGUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [HANGUP])]
 
 
 @contextlib.contextmanager
 def handle_signals() -> Iterator[Signals]:
-    """In the block, the first Ctrl-C or SIGTERM only sets `received`; the second stops at once.
+    """In the block, the first Ctrl-C, SIGTERM or SIGHUP only sets `received`; another Ctrl-C or
+    SIGTERM stops at once, but not another SIGHUP: a closed terminal may send several.
 
     Outside the main thread, Python forbids signal handlers, and this changes nothing.
     """
@@ -39,11 +50,11 @@ def handle_signals() -> Iterator[Signals]:
         return
 
     def handle(number: int, frame: object) -> None:
-        if signals.received:
+        if signals.received and number != HANGUP:
             raise StoppedAtOnce(number)
-        signals.received = number
+        signals.received = signals.received or number
 
-    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in _to_handle()}
     try:
         yield signals
     finally:
@@ -53,12 +64,11 @@ def handle_signals() -> Iterator[Signals]:
 
 @contextlib.contextmanager
 def default_signals() -> Iterator[None]:
-    """In the block, Ctrl-C and SIGTERM end the process at once, even inside a C call."""
+    """In the block, these signals end the process at once, even inside a C call."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in _to_handle()}
     try:
         yield
     finally:
@@ -72,11 +82,14 @@ def _unless_the_parent_is_gone(kind: type, error: BaseException, trace: Any) -> 
 
 
 def worker_init(worker: int = 0) -> None:
-    """In a loader's worker, ignore Ctrl-C and the first SIGTERM; the parent ends its workers.
+    """In a loader's worker, ignore Ctrl-C, SIGHUP and the first SIGTERM; the parent ends its
+    workers.
 
     Terminals and schedulers send these signals to all processes of a job. The worker also prints
     no traceback when its parent was killed.
     """
     sys.excepthook = _unless_the_parent_is_gone
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if HANGUP is not None:
+        signal.signal(HANGUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

@@ -110,7 +110,12 @@ def collect_images(name: str, folder: Path, paired: bool) -> ImageSet:
 
 def translate(flags: list[str]) -> None:
     """Run test.py; if it fails, raise a ValueError with its message."""
-    done = subprocess.run([sys.executable, str(TEST), *flags], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(TEST), *flags],
+        capture_output=True,
+        text=True,
+        errors="backslashreplace",
+    )
     if done.returncode:
         words = done.stderr.strip().splitlines() or [f"test.py ended with {done.returncode}"]
         raise ValueError(words[-1].removeprefix("test.py: error: "))

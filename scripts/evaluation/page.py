@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 from dominate.tags import (
     button,
@@ -33,6 +32,7 @@ from dominate.util import raw
 from scripts.evaluation.compare import Result, better, heat_maps, names_of
 from util.html import blank_page
 from util.metrics import Interval
+from util.names import escaped, url_of, utf8
 
 _CSS = """
 table { border-collapse: collapse; margin: 12px 0; font-variant-numeric: tabular-nums; }
@@ -101,7 +101,7 @@ def write_page(
         main(*(_row(i, name, results, maps, out) for i, name in enumerate(_names(results))))
         lower = {name: better(name) == "lower" for r in results for name in r.each}
         script(raw(f"const LOWER = {json.dumps(lower)};{_SORT}"))
-    (out / "index.html").write_text(page.render(pretty=False), encoding="utf-8")
+    (out / "index.html").write_bytes(utf8(page.render(pretty=False)))
 
 
 def _names(results: Sequence[Result]) -> list[str]:
@@ -167,12 +167,12 @@ def _row(
         values = ", ".join(f"{metric} {each[name]:.4f}" for metric, each in result.each.items())
         row.add(_figure(result.images.fake[name], f"output{of}: {values}", out))
         row.add(_figure(heat[name], f"error{of}", out))
-    found = section(h2(name), row)
+    found = section(h2(escaped(name)), row)
     values = [{metric: each[name] for metric, each in r.each.items()} for r in results]
     found["data-values"], found["data-at"] = json.dumps(values), str(at)
     return found
 
 
 def _figure(path: Path, text: str, out: Path) -> figure:
-    source = quote(Path(os.path.relpath(path, out)).as_posix())
+    source = url_of(Path(os.path.relpath(path, out)).as_posix())
     return figure(img(src=source, alt=text, loading="lazy"), figcaption(text))

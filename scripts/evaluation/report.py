@@ -15,6 +15,7 @@ from scripts.evaluation.network_metrics import PROTOCOLS, SPLITS, TOGETHER, ince
 from util.device import pick_device
 from util.files import atomic_write
 from util.metrics import METRICS
+from util.names import escaped, legible
 
 
 def everything(images: ImageSet, args: Any) -> Result:
@@ -101,7 +102,7 @@ def write_numbers(results: Sequence[Result], notes: Sequence[str], out: Path) ->
     """Write metrics.json (the means) and metrics.csv (one line per image)."""
     runs = [
         {
-            "name": result.images.name,
+            "name": escaped(result.images.name),
             "pictures": len(result.images.fake),
             "metrics": {name: value._asdict() for name, value in result.intervals().items()},
             "together": result.together,
@@ -114,7 +115,11 @@ def write_numbers(results: Sequence[Result], notes: Sequence[str], out: Path) ->
         for result in results
     ]
     with atomic_write(out / "metrics.json") as file:
-        file.write((json.dumps({"protocol": list(notes), "runs": runs}, indent=1) + "\n").encode())
+        file.write(
+            (
+                json.dumps({"protocol": [*map(legible, notes)], "runs": runs}, indent=1) + "\n"
+            ).encode()
+        )
     with (out / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
         metrics = names_of(result.each for result in results)
         writer = csv.writer(file, lineterminator="\n")
@@ -123,4 +128,4 @@ def write_numbers(results: Sequence[Result], notes: Sequence[str], out: Path) ->
             name = result.images.name
             for image in result.images.names:
                 values = [result.each.get(metric, {}).get(image, "") for metric in metrics]
-                writer.writerow([name, image, *values])
+                writer.writerow([escaped(name), escaped(image), *values])

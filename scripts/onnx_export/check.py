@@ -10,6 +10,7 @@ import torch
 from models.networks import Generator
 from translator import Translator
 from util.errors import one_line
+from util.names import legible
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -140,9 +141,11 @@ def session_of(path: Path) -> "InferenceSession":
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4
+    # Both take names in UTF-8 only.
+    source = path if legible(str(path)) == str(path) else path.read_bytes()
     try:
-        onnx.checker.check_model(path, full_check=True)
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        onnx.checker.check_model(source, full_check=True)
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the packages have their own exception classes
         raise ValueError(
             f"onnx or onnxruntime cannot load the graph, {NOTHING}; try --opset 18 "

@@ -175,7 +175,7 @@ def test_a_model_lands_where_test_py_looks_for_it(
     site.put("/one/sat2map.pth", weights())
     assert fetch(kind, "sat2map").status == 0
     assert left() == {"checkpoints/sat2map_pretrained/latest_net_G.pth": weights()}
-    assert "python test.py --name sat2map_pretrained" in caplog.text
+    assert f"python {ROOT / 'test.py'} --name sat2map_pretrained" in caplog.text
 
 
 class Code:

@@ -73,7 +73,7 @@ def train_flags(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return the flags of the train.py line that a tool logged."""
     (line,) = [text for text in caplog.messages if text.startswith(TRAIN_LINE)]
     python, script, *flags = shlex.split(line.removeprefix(TRAIN_LINE))
-    assert (python, script) == ("python", "train.py")
+    assert (python, script) == ("python", str(ROOT / "train.py"))
     return flags
 
 
