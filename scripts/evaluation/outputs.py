@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -84,13 +85,18 @@ def chosen_of(manifest: Manifest, wanted: Any) -> tuple[list[ImageRow], int, int
 def seems_complete(wanted: Any, folder: Path) -> bool:
     """Return whether results without a manifest are of one test, with the present weights.
 
-    Only the times of the files can tell: all images must be newer than the start of the test, and
-    that newer than the weights.
+    Only the number and the times of the files can tell: there is an output for each input; all are
+    newer than the start of the test, and that is newer than the weights.
     """
     tag = weights_tag(wanted).removesuffix("_ema")
     weights = [p.stat().st_mtime for p in run_folder(wanted).glob(f"{tag}_net_G*.pth")]
     images = list((folder / "images").glob("*.png"))
-    if not images or not (folder / "index.html").exists():
+    try:
+        count = min(len(create_dataset(wanted)), wanted.num_test)
+    except (ValueError, OSError):  # the inputs are gone
+        count = 1
+    outputs = [path for path in images if re.search(r"_fake(_B(_rgb)?)?\.png$", path.name)]
+    if len(outputs) < count or not (folder / "index.html").exists():
         return False
     started = (folder / "test_opt.json").stat().st_mtime
     whole = all(path.stat().st_mtime >= started and is_complete(path) for path in images)
@@ -143,10 +149,8 @@ def collect_images(name: str, folder: Path, wanted: Any, paired: bool) -> ImageS
         rows, missing, unreadable = chosen_of(Manifest(folder), wanted)
         kinds = {k: {r.name: images / r.files[k] for r in rows if k in r.files} for k in KINDS}
         there_and_back = any("rec_A" in row.files for row in rows)
-        if missing or unreadable:
-            notes = [
-                f"{name}: {missing + unreadable} images are left out; test.py cannot read them"
-            ]
+        if count := missing + unreadable:
+            notes = [f"{name}: {count} images are left out, since test.py cannot read them"]
     else:
         kinds = {kind: by_name(images.glob(f"*_{kind}.png"), kind) for kind in KINDS}
         there_and_back = any(images.glob("*_rec_A.png"))
