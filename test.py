@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from data import create_dataset
 from inference.pages import results_page
 from inference.results import add_notes, check_results_folder, write_results
-from inference.shards import Share, save_page, show_finished
+from inference.shards import Share, show_finished
 from translator import Translator, run_options
 from util.command import run_command, setup_logging
 from util.device import tune_malloc
@@ -45,14 +45,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         done = write_results(opt, translator, dataset, page, share)
         log.info("%s", share.describe(done))
         return
-    save_page(opt)  # says what is missing, should this command be killed
     try:
         done = write_results(opt, translator, dataset, page, share)
     except BaseException:
         with contextlib.suppress(Exception):
-            save_page(opt)
+            share.save_page()
         raise
-    save_page(opt)
+    share.save_page()
     log.info("%s; results page: %s", share.describe(done), page.path)
 
 

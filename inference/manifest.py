@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from options.roles import SAME_RESULTS, differences, names
 from util.checkpoint import fingerprint
@@ -195,12 +195,24 @@ def is_complete(image: Path) -> bool:
         return False
 
 
+def states_of(nets: dict[str, nn.Module]) -> list[dict[str, Tensor]]:
+    """Return the networks' weights; the buffers are copied, since forward passes change them."""
+    return [
+        net.state_dict() | {name: buffer.clone() for name, buffer in net.named_buffers()}
+        for net in nets.values()
+    ]
+
+
 def made_from(
-    opt: Any, files: Sequence[dict[str, str]] | None, nets: dict[str, nn.Module], count: int
+    opt: Any,
+    files: Sequence[dict[str, str]] | None,
+    count: int,
+    states: Iterable[dict[str, Tensor]],
 ) -> dict[str, Any]:
     """Return what results are made from: the flags that change them, the images, the weights.
 
-    `files` are the input files of the `count` images, None if they are not known yet.
+    `files` are the input files of the `count` images, None if they are not known yet; `states`
+    are the networks' state dicts.
     """
     flags = {name: vars(opt)[name] for name in names(opt, SAME_RESULTS) - AMOUNT}
     flags = json.loads(json.dumps(flags, default=str, sort_keys=True))
@@ -208,7 +220,7 @@ def made_from(
     if files is not None:
         paths = "\0".join(naming_path(of, opt.direction) for of in files)
         digest = hashlib.sha256(paths.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    weights = fingerprint(net.state_dict() for net in nets.values())
+    weights = fingerprint(states)
     return {"count": count, "pictures": digest, "weights": weights, "flags": flags}
 
 

@@ -43,6 +43,7 @@ def write_results(
         contextlib.closing(iter(dataset)) as batches,
     ):
         while done < share.most and not signals.received and (batch := next(batches, None)):
+            share.begin()
             visuals = translator.visuals(batch)
             if opt.tile:
                 note_tiling(page, translator, batch)
@@ -51,9 +52,9 @@ def write_results(
             for i, path in enumerate(paths[: share.most - done]):
                 one = {label: images[i : i + 1] for label, images in visuals.items()}
                 row, jobs = result_row(page, one, path, opt.aspect_ratio, share.name(numbers[i]))
-                save_high_depth(page, one, row.name, opt, ranges)
-                added = (numbers[i], row, batch["input"][i], page.notes)
-                writer.run(run_all, [*jobs, partial(share.add, *added)])
+                jobs.append(partial(save_high_depth, page, one, row.name, opt, ranges))
+                jobs.append(partial(share.add, numbers[i], row, batch["input"][i], page.notes))
+                writer.run(run_all, [share.wait, *jobs])
                 share.seen.add(numbers[i])
                 done += 1
                 bar.update()

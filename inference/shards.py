@@ -2,14 +2,15 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from torch import nn
 from torch.utils.data import Dataset
 
 from data.base_dataset import input_hash, paths_of, tells_paths
-from inference.manifest import Entry, Manifest, made_from, naming_path
+from inference.manifest import Entry, Manifest, made_from, naming_path, states_of
 from inference.pages import results_folder, results_page
 from util.files import short_stem
 from util.html import HTML
@@ -33,22 +34,52 @@ class Share:
         ValueError if finished images are to be kept that were made from something else.
         """
         self.opt, self.dataset, self.manifest = opt, dataset.dataset, Manifest(page.web_dir)
-        again = not (opt.num_shards or opt.skip_finished)
-        known = not again or tells_paths(self.dataset)
+        self.again = not (opt.num_shards or opt.skip_finished)
+        known = not self.again or tells_paths(self.dataset)
         files = all_files(self.dataset, len(dataset)) if known else None
-        self.manifest.begin(made_from(opt, files, nets, len(dataset)), opt, overwrite=again)
         stems = (short_stem(naming_path(of, opt.direction)) for of in files or [])
         self.names = [page.unique_name(stem) for stem in stems]
-        self.todo, self.most, self.there = self._choose(len(dataset), again)
-        self.manifest.forget(set(self.todo[: self.most] if again else self.todo))
-        self.manifest.open(opt.shard_id, opt.num_shards)
         self.seen: set[int] = set()
+        self._made_from = partial(made_from, opt, files, len(dataset), states_of(nets))
+        self._opened: Future | None = None
+        if not self.again:
+            self.manifest.begin(self._made_from(), opt, overwrite=False)
+        self.todo, self.most, self.there = self._choose(len(dataset))
         dataset.restrict_to(set(self.todo))
 
-    def _choose(self, count: int, again: bool) -> tuple[list[int], int, int]:
+    def begin(self) -> None:
+        """Open the manifest in a thread, since hashing the weights takes up to a second.
+
+        To be called after the loader has forked its workers, as threads and forks do not mix.
+        """
+        if self._opened is None:
+            thread = ThreadPoolExecutor(1)
+            self._opened = thread.submit(self._open)
+            thread.shutdown(wait=False)
+
+    def _open(self) -> None:
+        if self.again:
+            self.manifest.begin(self._made_from(), self.opt, overwrite=True)
+        self.manifest.forget(set(self.todo[: self.most] if self.again else self.todo))
+        self.manifest.open(self.opt.shard_id, self.opt.num_shards)
+        if not self.opt.num_shards:
+            save_page(self.opt)  # says what is missing, should this command be killed
+
+    def wait(self) -> None:
+        """Wait until the manifest is open; no file of an image is written before."""
+        self.begin()
+        self._opened.result()
+
+    def save_page(self) -> None:
+        """Write the page of the finished images, if the manifest has been opened."""
+        if self._opened:
+            self._opened.result()
+            save_page(self.opt)
+
+    def _choose(self, count: int) -> tuple[list[int], int, int]:
         """Return the images to try, how many of them to translate, and how many are finished."""
         wanted = int(min(count, self.opt.num_test))
-        if again:  # an image that cannot be read is replaced by a further one
+        if self.again:  # an image that cannot be read is replaced by a further one
             return list(range(count)), wanted, 0
         if self.opt.num_shards:
             share = range(self.opt.shard_id, wanted, self.opt.num_shards)
@@ -72,6 +103,7 @@ class Share:
 
     def add_unreadable(self, tried_all: bool) -> None:
         """Log the images that the loader left out (--on_bad_image skip)."""
+        self.wait()
         last = max(self.seen, default=-1) if self.opt.serial_batches else -1
         for number in self.todo:
             if number not in self.seen and (tried_all or number < last):

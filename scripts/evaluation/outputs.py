@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from data import create_dataset
-from inference.manifest import Manifest, different, different_flags, is_complete, made_from
+from inference.manifest import (
+    Manifest,
+    different,
+    different_flags,
+    is_complete,
+    made_from,
+    states_of,
+)
 from inference.pages import weights_tag
 from inference.shards import all_files, chosen, valid_entries
 from options.roles import SAME_RESULTS, differences
@@ -60,7 +67,7 @@ def what_to_do(wanted: Any, folder: Path) -> tuple[str, list[str]] | None:
     try:
         dataset = create_dataset(wanted)
         files = all_files(dataset.dataset, len(dataset))
-        now = made_from(wanted, files, Translator(wanted).model.nets, len(dataset))
+        now = made_from(wanted, files, len(files), states_of(Translator(wanted).model.nets))
         entries = valid_entries(manifest, dataset.dataset, range(len(dataset)))
     except (ValueError, OSError) as error:  # test.py would fail as well
         if chosen_of(manifest, wanted)[1]:
