@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from data.transforms import (
     to_channels,
     to_tensor,
 )
+from util.hashes import hash_files
 
 
 class BaseDataset(Dataset, ABC):
@@ -144,6 +145,21 @@ def paths_of(dataset: Dataset, index: int) -> dict[str, str]:
     """
     paths = getattr(dataset, "paths", None)
     return paths(index) if callable(paths) else BaseDataset.paths(dataset, index)
+
+
+def tells_paths(dataset: Dataset) -> bool:
+    """Return whether `paths_of` knows the files without reading the item."""
+    own = getattr(type(dataset), "paths", BaseDataset.paths)
+    return own is not BaseDataset.paths and callable(getattr(dataset, "paths", None))
+
+
+def input_hash(item: Mapping[str, Any]) -> str:
+    """Return the hash of the contents of an item's files, from an item or its `paths`.
+
+    Files are those of the keys that end in _paths. "" if a value is not a readable file.
+    """
+    files = (str(item[key]) for key in sorted(item) if key.endswith("_paths"))
+    return hash_files(dict.fromkeys(files))
 
 
 def get_params(opt: Any, size: tuple[int, int]) -> dict[str, Any]:

@@ -72,7 +72,9 @@ class Loader:
         return self.size
 
     def restrict_to(self, indices: Container[int]) -> None:
-        """Load only these items; batches then hold their numbers as `index`."""
+        """Load only these items; batches then hold their numbers as `index`, and the hashes of
+        their files as `input`.
+        """
         self.sampler.restrict_to(indices)
         self.loader.dataset.numbered = True
 

@@ -16,11 +16,11 @@ from data.image_folder import (
     side_folders,
 )
 from data.transforms import pixels
+from util.command import run_line
 
 SAMPLE = 8  # images that are looked at for a seam
 LEAST_CONTRAST = 2  # of a seam between halves, relative to the columns beside it
 NEAR = 8  # columns on each side of the middle
-from util.command import run_line
 
 
 def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError:

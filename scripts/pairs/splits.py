@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from options.parser import number
+from util.same_names import name_key
 
 PHASES = ("train", "val", "test")
 SHARES = "0.8,0.1,0.1"
@@ -42,17 +43,24 @@ def phases_of(names: list[Path], args: argparse.Namespace) -> list[str] | list[N
 
 
 def unique_names(names: list[Path]) -> list[Path]:
-    """Return a unique .png name for each image; 1.jpg and 1.png keep their extensions."""
-    stems = Counter(name.with_suffix("") for name in names)
-    found: dict[Path, None] = {}
+    """Return a unique .png name for each image; 1.jpg and 1.png keep their extensions.
+
+    Names that some file systems cannot tell apart, such as A and a, count as equal.
+    """
+    stems = Counter(_key(name.with_suffix("")) for name in names)
+    found: dict[str, Path] = {}
     for name in names:
-        base = name.with_suffix("") if stems[name.with_suffix("")] == 1 else name
+        base = name.with_suffix("") if stems[_key(name.with_suffix(""))] == 1 else name
         unique, n = base.with_name(f"{base.name}.png"), 1
-        while unique in found:
+        while _key(unique) in found:
             n += 1
             unique = base.with_name(f"{base.name}_{n}.png")
-        found[unique] = None
-    return list(found)
+        found[_key(unique)] = unique
+    return list(found.values())
+
+
+def _key(path: Path) -> str:
+    return name_key(path.as_posix())
 
 
 def split(count: int, shares: list[float]) -> list[str]:

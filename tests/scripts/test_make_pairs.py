@@ -193,6 +193,9 @@ def test_without_a_image_to_train_on_no_training_is_proposed(tmp_path, caplog):
         "a/1.jpg a/1.png b/1.jpg",
         "1.a.png 1.b.png 1.png",
         "1.jpg 1.png 1.jpg.png 1.png.jpg",
+        "A.jpg a.jpg",
+        "B/1.png b/1.png",
+        "a.jpg A.PNG a.png_2.bmp",
     ],
 )
 def test_images_of_equal_names_do_not_become_one(tmp_path, names):
@@ -203,6 +206,7 @@ def test_images_of_equal_names_do_not_become_one(tmp_path, names):
     out = prepare("grayscale", tmp_path / "in", tmp_path / "out", "--split", "1,0,0")
     greys = sorted(round(pixels(path).mean() / 50) for path in made(out).values())
     assert greys == list(range(i + 1))
+    assert len({name.casefold() for name in made(out)}) == i + 1  # nor on Windows and macOS
 
 
 @pytest.mark.parametrize(
