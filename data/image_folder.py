@@ -19,18 +19,20 @@ def make_dataset(
     """Return the paths of the images in `folder` and its subfolders, sorted, at most
     `max_dataset_size`.
 
-    ValueError names `flag` if the folder does not exist or holds no images.
+    Links are followed. A folder that several paths lead to counts once, under the first of them in
+    sorted order. ValueError names `flag` if the folder does not exist or holds no images.
     """
     if not os.path.isdir(folder):
         raise ValueError(f"{flag}: {folder} is not a folder")
     found, seen = [], set()
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
-        if real in seen:  # a link to a folder above
+        if real in seen:  # another link led here, or this one leads to a folder above
             folders.clear()
             continue
         seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
+        folders.sort(key=lambda name: name + os.sep)  # as their paths, whatever the disk's order
         found += [os.path.join(root, name) for name in names if is_image_file(name)]
     if not found:
         raise ValueError(
