@@ -65,16 +65,21 @@ class Listing(NamedTuple):
 
 
 def list_images(folder: str | Path) -> Listing:
-    """List the images in `folder` and its subfolders; hidden files and folders are left out."""
+    """List the images in `folder` and its subfolders; hidden files and folders are left out.
+
+    Links are followed. A folder that several paths lead to counts once, under the first of them in
+    sorted order.
+    """
     images, seen = [], set()
     others: Counter[str] = Counter()
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
-        if real in seen:  # a link to a folder above
+        if real in seen:  # another link led here, or this one leads to a folder above
             folders.clear()
             continue
         seen.add(real)
         folders[:] = [name for name in folders if not is_hidden(name)]
+        folders.sort(key=lambda name: name + os.sep)  # as their paths, whatever the disk's order
         for name in names:
             if is_image_file(name):
                 images.append(os.path.join(root, name))

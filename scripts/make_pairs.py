@@ -2,8 +2,8 @@
 
 edges, grayscale, inpaint and superres compute A from each image and use the image as B. combine
 stitches images of equal names in IN/A and IN/B. resize only resizes images to --size (with --pairs,
-both halves of A|B images). OUT gets train/, val/ and test/: those of IN if it has them, else a
-random split. Run the command again to resume.
+both halves of A|B images). OUT gets train/, val/ and test/: those of IN if it has them (valid/ and
+validation/ are val), else a random split. Run the command again to resume.
 """
 
 import argparse
@@ -23,7 +23,14 @@ from tqdm import tqdm
 from data.image_files import halves, load_image
 from data.image_folder import by_stem, make_dataset, unread_partner
 from options.parser import OneLineParser, number
-from scripts.pairs.splits import PHASES, SHARES, phases_of, shares_of, unique_names
+from scripts.pairs.splits import (
+    PHASES,
+    SHARES,
+    own_phases,
+    phases_of,
+    shares_of,
+    unique_names,
+)
 from scripts.pairs.tasks import MASKS, TASKS, joined, squared, stitched
 from util.command import run_command, run_line, setup_logging
 from util.files import make_folder
@@ -130,13 +137,17 @@ def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
     folder = args.source / "A" if args.task == "combine" else args.source
     paths = images(folder)
     partners = partners_of(args.source, paths) if args.task == "combine" else {}
-    names = unique_names([path.relative_to(folder) for path in paths])
-    phases = phases_of(names, args)
+    names = [path.relative_to(folder) for path in paths]
+    own = own_phases(names, folder, args.split if args.own_split else None)
+    if own:  # IN already has train/, val/ or test/
+        names = [Path(own[name.parts[0]], *name.parts[1:]) for name in names]
+    names = unique_names(names)
+    phases = [None] * len(names) if own else phases_of(names, args)
     for path, name, phase in zip(paths, names, phases, strict=True):
         files = [str(path)]
         if args.task == "combine":
             files.append(partners[path])
-        if phase is None:  # IN already has train/, val/ or test/
+        if phase is None:
             yield files, args.out / name
             continue
         # An image made by an earlier run keeps its phase, even if IN has grown since.

@@ -1,5 +1,7 @@
 """Lists of image files."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,36 @@ def test_linked_folders_are_followed(tmp_path):
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "link").symlink_to(elsewhere, target_is_directory=True)
     assert listed(tmp_path / "root") == ["link/a.png"]
+
+
+LINKS = {  # links to folders -> the images, of shared/a.png, shared/sub/b.png and z/c.png
+    "a>../shared b>../shared": ["a/a.png", "a/sub/b.png", "z/c.png"],
+    "b>z a>b": ["a/c.png"],
+    "z/link>../../shared a>../shared": ["a/a.png", "a/sub/b.png", "z/c.png"],
+    "a>../shared a-b>../shared": ["a-b/a.png", "a-b/sub/b.png", "z/c.png"],
+    "sub>../shared/sub whole>../shared": ["sub/b.png", "whole/a.png", "z/c.png"],
+    "a>. b>.": ["z/c.png"],
+    "z/up>..": ["z/c.png"],
+    "y>z": ["y/c.png"],
+}
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("links", LINKS)
+def test_of_several_paths_to_a_folder_the_first_counts(tmp_path, monkeypatch, links, backwards):
+    touch(tmp_path, "shared/a.png", "shared/sub/b.png", "root/z/c.png")
+    for link in links.split():
+        path, target = link.split(">")
+        (tmp_path / "root" / path).symlink_to(target, target_is_directory=True)
+    walk = os.walk
+
+    def ordered(top: Path, **how: bool) -> Iterator[tuple[str, list[str], list[str]]]:
+        for root, folders, names in walk(top, **how):
+            folders.sort(reverse=backwards)  # as another file system lists them
+            yield root, folders, names
+
+    monkeypatch.setattr(os, "walk", ordered)
+    assert listed(tmp_path / "root") == LINKS[links]
 
 
 def test_max_dataset_size_keeps_the_first(tmp_path):

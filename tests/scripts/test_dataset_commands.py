@@ -147,6 +147,19 @@ def test_combine_never_overwrites_its_input(tmp_path, capfd, side):
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize("name", ["val/1.png", "train/2.bmp", "test/3.tif"])
+def test_combine_overwrites_no_other_image(tmp_path, capfd, name, parallel):
+    flags = folders(tmp_path)[: 3 if parallel else 4]
+    (tmp_path / "AB" / name).parent.mkdir(parents=True)
+    (tmp_path / "AB" / name).write_bytes(b"a user's own")
+    complaint(capfd, combine_main, flags, "--fold_AB", str(tmp_path / "AB" / name))
+    assert (tmp_path / "AB" / name).read_bytes() == b"a user's own"
+    (tmp_path / "AB" / name).unlink()
+    combine_main(flags)  # as proposed; those that are there already are its own
+    assert len(contents(tmp_path / "AB")) == 9
+
+
 @pytest.mark.parametrize("flag", ["--fold_A", "--fold_B", "--fold_AB"])
 def test_combine_wants_three_folders_in_one_line(tmp_path, capfd, flag):
     flags = [f for f in folders(tmp_path) if not f.startswith(f"{flag}=")]
@@ -218,6 +231,28 @@ def test_aligned_writes_all_pairs_or_none(tmp_path, capfd):
     before = contents(root)
     complaint(capfd, aligned_main, ["--dataset-path", root], "trainB/3.bmp")
     assert contents(root) == before and not (root / "train").exists()
+
+
+@pytest.mark.parametrize("name", ["train/0000.png", "test/0002.png", "test/0001.png/x.txt"])
+def test_aligned_overwrites_nothing(tmp_path, capfd, name):
+    root = two_sets(tmp_path / "set")
+    (root / name).parent.mkdir(parents=True)
+    (root / name).write_bytes(b"a user's own")
+    before = contents(root)
+    words = ["--dataset-path", str(root / name).removesuffix("/x.txt"), "not overwritten"]
+    complaint(capfd, aligned_main, ["--dataset-path", root], *words)
+    assert contents(root) == before
+
+
+def test_aligned_again_changes_nothing_and_says_what_else_is_there(tmp_path, caplog):
+    root = two_sets(tmp_path / "set")
+    aligned_main(["--dataset-path", str(root)])
+    draw((8, 8)).save(root / "train" / "mine.png")
+    before = contents(root)
+    caplog.clear()
+    aligned_main(["--dataset-path", str(root)])
+    assert contents(root) == before
+    assert f"{root / 'train'} holds 1 other images, such as mine.png" in caplog.messages
 
 
 def test_aligned_wants_its_folder_in_one_line(capfd):
