@@ -3,15 +3,11 @@
 import contextlib
 import random
 import time
-from pathlib import Path
 from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from data import Loader
 from data.base_dataset import BaseDataset, all_files
-from data.image_files import ORIENTATION
+from data.image_files import image_size
 from models.base_model import BaseModel
 from models.networks import Discriminator
 from util.distributed import world_size
@@ -74,18 +70,8 @@ def sizes_of(files: list[str], seconds: float = 1.0) -> dict[str, Size]:
     """Return the (width, height), upright, of a random subset of files, within `seconds`."""
     end, found = time.monotonic() + seconds, {}
     for path in random.Random(0).sample(files, len(files)):
-        with contextlib.suppress(Exception):  # what cannot be read is reported elsewhere
-            found[path] = size_in_header(path)
+        with contextlib.suppress(ValueError, OSError):  # what cannot be read is reported elsewhere
+            found[path] = image_size(path)
         if time.monotonic() > end:
             break
     return {path: found[path] for path in files if path in found}
-
-
-def size_in_header(path: str) -> Size:
-    """Return the (width, height) of an image, upright."""
-    if Path(path).suffix.lower() == ".npy":
-        height, width = np.load(path, mmap_mode="r").shape[:2]
-        return width, height
-    with Image.open(path) as file:
-        turned = file.getexif().get(ORIENTATION, 1) > 4
-        return file.size[::-1] if turned else file.size
