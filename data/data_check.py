@@ -13,6 +13,7 @@ from data.image_files import BadImageError, load_image_or_array, open_image
 from data.image_types import HighDepthImage, ImageLike
 from data.sampler import SeededDataset
 from data.side_statistics import (
+    CONTINUOUS,
     SampleImage,
     SideStatistics,
     fitting_range,
@@ -27,7 +28,6 @@ LEAST_USED = 1 / 8  # least share of the range that images use
 MOST_OUTSIDE = 0.02  # most values outside the range; `percentile` leaves 1% outside
 MOST_CONSTANT = 0.1  # most images of one colour
 LEAST_SEAMS = 4  # images with halves that show a seam
-CONTINUOUS = 2.5  # seam contrast: 1.0 (median) in single photos, 10 in pairs of photo and labels
 
 
 class Remark(NamedTuple):

@@ -34,8 +34,13 @@ def orientation(file: Image.Image) -> int | None:
 
 
 def upright(image: Image.Image, value: int | None) -> Image.Image:
-    """Return an image turned upright as its orientation says."""
-    return image.transpose(TURNS[value]) if value in TURNS else image
+    """Return an image turned upright as its orientation says, without that orientation."""
+    if value not in TURNS:
+        return image
+    turned = image.transpose(TURNS[value])
+    for kind in ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"):
+        turned.info.pop(kind, None)  # PIL reads the orientation from each of them
+    return turned
 
 
 def upright_array(array: np.ndarray, value: object) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from data.image_files import load_image_or_array
+from data.image_files import halves, load_image_or_array
 from data.image_folder import (
     by_stem,
     describe,
@@ -15,12 +15,12 @@ from data.image_folder import (
     list_images,
     side_folders,
 )
+from data.side_statistics import CONTINUOUS, seam_contrast
 from data.transforms import pixels
 from util.command import run_line
 
 SAMPLE = 8  # images that are looked at for a seam
-LEAST_CONTRAST = 2  # of a seam between halves, relative to the columns beside it
-NEAR = 8  # columns on each side of the middle
+LEAST_WIDTH = 16  # pixels of an A|B image
 
 
 def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError:
@@ -66,21 +66,13 @@ def look_stitched(paths: list[str]) -> bool:
             image = load_image_or_array(path)
         except ValueError:
             continue
-        if image.width % 2 or image.width < 2 * NEAR:
+        if image.width % 2 or image.width < LEAST_WIDTH:
             return False
         wide.append(image.width >= 1.5 * image.height)
-        contrasts += seam_contrast(pixels(image).array().astype(np.float32))
-    return bool(np.median(contrasts) >= LEAST_CONTRAST) if contrasts else bool(wide) and all(wide)
-
-
-def seam_contrast(array: np.ndarray) -> list[float]:
-    """Return the contrast between the halves of (H, W, C), relative to that of the columns beside
-    them; [] if all of them are equal.
-    """
-    half = array.shape[1] // 2
-    steps = np.abs(np.diff(array[:, half - NEAR : half + NEAR], axis=1)).mean((0, 2))
-    beside = np.delete(steps, NEAR - 1).mean()
-    return [float(steps[NEAR - 1] / beside)] if beside else [np.inf] * bool(steps[NEAR - 1])
+        left, right = (pixels(half).array() for half in halves(image, path))
+        contrast = seam_contrast(left, right)
+        contrasts += [] if contrast is None else [contrast]
+    return bool(np.median(contrasts) >= CONTINUOUS) if contrasts else bool(wide) and all(wide)
 
 
 def _nearest_fix(root: Path, opt: Any, home: str) -> str:

@@ -7,8 +7,9 @@ import numpy as np
 
 VALUES = 2**15  # most values of an image that are kept
 DISTINCT = 64  # most distinct values that are counted
-CONSTANT = 2 / 255  # an image whose values, in [-1, 1], lie within less than this is constant
+CONSTANT = 1e-4  # an image whose values, in [-1, 1], lie within less than this is constant
 PERCENTILES = (0.1, 99.9)  # leave out hot pixels
+CONTINUOUS = 2.5  # seam contrast: 1.0 (median) in single photos, 10 in pairs of photo and labels
 LEAST_NO_DATA = 0.001  # least share of the pixels that makes a far value a no-data value
 
 

@@ -62,7 +62,8 @@ def check_discriminators(sizes: dict[str, Size], model: BaseModel) -> None:
         if min(width, height) < least:
             raise ValueError(
                 f"{path}: {width}x{height} pixels are too few for the discriminator, which needs "
-                f"{least} a side; use --netD pixel, or --preprocess resize_and_crop"
+                f"{least} a side; use a smaller --n_layers_D, --netD pixel, or --preprocess "
+                f"resize_and_crop"
             )
 
 

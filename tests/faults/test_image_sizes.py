@@ -109,7 +109,10 @@ def arrays(sizes: list[tuple[int, int]]) -> None:
     for side in "AB":
         Path(f"data/train{side}").mkdir(parents=True)
         for i, (width, height) in enumerate(sizes):
-            np.save(f"data/train{side}/{i}.npy", np.full((height, width, 3), i, np.uint8))
+            np.save(
+                f"data/train{side}/{i}.npy",
+                np.random.default_rng(i).integers(0, 256, (height, width, 3), np.uint8),
+            )
 
 
 @pytest.mark.parametrize(

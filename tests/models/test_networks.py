@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from data.image_cache import CACHES
-from data.transforms import PREPROCESS
+from data.transforms import BACKGROUNDS, FILTERS, PREPROCESS
 from models import networks
 from models.networks import DISCRIMINATORS, GENERATORS, NORMS, define_D, define_G, init_net
 from options.parser import FlagParser
@@ -179,6 +179,9 @@ def test_choices_of_the_flags_are_the_names_that_the_code_knows():
         "norm": set(NORMS),
         "init_type": set(networks.INITS),
         "cache": set(CACHES),
+        "alpha": set(BACKGROUNDS),
+        "filter_A": set(FILTERS),
+        "filter_B": set(FILTERS),
         "gan_mode": set(networks.GAN_MODES),
         "lr_policy": {*networks.LR_POLICIES, "plateau"},
         "preprocess": set(PREPROCESS),

@@ -30,8 +30,7 @@ WITHOUT_EFFECT = {
     },
     "test": {
         "launch": "checkpoints_dir config epoch gpu_ids isTrain load_iter name no_data_check "
-        "num_shards "
-        "page_only results_dir shard_id suffix verbose",
+        "num_shards page_only results_dir shard_id skip_finished suffix verbose",
         "speed": "batch_size num_threads",
         "display": "display_winsize use_wandb wandb_project_name",
         "saving": "",
