@@ -5,8 +5,9 @@ from argparse import Namespace
 from typing import Any
 
 from data import builtin_facades
-from data.base_dataset import BaseDataset, all_files
+from data.base_dataset import BaseDataset
 from data.data_check import SAMPLE, check_data
+from data.dataset_files import all_files
 from data.image_cache import shared_cache
 from data.image_check import check_headers
 from data.loader import Loader, how_to_check, how_to_fix

@@ -4,12 +4,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from data.base_dataset import BaseDataset, prefix_errors, side_channels
+from data.base_dataset import BaseDataset, prefix_errors
+from data.channels import side_channels, to_channels
 from data.image_files import read_pair
 from data.image_folder import by_stem, make_dataset, side_folders, unread_partner
 from data.image_types import ImageLike
 from data.missing_folder import missing_folder
-from data.transforms import to_channels
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,19 +11,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from data.channels import to_channels
 from data.image_cache import CachedImages, ImageCache
 from data.image_types import ImageArray, ImageLike
-from data.transforms import (
-    FILTERS,
-    Geometry,
-    check_channels,
-    pil_filter,
-    pixels,
-    preprocess_single,
-    to_channels,
-    to_tensor,
-)
-from util.hashes import hash_files
+from data.transforms import FILTERS, Geometry, pil_filter, pixels, preprocess_single, to_tensor
 
 
 class BaseDataset(Dataset, ABC):
@@ -132,36 +123,6 @@ def filter_of(opt: Any, side: str) -> Image.Resampling:
     return FILTERS[getattr(opt, f"filter_{side}", "bicubic")]
 
 
-def all_files(files_by_side: dict[str, list[str]]) -> list[str]:
-    """Return the files of all sides, sorted, without repetition."""
-    return sorted({path for files in files_by_side.values() for path in files})
-
-
-def paths_of(dataset: Dataset, index: int) -> dict[str, str]:
-    """Return `dataset.paths(index)`; read the item if the dataset lacks that method.
-
-    Datasets that do not derive from BaseDataset lack it; datasets written for the original
-    repository may use the name for an attribute.
-    """
-    paths = getattr(dataset, "paths", None)
-    return paths(index) if callable(paths) else BaseDataset.paths(dataset, index)
-
-
-def tells_paths(dataset: Dataset) -> bool:
-    """Return whether `paths_of` knows the files without reading the item."""
-    own = getattr(type(dataset), "paths", BaseDataset.paths)
-    return own is not BaseDataset.paths and callable(getattr(dataset, "paths", None))
-
-
-def input_hash(item: Mapping[str, Any]) -> str:
-    """Return the hash of the contents of an item's files, from an item or its `paths`.
-
-    Files are those of the keys that end in _paths. "" if a value is not a readable file.
-    """
-    files = (str(item[key]) for key in sorted(item) if key.endswith("_paths"))
-    return hash_files(dict.fromkeys(files))
-
-
 def get_params(opt: Any, size: tuple[int, int]) -> dict[str, Any]:
     """Draw the crop and the flip that all images of an item share; `size` is (width, height)."""
     return Geometry.from_options(opt).draw(size)
@@ -207,14 +168,3 @@ def prefix_errors(path: str) -> Iterator[None]:
     except ValueError as error:
         text = str(error)
         raise ValueError(text if text.startswith(path) else f"{path}: {text}") from None
-
-
-def side_channels(opt: Any, files: Sequence[str]) -> dict[str, int]:
-    """Return the numbers of channels of A and B; `--direction BtoA` makes B the input.
-
-    ValueError names the flag if the files cannot have that many channels.
-    """
-    for flag in ("input_nc", "output_nc"):
-        check_channels(getattr(opt, flag), flag, files)
-    source, target = "BA" if opt.direction == "BtoA" else "AB"
-    return {source: opt.input_nc, target: opt.output_nc}

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from data.base_dataset import BaseDataset, prefix_errors
 from data.builtin_facades import is_builtin
+from data.channels import to_channels
 from data.image_files import load_image, split_pair
 from data.image_folder import make_dataset
 from data.image_types import ImageArray, ImageLike
 from data.missing_folder import missing_folder
-from data.transforms import Geometry, pixels, to_channels
+from data.transforms import Geometry, pixels
 from util.color import rgb_to_lab
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from data.base_dataset import BaseDataset
+from data.channels import CHANNEL_MODES
 from data.image_files import BadImageError, load_image_or_array, open_image
 from data.image_types import HighDepthImage, ImageLike
 from data.sampler import SeededDataset
@@ -20,7 +21,7 @@ from data.side_statistics import (
     no_data_value,
     seam_contrast,
 )
-from data.transforms import CHANNEL_MODES, pixels
+from data.transforms import pixels
 
 SAMPLE = 32  # most items that are looked at
 SECONDS = 2.0  # after which no further item is looked at

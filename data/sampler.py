@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from data.base_dataset import input_hash
+from data.dataset_files import input_hash
 from util import distributed
 from util.errors import with_source_line
 

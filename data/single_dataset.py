@@ -5,11 +5,11 @@ from typing import Any
 
 from data.base_dataset import BaseDataset, prefix_errors
 from data.builtin_facades import is_builtin
+from data.channels import check_channels, to_channels
 from data.image_files import load_image_or_array, split_pair
 from data.image_folder import make_dataset
 from data.image_types import ImageLike
 from data.missing_folder import missing_folder
-from data.transforms import check_channels, to_channels
 
 
 class SingleDataset(BaseDataset):

@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data.base_dataset import BaseDataset, prefix_errors, side_channels
+from data.base_dataset import BaseDataset, prefix_errors
+from data.channels import side_channels, to_channels
 from data.image_files import load_image_or_array, split_pair
 from data.image_folder import make_dataset, side_folders
 from data.image_types import ImageLike
 from data.missing_folder import missing_folder
-from data.transforms import to_channels
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
-from data.base_dataset import input_hash, paths_of, tells_paths
+from data.dataset_files import input_hash, paths_of, tells_paths
 from inference.manifest import Entry, Manifest, made_from, naming_path, states_of
 from inference.pages import results_folder, results_page
 from util.files import short_stem

@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from data import Loader
-from data.base_dataset import BaseDataset, all_files
+from data.base_dataset import BaseDataset
+from data.dataset_files import all_files
 from data.image_files import image_size
 from models.base_model import BaseModel
 from models.networks import Discriminator

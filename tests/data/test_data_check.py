@@ -12,11 +12,11 @@ from PIL import Image
 
 from data import create_dataset
 from data.builtin_facades import draw_pair
+from data.channels import on_background
 from data.data_check import check_data
 from data.image_files import load_image_or_array
 from data.image_types import HighDepthImage
 from data.side_statistics import fitting_range, no_data_value, seam_contrast
-from data.transforms import on_background
 from options.train_options import TrainOptions
 
 SMALL = ["--load_size", "24", "--crop_size", "16", "--gpu_ids", "-1", "--num_threads", "0"]

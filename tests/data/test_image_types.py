@@ -9,9 +9,10 @@ from conftest import draw, refusal
 from PIL import Image
 from support.image_bytes import png16
 
+from data.channels import to_channels
 from data.image_files import load_image_or_array
 from data.image_types import HighDepthImage, read_high_depth, write_high_depth
-from data.transforms import to_channels, to_tensor
+from data.transforms import to_tensor
 
 
 def coloured(mode: str) -> np.ndarray:

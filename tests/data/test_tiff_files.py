@@ -10,9 +10,10 @@ import tifffile
 from conftest import draw, refusal
 from PIL import Image
 
+from data.channels import to_channels
 from data.image_files import load_image, load_image_or_array
 from data.image_types import HighDepthImage
-from data.transforms import to_channels, to_tensor
+from data.transforms import to_tensor
 
 SHAPE = (23, 31)
 

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from data.channels import BACKGROUNDS
 from data.image_cache import CACHES
-from data.transforms import BACKGROUNDS, FILTERS, PREPROCESS
+from data.transforms import FILTERS, PREPROCESS
 from models import networks
 from models.networks import DISCRIMINATORS, GENERATORS, NORMS, define_D, define_G, init_net
 from options.parser import FlagParser
