@@ -131,8 +131,9 @@ def kind_of(path: Path) -> str | None:
     """Say what a file is that torch cannot load, and what to do; None if that is not known."""
     with path.open("rb") as file:
         start = file.read(512)
-    with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    # A damaged archive may raise anything.
+    with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:
+        names = [" ".join(name.split()) for name in archive.namelist()]
         if any(name.endswith("constants.pkl") for name in names):
             return "a TorchScript archive; save the model's state_dict() in place of it"
         if not any(name.endswith("data.pkl") for name in names):

@@ -321,3 +321,12 @@ def test_a_network_is_found_below_its_prefix_in_a_larger_model(state):
     twice = larger | {f"other.{k}": v for k, v in state.items()}
     assert part_that_fits(twice, state) is twice  # which of the two?
     assert part_that_fits(state | {"more": torch.zeros(1)}, state).keys() > state.keys()
+
+
+def test_a_damaged_list_of_an_archives_files_is_refused_on_one_line(tmp_path):
+    path = tmp_path / "latest_net_G.pth"
+    torch.save({"w": torch.zeros(2)}, path)
+    content = path.read_bytes()
+    at = content.rindex(b"PK\x01\x02") + 46  # the last name in the central directory
+    path.write_bytes(content[:at] + b"\xa4\n" + content[at + 2 :])
+    assert "not a checkpoint" in refusal(path)
