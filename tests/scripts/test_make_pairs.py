@@ -98,7 +98,8 @@ def test_the_command_runs_as_it_is_typed_with_a_progress_bar(tmp_path):
         text=True,
     )
     assert done.returncode == 0
-    assert f"\ntrain on them with: python train.py --dataroot {tmp_path / 'out'}" in done.stdout
+    line = f"{sys.executable} train.py --dataroot {tmp_path / 'out'}"
+    assert f"\ntrain on them with: {line}" in done.stdout
     assert "4/4" in read_terminal(terminal)
     os.close(side)
     assert len(made(tmp_path / "out")) == 4
