@@ -5,6 +5,7 @@
 reads the options and networks of the run `checkpoints/facades`; flags override the options.
 """
 
+import contextlib
 import logging
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from data import create_dataset
 from inference.pages import results_page
 from inference.results import add_notes, check_results_folder, write_results
-from inference.shards import Shard, delete_stale_log, show_finished
+from inference.shards import Share, show_finished
 from translator import Translator, run_options
 from util.command import run_command, setup_logging
 from util.device import tune_malloc
@@ -36,21 +37,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     dataset = create_dataset(opt)
     log.info("%s", opt.text())
 
-    page, shard = results_page(opt), None
-    if opt.num_shards:
-        shard = Shard(opt, page, dataset, translator.model.nets)
-    else:
-        delete_stale_log(opt, page, dataset, translator.model.nets)
+    page = results_page(opt)
+    share = Share(opt, page, dataset, translator.model.nets)
     write_options(opt, page.web_dir, "test_opt")
     add_notes(opt, page)
-    rows = write_results(opt, translator, dataset, page, shard)
-    if shard:
-        log.info("%s", shard.describe(len(rows)))
+    if opt.num_shards:
+        done = write_results(opt, translator, dataset, page, share)
+        log.info("%s", share.describe(done))
         return
-    for row in rows:
-        row.add_to(page, opt.display_winsize)
-    page.save()
-    log.info("%d images translated; results page: %s", len(rows), page.path)
+    try:
+        done = write_results(opt, translator, dataset, page, share)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            share.save_page()
+        raise
+    share.save_page()
+    log.info("%s; results page: %s", share.describe(done), page.path)
 
 
 def refuse_torchrun() -> None:

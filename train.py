@@ -9,26 +9,25 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from pathlib import Path
-from typing import Any
 
 from data import create_dataset, create_validation_dataset
 from models import create_model
 from options.base_options import Options
 from options.train_options import TrainOptions, last_epoch
+from training.commands import results_line, torchrun_line
 from training.cuda_graphs import enable_cuda_graphs
 from training.health import explain_out_of_memory
+from training.image_sizes import check_image_sizes
 from training.rescue import save_on_error
 from training.resume import resume
 from training.run_lock import LaunchInfo, job_record, launch_info, lock_run_folder, restart_flags
 from training.trainer import Trainer
 from training.validation import Validation
 from util import distributed
-from util.command import run_command, run_line, script, setup_logging, torchrun
+from util.command import run_command, setup_logging
 from util.device import tune_malloc
 from util.distributed import launch
 from util.files import run_folder
-from util.names import command_line
 from util.seeding import seed_everything
 from util.signals import Signals, handle_signals
 from util.visualizer import Visualizer
@@ -70,14 +69,6 @@ def parse(argv: Sequence[str], launches: Sequence[LaunchInfo]) -> Options:
     return opt
 
 
-def torchrun_line(opt: Options, argv: Sequence[str]) -> str:
-    """Return the command that trains in a process for each GPU, on a batch that they can share."""
-    count = len(opt.gpu_ids)
-    batch = [] if opt.batch_size % count == 0 else ["--batch_size", str(count)]
-    processes = f"--nproc_per_node={count}"
-    return command_line([*torchrun(), processes, script("train.py"), *argv, *batch])
-
-
 def train(opt: Options, signals: Signals) -> None:
     """Train what the options describe."""
     seed_everything(opt.seed)
@@ -85,6 +76,7 @@ def train(opt: Options, signals: Signals) -> None:
     val_dataset = create_validation_dataset(opt) if opt.val_freq else None
     model = create_model(opt)
     log.info("%s", opt.text())
+    check_image_sizes(dataset, model, opt)
     state = resume(model, opt)  # weights, device, schedules; a checkpoint, if there is one
     enable_cuda_graphs(model, opt)
     progress = state.progress
@@ -98,6 +90,7 @@ def train(opt: Options, signals: Signals) -> None:
         log.info("stopped early: %s; --early_stop 0 trains on", validation.best_summary())
     else:
         visualizer = Visualizer(opt, progress.resumed_at)
+        visualizer.add_notes(dataset.remarks)
         shown = {"validation": validation, "visualizer": visualizer}
         trainer = Trainer(opt, state, dataset, **shown, signals=signals)
         try:
@@ -105,28 +98,10 @@ def train(opt: Options, signals: Signals) -> None:
                 trainer.run()
         finally:
             visualizer.close()
-    log.info("weights and pages are in %s; see results with: %s", model.save_dir, next_step(opt))
+    log.info("weights and pages are in %s; see results with: %s", model.save_dir, results_line(opt))
     if validation and progress.best_epoch:
         flags = "--epoch best" + (" --use_ema" if state.ema else "")
         log.info("the best weights, of epoch %d: %s", progress.best_epoch, flags)
-
-
-def next_step(opt: Any) -> str:
-    """Return the command that shows this run's results."""
-    words = ["--name", opt.name]
-    if opt.checkpoints_dir != "./checkpoints":
-        words += ["--checkpoints_dir", opt.checkpoints_dir]
-    return run_line("test.py", *words, *phase_flags(opt))
-
-
-def phase_flags(opt: Any) -> list[str]:
-    """Return the flags that choose images to translate, if there are none for a test."""
-    root = Path(opt.dataroot)
-    for phase in ("test", "val", opt.phase):
-        stitched, *sides = ((root / f"{phase}{side}").is_dir() for side in ("", "A", "B"))
-        if stitched or all(sides):
-            return [] if phase == "test" else ["--phase", phase]
-    return []  # the dataset has no such folders
 
 
 if __name__ == "__main__":

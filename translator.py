@@ -44,10 +44,12 @@ class Translator:
         dataset = find_class("data", opt.dataset_mode, "--dataset_mode")
         preprocessor = getattr(dataset, "single_preprocessor", BaseDataset.single_preprocessor)
         kept = read_ranges(opt)
-        self._ranges = chosen_ranges(opt, kept)
-        self._preprocess_single = preprocessor(opt, self._ranges)
-        self._side = "B" if opt.direction == "BtoA" else "A"
-        self._target = kept.get("A" if self._side == "B" else "B")  # of high-bit-depth outputs
+        ranges = chosen_ranges(opt, kept)
+        self._preprocess_single = preprocessor(opt, ranges)
+        side, other = "BA" if opt.direction == "BtoA" else "AB"
+        self._target = kept.get(other)  # of high-bit-depth outputs
+        saved = kept[side][1:] if side in kept else None
+        self._input_range: tuple[float, float] | None = ranges.get(side, saved)  # of arrays
 
     @classmethod
     def load(cls, run: str | Path, *flags: str, **options: Any) -> "Translator":
@@ -148,7 +150,8 @@ class Translator:
         ValueError says what is wrong, prefixed by the file or, without a file, by `name`.
         """
         with prefix_errors(str(image) if isinstance(image, str | Path) else name):
-            return self._preprocess_single(as_image(image, self._side in self._ranges))
+            loaded = as_image(image, self._input_range, self.opt.max_pixels)
+            return self._preprocess_single(loaded)
 
     def _to_input(self, image: Source | Tensor, number: int) -> tuple[Tensor, str]:
         """Return the generator's input, and the name that determines the noise."""

@@ -5,7 +5,9 @@ from argparse import Namespace
 from typing import Any
 
 from data import builtin_facades
-from data.base_dataset import BaseDataset, all_files
+from data.base_dataset import BaseDataset
+from data.data_check import SAMPLE, check_data
+from data.dataset_files import all_files
 from data.image_cache import shared_cache
 from data.image_check import check_headers
 from data.loader import Loader, how_to_check, how_to_fix
@@ -16,16 +18,18 @@ from util.registry import find_class
 
 log = logging.getLogger(__name__)
 
+FEW = 8  # items that a test looks at
+
 
 def create_dataset(
     opt: Any, repeated: bool = False, ranges: dict[str, tuple[float, float]] | None = None
 ) -> Loader:
     """Build the dataset that `--dataset_mode` names, and return its `Loader`.
 
-    Without `--dataroot`, the built-in images are drawn first. `ranges` are the value ranges of
-    high-bit-depth images, by side; by default, training fits them to its files and test.py reads
-    them from the run. `repeated` is for a validation: every pass is epoch 1, and the images are
-    split over the ranks. ValueError if files are missing.
+    Without `--dataroot`, the built-in images are drawn first. `ranges` are the value ranges by
+    side; by default, training fits them to its files and test.py reads them from the run.
+    `repeated` is for a validation: every pass is epoch 1, and the images are split over the ranks.
+    ValueError if files are missing.
     """
     if builtin_facades.is_builtin(opt.dataroot):
         if not repeated:
@@ -44,13 +48,33 @@ def create_dataset(
         check_before_training(files, opt)
         if isinstance(dataset, BaseDataset):
             dataset.cache = shared_cache(files, opt.cache, run_folder(opt))
-    dataset.ranges = fit_value_ranges(by_side, opt) if ranges is None else ranges
-    return Loader(dataset, opt, repeated)
+    dataset.ranges = fit_value_ranges(dataset, by_side, opt) if ranges is None else ranges
+    loader = Loader(dataset, opt, repeated)
+    if not repeated and not opt.no_data_check:
+        loader.remarks = look_at_data(dataset, opt)
+    return loader
+
+
+def look_at_data(dataset: Any, opt: Any) -> list[str]:
+    """Log remarks on a sample of the images, and return them; rank 0 looks for all ranks.
+
+    ValueError if training on these images is pointless.
+    """
+    sample = SAMPLE if opt.isTrain else FEW
+    found = check_data(dataset, opt, sample) if distributed.is_main_process() else []
+    remarks = distributed.broadcast_from_main(found)
+    for remark in remarks:
+        if remark.fatal and opt.isTrain:
+            raise ValueError(
+                f"--dataroot {opt.dataroot}: {remark.what} (--no_data_check trains all the same)"
+            )
+        log.warning("data check: %s", remark.what)
+    return [remark.what for remark in remarks]
 
 
 def check_before_training(files: list[str], opt: Any) -> None:
     """Check images before training instead of failing in mid-epoch."""
-    bad = check_headers(files)
+    bad = check_headers(files, max_pixels=opt.max_pixels)
     if not bad:
         return
     if opt.on_bad_image == "error":

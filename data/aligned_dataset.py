@@ -4,19 +4,20 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from data.base_dataset import BaseDataset, prefix_errors, side_channels
+from data.base_dataset import BaseDataset, prefix_errors
+from data.channels import side_channels, to_channels
 from data.image_files import read_pair
-from data.image_folder import by_stem, make_dataset
+from data.image_folder import by_stem, make_dataset, side_folders, unread_partner
 from data.image_types import ImageLike
 from data.missing_folder import missing_folder
-from data.transforms import to_channels
 
 log = logging.getLogger(__name__)
 
 
 class AlignedDataset(BaseDataset):
     """Pairs from `dataroot/phase` (A is the left half, B the right), or, without that folder, from
-    `dataroot/phaseA` and `dataroot/phaseB`, matched by path without extension.
+    two folders such as `dataroot/phaseA` and `dataroot/phaseB` (`image_folder.SIDES`), matched by
+    path without extension.
 
     Both images of a pair share the crop and the flip.
     """
@@ -43,7 +44,7 @@ class AlignedDataset(BaseDataset):
         """Return A and B, their files, and A_size, the original (width, height) of A."""
         files = self.paths(index)
         paths = list(files.values())
-        pair, size = self.load_resized(paths[0], lambda: self.read(*paths))
+        pair, size = self.load_resized(paths[0], lambda: self.read(*paths), "AB")
         params = self.geometry.draw(size)
         item: dict[str, Any] = {**files, "A_size": size}
         for side, image, path in zip("AB", pair, paths, strict=True):
@@ -51,9 +52,13 @@ class AlignedDataset(BaseDataset):
                 item[side] = self.crop_and_normalize(image, side, params)
         return item
 
+    def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:
+        paths = self.A_paths[index], self.B_paths[index]
+        return {side: found for side, *found in zip("AB", paths, self.read(*paths), strict=True)}
+
     def read(self, A_path: str, B_path: str) -> list[ImageLike]:
         """Read A and B, converted to their numbers of channels."""
-        A, B = read_pair(A_path, B_path)
+        A, B = read_pair(A_path, B_path, self.max_pixels)
         if A.size != B.size and self.geometry.preprocess != "resize_and_crop":
             raise ValueError(
                 f"{A_path} has {A.width}x{A.height} pixels and {B_path} {B.width}x{B.height}: "
@@ -62,7 +67,7 @@ class AlignedDataset(BaseDataset):
         found = []
         for side, image, path in (("A", A, A_path), ("B", B, B_path)):
             with prefix_errors(path):
-                found.append(to_channels(image, self.channels[side]))
+                found.append(to_channels(image, self.channels[side], self.opt.alpha))
         return found
 
 
@@ -71,27 +76,27 @@ def pair_files(
 ) -> tuple[list[str], list[str]] | None:
     """Return the files of A and of B; both lists are equal if the files are stitched A|B images.
 
-    None if neither `phase` nor both `phaseA` and `phaseB` exist.
+    None if neither `phase` nor two folders of its sides exist.
     """
-    stitched, folder_A, folder_B = (root / f"{phase}{side}" for side in ("", "A", "B"))
-    unstitched = folder_A.is_dir() and folder_B.is_dir()
+    stitched, sides = root / phase, list(side_folders(root, phase).values())
     if stitched.is_dir():
-        if unstitched:
-            log.info("reading %s; %s and %s are ignored", stitched, folder_A, folder_B)
+        if len(sides) == 2:
+            log.info("reading %s; %s and %s are ignored", stitched, *sides)
         files = make_dataset(stitched, most)
         return files, files
-    return paired_paths(folder_A, folder_B, most) if unstitched else None
+    return paired_paths(*sides, most) if len(sides) == 2 else None
 
 
 def paired_paths(A: Path, B: Path, most: float) -> tuple[list[str], list[str]]:
     """Match the files of two folders by path without extension; ValueError for one alone."""
     A_by_stem, B_by_stem = _by_stem(A), _by_stem(B)
+    same_name = "; give both images of a pair the same name"
     for here, there, folder in ((A_by_stem, B_by_stem, B), (B_by_stem, A_by_stem, A)):
         alone = sorted(here.keys() - there.keys())
         if alone:
             raise ValueError(
                 f"--dataroot: {here[alone[0]]} has no partner {alone[0]}.* in {folder} "
-                f"({len(alone)} images have none); give both images of a pair the same name"
+                f"({len(alone)} images have none){unread_partner(folder, alone[0]) or same_name}"
             )
     stems = sorted(A_by_stem)[: int(min(most, len(A_by_stem)))]
     return [A_by_stem[s] for s in stems], [B_by_stem[s] for s in stems]

@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,17 +11,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from data.channels import to_channels
 from data.image_cache import CachedImages, ImageCache
 from data.image_types import ImageArray, ImageLike
-from data.transforms import (
-    Geometry,
-    check_channels,
-    pil_filter,
-    pixels,
-    preprocess_single,
-    to_channels,
-    to_tensor,
-)
+from data.transforms import FILTERS, Geometry, pil_filter, pixels, preprocess_single, to_tensor
 
 
 class BaseDataset(Dataset, ABC):
@@ -43,19 +36,28 @@ class BaseDataset(Dataset, ABC):
     def __init__(self, opt: Any):
         self.opt = opt
         self.root = opt.dataroot
+        self.max_pixels: int = opt.max_pixels  # an image with more is bad
         self.geometry = Geometry.from_options(opt)
-        self.ranges: dict[str, tuple[float, float]] = {}  # of high-bit-depth images, by side
+        self.filters = {side: filter_of(opt, side) for side in "AB"}
+        self.ranges: dict[str, tuple[float, float]] = {}  # other than those of the files' types
         self.cache: ImageCache | None = None
 
-    def load_resized(self, path: str, read: Callable[[], Sequence[ImageLike]]) -> CachedImages:
+    def load_resized(
+        self, path: str, read: Callable[[], Sequence[ImageLike]], sides: str = ""
+    ) -> CachedImages:
         """Load a file's images with `read` and resize them, through the cache if it is enabled.
 
-        Also return the original (width, height) of the first image.
+        `sides` names the side of each image, for its filter (--filter_A, --filter_B). Also return
+        the original (width, height) of the first image.
         """
         kept = self.cache.get(path) if self.cache else None
         if kept is None:
             images = read()
-            resized = [pixels(self.geometry.resize(image)) for image in images]
+            filters = [self.filters.get(side) for side in sides.ljust(len(images))]
+            resized = [
+                pixels(self.geometry.resize(image, method))
+                for image, method in zip(images, filters, strict=False)
+            ]
             kept = resized, images[0].size
             if self.cache:
                 self.cache.put(path, kept)
@@ -72,15 +74,24 @@ class BaseDataset(Dataset, ABC):
         """Return the function that converts an image outside the dataset to the input of G at
         test time, (input_nc, H, W) in [-1, 1].
 
-        `ranges` are the value ranges of high-bit-depth images, by side. A dataset with its own
-        preprocessing overrides this.
+        `ranges` are the value ranges by side, where they are not those of the files' types. A
+        dataset with its own preprocessing overrides this.
         """
+        side = "B" if opt.direction == "BtoA" else "A"
         return partial(
             preprocess_single,
-            geometry=Geometry.from_options(opt),
+            geometry=Geometry.from_options(opt, filter_of(opt, side)),
             channels=opt.input_nc,
-            value_range=ranges.get("B" if opt.direction == "BtoA" else "A"),
+            value_range=ranges.get(side),
+            alpha=opt.alpha,
         )
+
+    def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:
+        """Return {side: (file, image)} of an item as read, before resizing.
+
+        data/data_check.py looks at these values. The default {} lets it look at the item's tensors.
+        """
+        return {}
 
     def files_by_side(self) -> dict[str, list[str]]:
         """Return all image files, {"A": [...], "B": [...]}.
@@ -107,19 +118,9 @@ class BaseDataset(Dataset, ABC):
         """Return item `index`; ValueError names the file of an unusable image."""
 
 
-def all_files(files_by_side: dict[str, list[str]]) -> list[str]:
-    """Return the files of all sides, sorted, without repetition."""
-    return sorted({path for files in files_by_side.values() for path in files})
-
-
-def paths_of(dataset: Dataset, index: int) -> dict[str, str]:
-    """Return `dataset.paths(index)`; read the item if the dataset lacks that method.
-
-    Datasets that do not derive from BaseDataset lack it; datasets written for the original
-    repository may use the name for an attribute.
-    """
-    paths = getattr(dataset, "paths", None)
-    return paths(index) if callable(paths) else BaseDataset.paths(dataset, index)
+def filter_of(opt: Any, side: str) -> Image.Resampling:
+    """Return the filter that resizes the images of a side."""
+    return FILTERS[getattr(opt, f"filter_{side}", "bicubic")]
 
 
 def get_params(opt: Any, size: tuple[int, int]) -> dict[str, Any]:
@@ -167,14 +168,3 @@ def prefix_errors(path: str) -> Iterator[None]:
     except ValueError as error:
         text = str(error)
         raise ValueError(text if text.startswith(path) else f"{path}: {text}") from None
-
-
-def side_channels(opt: Any, files: Iterable[str]) -> dict[str, int]:
-    """Return the numbers of channels of A and B; `--direction BtoA` makes B the input.
-
-    ValueError names the flag if the files cannot have that many channels.
-    """
-    for flag in ("input_nc", "output_nc"):
-        check_channels(getattr(opt, flag), flag, files)
-    source, target = "BA" if opt.direction == "BtoA" else "AB"
-    return {source: opt.input_nc, target: opt.output_nc}

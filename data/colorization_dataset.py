@@ -11,11 +11,12 @@ from torch import Tensor
 
 from data.base_dataset import BaseDataset, prefix_errors
 from data.builtin_facades import is_builtin
+from data.channels import to_channels
 from data.image_files import load_image, split_pair
 from data.image_folder import make_dataset
 from data.image_types import ImageArray, ImageLike
 from data.missing_folder import missing_folder
-from data.transforms import Geometry, pixels, to_channels
+from data.transforms import Geometry, pixels
 from util.color import rgb_to_lab
 
 
@@ -40,6 +41,8 @@ class ColorizationDataset(BaseDataset):
                     f"--{flag} {getattr(opt, flag)}: --dataset_mode colorization returns {name}; "
                     f"use --{flag} {channels}"
                 )
+        if opt.alpha != "ignore":
+            raise ValueError(f"--alpha {opt.alpha}: colorization ignores alpha; leave it out")
         folder = Path(opt.dataroot) / opt.phase
         if not folder.is_dir():
             raise missing_folder(opt, f"{opt.phase}/ with images")
@@ -58,7 +61,7 @@ class ColorizationDataset(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A = L/50 − 1, (1, H, W), and B = ab/110, (2, H, W), the file, and A_size."""
         path = self.image_paths[index]
-        (image,), size = self.load_resized(path, lambda: [self.read(path)])
+        (image,), size = self.load_resized(path, lambda: [self.read(path)], "A")
         with prefix_errors(path):
             rgb = self.geometry.crop_and_flip(image, self.geometry.draw(size))
         L, ab = lab_of(rgb)
@@ -78,7 +81,7 @@ class ColorizationDataset(BaseDataset):
 
     def read(self, path: str) -> Image.Image:
         """Read a file's image in RGB."""
-        return split_pair(path)[0] if self.photo_only else load_image(path)
+        return split_pair(path)[0] if self.photo_only else load_image(path, self.max_pixels)
 
 
 def lab_of(rgb: ImageArray) -> tuple[Tensor, Tensor]:

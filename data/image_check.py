@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from data.image_files import ORIENTATION, load_image, reason
+from data.image_files import load_image, open_image, reason
 from data.image_types import has_high_depth, read_high_depth
+from data.metadata import orientation
+from data.pixel_limit import MAX_PIXELS
 
 
 class Finding(NamedTuple):
@@ -25,24 +27,24 @@ class Finding(NamedTuple):
         return f"{self.path}: {self.what}"
 
 
-def inspect(path: str, *, whole: bool = True) -> list[Finding]:
+def inspect(path: str, *, whole: bool = True, max_pixels: float = MAX_PIXELS) -> list[Finding]:
     """Return findings about an image file; `whole` also decodes all pixels."""
     try:
         if os.path.getsize(path) == 0:
             return [Finding(path, "is empty", fatal=True)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            if image := read_high_depth(path):
+            if image := read_high_depth(path, max_pixels):
                 return [
                     Finding(path, f"holds {image.stored_type.dtype}, {image.channels} channels")
                 ]
-            with Image.open(path) as file:
+            with open_image(path, max_pixels) as file:
                 if has_high_depth(file):
                     what = "has more than 8 bits a channel; convert it to 8 bits"
                     return [Finding(path, what, fatal=True)]
                 found = [Finding(path, what) for what in _oddities(path, file)]
             if whole:
-                load_image(path)
+                load_image(path, max_pixels)
         return found
     except ValueError as error:
         return [Finding(path, str(error).removeprefix(f"{path}: "), fatal=True)]
@@ -50,13 +52,16 @@ def inspect(path: str, *, whole: bool = True) -> list[Finding]:
         return [Finding(path, f"cannot be read as an image ({reason(error)})", fatal=True)]
 
 
-def check_headers(files: list[str], seconds: float = 2.0) -> list[Finding]:
+def check_headers(
+    files: list[str], seconds: float = 2.0, max_pixels: float = MAX_PIXELS
+) -> list[Finding]:
     """Return the fatal findings in the headers of a random subset of files, within `seconds`."""
     end, kinds = time.monotonic() + seconds, set()
     found: list[Finding] = []
     for path in random.Random(0).sample(files, len(files)):
         started = time.monotonic()
-        found += [finding for finding in inspect(path, whole=False) if finding.fatal]
+        findings = inspect(path, whole=False, max_pixels=max_pixels)
+        found += [finding for finding in findings if finding.fatal]
         if (kind := Path(path).suffix.lower()) not in kinds:  # the first imports a decoder
             kinds.add(kind)
             end += time.monotonic() - started
@@ -77,7 +82,9 @@ def _oddities(path: str, file: Image.Image) -> Iterator[str]:
         yield f"is in {file.mode}; it becomes RGB"
     if getattr(file, "n_frames", 1) > 1:
         yield f"has {file.n_frames} frames; only the first is used"
-    if file.getexif().get(ORIENTATION, 1) != 1:
+    if (turn := orientation(file)) is None:
+        yield "has an EXIF orientation that cannot be read; it stays as it is"
+    elif turn > 1:
         yield "has an EXIF orientation; it is turned upright"
     if file.width * file.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
         yield f"is very large ({file.width}x{file.height}); each epoch decodes all of it"

@@ -1,75 +1,197 @@
-"""Read image files, of ordinary and of high bit depth."""
+"""Read image files, of ordinary and of high bit depth: every read goes through `decoding`."""
 
+import contextlib
+import importlib.util
+import io
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from data.image_types import ImageLike, has_high_depth, read_high_depth
+from data.image_types import HighDepthImage, ImageLike, has_high_depth, read_high_depth
+from data.metadata import orientation, upright, without_metadata
+from data.pixel_limit import MAX_PIXELS, TooLargeError, check_pixels, without_pil_limit
+from util.errors import one_line
 
-ORIENTATION = 0x0112  # the EXIF tag
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"hevc", b"hevx")
+KEPT_MODES = ("RGBA", "LA", "CMYK")  # with as many bands as the file has
+DEEP = "has more than 8 bits a channel; convert it to 8 bits"
+MANY = (".npy", ".tif", ".tiff", ".png", ".webp", ".avif")  # may have other bands than RGB
+LOOKED_AT = 8  # most files whose channels are counted
+LONGEST = 200  # letters of a decoder's message
 
 
 class BadImageError(ValueError):
     """Raised for a file that cannot be read as an image."""
 
 
-def load_image(path: str | Path) -> Image.Image:
-    """Read an image as RGB, with its EXIF orientation applied.
-
-    ValueError names the file if it cannot be read or holds more than 8 bits per channel.
-    """
+@contextlib.contextmanager
+def decoding(path: str | Path) -> Iterator[None]:
+    """Turn whatever a decoder raises within the block into a `BadImageError` with the path."""
     try:
-        with Image.open(path) as file:
-            high_depth = has_high_depth(file)
-            image = upright_rgb(file)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        yield
+    except BadImageError:
+        raise
+    except TooLargeError as error:
+        raise BadImageError(f"{path}: {error}") from None
+    except Exception as error:  # decoders raise nearly anything on a damaged file
         raise BadImageError(f"{path}: cannot be read as an image ({reason(error)})") from None
-    if high_depth:
-        raise ValueError(f"{path}: has more than 8 bits a channel; convert it to 8 bits")
-    return image
+
+
+def load_image_or_array(path: str | Path, max_pixels: float = MAX_PIXELS) -> ImageLike:
+    """Read an image upright and without loss: of 8 bits from PIL, else a `HighDepthImage`.
+
+    An image from PIL is RGB, or RGBA, LA or CMYK as in the file. `BadImageError` names the file
+    if it cannot be read or has more than `max_pixels` pixels.
+    """
+    with decoding(path), open(path, "rb") as file:
+        if (found := read_high_depth(file, max_pixels)) is not None:
+            return found
+        image = _decode(file, max_pixels)
+        if image.mode in KEPT_MODES:
+            return image
+        return in_mode(image, "RGBA" if image.has_transparency_data else "RGB")
+
+
+def load_image(path: str | Path, max_pixels: float = MAX_PIXELS) -> Image.Image:
+    """Read an image as RGB, upright.
+
+    ValueError names the file if it cannot be read, holds more than 8 bits per channel, or bands
+    that are no colours.
+    """
+    image = load_image_or_array(path, max_pixels)
+    if isinstance(image, HighDepthImage):
+        eight = image.stored_type.dtype == "uint8"
+        what = f"has {image.channels} channels; convert it to grey or RGB" if eight else DEEP
+        raise ValueError(f"{path}: {what}")
+    return in_mode(image, "RGB")
+
+
+@contextlib.contextmanager
+def open_image(path: str | Path, max_pixels: float = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Open an image with PIL without decoding its pixels; `BadImageError` names the file."""
+    with open(path, "rb") as file:
+        with decoding(path):
+            image = _open(file, max_pixels)
+        yield image
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Return (width, height) of an image, upright; it is decoded only if PIL cannot open it."""
+    try:
+        with open_image(path, float("inf")) as file:
+            turned = (orientation(file) or 1) > 4
+            return file.size[::-1] if turned else file.size
+    except BadImageError:
+        return load_image_or_array(path).size
+
+
+def channels_of_some(paths: Sequence[str | Path]) -> Iterator[int]:
+    """Yield the numbers of channels of some files that may hold other than grey or RGB images."""
+    many = [path for path in paths if str(path).lower().endswith(MANY)]
+    for path in many[:: max(1, -(-len(many) // LOOKED_AT))]:
+        with contextlib.suppress(BadImageError):
+            image = load_image_or_array(path)
+            deep = isinstance(image, HighDepthImage)
+            yield image.channels if deep else len(image.getbands())
 
 
 def upright_rgb(file: Image.Image) -> Image.Image:
     """Return an open image as RGB, with its EXIF orientation applied."""
-    turned = file.getexif().get(ORIENTATION, 1) != 1
-    return in_mode(ImageOps.exif_transpose(file) if turned else file, "RGB")
+    file.load()
+    return in_mode(upright(file, orientation(file)), "RGB")
 
 
-def load_image_or_array(path: str | Path) -> ImageLike:
-    """Read an image without loss: `load_image`, or an array for high bit depth or more channels."""
+def _open(file: BinaryIO, max_pixels: float) -> Image.Image:
+    """Open an image with PIL, if need be without metadata that PIL cannot read."""
+    file.seek(0)
+    if file.read(12)[4:] in [b"ftyp" + brand for brand in HEIF_BRANDS]:
+        _add_heif()
+    with without_pil_limit():
+        try:
+            file.seek(0)
+            image = Image.open(file)
+        except Exception as error:
+            image = _open_plain(file, error)
+    check_pixels(image.size, max_pixels, os.fstat(file.fileno()).st_size)
+    return image
+
+
+def _add_heif() -> None:
+    """Let PIL read HEIC, if the package for it is installed."""
+    if "HEIF" not in Image.OPEN and importlib.util.find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+
+
+def _open_plain(file: BinaryIO, error: Exception) -> Image.Image:
+    """Open an image without its metadata; raise `error` if that fails too."""
+    file.seek(0)
+    plain = without_metadata(file.read())
+    if plain is None:
+        raise error
     try:
-        image = read_high_depth(path)
-    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
-        raise BadImageError(f"{path}: cannot be read as an image ({reason(error)})") from None
-    return image or load_image(path)
+        image = Image.open(io.BytesIO(plain.content))
+    except Exception:
+        raise error from None
+    if plain.exif:
+        image.info["exif"] = plain.exif
+    return image
 
 
-def split_pair(path: str | Path) -> tuple[ImageLike, ImageLike]:
+def _decode(file: BinaryIO, max_pixels: float) -> Image.Image:
+    """Decode an image of 8 bits with PIL and turn it upright."""
+    image = _open(file, max_pixels)
+    if has_high_depth(image):
+        raise ValueError(DEEP)
+    with without_pil_limit():
+        try:
+            image.load()
+        except Exception as error:  # perhaps of metadata behind the pixels
+            image = _open_plain(file, error)
+            try:
+                image.load()
+            except Exception:
+                raise error from None
+    return upright(image, orientation(image))
+
+
+def split_pair(path: str | Path, max_pixels: float = MAX_PIXELS) -> tuple[ImageLike, ImageLike]:
     """Return the left and the right half of an image; ValueError if its width is odd."""
-    pair = load_image_or_array(path)
+    return halves(load_image_or_array(path, max_pixels), path)
+
+
+def halves(pair: ImageLike, path: str | Path) -> tuple[ImageLike, ImageLike]:
+    """Return the left and the right half of the image of a file; ValueError if its width is odd."""
     if pair.width % 2:
         raise ValueError(
             f"{path}: {pair.width} pixels wide; an A|B image has two halves of equal width; "
             f"put separate images into two folders, such as trainA/ and trainB/"
         )
     half = pair.width // 2
-    return pair.crop((0, 0, half, pair.height)), pair.crop((half, 0, pair.width, pair.height))
+    with without_pil_limit():  # it counts in crop as well
+        left = pair.crop((0, 0, half, pair.height))
+        return left, pair.crop((half, 0, pair.width, pair.height))
 
 
-def read_pair(A_path: str | Path, B_path: str | Path) -> tuple[ImageLike, ImageLike]:
+def read_pair(
+    A_path: str | Path, B_path: str | Path, max_pixels: float = MAX_PIXELS
+) -> tuple[ImageLike, ImageLike]:
     """Return A and B from two files, or the two halves if both paths are equal."""
-    return (
-        split_pair(A_path)
-        if A_path == B_path
-        else (load_image_or_array(A_path), load_image_or_array(B_path))
-    )
+    if A_path == B_path:
+        return split_pair(A_path, max_pixels)
+    return load_image_or_array(A_path, max_pixels), load_image_or_array(B_path, max_pixels)
 
 
 def reason(error: Exception) -> str:
     """Return a short reason why an image cannot be read."""
     if isinstance(error, UnidentifiedImageError):
         return "unknown format"
-    return getattr(error, "strerror", None) or str(error)
+    text = getattr(error, "strerror", None) or one_line(error)
+    return text[:LONGEST] or type(error).__name__
 
 
 def in_mode(image: Image.Image, mode: str) -> Image.Image:

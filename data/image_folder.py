@@ -1,43 +1,131 @@
-"""Lists of image files."""
+"""Lists of image files, and the folders of a dataset."""
 
+import functools
+import importlib.util
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp", ".npy")
+from PIL import features
+
+log = logging.getLogger(__name__)
+
+IMG_EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff", ".npy"),
+)
+HEIF = (".heic", ".heif", ".hif")
+# What other programs leave beside images, in lower case: thumbnails of network drives, archives.
+HIDDEN = {
+    *("@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "lost+found"),
+    *("__macosx", "__pycache__", "$recycle.bin", "system volume information"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
+}
+HIDDEN_ENDINGS = (":zone.identifier", "@synoeastream", "@synoresource")
+# The folders of A and B of a phase; the later ones are those of pix2pixHD.
+SIDES = (("{}A", "{}B"), ("{}_A", "{}_B"), ("{}_label", "{}_img"))
+
+
+@functools.cache
+def read_extensions() -> tuple[str, ...]:
+    """Return the extensions that are read here: HEIC and AVIF need a library each."""
+    avif = (".avif",) if features.check("avif") else ()
+    heif = HEIF if importlib.util.find_spec("pillow_heif") else ()
+    return (*IMG_EXTENSIONS, *avif, *heif)
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether the name of a file or folder is hidden, or another program's own."""
+    lower = name.lower()
+    return name.startswith((".", "~$")) or lower in HIDDEN or lower.endswith(HIDDEN_ENDINGS)
 
 
 def is_image_file(filename: str) -> bool:
     """Return whether the name has an image extension and is not hidden."""
     name = os.path.basename(filename)
-    return name.lower().endswith(IMG_EXTENSIONS) and not name.startswith(".")
+    return name.lower().endswith(read_extensions()) and not is_hidden(name)
+
+
+class Listing(NamedTuple):
+    """The images in a folder and its subfolders, sorted, and the number of other files."""
+
+    images: list[str]
+    others: Counter[str]  # by extension, or by name without one
+
+    def of_others(self) -> str:
+        """Name and count the other files, with what reads them if a package is missing."""
+        most = sorted(self.others.items(), key=lambda item: (-item[1], item[0]))
+        parts = [f"{count} {kind}" for kind, count in most[:6]]
+        parts += [f"{sum(count for _, count in most[6:])} others"] if most[6:] else []
+        missing = " (`pip install pillow-heif` reads HEIC)" if {*HEIF} & self.others.keys() else ""
+        return ", ".join(parts) + missing
+
+
+def list_images(folder: str | Path) -> Listing:
+    """List the images in `folder` and its subfolders; hidden files and folders are left out.
+
+    Links are followed. A folder that several paths lead to counts once, under the first of them in
+    sorted order.
+    """
+    images, seen = [], set()
+    others: Counter[str] = Counter()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:  # another link led here, or this one leads to a folder above
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        folders.sort(key=lambda name: name + os.sep)  # as their paths, whatever the disk's order
+        for name in names:
+            if is_image_file(name):
+                images.append(os.path.join(root, name))
+            elif not is_hidden(name):
+                others[os.path.splitext(name)[1].lower() or name] += 1
+    return Listing(sorted(images), others)
 
 
 def make_dataset(
     folder: str | Path, max_dataset_size: float = float("inf"), *, flag: str = "--dataroot"
 ) -> list[str]:
     """Return the paths of the images in `folder` and its subfolders, sorted, at most
-    `max_dataset_size`.
+    `max_dataset_size`; files of other kinds are counted in the log.
 
     ValueError names `flag` if the folder does not exist or holds no images.
     """
     if not os.path.isdir(folder):
         raise ValueError(f"{flag}: {folder} is not a folder")
-    found, seen = [], set()
-    for root, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(root)
-        if real in seen:  # a link to a folder above
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [os.path.join(root, name) for name in names if is_image_file(name)]
-    if not found:
+    found = list_images(folder)
+    if not found.images:
+        beside = f" ({found.of_others()})" if found.others else ""
         raise ValueError(
-            f"{flag}: {folder} holds no images ({', '.join(IMG_EXTENSIONS)}); "
-            f"found {describe(folder)}"
+            f"{flag}: {folder} holds no images ({', '.join(read_extensions())}); "
+            f"found {describe(folder)}{beside}"
         )
-    return sorted(found)[: int(min(max_dataset_size, len(found)))]
+    if found.others:
+        _say_once(f"{folder} also holds files that are ignored: {found.of_others()}")
+    return found.images[: int(min(max_dataset_size, len(found.images)))]
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    log.info("%s", text)
+
+
+def side_folders(root: Path, phase: str) -> dict[str, Path]:
+    """Return the folders of A and B of a phase that exist, of the first naming with most of them.
+
+    Namings: trainA, trainB; of pix2pixHD train_A, train_B; train_label, train_img.
+    """
+    namings = [
+        {side: root / name.format(phase) for side, name in zip("AB", names, strict=True)}
+        for names in SIDES
+    ]
+    found = [{s: folder for s, folder in names.items() if folder.is_dir()} for names in namings]
+    return max(found, key=len)
 
 
 def by_stem(folder: Path, paths: Iterable[str]) -> dict[str, list[str]]:
@@ -49,10 +137,22 @@ def by_stem(folder: Path, paths: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
+def unread_partner(folder: Path, stem: str) -> str:
+    """Say which file of that stem a folder holds that is not read; "" if it holds none."""
+    place = (folder / stem).parent
+    names = sorted(p.name for p in place.iterdir()) if place.is_dir() else []
+    same = [name for name in names if os.path.splitext(name)[0] == Path(stem).name]
+    if not same:
+        return ""
+    kind = os.path.splitext(same[0])[1]
+    fix = "`pip install pillow-heif` reads it" if kind.lower() in HEIF else "convert it"
+    return f"; {place / same[0]} is there, but {kind or 'its kind'} is not read: {fix}"
+
+
 def describe(folder: str | Path) -> str:
     """Return a short summary of a folder's contents, for error messages."""
-    entries = sorted(Path(folder).iterdir())
-    parts = [f"{e.name}/" for e in entries if e.is_dir() and not e.name.startswith(".")]
+    entries = [e for e in sorted(Path(folder).iterdir()) if not is_hidden(e.name)]
+    parts = [f"{e.name}/" for e in entries if e.is_dir()]
     images = sum(e.is_file() and is_image_file(e.name) for e in entries)
     others = sum(e.is_file() for e in entries) - images
     more = [f"… {len(parts) - 6} folders more"] if len(parts) > 6 else []

@@ -1,18 +1,20 @@
 """Image arrays, and files that PIL would cut: high bit depth, many channels, .npy."""
 
-import struct
-import warnings
 import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
+from data import array_files, png_files, tiff_files
+from data.metadata import orientation_in, upright_array
 from util.files import atomic_write
 
 HIGH_DEPTH_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+KINDS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of arrays, by their number of channels
+LUMA = np.float32([19595, 38470, 7471]) / 65536  # ITU-R 601, as PIL rounds it
 
 
 class ImageArray:
@@ -62,24 +64,51 @@ class StoredType(NamedTuple):
     dtype: str
 
 
-class HighDepthImage(ImageArray):
-    """An image of high bit depth as float32, which holds 16-bit integers exactly."""
+def range_of_type(dtype: Any) -> tuple[float, float]:
+    """Return the values of a number type that become -1 and 1: its limits, or 0 and 1 of floats."""
+    if np.dtype(dtype).kind not in "ui":
+        return 0.0, 1.0
+    limits = np.iinfo(dtype)
+    return float(limits.min), float(limits.max)
 
-    def __init__(self, array: np.ndarray, stored_type: StoredType, low: float, high: float):
+
+class HighDepthImage(ImageArray):
+    """An image of high bit depth as float32, which holds 16-bit integers exactly.
+
+    `kind` says which channels it has: one of L, LA, RGB, RGBA, CMYK, with a small "a" where alpha
+    has scaled the colours; "" for other bands, which are never converted.
+    """
+
+    def __init__(
+        self,
+        array: np.ndarray,
+        stored_type: StoredType,
+        low: float,
+        high: float,
+        kind: str = "",
+    ):
         super().__init__(array, low, high)
-        self.stored_type = stored_type
+        self.stored_type, self.kind = stored_type, kind
 
     @classmethod
-    def of(cls, array: np.ndarray, ending: str) -> "HighDepthImage":
-        """Make an image from (H, W) or (H, W, C); its range is the integer type's, or 0..1."""
+    def of(
+        cls, array: np.ndarray, ending: str, kind: str | None = None, white: float | None = None
+    ) -> "HighDepthImage":
+        """Make an image from (H, W) or (H, W, C); its range is the integer type's, or 0..1.
+
+        `kind` defaults to that of the number of channels, `white` to the type's largest value.
+        """
         array = array[..., None] if array.ndim == 2 else array
-        whole = array.dtype.kind in "ui"
-        limits = np.iinfo(array.dtype) if whole else None
-        low, high = (limits.min, limits.max) if limits else (0, 1)
-        return cls(np.float32(array), StoredType(ending, str(array.dtype)), float(low), float(high))
+        low, high = range_of_type(array.dtype)
+        high = white or high
+        kind = KINDS.get(array.shape[2], "") if kind is None else kind
+        stored_type = StoredType(ending, str(array.dtype))
+        values = np.ascontiguousarray(array, np.float32)
+        return cls(values, stored_type, low, float(high), kind)
 
     def with_pixels(self, array: np.ndarray) -> "HighDepthImage":
-        return HighDepthImage(array, self.stored_type, self.low, self.high)
+        kind = self.kind if array.shape[2] == self.channels else KINDS.get(array.shape[2], "")
+        return HighDepthImage(array, self.stored_type, self.low, self.high, kind)
 
     @property
     def channels(self) -> int:
@@ -92,36 +121,75 @@ class HighDepthImage(ImageArray):
         return self.with_pixels(np.stack([np.asarray(p.resize(size, method)) for p in planes], -1))
 
     def with_channels(self, count: int) -> "HighDepthImage":
-        """Return `count` channels: unchanged, grey repeated, or without alpha; else ValueError."""
+        """Return `count` channels, converted to grey or RGB as PIL converts images of 8 bits.
+
+        ValueError for other numbers than the image has.
+        """
         have = self.channels
         if have == count:
             return self
-        if have == 1:
-            return self.with_pixels(self._array.repeat(count, 2))
-        if have != count + 1:
-            raise ValueError(f"has {have} channels, not the {count} of --input_nc or --output_nc")
-        return self.with_pixels(self._array[..., :count])
+        if count not in (1, 3) or not self.kind:
+            raise ValueError(
+                f"has {have} channels, not the {count} of --input_nc or --output_nc: use {have} "
+                f"there, or files with {count}"
+            )
+        colours = self._colours()
+        if colours.shape[2] == 3 and count == 1:
+            colours = (colours @ LUMA)[..., None]
+            if self.stored_type.dtype.startswith(("uint", "int")):
+                colours = np.rint(colours)
+        return self.with_pixels(colours.repeat(count, 2) if colours.shape[2] < count else colours)
+
+    def on_background(self, level: float) -> "HighDepthImage":
+        """Return the colours on a grey background of `level` in [0, 1], without alpha."""
+        if not self.kind.endswith(("A", "a")):
+            return self
+        alpha = self._array[..., -1:] / self.high
+        return self.with_pixels(self._colours() * alpha + (1 - alpha) * level * self.high)
+
+    def _colours(self) -> np.ndarray:
+        """Return the grey or RGB values, (H, W, 1 or 3), without alpha."""
+        if self.kind == "CMYK":
+            scaled = self._array / self.high
+            return (1 - scaled[..., :3]) * (1 - scaled[..., 3:]) * self.high
+        colours = self._array[..., : 3 if self.kind.startswith("RGB") else 1]
+        if self.kind.endswith("a"):
+            alpha = self._array[..., -1:] / self.high
+            colours = np.divide(colours, alpha, out=np.zeros_like(colours), where=alpha > 0)
+            colours = colours.clip(0, self.high)
+        return colours
 
 
-def read_high_depth(path: str | Path) -> HighDepthImage | None:
-    """Read a high-bit-depth image without loss; None if PIL can read the file without loss.
+def read_high_depth(
+    source: str | Path | BinaryIO, max_pixels: float = float("inf")
+) -> HighDepthImage | None:
+    """Read a file that PIL would cut without loss; None if PIL can read it without loss.
 
-    ValueError says why the file cannot be read, or which package is missing.
+    The content decides about the format. ValueError says why the file cannot be read, or which
+    package is missing; a decoder may raise anything else.
     """
-    ending = Path(path).suffix.lower()
-    if ending == ".npy":
-        array = _read_npy(path)
-    elif ending in (".tif", ".tiff"):
-        array = _read_tiff(path)
-    elif ending == ".png":
-        array = _read_png(path)
+    if isinstance(source, str | Path):
+        with open(source, "rb") as file:
+            return read_high_depth(file, max_pixels)
+    source.seek(0)
+    start = source.read(32)
+    kind, white = None, None
+    if start.startswith(array_files.NPY_MAGIC):
+        ending, array = ".npy", array_files.read_npy(source, max_pixels)
+    elif png_files.is_16_bit(start):
+        source.seek(0)
+        content = source.read()
+        ending, (array, kind) = ".png", png_files.read_png16(content, max_pixels)
+        array = upright_array(array, orientation_in(png_files.exif_in(content)))
+    elif start.startswith(tiff_files.MAGIC) and (tiff := tiff_files.read_tiff(source, max_pixels)):
+        ending, array, kind, white = ".tif", tiff.array, tiff.kind, 2**tiff.bits - 1
+    elif start[:2] in (b"P5", b"P6") and (pnm := array_files.read_pnm16(source, max_pixels)):
+        ending, (array, white) = ".png", pnm
     else:
-        array = None
-    if array is None:
         return None
     if array.dtype.kind not in "uif" or array.ndim not in (2, 3) or not array.size:
         raise ValueError(f"holds {array.dtype} {array.shape}; expected (H, W) or (H, W, C)")
-    return HighDepthImage.of(array, ".tif" if ending == ".tiff" else ending)
+    return HighDepthImage.of(array, ending, kind, white if array.dtype.kind == "u" else None)
 
 
 def has_high_depth(file: Image.Image) -> bool:
@@ -129,43 +197,6 @@ def has_high_depth(file: Image.Image) -> bool:
     # PIL opens 16-bit RGB as "RGB" and drops half the bits; only the decoder's mode shows it.
     decoders = getattr(file, "tile", [])
     return file.mode in HIGH_DEPTH_MODES or any(";16" in str(decoder[-1]) for decoder in decoders)
-
-
-def _read_npy(path: str | Path) -> np.ndarray:
-    with open(path, "rb") as file:
-        if file.read(6) != np.lib.format.MAGIC_PREFIX:
-            raise ValueError("is not a file of numpy.save")
-    return np.load(path, allow_pickle=False)
-
-
-def _read_png(path: str | Path) -> np.ndarray | None:
-    with Image.open(path) as file:
-        if not has_high_depth(file):
-            return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # torchvision announces a move
-        from torchvision.io import ImageReadMode, decode_image  # PIL halves 16-bit RGB
-
-        return decode_image(str(path), ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
-
-
-def _read_tiff(path: str | Path) -> np.ndarray | None:
-    try:
-        with Image.open(path) as file:
-            if not has_high_depth(file) and getattr(file, "n_frames", 1) == 1:
-                return None
-    except Image.UnidentifiedImageError:  # a TIFF variant unknown to PIL
-        pass
-    try:
-        import tifffile
-    except ImportError:
-        raise ValueError("is a TIFF file that needs tifffile; run `pip install tifffile`") from None
-    with tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        array = series.asarray()
-    if array.ndim == 3 and not series.axes.endswith("S"):  # pages or planes, (C, H, W)
-        array = array.transpose(1, 2, 0)
-    return array
 
 
 def high_depth_values(
@@ -202,14 +233,10 @@ def write_high_depth(
 
 
 def png_of(array: np.ndarray) -> bytes:
-    """Encode (H, W, 1 or 3) uint16 as a PNG file; PIL can do so only for grey images."""
+    """Encode (H, W, 1 to 4) uint16 as a PNG file; PIL can do so only for grey images."""
     height, width, channels = array.shape
-    colour = {1: 0, 3: 2}[channels]
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
-    header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    header = png_files.HEADER.pack(width, height, 16, colour, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    chunks = []
-    for name, content in parts:
-        crc = zlib.crc32(name + content)
-        chunks += [struct.pack(">I", len(content)), name, content, struct.pack(">I", crc)]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    return png_files.SIGNATURE + b"".join(png_files.chunk(*part) for part in parts)

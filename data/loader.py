@@ -41,6 +41,7 @@ class Loader:
         self.epoch, self.done = 1, 0
         skip = opt.on_bad_image == "skip"
         self.reported: set[str] = set()
+        self.remarks: list[str] = []  # of the data check
         self.size = int(min(len(dataset), opt.max_dataset_size))
         self.sampler = EpochBatchSampler(
             self.size, opt.batch_size, shuffle=not opt.serial_batches, seed=opt.seed
@@ -73,7 +74,9 @@ class Loader:
         return self.size
 
     def restrict_to(self, indices: Container[int]) -> None:
-        """Load only these items; batches then hold their numbers as `index`."""
+        """Load only these items; batches then hold their numbers as `index`, and the hashes of
+        their files as `input`.
+        """
         self.sampler.restrict_to(indices)
         self.loader.dataset.numbered = True
 

@@ -1,11 +1,26 @@
-"""The error for a --dataroot that lacks a dataset's folders, with a probable fix."""
+"""The error for a --dataroot that lacks a dataset's folders, with a fix that is right."""
 
 import difflib
 from pathlib import Path
 from typing import Any
 
-from data.image_folder import describe, is_image_file
+import numpy as np
+
+from data.image_files import halves, load_image_or_array
+from data.image_folder import (
+    by_stem,
+    describe,
+    is_hidden,
+    is_image_file,
+    list_images,
+    side_folders,
+)
+from data.side_statistics import CONTINUOUS, seam_contrast
+from data.transforms import pixels
 from util.command import run_line
+
+SAMPLE = 8  # images that are looked at for a seam
+LEAST_WIDTH = 16  # pixels of an A|B image
 
 
 def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError:
@@ -16,29 +31,97 @@ def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError
     root = Path(opt.dataroot)
     if not root.is_dir():
         near = nearest_folder(root)
-        hint = f"; did you mean {near}?" if near else ""
+        fits = near and (home is None or holds_data(near, opt.phase, opt))
+        hint = f"; did you mean {near}?" if fits else ""
         return ValueError(f"--dataroot {root}: no such folder{hint} (expected {expected})")
     fix = "" if home is None else _nearest_fix(root, opt, home or opt.phase)
     return ValueError(f"--dataroot {root}: expected {expected}, found {describe(root)}{fix}")
 
 
+def holds_data(root: Path, phase: str, opt: Any) -> bool:
+    """Return whether a folder has the phase's images as --dataset_mode needs them.
+
+    A|B images must look like two halves: single images must never be cut in two.
+    """
+    sides = [list_images(folder).images for folder in side_folders(root, phase).values()]
+    whole = list_images(root / phase).images if (root / phase).is_dir() else []
+    if opt.dataset_mode == "unaligned" and sides:
+        return all(sides) and (len(sides) == 2 or not opt.isTrain)
+    if opt.dataset_mode == "aligned" and not whole and len(sides) == 2:
+        return have_partners(*side_folders(root, phase).values())
+    return look_stitched(whole) if opt.dataset_mode in ("aligned", "unaligned") else bool(whole)
+
+
+def have_partners(A: Path, B: Path) -> bool:
+    """Return whether A holds images, and B one of equal name for each of them."""
+    A_names, B_names = (by_stem(folder, list_images(folder).images).keys() for folder in (A, B))
+    return bool(A_names) and A_names <= B_names
+
+
+def look_stitched(paths: list[str]) -> bool:
+    """Return whether some of the images look like A|B images, with a seam in the middle."""
+    contrasts, wide = [], []
+    for path in paths[:: max(1, -(-len(paths) // SAMPLE))]:
+        try:
+            image = load_image_or_array(path)
+        except ValueError:
+            continue
+        if image.width % 2 or image.width < LEAST_WIDTH:
+            return False
+        wide.append(image.width >= 1.5 * image.height)
+        left, right = (pixels(half).array() for half in halves(image, path))
+        contrast = seam_contrast(left, right)
+        contrasts += [] if contrast is None else [contrast]
+    return bool(np.median(contrasts) >= CONTINUOUS) if contrasts else bool(wide) and all(wide)
+
+
 def _nearest_fix(root: Path, opt: Any, home: str) -> str:
-    phase, loose = opt.phase, any(is_image_file(p.name) for p in root.iterdir())
-    alone = ", or --model test if they are inputs alone" if loose and not opt.isTrain else ""
-    if all((root / side).is_dir() for side in "AB") and opt.dataset_mode == "aligned":
+    phase, folders = opt.phase, [p for p in root.iterdir() if p.is_dir() and not is_hidden(p.name)]
+    A, B, mode = root / "A", root / "B", opt.dataset_mode
+    if mode == "aligned" and A.is_dir() and B.is_dir() and have_partners(A, B):
         words = ("--task", "combine", root, Path(f"{root}_pairs"))
         return f"; try {run_line('scripts.make_pairs', *words)}"
-    if root.name == phase:
+    own = root.name in {f"{phase}{end}" for end in _ENDINGS}
+    if own and holds_data(root.parent, phase, opt):
+        alone = _alone(opt) if _loose(root) else ""
         return f"; try --dataroot {root.parent}{alone}"
-    if loose:
-        return f"; try to move them into {root / home}{alone}"
-    below = [p for p in root.iterdir() if (p / home).is_dir() or (p / phase).is_dir()]
+    if loose := _loose(root):
+        return _place_for(loose, root, opt, home)
+    if mode == "unaligned" and _loose(A) and _loose(B):
+        return f"; try to rename {A} to {phase}A and {B} to {phase}B"
+    below = [p for p in folders if holds_data(p, phase, opt)]
     if len(below) == 1:
         return f"; try --dataroot {below[0]}"
-    sides = (f"{phase}A", f"{phase}B")  # a folder of one side is not a phase
-    there = [p.name for p in root.iterdir() if p.is_dir() and p.name not in sides]
-    near = difflib.get_close_matches(phase, there, n=1)
-    return f"; try --phase {near[0]}" if near else ""
+    phases = {name.removesuffix(end) for name in (p.name for p in folders) for end in _ENDINGS}
+    near = difflib.get_close_matches(phase, phases, n=len(phases))
+    right = [name for name in near if name != phase and name and holds_data(root, name, opt)]
+    return f"; try --phase {right[0]}" if right else ""
+
+
+_ENDINGS = ("", "A", "B", "_A", "_B", "_label", "_img")
+
+
+def _place_for(loose: list[str], root: Path, opt: Any, home: str) -> str:
+    """Return where images that lie in the root itself belong."""
+    if opt.dataset_mode == "unaligned":
+        other = root / f"{opt.phase}B"
+        return f"; try to move them into {root / home}, the other set into {other}{_alone(opt)}"
+    if opt.dataset_mode == "aligned" and not look_stitched(loose):
+        return (
+            f"; they do not look like A|B images: move the images A into {root / opt.phase}A and B "
+            f"of equal names into {root / opt.phase}B{_alone(opt)}"
+        )
+    return f"; try to move them into {root / home}{_alone(opt)}"
+
+
+def _alone(opt: Any) -> str:
+    return "" if opt.isTrain else ", or --model test if they are inputs alone"
+
+
+def _loose(folder: Path) -> list[str]:
+    """Return the images in a folder itself."""
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [str(path) for path in entries if is_image_file(path.name) and path.is_file()]
 
 
 def nearest_folder(path: Path) -> Path | None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from data.dataset_files import input_hash
 from util import distributed
 from util.errors import with_source_line
 
@@ -85,8 +86,10 @@ class SeededDataset(Dataset):
         torch.default_generator.manual_seed(int(word[2]))
         try:
             item, bad = self._read(index)
-            known = self.numbered and isinstance(item, dict)
-            return item | {"index": index} if known else item, bad
+            if self.numbered and isinstance(item, dict):
+                # The files have just been read, so they are hashed from memory, by the workers.
+                item = item | {"index": index, "input": input_hash(item)}
+            return item, bad
         finally:
             random.setstate(states[0])
             torch.default_generator.set_state(states[1])

@@ -5,11 +5,11 @@ from typing import Any
 
 from data.base_dataset import BaseDataset, prefix_errors
 from data.builtin_facades import is_builtin
+from data.channels import check_channels, to_channels
 from data.image_files import load_image_or_array, split_pair
 from data.image_folder import make_dataset
 from data.image_types import ImageLike
 from data.missing_folder import missing_folder
-from data.transforms import check_channels, to_channels
 
 
 class SingleDataset(BaseDataset):
@@ -43,13 +43,20 @@ class SingleDataset(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A, its file, and A_size, its original (width, height)."""
         path = self.A_paths[index]
-        (image,), size = self.load_resized(path, lambda: [self.read(path)])
+        (image,), size = self.load_resized(path, lambda: [self.read(path)], self.side)
         with prefix_errors(path):
             A = self.crop_and_normalize(image, self.side, self.geometry.draw(size))
         return {"A": A, "A_paths": path, "A_size": size}
 
+    def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:
+        path = self.A_paths[index]
+        return {self.side: (path, self.read(path))}
+
     def read(self, path: str) -> ImageLike:
         """Read a file's image, converted to `input_nc` channels."""
-        image = load_image_or_array(path) if self.half is None else split_pair(path)[self.half]
+        if self.half is None:
+            image = load_image_or_array(path, self.max_pixels)
+        else:
+            image = split_pair(path)[self.half]
         with prefix_errors(path):
-            return to_channels(image, self.opt.input_nc)
+            return to_channels(image, self.opt.input_nc, self.opt.alpha)

@@ -4,7 +4,6 @@ PIL does all resizing (bicubic), so that pixels equal those of the original impl
 """
 
 import random
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,30 +12,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.image_files import in_mode, load_image
-from data.image_types import HighDepthImage, ImageArray, ImageLike
+from data.channels import to_channels
+from data.image_files import load_image
+from data.image_types import ImageArray, ImageLike
 
 BICUBIC = Image.Resampling.BICUBIC
+FILTERS = {"bicubic": BICUBIC, "nearest": Image.Resampling.NEAREST}  # of --filter_A, --filter_B
 PREPROCESS = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")
-CHANNEL_MODES = {1: "L", 3: "RGB"}
-MANY = (".npy", ".tif", ".tiff")  # files that may hold any number of channels
 load_picture = load_image  # both for datasets of users; load_picture is the former name
 FLIP = Image.Transpose.FLIP_LEFT_RIGHT
-
-
-def check_channels(channels: int, flag: str, files: Iterable[str] = ()) -> None:
-    """Raise ValueError unless images, or these `files`, can have that many channels."""
-    if channels not in CHANNEL_MODES and not any(f.lower().endswith(MANY) for f in files):
-        raise ValueError(f"--{flag} {channels}: images have 1 (grey) or 3 (RGB) channels")
-
-
-def to_channels(image: ImageLike, channels: int) -> ImageLike:
-    """Convert to exactly `channels` channels: 3 is RGB, 1 is grey (ITU-R 601 luma)."""
-    if isinstance(image, HighDepthImage):
-        return image.with_channels(channels)
-    if channels not in CHANNEL_MODES:
-        raise ValueError(f"has 3 channels, not the {channels} of --input_nc or --output_nc")
-    return in_mode(image, CHANNEL_MODES[channels])
 
 
 @dataclass(frozen=True)
@@ -67,12 +51,15 @@ class Geometry:
         y = random.randint(0, max(0, height - self.crop_size))
         return {"crop_pos": (x, y), "flip": random.random() > 0.5}
 
-    def resize(self, image: ImageLike) -> ImageLike:
-        """Resize an image; ValueError for an unknown `preprocess`."""
+    def resize(self, image: ImageLike, method: Image.Resampling | None = None) -> ImageLike:
+        """Resize an image with `method`, by default the geometry's; ValueError for an unknown
+        `preprocess`.
+        """
         if self.preprocess not in PREPROCESS:
             raise ValueError(f"--preprocess {self.preprocess}: known are {', '.join(PREPROCESS)}")
         size = self._resized_size(image.size)
-        return image if image.size == size else image.resize(size, self.method)
+        method = self.method if method is None else method  # NEAREST is 0
+        return image if image.size == size else image.resize(size, method)
 
     def crop_and_flip(self, image: ImageLike, params: dict[str, Any]) -> ImageLike:
         """Crop and flip a resized image; ValueError if it is smaller than the crop."""
@@ -83,6 +70,10 @@ class Geometry:
         """Crop the middle of a resized image; ValueError if it is smaller than the crop."""
         x, y = (max(0, (n - self.crop_size) // 2) for n in image.size)
         return self._crop(image, (x, y))
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the (width, height) that an image of `size` has after `resize` and a crop."""
+        return (self.crop_size, self.crop_size) if self._crops else self._resized_size(size)
 
     @property
     def _crops(self) -> bool:
@@ -124,16 +115,18 @@ def pixels(image: ImageLike) -> ImageArray:
 def to_tensor(image: ImageLike, value_range: tuple[float, float] | None = None) -> Tensor:
     """Return (C, H, W) float32 in [-1, 1]; the ends of the type's range become -1 and 1.
 
-    `value_range` (low, high) replaces the range of the type, except for 8-bit images.
+    `value_range` (low, high) replaces the range of the type. Values beyond the range are clipped.
+    ValueError if a value is NaN or infinite.
     """
     image = pixels(image)
     tensor = torch.from_numpy(image.array())
-    if tensor.dtype == torch.uint8:
-        tensor = tensor.div(127.5).sub_(1)  # rounded like (x / 255 - 0.5) / 0.5
-    else:
-        low, high = value_range or image.range
-        tensor = tensor.sub(low).div_((high - low) / 2).sub_(1)
-    return tensor.permute(2, 0, 1)
+    if tensor.dtype == torch.uint8 and value_range is None:
+        return tensor.div(127.5).sub_(1).permute(2, 0, 1)  # rounded like (x / 255 - 0.5) / 0.5
+    low, high = value_range or image.range
+    tensor = tensor.float().sub(low).div_((high - low) / 2).sub_(1)
+    if not torch.isfinite(tensor.sum()):
+        raise ValueError("holds NaN or infinite values")
+    return tensor.clamp_(-1, 1).permute(2, 0, 1)
 
 
 def preprocess_single(
@@ -142,10 +135,11 @@ def preprocess_single(
     geometry: Geometry,
     channels: int,
     value_range: tuple[float, float] | None = None,
+    alpha: str = "ignore",
 ) -> Tensor:
     """Return an image as input of G, resized and center-cropped: (channels, H, W) in [-1, 1].
 
     ValueError says why the image cannot be used.
     """
-    image = geometry.center_crop(geometry.resize(to_channels(image, channels)))
+    image = geometry.center_crop(geometry.resize(to_channels(image, channels, alpha)))
     return to_tensor(image, value_range)

@@ -6,19 +6,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data.base_dataset import BaseDataset, prefix_errors, side_channels
+from data.base_dataset import BaseDataset, prefix_errors
+from data.channels import side_channels, to_channels
 from data.image_files import load_image_or_array, split_pair
-from data.image_folder import make_dataset
+from data.image_folder import make_dataset, side_folders
 from data.image_types import ImageLike
 from data.missing_folder import missing_folder
-from data.transforms import to_channels
 
 log = logging.getLogger(__name__)
 
 
 class UnalignedDataset(BaseDataset):
-    """A from `dataroot/phaseA`, B from `dataroot/phaseB`; without these folders, the left and
-    right halves of the A|B images in `dataroot/phase`, treated as unpaired.
+    """A from `dataroot/phaseA`, B from `dataroot/phaseB` (or others of `image_folder.SIDES`);
+    without these folders, the left and right halves of the A|B images in `dataroot/phase`, treated
+    as unpaired.
 
     The length is that of the longer set; the shorter set repeats. B is drawn at random, unless
     `--serial_batches`. At test time one of the two folders is enough.
@@ -27,8 +28,8 @@ class UnalignedDataset(BaseDataset):
     def __init__(self, opt: Any):
         super().__init__(opt)
         root = Path(opt.dataroot)
-        stitched, folders = root / opt.phase, {s: root / f"{opt.phase}{s}" for s in "AB"}
-        there = [side for side, folder in folders.items() if folder.is_dir()]
+        stitched, folders = root / opt.phase, side_folders(root, opt.phase)
+        there = list(folders)
         self.split = not there and stitched.is_dir()
         if self.split:
             log.info("%s: using the halves of its A|B images as two sets", stitched)
@@ -56,12 +57,22 @@ class UnalignedDataset(BaseDataset):
         item: dict[str, Any] = {}
         for side in self.side_paths:
             path = self._path(side, index)
-            images, size = self.load_resized(path, partial(self.read, path, side))
+            images, size = self.load_resized(
+                path, partial(self.read, path, side), "AB" if self.split else side
+            )
             image = images["AB".index(side)] if self.split else images[0]
             with prefix_errors(path):
                 item[side] = self.crop_and_normalize(image, side, self.geometry.draw(size))
             item[f"{side}_paths"], item[f"{side}_size"] = path, size
         return item
+
+    def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:
+        found = {}
+        for side, paths in self.side_paths.items():
+            path = paths[index % len(paths)]
+            images = self.read(path, side)
+            found[side] = path, images["AB".index(side)] if self.split else images[0]
+        return found
 
     def _path(self, side: str, index: int) -> str:
         paths = self.side_paths[side]
@@ -72,7 +83,12 @@ class UnalignedDataset(BaseDataset):
     def read(self, path: str, side: str) -> list[ImageLike]:
         """Read a file's image or both halves, converted to their numbers of channels."""
         sides, images = (
-            ("AB", split_pair(path)) if self.split else (side, [load_image_or_array(path)])
+            ("AB", split_pair(path, self.max_pixels))
+            if self.split
+            else (side, [load_image_or_array(path, self.max_pixels)])
         )
         with prefix_errors(path):
-            return [to_channels(p, self.channels[s]) for s, p in zip(sides, images, strict=True)]
+            return [
+                to_channels(image, self.channels[side], self.opt.alpha)
+                for side, image in zip(sides, images, strict=True)
+            ]

@@ -4,30 +4,39 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from data.image_files import load_image_or_array
 from data.image_types import HIGH_DEPTH_MODES, HighDepthImage, ImageLike
+from data.metadata import orientation, upright
+from data.pixel_limit import MAX_PIXELS
 
 Source = str | Path | Image.Image | np.ndarray
 
 
-def as_image(source: Source, ranged: bool = False) -> ImageLike:
+def as_image(
+    source: Source,
+    run_range: tuple[float, float] | None = None,
+    max_pixels: float = MAX_PIXELS,
+) -> ImageLike:
     """Return the image of a file, a PIL image, or an array (H, W) or (H, W, C).
 
-    Arrays are uint8 in 0..255, uint16 in 0..65535, or floats in 0..1; with `ranged`, the run has
-    a value range of its own and any numbers are allowed. ValueError says what is wrong.
+    Arrays are uint8 in 0..255, uint16 in 0..65535, or floats in 0..1; those for a run of high bit
+    depth are any numbers, of which `run_range` (low, high) becomes [-1, 1]. ValueError says what
+    is wrong.
     """
+    ranged = run_range is not None
     if isinstance(source, str | Path):
-        return load_image_or_array(source)
+        return load_image_or_array(source, max_pixels)
     if isinstance(source, Image.Image):
         if not source.width * source.height:
             raise ValueError(f"has no pixels: {source.width}x{source.height}")
-        upright = ImageOps.exif_transpose(source)
-        if upright.mode not in HIGH_DEPTH_MODES:
-            return upright
-        source = np.asarray(upright)
-        if upright.mode == "I":  # PIL's mode for many 16-bit images
+        source.load()
+        image = upright(source, orientation(source))
+        if image.mode not in HIGH_DEPTH_MODES:
+            return image
+        source = np.asarray(image)
+        if image.mode == "I":  # PIL's mode for many 16-bit images
             source = source.clip(0, 65535).astype(np.uint16)
     if not isinstance(source, np.ndarray):
         raise ValueError(f"expected a file, a PIL image, an array or a tensor, got {_kind(source)}")
@@ -46,7 +55,10 @@ def as_image(source: Source, ranged: bool = False) -> ImageLike:
     if source.dtype == np.uint8 and (source.ndim == 2 or source.shape[2] in (1, 3, 4)):
         squeezed = source[..., 0] if source.ndim == 3 and source.shape[2] == 1 else source
         return Image.fromarray(np.ascontiguousarray(squeezed))
-    return HighDepthImage.of(source, ".npy")
+    image = HighDepthImage.of(source, ".npy")
+    if run_range:
+        image.low, image.high = run_range
+    return image
 
 
 def _has_a_range(dtype: np.dtype) -> bool:

@@ -1,16 +1,22 @@
-"""The value ranges of high-bit-depth images: which values become -1 and 1, per side."""
+"""The value ranges of images: which values become -1 and 1, per side (--range_A, --range_B)."""
 
+import contextlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data.image_files import load_image_or_array
-from data.image_types import HighDepthImage, ImageLike, StoredType
+from data.image_types import HighDepthImage, ImageLike, StoredType, range_of_type
+from data.side_statistics import no_data_value
+from data.transforms import pixels
 from util.distributed import barrier, is_main_process
 from util.errors import one_line
 from util.files import atomic_write, make_folder, run_folder
+
+log = logging.getLogger(__name__)
 
 SAMPLE = 64  # images for the percentiles
 PERCENTILES = (0.5, 99.5)
@@ -18,19 +24,16 @@ StoredRange = tuple[StoredType, float, float]
 
 
 def fit_value_ranges(
-    files_by_side: dict[str, list[str]], opt: Any
+    dataset: Any, files_by_side: dict[str, list[str]], opt: Any
 ) -> dict[str, tuple[float, float]]:
-    """Return (low, high) per side; sides of ordinary 8-bit images are absent.
+    """Return (low, high) of each side whose range is not that of its files' number types.
 
     Training saves the ranges and stored types in the run's folder; --continue_train and test.py
     read them there.
     """
     kept = read_ranges(opt)
     if opt.isTrain and not (opt.continue_train and kept):
-        kept = {}
-        for side, files in files_by_side.items():
-            if fitted := _fit(files, getattr(opt, f"range_{side}"), f"--range_{side}"):
-                kept[side] = fitted
+        kept = fitted_ranges(dataset, files_by_side, opt)
         if kept and is_main_process():
             _write(kept, opt)
         elif is_main_process():
@@ -39,31 +42,63 @@ def fit_value_ranges(
     return chosen_ranges(opt, kept)
 
 
+def fitted_ranges(
+    dataset: Any, files_by_side: dict[str, list[str]], opt: Any
+) -> dict[str, StoredRange]:
+    """Return the stored type and the range that --range_A and --range_B give each side."""
+    fitted = {
+        side: _fit(dataset, side, files, getattr(opt, f"range_{side}"))
+        for side, files in files_by_side.items()
+    }
+    return {side: found for side, found in fitted.items() if found}
+
+
 def chosen_ranges(opt: Any, kept: dict[str, StoredRange]) -> dict[str, tuple[float, float]]:
-    """Return (low, high) by side: of --range_A or --range_B as LOW,HIGH, else the saved range."""
-    found = {side: (low, high) for side, (_, low, high) in kept.items()}
+    """Return (low, high) by side: of --range_A or --range_B as LOW,HIGH, else the saved range.
+
+    A side with the range of its type is absent, since each file has that of its own type.
+    """
+    found = {
+        side: (low, high)
+        for side, (stored_type, low, high) in kept.items()
+        if (low, high) != range_of_type(stored_type.dtype)
+    }
     for side in "AB":  # in test.py too
         if isinstance(getattr(opt, f"range_{side}"), list):
             found[side] = tuple(getattr(opt, f"range_{side}"))
     return found
 
 
-def _fit(files: list[str], rule: Any, flag: str) -> StoredRange | None:
+def _fit(dataset: Any, side: str, files: list[str], rule: Any) -> StoredRange | None:
+    """Return the stored type and the range of a side; None for 8-bit images without a rule."""
     first = next(filter(None, map(_readable, files)), None)
-    if not isinstance(first, HighDepthImage):
+    if first is None or (rule == "auto" and not isinstance(first, HighDepthImage)):
         return None
-    low, high = first.low, first.high
+    deep = isinstance(first, HighDepthImage)
+    stored_type = first.stored_type if deep else StoredType(".png", "uint8")
+    low, high = first.range if deep else range_of_type("uint8")
     if isinstance(rule, list):
         low, high = rule
     elif rule == "percentile":
-        chosen = np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).astype(int)
-        images = (_readable(files[i]) for i in chosen)
-        deep = [image.array() for image in images if isinstance(image, HighDepthImage)]
-        values = np.concatenate([array.ravel()[::7] for array in deep])
-        low, high = (float(v) for v in np.percentile(values[np.isfinite(values)], PERCENTILES))
-        if not low < high:
-            raise ValueError(f"{flag} percentile: all values are {low:g}; give {flag} LOW,HIGH")
-    return first.stored_type, low, high
+        low, high = _percentiles(dataset, side)
+    return stored_type, low, high
+
+
+def _percentiles(dataset: Any, side: str) -> tuple[float, float]:
+    """Return the percentiles of the values of some images, without a no-data value."""
+    flag, found = f"--range_{side}", [np.zeros(0, np.float32)]
+    for i in np.linspace(0, len(dataset) - 1, min(SAMPLE, len(dataset))).astype(int).tolist():
+        with contextlib.suppress(ValueError, OSError):  # `--on_bad_image` handles bad images later
+            found.append(pixels(dataset.images(i)[side][1]).array().ravel()[::7])
+    values = np.concatenate(found)
+    values = values[np.isfinite(values)]
+    if len(values) and (no_data := no_data_value(values)) is not None:
+        log.info("%s percentile: %g is taken as no data and left out", flag, no_data)
+        values = values[values != no_data]
+    low, high = np.percentile(values, PERCENTILES).tolist() if len(values) else (0.0, 0.0)
+    if not low < high:
+        raise ValueError(f"{flag} percentile: all values are {low:g}; give {flag} LOW,HIGH")
+    return low, high
 
 
 def _readable(path: str) -> ImageLike | None:

@@ -3,7 +3,7 @@
     python datasets/combine_A_and_B.py --fold_A A --fold_B B --fold_AB AB
 
 A and B contain subfolders such as train, val and test. With --use_AB, name_A.jpg and name_B.jpg are
-a pair.
+a pair. Images that are in AB already are never overwritten.
 """
 
 import argparse
@@ -17,14 +17,17 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from data.image_folder import is_image_file  # noqa: E402
+from data.image_folder import HEIF, is_image_file  # noqa: E402
 from options.parser import OneLineParser, number  # noqa: E402
 from scripts.pairs.tasks import joined  # noqa: E402
+from scripts.pairs.writing import write_new  # noqa: E402
 from util.command import run_command, setup_logging
 from util.files import make_folder  # noqa: E402
 from util.process_pool import worker_pool  # noqa: E402
 
 log = logging.getLogger(__name__)
+
+AS_PNG = (".gif", ".avif", *HEIF)  # formats that would cost colours; their pairs become PNG
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -84,14 +87,16 @@ def find_pairs(args: argparse.Namespace) -> Iterator[tuple[Path, Path, Path]]:
             B = args.fold_B / split / other
             if not B.is_file():
                 raise ValueError(f"--fold_B: {B} is missing, the partner of {name}")
-            written = name.replace("_A.", ".") if args.use_AB else name
+            written = Path(name.replace("_A.", ".") if args.use_AB else name)
+            if written.suffix.lower() in AS_PNG:
+                written = Path(f"{written}.png")
             yield args.fold_A / split / name, B, args.fold_AB / split / written
 
 
 def combine(pair: tuple[Path, Path, Path]) -> None:
-    """Write one pair; ValueError if the two sizes differ."""
+    """Write one pair; ValueError if the two sizes differ, or if another image is there."""
     A, B, target = pair
-    joined(A, B).save(target, quality=95)
+    write_new(joined(A, B), target, "--fold_AB", quality=95)
 
 
 if __name__ == "__main__":

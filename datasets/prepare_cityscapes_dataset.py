@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from data.image_files import load_image  # noqa: E402
 from options.parser import OneLineParser  # noqa: E402
 from scripts.pairs.tasks import stitched  # noqa: E402
+from scripts.pairs.writing import write_new  # noqa: E402
 from util.command import run_command, setup_logging
 from util.files import make_folder  # noqa: E402
 
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 (A, folders[1] / f"{i}_A.jpg"),
                 (B, folders[2] / f"{i}_B.jpg"),
             ):
-                image.save(target, format="JPEG", subsampling=0, quality=100)
+                write_new(image, target, "--output_dir", subsampling=0, quality=100)
         log.info("%d pairs are in %s", len(photos), folders[0])
 
 

@@ -11,15 +11,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data import Loader
+from data.image_folder import side_folders
 from data.image_types import write_high_depth
 from data.value_range import StoredRange, read_ranges
 from inference.image_writer import ImageWriter
-from inference.shards import Shard
+from inference.shards import Share
 from models.tiling import Tiles
 from translator import Translator
+from util.errors import RunStopped
 from util.files import make_folder
 from util.html import HTML
-from util.image_rows import ImageRow, result_row
+from util.image_rows import result_row
+from util.signals import handle_signals, status_of
 
 log = logging.getLogger(__name__)
 
@@ -27,33 +30,42 @@ RESIZED = "Images do not have their original size"
 
 
 def write_results(
-    opt: Any, translator: Translator, dataset: Loader, page: HTML, shard: Shard | None
-) -> list[ImageRow]:
-    """Translate the chosen images, write them in threads, and return their rows."""
-    ranges, rows = read_ranges(opt), []
-    count = len(shard.left) if shard else min(len(dataset), opt.num_test)
+    opt: Any, translator: Translator, dataset: Loader, page: HTML, share: Share
+) -> int:
+    """Translate the chosen images, write them in threads, and return their number.
+
+    `RunStopped` after a signal, once the images in work are written.
+    """
+    ranges, done = read_ranges(opt), 0
     with (
+        handle_signals() as signals,
         ImageWriter() as writer,
-        tqdm(total=count, unit="img", disable=None) as bar,
+        tqdm(total=share.most, unit="img", disable=None) as bar,
         contextlib.closing(iter(dataset)) as batches,
     ):
-        while len(rows) < count and (batch := next(batches, None)):
+        while done < share.most and not signals.received and (batch := next(batches, None)):
+            share.begin()
             visuals = translator.visuals(batch)
             if opt.tile:
                 note_tiling(page, translator, batch)
             note_resizing(page, opt, batch)
-            numbers = batch["index"].tolist() if shard else []
-            for i, path in enumerate(translator.model.get_image_paths()[: count - len(rows)]):
+            numbers, paths = batch["index"].tolist(), translator.model.get_image_paths()
+            for i, path in enumerate(paths[: share.most - done]):
                 one = {label: images[i : i + 1] for label, images in visuals.items()}
-                name = shard.names[numbers[i]] if shard else None
-                row, jobs = result_row(page, one, path, opt.aspect_ratio, name)
-                save_high_depth(page, one, row.name, opt, ranges)
-                if shard:
-                    jobs.append(partial(shard.add, numbers[i], row, page.notes))
-                writer.run(run_all, jobs)
-                rows.append(row)
+                row, jobs = result_row(page, one, path, opt.aspect_ratio, share.name(numbers[i]))
+                jobs.append(partial(save_high_depth, page, one, row.name, opt, ranges))
+                jobs.append(partial(share.add, numbers[i], row, batch["input"][i], page.notes))
+                writer.run(run_all, [share.wait, *jobs])
+                share.seen.add(numbers[i])
+                done += 1
                 bar.update()
-    return rows
+    if signals.received and done < share.most:
+        again = "the same command" + ("" if opt.num_shards else " with --skip_finished")
+        raise RunStopped(
+            f"stopped after {done} images; {again} goes on", status_of(signals.received)
+        )
+    share.add_unreadable(tried_all=done < share.most)
+    return done
 
 
 def run_all(jobs: Sequence[Callable[[], None]]) -> None:
@@ -65,7 +77,7 @@ def run_all(jobs: Sequence[Callable[[], None]]) -> None:
 def check_results_folder(opt: Any) -> None:
     """Raise ValueError if the results folder is inside the input folder."""
     root, results = Path(opt.dataroot), Path(opt.results_dir).resolve()
-    phase = [root / f"{opt.phase}{side}" for side in ("", "A", "B")]
+    phase = [root / opt.phase, *side_folders(root, opt.phase).values()]
     for folder in [root] if opt.dataset_mode == "single" else phase:
         if results.is_relative_to(folder.resolve()):
             raise ValueError(

@@ -1,233 +1,205 @@
-"""Results split into shards: several commands translate one shard each, and can resume."""
+"""Which images a command translates: all, the unfinished ones, or the unfinished of a shard."""
 
-import hashlib
-import json
 import logging
-import math
-import os
-import shutil
-import threading
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from torch import nn
+from torch.utils.data import Dataset
 
-from data.base_dataset import paths_of
+from data.dataset_files import input_hash, paths_of, tells_paths
+from inference.manifest import Entry, Manifest, made_from, naming_path, states_of
 from inference.pages import results_folder, results_page
-from options.roles import SAME_RESULTS, differences, names
-from util.checkpoint import fingerprint
-from util.errors import one_line
-from util.files import atomic_write, make_folder, short_stem
+from util.files import short_stem
 from util.html import HTML
 from util.image_rows import ImageRow
 
 log = logging.getLogger(__name__)
 
-PNG_END = b"IEND\xaeB`\x82"  # a PNG file's last bytes
-
-# These flags set the number of images, which the manifest holds as "count".
-AMOUNT = {"num_test", "max_dataset_size"}
+HASHING = 4  # threads that hash files
 
 
-class ShardLog:
-    """The log of finished images in a results folder.
+class Share:
+    """The images that a command translates, and their entries in the manifest.
 
-    `shards/*.jsonl` has one line per image, appended after its files are written;
-    `shards/made_by.json` is the manifest: flags, images and weights of the results.
+    With --num_shards N and --shard_id I, these are the images I, I + N, I + 2N, … that are not
+    finished; with --skip_finished, all that are not; else all, finished or not.
     """
 
-    def __init__(self, results: Path):
-        self.results, self.folder = results, results / "shards"
-        self.file = self.folder / "made_by.json"
-        self.lock = threading.Lock()
-        self.notes: list[str] = []  # for the page
-
-    def begin(self, manifest: dict[str, Any], opt: Any) -> None:
-        """Save the manifest; ValueError if the folder holds results with another manifest."""
-        if self.file.exists():
-            if differing := _differences(self.read_manifest(), manifest, opt):
-                raise ValueError(
-                    f"--results_dir: {self.results} holds different results ("
-                    f"{', '.join(differing)}); choose another --results_dir or delete that folder"
-                )
-            return
-        make_folder(self.folder, "--results_dir")
-        with atomic_write(self.file) as file:
-            file.write(json.dumps(manifest, indent=1).encode() + b"\n")
-
-    def complete(self, count: float = math.inf) -> bool:
-        """Return whether exactly the first `count` images are finished."""
-        return set(self.rows()) == set(range(int(min(self.read_manifest()["count"], count))))
-
-    def read_manifest(self) -> dict[str, Any]:
-        """Return the manifest; ValueError if it is missing or damaged."""
-        if not self.file.exists():
-            raise ValueError(
-                f"--page_only: {self.results} holds no results of shards; "
-                f"run test.py --num_shards N --shard_id I first"
-            )
-        try:
-            manifest = json.loads(self.file.read_text(encoding="utf-8"))
-            return manifest | {"count": int(manifest["count"]), "flags": dict(manifest["flags"])}
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(
-                f"{self.file}: damaged ({one_line(error)}); delete {self.results} and start over"
-            ) from None
-
-    def rows(self) -> dict[int, ImageRow]:
-        """Return the rows of finished images by the image's number; also read the notes.
-
-        Truncated lines, and images with missing or truncated files, are ignored.
-        """
-        found: dict[int, ImageRow] = {}
-        for path in sorted(self.folder.glob("*.jsonl")):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    entry = json.loads(line)
-                    if "note" in entry:
-                        self.notes += [entry["note"]] if entry["note"] not in self.notes else []
-                    else:
-                        row = ImageRow(entry["header"], entry["name"], dict(entry["files"]))
-                        found[int(entry["index"])] = row
-                except (ValueError, TypeError, KeyError):
-                    continue
-        images = self.results / "images"
-        whole = (
-            i
-            for i, row in found.items()
-            if all(_is_complete(images / n) for n in row.files.values())
-        )
-        return {i: found[i] for i in sorted(whole)}
-
-    def open(self, shard: int, shards: int) -> None:
-        """Choose the file of this shard."""
-        self.path = self.folder / f"{shard:05d}_of_{shards:05d}.jsonl"
-        if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):
-            self._append("")  # ends the truncated line of a killed command
-
-    def add(self, index: int, row: ImageRow) -> None:
-        """Log that the files of an image are written."""
-        self._append(json.dumps({"index": index, **row._asdict()}))
-
-    def add_note(self, text: str) -> None:
-        """Log a note for the top of the page; a repeated note is ignored."""
-        with self.lock:
-            known = text in self.notes
-            self.notes += [] if known else [text]
-        if not known:
-            self._append(json.dumps({"note": text}))
-
-    def _append(self, line: str) -> None:
-        try:
-            with self.lock, self.path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-        except FileNotFoundError:
-            raise ValueError(
-                f"--results_dir: another command has overwritten {self.results}; run this shard "
-                f"again, or with another --results_dir"
-            ) from None
-
-
-class Shard:
-    """The images I, I + N, I + 2N, … of --shard_id I and --num_shards N that are not finished."""
-
     def __init__(self, opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]):
-        """`dataset` is the `Loader` of all images; it is restricted to this shard.
+        """`dataset` is the `Loader` of all images; it is restricted to this share.
 
-        ValueError if the folder holds results with another manifest.
+        ValueError if finished images are to be kept that were made from something else.
         """
-        self.opt, self.log = opt, ShardLog(page.web_dir)
-        paths = _paths_of(dataset, opt)
-        self.log.begin(_make_manifest(opt, paths, nets), opt)
-        self.names = [page.unique_name(short_stem(path)) for path in paths]
-        done, count = self.log.rows(), int(min(len(paths), opt.num_test))
-        share = range(opt.shard_id, count, opt.num_shards)
-        self.left = [index for index in share if index not in done]
-        self.there = len(share) - len(self.left)
-        self.log.open(opt.shard_id, opt.num_shards)
-        dataset.restrict_to(set(self.left))
+        self.opt, self.dataset, self.manifest = opt, dataset.dataset, Manifest(page.web_dir)
+        self.again = not (opt.num_shards or opt.skip_finished)
+        known = not self.again or tells_paths(self.dataset)
+        files = all_files(self.dataset, len(dataset)) if known else None
+        stems = (short_stem(naming_path(of, opt.direction)) for of in files or [])
+        self.names = [page.unique_name(stem) for stem in stems]
+        self.seen: set[int] = set()
+        self._made_from = partial(made_from, opt, files, len(dataset), states_of(nets))
+        self._opened: Future | None = None
+        if not self.again:
+            self.manifest.begin(self._made_from(), opt, overwrite=False)
+        self.todo, self.most, self.there = self._choose(len(dataset))
+        dataset.restrict_to(set(self.todo))
 
-    def add(self, index: int, row: ImageRow, notes: Sequence[str]) -> None:
+    def begin(self) -> None:
+        """Open the manifest in a thread, since hashing the weights takes up to a second.
+
+        To be called after the loader has forked its workers, as threads and forks do not mix.
+        """
+        if self._opened is None:
+            thread = ThreadPoolExecutor(1)
+            self._opened = thread.submit(self._open)
+            thread.shutdown(wait=False)
+
+    def _open(self) -> None:
+        if self.again:
+            self.manifest.begin(self._made_from(), self.opt, overwrite=True)
+        self.manifest.forget(set(self.todo[: self.most] if self.again else self.todo))
+        self.manifest.open(self.opt.shard_id, self.opt.num_shards)
+        if not self.opt.num_shards:
+            save_page(self.opt)  # says what is missing, should this command be killed
+
+    def wait(self) -> None:
+        """Wait until the manifest is open; no file of an image is written before."""
+        self.begin()
+        self._opened.result()
+
+    def save_page(self) -> None:
+        """Write the page of the finished images, if the manifest has been opened."""
+        if self._opened:
+            self._opened.result()
+            save_page(self.opt)
+
+    def _choose(self, count: int) -> tuple[list[int], int, int]:
+        """Return the images to try, how many of them to translate, and how many are finished."""
+        wanted = int(min(count, self.opt.num_test))
+        if self.again:  # an image that cannot be read is replaced by a further one
+            return list(range(count)), wanted, 0
+        if self.opt.num_shards:
+            share = range(self.opt.shard_id, wanted, self.opt.num_shards)
+            done = finished(valid_entries(self.manifest, self.dataset, share))
+            return [n for n in share if n not in done], len(share) - len(done), len(done)
+        entries = valid_entries(self.manifest, self.dataset, range(count))
+        found, *_ = chosen(entries, count, wanted, self.opt.serial_batches)
+        done = finished(entries)
+        todo = [n for n in range(count) if n not in done] if len(found) < wanted else []
+        return todo, wanted - len(found), len(found)
+
+    def name(self, number: int) -> str | None:
+        """Return the name of an image's results; None if the dataset has not told its files."""
+        return self.names[number] if self.names else None
+
+    def add(self, number: int, row: ImageRow, input: str, notes: Sequence[str]) -> None:
         """Log that the files of an image are written, and the notes for the page."""
         for note in notes:
-            self.log.add_note(note)
-        self.log.add(index, row)
+            self.manifest.add_note(note)
+        self.manifest.add(number, row, input)
+
+    def add_unreadable(self, tried_all: bool) -> None:
+        """Log the images that the loader left out (--on_bad_image skip)."""
+        self.wait()
+        last = max(self.seen, default=-1) if self.opt.serial_batches else -1
+        for number in self.todo:
+            if number not in self.seen and (tried_all or number < last):
+                hashed = input_hash(paths_of(self.dataset, number)) if self.names else ""
+                self.manifest.add_unreadable(number, hashed)
 
     def describe(self, done: int) -> str:
-        """Return the log line of a finished shard; `done` is the number of new images."""
+        """Return the log line of a finished command; `done` is the number of new images."""
+        said = f"{done} images translated"
+        if not self.opt.num_shards:
+            return f"{said}, {self.there} already finished" if self.opt.skip_finished else said
         return (
-            f"shard {self.opt.shard_id} of 0..{self.opt.num_shards - 1}: {done} images "
-            f"translated, {self.there} already finished; after all shards, run --page_only instead "
-            f"of --num_shards and --shard_id to write the page"
+            f"shard {self.opt.shard_id} of 0..{self.opt.num_shards - 1}: {said}, {self.there} "
+            f"already finished; after all shards, run --page_only instead of --num_shards and "
+            f"--shard_id to write the page"
         )
+
+
+def all_files(dataset: Dataset, count: int) -> list[dict[str, str]]:
+    """Return the files of the first `count` items."""
+    return [paths_of(dataset, number) for number in range(count)]
+
+
+def valid_entries(
+    manifest: Manifest, dataset: Dataset, numbers: Collection[int]
+) -> dict[int, Entry]:
+    """Return the entries of those of the images whose input files are still the same.
+
+    Results of version 1 do not say what their inputs held; their names alone are compared.
+    """
+    found = {n: entry for n, entry in manifest.entries().items() if n in numbers}
+    files = [paths_of(dataset, n) for n in found if found[n].input]
+    with ThreadPoolExecutor(HASHING) as pool:
+        hashes = iter(list(pool.map(input_hash, files)))
+    now = {n: next(hashes) if entry.input else "" for n, entry in found.items()}
+    if any(entry.row and not entry.input for entry in found.values()):
+        log.info(
+            "%s: does not say what the images held, since an earlier version made it; images of "
+            "the same names are taken as unchanged",
+            manifest.file,
+        )
+    return {n: entry for n, entry in found.items() if entry.input == now[n]}
+
+
+def finished(entries: Mapping[int, Entry]) -> set[int]:
+    """Return the images that have been translated; the others cannot be read."""
+    return {number for number, entry in entries.items() if entry.row}
+
+
+def chosen(
+    entries: Mapping[int, Entry], count: int, most: float, in_order: bool = True
+) -> tuple[list[int], list[int], list[int]]:
+    """Return the numbers of the first `most` readable images of `count`: finished, missing; and
+    of those that cannot be read.
+
+    Without `in_order`, the finished ones count as the first.
+    """
+    order = range(count) if in_order else sorted(range(count), key=lambda n: n not in entries)
+    found, missing, unreadable = [], [], []
+    for number in order:
+        if len(found) + len(missing) >= most:
+            break
+        entry = entries.get(number)
+        (missing if entry is None else found if entry.row else unreadable).append(number)
+    return found, missing, unreadable
+
+
+def save_page(opt: Any) -> str:
+    """Write the page of all finished images; return a sentence with their number."""
+    page = results_page(opt)
+    said = add_finished(page, opt)
+    page.save()
+    return said
 
 
 def add_finished(page: HTML, opt: Any) -> str:
-    """Add the finished images of all shards to a page; return a sentence with their number."""
-    shard_log = ShardLog(page.web_dir)
-    rows, count = shard_log.rows(), int(min(shard_log.read_manifest()["count"], opt.num_test))
-    for note in shard_log.notes:
+    """Add the finished images to a page; return a sentence with their number."""
+    manifest = Manifest(page.web_dir)
+    entries, count = manifest.entries(), manifest.read()["count"]
+    found, missing, unreadable = chosen(entries, count, opt.num_test, opt.serial_batches)
+    for note in manifest.notes:
         page.add_note(note)
-    shown = [row for index, row in rows.items() if index < count]
-    for row in shown:
-        row.add_to(page, opt.display_winsize)
-    missing = f"{count - len(shown)} images are missing; their shards are not finished"
-    if len(shown) < count:
-        page.add_note(f"{missing[0].upper()}{missing[1:]}.")
-        return f"{len(shown)} of {count} images ({missing})"
-    return f"all {count} images"
+    for number in found:
+        entries[number].row.add_to(page, opt.display_winsize)
+    if unreadable:
+        page.add_note(f"{len(unreadable)} images cannot be read and are left out.")
+    if missing:
+        why = "the test has not ended, or was stopped; test.py --skip_finished translates them"
+        why = "their shards are not finished" if manifest.has_shards() else why
+        said = f"{len(missing)} images are missing; {why}"
+        page.add_note(f"{said}.")
+        return f"{len(found)} of {len(found) + len(missing)} images ({said})"
+    return f"all {len(found)} images"
 
 
 def show_finished(opt: Any) -> None:
     """Write the page of all finished images (--page_only)."""
-    ShardLog(results_folder(opt)).read_manifest()  # raises if no shard has run
-    page = results_page(opt)
-    shown = add_finished(page, opt)
-    page.save()
-    log.info("%s; results page: %s", shown, page.path)
-
-
-def delete_stale_log(opt: Any, page: HTML, dataset: Any, nets: dict[str, nn.Module]) -> None:
-    """Delete the shard log if this unsharded run will produce different results."""
-    shard_log = ShardLog(page.web_dir)
-    if not shard_log.file.exists():
-        return
-    manifest = _make_manifest(opt, _paths_of(dataset, opt), nets)
-    if differing := _differences(shard_log.read_manifest(), manifest, opt):
-        log.warning("overwriting results of shards with different ones (%s)", ", ".join(differing))
-        shutil.rmtree(shard_log.folder)
-
-
-def _is_complete(image: Path) -> bool:
-    """Return whether a PNG file exists and is not truncated."""
-    try:
-        with image.open("rb") as file:
-            file.seek(-len(PNG_END), os.SEEK_END)
-            return file.read() == PNG_END
-    except OSError:
-        return False
-
-
-def _paths_of(dataset: Any, opt: Any) -> list[str]:
-    """Return the input file of each item, which names its results."""
-    items = (paths_of(dataset.dataset, index) for index in range(len(dataset)))
-    return [of.get(f"{opt.direction[0]}_paths") or next(iter(of.values())) for of in items]
-
-
-def _make_manifest(opt: Any, paths: Sequence[str], nets: dict[str, nn.Module]) -> dict[str, Any]:
-    """Return the manifest: the flags that change results, hashes of image paths and weights."""
-    flags = {name: vars(opt)[name] for name in names(opt, SAME_RESULTS) - AMOUNT}
-    flags = json.loads(json.dumps(flags, default=str, sort_keys=True))
-    digest = hashlib.sha256("\0".join(paths).encode("utf-8", "surrogateescape")).hexdigest()
-    weights = fingerprint(net.state_dict() for net in nets.values())
-    return {"count": len(paths), "pictures": digest[:16], "weights": weights, "flags": flags}
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any], opt: Any) -> list[str]:
-    flags = differences(opt, before["flags"], SAME_RESULTS)
-    found = [
-        f"--{name} {old}, now {new}" for name, (old, new) in flags.items() if name not in AMOUNT
-    ]
-    named = {"images": "pictures", "weights": "weights"}  # by their keys in the file
-    return found + [f"other {kind}" for kind, key in named.items() if before[key] != now[key]]
+    Manifest(results_folder(opt)).read()  # raises if nothing has run
+    log.info("%s; results page: %s", save_page(opt), results_page(opt).path)

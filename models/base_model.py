@@ -220,7 +220,9 @@ class BaseModel(ABC):
         The noise of each image depends on `seed` (default: --seed) and the stem of its name alone.
         """
         seed = self.opt.seed if seed is None else seed
-        with test_mode(self.nets.values(), names, seed), self.autocast():
+        held = [*self.nets.values(), *vars(self).values()]  # a network may be an attribute alone
+        nets = {module for module in held if isinstance(module, nn.Module)}
+        with test_mode(nets, names, seed), self.autocast():
             yield
 
     # What others read -----------------------------------------------------------------
@@ -275,19 +277,19 @@ class BaseModel(ABC):
             "pools": {name: pool.state_dict() for name, pool in self.pools.items()},
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], *, rates: bool = True) -> None:
         """Restore what `state_dict` has returned, after `setup`.
 
-        The learning rate follows from the options and the epoch; `plateau` restores its own.
+        The learning rate follows from the options and the epoch; `plateau` restores its own, unless
+        `rates` is False.
         """
-        plateau = self.opt.lr_policy == "plateau"
+        keep_rate = self.opt.lr_policy != "plateau" or not rates
         for name, net in self.nets.items():
             net.load_state_dict(state["networks"][name])
         for name, optimizer in self.optimizers.items():
-            building.load_optimizer(optimizer, state["optimizers"][name], keep_rate=not plateau)
+            building.load_optimizer(optimizer, state["optimizers"][name], keep_rate=keep_rate)
         for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
-            if plateau:
-                scheduler.load_state_dict(saved)
+            schedules.load(scheduler, saved)
         for name, pool in self.pools.items():
             pool.load_state_dict(state["pools"][name])
 

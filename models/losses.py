@@ -57,12 +57,22 @@ class GANLoss(nn.Module):
 def gradient_penalty(netD: nn.Module, real: Tensor, fake: Tensor, weight: float = 10.0) -> Tensor:
     """WGAN-GP's penalty, weight · E[(‖∇_x̂ D(x̂)‖₂ − 1)²] (arXiv:1704.00028, eq. 3).
 
-    `real` and `fake` (N, C, H, W) are what D sees; x̂ mixes them with one weight an image. D runs
-    in the type of its weights, without autocast.
+    `real` and `fake` (N, C, H, W) are what D sees; x̂ mixes them with one weight an image. Of
+    images of different sizes it mixes the middles, as large as fits into both. D runs in the type
+    of its weights, without autocast.
     """
+    if real.shape != fake.shape:
+        size = [min(sizes) for sizes in zip(real.shape[-2:], fake.shape[-2:], strict=True)]
+        real, fake = (middle(images, *size) for images in (real, fake))
     mix = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
     mixed = (mix * real + (1 - mix) * fake).detach().requires_grad_(True)
     with torch.autocast(real.device.type, enabled=False):
         score = netD(mixed).float().sum()
         (gradient,) = torch.autograd.grad(score, mixed, create_graph=True)
     return weight * ((gradient.flatten(1) + 1e-16).norm(dim=1) - 1).square().mean()
+
+
+def middle(images: Tensor, height: int, width: int) -> Tensor:
+    """Return the middle (N, C, height, width) of larger images."""
+    top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
+    return images[..., top : top + height, left : left + width]

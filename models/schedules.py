@@ -49,3 +49,20 @@ def step(schedules: Iterable[Schedule], metric: float | None) -> None:
             schedule.step()
         elif metric is not None:
             schedule.step(metric)
+
+
+def load(schedule: Schedule, saved: dict[str, Any]) -> None:
+    """Let `plateau` go on counting where it was; its mode and its constants stay, and so does all
+    of the other schedules, which follow from the options and the epoch.
+    """
+    if isinstance(schedule, lr_scheduler.ReduceLROnPlateau) and "lr_lambdas" not in saved:
+        counts = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
+        schedule.load_state_dict({name: saved[name] for name in counts})
+
+
+def forget_scores(schedules: Iterable[Schedule]) -> None:
+    """Let `plateau` start to count again, since another score decides from now on."""
+    for schedule in schedules:
+        if isinstance(schedule, lr_scheduler.ReduceLROnPlateau):
+            worst = -math.inf if schedule.mode == "max" else math.inf
+            schedule.load_state_dict({"best": worst, "num_bad_epochs": 0, "cooldown_counter": 0})

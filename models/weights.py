@@ -7,7 +7,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from util.checkpoint import load_weights, mismatches, save_weights, without_stale_statistics
+from util.checkpoint import (
+    load_weights,
+    mismatches,
+    part_that_fits,
+    save_weights,
+    without_stale_statistics,
+)
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +102,7 @@ def check_fit(
 ) -> dict[str, Tensor]:
     """Return the weights of a file as `net` takes them; ValueError names the flags that fit it."""
     wanted = net.state_dict()
-    loaded = without_stale_statistics(weights, wanted)
+    loaded = without_stale_statistics(part_that_fits(weights, wanted), wanted)
     odd = mismatches(loaded, wanted)
     if odd:
         flags = differing_flags(loaded, opt)

@@ -1,6 +1,9 @@
 """Read options from YAML files and from the folder of a run."""
 
+import codecs
+import contextlib
 import json
+import locale
 import re
 from collections import Counter
 from pathlib import Path
@@ -10,6 +13,14 @@ import yaml
 
 from util.errors import one_line
 
+# Encodings by the mark at a file's start; that of UTF-32 starts with that of UTF-16.
+MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 PRESETS = Path(__file__).parent / "presets"
 # The options of a run on the built-in data, small enough for two CPU cores. An optional
 # builtin_MODEL.yaml overrides some of them for that model.
@@ -45,16 +56,36 @@ class _Loader(yaml.BaseLoader):
 def read_mapping(path: str | Path, where: str) -> dict[Any, Any]:
     """Return a YAML mapping of any depth, with scalars as text; errors start with `where`."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = decoded(Path(path).read_bytes())
         yaml.safe_load(text)  # refuses tags that would construct Python objects
         values = yaml.load(text, Loader=_Loader) or {}
     except OSError as error:
         raise ValueError(f"{where}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{where}: not valid YAML: {one_line(error)}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{where}: must contain lines such as `ngf: 32`")
     return values
+
+
+def decoded(content: bytes) -> str:
+    """Return the text of a file in UTF-8, UTF-16 or UTF-32, else in the encoding of this machine.
+
+    Lines end in a newline alone. ValueError if the mark at the start is wrong.
+    """
+    return _text(content).replace("\r\n", "\n")
+
+
+def _text(content: bytes) -> str:
+    for mark, encoding in MARKS.items():
+        if content.startswith(mark):
+            return content.decode(encoding)
+    if b"\0" in content[:2]:  # UTF-16 without a mark
+        return content.decode("utf-16-be" if content[:1] == b"\0" else "utf-16-le")
+    for encoding in ("utf-8", locale.getpreferredencoding(False)):
+        with contextlib.suppress(UnicodeDecodeError, LookupError):
+            return content.decode(encoding)
+    return content.decode("latin-1")
 
 
 def flat(values: dict[Any, Any], where: str) -> dict[str, str]:
@@ -74,22 +105,28 @@ def read_run(run: Path) -> dict[str, Any]:
 
     `train_opt.json` is ours; the reference implementation writes a text table `train_opt.txt`.
     """
-    try:
-        if (run / "train_opt.json").is_file():
-            values = json.loads((run / "train_opt.json").read_text(encoding="utf-8"))
-            if isinstance(values, dict):
-                return {k: v for k, v in values.items() if v is not None}
-            raise ValueError("not a mapping")
-        if (run / "train_opt.txt").is_file():
-            return _read_table((run / "train_opt.txt").read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{run / 'train_opt.json'}: damaged ({one_line(error)}); delete it and repeat "
-            f"the flags of the training on the command line"
-        ) from None
+    for name, read in (("train_opt.json", _read_json), ("train_opt.txt", _read_table)):
+        if (run / name).is_file():
+            try:
+                return read(decoded((run / name).read_bytes()))
+            except (ValueError, RecursionError) as error:
+                raise ValueError(
+                    f"{run / name}: damaged ({one_line(error)}); delete it and repeat the flags "
+                    f"of the training on the command line"
+                ) from None
     return {}
+
+
+def _read_json(text: str) -> dict[str, Any]:
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError("not a mapping")
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _read_table(text: str) -> dict[str, str]:
     lines = re.findall(r"^ *(\w+): ?(.*?) *(?:\t\[default: .*\])?$", text, re.MULTILINE)
+    if not lines:
+        start = repr(text.strip()[:40]) if text.strip() else "nothing"
+        raise ValueError(f"holds {start} in place of a table of options")
     return {name: value for name, value in lines if value not in ("", "None")}

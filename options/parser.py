@@ -5,6 +5,7 @@ import contextlib
 import difflib
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -33,6 +34,8 @@ class OneLineParser(argparse.ArgumentParser):
 
     def __init__(self, **kwargs: Any):
         super().__init__(allow_abbrev=False, **kwargs)
+        # Values such as -1024,3071 are numbers, not flags.
+        self._negative_number_matcher = re.compile(r"-\.?\d[\d.,eE+-]*$")
         self.source = ""  # prefix of errors: the file being parsed, "" for the command line
 
     def flags(self) -> list[str]:

@@ -125,14 +125,40 @@ def _add_images(parser: FlagParser, add: Callable[..., Any]) -> None:
                 type=pixel_range,
                 default="auto",
                 carry=True,
-                help=f"high bit depth: values of {side} mapped to -1 and 1: auto (range of the "
-                "file's number type; 0,1 for floats), LOW,HIGH, or percentile",
+                help=f"values of {side} that become -1 and 1: auto (range of the file's number "
+                "type; 0,1 for floats), LOW,HIGH, or percentile; others are clipped",
             )
+            add(
+                f"--filter_{side}",
+                choices=["bicubic", "nearest"],
+                default="bicubic",
+                carry=True,
+                help=f"filter that resizes {side}; nearest keeps hard labels",
+            )
+        add(
+            "--alpha",
+            choices=["ignore", "white", "black"],
+            default="ignore",
+            carry=True,
+            help="what becomes of an alpha channel: ignored, or the image put on white or black",
+        )
+        add(
+            "--no_data_check",
+            action="store_true",
+            role="launch",
+            help="do not look for data that nothing can be learned from",
+        )
         add(
             "--on_bad_image",
             choices=["error", "skip"],
             default="error",
             help="unreadable images: stop, or log and skip them",
+        )
+        add(
+            "--max_pixels",
+            type=number(int, 1),
+            default=10**9,
+            help="largest image that is read, in pixels (width times height)",
         )
         add(
             "--display_winsize",

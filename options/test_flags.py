@@ -63,7 +63,12 @@ def _add_shards(parser: FlagParser) -> None:
         )
         add("--shard_id", type=number(int, 0), help="number of this command's shard, from 0")
         add(
+            "--skip_finished",
+            action="store_true",
+            help="translate only images that are missing or whose files have changed",
+        )
+        add(
             "--page_only",
             action="store_true",
-            help="write the page for finished shards, translate nothing",
+            help="write the page for finished images, translate nothing",
         )

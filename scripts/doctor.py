@@ -1,26 +1,42 @@
 """Check every image of a dataset before training: `python -m scripts.doctor --dataroot DIR`.
 
-Lists the files that are damaged or unusual, and how training treats each. Exit status 1 if some
-would stop a training.
+Lists the files that are damaged or unusual, and how training treats each; then looks at a sample
+of each phase as the networks will see it. Exit status 1 if something would stop a training. Other
+flags, such as --input_nc or --range_A, are those of train.py.
 """
 
+import argparse
 import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
+from data.data_check import Remark, check_data
 from data.image_check import Finding, inspect
+from data.image_files import image_size
 from data.image_folder import by_stem, make_dataset
+from data.value_range import chosen_ranges, fitted_ranges
+from options.base_options import Options
 from options.parser import OneLineParser, number
+from options.train_options import TrainOptions
 from util.command import run_command, setup_logging
 from util.errors import RunStopped
 from util.process_pool import worker_pool
+from util.registry import find_class
 
 log = logging.getLogger(__name__)
+
+MOST_ALIKE = 3  # files with the same remark that are listed one by one
+# The flags of train.py that choose the model of a type of dataset.
+MODELS = {
+    "aligned": (),
+    "unaligned": ("--model", "cycle_gan"),
+    "single": (),
+    "colorization": ("--model", "colorization"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         default=os.cpu_count() or 1,
         help="number of processes",
     )
-    args = parser.parse_args(argv)
+    args, more = parser.parse_known_args(argv)
+    asked = {phase: options_of(args, phase, more) for phase in phases_of(args)}
     paths = make_dataset(args.dataroot)
     found = ignored(args.dataroot, paths)
     with worker_pool(min(args.num_threads, len(paths))) as pool:
@@ -52,20 +69,64 @@ def main(argv: Sequence[str] | None = None) -> None:
     damaged = {finding.path for finding in found if finding.fatal}
     if args.dataset_mode == "aligned":
         found += pairs(args.dataroot, paths, damaged)
-    report(found, len(paths))
+    remarks = [remark for opt in asked.values() for remark in data_remarks(opt)]
+    report(found, len(paths), remarks)
 
 
-def report(found: list[Finding], count: int) -> None:
-    """Log the findings; `RunStopped` if some are fatal."""
-    for finding in sorted(found):
-        log.info("%s%s", "BAD  " if finding.fatal else "     ", finding)
+def phases_of(args: argparse.Namespace) -> list[str]:
+    """Return the phases that the folder holds; the whole folder counts as one for `single`."""
+    names = {path.name for path in args.dataroot.iterdir()} if args.dataroot.is_dir() else set()
+    phases = ("train", "val", "test")
+    found = [phase for phase in phases if any(name.startswith(phase) for name in names)]
+    return found if args.dataset_mode != "single" and found else ["train"]
+
+
+def holds_phases(opt: Options) -> bool:
+    """Return whether the folder holds a phase; a folder of images alone may be checked too."""
+    root = Path(opt.dataroot)
+    return any(root.glob(f"{opt.phase}*"))
+
+
+def options_of(args: argparse.Namespace, phase: str, more: Sequence[str]) -> Options:
+    """Return the options with which train.py would read a phase."""
+    flags = ["--dataroot", str(args.dataroot), "--dataset_mode", args.dataset_mode]
+    return TrainOptions().read([*flags, *MODELS[args.dataset_mode], "--phase", phase, *more])
+
+
+def data_remarks(opt: Options) -> list[Remark]:
+    """Return remarks on a sample of a phase, as the networks would see it."""
+    try:
+        dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(opt)
+        kept = fitted_ranges(dataset, dataset.files_by_side(), opt)
+    except ValueError as error:
+        return [Remark(str(error), fatal=holds_phases(opt))]
+    dataset.ranges = chosen_ranges(opt, kept)
+    return [Remark(f"{opt.phase}: {what}", fatal) for what, fatal in check_data(dataset, opt)]
+
+
+def report(found: list[Finding], count: int, remarks: list[Remark]) -> None:
+    """Log the findings and the remarks; `RunStopped` if some are fatal."""
+    alike: dict[tuple[bool, str], list[str]] = {}
+    for path, what, fatal in sorted(found):
+        alike.setdefault((fatal, what), []).append(path)
+    for (fatal, what), paths in alike.items():
+        mark = "BAD  " if fatal else "     "
+        for path in paths if fatal or len(paths) <= MOST_ALIKE else ():
+            log.info("%s%s: %s", mark, path, what)
+        if not fatal and len(paths) > MOST_ALIKE:
+            log.info("%s%s and %d other files: %s", mark, paths[0], len(paths) - 1, what)
     bad = {finding.path for finding in found if finding.fatal}
-    log.info("%d images, %d bad, %d remarks", count, len(bad), len(found) - len(bad))
+    for remark in remarks:
+        log.info("%s%s", "BAD  " if remark.fatal else "     ", remark.what)
+    others = len(found) - len(bad) + len(remarks)
+    log.info("%d images, %d bad, %d remarks", count, len(bad), others)
     if bad:
         raise RunStopped(
             f"{len(bad)} of {count} images would stop a training: repair or delete them, or train "
             f"with --on_bad_image skip, which ignores them"
         )
+    if fatal := [remark.what for remark in remarks if remark.fatal]:
+        raise RunStopped(f"a training would stop: {fatal[0]}")
 
 
 def ignored(root: Path, paths: list[str]) -> list[Finding]:
@@ -96,7 +157,7 @@ def pairs(root: Path, paths: list[str], damaged: set[str]) -> Iterator[Finding]:
         for name in sorted(A.keys() & B.keys()):
             if not damaged.isdisjoint(A[name] + B[name]):
                 continue
-            sizes = [Image.open(path).size for (path, *_) in (A[name], B[name])]
+            sizes = [image_size(path) for (path, *_) in (A[name], B[name])]
             if sizes[0] != sizes[1]:
                 what = "{}x{}, its partner {}x{} pixels".format(*sizes[0], *sizes[1])
                 yield Finding(
@@ -104,7 +165,7 @@ def pairs(root: Path, paths: list[str], damaged: set[str]) -> Iterator[Finding]:
                 )
     if not phases:
         for path in paths:
-            if path not in damaged and (width := Image.open(path).width) % 2:
+            if path not in damaged and (width := image_size(path)[0]) % 2:
                 what = f"is {width} pixels wide; an A|B image needs an even width"
                 yield Finding(path, what, fatal=True)
 

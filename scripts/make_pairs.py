@@ -2,8 +2,8 @@
 
 edges, grayscale, inpaint and superres compute A from each image and use the image as B. combine
 stitches images of equal names in IN/A and IN/B. resize only resizes images to --size (with --pairs,
-both halves of A|B images). OUT gets train/, val/ and test/: those of IN if it has them, else a
-random split. Run the command again to resume.
+both halves of A|B images). OUT gets train/, val/ and test/: those of IN if it has them (valid/ and
+validation/ are val), else a random split. Run the command again to resume.
 """
 
 import argparse
@@ -20,10 +20,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.image_files import load_image, split_pair
-from data.image_folder import by_stem, make_dataset
+from data.image_files import halves, load_image
+from data.image_folder import by_stem, make_dataset, unread_partner
 from options.parser import OneLineParser, number
-from scripts.pairs.splits import PHASES, SHARES, phases_of, shares_of, unique_names
+from scripts.pairs.splits import (
+    PHASES,
+    SHARES,
+    own_phases,
+    phases_of,
+    shares_of,
+    unique_names,
+)
 from scripts.pairs.tasks import MASKS, TASKS, joined, squared, stitched
 from util.command import run_command, run_line, setup_logging
 from util.files import make_folder
@@ -130,13 +137,17 @@ def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
     folder = args.source / "A" if args.task == "combine" else args.source
     paths = images(folder)
     partners = partners_of(args.source, paths) if args.task == "combine" else {}
-    names = unique_names([path.relative_to(folder) for path in paths])
-    phases = phases_of(names, args)
+    names = [path.relative_to(folder) for path in paths]
+    own = own_phases(names, folder, args.split if args.own_split else None)
+    if own:  # IN already has train/, val/ or test/
+        names = [Path(own[name.parts[0]], *name.parts[1:]) for name in names]
+    names = unique_names(names)
+    phases = [None] * len(names) if own else phases_of(names, args)
     for path, name, phase in zip(paths, names, phases, strict=True):
         files = [str(path)]
         if args.task == "combine":
             files.append(partners[path])
-        if phase is None:  # IN already has train/, val/ or test/
+        if phase is None:
             yield files, args.out / name
             continue
         # An image made by an earlier run keeps its phase, even if IN has grown since.
@@ -151,7 +162,7 @@ def partners_of(source: Path, paths: Sequence[Path]) -> dict[Path, str]:
     if alone := sorted(mine.keys() - theirs.keys()):
         raise ValueError(
             f"IN: {mine[alone[0]][0]} has no partner {B / alone[0]}.* ({len(alone)} of {len(mine)} "
-            f"images have none); add it or remove the image"
+            f"images have none){unread_partner(B, alone[0]) or '; add it or remove the image'}"
         )
     for stem in mine:
         if (count := len(theirs[stem])) > 1:
@@ -207,7 +218,8 @@ def make_image(files: list[str], args: argparse.Namespace) -> Any:
         return joined(files[0], files[1], args.size)
     if args.task == "resize":
         if args.pairs:
-            return stitched(*(squared(half, args.size) for half in split_pair(files[0])))
+            pair = halves(load_image(files[0]), files[0])
+            return stitched(*(squared(half, args.size) for half in pair))
         return squared(load_image(files[0]), args.size)
     photo = squared(load_image(files[0]), args.size)
     own = zlib.crc32(os.fsencode(Path(files[0]).relative_to(args.source)))

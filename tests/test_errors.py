@@ -58,6 +58,7 @@ def obstacles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "list.yaml").write_text("- lr\n")
     for side in "AB":
         (root / "sides" / side).mkdir(parents=True)
+        draw((64, 64)).save(root / "sides" / side / "1.png")
     (root / "broken.yaml").write_text("lr: [\n")
     (root / "twice.yaml").write_text("ngf: 8\nlr: 0.1\nngf: 16\n")
     (root / "code.yaml").write_text("name: !!python/object/apply:os.system ['touch it_ran']\n")
@@ -93,13 +94,13 @@ TRAIN = [
     ("--dataroot sides", ["found A/, B/", "scripts.make_pairs --task combine", "/sides_pairs"]),
     ("--dataroot good --phase tran", ["tran/", "found test/, train/, val/", "--phase train"]),
     ("--dataroot empty", ["empty/train", "holds no images", "found nothing"]),
-    ("--dataroot empty --phase x", ["found train/, 1 images", "move them into empty/x"]),
+    ("--dataroot empty --phase x", ["found train/, 1 images", "move the images A into empty/xA"]),
     ("--dataroot unreadable", ["unreadable/train/1.png", "unknown format"]),
     (
         "--dataroot truncated",
         ["truncated/train/1.png", "truncated", "scripts.doctor", "--on_bad_image skip"],
     ),
-    ("--dataroot deep", ["deep/train/1.ppm", "8 bits"]),
+    ("--dataroot deep", ["--dataroot deep", "one colour"]),
     ("--dataroot odd", ["odd/train/1.png", "131 pixels wide", "trainA/"]),
     ("--dataroot unmatched", ["unmatched/trainA/1.png", "no partner", "unmatched/trainB"]),
     ("--dataroot small --preprocess crop", ["small/train/1.png", "30x40", "--crop_size 64"]),

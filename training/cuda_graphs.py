@@ -20,6 +20,7 @@ from util.distributed import world_size
 log = logging.getLogger(__name__)
 
 WARM_UP = 3  # steps that run eagerly before the capture, in which cuDNN chooses its algorithms
+LOOK_AFTER = 200  # steps, after which it is logged if few of them were replayed
 Method = Callable[[], None]
 
 
@@ -64,7 +65,8 @@ class CudaGraphs:
     A graph reads and writes fixed memory. So each tensor attribute that other code sets, such as
     an input or what an image pool returns, is copied into a static buffer before a graph reads it,
     and after a replay the model's attributes are those of the capture, with new values. A batch of
-    another shape (an epoch's last), a validation and a test run the plain methods.
+    another shape (an epoch's last), a validation and a test run the plain methods; a batch with
+    fewer images than an earlier one is never what is captured.
 
     ValueError if a captured method could not see a change: of a plain value (a number, a flag), or
     of a tensor in a list or dict of the model.
@@ -75,7 +77,9 @@ class CudaGraphs:
         self.buffers: dict[str, Tensor] = {}
         self.steps: Counter[Any] = Counter()  # by the shapes of their inputs, before the capture
         self.shapes: Any = None  # of the step that is captured
+        self.images = self.most_images = 0  # in the current batch, and in the largest
         self.step_begins, self.mode = False, "eager"
+        self.modes: Counter[str] = Counter()  # of all steps
         self.tensors_before: dict[str, Tensor] = {}  # before other code sets new ones
         self.graphs: dict[str, tuple[Method, dict[str, Any]]] = {}  # replay, what it makes
         self.attributes_at_capture: dict[str, dict[str, Any]] = {}  # attributes at the capture
@@ -86,6 +90,8 @@ class CudaGraphs:
     def set_input(self, method: Callable[[Any], None], batch: dict[str, Any]) -> None:
         """Set the input, and mark the start of a step."""
         self.tensors_before, self.step_begins = tensors_of(self.model), True
+        sizes = [len(v) for v in batch.values() if isinstance(v, Tensor) and v.dim()]
+        self.images = max(sizes, default=0)
         method(batch)
 
     def run(self, name: str, method: Method) -> None:
@@ -116,13 +122,23 @@ class CudaGraphs:
     def begin_step(self, inputs: dict[str, Tensor]) -> None:
         """Decide how the methods of a step run, by the shapes of its inputs."""
         shapes = tuple((name, value.shape, value.dtype) for name, value in sorted(inputs.items()))
+        self.most_images = max(self.most_images, self.images)
         if self.graphs:
             self.mode = "replay" if shapes == self.shapes else "eager"
+        elif self.images < self.most_images:
+            self.mode = "eager"
         else:
             self.steps[shapes] += 1
             self.mode = "warm up" if self.steps[shapes] <= WARM_UP else "capture"
             self.shapes = shapes
         self.step_begins = False
+        self.modes[self.mode] += 1
+        if self.modes.total() == LOOK_AFTER and self.modes["replay"] < LOOK_AFTER / 2:
+            log.info(
+                "%d of %d steps ran without CUDA graphs, which replay batches of one size; a "
+                "--preprocess that crops makes all images equal",
+                *(LOOK_AFTER - self.modes["replay"], LOOK_AFTER),
+            )
 
     def copy(self, values: dict[str, Tensor]) -> None:
         """Copy tensors that plain code has set into static buffers, which take their place."""

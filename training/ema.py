@@ -24,7 +24,7 @@ class EMA:
     """
 
     def __init__(self, nets: dict[str, nn.Module], decay: float):
-        self.followed = {name: net for name, net in nets.items() if name.startswith("G")}
+        self.followed = generators(nets)
         self.nets = {name: copy.deepcopy(net) for name, net in self.followed.items()}
         self.decay, self.steps = decay, 0
 
@@ -71,3 +71,8 @@ class EMA:
         for name, net in self.nets.items():
             net.load_state_dict(state["networks"][name])
         self.steps = int(state["steps"])
+
+
+def generators(nets: dict[str, nn.Module]) -> dict[str, nn.Module]:
+    """Return the networks whose name begins with G, which an EMA averages."""
+    return {name: net for name, net in nets.items() if name.startswith("G")}

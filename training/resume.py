@@ -5,12 +5,15 @@ from typing import Any
 
 from models.base_model import BaseModel
 from models.weights import check_fit
-from training.ema import EMA
+from options.roles import differences
+from training.ema import EMA, generators
+from training.saved_files import SavedFiles
 from training.state import (
     Progress,
     TrainingState,
     changed_flags,
     changes_as_hint,
+    earlier_files,
     read_state,
     state_path,
 )
@@ -43,8 +46,9 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
     if checkpoint:
         restore(state, checkpoint)
     else:
-        log_start(state, weights_alone)
+        state.files = earlier_files(opt)
         state.ema = EMA(model.nets, opt.ema) if opt.ema else None
+        log_start(state, weights_alone)
     return state
 
 
@@ -58,6 +62,11 @@ def check_model_supports(model: BaseModel, opt: Any) -> None:
         raise ValueError(
             f"--val_freq, --early_stop, --lr_policy plateau: --model {opt.model} lacks "
             f"metric_pair(self) or validation_loss(self)"
+        )
+    if opt.ema and not generators(model.nets):
+        raise ValueError(
+            f"--ema: averages networks whose name begins with G, and --model {opt.model} has "
+            f"{', '.join(model.nets)}"
         )
     if opt.grad_accum > 1 and not model.updates:
         raise ValueError(f"--grad_accum: --model {opt.model} lacks `updates` (docs/extend.md)")
@@ -103,6 +112,11 @@ def log_start(state: TrainingState, weights_alone: bool) -> None:
             "resume or another --name to keep them",
             folder,
         )
+        names = [f"best_net_{name}{end}.pth" for name in state.model.nets for end in ("", "_ema")]
+        names += [f"latest_net_{name}_ema.pth" for name in state.model.nets]
+        recorded = [name for names in state.files.by_tag.values() for name in names]
+        if odd := [n for n in names if n not in recorded and (folder / n).exists()]:
+            log.warning("kept, since no record says that a run wrote it: %s", ", ".join(odd))
 
 
 def check_networks(model: BaseModel, opt: Any, checkpoint: dict[str, Any]) -> None:
@@ -120,14 +134,18 @@ def check_networks(model: BaseModel, opt: Any, checkpoint: dict[str, Any]) -> No
 def restore(state: TrainingState, checkpoint: dict[str, Any]) -> None:
     """Load a checkpoint: networks, optimizers, schedules, image pools, EMA, random states.
 
-    The learning rate follows from the options and the epoch; `plateau` restores its own.
+    The learning rate follows from the options and the epoch; `plateau` restores its own, unless
+    --lr or --lr_policy has changed.
     """
     opt, model = state.opt, state.model
+    rates = not {"lr", "lr_policy"} & differences(opt, checkpoint["options"], ()).keys()
     try:
-        model.load_state_dict(checkpoint | {"pools": pools_of_rank(checkpoint["pools"])})
+        pools = {"pools": pools_of_rank(checkpoint["pools"])}
+        model.load_state_dict(checkpoint | pools, rates=rates)
         state.ema = EMA(model.nets, opt.ema) if opt.ema else None
         if state.ema and "averages" in checkpoint:
             state.ema.load_state_dict(checkpoint["averages"])
+        state.files = SavedFiles.from_state(checkpoint.get("files"))
         if distributed.rank() < len(checkpoint["random"]):
             set_random_states(checkpoint["random"][distributed.rank()])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:

@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from models.base_model import BaseModel
 from options.roles import SAME_RESULTS, differences
 from training.ema import EMA
+from training.saved_files import SavedFiles, delete
 from util import distributed
 from util.checkpoint import load, save
 from util.files import run_folder
@@ -79,45 +80,44 @@ NAMES_IN_FILE = {
 
 @dataclass
 class TrainingState:
-    """All that a checkpoint holds: the model, its EMA, its progress."""
+    """All that a checkpoint holds: the model, its EMA, its progress, the record of its files."""
 
     opt: Any
     model: BaseModel
     progress: Progress
     ema: EMA | None = None
+    files: SavedFiles = field(default_factory=SavedFiles)
 
     def save_networks(self, tag: str | int) -> None:
         """Write `TAG_net_NAME.pth` of every network, and `TAG_net_NAME_ema.pth` of the EMA."""
+        folder, names = self.model.save_dir, [f"{tag}_net_{name}.pth" for name in self.model.nets]
         self.model.save_networks(tag)
         if self.ema:
-            self.ema.save_networks(tag, self.model.save_dir)
+            self.ema.save_networks(tag, folder)
+            names += [f"{tag}_net_{name}_ema.pth" for name in self.ema.nets]
+        stale = self.files.add(tag, names)
+        if distributed.is_main_process():
+            delete(folder, stale)
 
     def save(self) -> None:
         """Write latest_state.pth: tensors and plain Python, which `weights_only=True` reads.
 
+        Then delete epochs beyond `--keep`, and the best weights of a run that this one replaces.
         All ranks call it; rank 0 writes, and all continue once the file is written.
         """
+        old = self.files.drop_old_epochs(self.opt.keep)
+        old += [] if self.opt.continue_train else self.files.drop_replaced_best()
         state = self.model.state_dict()
         state["pools"] = distributed.all_gather(on_cpu(state["pools"]))
         state["random"] = distributed.all_gather(random_states())
         if distributed.is_main_process():
             state |= {"version": VERSION, "progress": self.progress.state_dict()}
-            state["options"] = plain(self.opt)
+            state |= {"options": plain(self.opt), "files": self.files.state_dict()}
             if self.ema:
                 state["averages"] = self.ema.state_dict()
             save(on_cpu(state), state_path(self.opt))
+            delete(self.model.save_dir, old)
         distributed.barrier()
-
-    def delete_stale_files(self, tags: Iterable[str | int]) -> None:
-        """Delete stale files of an earlier run of this name: best_net_* while this run has no best
-        epoch, *_ema of these tags if it has no EMA.
-        """
-        folder = self.model.save_dir
-        stale = list(folder.glob("best_net_*.pth")) if self.progress.best is None else []
-        for tag in tags if not self.ema else ():
-            stale += folder.glob(f"{tag}_net_*_ema.pth")
-        for path in stale:
-            path.unlink(missing_ok=True)
 
 
 def state_path(opt: Any) -> Path:
@@ -149,6 +149,15 @@ def read_state(opt: Any) -> dict[str, Any] | None:
     if wrong:
         raise ValueError(f"{path}: {wrong[0]} is damaged; {hint}")
     return state
+
+
+def earlier_files(opt: Any) -> SavedFiles:
+    """Return the record of an earlier run of this name, whose files this run does not own."""
+    try:
+        state = torch.load(state_path(opt), map_location="cpu", weights_only=True, mmap=True)
+        return SavedFiles(SavedFiles.from_state(state["files"]).by_tag)
+    except Exception:  # torch.load raises nearly anything; an early version had no record
+        return SavedFiles()
 
 
 def changed_flags(

@@ -13,7 +13,6 @@ from training.state import TrainingState
 from training.timing import StepTimer
 from training.validation import Validation
 from util import distributed
-from util.checkpoint import prune_checkpoints
 from util.displays.val_log import Scores
 from util.errors import RunStopped
 from util.signals import Signals, status_of
@@ -137,9 +136,6 @@ class Trainer:
         for tag in tags:
             self.state.save_networks(tag)
         self.state.save()
-        if distributed.is_main_process():
-            prune_checkpoints(self.model.save_dir, self.opt.keep)
-            self.state.delete_stale_files(tags)
 
 
 def grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:

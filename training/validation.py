@@ -5,28 +5,32 @@ from itertools import chain, islice
 from statistics import fmean
 from typing import Any
 
+from models import schedules
 from models.base_model import BaseModel
 from options.train_options import last_epoch
 from training.health import check_weights
 from training.state import TrainingState
 from util.distributed import all_gather
 from util.metrics import compare, eight_bit, lower_is_better
+from util.seeding import seeded
 
 
 def mean_scores(model: BaseModel, batches: Iterable[dict[str, Any]]) -> dict[str, float]:
     """Return the mean over all images of each metric that every image is large enough for.
 
-    Running statistics and the random state of the training stay as they are.
+    Running statistics and the random state of the training stay as they are; noise that a model
+    draws itself is the same in each validation.
     """
     found: list[dict[str, list[float]]] = []
-    for batch in batches:
-        model.set_input(batch)
-        model.test()
-        if pair := model.metric_pair():
-            values = compare(*map(eight_bit, pair))
-            found.append({name: each.tolist() for name, each in values.items()})
-        else:
-            found.append({"loss": [model.validation_loss().item()]})
+    with seeded(model.opt.seed):
+        for batch in batches:
+            model.set_input(batch)
+            model.test()
+            if pair := model.metric_pair():
+                values = compare(*map(eight_bit, pair))
+                found.append({name: each.tolist() for name, each in values.items()})
+            else:
+                found.append({"loss": [model.validation_loss().item()]})
     found = [scores for part in all_gather(found) for scores in part]  # each process has a part
     names = [name for name in found[0] if all(name in one for one in found)]
     return {name: fmean(chain.from_iterable(one[name] for one in found)) for name in names}
@@ -53,6 +57,7 @@ class Validation:
         if progress.best_metric != self.column:  # another metric, or none, decided so far
             progress.best_metric, progress.best = self.column, None
             progress.validations_since_best = 0
+            schedules.forget_scores(state.model.schedulers)
 
     def due(self, epoch: int) -> bool:
         """Return whether an epoch ends with a validation; the last one does."""

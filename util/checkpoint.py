@@ -1,8 +1,9 @@
 """Checkpoint files: tensors and plain Python, written atomically and read without running code."""
 
+import contextlib
 import difflib
 import hashlib
-import pickle
+import logging
 import re
 import zipfile
 from collections.abc import Iterable
@@ -15,6 +16,16 @@ from torch import Tensor
 from util.errors import RunStopped
 from util.files import atomic_write
 
+log = logging.getLogger(__name__)
+
+# What is found in place of weights, by its first bytes in lower case.
+KINDS = {
+    b"<!doctype": "a web page; download the file itself",
+    b"<html": "a web page; download the file itself",
+    b"version https://git-lfs": "a pointer of Git LFS; run `git lfs pull`",
+    b"\x89hdf": "an HDF5 file, as of Keras; this needs weights of PyTorch",
+    b"\x1f\x8b": "a file packed by gzip; unpack it",
+}
 RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -54,12 +65,40 @@ def fingerprint(state_dicts: Iterable[dict[str, Tensor]]) -> str:
 def load_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict onto the CPU; nothing in the file is executed.
 
-    ValueError names the file if it is absent, damaged, or holds anything but tensors.
+    It may be the only one in a dict, such as {"state_dict": …}, of a model that torch.compile or
+    DataParallel has wrapped. ValueError names the file if it is absent or damaged, and says what
+    it holds if that is no state dict.
     """
     loaded = load(path)
-    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise ValueError(f"{path}: not a state dict of tensors, but {type(loaded).__name__}")
-    return {str(k).removeprefix("module."): v for k, v in loaded.items()}
+    if not _is_state_dict(loaded):
+        inside = loaded if isinstance(loaded, dict) else {}
+        found = [name for name, value in inside.items() if _is_state_dict(value) and value]
+        if len(found) != 1:
+            raise ValueError(f"{path}: not a state dict of tensors, but {_what(loaded, found)}")
+        log.info("%s: reading its %s", path, found[0])
+        loaded = inside[found[0]]
+    return {_plain_key(str(key)): value for key, value in loaded.items()}
+
+
+def _is_state_dict(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(v, Tensor) for v in value.values())
+
+
+def _what(loaded: Any, found: list[Any]) -> str:
+    """Say what a file holds in place of one state dict."""
+    if not isinstance(loaded, dict):
+        return type(loaded).__name__
+    keys = ", ".join(str(key) for key in list(loaded)[:8]) + (", …" if len(loaded) > 8 else "")
+    several = f"; save one of {', '.join(map(str, found))} in a file of its own" if found else ""
+    return f"dict of {keys}{several}"
+
+
+def _plain_key(key: str) -> str:
+    """Return a parameter's name without what torch.compile and DataParallel add to it."""
+    parts = [part for part in key.split(".") if part != "_orig_mod"]
+    while len(parts) > 1 and parts[0] == "module":
+        del parts[0]
+    return ".".join(parts)
 
 
 def load(path: Path) -> Any:
@@ -75,26 +114,38 @@ def load(path: Path) -> Any:
                 if damaged := archive.testzip():
                     raise ValueError(f"{damaged}: wrong checksum")
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "unsupported global" in str(error).lower():
+    except Exception as error:  # torch.load raises nearly anything on a damaged file
+        kind = kind_of(path)
+        if kind is None and "unsupported global" in str(error).lower():
+            name = re.search(r"GLOBAL ([\w.]+)", str(error))
+            which = f" ({name[1]})" if name else ""
             raise ValueError(
-                f"{path}: holds Python objects, which could run code when loaded; "
+                f"{path}: holds Python objects{which}, which could run code when loaded; "
                 f"save it again as a plain state dict"
             ) from None
-        raise ValueError(f"{path}: not a checkpoint, or damaged") from None
-    except Exception:  # torch.load raises nearly anything on a damaged file
-        raise ValueError(f"{path}: not a checkpoint, or damaged; copy it again") from None
+        what = f"but {kind}" if kind else "or damaged; copy it again"
+        raise ValueError(f"{path}: not a checkpoint, {what}") from None
 
 
-def prune_checkpoints(folder: Path, keep: float) -> None:
-    """Delete the weights of numbered epochs except the last `keep` epochs."""
-    numbered = re.compile(r"(\d+)_net_.+\.pth")
-    found = [(int(m[1]), p) for p in folder.glob("*.pth") if (m := numbered.fullmatch(p.name))]
-    epochs = sorted({epoch for epoch, _ in found})
-    old = epochs[: len(epochs) - keep] if keep < len(epochs) else []
-    for epoch, path in found:
-        if epoch in old:
-            path.unlink()
+def kind_of(path: Path) -> str | None:
+    """Say what a file is that torch cannot load, and what to do; None if that is not known."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    # A damaged archive may raise anything.
+    with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:
+        names = [" ".join(name.split()) for name in archive.namelist()]
+        if any(name.endswith("constants.pkl") for name in names):
+            return "a TorchScript archive; save the model's state_dict() in place of it"
+        if not any(name.endswith("data.pkl") for name in names):
+            return f"a zip archive of {', '.join(names[:3]) or 'nothing'}; unpack it"
+    text = start.lstrip().lower()
+    for sign, kind in KINDS.items():
+        if text.startswith(sign):
+            return kind
+    size = int.from_bytes(start[:8], "little")
+    if start[8:9] == b"{" and size < path.stat().st_size:
+        return "a safetensors file; save its tensors with torch.save"
+    return "a tar archive; unpack it" if start[257:262] == b"ustar" else None
 
 
 def without_stale_statistics(
@@ -102,6 +153,19 @@ def without_stale_statistics(
 ) -> dict[str, Tensor]:
     """Drop running statistics of instance norm, which only old checkpoints contain."""
     return {k: v for k, v in loaded.items() if k in wanted or k.rpartition(".")[2] not in RUNNING}
+
+
+def part_that_fits(loaded: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights below the one prefix, such as `generator.`, that has all wanted names.
+
+    Without such a prefix, or with several, the weights are returned as they are.
+    """
+    first = next(iter(wanted), "")
+    prefixes = {name.removesuffix(first) for name in loaded if name.endswith(f".{first}")}
+    fits = [p for p in prefixes if all(p + name in loaded for name in wanted)]
+    if first in loaded or len(fits) != 1:
+        return loaded
+    return {name: loaded[fits[0] + name] for name in wanted}
 
 
 def mismatches(loaded: dict[str, Tensor], wanted: dict[str, Tensor]) -> list[str]:

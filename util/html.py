@@ -24,6 +24,7 @@ from dominate.util import raw
 from PIL import Image
 
 from util.names import escaped, url_of, utf8
+from util.same_names import name_key
 
 CSS = """
 :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
@@ -82,12 +83,15 @@ class HTML:
         return self.img_dir
 
     def unique_name(self, name: str) -> str:
-        """Return `name`, with a number appended if this page already uses it."""
+        """Return `name`, with a number appended if this page already uses it.
+
+        Names that some file systems cannot tell apart count as one, such as A and a.
+        """
         unique, n = name, 1
-        while unique in self._names:
+        while name_key(unique) in self._names:
             n += 1
             unique = f"{name}_{n}"
-        self._names.add(unique)
+        self._names.add(name_key(unique))
         return unique
 
     def add_note(self, text: str) -> None:

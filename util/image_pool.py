@@ -14,6 +14,9 @@ class ImagePool:
     """Returns new images until it stores `pool_size` of them; then, with p = 0.5, swaps a new
     image with a random stored one. `pool_size` 0 returns every new image.
 
+    If that stored image has another size, the new one takes its place and is returned too: images
+    that share a batch are equally large, and the pool soon holds the sizes that are in use.
+
     With several ranks, each has its own pool of pool_size / world_size images.
     """
 
@@ -47,4 +50,6 @@ class ImagePool:
             return image
         i = self.random.randrange(self.pool_size)
         stored, self.images[i] = self.images[i], image.clone()
+        if stored.shape != image.shape:
+            return image
         return stored.to(image.device)  # from the CPU, after a resume

@@ -1,7 +1,9 @@
 """Seeds and random states: --seed determines all randomness of a run."""
 
+import contextlib
 import hashlib
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +44,14 @@ def set_random_states(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
     if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed all randomness within it; afterwards restore the random states of before."""
+    before = random_states()
+    seed_everything(seed)
+    try:
+        yield
+    finally:
+        set_random_states(before)

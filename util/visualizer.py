@@ -1,7 +1,7 @@
 """Shows a run: progress, losses, scores and images."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor
@@ -65,6 +65,11 @@ class Visualizer:
         files = LogFiles(loss_log, score_log)
         self.displays = [self.console, files, *self.live]
         self.displays += [] if opt.no_html else [self.page]
+
+    def add_notes(self, notes: Iterable[str]) -> None:
+        """Show notes at the top of the page."""
+        if self.page:
+            self.page.notes += notes
 
     @property
     def bar(self) -> tqdm | None:

@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 
 from data import Loader, create_dataset
-from data.base_dataset import all_files
 from data.builtin_facades import write_once
+from data.dataset_files import all_files
 from data.image_cache import ImageCache
 from models import create_model
 from options.parser import OneLineParser, number

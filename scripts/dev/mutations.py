@@ -1,21 +1,31 @@
 """Damage files at random, and check that reading them succeeds or fails cleanly."""
 
 import logging
+import multiprocessing
 import random
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image
 from tqdm import tqdm
 
-from data.image_check import inspect
+from data.image_check import Finding, inspect
+from data.image_files import load_image_or_array
+from data.image_types import png_of
 from options.config_files import read_run, read_yaml
 from util.checkpoint import load
 
 log = logging.getLogger(__name__)
+
+ORDINARY = ("png", "jpg", "bmp", "tiff", "webp", "ppm", "gif")
+PACKINGS = (None, "lzw", "zlib", "zstd", "packbits", "jpeg2000")  # of TIFF
+LONGEST = 120  # seconds that reading a file may take
 
 
 class FaultRow(NamedTuple):
@@ -27,6 +37,24 @@ class FaultRow(NamedTuple):
     lost: int
 
 
+class OtherProcess:
+    """Calls a function in another process, which a decoder may kill."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function, self.pool = function, None
+
+    def __call__(self, *args: Any) -> Any:
+        if self.pool is None:
+            self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        try:
+            return self.pool.submit(self.function, *args).result(LONGEST)
+        except (BrokenProcessPool, TimeoutError):
+            for process in multiprocessing.active_children():
+                process.kill()
+            self.pool = None
+            raise
+
+
 def mutated(content: bytes, rng: random.Random) -> bytes:
     """Return a copy with bytes truncated, changed, deleted, repeated or zeroed at random."""
     data = bytearray(content)
@@ -35,7 +63,7 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
             break
         start = rng.randrange(len(data))
         end = min(start + rng.choice([1, 2, 8, 64, 1024]), len(data))
-        kind = rng.randrange(5)
+        kind = rng.randrange(6)
         if kind == 0:
             del data[start:]
         elif kind == 1:
@@ -44,20 +72,56 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
             del data[start:end]
         elif kind == 3:
             data[start:start] = data[start:end]
+        elif kind == 4:
+            data[start] ^= 1 << rng.randrange(8)
         else:
             data[start:end] = bytes(end - start)
     return bytes(data)
 
 
-def damage_images(folder: Path, times: int, rng: random.Random) -> FaultRow:
-    """Read damaged copies of the first training image in all formats."""
-    photo = Image.open(folder / "data/train/0.png")
-    originals = []
-    for ending in ("png", "jpg", "bmp", "tiff", "webp", "ppm"):
-        path = folder / f"photo.{ending}"
-        photo.save(path)
-        originals.append(path)
-    return damage("damaged images", times, originals, lambda p: inspect(str(p)), rng)
+def damage_images(folder: Path, times: int, rng: random.Random) -> list[FaultRow]:
+    """Read `times` damaged copies of each kind of image file, in another process."""
+    read = OtherProcess(read_image)
+    return [
+        damage(f"damaged {kind}", times, originals, read, rng)
+        for kind, originals in image_originals(folder).items()
+    ]
+
+
+def image_originals(folder: Path) -> dict[str, list[Path]]:
+    """Write small images of each kind into `folder`."""
+    import tifffile
+
+    pixels = np.random.default_rng(0).integers(0, 65536, (40, 56, 5), np.uint16)
+    photo = Image.fromarray((pixels[..., :3] >> 8).astype(np.uint8))
+    found: dict[str, list[Path]] = {"8-bit images": [], "16-bit PNG": [], "TIFF": [], ".npy": []}
+    for ending in ORDINARY:
+        found["8-bit images"].append(folder / f"photo.{ending}")
+        photo.save(found["8-bit images"][-1])
+    for channels in (1, 2, 3, 4):
+        found["16-bit PNG"].append(folder / f"deep{channels}.png")
+        found["16-bit PNG"][-1].write_bytes(png_of(pixels[..., :channels]))
+    for packing in PACKINGS:
+        for tile in (None, (16, 16)):
+            found["TIFF"].append(folder / f"{packing}{bool(tile)}.tif")
+            how = {"compression": packing, "tile": tile, "photometric": "minisblack"}
+            tifffile.imwrite(found["TIFF"][-1], pixels, planarconfig="contig", **how)
+    for dtype in ("uint8", "uint16", "float32"):
+        found[".npy"].append(folder / f"{dtype}.npy")
+        np.save(found[".npy"][-1], pixels.astype(dtype))
+    return found
+
+
+def read_image(path: Path) -> list[Finding]:
+    """Read an image as the datasets and as the doctor do; return the doctor's findings."""
+    warnings.simplefilter("ignore")  # PIL warns about damaged files
+    findings = inspect(str(path))
+    try:
+        load_image_or_array(path)
+    except ValueError as error:
+        if "\n" in str(error) or path.name not in str(error):
+            raise RuntimeError(f"{path}: {error}") from None
+    return findings
 
 
 def damage_files(folder: Path, times: int, rng: random.Random) -> FaultRow:

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ("kills", 100, "number of kills (SIGKILL) at random moments"),
         ("terms", 20, "number of SIGTERMs at random moments"),
         ("limits", 10, "number of runs with a limited file size"),
-        ("images", 300, "number of damaged images"),
+        ("images", 300, "number of damaged images of each kind: 8 bits, 16-bit PNG, TIFF, .npy"),
         ("files", 300, "number of damaged checkpoints, options and YAML files"),
         ("seed", 0, "random seed of moments and damage"),
     ):
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             torture.stop(signal.SIGKILL, args.kills),
             torture.stop(signal.SIGTERM, args.terms),
             torture.limit(args.limits),
-            damage_images(Path(folder), args.images, rng),
+            *damage_images(Path(folder), args.images, rng),
             damage_files(Path(folder), args.files, rng),
         ]
     print("| what | times | outcome | lost |\n|---|---|---|---|")

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from data.image_files import load_image
-from data.image_folder import by_stem, make_dataset
+from data.image_folder import by_stem, make_dataset, unread_partner
 from util.metrics import METRICS, Interval, bootstrap, compare, lower_is_better
 
 
@@ -68,10 +68,13 @@ def from_folders(fake: Path, real: Path, paired: bool = True) -> ImageSet:
         found[flag] = {stem: Path(paths[0]) for stem, paths in stems.items()}
     alone = sorted(found["--fake"].keys() ^ found["--real"].keys())
     if alone and paired:
-        flag = "--fake" if alone[0] in found["--fake"] else "--real"
+        flag, other = "--fake", real
+        if alone[0] in found["--real"]:
+            flag, other = "--real", fake
         raise ValueError(
             f"{flag}: {found[flag][alone[0]]} has no partner of that name in the other folder "
-            f"({len(alone)} images have none); give pairs equal names"
+            f"({len(alone)} images have none)"
+            f"{unread_partner(other, alone[0]) or '; give pairs equal names'}"
         )
     return ImageSet(fake.name, found["--fake"], found["--real"])
 

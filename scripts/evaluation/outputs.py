@@ -2,17 +2,30 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from data import create_dataset
+from inference.manifest import (
+    Manifest,
+    different,
+    different_flags,
+    is_complete,
+    made_from,
+    states_of,
+)
 from inference.pages import weights_tag
-from inference.shards import ShardLog
+from inference.shards import all_files, chosen, valid_entries
 from options.roles import SAME_RESULTS, differences
 from scripts.evaluation.compare import ImageSet
-from translator import run_options
+from translator import Translator, run_options
+from util.errors import one_line
 from util.files import ROOT, run_folder
+from util.image_rows import ImageRow
 
 log = logging.getLogger(__name__)
 
@@ -21,27 +34,80 @@ KINDS = ("real_A", "fake_B", "real_B", "fake_B_rgb", "real_B_rgb")
 
 
 def from_run(name: str, args: Any, paired: bool = True) -> ImageSet:
-    """Return a run's results; run test.py if there are none newer than the weights.
+    """Return a run's results; let test.py make those that are missing or out of date.
 
     Results made with other options are kept; the new ones then go to RESULTS_DIR/evaluation.
     With `paired`, outputs without targets are a ValueError.
     """
     flags = test_flags(name, args)
-    wanted = run_options(flags, batches=True, also=args.flags)
-    tag = weights_tag(wanted)
-    weights = run_folder(wanted).glob(f"{tag.removesuffix('_ema')}_net_G*.pth")
+    wanted = run_options([*flags, "--gpu_ids", "-1"], batches=True, also=args.flags)
     for place in (args.results_dir, args.results_dir / "evaluation"):
-        folder = place / wanted.name / f"{wanted.phase}_{tag}"
-        page = folder / "index.html"
-        if not page.exists() or made_with(wanted, folder):
+        folder = place / wanted.name / f"{wanted.phase}_{weights_tag(wanted)}"
+        if not holds_results(folder) or made_with(wanted, folder):
             break
-    newest = max((path.stat().st_mtime for path in weights), default=0.0)
-    if not page.exists() or not made_with(wanted, folder) or start_time(folder) < newest:
-        log.info("%s: translating the images of %s", name, args.phase)
-        translate([*flags, "--results_dir", str(place)])
-    images = collect_images(name, folder, paired)
+    if todo := what_to_do(wanted, folder):
+        why, more = todo
+        log.info("%s: translating %s", name, why)
+        translate([*flags, "--results_dir", str(place), *more])
+    images = collect_images(name, folder, wanted, paired)
     images.made = how_made(vars(wanted), args.test_flags)
     return images
+
+
+def what_to_do(wanted: Any, folder: Path) -> tuple[str, list[str]] | None:
+    """Return what test.py is to translate, in words and flags; None if all is there."""
+    manifest, phase = Manifest(folder), f"the images of {wanted.phase}"
+    if not made_with(wanted, folder):
+        return phase, []
+    if not manifest.exists():
+        if seems_complete(wanted, folder):
+            log.info("%s: from an earlier version; taken as complete, by its files' times", folder)
+            return None
+        return f"{phase} again, since an earlier version made {folder} and it may be a part", []
+    try:
+        dataset = create_dataset(wanted)
+        files = all_files(dataset.dataset, len(dataset))
+        now = made_from(wanted, files, len(files), states_of(Translator(wanted).model.nets))
+        entries = valid_entries(manifest, dataset.dataset, range(len(dataset)))
+    except (ValueError, OSError) as error:  # test.py would fail as well
+        if chosen_of(manifest, wanted)[1]:
+            return phase, ["--skip_finished"]
+        log.info("%s: taken as it is, since it cannot be made again (%s)", folder, one_line(error))
+        return None
+    if differing := different(manifest.read(), now, wanted):
+        return f"{phase} again ({', '.join(differing)})", []
+    _, missing, _ = chosen(entries, len(dataset), wanted.num_test, wanted.serial_batches)
+    if missing:
+        return f"{len(missing)} images that are missing or have changed", ["--skip_finished"]
+    return None
+
+
+def chosen_of(manifest: Manifest, wanted: Any) -> tuple[list[ImageRow], int, int]:
+    """Return the rows of the finished images, and the numbers of missing and unreadable ones."""
+    entries, count = manifest.entries(), manifest.read()["count"]
+    found, missing, unreadable = chosen(entries, count, wanted.num_test, wanted.serial_batches)
+    return [entries[number].row for number in found], len(missing), len(unreadable)
+
+
+def seems_complete(wanted: Any, folder: Path) -> bool:
+    """Return whether results without a manifest are of one test, with the present weights.
+
+    Only the number and the times of the files can tell: there is an output for each input; all are
+    newer than the start of the test, and that is newer than the weights.
+    """
+    tag = weights_tag(wanted).removesuffix("_ema")
+    weights = [p.stat().st_mtime for p in run_folder(wanted).glob(f"{tag}_net_G*.pth")]
+    images = list((folder / "images").glob("*.png"))
+    try:
+        count = min(len(create_dataset(wanted)), wanted.num_test)
+    except (ValueError, OSError):  # the inputs are gone
+        count = 1
+    outputs = [path for path in images if re.search(r"_fake(_B(_rgb)?)?\.png$", path.name)]
+    if len(outputs) < count or not (folder / "index.html").exists():
+        return False
+    started = (folder / "test_opt.json").stat().st_mtime
+    whole = all(path.stat().st_mtime >= started and is_complete(path) for path in images)
+    return whole and started >= max(weights, default=0.0)
 
 
 def how_made(opt: dict[str, Any], more: list[str]) -> str:
@@ -65,47 +131,52 @@ def test_flags(name: str, args: Any) -> list[str]:
     return [*flags, "--gpu_ids", ",".join(map(str, args.gpu_ids)) or "-1"]
 
 
+def holds_results(folder: Path) -> bool:
+    """Return whether a folder has results, or some of them."""
+    files = (folder / "index.html", folder / "test_opt.json", Manifest(folder).file)
+    return any(file.exists() for file in files)
+
+
 def made_with(wanted: Any, folder: Path) -> bool:
-    """Return whether a folder's results were made with these options and all shards are done."""
+    """Return whether a folder's results were made with these options."""
+    manifest = Manifest(folder)
     try:
         made = json.loads((folder / "test_opt.json").read_text(encoding="utf-8"))
         if differences(wanted, made, SAME_RESULTS):
             return False
-        return not made.get("num_shards") or ShardLog(folder).complete(wanted.num_test)
+        return not manifest.exists() or not different_flags(manifest.read(), wanted)
     except (OSError, ValueError):
         return False
 
 
-def start_time(folder: Path) -> float:
-    """Return when the command (or the first shard) that made a folder's results started."""
-    file = folder / "test_opt.json"
-    shards = json.loads(file.read_text(encoding="utf-8")).get("num_shards")
-    return (ShardLog(folder).file if shards else file).stat().st_mtime
-
-
-def collect_images(name: str, folder: Path, paired: bool) -> ImageSet:
+def collect_images(name: str, folder: Path, wanted: Any, paired: bool) -> ImageSet:
     """Return the images in a folder of results; raises ValueError as `from_run` does."""
-    images = folder / "images"
-    started = start_time(folder)  # older files are from an earlier test
-    kinds = {
-        kind: {
-            path.name.removesuffix(f"_{kind}.png"): path
-            for path in images.glob(f"*_{kind}.png")
-            if path.stat().st_mtime >= started
-        }
-        for kind in KINDS
-    }
+    images, notes = folder / "images", []
+    if Manifest(folder).exists():
+        rows, missing, unreadable = chosen_of(Manifest(folder), wanted)
+        kinds = {k: {r.name: images / r.files[k] for r in rows if k in r.files} for k in KINDS}
+        there_and_back = any("rec_A" in row.files for row in rows)
+        if count := missing + unreadable:
+            notes = [f"{name}: {count} images are left out, since test.py cannot read them"]
+    else:
+        kinds = {kind: by_name(images.glob(f"*_{kind}.png"), kind) for kind in KINDS}
+        there_and_back = any(images.glob("*_rec_A.png"))
     ending = "_rgb" if kinds["fake_B_rgb"] else ""
     fake, real = kinds[f"fake_B{ending}"], kinds[f"real_B{ending}"]
-    if not fake or not real or (paired and any(images.glob("*_rec_A.png"))):
+    if not fake or not real or (paired and there_and_back):
         raise ValueError(
             f"--name {name}: {images} contains no outputs with their targets; without targets, "
             f"choose --metrics FID,KID,IS"
         )
-    missing = sorted(fake.keys() - real.keys())
-    if missing and paired:
-        raise ValueError(f"--name {name}: {fake[missing[0]]} has no target beside it")
-    return ImageSet(name, fake, real, kinds["real_A"])
+    alone = sorted(fake.keys() - real.keys())
+    if alone and paired:
+        raise ValueError(f"--name {name}: {fake[alone[0]]} has no target beside it")
+    return ImageSet(name, fake, real, kinds["real_A"], notes)
+
+
+def by_name(paths: Iterable[Path], kind: str) -> dict[str, Path]:
+    """Return images of a kind by the name of their input."""
+    return {path.name.removesuffix(f"_{kind}.png"): path for path in paths}
 
 
 def translate(flags: list[str]) -> None:

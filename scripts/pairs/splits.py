@@ -1,14 +1,24 @@
 """Assign the images of a folder to train, val and test, and give them unique names."""
 
 import argparse
+import re
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from options.parser import number
+from util.same_names import name_key
 
 PHASES = ("train", "val", "test")
+# Names of folders, in any case, and their phases.
+ALIASES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+# Such as train2017, test_images, trainA.
+LIKE_A_PHASE = re.compile(rf"({'|'.join(ALIASES)})([ab]|[^a-z].*)?")
 SHARES = "0.8,0.1,0.1"
 
 
@@ -25,34 +35,69 @@ def shares_of(text: str) -> list[float]:
     return shares
 
 
-def phases_of(names: list[Path], args: argparse.Namespace) -> list[str] | list[None]:
-    """Return the phase of each image, or None for all if their folders are the phases."""
-    folders = {name.parts[0] for name in names}
-    if folders <= set(PHASES):
-        if args.own_split:
-            have = "/, ".join(sorted(folders))
-            raise ValueError(
-                f"--split {args.split}: IN {args.source} has {have}/ already: "
-                f"leave out --split, or give one of these folders as IN"
-            )
-        return [None] * len(names)
+def phases_of(names: list[Path], args: argparse.Namespace) -> list[str]:
+    """Return the phase of each image, drawn at random."""
     order = np.random.default_rng(args.seed).permutation(len(names))
     shares = split(len(names), args.shares)
     return [shares[place] for place in np.argsort(order)]
 
 
+def own_phases(names: list[Path], folder: Path, split: str | None) -> dict[str, str]:
+    """Return the phase of each folder at the top of `names`, {} if they are to be split.
+
+    ValueError if only some of the images are in such folders, so that a random split would mix
+    training images and test images. An explicit --split (`split`) splits even those.
+    """
+    tops = {name.parts[0] for name in names if len(name.parts) > 1}
+    phases = {top: ALIASES[top.casefold()] for top in sorted(tops) if top.casefold() in ALIASES}
+    others = [name for name in names if len(name.parts) == 1 or name.parts[0] not in phases]
+    have = ", ".join(f"{top}/" for top in phases)
+    if phases and not others:
+        if split is not None:
+            raise ValueError(
+                f"--split {split}: IN {folder} has {have} already: leave out --split, or give one "
+                f"of these folders as IN"
+            )
+        if len(set(phases.values())) < len(phases):
+            raise ValueError(f"IN {folder}: of {have} two are the same phase; join them")
+        return phases
+    if split is not None:
+        return {}
+    fix = f"or split all images at random with --split {SHARES}"
+    if phases:
+        odd = f"{others[0].parts[0]}{'/' * (len(others[0].parts) > 1)}"
+        raise ValueError(
+            f"IN {folder}: has {have} and {odd} beside them ({len(others)} images are in none of "
+            f"these folders); move the others away or into them, {fix}"
+        )
+    made = (p for name in names for p in name.parents if LIKE_A_PHASE.fullmatch(p.name.casefold()))
+    if (part := next(made, None)) is not None:
+        raise ValueError(
+            f"IN {folder}: {part}/ looks like a part of a split; call it {folder}/train, "
+            f"{folder}/val or {folder}/test, or give another IN, {fix}"
+        )
+    return {}
+
+
 def unique_names(names: list[Path]) -> list[Path]:
-    """Return a unique .png name for each image; 1.jpg and 1.png keep their extensions."""
-    stems = Counter(name.with_suffix("") for name in names)
-    found: dict[Path, None] = {}
+    """Return a unique .png name for each image; 1.jpg and 1.png keep their extensions.
+
+    Names that some file systems cannot tell apart, such as A and a, count as equal.
+    """
+    stems = Counter(_key(name.with_suffix("")) for name in names)
+    found: dict[str, Path] = {}
     for name in names:
-        base = name.with_suffix("") if stems[name.with_suffix("")] == 1 else name
+        base = name.with_suffix("") if stems[_key(name.with_suffix(""))] == 1 else name
         unique, n = base.with_name(f"{base.name}.png"), 1
-        while unique in found:
+        while _key(unique) in found:
             n += 1
             unique = base.with_name(f"{base.name}_{n}.png")
-        found[unique] = None
-    return list(found)
+        found[_key(unique)] = unique
+    return list(found.values())
+
+
+def _key(path: Path) -> str:
+    return name_key(path.as_posix())
 
 
 def split(count: int, shares: list[float]) -> list[str]:

@@ -159,7 +159,8 @@ def test_missing_phase_says_what_was_found_and_what_is_expected(tmp_path):
 def test_missing_phase_says_the_nearest_fix(pairs, tmp_path):
     refusal(lambda: dataset(pairs / "train"), "found 3 images", f"--dataroot {pairs}")
     refusal(lambda: dataset(pairs, "--phase", "extra"), "--phase train")
-    loose = save(tmp_path / "loose" / "x.png").parent
+    loose = draw_pairs(tmp_path / "loose") / "train"
+    loose = loose.rename(tmp_path / "loose" / "mine")
     refusal(lambda: dataset(loose), f"move them into {loose / 'train'}")
 
 

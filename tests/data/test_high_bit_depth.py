@@ -12,10 +12,11 @@ import torch
 from conftest import TINY, draw, refusal
 from PIL import Image
 
+from data.channels import to_channels
 from data.image_check import inspect
 from data.image_files import load_image, load_image_or_array
 from data.image_types import HighDepthImage, png_of, read_high_depth, write_high_depth
-from data.transforms import to_channels, to_tensor
+from data.transforms import to_tensor
 from options.train_options import TrainOptions
 
 Command = Callable[..., SimpleNamespace]

@@ -14,7 +14,7 @@ from PIL import Image
 
 import data.image_cache
 from data import Loader, create_dataset
-from data.base_dataset import all_files
+from data.dataset_files import all_files
 from data.transforms import PREPROCESS
 from options.base_options import Options
 from options.train_options import TrainOptions

@@ -1,11 +1,30 @@
 """Reading image files: orientation, colour modes, refusals by name."""
 
+import importlib.machinery
+import struct
+import sys
+import types
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
+import PIL.ImageFile
 import pytest
+import tifffile
 from conftest import draw
 from PIL import Image
+from support.image_bytes import png16
 
-from data.image_files import load_image
+import data.transforms
+from data.image_check import inspect
+from data.image_files import (
+    BadImageError,
+    load_image,
+    load_image_or_array,
+    read_pair,
+    split_pair,
+)
+from data.image_folder import make_dataset, read_extensions
 
 
 def same(one: Image.Image, other: Image.Image) -> bool:
@@ -86,3 +105,145 @@ def assert_refused(path, *words):
     message = str(error.value)
     assert str(path) in message and "\n" not in message
     assert all(word in message for word in words)
+
+
+# Whatever a decoder raises ------------------------------------------------------------------
+
+
+ERRORS = [
+    *(KeyError("x"), IndexError(), struct.error("a\nb"), TypeError("abs"), MemoryError()),
+    *(RecursionError("deep"), ZeroDivisionError("by 0"), RuntimeError("native"), EOFError()),
+    *(UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), AssertionError(), OverflowError("int")),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "deep.png", "a.tif", "a.npy"])
+def test_anything_that_a_decoder_raises_becomes_a_bad_image(tmp_path, monkeypatch, name, error):
+    def fail(*args, **how):
+        raise error
+
+    if name in ("a.png", "a.jpg"):
+        draw((8, 8)).save(tmp_path / name)
+        monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", fail)
+    elif name == "a.npy":
+        np.save(tmp_path / name, np.zeros((8, 8), np.uint16))
+        monkeypatch.setattr(np, "load", fail)
+    elif name == "a.tif":
+        tifffile.imwrite(tmp_path / name, np.zeros((8, 8, 5), np.uint16))
+        monkeypatch.setattr(tifffile.TiffFile, "__init__", fail)
+    else:
+        (tmp_path / name).write_bytes(png16(np.zeros((8, 8, 1), np.uint16)))
+        monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", fail)
+    for read in (load_image, load_image_or_array, split_pair, lambda path: read_pair(path, path)):
+        with pytest.raises(BadImageError) as caught:
+            read(tmp_path / name)
+        message = str(caught.value)
+        assert message.startswith(f"{tmp_path / name}: ") and "\n" not in message
+        assert message.rstrip(")").rpartition("(")[2]  # says something
+    assert inspect(str(tmp_path / name))[0].fatal
+
+
+def test_users_functions_of_old_are_the_same():
+    assert data.transforms.load_image is data.transforms.load_picture is load_image
+
+
+# The largest image --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "deep.png", "deep.tif", "a.npy"])
+def test_more_pixels_than_the_limit_are_named_before_they_are_decoded(tmp_path, name):
+    path, deep = tmp_path / name, np.zeros((30, 40), np.uint16)
+    if name == "a.npy":
+        np.save(path, deep)
+    else:
+        Image.fromarray(deep if name.startswith("deep") else deep.astype(np.uint8)).save(path)
+    assert load_image_or_array(path, 1200).size == (40, 30)
+    with pytest.raises(BadImageError) as error:
+        load_image_or_array(path, 1199)
+    assert "40x30 are 1200 pixels" in str(error.value) and "--max_pixels 1199" in str(error.value)
+
+
+def test_pils_limit_does_not_hold_for_the_users_own_files_and_stays_for_others(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
+    photo = draw((40, 30))
+    for name in ("a.png", "a.tif", "a.jpg", "a.gif"):
+        photo.save(tmp_path / name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert load_image(tmp_path / name).size == (40, 30)
+            left, right = split_pair(tmp_path / name)
+        assert left.size == right.size == (20, 30) and Image.MAX_IMAGE_PIXELS == 300
+        with pytest.raises(Image.DecompressionBombError):
+            Image.open(tmp_path / name)
+
+
+def test_pils_limit_comes_back_after_several_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
+    draw((40, 30)).save(tmp_path / "a.png")
+    with ThreadPoolExecutor(4) as pool:
+        sizes = list(pool.map(lambda _: load_image(tmp_path / "a.png").size, range(60)))
+    assert sizes == [(40, 30)] * 60 and Image.MAX_IMAGE_PIXELS == 300
+
+
+def test_a_header_of_many_pixels_in_few_bytes_is_damage(tmp_path):
+    path = tmp_path / "a.bmp"
+    draw((40, 30)).save(path)
+    content = bytearray(path.read_bytes())
+    content[18:26] = struct.pack("<ii", 30000, 30000)
+    path.write_bytes(content)
+    assert_refused(path, "damaged: 30000x30000 pixels in")
+
+
+# Formats ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["jfif", "jpe", "gif", "pgm", "pnm", "webp", "avif", "pbm"])
+def test_further_formats_are_read(tmp_path, ending):
+    photo = draw((20, 12)).convert({"pgm": "L", "pbm": "1"}.get(ending, "RGB"))
+    kind = {"jfif": "JPEG", "jpe": "JPEG", "avif": "AVIF", "gif": "GIF", "webp": "WEBP"}
+    photo.save(tmp_path / f"a.{ending}", kind.get(ending, "PPM"), quality=95)
+    assert make_dataset(tmp_path) == [str(tmp_path / f"a.{ending}")]
+    found = np.asarray(load_image(tmp_path / f"a.{ending}"), int)
+    assert np.abs(found - np.asarray(photo.convert("RGB"))).mean() < 30
+
+
+@pytest.mark.parametrize("ending", ["gif", "png", "webp", "tif"])
+def test_of_several_frames_the_first_is_read(tmp_path, ending):
+    first, second = draw((20, 12)), draw((20, 12), seed=1)
+    how = {"lossless": True} if ending == "webp" else {}
+    if ending == "tif":  # a thumbnail; pages of one size are bands
+        second = second.resize((10, 6))
+    first.save(tmp_path / f"a.{ending}", save_all=True, append_images=[second], **how)
+    found = np.asarray(load_image(tmp_path / f"a.{ending}"), int)
+    assert np.abs(found - np.asarray(first)).mean() < (12 if ending == "gif" else 0.01)
+
+
+def test_heic_is_read_where_its_package_is_installed(tmp_path, monkeypatch):
+    """The package registers a reader with PIL, as this one does."""
+
+    def register():
+        def read(file, name):
+            return Image.new("RGB", (4, 2), "red")
+
+        Image.register_open("HEIF", read, lambda start: start[4:12] == b"ftypheic")
+
+    package = types.SimpleNamespace(
+        register_heif_opener=register, __spec__=importlib.machinery.ModuleSpec("pillow_heif", None)
+    )
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
+    read_extensions.cache_clear()
+    with pytest.raises(ValueError, match="1 .heic.*pip install pillow-heif"):
+        make_dataset(tmp_path)
+    assert_refused(tmp_path / "IMG_1.HEIC", "unknown format")
+    monkeypatch.setitem(sys.modules, "pillow_heif", package)
+    monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
+    monkeypatch.setattr(Image, "ID", [*Image.ID])
+    read_extensions.cache_clear()
+    try:
+        (path,) = make_dataset(tmp_path)
+        assert load_image(path).getpixel((0, 0)) == (255, 0, 0)
+    finally:
+        read_extensions.cache_clear()

@@ -269,7 +269,8 @@ class BrightDataset(BaseDataset):
 
 
 def test_dropped_in_dataset_is_found_and_brings_its_options(dropped):
-    opt = options("unused", "--dataset_mode", "bright", "--brightness", 0.5)
+    flags = ("--brightness", 0.5, "--no_data_check")  # of one colour
+    opt = options("unused", "--dataset_mode", "bright", *flags)
     batches = list(create_dataset(opt))
     assert [batch["A"].shape[0] for batch in batches] == [2, 1]
     assert all((batch["A"] == 0.5).all() for batch in batches)

@@ -11,7 +11,8 @@ from conftest import draw
 from PIL import Image, ImageOps
 
 from data.base_dataset import get_params, get_transform
-from data.transforms import PREPROCESS, Geometry, check_channels, to_channels, to_tensor
+from data.channels import check_channels, to_channels
+from data.transforms import PREPROCESS, Geometry, to_tensor
 from options.base_options import Options
 from options.train_options import TrainOptions
 

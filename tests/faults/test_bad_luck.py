@@ -19,7 +19,6 @@ from models.pix2pix_model import Pix2PixModel
 from training.health import NanCheck, check_weights
 from training.run_lock import lock_run_folder
 from util import files
-from util.checkpoint import prune_checkpoints
 from util.errors import RunStopped
 from util.files import atomic_write
 
@@ -284,22 +283,6 @@ def test_keep_limits_the_epochs_that_stay(command: Command, pairs: Path) -> None
         *(f"{tag}_net_{net}.pth" for tag in ("3", "4", "latest") for net in "GD"),
         "latest_state.pth",
     }
-
-
-def test_only_numbered_epochs_are_forgotten(tmp_path: Path) -> None:
-    names = [
-        "9_net_G.pth",
-        "10_net_G.pth",
-        "10_net_G_A.pth",
-        "iter_5_net_G.pth",
-        "latest_net_G.pth",
-    ]
-    for name in [*names, "8_net_G.txt", "my_8_net_G.pth"]:
-        (tmp_path / name).touch()
-    prune_checkpoints(tmp_path, float("inf"))
-    assert len(list(tmp_path.iterdir())) == 7
-    prune_checkpoints(tmp_path, 1)
-    assert {p.name for p in tmp_path.iterdir()} == {*names[1:], "8_net_G.txt", "my_8_net_G.pth"}
 
 
 def test_a_folder_that_disappears_in_mid_run_is_named(command, pairs, monkeypatch) -> None:

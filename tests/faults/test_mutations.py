@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import draw
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data.image_check import inspect
-from data.image_files import load_image
+from data.image_files import load_image, load_image_or_array
 from options.config_files import read_run, read_yaml
 from options.train_options import TrainOptions
-from scripts.dev.mutations import mutated
+from scripts.dev.mutations import image_originals, mutated
 from training.state import read_state
 from util.checkpoint import load
 
@@ -36,13 +35,14 @@ def ends_well(read: Callable[[], object], path: Path) -> None:
         assert "\n" not in str(error) and path.name in str(error)
 
 
-@pytest.mark.parametrize("ending", ["png", "jpg", "bmp", "tiff", "webp", "ppm"])
+@pytest.mark.parametrize("kind", ["8-bit images", "16-bit PNG", "TIFF", ".npy"])
 @MANY
 @given(rng=randoms)
-def test_damaged_images(tmp_path: Path, ending: str, rng) -> None:
-    path = tmp_path / f"a.{ending}"
-    draw((24, 16)).save(path)
-    path.write_bytes(mutated(path.read_bytes(), rng))
+def test_damaged_images(tmp_path: Path, kind: str, rng) -> None:
+    original = rng.choice(image_originals(tmp_path)[kind])
+    path = tmp_path / f"damaged{original.suffix}"
+    path.write_bytes(mutated(original.read_bytes(), rng))
+    ends_well(lambda: load_image_or_array(path), path)
     ends_well(lambda: load_image(path), path)
     assert all("\n" not in str(finding) for finding in inspect(str(path)))
 

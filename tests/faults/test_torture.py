@@ -1,7 +1,9 @@
 """The torture finds nothing lost, and would find it."""
 
+import os
 import random
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from scripts.dev import torture
-from scripts.dev.mutations import damage, mutated
+from scripts.dev.mutations import OtherProcess, damage, mutated
 from scripts.dev.torture import same
 
 
@@ -20,12 +22,12 @@ def test_nothing_is_lost(
 ) -> None:
     short = ["--ngf", "16", "--n_epochs", "1", "--n_epochs_decay", "1"]
     monkeypatch.setattr(torture, "TRAINING", [*torture.TRAINING, *short])
-    few = "--kills 2 --terms 1 --limits 1 --images 40 --files 40"
+    few = "--kills 2 --terms 1 --limits 1 --images 24 --files 40"
     result = command("scripts.dev.torture", *few.split())
     assert result.status == 0, result.err
     rows = re.findall(r"^\| (.+?) \| (\d+) \| (.+?) \| (\d+) \|$", result.out, re.MULTILINE)
     assert [(int(times), int(lost)) for _, times, _, lost in rows] == [
-        *[(2, 0), (1, 0), (1, 0), (40, 0), (40, 0)]
+        *[(2, 0), (1, 0), (1, 0), (24, 0), (24, 0), (24, 0), (24, 0), (40, 0)]
     ]
 
 
@@ -43,6 +45,16 @@ def test_a_reader_that_fails_otherwise_is_counted(tmp_path: Path) -> None:
 
     (tmp_path / "x.yaml").write_text("a: 1")
     assert damage("x", 5, [tmp_path / "x.yaml"], read, random.Random(0)).lost == 5
+
+
+def test_a_reader_that_ends_its_process_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "x.npy").write_bytes(b"x")
+    lost = damage("x", 2, [tmp_path / "x.npy"], OtherProcess(kill_this_process), random.Random(0))
+    assert lost.lost == 2
+
+
+def kill_this_process(path: Path) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
 
 
 def test_mutations_change_the_bytes() -> None:

@@ -121,6 +121,24 @@ def test_model_test_translates_a_folder_tree(trained: Command, tmp_path: Path) -
     }
 
 
+@pytest.mark.parametrize("share", [[], ["--num_shards", "1", "--shard_id", "0"]])
+def test_names_that_differ_in_case_do_not_become_one_on_other_disks(trained, tmp_path, share):
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    for seed, name in enumerate(("A.png", "a.png", "b/A.jpg")):
+        (inputs / name).parent.mkdir(exist_ok=True)
+        draw((64, 64), seed).save(inputs / name)
+    flags = ["--model", "test", "--dataroot", inputs, *share]
+    assert trained("test", "--name", "r", *TEST, *flags).status == 0
+    if share:
+        assert trained("test", "--name", "r", *TEST, *flags[:4], "--page_only").status == 0
+    assert set(images()) == {
+        f"{n}_{label}.png" for n in ("A", "a_2", "A_3") for label in ("real", "fake")
+    }
+    page = Path("results/r/test_latest/index.html").read_text()
+    assert f"a_2 ({inputs / 'a.png'})" in page and page.count("<img ") == 6
+
+
 def test_model_suffix_chooses_the_file(trained: Command, pairs: Path) -> None:
     run = Path("checkpoints/r")
     (run / "latest_net_G.pth").rename(run / "latest_net_G_A.pth")

@@ -2,6 +2,10 @@
 
 import os
 import pickle
+import struct
+import tarfile
+import zipfile
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,13 @@ import torch
 from torch import nn
 
 from util import checkpoint
-from util.checkpoint import load_weights, mismatches, save_weights, without_stale_statistics
+from util.checkpoint import (
+    load_weights,
+    mismatches,
+    part_that_fits,
+    save_weights,
+    without_stale_statistics,
+)
 from util.errors import RunStopped
 
 
@@ -69,6 +79,35 @@ def test_saving_leaves_the_network_where_and_as_it_is(path):
 def test_prefix_of_a_wrapped_network_is_dropped(path, state):
     save_weights({f"module.{key}": value for key, value in state.items()}, path)
     assert list(load_weights(path)) == list(state)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module.", "module.module."]
+)
+@pytest.mark.parametrize("key", [None, "state_dict", "model", "params", "generator"])
+def test_weights_of_other_programs_load(path, state, prefix, key):
+    saved = {f"{prefix}{name}": value for name, value in state.items()}
+    others = {"epoch": 3, "best": 0.5, "optimizer": {}}
+    torch.save({key: saved, **others} if key else saved, mkdir(path))
+    loaded = load_weights(path)
+    assert list(loaded) == list(state)
+    assert torch.equal(loaded["0.weight"], state["0.weight"])
+
+
+def test_a_compiled_part_of_a_network_loads(path, state):
+    save_weights({f"{k[0]}._orig_mod{k[1:]}": value for k, value in state.items()}, path)
+    assert list(load_weights(path)) == list(state)
+
+
+def test_layers_that_are_called_module_keep_their_name(path):
+    net = nn.ModuleDict({"first": nn.ModuleDict({"module": nn.Conv2d(1, 1, 1)})})
+    save_weights(net.state_dict(), path)
+    assert list(load_weights(path)) == ["first.module.weight", "first.module.bias"]
+
+
+def mkdir(path: Path) -> Path:
+    path.parent.mkdir()
+    return path
 
 
 def test_a_file_in_the_old_format_loads(path, state):
@@ -167,7 +206,45 @@ def test_code_in_a_file_is_refused_and_does_not_run(path, tmp_path, writer):
 def test_junk_is_refused(path, content):
     path.parent.mkdir()
     path.write_bytes(content)
-    assert "not a checkpoint, or damaged" in refusal(path)
+    assert "not a checkpoint, " in refusal(path)
+
+
+def script_of(net: nn.Module, path: Path) -> bytes:
+    torch.jit.save(torch.jit.script(net), path)
+    return path.read_bytes()
+
+
+def archive_of(path: Path, mode: str) -> bytes:
+    (path.parent / "notes.txt").write_text("x")
+    make = "zip" if mode == "zip" else "tar"
+    with zipfile.ZipFile(path, "w") if make == "zip" else tarfile.open(path, mode) as file:
+        add = file.write if make == "zip" else file.add
+        add(path.parent / "notes.txt", "latest_net_G.pth")
+    return path.read_bytes()
+
+
+KINDS = {
+    "a web page": lambda path: b"\n <HTML><head>404",
+    "git lfs pull": lambda path: b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
+    "a TorchScript archive": lambda path: script_of(nn.Conv2d(1, 1, 1), path),
+    "a zip archive of latest_net_G.pth; unpack": lambda path: archive_of(path, "zip"),
+    "a tar archive; unpack": lambda path: archive_of(path, "w"),
+    "packed by gzip": lambda path: archive_of(path, "w:gz"),
+    "a safetensors file": lambda path: struct.pack("<Q", 8) + b'{"a":{}}' + bytes(9),
+    "an HDF5 file": lambda path: b"\x89HDF\r\n\x1a\n" + bytes(99),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_lies_there_in_place_of_weights_is_said(path, kind):
+    content = KINDS[kind](mkdir(path))
+    path.write_bytes(content)
+    assert kind in refusal(path)
+
+
+def test_the_python_object_in_a_file_is_named(path):
+    torch.save({"weight": torch.zeros(2), "args": Namespace(lr=1)}, mkdir(path))
+    assert "argparse.Namespace" in refusal(path)
 
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.99])
@@ -183,7 +260,15 @@ def test_a_truncated_file_is_refused(path, state, part):
     [
         ({"epoch": 3}, "dict"),
         ({"weight": torch.zeros(2), "epoch": 3}, "dict"),
-        ({"net": {"weight": torch.zeros(2)}}, "dict"),
+        ({"net": {"weight": torch.zeros(2), "epoch": 3}}, "dict of net"),
+        (
+            {"netG": {"w": torch.zeros(2)}, "netD": {"w": torch.zeros(2)}},
+            "dict of netG, netD; save",
+        ),
+        (
+            {"optimizer": {"state": {}, "param_groups": [{}]}, "epoch": 3},
+            "dict of optimizer, epoch",
+        ),
         ([torch.zeros(2)], "list"),
         (torch.zeros(2), "Tensor"),
     ],
@@ -227,3 +312,21 @@ def test_mismatches_are_keys_and_shapes():
     assert mismatches(tensors(b=2, a=1), wanted) == []
     assert mismatches(tensors(a=1, c=2), wanted) == ["b", "c"]
     assert mismatches(tensors(a=1, b=3), wanted) == ["b"]
+
+
+def test_a_network_is_found_below_its_prefix_in_a_larger_model(state):
+    larger = {f"generator.{k}": v for k, v in state.items()} | {"discriminator.w": torch.zeros(1)}
+    found = part_that_fits(larger, state)
+    assert list(found) == list(state) and found["0.weight"] is state["0.weight"]
+    twice = larger | {f"other.{k}": v for k, v in state.items()}
+    assert part_that_fits(twice, state) is twice  # which of the two?
+    assert part_that_fits(state | {"more": torch.zeros(1)}, state).keys() > state.keys()
+
+
+def test_a_damaged_list_of_an_archives_files_is_refused_on_one_line(tmp_path):
+    path = tmp_path / "latest_net_G.pth"
+    torch.save({"w": torch.zeros(2)}, path)
+    content = path.read_bytes()
+    at = content.rindex(b"PK\x01\x02") + 46  # the last name in the central directory
+    path.write_bytes(content[:at] + b"\xa4\n" + content[at + 2 :])
+    assert "not a checkpoint" in refusal(path)

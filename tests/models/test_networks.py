@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from data.channels import BACKGROUNDS
 from data.image_cache import CACHES
-from data.transforms import PREPROCESS
+from data.transforms import FILTERS, PREPROCESS
 from models import networks
 from models.networks import DISCRIMINATORS, GENERATORS, NORMS, define_D, define_G, init_net
 from options.parser import FlagParser
@@ -179,6 +180,9 @@ def test_choices_of_the_flags_are_the_names_that_the_code_knows():
         "norm": set(NORMS),
         "init_type": set(networks.INITS),
         "cache": set(CACHES),
+        "alpha": set(BACKGROUNDS),
+        "filter_A": set(FILTERS),
+        "filter_B": set(FILTERS),
         "gan_mode": set(networks.GAN_MODES),
         "lr_policy": {*networks.LR_POLICIES, "plateau"},
         "preprocess": set(PREPROCESS),
@@ -253,3 +257,20 @@ def test_plateau_falls_to_a_fifth_after_more_than_five_epochs_without_progress()
     stuck = (1.0, *[0.995] * 14)  # less than 1 % better is no progress
     assert rates("plateau", metrics=stuck) == pytest.approx([1] * 7 + [0.2] * 6 + [0.04] * 2)
     assert rates("plateau", metrics=tuple(0.98**k for k in range(15))) == [1] * 15
+
+
+@pytest.mark.parametrize("shapes", [((6, 9), (8, 7)), ((6, 6), (6, 8)), ((9, 9), (6, 6))])
+def test_the_gradient_penalty_of_different_sizes_mixes_their_middles(shapes):
+    netD = nn.Conv2d(3, 1, 3, bias=False)
+    real, fake = (torch.randn(2, 3, *shape) for shape in shapes)
+    h, w = (min(sizes) for sizes in zip(*shapes, strict=True))
+
+    def middle(x: torch.Tensor) -> torch.Tensor:
+        top, left = (x.shape[2] - h) // 2, (x.shape[3] - w) // 2
+        return x[:, :, top : top + h, left : left + w]
+
+    torch.manual_seed(0)
+    penalty = networks.gradient_penalty(netD, real, fake)
+    torch.manual_seed(0)
+    assert penalty == networks.gradient_penalty(netD, middle(real), middle(fake))
+    assert torch.isfinite(penalty)

@@ -21,7 +21,7 @@ from util.registry import find_class, known
 WITHOUT_EFFECT = {
     "train": {
         "launch": "checkpoints_dir config continue_train epoch epoch_count gpu_ids isTrain "
-        "load_iter name suffix verbose",
+        "load_iter name no_data_check suffix verbose",
         "speed": "cache no_graphs num_threads",
         "display": "display_env display_freq display_id display_ncols display_port "
         "display_server display_winsize no_html print_freq update_html_freq use_tensorboard "
@@ -29,8 +29,8 @@ WITHOUT_EFFECT = {
         "saving": "keep save_by_iter save_epoch_freq save_latest_freq save_on_error",
     },
     "test": {
-        "launch": "checkpoints_dir config epoch gpu_ids isTrain load_iter name num_shards "
-        "page_only results_dir shard_id suffix verbose",
+        "launch": "checkpoints_dir config epoch gpu_ids isTrain load_iter name no_data_check "
+        "num_shards page_only results_dir shard_id skip_finished suffix verbose",
         "speed": "batch_size num_threads",
         "display": "display_winsize use_wandb wandb_project_name",
         "saving": "",

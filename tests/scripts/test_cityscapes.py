@@ -104,6 +104,18 @@ def test_an_output_that_is_a_file_is_refused(flags, tmp_path, capfd):
     complaint(capfd, main, flags, "--output_dir", str(tmp_path / "out"))
 
 
+@pytest.mark.parametrize("name", ["train/1.jpg", "testA/2_A.jpg", "trainB/3_B.jpg"])
+def test_another_image_is_not_overwritten(flags, tmp_path, capfd, name):
+    (tmp_path / "out" / name).parent.mkdir(parents=True)
+    draw((8, 8)).save(tmp_path / "out" / name)
+    before = (tmp_path / "out" / name).read_bytes()
+    complaint(capfd, main, flags, "--output_dir", str(tmp_path / "out" / name))
+    assert (tmp_path / "out" / name).read_bytes() == before
+    (tmp_path / "out" / name).unlink()
+    main(flags)
+    assert len(contents(tmp_path / "out")) == 18
+
+
 def test_without_output_dir_it_writes_datasets_cityscapes(flags, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     main(flags[:4])

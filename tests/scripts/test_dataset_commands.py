@@ -19,6 +19,7 @@ from support.preparing import (
     trains,
 )
 
+from data.image_files import load_image
 from data.image_folder import IMG_EXTENSIONS
 
 SPLITS = ("train", "val", "test")
@@ -53,8 +54,9 @@ def test_combine_puts_A_left_and_B_right_under_As_name(tmp_path):
 @pytest.mark.parametrize("extension", [*IMAGES, ".JPG", ".PNG"])
 def test_combine_writes_every_format_that_it_reads(tmp_path, extension):
     combine_main(folders(tmp_path, f"1{extension}"))
-    for half, side in zip(halves(tmp_path / "AB/val" / f"1{extension}"), "AB", strict=True):
-        source = pixels(tmp_path / side / "val" / f"1{extension}").astype(int)
+    written = "1.gif.png" if extension == ".gif" else f"1{extension}"  # GIF would cost colours
+    for half, side in zip(halves(tmp_path / "AB/val" / written), "AB", strict=True):
+        source = np.asarray(load_image(tmp_path / side / "val" / f"1{extension}"), int)
         assert np.abs(half - source).mean() < 4  # of 255: what a lossy format costs
 
 
@@ -145,6 +147,19 @@ def test_combine_never_overwrites_its_input(tmp_path, capfd, side):
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize("name", ["val/1.png", "train/2.bmp", "test/3.tif"])
+def test_combine_overwrites_no_other_image(tmp_path, capfd, name, parallel):
+    flags = folders(tmp_path)[: 3 if parallel else 4]
+    (tmp_path / "AB" / name).parent.mkdir(parents=True)
+    (tmp_path / "AB" / name).write_bytes(b"a user's own")
+    complaint(capfd, combine_main, flags, "--fold_AB", str(tmp_path / "AB" / name))
+    assert (tmp_path / "AB" / name).read_bytes() == b"a user's own"
+    (tmp_path / "AB" / name).unlink()
+    combine_main(flags)  # as proposed; those that are there already are its own
+    assert len(contents(tmp_path / "AB")) == 9
+
+
 @pytest.mark.parametrize("flag", ["--fold_A", "--fold_B", "--fold_AB"])
 def test_combine_wants_three_folders_in_one_line(tmp_path, capfd, flag):
     flags = [f for f in folders(tmp_path) if not f.startswith(f"{flag}=")]
@@ -216,6 +231,28 @@ def test_aligned_writes_all_pairs_or_none(tmp_path, capfd):
     before = contents(root)
     complaint(capfd, aligned_main, ["--dataset-path", root], "trainB/3.bmp")
     assert contents(root) == before and not (root / "train").exists()
+
+
+@pytest.mark.parametrize("name", ["train/0000.png", "test/0002.png", "test/0001.png/x.txt"])
+def test_aligned_overwrites_nothing(tmp_path, capfd, name):
+    root = two_sets(tmp_path / "set")
+    (root / name).parent.mkdir(parents=True)
+    (root / name).write_bytes(b"a user's own")
+    before = contents(root)
+    words = ["--dataset-path", str(root / name).removesuffix("/x.txt"), "not overwritten"]
+    complaint(capfd, aligned_main, ["--dataset-path", root], *words)
+    assert contents(root) == before
+
+
+def test_aligned_again_changes_nothing_and_says_what_else_is_there(tmp_path, caplog):
+    root = two_sets(tmp_path / "set")
+    aligned_main(["--dataset-path", str(root)])
+    draw((8, 8)).save(root / "train" / "mine.png")
+    before = contents(root)
+    caplog.clear()
+    aligned_main(["--dataset-path", str(root)])
+    assert contents(root) == before
+    assert f"{root / 'train'} holds 1 other images, such as mine.png" in caplog.messages
 
 
 def test_aligned_wants_its_folder_in_one_line(capfd):

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -126,7 +125,6 @@ def test_a_run_is_translated_where_that_is_to_do(runs, evaluate, in_this_process
     assert [row["picture"] for row in found] == ["0", "1", "2", "3"]
     for path in images.iterdir():
         path.unlink()
-    os.utime("checkpoints/one/latest_net_G.pth")  # trained on since
     status, lines = evaluate("--name", "one", *CPU)
     assert status == 0 and any("translating" in line for line in lines)
     assert len(list(images.iterdir())) == 12
@@ -175,7 +173,7 @@ def test_results_of_some_shards_are_not_taken_for_all(runs, evaluate, command, i
     status, lines = evaluate("--name", "one", *CPU)
     assert status == 0 and any("translating" in line for line in lines)
     assert rows(runs / "one/test_latest_evaluation") == plain
-    assert len(list((runs / "one/test_latest/images").iterdir())) == 9
+    assert len(list((runs / "one/test_latest/images").iterdir())) == 12
 
 
 @pytest.mark.slow
@@ -185,7 +183,7 @@ def test_results_of_shards_with_earlier_weights_are_translated_again(
     shutil.rmtree(runs)
     for number in (0, 1):
         shard(command, number)
-    os.utime("checkpoints/one/latest_net_G.pth")
+    shutil.copy("checkpoints/two/latest_net_G.pth", "checkpoints/one/latest_net_G.pth")
     assert command("test", "--name", "one", "--gpu_ids", "-1", "--page_only").status == 0
     status, lines = evaluate("--name", "one", *CPU)
     assert status == 0 and any("translating" in line for line in lines)

@@ -98,7 +98,8 @@ def test_the_command_runs_as_it_is_typed_with_a_progress_bar(tmp_path):
         text=True,
     )
     assert done.returncode == 0
-    assert f"\ntrain on them with: python train.py --dataroot {tmp_path / 'out'}" in done.stdout
+    line = f"{sys.executable} train.py --dataroot {tmp_path / 'out'}"
+    assert f"\ntrain on them with: {line}" in done.stdout
     assert "4/4" in read_terminal(terminal)
     os.close(side)
     assert len(made(tmp_path / "out")) == 4
@@ -193,6 +194,9 @@ def test_without_a_image_to_train_on_no_training_is_proposed(tmp_path, caplog):
         "a/1.jpg a/1.png b/1.jpg",
         "1.a.png 1.b.png 1.png",
         "1.jpg 1.png 1.jpg.png 1.png.jpg",
+        "A.jpg a.jpg",
+        "B/1.png b/1.png",
+        "a.jpg A.PNG a.png_2.bmp",
     ],
 )
 def test_images_of_equal_names_do_not_become_one(tmp_path, names):
@@ -203,6 +207,7 @@ def test_images_of_equal_names_do_not_become_one(tmp_path, names):
     out = prepare("grayscale", tmp_path / "in", tmp_path / "out", "--split", "1,0,0")
     greys = sorted(round(pixels(path).mean() / 50) for path in made(out).values())
     assert greys == list(range(i + 1))
+    assert len({name.casefold() for name in made(out)}) == i + 1  # nor on Windows and macOS
 
 
 @pytest.mark.parametrize(
@@ -253,6 +258,67 @@ def test_another_split_of_a_folder_that_has_one_is_refused(tmp_path):
         *("--split 1,0,0", "has test/, train/, val/ already", "leave out --split"),
     )
     assert not (tmp_path / "out").exists()
+
+
+def split_folders(root: Path, *folders: str) -> Path:
+    for folder in folders:
+        draw_folder(root / folder, "0 1 2 3", size=(8, 8))
+    return root
+
+
+@pytest.mark.parametrize("val", ["valid", "validation", "Valid", "VAL"])
+@pytest.mark.parametrize(("train", "test"), [("train", "test"), ("Training", "TESTING")])
+def test_other_names_of_the_phases_are_known(tmp_path, train, val, test):
+    source = split_folders(tmp_path / "in", train, val, test)
+    out = prepare("grayscale", source, tmp_path / "out")
+    names = {f"{phase}/{i}.png" for phase in PHASES for i in range(4)}
+    assert {p.relative_to(out).as_posix() for p in out.rglob("*.png")} == names
+
+
+def test_other_names_are_known_to_combine(tmp_path):
+    for side in "AB":
+        split_folders(tmp_path / "in" / side, "train", "valid")
+    out = prepare("combine", tmp_path / "in", tmp_path / "out")
+    assert Counter(p.parent.name for p in out.rglob("*.png")) == {"train": 4, "val": 4}
+
+
+MIXED = {
+    "train test valid2": "valid2/",
+    "train test cats": "cats/",
+    "train test .": "0.png",
+    "train .": "0.png",
+    "train val test holdout": "holdout/",
+    "train test dev": "dev/",
+    "train test train/more testing_old": "testing_old/",
+    "train2017 test2017": "test2017",
+    "trainA testA trainB testB": "testA",
+    "dataset/train dataset/test": "dataset/test",
+    "cats/train cats/test dogs/train": "cats/test",
+    "train_images test_images": "test_images",
+}
+
+
+@pytest.mark.parametrize("folders", MIXED)
+def test_a_split_that_is_not_understood_is_never_mixed(tmp_path, folders):
+    source = split_folders(tmp_path / "in", *folders.split())
+    refusal(
+        lambda: prepare("grayscale", source, tmp_path / "out"),
+        *(str(source), MIXED[folders], "--split 0.8,0.1,0.1"),
+    )
+    assert not (tmp_path / "out").exists()
+    out = prepare("grayscale", source, tmp_path / "out", "--split", "0.5,0,0.5")
+    assert len(made(out)) == 4 * len(folders.split())  # as that line proposes
+
+
+@pytest.mark.parametrize("folders", ["cats dogs", "trainers valley", "testimony .", "a/latest"])
+def test_other_folders_are_split(tmp_path, folders):
+    source = split_folders(tmp_path / "in", *folders.split())
+    assert len(phases(prepare("grayscale", source, tmp_path / "out"))) == 4 * len(folders.split())
+
+
+def test_two_folders_of_one_phase_are_refused(tmp_path):
+    source = split_folders(tmp_path / "in", "train", "val", "valid")
+    refusal(lambda: prepare("grayscale", source, tmp_path / "out"), "val/, valid/", "join them")
 
 
 @pytest.mark.parametrize(

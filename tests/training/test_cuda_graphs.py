@@ -2,16 +2,20 @@
 step train as one batch of all their images.
 """
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from conftest import random_batch, refusal, step
+import torch.nn.functional as F
+from conftest import TINY, draw_pairs, random_batch, refusal, step
 from support.training_plans import double_batch, double_nets
 from torch import Tensor
 
+from models.pix2pix_model import Pix2PixModel
 from models.template_model import TemplateModel
 from training.cuda_graphs import WARM_UP, CudaGraphs, CudaRecorder, enable_cuda_graphs
 from training.resume import resume
@@ -55,6 +59,7 @@ class StandIn:
             static = {k for k, v in attributes.items() if v is buffers.get(k)}
             vars(model).update({k: v for k, v in frozen.items() if not isinstance(v, Tensor)})
             vars(model).update({k: v for k, v in self.live.items() if k not in static})
+            model.losses, model.visuals = dict(model.losses), dict(model.visuals)
             method()
             self.live = dict(vars(model))
             for key, value in tensors(vars(model)).items():
@@ -81,10 +86,12 @@ def graphs_of(model: Any) -> StandIn:
     return stand_in
 
 
-def batches(model: str = "") -> list[dict[str, Any]]:
+SIZES = [4, 4, 4, 4, 4, 1, 4, 4, 4, 1]
+
+
+def batches(model: str = "", sizes: Sequence[int] = SIZES) -> list[dict[str, Any]]:
     """Batches of 4 with one of 1 among them and one as the last."""
     channels = (1, 2) if model == "colorization" else (3, 3)
-    sizes = [4, 4, 4, 4, 4, 1, 4, 4, 4, 1]
     return [random_batch(size=n, seed=i, channels=channels) for i, n in enumerate(sizes)]
 
 
@@ -135,6 +142,82 @@ def test_the_shapes_of_the_first_batches_need_not_stay(make):
     for batch in batches()[:5]:
         step(model, batch)
     assert stand_in.replays == 3
+
+
+@pytest.mark.parametrize("short", [1, 3])
+@pytest.mark.parametrize("name", ["pix2pix", "cycle_gan", "template"])
+def test_a_short_batch_is_never_what_is_captured(make, name, short):
+    """A resume in mid-epoch may start with one, and an epoch of 5 images has as many of them."""
+    model = make(*MODELS[name])
+    stand_in = graphs_of(model)
+    for batch in batches(name, [short, 4] * 6):
+        step(model, batch)
+    assert len(stand_in.graphs.buffers["real_A"]) == 4
+    assert stand_in.replays == METHODS.get(name, 3) * (6 - WARM_UP - 1)
+
+
+def test_a_run_with_validations_resumed_before_a_short_batch_is_replayed(command, monkeypatch):
+    """Its first look at validation images and its first batch have one image."""
+    draw_pairs(Path("data"), count=5)
+    stands = []
+    monkeypatch.setattr("train.enable_cuda_graphs", lambda model, opt: stands.append(model))
+    flags = [*TINY, "--dataroot", "data", "--no_html", "--no_dropout", "--val_freq", "1"]
+    flags += ["--batch_size", "4", "--n_epochs", "6"]
+    for name in ("plain", "graphed"):
+        steps = []
+        with monkeypatch.context() as patch:
+            patch.setattr(Pix2PixModel, "optimize_parameters", stop_after(1, steps))
+            assert command("train", *flags, "--name", name).status == 130
+        if name == "graphed":
+            build = lambda model, opt: stands.append(graphs_of(model))  # noqa: E731
+            monkeypatch.setattr("train.enable_cuda_graphs", build)
+        assert command("train", "--name", name, "--continue_train").status == 0
+    assert len(stands[-1].graphs.buffers["real_A"]) == 4
+    assert stands[-1].replays == 3 * (5 - WARM_UP - 1)  # five epochs with a whole batch each
+    files = [Path("checkpoints", name, "latest_net_G.pth") for name in ("plain", "graphed")]
+    plain, graphed = (torch.load(path, weights_only=True) for path in files)
+    assert all(torch.equal(plain[key], graphed[key]) for key in plain)
+
+
+def stop_after(count: int, steps: list[int]) -> Callable[[Any], None]:
+    """Return a step that interrupts the training once `count` of them are done."""
+    optimize = Pix2PixModel.optimize_parameters
+
+    def step_and_stop(self: Any) -> None:
+        optimize(self)
+        steps.append(1)
+        if len(steps) == count:
+            signal.raise_signal(signal.SIGINT)
+
+    return step_and_stop
+
+
+@pytest.mark.parametrize("sizes", [[2] * 6, [1] * 6])
+def test_a_data_set_smaller_than_a_batch_is_captured(make, sizes):
+    model = make(*MODELS["pix2pix"], "--batch_size", "4")
+    stand_in = graphs_of(model)
+    for batch in batches(sizes=sizes):
+        step(model, batch)
+    assert stand_in.replays == 3 * (6 - WARM_UP - 1)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ([64] * 20, False),
+        ([64, 64, 64, 96] * 5, False),
+        ([*range(64, 84)], True),
+        ([64, 64, 64, 64, *range(65, 81)], True),
+    ],
+)
+def test_steps_that_run_without_graphs_are_said_once(make, caplog, monkeypatch, sizes, said):
+    monkeypatch.setattr("training.cuda_graphs.LOOK_AFTER", 20)
+    model = make("--model", "template", "--no_dropout")
+    graphs_of(model)
+    for size in [*sizes, *sizes]:
+        batch = random_batch()
+        step(model, batch | {n: F.interpolate(batch[n], (64, size)) for n in "AB"})
+    assert caplog.text.count("without CUDA graphs") == said, caplog.text
 
 
 class Changing(TemplateModel):

@@ -342,6 +342,17 @@ def test_another_epoch_is_gone_on_with_from_its_weights(run):
     assert "epoch 3/3" in result.out and "epoch 2/3" not in result.out
 
 
+def test_a_resume_keeps_the_lines_of_before_a_start_from_weights(run):
+    run("r", "--save_epoch_freq", "1", "--val_freq", "1")
+    run("r", "--continue_train", "--epoch", "1", stop_after=7)
+    assert run("r", "--continue_train").status == 0
+    assert [entry[:2] for entry in losses("r")] == [
+        (e, i) for e in (1, 2, 3) for i in range(1, 6)
+    ] * 2
+    lines = Path("runs/r/val_log.csv").read_text().splitlines()
+    assert [line[:1] for line in lines] == ["e", "1", "2", "3", "1", "2", "3"]
+
+
 @pytest.mark.parametrize("content", [b"", b"x" * 1000, "text", {"version": 99}, [1], {}])
 def test_a_state_that_cannot_be_used_is_refused_with_the_way_out(run, content):
     run("r", stop_after=1)

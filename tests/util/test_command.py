@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import TINY, draw_pairs, draw_sets
 
-import train
+from training import commands
 from util.command import python, run_line, script, torchrun
 
 Command = Callable[..., SimpleNamespace]
@@ -89,7 +89,7 @@ def test_torchrun_is_that_of_this_python(typed, tmp_path: Path, monkeypatch) -> 
 def test_the_line_for_several_gpus_names_the_script(typed, tmp_path: Path) -> None:
     typed("python", ROOT / "train.py", where=tmp_path)
     given = ["--gpu_ids", "0,1", "--name", "two words"]
-    line = train.torchrun_line(SimpleNamespace(gpu_ids=[0, 1], batch_size=1), given)
+    line = commands.torchrun_line(SimpleNamespace(gpu_ids=[0, 1], batch_size=1), given)
     words = ["torchrun", "--nproc_per_node=2", f"{ROOT}/train.py", *given, "--batch_size", "2"]
     assert shlex.split(line) == words
 
@@ -149,7 +149,7 @@ def test_the_line_for_results_chooses_images_that_are_there(
     opt = SimpleNamespace(
         name="r", checkpoints_dir="./checkpoints", dataroot=str(tmp_path), phase="train"
     )
-    assert train.next_step(opt) == shlex.join(["python", "test.py", "--name", "r", *flags])
+    assert commands.results_line(opt) == shlex.join(["python", "test.py", "--name", "r", *flags])
 
 
 @pytest.mark.slow

@@ -165,6 +165,16 @@ def test_unique_name_numbers_repeated_names(tmp_path):
     assert names == ["a", "a_2", "b", "a_3", "a_2_2"]
 
 
+@pytest.mark.parametrize(
+    "pair", ["A a", "Straße STRASSE", "É é", "\u00e9 e\u0301", "\u00c9 e\u0301", "x.Y X.y"]
+)
+def test_unique_name_tells_names_apart_that_are_one_file_elsewhere(tmp_path, pair):
+    first, second = pair.split()
+    html = HTML(tmp_path, "title")
+    assert [html.unique_name(name) for name in (first, second)] == [first, f"{second}_2"]
+    assert html.unique_name(f"{first}_2") == f"{first}_2_2"
+
+
 @pytest.mark.parametrize(("rows", "boxes"), [(0, 0), (20, 0), (21, 1)])
 def test_filter_box_stands_above_more_than_20_rows_only(tmp_path, rows, boxes):
     page = Page(page_of(tmp_path, rows=rows))

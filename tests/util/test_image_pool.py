@@ -76,3 +76,27 @@ def test_the_seed_decides_the_swaps(seed, same):
     one, two = ImagePool(3, seed=3), ImagePool(3, seed=seed)
     outputs = [[values(pool.query(images(n))) for n in range(60)] for pool in (one, two)]
     assert (outputs[0] == outputs[1]) is same
+
+
+def sized(value: float, *size: int, count: int = 1) -> torch.Tensor:
+    return torch.full((count, 3, *size), value)
+
+
+def test_an_image_of_another_size_makes_room_and_is_not_returned():
+    pool, sizes = ImagePool(4), [(2, 2), (2, 3), (4, 2)]
+    stored_values = set()
+    for n in range(400):
+        size = sizes[n % 3]
+        batch = sized(n, *size, count=1 + n % 2)
+        out = pool.query(batch)
+        assert out.shape == batch.shape
+        stored_values |= set(values(out)) - {float(n)}
+    assert len(stored_values) > 20 and len(pool.images) == 4  # older ones of the same size return
+
+
+def test_a_pool_of_a_former_size_soon_holds_the_new_one():
+    pool = ImagePool(10)
+    pool.query(sized(1, 2, 2, count=10))
+    for n in range(100):
+        assert pool.query(sized(n, 3, 3)).shape == (1, 3, 3, 3)
+    assert {tuple(image.shape) for image in pool.images} == {(3, 3, 3)}

@@ -1,6 +1,8 @@
 """The one format of a line of losses, and which lines of the log are the run's own."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -116,3 +118,103 @@ def test_a_log_of_the_reference_is_continued(tmp_path):
     header = "================ Training Loss (Mon Jan  1 00:00:00 2024) ================"
     path.write_text(f"{header}\n{REFERENCE}\n")
     assert LossLog(path, continued=True).entries() == [ENTRY]
+
+
+HEADER = "================ Training Loss (Mon Jan  1 00:00:00 2024{}) ================"
+
+
+def line(epoch: int, iters: int) -> str:
+    return format_line(ENTRY._replace(epoch=epoch, iters=iters))
+
+
+def resumed(path: Path, since: tuple[int, int] | None) -> list[str]:
+    """Return the lines that a resume leaves, as `epoch/iters`, a header as its note."""
+    LossLog(path, continued=True, since=since)
+    found = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        entry, header = parse_line(text), re.search(r"\d{4}(.*)\) =", text)
+        found.append(f"{entry.epoch}/{entry.iters}" if entry else header[1] if header else text)
+    return found
+
+
+def test_a_resume_drops_only_lines_that_it_writes_again(tmp_path):
+    path = tmp_path / "loss_log.txt"
+    LossLog(path, continued=False)
+    for at in ((1, 5), (2, 5), (3, 5)):
+        path.open("a").write(f"{line(*at)}\n")
+    assert resumed(path, (2, 6)) == ["", "1/5", "2/5", ", continued"]
+    path.open("a").write(f"{line(3, 4)}\n")  # killed before its first save
+    assert resumed(path, (2, 6)) == ["", "1/5", "2/5", ", continued", ", continued"]
+
+
+@pytest.mark.parametrize("note", [", continued", ", continued without its state"])
+def test_the_lines_of_before_a_start_from_weights_stay(tmp_path, note):
+    """Such a start counts epochs anew; early versions wrote the same header for it."""
+    path = tmp_path / "loss_log.txt"
+    parts = [[(1, 5), (2, 5), (3, 5), (4, 5)], [(1, 5), (2, 5), (3, 5)]]
+    texts = [HEADER.format(""), *(line(*at) for at in parts[0])]
+    texts += [HEADER.format(note), *(line(*at) for at in parts[1])]
+    path.write_text("\n".join(texts) + "\n")
+    first = ["", "1/5", "2/5", "3/5", "4/5", note]
+    assert resumed(path, (2, 5)) == [*first, "1/5", "2/5", ", continued"]
+    assert resumed(path, (2, 2)) == [*first, "1/5", ", continued"]
+    assert resumed(path, (1, 1)) == [*first, ", continued"]
+
+
+def test_a_start_from_weights_that_has_written_nothing_loses_no_line(tmp_path):
+    path = tmp_path / "loss_log.txt"
+    log = LossLog(path, continued=False)
+    for at in ((1, 5), (2, 5), (3, 5)):
+        log.add(ENTRY._replace(epoch=at[0], iters=at[1]))
+    before = ["", "1/5", "2/5", "3/5", ", continued without its state"]
+    assert resumed(path, None) == before
+    assert resumed(path, (1, 2)) == [*before, ", continued"]
+    assert [entry.epoch for entry in LossLog(path, continued=True).entries()] == [1, 2, 3]
+
+
+def test_an_older_checkpoint_drops_the_lines_of_several_resumes(tmp_path):
+    path = tmp_path / "loss_log.txt"
+    log = LossLog(path, continued=False)
+    for epoch in (1, 2):
+        log.add(ENTRY._replace(epoch=epoch))
+    for epoch in (3, 4):
+        log = LossLog(path, continued=True, since=(epoch, 0))
+        log.add(ENTRY._replace(epoch=epoch))
+    assert resumed(path, (2, 0)) == ["", "1/100", ", continued"]
+
+
+def test_other_runs_and_notes_of_the_user_stay(tmp_path):
+    path = tmp_path / "loss_log.txt"
+    texts = [HEADER.format(""), line(9, 9), HEADER.format(""), "my note", line(1, 1), line(2, 1)]
+    path.write_text("\n".join([*texts, "diverged here?", line(2, 2)]) + "\n")
+    kept = ["", "9/9", "", "my note", "1/1", "diverged here?", ", continued"]
+    assert resumed(path, (1, 1)) == kept
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeff{}\r\n{}\r\n".encode(),
+        "{}\n{}\n# für α\n".encode("latin-1", "replace"),
+        b"\xff{}\n{}\n",
+    ],
+)
+def test_a_log_from_any_editor_is_continued(tmp_path, content):
+    path = tmp_path / "loss_log.txt"
+    for old, new in ((b"{}", HEADER.format("").encode()), (b"{}", line(1, 1).encode())):
+        content = content.replace(old, new, 1)
+    path.write_bytes(content)
+    log = LossLog(path, continued=True, since=(1, 1))
+    log.add(ENTRY._replace(epoch=2))
+    assert [entry.epoch for entry in log.entries()] == [1, 2]
+    assert content.splitlines()[-1] in path.read_bytes()
+
+
+@pytest.mark.parametrize("since", [None, (1, 1)])
+def test_a_line_that_a_power_cut_has_torn_spoils_no_other(tmp_path, since):
+    path = tmp_path / "loss_log.txt"
+    path.write_text(f"{HEADER.format('')}\n{line(1, 1)}\n{line(1, 2)[:30]}")
+    log = LossLog(path, continued=True, since=since)
+    log.add(ENTRY)
+    assert [entry.iters for entry in log.entries()] == [1, 100]
+    assert len(path.read_text().splitlines()) == 5

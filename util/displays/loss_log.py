@@ -9,6 +9,8 @@ from util.files import atomic_write
 
 _LINE = re.compile(r"\(epoch: (\d+), iters: (\d+), time: ([\d.]+), data: ([\d.]+)[^)]*\) (.*)")
 _LOSS = re.compile(r"(\S+): (\S+)")
+# What the header of a continued run notes; without latest_state.pth, epochs may be counted anew.
+CONTINUED, WITHOUT_STATE = ", continued", ", continued without its state"
 
 
 class Entry(NamedTuple):
@@ -55,18 +57,15 @@ class LossLog:
         """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        if continued and since and path.exists():
-            kept, dropping = [], False
-            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-                entry = parse_line(line)
-                if line.startswith("=====") and "continued" not in line:
-                    dropping = False
-                elif entry:
-                    dropping = (entry.epoch, entry.iters) > since
-                kept += [] if dropping else [line]
+        lines = self._lines()
+        if continued and since and lines:
+            lines = without_newer(lines, since)
             with atomic_write(path) as file:
-                file.write("".join(kept).encode())
-        note = ", continued" if continued else ""
+                file.write("".join(lines).encode("utf-8", "surrogateescape"))
+        if lines and not lines[-1].endswith("\n"):  # torn by a power cut
+            self._append("")
+        note = CONTINUED if since else WITHOUT_STATE
+        note = note if continued else ""
         self._append(
             f"================ Training Loss ({time.strftime('%c')}{note}) ================"
         )
@@ -80,13 +79,40 @@ class LossLog:
     def entries(self) -> list[Entry]:
         """Return the entries since the header of the last run that started from scratch."""
         entries: list[Entry] = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            if line.startswith("=====") and "continued" not in line:
+        for line in self._lines():
+            if line.startswith("=====") and CONTINUED not in line:
                 entries = []
             elif entry := parse_line(line):
                 entries.append(entry)
         return entries
 
+    def _lines(self) -> list[str]:
+        if not self.path.exists():
+            return []
+        text = self.path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        return text.splitlines(keepends=True)
+
     def _append(self, line: str) -> None:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+def without_newer(lines: list[str], since: tuple[int, int]) -> list[str]:
+    """Return the lines of a log without the entries after `since`, an (epoch, iters).
+
+    Only the part of the log that the run continues loses lines: a training from scratch or from
+    weights alone starts another, which shows in its header or in epochs that are counted anew.
+    """
+    starts, last = 0, (0, 0)
+    entries = [parse_line(line) for line in lines]
+    for i, (line, entry) in enumerate(zip(lines, entries, strict=True)):
+        is_header = line.startswith("=====")
+        if is_header and (CONTINUED not in line or WITHOUT_STATE in line):
+            starts, last = i, (0, 0)
+        elif entry:
+            starts = i if entry[:2] < last else starts
+            last = entry[:2]
+    newer = [i for i in range(starts, len(lines)) if entries[i] and entries[i][:2] > since]
+    first = newer[0] if newer else len(lines)
+    drops = {*newer, *(i for i in range(first, len(lines)) if lines[i].startswith("====="))}
+    return [line for i, line in enumerate(lines) if i not in drops]

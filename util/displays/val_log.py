@@ -2,6 +2,8 @@
 
 import csv
 import io
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,10 +30,15 @@ class ScoreLog:
     def __init__(self, path: Path, continued: bool, since: int | None = None):
         """A continued run deletes lines from epoch `since` on, because it will validate them
         again; a new run starts an empty file.
+
+        Lines of before a start from weights, which counts epochs anew, stay. ValueError names a
+        file that cannot be read.
         """
         self.path = path
-        kept = self.read() if continued else []
-        self.lines = [scores for scores in kept if since is None or scores.epoch < since]
+        self.lines = self.read() if continued else []
+        later = float("inf")  # the epoch of the line that was deleted last
+        while since and self.lines and since <= self.lines[-1].epoch < later:
+            later = self.lines.pop().epoch
         if self.lines:
             self._write()
         else:
@@ -43,14 +50,20 @@ class ScoreLog:
         self._write()
 
     def read(self) -> list[Scores]:
-        """Return the lines of the file."""
+        """Return the lines of the file, also after a spreadsheet or an editor has saved it."""
         if not self.path.exists():
             return []
         found = []
-        with self.path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                epoch = int(row.pop("epoch"))
-                found.append(Scores(epoch, {k: float(v) for k, v in row.items() if v}))
+        try:
+            for row in rows(self.path.read_bytes()):
+                if epoch := row.pop("epoch"):
+                    values = {k: number(v) for k, v in row.items() if k and v}
+                    found.append(Scores(int(number(epoch)), values))
+        except (ValueError, KeyError, TypeError, csv.Error):
+            raise ValueError(
+                f"{self.path}: cannot be read as a table of scores by epoch; move it away, and "
+                f"the run starts a new one"
+            ) from None
         return found
 
     def _write(self) -> None:
@@ -61,3 +74,19 @@ class ScoreLog:
         writer.writerows({"epoch": scores.epoch, **scores.values} for scores in self.lines)
         with atomic_write(self.path) as file:
             file.write(text.getvalue().encode())
+
+
+def rows(content: bytes) -> Iterator[dict[str, str]]:
+    """Yield the rows of a CSV file; other programs may have changed its encoding or separator."""
+    text = content.decode("utf-16" if content[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]  # of PowerShell
+    separators = [one for one in ",;\t" if lines and one in lines[0]]
+    table = csv.reader(lines, delimiter=[*separators, ","][0])
+    names, *others = [[cell.strip() for cell in row] for row in table if row] or [["epoch"]]
+    for row in others:
+        yield dict(zip(names, row, strict=False))
+
+
+def number(text: str) -> float:
+    """Return a number that may have a decimal comma."""
+    return float(text.replace(",", "."))

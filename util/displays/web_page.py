@@ -19,10 +19,13 @@ class WebPage(Display):
         self, web_dir: Path, title: str, width: int, loss_log: LossLog, score_log: ScoreLog
     ):
         self.web_dir, self.title, self.width = web_dir, title, width
+        self.notes: list[str] = []  # at the top of the page
         self.loss_log, self.score_log = loss_log, score_log
 
     def show_images(self, images: dict[str, np.ndarray], epoch: int, total: int) -> None:
         page = HTML(self.web_dir, self.title, refresh=30)
+        for note in self.notes:
+            page.add_note(note)
         for label, image in images.items():
             save_image(image, page.get_image_dir() / f"epoch{epoch:03d}_{label}.png")
         if self._plot():

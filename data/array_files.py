@@ -1,0 +1,38 @@
+"""Files of plain numbers: arrays of NumPy, and PPM or PGM of 16 bits."""
+
+import re
+from typing import BinaryIO
+
+import numpy as np
+
+from data.pixel_limit import check_pixels
+
+NPY_MAGIC = np.lib.format.MAGIC_PREFIX
+SPACE = rb"(?:\s|#[^\n]*\n)+"  # comments included
+PNM = re.compile(rb"P([56])" + SPACE.join([b"", *[rb"(\d+)"] * 3]) + rb"\s")
+PNM_HEADER = 4096  # bytes in which a header ends, comments included
+
+
+def read_npy(file: BinaryIO, max_pixels: float) -> np.ndarray:
+    """Read an array that numpy.save wrote, without pickled objects, else ValueError."""
+    file.seek(0)
+    array = np.load(file, allow_pickle=False)
+    if array.ndim > 1:
+        check_pixels((array.shape[1], array.shape[0]), max_pixels)
+    return array
+
+
+def read_pnm16(file: BinaryIO, max_pixels: float) -> tuple[np.ndarray, int] | None:
+    """Read a PGM or PPM file of 16 bits, (H, W) or (H, W, 3), and its white; None for 8 bits."""
+    file.seek(0)
+    found = PNM.match(file.read(PNM_HEADER))
+    if not found or int(found[4]) < 256:
+        return None
+    width, height, white = int(found[2]), int(found[3]), int(found[4])
+    if white > 65535:
+        raise ValueError(f"damaged: its white is {white}")
+    check_pixels((width, height), max_pixels)
+    shape = (height, width) if found[1] == b"5" else (height, width, 3)
+    file.seek(found.end())
+    content = file.read(2 * int(np.prod(shape)))
+    return np.frombuffer(content, ">u2").reshape(shape).astype(np.uint16), white

@@ -1,0 +1,63 @@
+"""The channels of images: grey, RGB or other bands, and what becomes of alpha."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from data.image_files import channels_of_some, in_mode
+from data.image_types import HighDepthImage, ImageArray, ImageLike
+
+CHANNEL_MODES = {1: "L", 3: "RGB"}
+BACKGROUNDS = {"ignore": None, "white": 1.0, "black": 0.0}  # of --alpha, in [0, 1]
+
+
+def check_channels(channels: int, flag: str, files: Sequence[str] = ()) -> None:
+    """Raise ValueError unless images, or these `files`, can have that many channels."""
+    if channels in CHANNEL_MODES:
+        return
+    found = set()
+    for count in channels_of_some(files):
+        if count == channels:
+            return
+        found.add(count)
+    others = sorted(found - CHANNEL_MODES.keys())
+    have = f", some of the files {' or '.join(map(str, others))}" if others else ""
+    raise ValueError(f"--{flag} {channels}: images have 1 (grey) or 3 (RGB) channels{have}")
+
+
+def to_channels(image: ImageLike, channels: int, alpha: str = "ignore") -> ImageLike:
+    """Convert to exactly `channels` channels: 3 is RGB, 1 is grey (ITU-R 601 luma).
+
+    `alpha`, a key of `BACKGROUNDS`, says what becomes of an alpha channel that is dropped.
+    """
+    background = BACKGROUNDS[alpha]
+    if background is not None and channels in CHANNEL_MODES:
+        image = on_background(image, background)
+    if channels not in CHANNEL_MODES and not isinstance(image, HighDepthImage):
+        image = HighDepthImage.of(np.asarray(image), ".png")  # with all bands of the file
+    if isinstance(image, HighDepthImage):
+        return image.with_channels(channels)
+    return in_mode(image, CHANNEL_MODES[channels])
+
+
+def on_background(image: ImageLike, level: float) -> ImageLike:
+    """Return an image without its alpha channel, on a grey background of `level` in [0, 1]."""
+    if isinstance(image, HighDepthImage):
+        return image.on_background(level)
+    if isinstance(image, ImageArray) or not image.has_transparency_data:
+        return image
+    below = Image.new("RGBA", image.size, (*[round(255 * level)] * 3, 255))
+    return Image.alpha_composite(below, image.convert("RGBA")).convert("RGB")
+
+
+def side_channels(opt: Any, files: Sequence[str]) -> dict[str, int]:
+    """Return the numbers of channels of A and B; `--direction BtoA` makes B the input.
+
+    ValueError names the flag if the files cannot have that many channels.
+    """
+    for flag in ("input_nc", "output_nc"):
+        check_channels(getattr(opt, flag), flag, files)
+    source, target = "BA" if opt.direction == "BtoA" else "AB"
+    return {source: opt.input_nc, target: opt.output_nc}

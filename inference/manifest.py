@@ -1,0 +1,245 @@
+"""The manifest of a folder of results: what they were made from, and which images are finished."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from options.roles import SAME_RESULTS, differences, names
+from util.checkpoint import fingerprint
+from util.errors import one_line
+from util.files import atomic_write, make_folder
+from util.image_rows import ImageRow
+
+log = logging.getLogger(__name__)
+
+WHOLE = "whole.jsonl"  # the lines of tests without --num_shards
+PNG_END = b"IEND\xaeB`\x82"  # a PNG file's last bytes
+
+# These flags set the number of images, which the manifest holds as "count".
+AMOUNT = {"num_test", "max_dataset_size"}
+
+
+class Entry(NamedTuple):
+    """An image that has been tried: its row, None if it cannot be read, and its input's hash."""
+
+    row: ImageRow | None
+    input: str  # "" if unknown, as in results of version 1
+
+
+class Manifest:
+    """What the results in a folder were made from, and which of them are finished.
+
+    `shards/made_by.json` holds flags, weights, and the list of images. `shards/*.jsonl` has one
+    line per image, appended after its files are written; a test without --num_shards writes them
+    to whole.jsonl. File times say nothing: copies have new ones.
+    """
+
+    def __init__(self, results: Path):
+        self.results, self.folder = results, results / "shards"
+        self.file = self.folder / "made_by.json"
+        self.lock = threading.Lock()
+        self.notes: list[str] = []  # for the page
+
+    def exists(self) -> bool:
+        """Return whether the folder holds results of this version, or of shards."""
+        return self.file.exists()
+
+    def begin(self, made_from: dict[str, Any], opt: Any, overwrite: bool) -> None:
+        """Start to make results, or go on with those that are there.
+
+        Results that were made from something else are forgotten if `overwrite`, else a ValueError.
+        """
+        if self.exists():
+            differing = different(self.read(), made_from, opt)
+            if not differing:
+                return
+            if not overwrite:
+                raise ValueError(
+                    f"--results_dir: {self.results} holds different results ("
+                    f"{', '.join(differing)}); choose another --results_dir or delete that folder"
+                )
+            kind = "results of shards" if self.has_shards() else "results"
+            log.warning("overwriting %s with different ones (%s)", kind, ", ".join(differing))
+            shutil.rmtree(self.folder)
+        make_folder(self.folder, "--results_dir")
+        with atomic_write(self.file) as file:
+            file.write(json.dumps(made_from, indent=1).encode() + b"\n")
+
+    def read(self) -> dict[str, Any]:
+        """Return what the results were made from; ValueError if that is missing or damaged."""
+        if not self.exists():
+            raise ValueError(
+                f"--page_only: {self.results} holds no results of shards, nor of a whole test; run "
+                f"test.py first, or test.py --num_shards N --shard_id I"
+            )
+        try:
+            found = json.loads(self.file.read_text(encoding="utf-8"))
+            known = {"count": int(found["count"]), "flags": dict(found["flags"])}
+            return known | {name: found[name] for name in ("pictures", "weights")}
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"{self.file}: damaged ({one_line(error)}); delete {self.results} and start over"
+            ) from None
+
+    def entries(self) -> dict[int, Entry]:
+        """Return the images that have been tried, by number; also read the notes.
+
+        Truncated lines, and images with missing or truncated files, are ignored; so are images
+        that are logged with different inputs.
+        """
+        found: dict[int, Entry] = {}
+        doubtful = set()
+        for path in sorted(self.folder.glob("*.jsonl")):
+            for number, entry in self._lines(path):
+                if found.get(number, entry).input != entry.input:
+                    doubtful.add(number)
+                found[number] = entry
+        images = self.results / "images"
+        whole = (
+            number
+            for number, entry in found.items()
+            if number not in doubtful
+            and (not entry.row or all(is_complete(images / n) for n in entry.row.files.values()))
+        )
+        return {number: found[number] for number in sorted(whole)}
+
+    def forget(self, numbers: set[int]) -> None:
+        """Drop the entries of images that are about to be translated again."""
+        for path in sorted(self.folder.glob("*.jsonl")):
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+            found = {line: entry[0] for line in lines if isinstance(entry := _parsed(line), tuple)}
+            if found and numbers >= set(found.values()):
+                path.unlink()  # with its notes
+            elif any(number in numbers for number in found.values()):
+                kept = (line for line in lines if found.get(line) not in numbers)
+                with atomic_write(path) as file:
+                    file.write("".join(kept).encode())
+
+    def open(self, shard: int | None = None, shards: int | None = None) -> None:
+        """Choose the file for lines: that of shard `shard` of `shards`, or of a whole test."""
+        self.path = self.folder / (f"{shard:05d}_of_{shards:05d}.jsonl" if shards else WHOLE)
+        self.begun = self.file.read_bytes() if self.exists() else None
+        if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):
+            self._append("")  # ends the truncated line of a killed command
+
+    def add(self, number: int, row: ImageRow, input: str) -> None:
+        """Log that the files of an image are written."""
+        self._append(json.dumps({"index": number, "input": input, **row._asdict()}))
+
+    def add_unreadable(self, number: int, input: str) -> None:
+        """Log that an image cannot be read."""
+        self._append(json.dumps({"index": number, "input": input, "unreadable": True}))
+
+    def add_note(self, text: str) -> None:
+        """Log a note for the top of the page; a repeated note is ignored."""
+        with self.lock:
+            known = text in self.notes
+            self.notes += [] if known else [text]
+        if not known:
+            self._append(json.dumps({"note": text}))
+
+    def has_shards(self) -> bool:
+        """Return whether some results were made with --num_shards."""
+        return any(path.name != WHOLE for path in self.folder.glob("*.jsonl"))
+
+    def _lines(self, path: Path) -> Iterable[tuple[int, Entry]]:
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            found = _parsed(line)
+            if isinstance(found, tuple):
+                yield found
+            elif found and found not in self.notes:
+                self.notes.append(found)
+
+    def _append(self, line: str) -> None:
+        try:
+            with self.lock, self.path.open("a", encoding="utf-8") as file:
+                if self.begun is not None and self.file.read_bytes() != self.begun:
+                    raise FileNotFoundError
+                file.write(line + "\n")
+        except FileNotFoundError:
+            raise ValueError(
+                f"--results_dir: another command has overwritten {self.results}; run this one "
+                f"again, or with another --results_dir"
+            ) from None
+
+
+def _parsed(line: str) -> tuple[int, Entry] | str:
+    """Return the number and the entry of a line, or its note; "" for a damaged line."""
+    try:
+        found = json.loads(line)
+        if "note" in found:
+            return str(found["note"])
+        row = None
+        if not found.get("unreadable"):
+            row = ImageRow(found["header"], found["name"], dict(found["files"]))
+        return int(found["index"]), Entry(row, str(found.get("input", "")))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return ""
+
+
+def is_complete(image: Path) -> bool:
+    """Return whether a PNG file exists and is not truncated."""
+    try:
+        with image.open("rb") as file:
+            file.seek(-len(PNG_END), os.SEEK_END)
+            return file.read() == PNG_END
+    except OSError:
+        return False
+
+
+def states_of(nets: dict[str, nn.Module]) -> list[dict[str, Tensor]]:
+    """Return the networks' weights; the buffers are copied, since forward passes change them."""
+    return [
+        net.state_dict() | {name: buffer.clone() for name, buffer in net.named_buffers()}
+        for net in nets.values()
+    ]
+
+
+def made_from(
+    opt: Any,
+    files: Sequence[dict[str, str]] | None,
+    count: int,
+    states: Iterable[dict[str, Tensor]],
+) -> dict[str, Any]:
+    """Return what results are made from: the flags that change them, the images, the weights.
+
+    `files` are the input files of the `count` images, None if they are not known yet; `states`
+    are the networks' state dicts.
+    """
+    flags = {name: vars(opt)[name] for name in names(opt, SAME_RESULTS) - AMOUNT}
+    flags = json.loads(json.dumps(flags, default=str, sort_keys=True))
+    digest = None
+    if files is not None:
+        paths = "\0".join(naming_path(of, opt.direction) for of in files)
+        digest = hashlib.sha256(paths.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    weights = fingerprint(states)
+    return {"count": count, "pictures": digest, "weights": weights, "flags": flags}
+
+
+def naming_path(files: dict[str, str], direction: str) -> str:
+    """Return the input file of an item, which names its results."""
+    return files.get(f"{direction[0]}_paths") or next(iter(files.values()))
+
+
+def different(before: dict[str, Any], now: dict[str, Any], opt: Any) -> list[str]:
+    """Return in words what differs between two results of `made_from`."""
+    named = {"images": "pictures", "weights": "weights"}  # by their keys in the file
+    values = {kind: (before[key], now[key]) for kind, key in named.items()}
+    changed = [f"other {kind}" for kind, (a, b) in values.items() if a and b and a != b]
+    return different_flags(before, opt) + changed
+
+
+def different_flags(before: dict[str, Any], opt: Any) -> list[str]:
+    """Return in words the flags of results that differ from `opt`, without those of `AMOUNT`."""
+    flags = differences(opt, before["flags"], SAME_RESULTS)
+    return [
+        f"--{name} {old}, now {new}" for name, (old, new) in flags.items() if name not in AMOUNT
+    ]

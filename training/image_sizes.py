@@ -1,0 +1,79 @@
+"""A look at the sizes of all images before a training that leaves them different."""
+
+import contextlib
+import random
+import time
+from typing import Any
+
+from data import Loader
+from data.base_dataset import BaseDataset
+from data.dataset_files import all_files
+from data.image_files import image_size
+from models.base_model import BaseModel
+from models.networks import Discriminator
+from util.distributed import world_size
+
+Size = tuple[int, int]  # (width, height)
+
+
+def check_image_sizes(dataset: Loader, model: BaseModel, opt: Any) -> None:
+    """Raise a ValueError if images that share a batch differ in size, or if one is too small for D.
+
+    It concerns a --preprocess that does not crop. Files whose size is not found are passed over.
+    """
+    images = dataset.dataset
+    if opt.preprocess.endswith("crop") or not isinstance(images, BaseDataset):
+        return
+    by_side = images.files_by_side()
+    stitched = len(by_side) == 2 and by_side["A"] == by_side["B"]
+    found = sizes_of(all_files(by_side))
+    if stitched:
+        found = {path: (width // 2, height) for path, (width, height) in found.items()}
+    resized = {path: images.geometry.output_size(size) for path, size in found.items()}
+    check_discriminators(resized, model)
+    local = opt.batch_size // world_size()
+    for side, files in by_side.items() if local > 1 else ():
+        step = local if opt.serial_batches else len(files)  # in a fixed order batches are known
+        for first in range(0, max(dataset.size, len(files)), step):
+            share = [files[i % len(files)] for i in range(first, first + step)]
+            check_batch(side, [path for path in share if path in resized], resized, model)
+
+
+def check_batch(side: str, paths: list[str], sizes: dict[str, Size], model: BaseModel) -> None:
+    """Raise a ValueError if images that may share a batch have different sizes."""
+    odd = next((path for path in paths if sizes[path] != sizes[paths[0]]), None)
+    if odd is None:
+        return
+    opt, ranks = model.opt, world_size()
+    (w, h), (other_w, other_h) = sizes[paths[0]], sizes[odd]
+    steps = opt.batch_size // ranks * opt.grad_accum
+    accum = f" --grad_accum {steps}" if model.updates else ""
+    raise ValueError(
+        f"--batch_size {opt.batch_size}: images {side} have different sizes, {w}x{h} ({paths[0]}) "
+        f"and {other_w}x{other_h} ({odd}), and cannot share a batch; use --batch_size {ranks}"
+        f"{accum}, or --preprocess resize_and_crop"
+    )
+
+
+def check_discriminators(sizes: dict[str, Size], model: BaseModel) -> None:
+    """Raise a ValueError if an image is too small for a discriminator."""
+    discriminators = [net for net in model.nets.values() if isinstance(net, Discriminator)]
+    least = max((netD.min_size for netD in discriminators), default=0)
+    for path, (width, height) in sizes.items():
+        if min(width, height) < least:
+            raise ValueError(
+                f"{path}: {width}x{height} pixels are too few for the discriminator, which needs "
+                f"{least} a side; use a smaller --n_layers_D, --netD pixel, or --preprocess "
+                f"resize_and_crop"
+            )
+
+
+def sizes_of(files: list[str], seconds: float = 1.0) -> dict[str, Size]:
+    """Return the (width, height), upright, of a random subset of files, within `seconds`."""
+    end, found = time.monotonic() + seconds, {}
+    for path in random.Random(0).sample(files, len(files)):
+        with contextlib.suppress(ValueError, OSError):  # what cannot be read is reported elsewhere
+            found[path] = image_size(path)
+        if time.monotonic() > end:
+            break
+    return {path: found[path] for path in files if path in found}

@@ -1,0 +1,76 @@
+"""The record of the weights that a training has written, which says what it may delete."""
+
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+NAME = re.compile(r"[^/\\]+_net_[^/\\]+\.pth")  # a file of weights in the run's folder
+
+
+@dataclass
+class SavedFiles:
+    """Files of weights by tag (a number of an epoch, `latest`, `best`, `iter_N`), oldest first.
+
+    `own` are the tags that this run has written, also before it was resumed. The others are of an
+    earlier run of the same name.
+    """
+
+    by_tag: dict[str, list[str]] = field(default_factory=dict)
+    own: list[str] = field(default_factory=list)
+
+    def add(self, tag: str | int, names: Iterable[str]) -> list[str]:
+        """Record that this run has written files; return the EMA files of other weights of the tag.
+
+        These would be loaded as the EMA of the new weights.
+        """
+        tag, names = str(tag), list(names)
+        before = self.by_tag.pop(tag, [])
+        self.by_tag[tag] = names
+        self.own = [*(one for one in self.own if one != tag), tag]
+        return [name for name in before if name.endswith("_ema.pth") and name not in names]
+
+    def drop_old_epochs(self, keep: float) -> list[str]:
+        """Forget all but the last `keep` epochs that this run has written; return their files."""
+        epochs = [tag for tag in self.own if tag.isdecimal()]
+        return self._drop(epochs[: len(epochs) - keep] if keep < len(epochs) else [])
+
+    def drop_replaced_best(self) -> list[str]:
+        """Forget the best weights of the run that this one replaces; return their files."""
+        return self._drop(["best"] if "best" not in self.own else [])
+
+    def _drop(self, tags: list[str]) -> list[str]:
+        self.own = [tag for tag in self.own if tag not in tags]
+        return [name for tag in tags for name in self.by_tag.pop(tag, [])]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain values for latest_state.pth."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, saved: Any) -> "SavedFiles":
+        """Read what a file holds: nothing in those of early versions and in damaged ones.
+
+        Names that are no file of weights are left out.
+        """
+        saved = saved if isinstance(saved, dict) else {}
+        by_tag, own = saved.get("by_tag"), saved.get("own")
+        by_tag = by_tag if isinstance(by_tag, dict) else {}
+        names = {tag: of_tag for tag, of_tag in by_tag.items() if isinstance(of_tag, list)}
+        return cls(
+            {tag: [n for n in of_tag if NAME.fullmatch(str(n))] for tag, of_tag in names.items()},
+            [str(tag) for tag in own] if isinstance(own, list) else [],
+        )
+
+
+def delete(folder: Path, names: Iterable[str]) -> None:
+    """Delete files; one that cannot be deleted is only logged."""
+    for name in names:
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s: could not be deleted (%s)", folder / name, error.strerror)

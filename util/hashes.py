@@ -1,0 +1,26 @@
+"""Hashes of files' contents, which tell whether a file is still the one that was read."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+CHUNK = 2**20  # bytes
+
+
+def hash_files(paths: Iterable[str | Path]) -> str:
+    """Return the first 16 hex digits of the SHA-256 of the files' contents, in their order.
+
+    "" if there are no files, or if one of them cannot be read.
+    """
+    whole, count = hashlib.sha256(), 0
+    for path in paths:
+        one = hashlib.sha256()
+        try:
+            with open(path, "rb", buffering=0) as file:
+                while part := file.read(CHUNK):
+                    one.update(part)
+        except (OSError, ValueError):  # no such file, or a name that no file can have
+            return ""
+        whole.update(one.digest())
+        count += 1
+    return whole.hexdigest()[:16] if count else ""
