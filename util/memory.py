@@ -1,6 +1,7 @@
 """The free memory of this machine, or of the container or the job in which this process runs."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,8 +29,14 @@ def free_memory(root: Path = Path("/")) -> float:
     return min(free, *(_free_in(group, names) for group, names in _groups(root)))
 
 
-def _groups(root: Path) -> Iterator[tuple[Path, Names]]:
-    """Yield the memory cgroups of this process and those above it, each with a limit of its own."""
+@cache
+def _groups(root: Path) -> list[tuple[Path, Names]]:
+    """Return the memory cgroups of this process and those above it; each may have a limit."""
+    return [(group, names) for group, names in _places(root) if (group / names.limit).exists()]
+
+
+def _places(root: Path) -> Iterator[tuple[Path, Names]]:
+    """Yield where such groups are, in both versions of cgroups."""
     mount = root / "sys/fs/cgroup"
     paths = {"": "/", "memory": "/"}  # by controller; a container sees its own group as the root
     try:
