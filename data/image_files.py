@@ -11,7 +11,7 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from data.image_types import HighDepthImage, ImageLike, has_high_depth, read_high_depth
-from data.metadata import orientation, upright, without_metadata
+from data.metadata import orientation, upright, upright_size, without_metadata
 from data.pixel_limit import MAX_PIXELS, TooLargeError, check_pixels, without_pil_limit
 from util.errors import one_line
 
@@ -82,8 +82,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
     """Return (width, height) of an image, upright; it is decoded only if PIL cannot open it."""
     try:
         with open_image(path, float("inf")) as file:
-            turned = (orientation(file) or 1) > 4
-            return file.size[::-1] if turned else file.size
+            return upright_size(file)
     except BadImageError:
         return load_image_or_array(path).size
 

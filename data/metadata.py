@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH
 
 from data import png_files
 
@@ -31,6 +32,16 @@ def orientation(file: Image.Image) -> int | None:
     except Exception:  # PIL raises nearly anything on odd tags
         value = orientation_in(file.info.get("exif"))
     return value if isinstance(value, int) and 1 <= value <= 8 else 1 if value == 0 else None
+
+
+def upright_size(file: Image.Image) -> tuple[int, int]:
+    """Return the (width, height) that an open image has once it is turned, without decoding it."""
+    turned = (orientation(file) or 1) > 4
+    if file.format == "TIFF":  # of which newer versions of PIL tell the upright size
+        size = file.tag_v2[IMAGEWIDTH], file.tag_v2[IMAGELENGTH]
+    else:
+        size = file.size
+    return size[::-1] if turned else size
 
 
 def upright(image: Image.Image, value: int | None) -> Image.Image:

@@ -46,7 +46,7 @@ class Geometry:
 
         `size` is the original (width, height).
         """
-        width, height = self._resized_size(size) if self._crops else size
+        width, height = self.resized_size(size) if self._crops else size
         x = random.randint(0, max(0, width - self.crop_size))
         y = random.randint(0, max(0, height - self.crop_size))
         return {"crop_pos": (x, y), "flip": random.random() > 0.5}
@@ -57,7 +57,7 @@ class Geometry:
         """
         if self.preprocess not in PREPROCESS:
             raise ValueError(f"--preprocess {self.preprocess}: known are {', '.join(PREPROCESS)}")
-        size = self._resized_size(image.size)
+        size = self.resized_size(image.size)
         method = self.method if method is None else method  # NEAREST is 0
         return image if image.size == size else image.resize(size, method)
 
@@ -73,13 +73,14 @@ class Geometry:
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the (width, height) that an image of `size` has after `resize` and a crop."""
-        return (self.crop_size, self.crop_size) if self._crops else self._resized_size(size)
+        return (self.crop_size, self.crop_size) if self._crops else self.resized_size(size)
 
     @property
     def _crops(self) -> bool:
         return self.preprocess.endswith("crop")
 
-    def _resized_size(self, size: tuple[int, int]) -> tuple[int, int]:
+    def resized_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the (width, height) that `resize` gives an image of `size`."""
         width, height = size
         if self.preprocess == "resize_and_crop":
             return self.load_size, self.load_size

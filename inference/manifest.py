@@ -55,20 +55,25 @@ class Manifest:
     def begin(self, made_from: dict[str, Any], opt: Any, overwrite: bool) -> None:
         """Start to make results, or go on with those that are there.
 
-        Results that were made from something else are forgotten if `overwrite`, else a ValueError.
+        Results that were made from something else are forgotten if `overwrite`; shards overwrite
+        those of a whole test too. Else a ValueError.
         """
+        shards = self.has_shards()  # first: once a shard has a line, the manifest is that of shards
         if self.exists():
             differing = different(self.read(), made_from, opt)
             if not differing:
                 return
-            if not overwrite:
+            if not overwrite and (shards or not opt.num_shards):
                 raise ValueError(
                     f"--results_dir: {self.results} holds different results ("
                     f"{', '.join(differing)}); choose another --results_dir or delete that folder"
                 )
-            kind = "results of shards" if self.has_shards() else "results"
+            kind = "results of shards" if shards else "results"
             log.warning("overwriting %s with different ones (%s)", kind, ", ".join(differing))
-            shutil.rmtree(self.folder)
+            if overwrite:
+                shutil.rmtree(self.folder)
+            else:  # as other shards may do at the same time
+                (self.folder / WHOLE).unlink(missing_ok=True)
         make_folder(self.folder, "--results_dir")
         with atomic_write(self.file) as file:
             file.write(json.dumps(made_from, indent=1).encode() + b"\n")

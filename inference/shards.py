@@ -191,7 +191,10 @@ def add_finished(page: HTML, opt: Any) -> str:
     if unreadable:
         page.add_note(f"{len(unreadable)} images cannot be read and are left out.")
     if missing:
-        why = "the test has not ended, or was stopped; test.py --skip_finished translates them"
+        why = (
+            "the test has not ended, or was stopped; test.py --page_only writes this page again, "
+            "--skip_finished translates them"
+        )
         why = "their shards are not finished" if manifest.has_shards() else why
         said = f"{len(missing)} images are missing; {why}"
         page.add_note(f"{said}.")

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -22,9 +21,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from data.image_files import reason, upright_rgb
-from data.image_types import has_high_depth
+from data.transforms import Geometry
 from scripts.drawing.subject import Inputs, Subject, exact
+from scripts.drawing.uploads import MOST_PIXELS, image_in
 from translator import Translator
 from util.errors import one_line
 from util.util import tensor2im
@@ -32,9 +31,7 @@ from util.util import tensor2im
 log = logging.getLogger(__name__)
 
 PAGE = Path(__file__).resolve().parent / "page"
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 MOST_BYTES = 16 * 2**20  # maximum size of an upload
-MOST_PIXELS = 64 * 10**6  # maximum size of an uploaded image, before it is resized
 MOST_TRANSLATED = 4 * 2**20  # maximum number of pixels given to the network
 MOST_WAITING = 8  # concurrent POST requests; further ones are refused
 MOST_SECONDS = 60  # timeout for receiving a body, and for waiting in the queue
@@ -82,6 +79,7 @@ class Studio:
 
     def __init__(self, translator: Translator, subject: Subject, examples: Inputs | None):
         self.translator, self.subject, self.examples = translator, subject, examples
+        self.geometry = Geometry.from_options(translator.opt)
         self.turn = anyio.CapacityLimiter(1)
 
     async def page(self, request: Request) -> Response:
@@ -114,14 +112,22 @@ class Studio:
         return await self.answer(request, lambda: self.translated(body, seed))
 
     def prepared(self, body: bytes) -> Any:
-        """Return the network's input for an image file, (input_nc, H, W) in [-1, 1]."""
-        real = self.translator.prepare(image_in(body))
-        if real[0].numel() > MOST_TRANSLATED:
-            height, width = real.shape[1:]
-            raise HTTPException(
-                413, f"{width}x{height} pixels are too many for this page; test.py has no limit"
-            )
+        """Return the network's input for an image file, (input_nc, H, W) in [-1, 1].
+
+        HTTPException if it is too large, from the file's header where that tells.
+        """
+        image = image_in(body, self.check_size)
+        self.check_size(image.size)
+        real = self.translator.prepare(image)
+        height, width = real.shape[1:]  # of a user's dataset, any size
+        refuse_larger((width, height), MOST_TRANSLATED)
         return real
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Raise an HTTPException if an image of (width, height) is too large when it is resized."""
+        resized, final = self.geometry.resized_size(size), self.geometry.output_size(size)
+        refuse_larger(resized, MOST_PIXELS, size)
+        refuse_larger(final, MOST_TRANSLATED, size)
 
     def translated(self, body: bytes, seed: int) -> np.ndarray:
         """Return the translation of an image file, (H, W, 1 or 3) uint8."""
@@ -190,33 +196,23 @@ async def refused(request: Request, error: Exception) -> Response:
     return error_response(500, "the translation failed; see the server's log for the reason")
 
 
+def refuse_larger(
+    size: tuple[int, int], most: int, uploaded: tuple[int, int] | None = None
+) -> None:
+    """Raise an HTTPException if (width, height) are more than `most` pixels."""
+    width, height = size
+    if width * height > most:
+        before = ""
+        if uploaded not in (None, size):
+            before = f"{uploaded[0]}x{uploaded[1]} pixels become "
+        raise HTTPException(
+            413, f"{before}{width}x{height} pixels, too many for this page; test.py has no limit"
+        )
+
+
 def error_response(status: int, why: str) -> Response:
     """Return a JSON response with an error message."""
     return JSONResponse({"error": why}, status)
-
-
-def image_in(body: bytes) -> Image.Image:
-    """Return the image in a file's bytes, rotated upright; HTTPException if unreadable."""
-    if not body:
-        raise HTTPException(400, "the file is empty")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PIL warns about large images and odd tags
-            with Image.open(io.BytesIO(body), formats=FORMATS) as file:
-                if file.width * file.height > MOST_PIXELS:
-                    size = f"{file.width}x{file.height}"
-                    raise HTTPException(413, f"{size} pixels are too many; make it smaller")
-                if has_high_depth(file):
-                    raise HTTPException(
-                        415, "the image has more than 8 bits a channel; convert it first"
-                    )
-                return upright_rgb(file)
-    except Image.DecompressionBombError:
-        raise HTTPException(413, "the image has too many pixels; make it smaller") from None
-    except UnidentifiedImageError:
-        raise HTTPException(415, f"not an image ({', '.join(FORMATS)})") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise HTTPException(422, f"the image is damaged ({reason(error)})") from None
 
 
 def png(array: np.ndarray) -> bytes:

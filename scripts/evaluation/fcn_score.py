@@ -26,6 +26,7 @@ from options.config_files import read_run
 from scripts.evaluation.compare import ImageSet, pixels
 from scripts.evaluation.network_metrics import frechet_distance, missing_packages
 from util.checkpoint import load, save
+from util.hashes import hash_files
 
 log = logging.getLogger(__name__)
 
@@ -102,9 +103,8 @@ def trained_reader(
 
     ValueError if the label maps have too many colours.
     """
-    files = [Path(file) for pair in pairs for file in pair]
-    stamp = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    key = repr((stamp, labels_are_A, size, epochs, WIDTH, LEVELS, BATCH, RATE))
+    content = hash_files(dict.fromkeys(file for pair in pairs for file in pair))
+    key = repr((content, labels_are_A, size, epochs, WIDTH, LEVELS, BATCH, RATE))
     path = cache / f"fcn_{hashlib.sha256(key.encode()).hexdigest()[:16]}.pth"
     if path.exists():
         kept = load(path)

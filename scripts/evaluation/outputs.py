@@ -65,7 +65,7 @@ def what_to_do(wanted: Any, folder: Path) -> tuple[str, list[str]] | None:
             return None
         return f"{phase} again, since an earlier version made {folder} and it may be a part", []
     try:
-        dataset = create_dataset(wanted)
+        dataset = create_dataset(wanted, repeated=True)  # which looks at no image
         files = all_files(dataset.dataset, len(dataset))
         now = made_from(wanted, files, len(files), states_of(Translator(wanted).model.nets))
         entries = valid_entries(manifest, dataset.dataset, range(len(dataset)))
@@ -99,7 +99,7 @@ def seems_complete(wanted: Any, folder: Path) -> bool:
     weights = [p.stat().st_mtime for p in run_folder(wanted).glob(f"{tag}_net_G*.pth")]
     images = list((folder / "images").glob("*.png"))
     try:
-        count = min(len(create_dataset(wanted)), wanted.num_test)
+        count = min(len(create_dataset(wanted, repeated=True)), wanted.num_test)
     except (ValueError, OSError):  # the inputs are gone
         count = 1
     outputs = [path for path in images if re.search(r"_fake(_B(_rgb)?)?\.png$", path.name)]

@@ -122,6 +122,17 @@ def test_a_broken_exif_folder_of_tiff(tmp_path, packing) -> None:
     assert np.array_equal(found, np.rot90(np.asarray(PHOTO), -1))
 
 
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("value", range(1, 9))
+def test_the_size_in_a_header_is_that_of_the_image_turned_upright(tmp_path, ending, value) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = value
+    path = tmp_path / f"a.{ending}"
+    Image.new("RGB", (20, 12)).save(path, exif=exif)
+    wanted = (12, 20) if value > 4 else (20, 12)
+    assert image_size(path) == load_image(path).size == wanted
+
+
 def test_orientation_in_any_bytes() -> None:
     block = exif(turned(8), ODD["an unknown type"])
     assert orientation_in(block) == orientation_in(block[6:]) == 8

@@ -305,6 +305,26 @@ def test_shards_of_other_flags_are_left_alone_by_evaluate(tested):
     assert {p: p.read_bytes() for p in FOLDER.rglob("*") if p.is_file()} == before
 
 
+def test_shards_overwrite_a_whole_test_but_not_other_shards(tested, caplog):
+    shards = [["--num_shards", 2, "--shard_id", number] for number in (0, 1)]
+    before = times()
+    for flags in shards:
+        whole_test(tested, "--eval", *flags)
+    assert "overwriting results with different ones (--eval False, now True)" in caplog.text
+    whole_test(tested, "--eval", "--skip_finished")
+    assert "0 images translated, 6 already finished" in caplog.text
+    assert not before.items() & times().items()
+    result = tested("test", *TEST, *shards[0])
+    assert result.status == 2 and "--eval True, now False" in result.err
+
+
+def test_unfinished_images_of_other_flags_are_not_completed(tested):
+    before = {p: p.read_bytes() for p in FOLDER.rglob("*") if p.is_file()}
+    result = tested("test", *TEST, "--eval", "--skip_finished")
+    assert result.status == 2 and "--eval False, now True" in result.err
+    assert {p: p.read_bytes() for p in FOLDER.rglob("*") if p.is_file()} == before
+
+
 def test_a_whole_test_translates_finished_images_again(tested):
     before = times()
     whole_test(tested)

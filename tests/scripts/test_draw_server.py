@@ -153,6 +153,72 @@ def test_a_image_too_large_for_the_network_is_refused(page, tmp_path):
         refused(answer, 413, "3000x2000", "test.py")
 
 
+def encoded(size: tuple[int, int], kind: str, **how) -> bytes:
+    file = io.BytesIO()
+    Image.new("P" if kind == "GIF" else "RGB", size).save(file, kind, **how)
+    return file.getvalue()
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+# Shapes that become huge when they are resized: of few bytes, and of few pixels.
+SHAPES = {
+    "png": encoded((1, 60_000), "PNG"),
+    "gif": encoded((1, 60_000), "GIF"),
+    "tiff": encoded((2, 60_000), "TIFF", compression="tiff_deflate"),
+    "bmp": encoded((1, 30_000), "BMP"),
+    "ppm": encoded((3, 60_000), "PPM"),
+    "jpeg": encoded((1, 60_000), "JPEG"),
+    "webp": encoded((1, 16_000), "WEBP", lossless=True),
+    "turned jpeg": encoded((60_000, 1), "JPEG", exif=turned()),
+    "turned tiff": encoded((60_000, 1), "TIFF", exif=turned()),
+    "turned png": encoded((60_000, 1), "PNG", exif=turned()),
+}
+WIDTHS = ["scale_width", "scale_width_and_crop"]
+
+
+@pytest.fixture(scope="module", params=WIDTHS)
+def by_width(request, page, tmp_path_factory):
+    """The address of a server whose network's inputs are scaled to a width."""
+    root = tmp_path_factory.mktemp(request.param)
+    flags = ["--preprocess", request.param]
+    run = untrained(root, page.root / "labels", *flags)
+    with served(run, "--load_size", "256", "--crop_size", "64") as address:
+        yield SimpleNamespace(address=address)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_image_that_becomes_too_large_is_refused_before_it_is_decoded(
+    by_width, monkeypatch, shape
+):
+    for name in ("resize", "load", "convert"):
+        monkeypatch.setattr(Image.Image, name, lambda *_, **__: pytest.fail("decoded"))
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    refused(post(by_width, "open", SHAPES[shape]), 413, "pixels", "become 256x", "test.py")
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    assert after.ru_utime - before.ru_utime < 1
+    assert after.ru_maxrss - before.ru_maxrss < 100 * 1024  # KiB
+
+
+def test_a_png_whose_orientation_comes_last_is_refused_before_it_is_resized(by_width, monkeypatch):
+    body = encoded((60_000, 1), "PNG", exif=turned())
+    start = body.index(b"eXIf") - 4
+    end = start + 12 + struct.unpack(">I", body[start : start + 4])[0]
+    late = body[:start] + body[end:-12] + body[start:end] + body[-12:]
+    monkeypatch.setattr(Image.Image, "resize", lambda *_, **__: pytest.fail("resized"))
+    refused(post(by_width, "open", late), 413, "1x60000 pixels become 256x")
+
+
+def test_wide_and_common_shapes_are_still_taken(by_width):
+    for size in ((6_000, 1), (300, 200), (200, 900)):
+        answer = post(by_width, "open", encoded(size, "PNG"))
+        assert answer.status_code == 200, answer.text
+
+
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""])
 def test_a_request_to_another_name_is_refused(page, host):
     answer = requests.get(page.address, headers={"Host": host}, timeout=9)

@@ -1,5 +1,6 @@
 """The FCN-score: its scores by hand, its network on data that can be read, its cache."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,25 @@ def test_pairs_in_two_folders_are_read_alike(pairs, tmp_path):
         *(read_pairs(p, False, 48) for p in (pairs, zip(A, B, strict=True))), strict=True
     ):
         assert np.array_equal(stitched, unstitched)
+
+
+def test_its_weights_are_kept_by_what_the_files_hold(pairs, tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(fcn_score, "train", lambda *_: trained.append(1) or Segmenter(5))
+    how = {"labels_are_A": False, "size": 64, "epochs": 1, "device": CPU}
+    file = Path(pairs[3][0])
+    content, stamp = file.read_bytes(), file.stat()
+    for change, count in (
+        (lambda: None, 1),
+        (lambda: os.utime(file), 1),  # as a copy
+        (lambda: file.write_bytes(content + b"\0"), 2),
+        (lambda: file.write_bytes(content + b"\1"), 3),  # another image of that size and time
+        (lambda: file.write_bytes(content), 3),
+    ):
+        change()
+        os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + (count == 1)))
+        trained_reader(pairs, cache=tmp_path / "cache", **how)
+        assert len(trained) == count
 
 
 @pytest.mark.slow

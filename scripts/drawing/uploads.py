@@ -1,0 +1,45 @@
+"""Read uploaded image files, which may be made to cost time and memory."""
+
+import io
+import warnings
+from collections.abc import Callable
+
+from PIL import Image, UnidentifiedImageError
+from starlette.exceptions import HTTPException
+
+from data.image_files import reason, upright_rgb
+from data.image_types import has_high_depth
+from data.metadata import upright_size
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+MOST_PIXELS = 64 * 10**6  # maximum size of an uploaded image, and of the resized one
+
+
+def image_in(body: bytes, check_size: Callable[[tuple[int, int]], None]) -> Image.Image:
+    """Return the image in a file's bytes, rotated upright; HTTPException if unreadable.
+
+    `check_size` is called with the upright (width, height) before anything is decoded.
+    """
+    if not body:
+        raise HTTPException(400, "the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PIL warns about large images and odd tags
+            with Image.open(io.BytesIO(body), formats=FORMATS) as file:
+                if file.width * file.height > MOST_PIXELS:
+                    size = f"{file.width}x{file.height}"
+                    raise HTTPException(413, f"{size} pixels are too many; make it smaller")
+                check_size(upright_size(file))
+            # Opened again, since what was read of the header may hide what stands at the end.
+            with Image.open(io.BytesIO(body), formats=FORMATS) as file:
+                if has_high_depth(file):
+                    raise HTTPException(
+                        415, "the image has more than 8 bits a channel; convert it first"
+                    )
+                return upright_rgb(file)
+    except Image.DecompressionBombError:
+        raise HTTPException(413, "the image has too many pixels; make it smaller") from None
+    except UnidentifiedImageError:
+        raise HTTPException(415, f"not an image ({', '.join(FORMATS)})") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise HTTPException(422, f"the image is damaged ({reason(error)})") from None
