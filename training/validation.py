@@ -84,7 +84,7 @@ class Validation:
         if best is None:
             best = math.inf if lower_is_better(self.metric) else -math.inf
         if score < best if lower_is_better(self.metric) else score > best:
-            check_weights(self.state.model.nets)
+            check_weights(self.state.nets)
             progress.best, progress.best_epoch = score, epoch
             progress.validations_since_best = 0
             self.state.save_networks("best")
