@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from models.base_model import BaseModel
 from options.roles import SAME_RESULTS, differences
@@ -87,6 +88,12 @@ class TrainingState:
     progress: Progress
     ema: EMA | None = None
     files: SavedFiles = field(default_factory=SavedFiles)
+
+    @property
+    def nets(self) -> dict[str, nn.Module]:
+        """The networks in training, and their EMAs as `NAME_ema`."""
+        emas = self.ema.nets if self.ema else {}
+        return self.model.nets | {f"{name}_ema": net for name, net in emas.items()}
 
     def save_networks(self, tag: str | int) -> None:
         """Write `TAG_net_NAME.pth` of every network, and `TAG_net_NAME_ema.pth` of the EMA."""

@@ -132,7 +132,7 @@ class Trainer:
         All ranks call it, and rank 0 writes.
         """
         self.nan_check.check()
-        check_weights(self.model.nets)
+        check_weights(self.state.nets)
         for tag in tags:
             self.state.save_networks(tag)
         self.state.save()

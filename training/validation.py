@@ -1,5 +1,6 @@
 """Validation in a training: the same images each time, the best checkpoint, when to stop."""
 
+import math
 from collections.abc import Iterable
 from itertools import chain, islice
 from statistics import fmean
@@ -74,13 +75,18 @@ class Validation:
         return found
 
     def update_best(self, epoch: int, scores: dict[str, float]) -> float:
-        """Save the weights if these scores are the best so far; return the score that decides."""
+        """Save the weights if these scores are the best so far; return the score that decides.
+
+        Of equal scores the first is the best; a score that is not a number never is.
+        """
         score, progress = scores[self.column], self.state.progress
-        best, lower = progress.best, lower_is_better(self.metric)
-        if best is None or (score < best if lower else score > best):
+        best = progress.best
+        if best is None:
+            best = math.inf if lower_is_better(self.metric) else -math.inf
+        if score < best if lower_is_better(self.metric) else score > best:
+            check_weights(self.state.nets)
             progress.best, progress.best_epoch = score, epoch
             progress.validations_since_best = 0
-            check_weights(self.state.model.nets)
             self.state.save_networks("best")
         else:
             progress.validations_since_best += 1
@@ -89,6 +95,8 @@ class Validation:
     def best_summary(self) -> str:
         """Return which epoch is the best so far."""
         progress = self.state.progress
+        if progress.best is None:
+            return f"no best {progress.best_metric} yet"
         found = f"best {progress.best_metric}: {progress.best:.4f} of epoch {progress.best_epoch}"
         count = progress.validations_since_best
         return found + (f", {count} validation{'s' * (count > 1)} ago" if count else "")

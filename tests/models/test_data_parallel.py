@@ -1,5 +1,6 @@
 """What several processes share, and what each has of its own (real ones: test_two_processes)."""
 
+import copy
 import json
 import logging
 import os
@@ -7,20 +8,24 @@ import shlex
 import subprocess
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import TINY, refusal
+from conftest import TINY, random_batch, refusal
+from conftest import step as train_step
 
 import train
 from data.sampler import EpochBatchSampler
 from models.data_parallel import global_batch_size, loss_weight
 from scripts.dev import scaling
 from training import run_lock
+from training.ema import EMA
 from training.resume import pools_of_rank
 from training.run_lock import LaunchInfo, lock_run_folder
+from training.state import Progress, TrainingState
 from util import distributed
 from util.command import setup_logging
 from util.device import pick_device
@@ -89,6 +94,69 @@ def test_a_batch_without_a_part_counts_as_an_even_one(be):
     be(1, 2)
     batch = {"A": torch.zeros(3, 1, 1, 1)}
     assert loss_weight(batch) == 1 and global_batch_size(batch) == 6
+
+
+@pytest.mark.parametrize(
+    ("part", "weight"), [((1, 3), 2 / 3), ((2, 3), 4 / 3), ((0, 1), 0), ((1, 1), 2), ((2, 4), 1)]
+)
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--model", "pix2pix"],
+        ["--model", "cycle_gan", "--netG", "resnet_6blocks"],
+        ["--model", "template"],
+        ["--grad_accum", "2"],
+    ],
+)
+def test_the_gradients_of_an_uneven_batch_count_by_its_images(be, make, flags, part, weight):
+    """Each rank's mean times its weight: then the mean over the ranks is that over all images."""
+    found = []
+    for number in (0, 1):  # without a part, and with it
+        be(0, 1)
+        model = make(*flags, "--norm", "instance", "--no_dropout", "--lr", "0")
+        be(0, 2)
+        gradients: list[torch.Tensor] = []
+        for optimizer in model.optimizers.values():
+            optimizer.register_step_pre_hook(partial(note_gradient, gradients))
+        batch = random_batch(size=2) | ({"part": part} if number else {})
+        # Of several batches, each also counts by its share of all images.
+        model.train_on([batch, batch] if "--grad_accum" in flags else [batch])
+        found.append(gradients)
+        if "--grad_accum" not in flags:
+            assert model.loss_weight == pytest.approx(weight if number else 1)
+    for plain, weighted in zip(*found, strict=True):
+        torch.testing.assert_close(weighted, plain * weight)
+        assert plain.abs().max() > 0
+
+
+def note_gradient(found: list[torch.Tensor], optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Note the gradient of one weight before a step."""
+    found.append(optimizer.param_groups[0]["params"][-2].grad.clone())
+
+
+def test_the_statistics_of_all_ranks_are_averaged_before_a_save(be, make, monkeypatch, tmp_path):
+    model = make("--norm", "batch")
+    state = TrainingState(model.opt, model, Progress(), EMA(model.nets, 0.5))
+    train_step(model, random_batch(size=2))
+    before = {net: copy.deepcopy(model.nets[net].state_dict()) for net in "GD"}
+    be(0, 2)
+    others = lambda tensors: [tensors, [t + 1 for t in tensors]]  # noqa: E731
+    monkeypatch.setattr("models.data_parallel.all_gather", others)
+    state.save_networks("latest")
+    for net, values in before.items():
+        saved = torch.load(tmp_path / f"run/latest_net_{net}.pth", weights_only=True)
+        kept = [key for key in values if "running" in key]
+        for key in values:
+            torch.testing.assert_close(
+                saved[key], values[key] + 0.5 if key in kept else values[key]
+            )
+            assert torch.equal(saved[key], model.nets[net].state_dict()[key])  # what a state holds
+        assert kept
+    ema = torch.load(tmp_path / "run/latest_net_G_ema.pth", weights_only=True)
+    assert all(
+        torch.equal(ema[key], value) for key, value in state.ema.nets["G"].state_dict().items()
+    )
+    assert min(ema[key].min() for key in ema if key.endswith("running_mean")) == 0.5
 
 
 # What each has of its own ------------------------------------------------------------------

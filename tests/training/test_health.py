@@ -27,6 +27,18 @@ def test_a_d_that_wins_for_good_is_said_once(caplog):
     assert said.startswith(f"for {LINES} lines in a row, D has won: D_real and D_fake below 0.05")
 
 
+@pytest.mark.parametrize(("lines", "said"), [(19, 0), (20, 1)])
+def test_it_takes_20_lines_in_a_row_to_say_so(caplog, lines, said):
+    flat = {"fake_B": torch.zeros(1, 3, 8, 8)}
+    stuck = {"fake_B": images(0)["fake_B"]}
+    for steps in ([(LOW, {})] * lines, [({}, flat)] * lines, [({}, stuck)] * (lines + 1)):
+        caplog.clear()
+        assert len(watch(caplog, steps)) == said
+    caplog.clear()
+    broken = [(LOW, {})] * 19 + [(MIXED, {})] + [(LOW, {})] * (lines - 1)
+    assert watch(caplog, broken) == []
+
+
 @pytest.mark.parametrize("gan_mode", ["vanilla", "wgangp"])
 def test_a_d_that_loses_now_and_then_is_not_spoken_of(caplog, gan_mode):
     lows = [(LOW, images(i)) for i in range(LINES - 1)]

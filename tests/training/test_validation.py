@@ -1,5 +1,6 @@
 """Validation in a training: what is measured, the best checkpoint, stopping early, averages."""
 
+import math
 import re
 import shutil
 from pathlib import Path
@@ -135,6 +136,54 @@ def test_what_cannot_be_measured_is_refused_before_training(train, flags, words)
     result = train("r", *flags)
     assert result.status == 2 and all(word in result.err for word in words), result.err
     assert not Path("checkpoints/r/loss_log.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "best"),
+    [
+        ("L1", [0.5, 0.5, 0.5], 1),
+        ("PSNR", [10.0, 10.0, 10.0], 1),
+        ("L1", [0.5, 0.4, 0.4], 2),
+        ("PSNR", [10.0, 11.0, 11.0], 2),
+        ("L1", [math.nan, 0.5, math.nan], 2),
+        ("PSNR", [math.nan, 10.0, 9.0], 2),
+    ],
+)
+def test_of_equal_scores_the_first_is_the_best_and_nan_never_is(
+    train, monkeypatch, metric, values, best
+):
+    scores = iter([{"L1": 1.0, "PSNR": 1.0}, *({"L1": v, "PSNR": v} for v in values)])
+    monkeypatch.setattr(validation, "mean_scores", lambda model, batches: next(scores))
+    flags = ["--best_metric", metric, "--n_epochs", "3", "--save_epoch_freq", "1"]
+    result = train("r", *flags)
+    assert result.status == 0, result.err
+    assert equal(weights("r", "best"), weights("r", best))
+    assert f"of epoch {best}, {3 - best} validation" in result.out
+
+
+def test_a_score_that_is_nan_from_the_start_stops_early_without_a_best(train, monkeypatch):
+    monkeypatch.setattr(validation, "mean_scores", lambda model, batches: {"L1": math.nan})
+    result = train("r", "--early_stop", "2", "--n_epochs", "4")
+    assert result.status == 0 and "stopped early: no best L1 yet" in result.out, result.err
+    assert len(log("r")) == 2 and not list(Path("checkpoints/r").glob("best_*"))
+
+
+@pytest.mark.parametrize(("ema", "damaged"), [("0", 2), ("0.9", 2), ("0.9", 3)])
+def test_weights_that_are_not_finite_do_not_become_the_best(train, monkeypatch, ema, damaged):
+    """Scores of 8-bit images hide them."""
+
+    def measure(model: Any, batches: Any) -> dict[str, float]:
+        nonlocal looks
+        looks += 1
+        if looks == damaged:
+            next(model.nets["G"].parameters()).data.flatten()[0] = math.inf
+        return {"L1": 1 / looks}
+
+    looks = 0  # the first at one image; with an EMA, each validation then looks twice
+    monkeypatch.setattr(validation, "mean_scores", measure)
+    result = train("r", "--val_freq", "1", "--ema", ema, "--n_epochs", "2")
+    assert result.status == 1 and "not finite" in result.err
+    assert not list(Path("checkpoints/r").glob("*_net_*.pth"))
 
 
 def test_the_last_epoch_is_looked_at_whatever_the_frequency(train):
