@@ -5,27 +5,30 @@ t("sketch.png").save("photo.png")
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from data.base_dataset import BaseDataset, prefix_errors
 from data.image_folder import make_dataset
 from data.image_types import high_depth_values
+from data.large_images import LargeImage, ShownRows, large_images
+from data.transforms import Geometry, preprocess_single
 from data.user_input import Source, as_image
 from data.value_range import chosen_ranges, read_ranges
 from models import create_model
+from models.tiling import translate_in_windows
 from models.weights import infer_options
 from options.base_options import Options
 from options.test_options import TestOptions
 from util.process_pool import survive_forks
 from util.registry import find_class
-from util.util import tensor2im
+from util.util import as_pil, tensor2im
 
 
 class Translator:
@@ -44,12 +47,13 @@ class Translator:
         dataset = find_class("data", opt.dataset_mode, "--dataset_mode")
         preprocessor = getattr(dataset, "single_preprocessor", BaseDataset.single_preprocessor)
         kept = read_ranges(opt)
-        ranges = chosen_ranges(opt, kept)
-        self._preprocess_single = preprocessor(opt, ranges)
-        side, other = "BA" if opt.direction == "BtoA" else "AB"
+        self._ranges = chosen_ranges(opt, kept)
+        self._preprocess_single = preprocessor(opt, self._ranges)
+        self._plain = preprocessor.__func__ is BaseDataset.single_preprocessor.__func__
+        self._side, other = "BA" if opt.direction == "BtoA" else "AB"
         self._target = kept.get(other)  # of high-bit-depth outputs
-        saved = kept[side][1:] if side in kept else None
-        self._input_range: tuple[float, float] | None = ranges.get(side, saved)  # of arrays
+        saved = kept[self._side][1:] if self._side in kept else None
+        self._input_range = self._ranges.get(self._side, saved)  # of arrays
 
     @classmethod
     def load(cls, run: str | Path, *flags: str, **options: Any) -> "Translator":
@@ -138,8 +142,11 @@ class Translator:
     def visuals(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Translate a batch of a dataset; return all images of the model, (N, C, H, W) by label.
 
-        The model stores the images, so threads must not share this method.
+        The model stores the images, so threads must not share this method. Images that are read
+        in windows (`LargeImage`) are returned as uint8 in 0..255.
         """
+        if any(isinstance(batch.get(side), LargeImage) for side in "AB"):
+            return self._visuals_of_large(batch)
         self.model.set_input(batch)
         self.model.test()
         return self.model.get_current_visuals()
@@ -153,21 +160,64 @@ class Translator:
             loaded = as_image(image, self._input_range, self.opt.max_pixels)
             return self._preprocess_single(loaded)
 
+    def _visuals_of_large(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        side = self._side if self._side in batch else "A"  # --model test has only A
+        image, target = batch[side], batch.get("AB"["BA".index(side)])
+        self.model.image_paths = batch[f"{side}_paths"]
+        real, fake = ("real", "fake") if self.opt.model == "test" else ("real_A", "fake_B")
+        with image.opened(self._preprocess_single) as read:
+            found = {real: image.shown(read)}
+            found[fake] = self._in_windows(image, read, self.model.image_paths[0])
+        if target:
+            prepare = partial(
+                preprocess_single,
+                geometry=Geometry.from_options(self.opt),
+                channels=self.opt.output_nc,
+                value_range=self._ranges.get("AB"["BA".index(side)]),
+                alpha=self.opt.alpha,
+            )
+            with target.opened(prepare) as read:
+                found["real_B"] = target.shown(read)
+        return found
+
+    def _in_windows(
+        self, image: LargeImage, read: Callable, name: str, seed: int | None = None
+    ) -> Tensor:
+        """Translate an image in windows to (1, C, H, W) of uint8."""
+        fake, model = ShownRows(image.size, self.opt.output_nc), self.model
+        with model.test_mode([name], seed):
+            translate_in_windows(
+                *(model.generator(), image.size, lambda box: read(box).to(model.device), fake.put),
+                layout=model.layout,
+            )
+        return fake.tensor()
+
     def _to_input(self, image: Source | Tensor, number: int) -> tuple[Tensor, str]:
         """Return the generator's input, and the name that determines the noise."""
+        if isinstance(image, str | Path):
+            return self._large(str(image)) or self.prepare(image), str(image)
         if not isinstance(image, Tensor):
-            named = isinstance(image, str | Path)
-            real = self.prepare(image, f"image {number}")
-            return real, str(image) if named else str(number)
+            return self.prepare(image, f"image {number}"), str(number)
         channels, shape = self.opt.input_nc, tuple(image.shape)
         if len(shape) != 3 or shape[0] != channels:
             raise ValueError(f"image {number}: expected a tensor ({channels}, H, W), got {shape}")
         return image, str(number)
 
+    def _large(self, path: str) -> LargeImage | None:
+        """Return a file that is to be read in windows, else None."""
+        if not self._plain or self._target or self.opt.output_nc not in (1, 3):
+            return None
+        return large_images(self.opt, [path], {"A": self.opt.input_nc}).get("A")
+
     def _translate_batch(
         self, batch: list[tuple[Any, Tensor, str]], seed: int | None
     ) -> Iterator[Any]:
         sources, reals, names = zip(*batch, strict=True)
+        if isinstance(reals[0], LargeImage):
+            for image, name in zip(reals, names, strict=True):
+                with image.opened(self._preprocess_single) as read:
+                    yield as_pil(tensor2im(self._in_windows(image, read, name, seed)))
+            return
         real = torch.stack(reals)
         fake = self.translate(real, names, seed)
         for i, source in enumerate(sources):
@@ -183,9 +233,7 @@ class Translator:
                 f"tensors: t(t.prepare(image))"
             )
         array = tensor2im(image)
-        if isinstance(source, np.ndarray):
-            return array
-        return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+        return array if isinstance(source, np.ndarray) else as_pil(array)
 
 
 def run_options(

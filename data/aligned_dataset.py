@@ -44,6 +44,9 @@ class AlignedDataset(BaseDataset):
         """Return A and B, their files, and A_size, the original (width, height) of A."""
         files = self.paths(index)
         paths = list(files.values())
+        halves, own = paths[0] == paths[1], type(self) is AlignedDataset
+        if own and (large := self.large_images(paths, self.channels, halves)):
+            return {**files, **large, "A_size": large["A"].size}
         pair, size = self.load_resized(paths[0], lambda: self.read(*paths), "AB")
         params = self.geometry.draw(size)
         item: dict[str, Any] = {**files, "A_size": size}

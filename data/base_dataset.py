@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from data.channels import to_channels
 from data.image_cache import CachedImages, ImageCache
 from data.image_types import ImageArray, ImageLike
+from data.large_images import LargeImage, large_images
 from data.transforms import FILTERS, Geometry, pil_filter, pixels, preprocess_single, to_tensor
 
 
@@ -62,6 +63,18 @@ class BaseDataset(Dataset, ABC):
             if self.cache:
                 self.cache.put(path, kept)
         return kept
+
+    def large_images(
+        self, paths: Sequence[str], channels: dict[str, int], halves: bool = False
+    ) -> dict[str, LargeImage]:
+        """Return an item's images as `LargeImage`, if --tile is to read them in windows; else {}.
+
+        Targets of high bit depth are not among them: their outputs are written as whole arrays.
+        """
+        target = "A" if self.opt.direction == "BtoA" else "B"
+        if target in self.ranges:
+            return {}
+        return large_images(self.opt, paths, channels, halves)
 
     def crop_and_normalize(self, image: ImageArray, side: str, params: dict[str, Any]) -> Tensor:
         """Crop and flip a resized image of `side` A or B; return (C, H, W) in [-1, 1]."""

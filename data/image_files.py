@@ -8,11 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from data.array_files import NPY_MAGIC
 from data.image_types import HighDepthImage, ImageLike, has_high_depth, read_high_depth
-from data.metadata import orientation, upright, upright_size, without_metadata
+from data.metadata import PLAINABLE, orientation, upright, upright_size, without_metadata
 from data.pixel_limit import MAX_PIXELS, TooLargeError, check_pixels, without_pil_limit
+from data.tiff_files import MAGIC, tiff_size
 from util.errors import one_line
 
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"hevc", b"hevx")
@@ -72,19 +75,25 @@ def load_image(path: str | Path, max_pixels: float = MAX_PIXELS) -> Image.Image:
 @contextlib.contextmanager
 def open_image(path: str | Path, max_pixels: float = MAX_PIXELS) -> Iterator[Image.Image]:
     """Open an image with PIL without decoding its pixels; `BadImageError` names the file."""
-    with open(path, "rb") as file:
+    with contextlib.ExitStack() as stack:
         with decoding(path):
-            image = _open(file, max_pixels)
+            image = _open(stack.enter_context(open(path, "rb")), max_pixels)
         yield image
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Return (width, height) of an image, upright; it is decoded only if PIL cannot open it."""
-    try:
-        with open_image(path, float("inf")) as file:
-            return upright_size(file)
-    except BadImageError:
-        return load_image_or_array(path).size
+    """Return (width, height) of an image, upright, from its header."""
+    with decoding(path), open(path, "rb") as file:
+        start = file.read(len(NPY_MAGIC))
+        if start == NPY_MAGIC:
+            return np.load(path, mmap_mode="r").shape[1::-1]
+        try:
+            image = _open(file, float("inf"))
+        except Exception:
+            if start.startswith(MAGIC):  # a variant unknown to PIL
+                return tiff_size(file)
+            raise
+        return upright_size(image)
 
 
 def channels_of_some(paths: Sequence[str | Path]) -> Iterator[int]:
@@ -129,9 +138,10 @@ def _add_heif() -> None:
 def _open_plain(file: BinaryIO, error: Exception) -> Image.Image:
     """Open an image without its metadata; raise `error` if that fails too."""
     file.seek(0)
-    plain = without_metadata(file.read())
-    if plain is None:
+    if not file.read(4).startswith(PLAINABLE):
         raise error
+    file.seek(0)
+    plain = without_metadata(file.read())
     try:
         image = Image.open(io.BytesIO(plain.content))
     except Exception:

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from data.image_files import BadImageError
+from data.large_images import LargeImage
 from data.sampler import EpochBatchSampler, SeededDataset
 from data.worker_errors import allow_open_files, explained
 from util import distributed
@@ -175,8 +176,10 @@ def _stacked(items: list[dict[str, Any]]) -> Any:
                 f"--batch_size: images {name} have different sizes ({shapes[0]}, {shapes[1]}) and "
                 f"cannot share a batch; use --batch_size 1 or a --preprocess that crops"
             )
-    if len(items) > 1 or get_worker_info():  # workers stack into shared memory
+    large = any(isinstance(value, LargeImage) for value in items[0].values())
+    if not large and (len(items) > 1 or get_worker_info()):  # workers stack into shared memory
         return default_collate(items)
     # Contiguous, because an expanded tensor cannot be pinned.
     alone = {k: v[None].contiguous() for k, v in items[0].items() if isinstance(v, torch.Tensor)}
+    alone |= {k: v for k, v in items[0].items() if isinstance(v, LargeImage)}
     return alone | default_collate([{k: v for k, v in items[0].items() if k not in alone}])

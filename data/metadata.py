@@ -19,6 +19,8 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # by orientation, what turns an image upright
+JPEG = b"\xff\xd8"
+PLAINABLE = (JPEG, png_files.SIGNATURE[:4], b"II*\0", b"MM\0*")  # JPEG, PNG, TIFF
 JPEG_ADOBE = 0xEE  # the application segment that pixels depend on
 # TIFF tags of metadata that are read when the pixels are: XMP, IPTC, Photoshop, EXIF, ICC, GPS.
 TIFF_METADATA = (700, 33723, 34377, 34665, 34675, 34853, 40965)
@@ -90,15 +92,11 @@ class Plain(NamedTuple):
     exif: bytes | None = None
 
 
-def without_metadata(content: bytes) -> Plain | None:
-    """Return a PNG, JPEG or TIFF file without its metadata; None for other formats."""
-    if content.startswith(png_files.SIGNATURE):
-        return _plain_png(content)
-    if content.startswith(b"\xff\xd8"):
+def without_metadata(content: bytes) -> Plain:
+    """Return a file that starts as one of `PLAINABLE` without its metadata."""
+    if content.startswith(JPEG):
         return _plain_jpeg(content)
-    if content[:4] in (b"II*\0", b"MM\0*"):
-        return _plain_tiff(content)
-    return None
+    return _plain_tiff(content) if content[:2] in (b"II", b"MM") else _plain_png(content)
 
 
 def _plain_png(content: bytes) -> Plain:

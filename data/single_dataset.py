@@ -43,6 +43,9 @@ class SingleDataset(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A, its file, and A_size, its original (width, height)."""
         path = self.A_paths[index]
+        own = type(self) is SingleDataset and self.half is None
+        if own and (large := self.large_images([path], {"A": self.opt.input_nc})):
+            return {**large, "A_paths": path, "A_size": large["A"].size}
         (image,), size = self.load_resized(path, lambda: [self.read(path)], self.side)
         with prefix_errors(path):
             A = self.crop_and_normalize(image, self.side, self.geometry.draw(size))

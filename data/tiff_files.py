@@ -34,30 +34,42 @@ def read_tiff(file: BinaryIO, max_pixels: float) -> TiffPixels | None:
     pages = _pages_if_ordinary(file)
     if pages == 1:
         return None
+    with open_tiff(file) as tiff:
+        series = tiff.series[0]
+        page = series.keyframe
+        if pages and len(series) == 1 and page.index == 0:  # the other pages are thumbnails
+            return None
+        _check_pages(tiff)
+        check_pixels((page.imagewidth, page.imagelength), max_pixels, tiff.filehandle.size)
+        for one in filter(None, series.pages):
+            check_segments(one, tiff.filehandle.size)
+        array = _bands_last(series.asarray(), series.axes)
+        if page.photometric == MIN_IS_WHITE and array.dtype.kind == "u":
+            array = (2**page.bitspersample - 1) - array
+        tag = page.tags.get(ORIENTATION)
+        array = upright_array(array, tag.value if tag else 1)
+        kind = channel_kind(page) if len(series) == 1 else ""
+        return TiffPixels(array, kind, page.bitspersample)
+
+
+def open_tiff(file: BinaryIO) -> Any:
+    """Open a file with tifffile; ValueError if that is not installed."""
     try:
         import tifffile
     except ImportError:
         raise ValueError("is a TIFF file that needs tifffile; run `pip install tifffile`") from None
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong comes as an error
     file.seek(0)
-    with tifffile.TiffFile(file) as tiff:
-        series = tiff.series[0]
-        page = series.keyframe
-        if pages and len(series) == 1 and page.index == 0:  # the other pages are thumbnails
-            return None
-        if page.dtype is None or not isinstance(page.bitspersample, int):
-            raise ValueError(f"holds values of {page.bitspersample} bits, which are not read")
-        _check_pages(tiff)
-        check_pixels((page.imagewidth, page.imagelength), max_pixels, tiff.filehandle.size)
-        for one in filter(None, series.pages):
-            _check_segments(one, tiff.filehandle.size)
-        array = _bands_last(series.asarray(), series.axes)
-        if page.photometric == MIN_IS_WHITE and array.dtype.kind == "u":
-            array = (2**page.bitspersample - 1) - array
+    return tifffile.TiffFile(file)
+
+
+def tiff_size(file: BinaryIO) -> tuple[int, int]:
+    """Return (width, height) of the first image of a TIFF file, upright."""
+    with open_tiff(file) as tiff:
+        page = tiff.series[0].keyframe
         tag = page.tags.get(ORIENTATION)
-        array = upright_array(array, tag.value if tag else 1)
-        kind = _kind(page) if len(series) == 1 else ""
-        return TiffPixels(array, kind, page.bitspersample)
+        size = page.imagewidth, page.imagelength
+        return size[::-1] if tag and tag.value in (5, 6, 7, 8) else size
 
 
 def _pages_if_ordinary(file: BinaryIO) -> int:
@@ -89,9 +101,13 @@ def _check_pages(tiff: Any) -> None:
             raise ValueError("damaged: it ends early")
 
 
-def _check_segments(page: Any, size: int) -> None:
-    """Raise ValueError if strips or tiles are missing, too short, or beyond the file's end."""
+def check_segments(page: Any, size: int) -> None:
+    """Raise ValueError for values of an unknown type, and for strips or tiles that are missing, too
+    short, or beyond the file's end.
+    """
     counts, first = page.databytecounts, page.keyframe
+    if first.dtype is None or not isinstance(first.bitspersample, int):
+        raise ValueError(f"holds values of {first.bitspersample} bits, which are not read")
     if len(counts) < math.prod(first.chunked):
         raise ValueError("damaged: it lacks strips or tiles")
     needed = math.prod(first.shaped) * first.bitspersample // 8
@@ -108,7 +124,7 @@ def _bands_last(array: np.ndarray, axes: str) -> np.ndarray:
     return np.moveaxis(array, others[0], 2) if array.ndim == 3 and len(others) == 1 else array
 
 
-def _kind(page: Any) -> str:
+def channel_kind(page: Any) -> str:
     """Return which channels the samples of a pixel are, "" for other bands."""
     colours = {MIN_IS_WHITE: "L", MIN_IS_BLACK: "L", RGB: "RGB", SEPARATED: "CMYK"}
     kind = colours.get(int(page.photometric), "")

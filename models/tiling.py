@@ -1,9 +1,11 @@
 """Large images translated tile by tile: torch only."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from models.layers import InstanceNorm, PerImageBatchNorm, ResizeConv2d
+from models.layers import InstanceNorm, PerImageBatchNorm, ResizeConv2d, reflect_index
 from models.networks import Generator
 
 
@@ -63,6 +65,37 @@ class Tiles(nn.Module):
                 whole[..., ys, xs] += fake * weight_y[ys, None] * weight_x[xs]
         return whole
 
+    def stream(
+        self,
+        size: tuple[int, int],
+        read: Callable[[slice, slice], Tensor],
+        write: Callable[[int, Tensor], None],
+    ) -> None:
+        """Translate an image of (height, width), multiples of the stride, without holding it whole.
+
+        `read` gives the pixels of rows and columns, (1, C, h, w); `write` takes the output from a
+        row on, (1, output_nc, h, width), from top to bottom. The output is that of `forward`.
+        """
+        height, width = size
+        rows, columns = self._starts(height), self._starts(width)
+        rest = None  # what this row of tiles and the next both have a part in
+        for number, top in enumerate(rows):
+            ys, band = slice(top, min(top + self.tile, height)), None
+            for left in columns:
+                xs = slice(left, min(left + self.tile, width))
+                fake = self.layers(read(ys, xs)).float()
+                if band is None:
+                    band = fake.new_zeros(*fake.shape[:2], ys.stop - top, width)
+                    weights_y = self._weights(rows, height, fake)[number]
+                    weights_x = self._weights(columns, width, fake)
+                    if rest is not None:
+                        band[..., : rest.shape[-2], :] = rest
+                weight_x = weights_x[columns.index(left)]
+                band[..., xs] += fake * weights_y[ys, None] * weight_x[xs]
+            end = rows[number + 1] if number + 1 < len(rows) else height
+            write(top, band[..., : end - top, :])
+            rest = band[..., end - top :, :].clone()
+
     def _rounded(self, pixels: int) -> int:
         return -(-pixels // self.stride) * self.stride
 
@@ -108,6 +141,41 @@ class Tiles(nn.Module):
 
     def _sees_its_field_only(self) -> bool:
         return not any(map(_looks_elsewhere, self.layers.modules()))
+
+
+def translate_in_windows(
+    net: Generator,
+    size: tuple[int, int],
+    read: Callable[[tuple[int, int, int, int]], Tensor],
+    write: Callable[[int, Tensor], None],
+    layout: torch.memory_format = torch.contiguous_format,
+) -> None:
+    """Translate an image of (width, height) with a generator of tiles, as `Generator.forward` does.
+
+    `read` gives the pixels of a box (left, top, right, bottom), (1, C, h, w); `write` takes the
+    output from a row on, (1, output_nc, h, width), from top to bottom. `layout` is that of tiles.
+    """
+    width, height = size
+    h, w = (max(-(-n // net.stride) * net.stride, net.min_size) for n in (height, width))
+    cpu = torch.device("cpu")  # where the pixels of the padded image lie in the image:
+    rows, columns = reflect_index(height, h, cpu), reflect_index(width, w, cpu)
+    top, left = (h - height) // 2, (w - width) // 2
+
+    def padded(ys: slice, xs: slice) -> Tensor:
+        y, x = rows[ys], columns[xs]
+        box = int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1
+        part = read(box)
+        y, x = y.to(part.device) - box[1], x.to(part.device) - box[0]
+        part = part.index_select(-2, y).index_select(-1, x)
+        return part.contiguous(memory_format=layout)
+
+    def cropped(row: int, output: Tensor) -> None:
+        first, last = max(row, top), min(row + output.shape[-2], top + height)
+        if first < last:
+            part = output[..., first - row : last - row, left : left + width]
+            write(first - top, part)
+
+    net.model.stream((h, w), padded, cropped)
 
 
 def _looks_elsewhere(module: nn.Module) -> bool:

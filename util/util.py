@@ -13,10 +13,13 @@ from torch import Tensor
 def tensor2im(image: Tensor | np.ndarray, imtype: type = np.uint8) -> np.ndarray:
     """Return the first image of (N, C, H, W) or (C, H, W) in [-1, 1] as (H, W, C) in 0..255.
 
-    The result is (x + 1) / 2 · 255, truncated, with C = 1 or 3. An array (H, W, C) is only cast.
+    The result is (x + 1) / 2 · 255, truncated, with C = 1 or 3. An array (H, W, C) is only cast,
+    and a tensor of uint8 in 0..255 is returned as it is.
     """
     if isinstance(image, torch.Tensor):
         image = image.detach().cpu()
+        if image.dtype == torch.uint8:
+            return image.reshape(image.shape[-3:]).permute(1, 2, 0).numpy()
         array = (image if image.dtype == torch.float64 else image.float()).numpy()
     elif image.ndim < 4:
         return image.astype(imtype)
@@ -29,12 +32,17 @@ def tensor2im(image: Tensor | np.ndarray, imtype: type = np.uint8) -> np.ndarray
     return np.clip(np.nan_to_num(array, copy=False), 0, 255).astype(imtype)
 
 
+def as_pil(array: np.ndarray) -> Image.Image:
+    """Return (H, W, 3) or (H, W), or grey as (H, W, 1), of uint8 as an image of PIL."""
+    return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array)
+
+
 def save_image(array: np.ndarray, path: str | Path, aspect_ratio: float = 1.0) -> None:
     """Write (H, W, 3) as RGB, (H, W, 1) or (H, W) as grey, in 0..255.
 
     An `aspect_ratio` above 1 widens the image, below 1 it heightens it.
     """
-    image = Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array)
+    image = as_pil(array)
     width, height = image.size
     if aspect_ratio > 1:
         image = image.resize((int(width * aspect_ratio), height), Image.Resampling.BICUBIC)

@@ -31,7 +31,7 @@ class Inputs:
 
     def __init__(self, opt: Any, **changes: Any):
         """`changes` override options; ValueError if there are no images."""
-        options = Namespace(**{**vars(opt), **changes})
+        options = Namespace(**{**vars(opt), "tile": None, **changes})
         self.phase: str = options.phase
         self.side = "B" if opt.direction == "BtoA" else "A"
         self.dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(options)
