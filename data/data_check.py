@@ -58,7 +58,8 @@ def check_data(dataset: Any, opt: Any, sample: int = SAMPLE) -> list[Remark]:
             seams += [] if contrast is None else [contrast]
         if time.monotonic() > end:
             break
-    remarks = [remark for side, of in sorted(sides.items()) for remark in side_remarks(side, of)]
+    skipped = opt.on_bad_image == "skip"
+    remarks = [r for side, of in sorted(sides.items()) for r in side_remarks(side, of, skipped)]
     if pairs and equal == pairs:
         remarks.append(Remark(f"A and B are equal in all {pairs} items that were looked at"))
     if len(seams) >= LEAST_SEAMS and np.median(seams) < CONTINUOUS:
@@ -120,15 +121,14 @@ def alpha_varies(path: str) -> bool:
     return "A" in image.getbands() and len(set(image.getchannel("A").getextrema())) > 1
 
 
-def side_remarks(side: str, of: SideStatistics) -> Iterator[Remark]:
-    """Yield the remarks on one side."""
+def side_remarks(side: str, of: SideStatistics, skipped: bool) -> Iterator[Remark]:
+    """Yield the remarks on one side; `skipped` says that bad images are left out."""
     if of.not_finite:
         others = f" (so do {len(of.not_finite) - 1} others)" if of.not_finite[1:] else ""
-        yield Remark(
-            f"{side}: {of.not_finite[0]} holds NaN or infinite values{others}; replace them, or "
-            f"leave such images out with --on_bad_image skip",
-            fatal=True,
-        )
+        fix = "replace them, or leave such images out with --on_bad_image skip"
+        fix = "such images are left out" if skipped else fix
+        what = f"{side}: {of.not_finite[0]} holds NaN or infinite values{others}; {fix}"
+        yield Remark(what, fatal=not skipped)
     if not of.sampled:
         return
     text = range_remark(side, of)

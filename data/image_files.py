@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import io
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +25,9 @@ DEEP = "has more than 8 bits a channel; convert it to 8 bits"
 MANY = (".npy", ".tif", ".tiff", ".png", ".webp", ".avif")  # may have other bands than RGB
 LOOKED_AT = 8  # most files whose channels are counted
 LONGEST = 200  # letters of a decoder's message
+
+# PIL warns of odd metadata in images that it reads; an image that it cannot read is an error.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 class BadImageError(ValueError):

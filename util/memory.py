@@ -26,7 +26,7 @@ def free_memory(root: Path = Path("/")) -> float:
         free = values["MemAvailable"] / values["MemTotal"]
     except (OSError, ValueError, KeyError, IndexError):
         return 0.0
-    return min(free, *(_free_in(group, names) for group, names in _groups(root)))
+    return min([free, *(_free_in(group, names) for group, names in _groups(root))])
 
 
 @cache

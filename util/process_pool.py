@@ -23,18 +23,21 @@ NO_START = {
 
 @contextlib.contextmanager
 def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Start a pool of processes; an error in the block kills them.
+    """Start a pool of processes; after an error in the block they finish the files in hand.
 
-    `RunStopped` if the system kills one, mostly by lack of memory, or cannot start them.
+    Ctrl+C kills them. `RunStopped` if the system kills one, mostly by lack of memory, or cannot
+    start them.
     """
     pool = None
     try:
         pool = ProcessPoolExecutor(processes, initializer=_serve, initargs=(os.getpid(),))
         yield pool
     except BaseException as error:
-        kill_children()  # waiting for them may take forever
+        broken = isinstance(error, BrokenProcessPool) or not isinstance(error, Exception)
+        if broken:
+            kill_children()  # waiting for them may take forever
         if pool:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=not broken, cancel_futures=True)
         if isinstance(error, BrokenProcessPool):
             why = f"one of {processes} processes was killed; if memory ran out, "
         elif isinstance(error, OSError) and not error.filename and error.errno in NO_START:

@@ -1,6 +1,6 @@
 """Files and folders as other software writes them: what is right for each kind, by commands.
 
-The rows of SHARED are those of ../shared/faults, where that is; the others are made here.
+These are made here; test_collected_files.py has those that users sent.
 """
 
 import io
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from conftest import SHARED, TINY, draw, draw_pairs
+from conftest import TINY, draw, draw_pairs
 from PIL import Image
 from support.image_bytes import exif, jpeg_with, png16, png_with, turned
 
@@ -22,9 +22,7 @@ from options.train_options import TrainOptions
 from translator import Translator
 
 Command = Callable[..., SimpleNamespace]
-FAULTS = SHARED / "faults"
 TEST = ["--name", "r", "--gpu_ids", "-1", "--num_threads", "0"]
-needs_faults = pytest.mark.skipif(not FAULTS.is_dir(), reason="the collected files are not here")
 
 
 def trained(command: Command, root: Path, *flags: object) -> SimpleNamespace:
@@ -166,32 +164,3 @@ def test_a_checkpoint_of_another_program_is_tested(command, tmp_path) -> None:
         assert command("test", *TEST).status == 0
         found = np.asarray(Image.open("results/r/test_latest/images/0_fake_B.png"))
         assert np.array_equal(found, wanted)
-
-
-# The collected files ------------------------------------------------------------------------
-
-COLLECTED = {
-    "rgbn8": ["--input_nc", 4],
-    "rgb16": ["--input_nc", 1],
-    "exif": [],
-    "jfif": [],
-    "mixed": [],
-    "hd": [],
-    "hdlabel": [],
-    "bigtext": [],
-    "nas": [],
-}
-
-
-@needs_faults
-@pytest.mark.parametrize("name", COLLECTED)
-def test_the_collected_files_of_a_kind_train(command, name) -> None:
-    small = ["--load_size", 64, "--crop_size", 64]
-    result = trained(command, FAULTS / name, *COLLECTED[name], *small)
-    assert result.status == 0, result.err
-
-
-@needs_faults
-def test_a_wrong_number_of_channels_is_told_for_the_collected_file(command) -> None:
-    result = trained(command, FAULTS / "rgbn8", "--input_nc", 3)
-    assert result.status == 2 and "has 4 channels" in result.err

@@ -190,6 +190,7 @@ def test_choices_of_the_flags_are_the_names_that_the_code_knows():
         "precision": {"auto", "fp32", "tf32", "bf16"},
         "direction": {"AtoB", "BtoA"},
         "on_bad_image": {"error", "skip"},
+        "save_on_error": {"data", "all", "none"},
         "best_metric": set(METRICS),
     }
 

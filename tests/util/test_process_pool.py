@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from conftest import alive, gone
 
 from util import process_pool
 from util.errors import RunStopped
+from util.files import atomic_write
 from util.process_pool import worker_pool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,3 +71,18 @@ def test_processes_that_cannot_start_are_one_line(monkeypatch, number: int) -> N
 def test_an_error_of_a_file_passes_through() -> None:
     with pytest.raises(OSError, match="1.png"), worker_pool(1):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES), "1.png")
+
+
+def write_slowly(path: Path) -> None:
+    with atomic_write(path) as file:
+        time.sleep(0.3)
+        file.write(b"whole")
+
+
+def test_a_file_in_hand_is_finished_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="odd"), worker_pool(1) as pool:
+        pool.submit(write_slowly, tmp_path / "1.png")
+        while not any(tmp_path.iterdir()):
+            time.sleep(0.01)
+        raise ValueError("odd")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("1.png", b"whole")]
