@@ -134,6 +134,29 @@ def test_a_loss_of_an_odd_batch_is_not_left_behind(make):
     assert model.fake_B.shape[0] == 4 and model.visuals["fake_B"] is model.fake_B
 
 
+def test_images_that_a_method_adds_are_there_after_a_replay(make, monkeypatch):
+    """As in a user's model that empties `visuals` in `set_input`."""
+
+    def set_input(self: Pix2PixModel, batch: dict[str, Any]) -> None:
+        original_set_input(self, batch)
+        self.visuals = {"real_A": self.real_A}
+
+    def forward(self: Pix2PixModel) -> None:
+        shown = self.visuals
+        original_forward(self)
+        self.visuals = shown
+        self.visuals["fake_B"] = self.fake_B
+
+    original_set_input, original_forward = Pix2PixModel.set_input, Pix2PixModel.forward
+    monkeypatch.setattr(Pix2PixModel, "set_input", set_input)
+    monkeypatch.setattr(Pix2PixModel, "forward", forward)
+    model = make(*MODELS["pix2pix"])
+    stand_in = graphs_of(model)
+    for batch in batches(sizes=[4] * (WARM_UP + 3)):
+        step(model, batch)
+    assert stand_in.replays and model.visuals["fake_B"] is model.fake_B
+
+
 def test_the_shapes_of_the_first_batches_need_not_stay(make):
     """A first look at validation images of another size does not keep graphs from training."""
     model = make(*MODELS["pix2pix"])
