@@ -36,6 +36,8 @@ class TrainOptions(BaseOptions):
         if not opt.continue_train and (opt.epoch != "latest" or opt.load_iter):
             flag = "--load_iter" if opt.load_iter else "--epoch"
             log.warning("%s is ignored: without --continue_train a run starts from scratch", flag)
+        if opt.continue_train and opt.overwrite:
+            parser.error("--overwrite: would delete what --continue_train resumes; leave one out")
         follows = opt.best_metric or opt.early_stop or opt.lr_policy == "plateau"
         opt.val_freq = opt.val_freq or (1 if follows else 0)
         last = last_epoch(opt)
