@@ -54,8 +54,8 @@ def move_aside(folder: Path, opt: Any) -> Path:
         folder.rename(aside)
     except OSError as error:
         raise ValueError(
-            f"--name {opt.name}: {run_folder(opt)} holds an earlier run, which cannot be moved aside "
-            f"({error.strerror}); use another --name, --continue_train to resume it, or "
+            f"--name {opt.name}: {run_folder(opt)} holds an earlier run, which cannot be moved "
+            f"aside ({error.strerror}); use another --name, --continue_train to resume it, or "
             f"--overwrite to replace it"
         ) from None
     near = aside.parent == Path("./checkpoints").resolve()
