@@ -12,6 +12,7 @@ from contextlib import nullcontext
 
 from data import create_dataset, create_validation_dataset
 from models import create_model
+from models.weights import infer_options
 from options.base_options import Options
 from options.train_options import TrainOptions, last_epoch
 from training.commands import results_line, torchrun_line
@@ -55,10 +56,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def parse(argv: Sequence[str], launches: Sequence[LaunchInfo]) -> Options:
     """Parse the flags; ValueError if the processes that were started cannot train with them."""
-    opt, count = TrainOptions().read(argv), distributed.world_size()
+    opt, count = TrainOptions(infer_options).read(argv), distributed.world_size()
     if more := distributed.broadcast_from_main(restart_flags(run_folder(opt), launches)):
         log.info("restarted after a failure: resuming from the last save")
-        opt = TrainOptions().read([*argv, *more])
+        opt = TrainOptions(infer_options).read([*argv, *more])
     if opt.batch_size % count:
         raise ValueError(
             f"--batch_size {opt.batch_size}: cannot be split evenly over {count} processes; it "

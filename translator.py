@@ -25,6 +25,7 @@ from models import create_model
 from models.tiling import translate_in_windows
 from models.weights import infer_options
 from options.base_options import Options
+from options.config_files import existing_run
 from options.test_options import TestOptions
 from util.process_pool import survive_forks
 from util.registry import find_class
@@ -63,7 +64,7 @@ class Translator:
         gpu_ids=-1; `flags` are the same as words, such as "--epoch", "best". ValueError names the
         wrong option or file.
         """
-        run = _folder_of(run)
+        run = existing_run(run)
         folder = ["--checkpoints_dir", str(run.parent), "--name", run.name]
         given = {n: v for n, v in options.items() if v is not None and v is not False}
         named = [f"--{name}" if v is True else f"--{name}={v}" for name, v in given.items()]
@@ -245,13 +246,3 @@ def run_options(
     for suggestions after an unknown flag.
     """
     return TestOptions(infer_options, batches=batches, also=also).read(flags)
-
-
-def _folder_of(run: str | Path) -> Path:
-    """Return the folder of a run; ValueError, with a suggestion, if it is not a folder."""
-    path = Path(run).absolute() if isinstance(run, str | Path) and run != "" else None
-    if path and path.is_dir():
-        return path
-    near = [Path("checkpoints") / path.name, path.parent] if path else []
-    hint = next((f"; did you mean {p}?" for p in near if any(p.glob("*_net_*.pth"))), "")
-    raise ValueError(f"{run!s}: not the folder of a run, such as checkpoints/facades{hint}")

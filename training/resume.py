@@ -1,10 +1,11 @@
 """How a training starts: from latest_state.pth, from weights alone, or from scratch."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
+from models import weights
 from models.base_model import BaseModel
-from models.weights import check_fit
 from options.roles import differences
 from training.earlier_run import holds_weights
 from training.ema import EMA, generators
@@ -40,6 +41,9 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
         progress = Progress.from_state(checkpoint["progress"])
     weights_alone = opt.continue_train and not checkpoint and not nothing_to_resume(opt)
     model.loads_weights, model.first_epoch = weights_alone, progress.epoch
+    if opt.init_from and not checkpoint and not weights_alone:
+        tag = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
+        weights.read(model.nets, tag, Path(opt.init_from), opt)
     model.setup(opt)
     if distributed.is_main_process():
         make_folder(model.save_dir, "--checkpoints_dir")
@@ -127,7 +131,7 @@ def check_networks(model: BaseModel, opt: Any, checkpoint: dict[str, Any]) -> No
             f"{', '.join(model.nets)}{changes_as_hint(opt, checkpoint)}"
         )
     for name, net in model.nets.items():
-        check_fit(net, saved[name], path, opt)
+        weights.check_fit(net, saved[name], path, opt)
 
 
 def restore(state: TrainingState, checkpoint: dict[str, Any]) -> None:
