@@ -16,7 +16,7 @@ from torch import Tensor
 
 from data.base_dataset import BaseDataset, prefix_errors
 from data.image_folder import make_dataset
-from data.image_types import high_depth_values
+from data.image_types import StoredType, high_depth_values
 from data.large_images import LargeImage, ShownRows, large_images
 from data.transforms import Geometry, preprocess_single
 from data.user_input import Source, as_image
@@ -55,6 +55,16 @@ class Translator:
         self._target = kept.get(other)  # of high-bit-depth outputs
         saved = kept[self._side][1:] if self._side in kept else None
         self._input_range = self._ranges.get(self._side, saved)  # of arrays
+
+    @property
+    def stored_type(self) -> StoredType | None:
+        """The type of the run's targets in their files, if these have a high bit depth."""
+        return self._target[0] if self._target else None
+
+    @property
+    def ending(self) -> str:
+        """The ending of a file that holds an output: that of the run's targets, or .png."""
+        return self._target[0].ending if self._target else ".png"
 
     @classmethod
     def load(cls, run: str | Path, *flags: str, **options: Any) -> "Translator":
