@@ -12,15 +12,17 @@ from contextlib import nullcontext
 
 from data import create_dataset, create_validation_dataset
 from models import create_model
+from models.weights import infer_options
 from options.base_options import Options
 from options.train_options import TrainOptions, last_epoch
 from training.commands import results_line, torchrun_line
 from training.cuda_graphs import enable_cuda_graphs
+from training.earlier_run import own_run_folder
 from training.health import explain_out_of_memory
 from training.image_sizes import check_image_sizes
 from training.rescue import save_on_error
 from training.resume import resume
-from training.run_lock import LaunchInfo, job_record, launch_info, lock_run_folder, restart_flags
+from training.run_lock import LaunchInfo, launch_info, restart_flags
 from training.trainer import Trainer
 from training.validation import Validation
 from util import distributed
@@ -46,18 +48,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     with handle_signals() as signals, launch.process_group():
         launches = distributed.all_gather(launch_info())
         opt = parse(argv, launches)
-        folder, first = run_folder(opt), distributed.is_main_process()
-        lock = lock_run_folder(folder, job_record(folder, launches)) if first else nullcontext()
-        with lock, explain_out_of_memory(opt):
+        first = distributed.is_main_process()
+        with own_run_folder(opt, launches) if first else nullcontext(), explain_out_of_memory(opt):
+            distributed.barrier()  # the folder is that of this run
             train(opt, signals)
 
 
 def parse(argv: Sequence[str], launches: Sequence[LaunchInfo]) -> Options:
     """Parse the flags; ValueError if the processes that were started cannot train with them."""
-    opt, count = TrainOptions().read(argv), distributed.world_size()
+    opt, count = TrainOptions(infer_options).read(argv), distributed.world_size()
     if more := distributed.broadcast_from_main(restart_flags(run_folder(opt), launches)):
         log.info("restarted after a failure: resuming from the last save")
-        opt = TrainOptions().read([*argv, *more])
+        opt = TrainOptions(infer_options).read([*argv, *more])
     if opt.batch_size % count:
         raise ValueError(
             f"--batch_size {opt.batch_size}: cannot be split evenly over {count} processes; it "

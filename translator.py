@@ -16,7 +16,7 @@ from torch import Tensor
 
 from data.base_dataset import BaseDataset, prefix_errors
 from data.image_folder import make_dataset
-from data.image_types import high_depth_values
+from data.image_types import StoredType, high_depth_values
 from data.large_images import LargeImage, ShownRows, large_images
 from data.transforms import Geometry, preprocess_single
 from data.user_input import Source, as_image
@@ -25,6 +25,7 @@ from models import create_model
 from models.tiling import translate_in_windows
 from models.weights import infer_options
 from options.base_options import Options
+from options.config_files import existing_run
 from options.test_options import TestOptions
 from util.process_pool import survive_forks
 from util.registry import find_class
@@ -55,6 +56,16 @@ class Translator:
         saved = kept[self._side][1:] if self._side in kept else None
         self._input_range = self._ranges.get(self._side, saved)  # of arrays
 
+    @property
+    def stored_type(self) -> StoredType | None:
+        """The type of the run's targets in their files, if these have a high bit depth."""
+        return self._target[0] if self._target else None
+
+    @property
+    def ending(self) -> str:
+        """The ending of a file that holds an output: that of the run's targets, or .png."""
+        return self._target[0].ending if self._target else ".png"
+
     @classmethod
     def load(cls, run: str | Path, *flags: str, **options: Any) -> "Translator":
         """Load the run in the folder `run`.
@@ -63,7 +74,7 @@ class Translator:
         gpu_ids=-1; `flags` are the same as words, such as "--epoch", "best". ValueError names the
         wrong option or file.
         """
-        run = _folder_of(run)
+        run = existing_run(run)
         folder = ["--checkpoints_dir", str(run.parent), "--name", run.name]
         given = {n: v for n, v in options.items() if v is not None and v is not False}
         named = [f"--{name}" if v is True else f"--{name}={v}" for name, v in given.items()]
@@ -245,13 +256,3 @@ def run_options(
     for suggestions after an unknown flag.
     """
     return TestOptions(infer_options, batches=batches, also=also).read(flags)
-
-
-def _folder_of(run: str | Path) -> Path:
-    """Return the folder of a run; ValueError, with a suggestion, if it is not a folder."""
-    path = Path(run).absolute() if isinstance(run, str | Path) and run != "" else None
-    if path and path.is_dir():
-        return path
-    near = [Path("checkpoints") / path.name, path.parent] if path else []
-    hint = next((f"; did you mean {p}?" for p in near if any(p.glob("*_net_*.pth"))), "")
-    raise ValueError(f"{run!s}: not the folder of a run, such as checkpoints/facades{hint}")

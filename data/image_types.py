@@ -215,8 +215,12 @@ def write_high_depth(
     image: np.ndarray, stored_type: StoredType, low: float, high: float, path: Path
 ) -> None:
     """Write (C, H, W) in [-1, 1] as a file of `stored_type` with values in [low, high]."""
-    array = high_depth_values(image, stored_type, low, high)
-    if stored_type.ending == ".tif":
+    write_array(high_depth_values(image, stored_type, low, high), path)
+
+
+def write_array(array: np.ndarray, path: Path) -> None:
+    """Write (H, W, C) as .tif or .npy, or uint16 as .png, by the ending of the path."""
+    if path.suffix == ".tif":
         import tifffile
 
         if array.shape[2] == 1:
@@ -226,7 +230,7 @@ def write_high_depth(
             tifffile.imwrite(path, array, photometric=colour, planarconfig="contig")
         return
     with atomic_write(path) as file:
-        if stored_type.ending == ".npy":
+        if path.suffix == ".npy":
             np.save(file, array, allow_pickle=False)
         else:
             file.write(png_of(array))

@@ -17,7 +17,7 @@ from data.image_folder import (
 )
 from data.side_statistics import CONTINUOUS, seam_contrast
 from data.transforms import pixels
-from util.command import run_line
+from util.command import finds_modules, run_line
 
 SAMPLE = 8  # images that are looked at for a seam
 LEAST_WIDTH = 16  # pixels of an A|B image
@@ -29,6 +29,12 @@ def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError
     `home` is the folder for loose images, by default the phase; None: the dataset has no phases.
     """
     root = Path(opt.dataroot)
+    if root.is_file() and not opt.isTrain:
+        near = finds_modules() and opt.checkpoints_dir == "./checkpoints"
+        place = [] if near else ["--checkpoints_dir", Path(opt.checkpoints_dir)]
+        words = ("--name", opt.name, *place, root, Path("OUTPUT.png"))
+        line = run_line("scripts.translate", *words)
+        return ValueError(f"--dataroot {root}: is a file, not a folder; for one image: {line}")
     if not root.is_dir():
         near = nearest_folder(root)
         fits = near and (home is None or holds_data(near, opt.phase, opt))
@@ -58,8 +64,11 @@ def have_partners(A: Path, B: Path) -> bool:
     return bool(A_names) and A_names <= B_names
 
 
-def look_stitched(paths: list[str]) -> bool:
-    """Return whether some of the images look like A|B images, with a seam in the middle."""
+def look_stitched(paths: list[str], wide_is_enough: bool = True) -> bool:
+    """Return whether some of the images look like A|B images, with a seam in the middle.
+
+    Of images without a seam, such as drawings on white, only their shape can tell.
+    """
     contrasts, wide = [], []
     for path in paths[:: max(1, -(-len(paths) // SAMPLE))]:
         try:
@@ -72,7 +81,9 @@ def look_stitched(paths: list[str]) -> bool:
         left, right = (pixels(half).array() for half in halves(image, path))
         contrast = seam_contrast(left, right)
         contrasts += [] if contrast is None else [contrast]
-    return bool(np.median(contrasts) >= CONTINUOUS) if contrasts else bool(wide) and all(wide)
+    if contrasts:
+        return bool(np.median(contrasts) >= CONTINUOUS)
+    return wide_is_enough and bool(wide) and all(wide)
 
 
 def _nearest_fix(root: Path, opt: Any, home: str) -> str:

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,34 @@ class BaseOptions:
                 f"--load_size {opt.load_size}: smaller than --crop_size {opt.crop_size}; "
                 f"images are cropped after they are resized"
             )
+
+
+def positionals(argv: Sequence[str], switches: Collection[str]) -> tuple[list[str], list[str]]:
+    """Split words without a flag from flags and their values; `switches` are flags of the caller
+    that take no value, beside those of test.py, its models and its datasets.
+    """
+    parser = FlagParser()
+    add_shared_flags(parser)
+    add_test_flags(parser)
+    alone = {f"--{name}" for name, action in parser.options().items() if action.nargs == 0}
+    for package, chooser in (("models", "--model"), ("data", "--dataset_mode")):
+        for name in known(package):
+            with contextlib.suppress(Exception):  # a user's file may not import
+                hook = find_class(package, name, chooser).modify_commandline_options
+                hook(of_hook := FlagParser(), False)
+                own = of_hook.options().items()
+                alone |= {f"--{name}" for name, action in own if action.nargs == 0}
+    words, flags = [], []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if word == "-" or not word.startswith("-"):
+            words.append(word)
+            continue
+        flags.append(word)
+        if "=" not in word and word not in {*alone, *switches, "-h", "--help"} and rest:
+            flags.append(rest.pop(0))
+    return words, flags
 
 
 def _apply(parser: FlagParser, opt: Options, values: dict[str, Any], source: str) -> None:

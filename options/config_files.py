@@ -100,6 +100,17 @@ def _one_value(name: Any, value: Any, where: str) -> str:
     return ",".join(parts)
 
 
+def existing_run(run: Any, flag: str = "") -> Path:
+    """Return the folder of a run; ValueError, with a suggestion, if it is not a folder."""
+    path = Path(run).absolute() if isinstance(run, str | Path) and run != "" else None
+    if path and path.is_dir():
+        return path
+    near = [Path("checkpoints") / path.name, path.parent] if path else []
+    hint = next((f"; did you mean {p}?" for p in near if any(p.glob("*_net_*.pth"))), "")
+    start = f"{flag} {run!s}" if flag else f"{run!s}"
+    raise ValueError(f"{start}: not the folder of a run, such as checkpoints/facades{hint}")
+
+
 def read_run(run: Path) -> dict[str, Any]:
     """Return the options saved beside a run's weights; {} if there are none.
 

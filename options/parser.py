@@ -28,6 +28,32 @@ RENAMED = {
     "--no_lsgan": "--gan_mode vanilla",
 }
 
+# Names of flags in other programs, whose spelling is not near ours or nearer to another flag's.
+ELSEWHERE = {
+    **dict.fromkeys(("--epochs", "--num_epochs", "--max_epochs"), "--n_epochs"),
+    **dict.fromkeys(("--learning_rate", "--learning-rate"), "--lr"),
+    **dict.fromkeys(("--image_size", "--img_size", "--imsize", "--size"), "--crop_size"),
+    **dict.fromkeys(("--resolution", "--resize"), "--load_size"),
+    **dict.fromkeys(("--workers", "--num_workers", "--n_cpu"), "--num_threads"),
+    **dict.fromkeys(("--data", "--data_dir", "--data_path", "--dataset"), "--dataroot"),
+    **dict.fromkeys(("--data_root", "--input_dir"), "--dataroot"),
+    **dict.fromkeys(
+        ("--output", "--output_dir", "--out_dir", "--save_dir"),
+        "--results_dir or --checkpoints_dir",
+    ),
+    **dict.fromkeys(("--resume", "--continue"), "--continue_train"),
+    **dict.fromkeys(("--device", "--gpu", "--gpus", "--cuda", "--cpu"), "--gpu_ids"),
+    **dict.fromkeys(("--amp", "--fp16", "--bf16", "--half"), "--precision bf16"),
+    **dict.fromkeys(("--generator", "--arch"), "--netG"),
+    **dict.fromkeys(("--channels", "--in_channels"), "--input_nc"),
+    **dict.fromkeys(("--checkpoint", "--ckpt", "--weights"), "--epoch"),
+    **dict.fromkeys(("--experiment", "--exp_name", "--run_name"), "--name"),
+    **dict.fromkeys(("--l1", "--lambda_l1", "--l1_weight"), "--lambda_L1"),
+    **dict.fromkeys(("--val_interval", "--eval_freq"), "--val_freq"),
+    **dict.fromkeys(("--log_freq", "--log_interval"), "--print_freq"),
+    **dict.fromkeys(("--save_freq", "--save_interval"), "--save_epoch_freq"),
+}
+
 
 class OneLineParser(argparse.ArgumentParser):
     """ArgumentParser without abbreviations; every error is a ValueError with one line."""
@@ -140,7 +166,9 @@ class FlagParser(OneLineParser):
         flag = flag.partition("=")[0]
         owner = self.owner(flag.removeprefix("--"))
         near = closest(flag, [*known, *self.also])
-        near = f"; did you mean {RENAMED[flag]}?" if flag in RENAMED else near
+        ours = (RENAMED.get(flag) or ELSEWHERE.get(flag, "")).split(" or ")
+        if named := [one for one in ours if one.partition(" ")[0] in known]:
+            near = f"; did you mean {named[0]}?"
         return f"{flag}: {owner}" if owner else f"{flag}: unknown flag{near}"
 
 

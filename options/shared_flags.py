@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from options.parser import FlagParser, gpu_list, number, pixel_range
+from util.registry import known
 
 _COUNT = number(int, at_least=1)
 
@@ -67,7 +68,7 @@ def _add_data(parser: FlagParser, add: Callable[..., Any]) -> None:
             "--dataset_mode",
             default="unaligned",
             carry="with_model",
-            help="dataset, the NAME in data/NAME_dataset.py",
+            help=f"dataset, the NAME in data/NAME_dataset.py: {', '.join(known('data'))}",
         )
         add(
             "--direction",
@@ -172,13 +173,18 @@ def _add_images(parser: FlagParser, add: Callable[..., Any]) -> None:
 def _add_networks(parser: FlagParser, add: Callable[..., Any]) -> None:
     with parser.section("networks", role="network"):
         add(
-            "--model", default="pix2pix", carry=True, help="model, the NAME in models/NAME_model.py"
+            "--model",
+            default="pix2pix",
+            carry=True,
+            help=f"model, the NAME in models/NAME_model.py: {', '.join(known('models'))}",
         )
         add(
             "--netG",
             default="resnet_9blocks",
             carry=True,
-            help="generator, e.g. unet_256",
+            help="generator: resnet_6blocks, resnet_9blocks; unet_64, unet_128, unet_256, "
+            "unet_512, unet_1024 by the size that they halve to one pixel; encdec_64, encdec_128, "
+            "encdec_256: without skips",
         )
         add(
             "--netD",

@@ -54,6 +54,18 @@ def _add_resume(parser: FlagParser) -> None:
     with parser.section("resume", role="launch"):
         add("--continue_train", action="store_true", help="resume the run from its last checkpoint")
         add(
+            "--init_from",
+            metavar="FOLDER",
+            help="folder of the run whose weights of --epoch a new run starts from, with its "
+            "networks' flags",
+        )
+        add(
+            "--overwrite",
+            action="store_true",
+            help="delete an earlier run of this --name at the first save; by default its folder is "
+            "renamed",
+        )
+        add(
             "--epoch_count",
             type=_COUNT,
             default=1,

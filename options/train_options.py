@@ -1,12 +1,14 @@
 """The options of train.py: its flags and, with --continue_train, the saved options."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from options.base_options import BaseOptions, Options
-from options.config_files import read_run
+from options.config_files import existing_run, read_run
 from options.parser import FlagParser
+from util.files import run_folder
 
 log = logging.getLogger(__name__)
 
@@ -21,21 +23,32 @@ class TrainOptions(BaseOptions):
 
     is_train = True
 
+    def __init__(self, infer: Callable[[Path], dict[str, Any]] | None = None):
+        """`infer` finds the options of networks without saved options from their weights."""
+        self.infer = infer
+
     def saved_options(
         self, parser: FlagParser, run: Path, by_hand: dict[str, Any]
     ) -> dict[str, Any]:
         # --continue_train keeps the saved flags unless they are given again.
         ours = any((run / name).exists() for name in ("latest_state.pth", "train_opt.json"))
-        return read_run(run) if by_hand.get("continue_train") and ours else {}
+        if by_hand.get("continue_train") and ours:
+            return read_run(run)
+        if not by_hand.get("init_from"):
+            return {}
+        # --init_from keeps the flags of the networks.
+        source = existing_run(by_hand["init_from"], "--init_from")
+        saved = read_run(source) or (self.infer(source) if self.infer else {})
+        roles = parser.roles(self.phase)
+        kept = {name for name, role in roles.items() if role == "network"} - {"precision"}
+        return {k: v for k, v in saved.items() if k in kept | {"input_nc", "output_nc"}}
 
     def carried_options(self, parser: FlagParser) -> set[str]:
         return {name for name, role in parser.roles(self.phase).items() if role != "launch"}
 
     def finish(self, parser: FlagParser, opt: Options) -> None:
         super().finish(parser, opt)
-        if not opt.continue_train and (opt.epoch != "latest" or opt.load_iter):
-            flag = "--load_iter" if opt.load_iter else "--epoch"
-            log.warning("%s is ignored: without --continue_train a run starts from scratch", flag)
+        self._check_start(parser, opt)
         follows = opt.best_metric or opt.early_stop or opt.lr_policy == "plateau"
         opt.val_freq = opt.val_freq or (1 if follows else 0)
         last = last_epoch(opt)
@@ -44,3 +57,20 @@ class TrainOptions(BaseOptions):
                 f"--epoch_count {opt.epoch_count}: nothing to train: the last epoch is {last}; "
                 f"raise --n_epochs {opt.n_epochs} or --n_epochs_decay {opt.n_epochs_decay}"
             )
+
+    def _check_start(self, parser: FlagParser, opt: Options) -> None:
+        """Check the flags that say what a training starts from."""
+        folder = run_folder(opt)
+        if opt.continue_train and opt.overwrite:
+            parser.error("--overwrite: would delete what --continue_train resumes; leave one out")
+        if opt.init_from and folder.resolve() == Path(opt.init_from).resolve():
+            parser.error(
+                f"--init_from {opt.init_from}: is the folder of this run; choose another --name, "
+                f"or --continue_train"
+            )
+        if opt.continue_train and opt.init_from and (folder / "latest_state.pth").exists():
+            # The same command, resumed: its --epoch is that of --init_from.
+            opt.init_from, opt.epoch, opt.load_iter = None, "latest", 0
+        if not (opt.continue_train or opt.init_from) and (opt.epoch != "latest" or opt.load_iter):
+            flag = "--load_iter" if opt.load_iter else "--epoch"
+            log.warning("%s is ignored: a run without --continue_train starts from scratch", flag)

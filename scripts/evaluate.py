@@ -1,8 +1,9 @@
 """Measure the distance of outputs to targets: `python -m scripts.evaluate --name facades`.
 
-Several names are compared side by side; `--fake DIR --real DIR` compares two folders. Other flags,
-such as --eval, are passed on to test.py. Writes metrics.json, metrics.csv and index.html to
---out; docs/metrics.md explains each number.
+Several names are compared side by side; `--epoch all` compares the epochs of a run on val;
+`--fake DIR --real DIR` compares two folders. Other flags, such as --eval, are passed on to
+test.py. Writes metrics.json, metrics.csv and index.html to --out; docs/metrics.md explains each
+number.
 """
 
 import logging
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.evaluation.compare import from_folders
+from scripts.evaluation.epochs import best_epochs, of_all_epochs
 from scripts.evaluation.flags import needs_pairs, parse
 from scripts.evaluation.outputs import from_run
 from scripts.evaluation.page import write_page
@@ -27,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     setup_logging()
     args = parse(argv)
     paired = needs_pairs(args)
-    if args.name:
+    if args.epoch == "all":
+        sets = [images for name in args.name for images in of_all_epochs(name, args, paired)]
+    elif args.name:
         sets = [from_run(name, args, paired) for name in args.name]
     else:
         sets = [from_folders(args.fake, args.real, paired)]
@@ -37,10 +41,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_numbers(results, notes, out)
     if paired and not args.no_html:
         write_page(results, notes, out, args.num_threads)
-    for line in table(results):
+    best = best_epochs(results) if args.epoch == "all" else []
+    for line in [*table(results), *notes, *best]:
         log.info("%s", line)
-    for note in notes:
-        log.info("%s", note)
     log.info("written: %s", out)
 
 

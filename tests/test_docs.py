@@ -136,9 +136,10 @@ def test_the_commands_of_the_page_of_the_metrics_run(command, facades, in_this_p
 def test_the_page_on_using_a_model_runs(command, facades, served) -> None:
     page = PAGES["using.md"]
     trained = "python train.py --dataroot ./datasets/facades --name facades --direction BtoA"
-    run_lines(command, [trained, *lines(page)])
-    assert len(lines(page)) == 2 and len(served) == 1
     draw((70, 50)).save("sketch.png")
+    run_lines(command, [trained, *lines(page)])
+    assert len(lines(page)) == 4 and len(served) == 1
+    assert Image.open("photo.png").size == (70, 50) and any(Path("photos").iterdir())
     for code in blocks(page, "python"):
         exec(code, {})
     assert Image.open("photo.png").size == (64, 64)

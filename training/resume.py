@@ -1,11 +1,13 @@
 """How a training starts: from latest_state.pth, from weights alone, or from scratch."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
+from models import weights
 from models.base_model import BaseModel
-from models.weights import check_fit
 from options.roles import differences
+from training.earlier_run import holds_weights
 from training.ema import EMA, generators
 from training.saved_files import SavedFiles
 from training.state import (
@@ -19,7 +21,7 @@ from training.state import (
 )
 from util import distributed
 from util.errors import one_line
-from util.files import make_folder, run_folder
+from util.files import folder_size, in_words, make_folder, run_folder
 from util.seeding import set_random_states
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,9 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
         progress = Progress.from_state(checkpoint["progress"])
     weights_alone = opt.continue_train and not checkpoint and not nothing_to_resume(opt)
     model.loads_weights, model.first_epoch = weights_alone, progress.epoch
+    if opt.init_from and not checkpoint and not weights_alone:
+        tag = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
+        weights.read(model.nets, tag, Path(opt.init_from), opt)
     model.setup(opt)
     if distributed.is_main_process():
         make_folder(model.save_dir, "--checkpoints_dir")
@@ -106,17 +111,15 @@ def log_start(state: TrainingState, weights_alone: bool) -> None:
             "%s: the run stopped before its first checkpoint; starting from scratch",
             folder,
         )
-    elif any(folder.glob("*_net_*.pth")):
+    elif opt.overwrite and holds_weights(folder):
         log.warning(
-            "%s already holds weights; this run will overwrite them. Use --continue_train to "
-            "resume or another --name to keep them",
-            folder,
+            "--overwrite: the first save deletes the earlier run's weights in %s (%s)",
+            *(folder, in_words(folder_size(folder))),
         )
-        names = [f"best_net_{name}{end}.pth" for name in state.model.nets for end in ("", "_ema")]
-        names += [f"latest_net_{name}_ema.pth" for name in state.model.nets]
-        recorded = [name for names in state.files.by_tag.values() for name in names]
-        if odd := [n for n in names if n not in recorded and (folder / n).exists()]:
-            log.warning("kept, since no record says that a run wrote it: %s", ", ".join(odd))
+        recorded = {name for names in state.files.by_tag.values() for name in names}
+        written = {f"latest_net_{name}.pth" for name in state.model.nets}
+        if odd := sorted({p.name for p in folder.glob("*_net_*.pth")} - recorded - written):
+            log.warning("no record says that a run wrote %s: not deleted", ", ".join(odd))
 
 
 def check_networks(model: BaseModel, opt: Any, checkpoint: dict[str, Any]) -> None:
@@ -128,7 +131,7 @@ def check_networks(model: BaseModel, opt: Any, checkpoint: dict[str, Any]) -> No
             f"{', '.join(model.nets)}{changes_as_hint(opt, checkpoint)}"
         )
     for name, net in model.nets.items():
-        check_fit(net, saved[name], path, opt)
+        weights.check_fit(net, saved[name], path, opt)
 
 
 def restore(state: TrainingState, checkpoint: dict[str, Any]) -> None:

@@ -50,7 +50,15 @@ def job_record(folder: Path, launches: Sequence[LaunchInfo]) -> dict[str, Any]:
     `launches` has one entry per rank. A restart uses this to tell its own checkpoint from one of an
     older run of the same name. The lock file keeps it.
     """
-    job, agents = launches[0].job, sorted({launch.agent for launch in launches} - {""})
+    if record := record_of_launch(folder, launches):
+        return record
+    agents = sorted({launch.agent for launch in launches} - {""})
+    return {"job": launches[0].job, "agents": agents, "found": _state(folder)}
+
+
+def record_of_launch(folder: Path, launches: Sequence[LaunchInfo]) -> dict[str, Any] | None:
+    """Return the record of the job that these launches restart; None if they are its first."""
+    job, agents = launches[0].job, {launch.agent for launch in launches} - {""}
     try:
         kept = json.loads((folder / LOCK).read_text(encoding="utf-8"))
         known = set(kept["agents"])
@@ -59,7 +67,7 @@ def job_record(folder: Path, launches: Sequence[LaunchInfo]) -> dict[str, Any]:
             return {"job": job, "agents": sorted(known.union(agents)), "found": kept["found"]}
     except (OSError, ValueError, KeyError, TypeError):
         pass  # no lock file of this job
-    return {"job": job, "agents": agents, "found": _state(folder)}
+    return None
 
 
 def restart_flags(folder: Path, launches: Sequence[LaunchInfo]) -> Sequence[str]:

@@ -39,9 +39,9 @@ class SavedFiles:
         epochs = [tag for tag in self.own if tag.isdecimal()]
         return self._drop(epochs[: len(epochs) - keep] if keep < len(epochs) else [])
 
-    def drop_replaced_best(self) -> list[str]:
-        """Forget the best weights of the run that this one replaces; return their files."""
-        return self._drop(["best"] if "best" not in self.own else [])
+    def drop_replaced(self) -> list[str]:
+        """Forget the weights of the run that this one replaces; return their files."""
+        return self._drop([tag for tag in self.by_tag if tag not in self.own])
 
     def _drop(self, tags: list[str]) -> list[str]:
         self.own = [tag for tag in self.own if tag not in tags]

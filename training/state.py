@@ -109,11 +109,11 @@ class TrainingState:
     def save(self) -> None:
         """Write latest_state.pth: tensors and plain Python, which `weights_only=True` reads.
 
-        Then delete epochs beyond `--keep`, and the best weights of a run that this one replaces.
+        Then delete epochs beyond `--keep`, and the weights of a run that --overwrite replaces.
         All ranks call it; rank 0 writes, and all continue once the file is written.
         """
         old = self.files.drop_old_epochs(self.opt.keep)
-        old += [] if self.opt.continue_train else self.files.drop_replaced_best()
+        old += self.files.drop_replaced() if self.opt.overwrite else []
         state = self.model.state_dict()
         state["pools"] = distributed.all_gather(on_cpu(state["pools"]))
         state["random"] = distributed.all_gather(random_states())

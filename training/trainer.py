@@ -42,6 +42,7 @@ class Trainer:
         self.validation, self.visualizer, self.signals = validation, visualizer, signals
         self.nan_check, self.collapse_monitor = NanCheck(), CollapseMonitor(opt.gan_mode)
         self.advice, self.stop_flag = WaitingAdvice(), distributed.StopFlag()
+        self.losses_shown_in = 0  # the last epoch with a line of losses
         self.progress.set_dataset_size(len(dataset))
 
     def run(self) -> None:
@@ -90,6 +91,8 @@ class Trainer:
             if passed(opt.save_latest_freq, before, progress.total):
                 self.save(f"iter_{progress.total}" if opt.save_by_iter else "latest")
             self.stop_if_asked()
+        if progress.iters > done and self.losses_shown_in != progress.epoch:
+            self.show_losses(clock)  # at least once an epoch, however few its images are
         if not self.dataset.without_workers:  # else a GPU works while the next batch is made
             self.advice.after_epoch(clock.share(), opt.num_threads, opt.cache)
         return progress.iters > done
@@ -106,15 +109,19 @@ class Trainer:
         """Print the losses and show the images of a step, if it is time for that."""
         opt, model, progress = self.opt, self.model, self.progress
         if passed(opt.print_freq, before, progress.total):
-            self.nan_check.check()
-            losses = model.get_current_losses()
-            self.collapse_monitor.observe(losses, model.visuals)
-            lap = clock.lap()
-            self.visualizer.print_current_losses(progress.epoch, progress.iters, losses, *lap)
+            self.show_losses(clock)
         to_page = passed(opt.update_html_freq, before, progress.total)
         if to_page or (self.visualizer.live and passed(opt.display_freq, before, progress.total)):
             images = model.get_current_visuals()
             self.visualizer.display_current_results(images, progress.epoch, to_page, progress.iters)
+
+    def show_losses(self, clock: StepTimer) -> None:
+        """Print the losses of a step."""
+        self.nan_check.check()
+        progress, losses = self.progress, self.model.get_current_losses()
+        self.collapse_monitor.observe(losses, self.model.visuals)
+        self.visualizer.print_current_losses(progress.epoch, progress.iters, losses, *clock.lap())
+        self.losses_shown_in = progress.epoch
 
     def stop_if_asked(self) -> None:
         """Save and raise `RunStopped` once a signal has asked any rank to stop."""

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from util.errors import RunStopped, with_advice, with_source_line
 from util.files import ROOT
@@ -134,7 +134,8 @@ class Output(logging.StreamHandler):
             _discard(self.stream)
 
 
-def setup_logging() -> None:
-    """Send log lines to standard output, one plain message a line."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[Output(sys.stdout)])
+def setup_logging(stream: TextIO | None = None) -> None:
+    """Send log lines to a stream, by default standard output, one plain message a line."""
+    handler = Output(stream or sys.stdout)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     logging.getLogger("every process").setLevel(logging.INFO)

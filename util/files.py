@@ -78,6 +78,21 @@ def make_folder(folder: str | Path, flag: str) -> Path:
     return folder
 
 
+def folder_size(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    files = (Path(root) / name for root, _, names in os.walk(folder) for name in names)
+    return sum(file.lstat().st_size for file in files)
+
+
+def in_words(size: int) -> str:
+    """Return a number of bytes as text."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if size >= 10 or unit == "bytes" else f"{size:.1f} {unit}"
+
+
 def short_stem(path: str, most: int = 200) -> str:
     """Return the file's stem, at most `most` bytes; a longer one is cut and ends in its hash."""
     stem = Path(path).stem

@@ -14,6 +14,7 @@ from typing import Any
 
 from data.image_folder import is_image_file
 from util.errors import one_line
+from util.files import in_words
 
 _DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
@@ -125,15 +126,6 @@ class Room:
                 errno.ENOSPC,
                 f"the archive needs more than the {in_words(self.free)} that are free on the disk",
             )
-
-
-def in_words(size: int) -> str:
-    """Return a number of bytes as text."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if size >= 10 or unit == "bytes" else f"{size:.1f} {unit}"
 
 
 def check_name(name: str) -> None:

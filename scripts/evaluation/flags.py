@@ -33,22 +33,28 @@ def parse(argv: Sequence[str] | None) -> Any:
     add("--checkpoints_dir", type=Path, default=Path("./checkpoints"), help="folder of the runs")
     add("--results_dir", type=Path, default=Path("./results"), help="folder of the results")
     add("--dataroot", type=Path, help="folder of images to translate; by default the run's")
-    add("--phase", default="test", help="subfolder of --dataroot to translate")
-    add("--epoch", default="latest", help="epoch of the checkpoint, or latest or best")
+    add("--phase", help="subfolder of --dataroot to translate (default: test; val for --epoch all)")
+    add(
+        "--epoch",
+        default="latest",
+        help="epoch of the checkpoint, latest or best; all: compare all kept epochs",
+    )
     add("--use_ema", action="store_true", help="use the EMA of G, from a training with --ema")
     add("--gpu_ids", type=gpu_list, default="0", help="index of the GPU, e.g. 0; -1: CPU")
     add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="number of threads")
     add("--no_html", action="store_true", help="write numbers only, no page")
     args, more = parser.parse_known_args(argv)
+    args.phase = args.phase or ("val" if args.epoch == "all" else "test")
     vars(args).update(test_flags=more, flags=parser.flags(), name=list(dict.fromkeys(args.name)))
     if args.name and (args.fake or args.real):
         raise ValueError("--name RUN or --fake DIR --real DIR: give one of them, not both")
+    if args.test_flags and not args.name:
+        flag = args.test_flags[0].partition("=")[0]
+        of_test = ", or a flag of test.py, which needs --name RUN"
+        near = of_test if args.fake or args.real else closest(flag, args.flags)
+        raise ValueError(f"{flag}: unknown flag{near}")
     if not args.name and not (args.fake and args.real):
         raise ValueError("give --name RUN, or both --fake DIR and --real DIR")
-    if args.test_flags and not args.name:
-        raise ValueError(
-            f"{args.test_flags[0]}: unknown flag, or a flag of test.py, which needs --name RUN"
-        )
     args.metrics = ",".join(args.metrics).split(",") if args.metrics else []
     if unknown := sorted(set(args.metrics) - set(KNOWN)):
         near = closest(unknown[0], KNOWN).partition("; --help")[0]

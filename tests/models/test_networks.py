@@ -193,6 +193,9 @@ def test_choices_of_the_flags_are_the_names_that_the_code_knows():
         "save_on_error": {"data", "all", "none"},
         "best_metric": set(METRICS),
     }
+    in_help = {name: set(re.findall(r"\w+", a.help)) for name, a in parser.options().items()}
+    assert set(networks.GENERATORS) <= in_help["netG"]
+    assert set(networks.DISCRIMINATORS) <= in_help["netD"]
 
 
 # Losses ----------------------------------------------------------------------------------

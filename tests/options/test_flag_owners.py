@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from conftest import TINY, refusal
 
+from options.parser import ELSEWHERE, RENAMED
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
+
+ALONE = ["--dataroot", "images"]
 
 
 @pytest.mark.parametrize(
@@ -27,6 +30,31 @@ from options.train_options import TrainOptions
 )
 def test_a_flag_of_something_else_is_told_whose_it_is(flags: str, words: list[str]) -> None:
     refusal(lambda: TrainOptions().read(flags.split()), *words)
+
+
+@pytest.mark.parametrize(
+    ("foreign", "ours"),
+    [
+        ("--epochs", "--n_epochs"),
+        ("--learning_rate", "--lr"),
+        ("--workers", "--num_threads"),
+        ("--gpus", "--gpu_ids"),
+        ("--output", "--checkpoints_dir"),
+        ("--fp16", "--precision bf16"),
+        ("--niter", "--n_epochs"),
+    ],
+)
+def test_a_flag_of_another_program_is_told_ours(foreign: str, ours: str) -> None:
+    refusal(lambda: TrainOptions().read([foreign, "5"]), f"{foreign}: ", f"mean {ours}?")
+
+
+def test_what_is_told_exists() -> None:
+    known = {
+        f"--{name}" for read in (TrainOptions, TestOptions) for name in vars(read().read(ALONE))
+    }
+    for proposed in (*RENAMED.values(), *ELSEWHERE.values()):
+        assert {one.partition(" ")[0] for one in proposed.split(" or ")} <= known
+    assert not known & ELSEWHERE.keys()
 
 
 def test_a_flag_of_training_is_told_so_in_test() -> None:

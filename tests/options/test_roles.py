@@ -20,8 +20,8 @@ from util.registry import find_class, known
 # What does not change results; whatever is not listed here is compared.
 WITHOUT_EFFECT = {
     "train": {
-        "launch": "checkpoints_dir config continue_train epoch epoch_count gpu_ids isTrain "
-        "load_iter name no_data_check suffix verbose",
+        "launch": "checkpoints_dir config continue_train epoch epoch_count gpu_ids init_from "
+        "isTrain load_iter name no_data_check overwrite suffix verbose",
         "speed": "cache no_graphs num_threads",
         "display": "display_env display_freq display_id display_ncols display_port "
         "display_server display_winsize no_html print_freq update_html_freq use_tensorboard "

@@ -12,6 +12,7 @@ from conftest import TINY, draw_pairs
 
 from training import validation
 from training.saved_files import SavedFiles
+from training.trainer import Trainer
 
 RUN = Path("checkpoints/r")
 EVERY = ["--save_epoch_freq", "1"]
@@ -51,10 +52,11 @@ def test_the_newest_epochs_are_those_that_were_written_last(train):
     assert tags() == {"2", "3", "4"}
 
 
-def test_a_run_from_scratch_keeps_its_own_epochs_and_those_of_an_earlier_one(train):
+def test_keep_counts_the_epochs_of_this_run_alone(train):
     train("--n_epochs", "4", "--save_epoch_freq", "2")
-    train("--n_epochs", "3", "--keep", "1", *EVERY)
-    assert tags() == {"3", "4"}  # epoch 2 was written anew, and then deleted as this run's
+    more = ["--epoch", "4", "--epoch_count", "3", "--n_epochs", "4", "--keep", "1"]
+    train("--continue_train", *more, *EVERY)
+    assert tags() == {"2", "4"}  # epoch 3 is this run's, epoch 2 is not
 
 
 def test_a_resume_goes_on_with_the_record_of_the_run(train):
@@ -77,7 +79,7 @@ OWN = [
 ]
 
 
-@pytest.mark.parametrize("more", [[], ["--continue_train"]])
+@pytest.mark.parametrize("more", [["--overwrite"], ["--continue_train"]])
 def test_files_of_the_user_stay_in_a_run(train, more):
     train("--n_epochs", "1", *EVERY, "--val_freq", "1", "--ema", "0.9")
     for name in OWN:
@@ -114,17 +116,26 @@ def test_an_ema_of_other_weights_does_not_stay_beside_them(train):
     assert {name for name in saved() if name.endswith("_ema.pth")} == {"1_net_G_ema.pth"}
 
 
-def test_a_new_run_of_an_old_name_replaces_what_that_run_wrote(train):
-    train("--val_freq", "1", "--ema", "0.9", *EVERY)
-    result = train("--n_epochs", "1", *EVERY)
-    assert "already holds weights" in result.out
+def test_overwrite_replaces_all_that_the_earlier_run_wrote(train):
+    train("--val_freq", "1", "--ema", "0.9", "--n_epochs", "2", *EVERY)
+    result = train("--n_epochs", "1", *EVERY, "--overwrite")
+    assert "the first save deletes the earlier run's weights" in result.out
     assert saved() == {f"{tag}_net_{net}.pth" for tag in ("1", "latest") for net in "GD"}
+
+
+def test_overwrite_deletes_nothing_before_the_first_save(train, monkeypatch):
+    train("--val_freq", "1", *EVERY)
+    before = saved()
+    monkeypatch.setattr(Trainer, "train_epoch", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train("--overwrite")
+    assert saved() == before
 
 
 def test_weights_of_which_no_record_tells_stay_and_are_named(train):
     train("--val_freq", "1", "--ema", "0.9")
     (RUN / "latest_state.pth").unlink()
-    result = train()
+    result = train("--overwrite")
     assert {"best_net_G.pth", "best_net_G_ema.pth", "latest_net_G_ema.pth"} <= saved()
     (line,) = [line for line in result.out.splitlines() if "best_net_G.pth" in line]
     assert "latest_net_G_ema.pth" in line and "no record says" in line
@@ -137,7 +148,7 @@ def test_a_damaged_record_costs_no_run_its_start(train, content):
     train("--val_freq", "1")
     path = RUN / "latest_state.pth"
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
-    train()
+    train("--overwrite")
     assert "best_net_G.pth" in saved()
 
 

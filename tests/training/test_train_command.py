@@ -130,7 +130,23 @@ def test_continue_train_goes_on_from_the_weights(command: Command, pairs: Path) 
     assert all(
         torch.equal(first[k], second[k]) for k in first if "running" not in k and "num_" not in k
     )
-    assert {e.epoch for e in losses(Path("checkpoints/r"))} == {2}
+    assert [e.epoch for e in losses(Path("checkpoints/r"))] == [1, 2, 2, 2]
+
+
+@pytest.mark.parametrize(("print_freq", "lines"), [(100, 1), (2, 1.5), (1, 3)])
+def test_each_epoch_has_a_line_of_losses_however_few_its_images(
+    command, pairs, print_freq: int, lines: float
+) -> None:
+    more = ["--name", "r", "--n_epochs", "4", "--print_freq", print_freq]
+    assert command("train", *TINY, "--dataroot", pairs, *more).status == 0
+    found = losses(Path("checkpoints/r"))
+    assert {entry.epoch for entry in found} == {1, 2, 3, 4} and len(found) == 4 * lines
+
+
+def test_the_page_has_curves_from_the_first_epoch(command, pairs) -> None:
+    assert command("train", *TINY, "--dataroot", pairs, "--name", "r").status == 0
+    page = Path("checkpoints/r/web/index.html").read_text()
+    assert "images/losses.png" in page and Path("checkpoints/r/web/images/losses.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,72 @@
+"""The kept epochs of a run, scored on the same images: `scripts.evaluate --epoch all`."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from scripts.evaluation.compare import ImageSet, Result, better, names_of
+from scripts.evaluation.outputs import from_run
+from util.checkpoint import load
+
+
+def of_all_epochs(name: str, args: Any, paired: bool) -> list[ImageSet]:
+    """Return the results of each kept epoch of a run, as `from_run` does."""
+    found = []
+    for epoch in kept_epochs(args.checkpoints_dir / name, args.use_ema):
+        images = from_run(name, SimpleNamespace(**{**vars(args), "epoch": epoch}), paired)
+        images.name = f"{name} {epoch}"
+        found.append(images)
+    return found
+
+
+def kept_epochs(run: Path, use_ema: bool = False) -> list[str]:
+    """Return the epochs of which a run holds weights, in order; `latest` if it is none of them.
+
+    ValueError if there are none.
+    """
+    ending = "_ema" if use_ema else ""
+    names = [path.name for path in run.glob("*_net_G*.pth")]
+    found = [m for name in names if (m := re.fullmatch(rf"(\d+)_net_G(_A)?{ending}\.pth", name))]
+    epochs = sorted({int(match[1]) for match in found})
+    latest = any(re.fullmatch(rf"latest_net_G(_A)?{ending}\.pth", name) for name in names)
+    tags = [*map(str, epochs), *(["latest"] if latest and not _is_latest(run, epochs) else [])]
+    if not tags:
+        kind = " with --use_ema" if use_ema else ""
+        raise ValueError(f"--epoch all: {run} holds no weights{kind}; is --name right?")
+    return tags
+
+
+def _is_latest(run: Path, epochs: Sequence[int]) -> bool:
+    """Return whether the run's latest weights are those of its last epoch in `epochs`."""
+    try:
+        progress = load(run / "latest_state.pth")["progress"]
+        return progress["iters"] == 0 and progress["epoch"] - 1 in epochs[-1:]
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def best_epochs(results: Sequence[Result]) -> list[str]:
+    """Return a line per metric: which epoch is the best, and which ones may be as good.
+
+    Those are the ones whose mean difference to the best, image by image, has an interval with 0.
+    """
+    lines = []
+    for metric in names_of(result.each for result in results):
+        sign = 1 if better(metric) == "lower" else -1
+        known = [result for result in results if metric in result.each]
+        best = min(known, key=lambda result: sign * result.intervals()[metric].mean)
+        near = [
+            result.images.name
+            for result in known
+            if (more := best.difference(result, metric)) and more.low <= 0 <= more.high
+        ]
+        also = f"; as good, within the interval: {', '.join(near)}" if near else ""
+        lines.append(f"best by {metric}: {best.images.name}{also}")
+    for metric in names_of(result.together for result in results):
+        sign = 1 if better(metric) == "lower" else -1
+        known = [result for result in results if metric in result.together]
+        best = min(known, key=lambda result: sign * next(iter(result.together[metric].values())))
+        lines.append(f"best by {metric}: {best.images.name}")
+    return lines

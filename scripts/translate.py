@@ -1,0 +1,172 @@
+"""Translate files with a trained run: `python -m scripts.translate --name facades IN OUT`.
+
+IN is an image, a folder of images, or - for standard input; OUT is a file, a folder, or - for
+standard output. Other flags, such as --epoch, --eval or --preprocess none, are those of test.py.
+"""
+
+import argparse
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from data.image_files import image_size
+from data.image_folder import make_dataset
+from data.image_types import write_array
+from data.missing_folder import look_stitched
+from options.base_options import positionals
+from options.parser import OneLineParser
+from translator import Translator, run_options
+from util.command import run_command, setup_logging
+from util.files import atomic_write
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Translate one image or a folder; ValueError for a user's mistake."""
+    args = parse(argv)
+    setup_logging(sys.stderr if args.OUT == "-" else sys.stdout)
+    with tempfile.TemporaryDirectory() as folder:
+        source = from_standard_input(Path(folder)) if args.IN == "-" else Path(args.IN)
+        if not source.exists():
+            raise ValueError(f"IN {source}: no such file or folder")
+        paths = [Path(path) for path in make_dataset(source)] if source.is_dir() else [source]
+        out = Path(folder) / "stdout" if args.OUT == "-" else Path(args.OUT)
+        if source.is_dir() and (args.OUT == "-" or out.is_file()):
+            raise ValueError(f"OUT {args.OUT}: must be a folder, as IN is")
+        translator = Translator(run_options(args.test_flags, also=args.flags))
+        if args.OUT == "-":
+            out = out.with_suffix(translator.ending)
+        targets = list(outputs(paths, source, out, translator.ending))
+        check_targets(paths, targets, translator, args.overwrite)
+        if look_stitched([str(path) for path in paths], wide_is_enough=False):
+            log.warning(
+                "%s: looks like A|B images; each is translated as one image. test.py translates "
+                "their halves: put them into the folder test/ of a --dataroot",
+                args.IN,
+            )
+        count = translate_all(translator, paths, targets)
+        if args.OUT == "-":
+            sys.stdout.buffer.write(out.read_bytes())
+        else:
+            log.info("%d image%s: %s", count, "s" * (count != 1), args.OUT)
+
+
+def translate_all(translator: Translator, paths: Sequence[Path], targets: Sequence[Path]) -> int:
+    """Translate and write the images; return their number, without those that are skipped."""
+    count = 0
+    for path, target in tqdm(list(zip(paths, targets, strict=True)), unit="img", disable=None):
+        try:
+            image = translator(path)
+        except ValueError as error:
+            if translator.opt.on_bad_image != "skip":
+                raise
+            log.warning("skipped: %s", error)
+            continue
+        write(image, target)
+        if not count:
+            note_size(image, path)
+        count += 1
+    return count
+
+
+def note_size(image: Image.Image | np.ndarray, path: Path) -> None:
+    """Say so if an image was resized."""
+    size = image.size if isinstance(image, Image.Image) else image.shape[1::-1]
+    if size != image_size(path):
+        log.info("resized to %dx%d, as in the run; --preprocess none keeps the size", *size)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the parsed flags; `test_flags` holds those for test.py."""
+    parser = OneLineParser(
+        prog="python -m scripts.translate", usage="%(prog)s [flags] IN OUT", description=__doc__
+    )
+    add = parser.add_argument
+    add("--overwrite", action="store_true", help="replace files that exist")
+    words, flags = positionals(sys.argv[1:] if argv is None else argv, {"--overwrite"})
+    args, args.test_flags = parser.parse_known_args(flags)
+    args.flags = parser.flags()
+    if len(words) != 2:
+        got = f"got {', '.join(words)}" if words else "got neither"
+        raise ValueError(f"IN OUT: give an image or a folder, and where to write; {got}")
+    args.IN, args.OUT = words
+    return args
+
+
+def from_standard_input(folder: Path) -> Path:
+    """Write standard input to a file, whose name determines the noise."""
+    content = sys.stdin.buffer.read()
+    if not content:
+        raise ValueError("IN -: standard input is empty")
+    path = folder / "stdin"
+    path.write_bytes(content)
+    return path
+
+
+def outputs(paths: Sequence[Path], source: Path, out: Path, ending: str) -> Iterator[Path]:
+    """Yield the file for each image. A folder keeps its subfolders; images of one name get numbers.
+
+    `out` is a folder if `source` or `out` is one, or if it has no ending.
+    """
+    one = source.is_file() and not out.is_dir() and out.suffix
+    taken: set[str] = set()
+    for path in paths:
+        if one:
+            yield out
+            continue
+        inside = Path(path.name) if source.is_file() else path.relative_to(source)
+        target, number = out / f"{inside.parent / inside.stem}{ending}", 1
+        while str(target).lower() in taken:
+            number += 1
+            target = out / f"{inside.parent / inside.stem}_{number}{ending}"
+        taken.add(str(target).lower())
+        yield target
+
+
+def check_targets(
+    paths: Sequence[Path], targets: Sequence[Path], translator: Translator, overwrite: bool
+) -> None:
+    """Raise ValueError for a file that is an input, that exists, or that has another format."""
+    inputs = {path.resolve() for path in paths}
+    for target in targets:
+        if target.resolve() in inputs:
+            raise ValueError(f"OUT {target}: is an input; choose another place")
+        if target.exists() and not overwrite:
+            raise ValueError(f"OUT {target}: exists; --overwrite replaces it")
+    if translator.ending == ".png" and not translator.stored_type:
+        format_of(targets[0])
+    elif targets[0].suffix != translator.ending:
+        raise ValueError(
+            f"OUT {targets[0]}: this run's targets are {translator.stored_type.dtype} in "
+            f"{translator.ending} files; use that ending"
+        )
+
+
+def write(image: Image.Image | np.ndarray, target: Path) -> None:
+    """Write an image of PIL, or an array in the values of the run's targets."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(image, Image.Image):
+        with atomic_write(target) as file:
+            image.save(file, format_of(target))
+    else:
+        write_array(image, target)
+
+
+def format_of(target: Path) -> str:
+    """Return the format of PIL that a file name means; ValueError if there is none."""
+    Image.init()
+    found = Image.EXTENSION.get(target.suffix.lower(), "")
+    if found not in Image.SAVE:
+        raise ValueError(f"OUT {target}: {target.suffix or 'no ending'} is no format; use .png")
+    return found
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

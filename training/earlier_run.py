@@ -1,0 +1,93 @@
+"""A new run under the name of an earlier one: the earlier one is moved aside and stays whole."""
+
+import contextlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from training.run_lock import LOCK, LaunchInfo, job_record, lock_run_folder, record_of_launch
+from util.command import run_line
+from util.files import folder_size, in_words, run_folder
+
+log = logging.getLogger(__name__)
+
+# What a run writes before it trains: once there is more, it has begun.
+BEFORE_TRAINING = {LOCK, "pixel_ranges.json"}
+WINDOWS = os.name == "nt"  # where a folder with an open file cannot be renamed
+
+
+@contextlib.contextmanager
+def own_run_folder(opt: Any, launches: Sequence[LaunchInfo]) -> Iterator[None]:
+    """Lock the folder of a run, after an earlier run of its name is moved aside.
+
+    The earlier run stays in place with --continue_train or --overwrite, and for a restart of the
+    launch that began it. It is put back if the block ends with an error before it trains.
+    ValueError if another process uses the folder, or if the earlier run cannot be moved.
+    """
+    folder = run_folder(opt).resolve()  # of a link, what it points to is moved
+    record, aside = job_record(folder, launches), None
+    restarted = record_of_launch(folder, launches) is not None
+    with lock_run_folder(folder, record):
+        if opt.continue_train or opt.overwrite or restarted or not holds_weights(folder):
+            yield
+            return
+        if not WINDOWS:
+            aside = move_aside(folder, opt)
+    aside = aside or move_aside(folder, opt)
+    with lock_run_folder(folder, record), put_back_if_nothing_came(aside, folder):
+        yield
+
+
+def holds_weights(folder: Path) -> bool:
+    """Return whether a folder holds weights of a run."""
+    return any(folder.glob("*_net_*.pth"))
+
+
+def move_aside(folder: Path, opt: Any) -> Path:
+    """Rename the folder of an earlier run, say so, and return its new path."""
+    size, aside = in_words(folder_size(folder)), free_name(folder)
+    try:
+        folder.rename(aside)
+    except OSError as error:
+        raise ValueError(
+            f"--name {opt.name}: {run_folder(opt)} holds an earlier run, which cannot be moved "
+            f"aside ({error.strerror}); use another --name, --continue_train to resume it, or "
+            f"--overwrite to replace it"
+        ) from None
+    near = aside.parent == Path("./checkpoints").resolve()
+    place = [] if near else ["--checkpoints_dir", aside.parent]
+    resume = run_line("train.py", "--name", aside.name, *place, "--continue_train")
+    log.warning(
+        "%s held an earlier run (%s), which is now %s; to resume it: %s (--overwrite deletes it "
+        "instead)",
+        *(run_folder(opt), size, aside.name, resume),
+    )
+    return aside
+
+
+def free_name(folder: Path) -> Path:
+    """Return a path beside a folder that says when it was moved aside, and is not taken."""
+    name = f"{folder.name}.before-{time.strftime('%Y-%m-%d-%H%M%S')}"
+    number, path = 1, folder.with_name(name)
+    while os.path.lexists(path):
+        number += 1
+        path = folder.with_name(f"{name}-{number}")
+    return path
+
+
+@contextlib.contextmanager
+def put_back_if_nothing_came(aside: Path, folder: Path) -> Iterator[None]:
+    """Put an earlier run back if the block ends with an error before the new one trains."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            if {path.name for path in folder.iterdir()} <= BEFORE_TRAINING:
+                shutil.rmtree(folder)
+                aside.rename(folder)
+                log.info("the earlier run is in its place again")
+        raise
