@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from data.base_dataset import BaseDataset, prefix_errors
+from data.high_depth_output import high_depth_values
 from data.image_folder import make_dataset
-from data.image_types import StoredType, high_depth_values
+from data.image_types import StoredType
 from data.large_images import LargeImage, ShownRows, large_images
 from data.transforms import Geometry, preprocess_single
 from data.user_input import Source, as_image

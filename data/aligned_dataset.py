@@ -9,7 +9,7 @@ from data.channels import side_channels, to_channels
 from data.image_files import read_pair
 from data.image_folder import by_stem, make_dataset, side_folders, unread_partner
 from data.image_types import ImageLike
-from data.missing_folder import missing_folder
+from data.missing_folder import check_not_two_folders, missing_folder
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class AlignedDataset(BaseDataset):
         halves, own = paths[0] == paths[1], type(self) is AlignedDataset
         if own and (large := self.large_images(paths, self.channels, halves)):
             return {**files, **large, "A_size": large["A"].size}
-        pair, size = self.load_resized(paths[0], lambda: self.read(*paths), "AB")
+        pair, size = self.load_resized(paths[0], lambda: self.read(*paths), "AB", paths)
         params = self.geometry.draw(size)
         item: dict[str, Any] = {**files, "A_size": size}
         for side, image, path in zip("AB", pair, paths, strict=True):
@@ -86,6 +86,7 @@ def pair_files(
         if len(sides) == 2:
             log.info("reading %s; %s and %s are ignored", stitched, *sides)
         files = make_dataset(stitched, most)
+        check_not_two_folders(stitched)
         return files, files
     return paired_paths(*sides, most) if len(sides) == 2 else None
 

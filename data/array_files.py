@@ -16,10 +16,20 @@ PNM_HEADER = 4096  # bytes in which a header ends, comments included
 def read_npy(file: BinaryIO, max_pixels: float) -> np.ndarray:
     """Read an array that numpy.save wrote, without pickled objects, else ValueError."""
     file.seek(0)
-    array = np.load(file, allow_pickle=False)
+    try:
+        array = np.load(file, allow_pickle=False)
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise ValueError("holds Python objects, not numbers; save an array of numbers") from None
     if array.ndim > 1:
         check_pixels((array.shape[1], array.shape[0]), max_pixels)
-    return array
+    if array.dtype.kind == "c":
+        raise ValueError(
+            f"holds complex numbers ({array.dtype}); save their absolute value, or both parts as "
+            f"two channels"
+        )
+    return array.astype(np.uint8) * 255 if array.dtype == bool else array  # a mask
 
 
 def read_pnm16(file: BinaryIO, max_pixels: float) -> tuple[np.ndarray, int] | None:

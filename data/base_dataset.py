@@ -15,7 +15,15 @@ from data.channels import to_channels
 from data.image_cache import CachedImages, ImageCache
 from data.image_types import ImageArray, ImageLike
 from data.large_images import LargeImage, large_images
-from data.transforms import FILTERS, Geometry, pil_filter, pixels, preprocess_single, to_tensor
+from data.transforms import (
+    FILTERS,
+    Geometry,
+    in_range,
+    pil_filter,
+    pixels,
+    preprocess_single,
+    to_tensor,
+)
 
 
 class BaseDataset(Dataset, ABC):
@@ -44,25 +52,37 @@ class BaseDataset(Dataset, ABC):
         self.cache: ImageCache | None = None
 
     def load_resized(
-        self, path: str, read: Callable[[], Sequence[ImageLike]], sides: str = ""
+        self,
+        path: str,
+        read: Callable[[], Sequence[ImageLike]],
+        sides: str = "",
+        files: Sequence[str] = (),
     ) -> CachedImages:
         """Load a file's images with `read` and resize them, through the cache if it is enabled.
 
-        `sides` names the side of each image, for its filter (--filter_A, --filter_B). Also return
-        the original (width, height) of the first image.
+        `sides` names the side of each image, for its value range and its filter (--range_A,
+        --filter_A); `files` are those that errors name, by default `path`. Also return the original
+        (width, height) of the first image.
         """
         kept = self.cache.get(path) if self.cache else None
         if kept is None:
             images = read()
-            filters = [self.filters.get(side) for side in sides.ljust(len(images))]
             resized = [
-                pixels(self.geometry.resize(image, method))
-                for image, method in zip(images, filters, strict=False)
+                self._resized(image, side, file)
+                for image, side, file in zip(
+                    images, sides.ljust(len(images)), files or [path] * len(images), strict=False
+                )
             ]
             kept = resized, images[0].size
             if self.cache:
                 self.cache.put(path, kept)
         return kept
+
+    def _resized(self, image: ImageLike, side: str, file: str) -> ImageArray:
+        if side in self.filters:
+            with prefix_errors(file):
+                image = in_range(image, self.ranges.get(side))
+        return pixels(self.geometry.resize(image, self.filters.get(side)))
 
     def large_images(
         self, paths: Sequence[str], channels: dict[str, int], halves: bool = False

@@ -58,8 +58,7 @@ def check_data(dataset: Any, opt: Any, sample: int = SAMPLE) -> list[Remark]:
             seams += [] if contrast is None else [contrast]
         if time.monotonic() > end:
             break
-    skipped = opt.on_bad_image == "skip"
-    remarks = [r for side, of in sorted(sides.items()) for r in side_remarks(side, of, skipped)]
+    remarks = [r for side, of in sorted(sides.items()) for r in side_remarks(side, of, opt)]
     if pairs and equal == pairs:
         remarks.append(Remark(f"A and B are equal in all {pairs} items that were looked at"))
     if len(seams) >= LEAST_SEAMS and np.median(seams) < CONTINUOUS:
@@ -121,9 +120,10 @@ def alpha_varies(path: str) -> bool:
     return "A" in image.getbands() and len(set(image.getchannel("A").getextrema())) > 1
 
 
-def side_remarks(side: str, of: SideStatistics, skipped: bool) -> Iterator[Remark]:
-    """Yield the remarks on one side; `skipped` says that bad images are left out."""
+def side_remarks(side: str, of: SideStatistics, opt: Any) -> Iterator[Remark]:
+    """Yield the remarks on one side."""
     if of.not_finite:
+        skipped = opt.on_bad_image == "skip"
         others = f" (so do {len(of.not_finite) - 1} others)" if of.not_finite[1:] else ""
         fix = "replace them, or leave such images out with --on_bad_image skip"
         fix = "such images are left out" if skipped else fix
@@ -131,7 +131,7 @@ def side_remarks(side: str, of: SideStatistics, skipped: bool) -> Iterator[Remar
         yield Remark(what, fatal=not skipped)
     if not of.sampled:
         return
-    text = range_remark(side, of)
+    text = range_remark(side, of) if opt.isTrain else outside_training(of)
     if len(of.constant) == of.count:
         yield Remark(constant_remark(side, of, text), fatal=True)
         return
@@ -164,6 +164,20 @@ def constant_remark(side: str, of: SideStatistics, text: str) -> str:
     return f"{start}: there is nothing to learn from them"
 
 
+def outside_training(of: SideStatistics) -> str:
+    """Return what is wrong with a side's values in a test; "" if nothing is.
+
+    The run has learned from a range of values; another one would give it other inputs.
+    """
+    (low, high), share = of.range, of.outside()
+    if share <= MOST_OUTSIDE:
+        return ""
+    return (
+        f"{share:.0%} of the values lie outside {low:g} to {high:g}, the range of the run, and are "
+        f"clipped"
+    )
+
+
 def range_remark(side: str, of: SideStatistics) -> str:
     """Return what is wrong with a side's values and their range; "" if nothing is."""
     if "" in of.types:  # made by a dataset with preprocessing of its own
@@ -179,6 +193,11 @@ def range_remark(side: str, of: SideStatistics) -> str:
         share = float((values == no_data).mean())
         if of.range == fitting:
             return ""
+        if of.distinct and of.grey and of.whole and len(of.distinct) > 3:
+            return (
+                f"only {len(of.distinct)} values, among them {no_data:g} (class numbers?); give "
+                f"{no_data:g} a number near the others; --filter_{side} nearest keeps them apart"
+            )
         return f"{no_data:g} fills {share:.1%} of the pixels (no data?); {flag} leaves it out"
     if (share := of.outside()) > MOST_OUTSIDE:
         return (

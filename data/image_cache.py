@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 SLOT = 2**26  # bytes per image file; the cache is a sparse file, so unused bytes take no room
 # HEAD: number of images, original width and height. EACH: an image's shape, type and range.
 HEAD, EACH = struct.Struct("<Iii"), struct.Struct("<iiisdd")
-TYPES = {b"u": np.dtype("uint8"), b"f": np.dtype("float32")}
+# A capital letter says that the values are clipped to their range.
+TYPES = {b"u": np.dtype("uint8"), b"f": np.dtype("float32"), b"F": np.dtype("float32")}
 FREE = 0.25  # fraction of the memory that --cache auto leaves free
 CACHES = ("auto", "ram", "disk", "none")
 # The images, and the (width, height) of their file.
@@ -80,7 +81,7 @@ class ImageCache:
             number = shape[0] * shape[1] * shape[2]
             array = np.frombuffer(self.bytes, TYPES[code], number, at).reshape(shape)
             at += array.nbytes
-            found.append(ImageArray(array, low, high))
+            found.append(ImageArray(array, low, high, ranged=code.isupper()))
         return (found, tuple(size)) if found else None
 
     def put(self, file: str, kept: CachedImages) -> None:
@@ -96,7 +97,8 @@ class ImageCache:
         end += HEAD.size
         try:
             for image, array in zip(images, arrays, strict=True):
-                code = array.dtype.kind.encode()
+                kind = array.dtype.kind
+                code = (kind.upper() if image.ranged else kind).encode()
                 end = _write(self.descriptor, end, EACH.pack(*array.shape, code, *image.range))
                 end = _write(self.descriptor, end, array.data.cast("B"))
             # The head comes last: without it, `get` finds no images.

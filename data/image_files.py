@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import io
 import os
+import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from data.metadata import PLAINABLE, orientation, upright, upright_size, without
 from data.pixel_limit import MAX_PIXELS, TooLargeError, check_pixels, without_pil_limit
 from data.tiff_files import MAGIC, tiff_size
 from util.errors import one_line
+from util.files import known_kind
 
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"hevc", b"hevx")
 KEPT_MODES = ("RGBA", "LA", "CMYK")  # with as many bands as the file has
@@ -38,13 +40,21 @@ class BadImageError(ValueError):
 def decoding(path: str | Path) -> Iterator[None]:
     """Turn whatever a decoder raises within the block into a `BadImageError` with the path."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe would take forever
+            raise ValueError("is no file")
         yield
     except BadImageError:
         raise
     except TooLargeError as error:
         raise BadImageError(f"{path}: {error}") from None
     except Exception as error:  # decoders raise nearly anything on a damaged file
-        raise BadImageError(f"{path}: cannot be read as an image ({reason(error)})") from None
+        why = reason(error)
+        if isinstance(error, UnidentifiedImageError):
+            with open(path, "rb") as file:
+                start = file.read(64)
+            zipped = start.startswith(b"PK\3\4")
+            why = "a zip archive; unpack it" if zipped else known_kind(start) or why
+        raise BadImageError(f"{path}: cannot be read as an image ({why})") from None
 
 
 def load_image_or_array(path: str | Path, max_pixels: float = MAX_PIXELS) -> ImageLike:
@@ -106,8 +116,10 @@ def channels_of_some(paths: Sequence[str | Path]) -> Iterator[int]:
     for path in many[:: max(1, -(-len(many) // LOOKED_AT))]:
         with contextlib.suppress(BadImageError):
             image = load_image_or_array(path)
-            deep = isinstance(image, HighDepthImage)
-            yield image.channels if deep else len(image.getbands())
+            if not isinstance(image, HighDepthImage):
+                yield len(image.getbands())
+            else:  # `with_channels` says what is wrong with channels that come first
+                yield image.array().shape[0] if image.looks_channels_first else image.channels
 
 
 def upright_rgb(file: Image.Image) -> Image.Image:

@@ -70,11 +70,11 @@ def list_images(folder: str | Path) -> Listing:
     Links are followed. A folder that several paths lead to counts once, under the first of them in
     sorted order.
     """
-    images, seen = [], set()
+    images, seen, top = [], set(), Path(os.path.realpath(folder))
     others: Counter[str] = Counter()
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
-        if real in seen:  # another link led here, or this one leads to a folder above
+        if real in seen or Path(real) in top.parents:  # of two links, or to a folder above
             folders.clear()
             continue
         seen.add(real)
@@ -141,7 +141,8 @@ def unread_partner(folder: Path, stem: str) -> str:
     """Say which file of that stem a folder holds that is not read; "" if it holds none."""
     place = (folder / stem).parent
     names = sorted(p.name for p in place.iterdir()) if place.is_dir() else []
-    same = [name for name in names if os.path.splitext(name)[0] == Path(stem).name]
+    unread = [name for name in names if not is_image_file(name)]
+    same = [name for name in unread if os.path.splitext(name)[0] == Path(stem).name]
     if not same:
         return ""
     kind = os.path.splitext(same[0])[1]

@@ -1,6 +1,5 @@
 """Image arrays, and files that PIL would cut: high bit depth, many channels, .npy."""
 
-import zlib
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -10,7 +9,6 @@ from PIL import Image
 
 from data import array_files, png_files, tiff_files
 from data.metadata import orientation_in, upright_array
-from util.files import atomic_write
 
 HIGH_DEPTH_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 KINDS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of arrays, by their number of channels
@@ -18,10 +16,15 @@ LUMA = np.float32([19595, 38470, 7471]) / 65536  # ITU-R 601, as PIL rounds it
 
 
 class ImageArray:
-    """An image (H, W, C), uint8 or float32; its values `low` and `high` become -1 and 1."""
+    """An image (H, W, C), uint8 or floats; its values `low` and `high` become -1 and 1.
 
-    def __init__(self, array: np.ndarray, low: float = 0.0, high: float = 255.0):
-        self._array, self.low, self.high = array, low, high
+    `ranged` says that the values have been clipped to `low` and `high`, whatever the type's range.
+    """
+
+    def __init__(
+        self, array: np.ndarray, low: float = 0.0, high: float = 255.0, ranged: bool = False
+    ):
+        self._array, self.low, self.high, self.ranged = array, low, high, ranged
 
     def array(self) -> np.ndarray:
         """Return the pixels, (H, W, C)."""
@@ -51,7 +54,7 @@ class ImageArray:
 
     def with_pixels(self, array: np.ndarray) -> "ImageArray":
         """Return new pixels with the same value range and stored type."""
-        return ImageArray(array, self.low, self.high)
+        return ImageArray(array, self.low, self.high, self.ranged)
 
 
 ImageLike = Image.Image | ImageArray
@@ -72,8 +75,12 @@ def range_of_type(dtype: Any) -> tuple[float, float]:
     return float(limits.min), float(limits.max)
 
 
+# Types whose values float32 cannot hold.
+WIDE = ("int32", "uint32", "int64", "uint64", "float64")
+
+
 class HighDepthImage(ImageArray):
-    """An image of high bit depth as float32, which holds 16-bit integers exactly.
+    """An image of high bit depth as float32, which holds 16-bit integers exactly, or as float64.
 
     `kind` says which channels it has: one of L, LA, RGB, RGBA, CMYK, with a small "a" where alpha
     has scaled the colours; "" for other bands, which are never converted.
@@ -103,21 +110,46 @@ class HighDepthImage(ImageArray):
         high = white or high
         kind = KINDS.get(array.shape[2], "") if kind is None else kind
         stored_type = StoredType(ending, str(array.dtype))
-        values = np.ascontiguousarray(array, np.float32)
+        wide = array.dtype.name in WIDE
+        values = np.ascontiguousarray(array, np.float64 if wide else np.float32)
         return cls(values, stored_type, low, float(high), kind)
 
     def with_pixels(self, array: np.ndarray) -> "HighDepthImage":
         kind = self.kind if array.shape[2] == self.channels else KINDS.get(array.shape[2], "")
-        return HighDepthImage(array, self.stored_type, self.low, self.high, kind)
+        image = HighDepthImage(array, self.stored_type, self.low, self.high, kind)
+        image.ranged = self.ranged
+        return image
+
+    def clipped(self, low: float, high: float) -> "HighDepthImage":
+        """Return the values within low and high, which become -1 and 1, as float32.
+
+        ValueError if a value is NaN or infinite.
+        """
+        if not np.isfinite(self._array).all():
+            raise ValueError("holds NaN or infinite values")
+        values = self._array.clip(low, high)
+        if values.dtype == np.float64:  # a large offset would cost float32 its precision
+            values, low, high = (values - low).astype(np.float32), 0.0, high - low
+        image = self.with_pixels(values)
+        image.low, image.high, image.ranged = low, high, True
+        return image
 
     @property
     def channels(self) -> int:
         """Number of channels."""
         return self._array.shape[2]
 
+    @property
+    def looks_channels_first(self) -> bool:
+        """Return whether an array has fewer rows than an image, and more channels."""
+        rows, columns, channels = self._array.shape
+        numpy = self.stored_type.ending == ".npy"
+        return numpy and channels > max(16, 2 * rows) and columns > 2 * rows
+
     def resize(self, size: tuple[int, int], method: Any) -> "HighDepthImage":
         """Resize each channel with PIL, as a float image."""
-        planes = (Image.fromarray(self._array[..., c]) for c in range(self.channels))
+        array = np.asarray(self._array, np.float32)
+        planes = (Image.fromarray(array[..., c]) for c in range(self.channels))
         return self.with_pixels(np.stack([np.asarray(p.resize(size, method)) for p in planes], -1))
 
     def with_channels(self, count: int) -> "HighDepthImage":
@@ -128,6 +160,12 @@ class HighDepthImage(ImageArray):
         have = self.channels
         if have == count:
             return self
+        if self.looks_channels_first:
+            shape = self._array.shape
+            raise ValueError(
+                f"is an array {shape}, which looks like (C, H, W): save it as (H, W, C), by "
+                f"array.transpose(1, 2, 0)"
+            )
         if count not in (1, 3) or not self.kind:
             raise ValueError(
                 f"has {have} channels, not the {count} of --input_nc or --output_nc: use {have} "
@@ -197,50 +235,3 @@ def has_high_depth(file: Image.Image) -> bool:
     # PIL opens 16-bit RGB as "RGB" and drops half the bits; only the decoder's mode shows it.
     decoders = getattr(file, "tile", [])
     return file.mode in HIGH_DEPTH_MODES or any(";16" in str(decoder[-1]) for decoder in decoders)
-
-
-def high_depth_values(
-    image: np.ndarray, stored_type: StoredType, low: float, high: float
-) -> np.ndarray:
-    """Convert (C, H, W) in [-1, 1] to (H, W, C) in [low, high] of the stored type."""
-    array = (image.astype(np.float64) + 1) / 2 * (high - low) + low
-    dtype = np.dtype(stored_type.dtype)
-    if dtype.kind in "ui":
-        limits = np.iinfo(dtype)
-        array = np.clip(np.rint(array), limits.min, limits.max)
-    return array.transpose(1, 2, 0).astype(dtype)
-
-
-def write_high_depth(
-    image: np.ndarray, stored_type: StoredType, low: float, high: float, path: Path
-) -> None:
-    """Write (C, H, W) in [-1, 1] as a file of `stored_type` with values in [low, high]."""
-    write_array(high_depth_values(image, stored_type, low, high), path)
-
-
-def write_array(array: np.ndarray, path: Path) -> None:
-    """Write (H, W, C) as .tif or .npy, or uint16 as .png, by the ending of the path."""
-    if path.suffix == ".tif":
-        import tifffile
-
-        if array.shape[2] == 1:
-            tifffile.imwrite(path, array[..., 0])
-        else:
-            colour = "rgb" if array.shape[2] == 3 else "minisblack"
-            tifffile.imwrite(path, array, photometric=colour, planarconfig="contig")
-        return
-    with atomic_write(path) as file:
-        if path.suffix == ".npy":
-            np.save(file, array, allow_pickle=False)
-        else:
-            file.write(png_of(array))
-
-
-def png_of(array: np.ndarray) -> bytes:
-    """Encode (H, W, 1 to 4) uint16 as a PNG file; PIL can do so only for grey images."""
-    height, width, channels = array.shape
-    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
-    header = png_files.HEADER.pack(width, height, 16, colour, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    return png_files.SIGNATURE + b"".join(png_files.chunk(*part) for part in parts)

@@ -4,6 +4,7 @@ import atexit
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Container, Iterator
 from functools import partial
@@ -69,6 +70,7 @@ class Loader:
             persistent_workers=workers > 0,
             worker_init_fn=worker_init,
         )
+        self.iterator: Any = None
         self.passes, self.without_workers = 0, False
 
     def __len__(self) -> int:
@@ -95,7 +97,7 @@ class Loader:
                 loaded = True
                 yield batch
         except Exception as error:
-            known = explained(error, workers, not loaded)
+            known = explained(self._how_workers_ended() or error, workers, not loaded)
             known.while_loading = True  # the last step is complete: training/rescue.py saves it
             if known is error:
                 raise
@@ -108,7 +110,10 @@ class Loader:
         self.sampler.epoch, self.sampler.done = self.epoch, self.done
         self.done = 0
         self.epoch += not self.repeated
-        for (batch, bad), part in zip(self.loader, self.sampler.batch_sizes(), strict=True):
+        self.iterator = iter(self.loader)
+        if self.loader.num_workers:
+            leave_ends_of_workers_to_the_loader()
+        for (batch, bad), part in zip(self.iterator, self.sampler.batch_sizes(), strict=True):
             for error in bad:
                 if error not in self.reported:
                     self.reported.add(error)
@@ -119,6 +124,13 @@ class Loader:
                 raise batch
             if batch:
                 yield batch | {"part": part} if part else batch
+
+    def _how_workers_ended(self) -> RuntimeError | None:
+        """Return an error with the signals that have killed workers, if any did."""
+        codes = (process.exitcode or 0 for process in getattr(self.iterator, "_workers", ()))
+        names = {signal.Signals(-code).name for code in codes if code < 0}
+        why = f"DataLoader worker killed by {', '.join(sorted(names))}"
+        return RuntimeError(why) if names else None
 
     def _choose_process(self) -> None:
         """Load in the main process if that is faster than a worker, e.g. from the cache.
@@ -149,6 +161,15 @@ def how_to_check(opt: Any) -> str:
 def how_to_fix(opt: Any) -> str:
     """Return what to do about a bad image."""
     return f"{how_to_check(opt)}, --on_bad_image skip skips bad ones"
+
+
+def leave_ends_of_workers_to_the_loader() -> None:
+    """Undo torch's handler of SIGCHLD, which raises in the middle of a step when a worker ends.
+
+    The loader finds out too, between steps, where a training can be saved.
+    """
+    if hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _end_workers() -> None:

@@ -1,6 +1,7 @@
 """The error for a --dataroot that lacks a dataset's folders, with a fix that is right."""
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from data.image_folder import (
 from data.side_statistics import CONTINUOUS, seam_contrast
 from data.transforms import pixels
 from util.command import finds_modules, run_line
+from util.names import command_line
 
 SAMPLE = 8  # images that are looked at for a seam
 LEAST_WIDTH = 16  # pixels of an A|B image
@@ -36,7 +38,8 @@ def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError
         line = run_line("scripts.translate", *words)
         return ValueError(f"--dataroot {root}: is a file, not a folder; for one image: {line}")
     if not root.is_dir():
-        near = nearest_folder(root)
+        home_of = Path(os.path.expanduser(root))
+        near = home_of if home_of.is_dir() else nearest_folder(root)
         fits = near and (home is None or holds_data(near, opt.phase, opt))
         hint = f"; did you mean {near}?" if fits else ""
         return ValueError(f"--dataroot {root}: no such folder{hint} (expected {expected})")
@@ -56,6 +59,21 @@ def holds_data(root: Path, phase: str, opt: Any) -> bool:
     if opt.dataset_mode == "aligned" and not whole and len(sides) == 2:
         return have_partners(*side_folders(root, phase).values())
     return look_stitched(whole) if opt.dataset_mode in ("aligned", "unaligned") else bool(whole)
+
+
+def check_not_two_folders(folder: Path) -> None:
+    """Raise ValueError if a folder for A|B images holds pairs of single images in two folders."""
+    below = sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
+    loose = [path for path in folder.iterdir() if is_image_file(path.name)]
+    if len(below) != 2 or loose:
+        return
+    A, B = (by_stem(path, list_images(path).images) for path in below)
+    if A.keys() == B.keys() and not look_stitched([path for paths in A.values() for path in paths]):
+        A_place, B_place = (f"{folder}{side}" for side in "AB")
+        raise ValueError(
+            f"--dataroot {folder.parent}: {below[0]} and {below[1]} hold pairs of single images, "
+            f"not A|B images; move them to {A_place} and {B_place}"
+        )
 
 
 def have_partners(A: Path, B: Path) -> bool:
@@ -95,18 +113,18 @@ def _nearest_fix(root: Path, opt: Any, home: str) -> str:
     own = root.name in {f"{phase}{end}" for end in _ENDINGS}
     if own and holds_data(root.parent, phase, opt):
         alone = _alone(opt) if _loose(root) else ""
-        return f"; try --dataroot {root.parent}{alone}"
+        return f"; try {command_line(['--dataroot', root.parent])}{alone}"
     if loose := _loose(root):
         return _place_for(loose, root, opt, home)
     if mode == "unaligned" and _loose(A) and _loose(B):
         return f"; try to rename {A} to {phase}A and {B} to {phase}B"
     below = [p for p in folders if holds_data(p, phase, opt)]
     if len(below) == 1:
-        return f"; try --dataroot {below[0]}"
+        return f"; try {command_line(['--dataroot', below[0]])}"
     phases = {name.removesuffix(end) for name in (p.name for p in folders) for end in _ENDINGS}
-    near = difflib.get_close_matches(phase, phases, n=len(phases))
+    near = difflib.get_close_matches(phase, phases, n=max(1, len(phases)))
     right = [name for name in near if name != phase and name and holds_data(root, name, opt)]
-    return f"; try --phase {right[0]}" if right else ""
+    return f"; try {command_line(['--phase', right[0]])}" if right else ""
 
 
 _ENDINGS = ("", "A", "B", "_A", "_B", "_label", "_img")

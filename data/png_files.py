@@ -76,7 +76,11 @@ def read_png16(content: bytes, max_pixels: float) -> tuple[np.ndarray, str]:
         header = chunk(b"IHDR", HEADER.pack(width, height, 8, 6, *methods))
         plain = plain.replace(found[0].whole, header, 1)
         array = np.array(Image.open(io.BytesIO(plain))).view(">u2")
-    elif importlib.util.find_spec("imagecodecs") and b"tRNS" not in {c.name for c in found}:
+    elif (
+        importlib.util.find_spec("imagecodecs")
+        and b"tRNS" not in {c.name for c in found}
+        and not methods[-1]  # of interlaced files it warns on standard error
+    ):
         import imagecodecs  # as fast as one pass of PIL
 
         array = imagecodecs.png_decode(plain)

@@ -52,7 +52,7 @@ class SideStatistics:
             self.not_finite.append(image.path)
         if not len(values):
             return
-        scaled = (np.float32([values.min(0), values.max(0)]) - image.low) / (image.high - image.low)
+        scaled = (np.float64([values.min(0), values.max(0)]) - image.low) / (image.high - image.low)
         if np.ptp(scaled.clip(0, 1), 0).max() * 2 < CONSTANT:
             self.constant.append(image.path)
         values = values[:: max(1, values.size // VALUES)]

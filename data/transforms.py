@@ -3,6 +3,7 @@
 PIL does all resizing (bicubic), so that pixels equal those of the original implementation.
 """
 
+import math
 import random
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from data.channels import to_channels
 from data.image_files import load_image
-from data.image_types import ImageArray, ImageLike
+from data.image_types import HighDepthImage, ImageArray, ImageLike
 
 BICUBIC = Image.Resampling.BICUBIC
 FILTERS = {"bicubic": BICUBIC, "nearest": Image.Resampling.NEAREST}  # of --filter_A, --filter_B
@@ -113,17 +114,31 @@ def pixels(image: ImageLike) -> ImageArray:
     return ImageArray(np.array(image, dtype=np.uint8).reshape(image.height, image.width, -1))
 
 
+def in_range(image: ImageLike, value_range: tuple[float, float] | None = None) -> ImageLike:
+    """Return an image with its values clipped to `value_range`, by default to its type's range.
+
+    This comes before resizing, which would spread a value beyond the range, such as that of
+    missing data, to its neighbours. ValueError if a value is NaN or infinite.
+    """
+    if isinstance(image, HighDepthImage):
+        return image.clipped(*value_range or image.range)
+    if value_range is None or isinstance(image, ImageArray):
+        return image
+    low, high = math.ceil(value_range[0]), math.floor(value_range[1])
+    return image.point([min(max(value, low), high) for value in range(256)] * len(image.getbands()))
+
+
 def to_tensor(image: ImageLike, value_range: tuple[float, float] | None = None) -> Tensor:
     """Return (C, H, W) float32 in [-1, 1]; the ends of the type's range become -1 and 1.
 
-    `value_range` (low, high) replaces the range of the type. Values beyond the range are clipped.
-    ValueError if a value is NaN or infinite.
+    `value_range` (low, high) replaces the range of the type, but not that of `in_range`. Values
+    beyond the range are clipped. ValueError if a value is NaN or infinite.
     """
     image = pixels(image)
     tensor = torch.from_numpy(image.array())
     if tensor.dtype == torch.uint8 and value_range is None:
         return tensor.div(127.5).sub_(1).permute(2, 0, 1)  # rounded like (x / 255 - 0.5) / 0.5
-    low, high = value_range or image.range
+    low, high = image.range if image.ranged else value_range or image.range
     tensor = tensor.float().sub(low).div_((high - low) / 2).sub_(1)
     if not torch.isfinite(tensor.sum()):
         raise ValueError("holds NaN or infinite values")
@@ -142,5 +157,6 @@ def preprocess_single(
 
     ValueError says why the image cannot be used.
     """
-    image = geometry.center_crop(geometry.resize(to_channels(image, channels, alpha)))
+    image = in_range(to_channels(image, channels, alpha), value_range)
+    image = geometry.center_crop(geometry.resize(image))
     return to_tensor(image, value_range)

@@ -14,7 +14,7 @@ LIMITS = {
         "too many open files",
         "raise the limit, `ulimit -n 4096`, or use --num_threads 0",
     ),
-    r"shared memory|bus error|</torch_|semlock|sem_open": (
+    r"shared memory|bus error|sigbus|</torch_|semlock|sem_open": (
         "the processes that load images need more shared memory",
         "use --num_threads 0, or enlarge /dev/shm (in Docker: --shm-size 8g)",
     ),

@@ -7,6 +7,7 @@ a pair. Images that are in AB already are never overwritten.
 """
 
 import argparse
+import glob
 import logging
 import os
 import sys
@@ -86,7 +87,9 @@ def find_pairs(args: argparse.Namespace) -> Iterator[tuple[Path, Path, Path]]:
             other = name.replace("_A.", "_B.") if args.use_AB else name
             B = args.fold_B / split / other
             if not B.is_file():
-                raise ValueError(f"--fold_B: {B} is missing, the partner of {name}")
+                same = [p.name for p in B.parent.glob(f"{glob.escape(B.stem)}.*")]
+                there = f"; {same[0]} is there: give both one ending" if same else ""
+                raise ValueError(f"--fold_B: {B} is missing, the partner of {name}{there}")
             written = Path(name.replace("_A.", ".") if args.use_AB else name)
             if written.suffix.lower() in AS_PNG:
                 written = Path(f"{written}.png")

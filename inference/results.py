@@ -11,8 +11,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data import Loader
+from data.high_depth_output import write_high_depth
 from data.image_folder import side_folders
-from data.image_types import write_high_depth
 from data.value_range import StoredRange, read_ranges
 from inference.image_writer import ImageWriter
 from inference.shards import Share

@@ -26,6 +26,7 @@ def describe_generator(weights: dict[str, Tensor]) -> dict[str, Any]:
 
     Dropout shows in a ResNet only, where it shifts the keys. Empty for any other network.
     """
+    weights = _below_prefix(weights)
     if any(key.endswith("1.weight") and w.dim() not in (1, 4) for key, w in weights.items()):
         return {}
     if "model.model.0.weight" in weights:
@@ -33,6 +34,16 @@ def describe_generator(weights: dict[str, Tensor]) -> dict[str, Any]:
     if any(key.startswith("model.10.conv_block.") for key in weights):
         return _describe_resnet(weights)
     return {}
+
+
+def _below_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights below the one prefix, such as `generator.`, that a generator has."""
+    firsts = ("model.model.0.weight", "model.10.conv_block.1.weight")
+    found = {k.removesuffix(f) for f in firsts for k in weights if k == f or k.endswith(f".{f}")}
+    if len(found) != 1:
+        return weights
+    (prefix,) = found
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
 def _describe_unet(weights: dict[str, Tensor]) -> dict[str, Any]:
@@ -108,6 +119,8 @@ def check_fit(
         flags = differing_flags(loaded, opt)
         hint = f"it was made with {flags}: give these" if flags else f"differing: {odd[0]}"
         raise ValueError(f"{path}: does not fit the network of these options; {hint}")
+    if damaged := [name for name, value in loaded.items() if not value.isfinite().all()]:
+        raise ValueError(f"{path}: {damaged[0]} holds NaN or infinite values; use an older epoch")
     return loaded
 
 

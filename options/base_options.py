@@ -17,6 +17,7 @@ from util.command import write_any_text
 from util.registry import find_class, known
 
 COMMANDS = {"train": add_train_flags, "test": add_test_flags}
+LONGEST_NAME = 220  # bytes; a file system takes 255, and an earlier run is given a longer name
 _MISSING: Any = object()
 
 
@@ -147,6 +148,8 @@ class BaseOptions:
             opt.name = _named(vars(opt))
         if not opt.name or not opt.name.isprintable():
             parser.error(f"--name {opt.name!r}: must be a valid folder name")
+        if len(os.fsencode(os.path.basename(opt.name))) > LONGEST_NAME:
+            parser.error(f"--name {opt.name}: is longer than {LONGEST_NAME} bytes")
         inside = os.path.normpath(opt.name)
         if os.path.isabs(inside) or inside.split(os.sep)[0] in ("..", "."):
             parser.error(

@@ -228,7 +228,8 @@ def pixel_range(text: str) -> str | list[float]:
         return text
     values = [number(float)(part) for part in text.strip("[] ").split(",")]
     if len(values) != 2 or values[0] >= values[1]:
-        raise argparse.ArgumentTypeError(f"{text!r} is not auto, percentile or LOW,HIGH")
+        order = "; LOW must be less than HIGH" if len(values) == 2 else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is not auto, percentile or LOW,HIGH{order}")
     return values
 
 

@@ -49,6 +49,11 @@ class TrainOptions(BaseOptions):
     def finish(self, parser: FlagParser, opt: Options) -> None:
         super().finish(parser, opt)
         self._check_start(parser, opt)
+        if opt.model == "pix2pix" and opt.dataset_mode == "unaligned" and not opt.serial_batches:
+            log.warning(
+                "--dataset_mode unaligned: pairs each A with any B, which --model pix2pix cannot "
+                "learn from; use --model cycle_gan, or --dataset_mode aligned for pairs"
+            )
         follows = opt.best_metric or opt.early_stop or opt.lr_policy == "plateau"
         opt.val_freq = opt.val_freq or (1 if follows else 0)
         last = last_epoch(opt)

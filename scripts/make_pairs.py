@@ -33,7 +33,7 @@ from scripts.pairs.splits import (
 )
 from scripts.pairs.tasks import MASKS, TASKS, joined, squared, stitched
 from util.command import run_command, run_line, setup_logging
-from util.files import make_folder
+from util.files import make_folder, naming
 from util.process_pool import worker_pool
 
 log = logging.getLogger(__name__)
@@ -207,7 +207,8 @@ def make_one(job: tuple[list[str], Path], args: argparse.Namespace) -> str | Non
         return str(error)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{os.getpid()}.tmp")
-    image.save(temporary, format="PNG")
+    with naming(target):
+        image.save(temporary, format="PNG")
     temporary.replace(target)  # atomic
     return None
 

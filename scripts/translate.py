@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from data.high_depth_output import write_array
 from data.image_files import image_size
 from data.image_folder import make_dataset
-from data.image_types import write_array
 from data.missing_folder import look_stitched
 from options.base_options import positionals
 from options.parser import OneLineParser

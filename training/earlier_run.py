@@ -9,14 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.run_lock import LOCK, LaunchInfo, job_record, lock_run_folder, record_of_launch
+from training.run_lock import LaunchInfo, job_record, lock_run_folder, record_of_launch
 from util.command import run_line
 from util.files import folder_size, in_words, run_folder
 
 log = logging.getLogger(__name__)
 
-# What a run writes before it trains: once there is more, it has begun.
-BEFORE_TRAINING = {LOCK, "pixel_ranges.json"}
 WINDOWS = os.name == "nt"  # where a folder with an open file cannot be renamed
 
 
@@ -45,6 +43,13 @@ def own_run_folder(opt: Any, launches: Sequence[LaunchInfo]) -> Iterator[None]:
 def holds_weights(folder: Path) -> bool:
     """Return whether a folder holds weights of a run."""
     return any(folder.glob("*_net_*.pth"))
+
+
+def has_begun(folder: Path) -> bool:
+    """Return whether a run has saved anything, or shown a loss."""
+    log_file = folder / "loss_log.txt"
+    shown = log_file.exists() and "(epoch: " in log_file.read_text(errors="replace")
+    return shown or any(folder.glob("*.pth"))
 
 
 def move_aside(folder: Path, opt: Any) -> Path:
@@ -86,7 +91,7 @@ def put_back_if_nothing_came(aside: Path, folder: Path) -> Iterator[None]:
         yield
     except BaseException:
         with contextlib.suppress(OSError):
-            if {path.name for path in folder.iterdir()} <= BEFORE_TRAINING:
+            if not has_begun(folder):
                 shutil.rmtree(folder)
                 aside.rename(folder)
                 log.info("the earlier run is in its place again")

@@ -131,7 +131,10 @@ def check_networks(model: BaseModel, opt: Any, checkpoint: dict[str, Any]) -> No
             f"{', '.join(model.nets)}{changes_as_hint(opt, checkpoint)}"
         )
     for name, net in model.nets.items():
-        weights.check_fit(net, saved[name], path, opt)
+        try:
+            weights.check_fit(net, saved[name], path, opt)
+        except ValueError as error:
+            raise ValueError(f"{error}{changes_as_hint(opt, checkpoint)}") from None
 
 
 def restore(state: TrainingState, checkpoint: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import difflib
 import hashlib
 import logging
 import re
+import warnings
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,18 +15,10 @@ import torch
 from torch import Tensor
 
 from util.errors import RunStopped
-from util.files import atomic_write
+from util.files import atomic_write, known_kind
 
 log = logging.getLogger(__name__)
 
-# What is found in place of weights, by its first bytes in lower case.
-KINDS = {
-    b"<!doctype": "a web page; download the file itself",
-    b"<html": "a web page; download the file itself",
-    b"version https://git-lfs": "a pointer of Git LFS; run `git lfs pull`",
-    b"\x89hdf": "an HDF5 file, as of Keras; this needs weights of PyTorch",
-    b"\x1f\x8b": "a file packed by gzip; unpack it",
-}
 RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -106,6 +99,8 @@ def load(path: Path) -> Any:
 
     ValueError names the file if it is absent, damaged, or holds anything else.
     """
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder, not a file of weights")
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint{_others(path)}")
     try:
@@ -113,7 +108,9 @@ def load(path: Path) -> Any:
             with zipfile.ZipFile(path) as archive:
                 if damaged := archive.testzip():
                     raise ValueError(f"{damaged}: wrong checksum")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other kinds of archives; they are an error below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises nearly anything on a damaged file
         kind = kind_of(path)
         if kind is None and "unsupported global" in str(error).lower():
@@ -138,10 +135,10 @@ def kind_of(path: Path) -> str | None:
             return "a TorchScript archive; save the model's state_dict() in place of it"
         if not any(name.endswith("data.pkl") for name in names):
             return f"a zip archive of {', '.join(names[:3]) or 'nothing'}; unpack it"
-    text = start.lstrip().lower()
-    for sign, kind in KINDS.items():
-        if text.startswith(sign):
-            return kind
+    if start.startswith(b"\x89HDF"):
+        return "an HDF5 file, as of Keras; this needs weights of PyTorch"
+    if kind := known_kind(start):
+        return kind
     size = int.from_bytes(start[:8], "little")
     if start[8:9] == b"{" and size < path.stat().st_size:
         return "a safetensors file; save its tensors with torch.save"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from util.errors import RunStopped, with_advice, with_source_line
+from util.errors import FULL_DISK, RunStopped, with_advice, with_source_line
 from util.files import ROOT
 from util.names import ESCAPE, command_line
 
@@ -34,15 +34,22 @@ def run_command(
     except (ValueError, OSError) as error:
         if "--verbose" in (sys.argv if args is None else args):
             log.exception("traceback:")
-        return _say(f"error: {with_advice(with_source_line(error))}", 2)
+        full = getattr(error, "errno", None) in FULL_DISK  # no mistake in the command
+        return _say(f"error: {with_advice(with_source_line(error))}", 1 if full else 2)
     _flush()
     return 0
 
 
 def write_any_text() -> None:
-    """Let standard output and errors escape what their encoding lacks, in place of an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # not in a notebook
+    """Let standard output and errors escape what their encoding lacks, in place of an error.
+
+    One that is closed, as by `>&-`, writes to nowhere.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):  # not in a notebook
             stream.reconfigure(errors=ESCAPE)
 
 

@@ -44,7 +44,13 @@ ADVICE = {
 }
 
 
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
 def with_advice(error: Exception) -> str:
     """Return an error's message, with what to do about a limit of the system."""
-    advice = ADVICE.get(getattr(error, "errno", None))
+    number = getattr(error, "errno", None)
+    if number in FULL_DISK and error.filename:
+        return f"{error.filename}: could not be written ({error.strerror})"
+    advice = ADVICE.get(number)
     return f"{error}; {advice}" if advice else str(error)

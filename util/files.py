@@ -16,8 +16,27 @@ from util.names import utf8
 
 ROOT = Path(__file__).resolve().parent.parent  # the repository
 
+# What is found in place of an image or of weights, by its first bytes in lower case.
+KINDS = {
+    b"<!doctype": "a web page; download the file itself",
+    b"<html": "a web page; download the file itself",
+    b"version https://git-lfs": "a pointer of Git LFS; run `git lfs pull`",
+    b"\x1f\x8b": "a file packed by gzip; unpack it",
+}
+
 # What a file system answers to a call that it does not offer.
 UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the disk name the file that is written in the block."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextlib.contextmanager
@@ -30,7 +49,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     # Processes of several containers have equal numbers, and may share a folder.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
-        with temporary.open("xb") as file:
+        with naming(path), temporary.open("xb") as file:
             yield file
             file.flush()
             _sync(file.fileno())
@@ -55,6 +74,12 @@ def _sync(descriptor: int) -> None:
     except OSError as error:  # ENOSPC, EDQUOT and EIO mean that data are lost
         if error.errno not in UNSUPPORTED:
             raise
+
+
+def known_kind(start: bytes) -> str | None:
+    """Say what a file is that begins with these bytes, and what to do; None if that is unknown."""
+    text = start.lstrip().lower()
+    return next((kind for sign, kind in KINDS.items() if text.startswith(sign)), None)
 
 
 def run_folder(opt: Any) -> Path:

@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from util.files import naming
+
 
 def tensor2im(image: Tensor | np.ndarray, imtype: type = np.uint8) -> np.ndarray:
     """Return the first image of (N, C, H, W) or (C, H, W) in [-1, 1] as (H, W, C) in 0..255.
@@ -48,7 +50,8 @@ def save_image(array: np.ndarray, path: str | Path, aspect_ratio: float = 1.0) -
         image = image.resize((int(width * aspect_ratio), height), Image.Resampling.BICUBIC)
     elif aspect_ratio < 1:
         image = image.resize((width, int(height / aspect_ratio)), Image.Resampling.BICUBIC)
-    image.save(path, compress_level=1, compress_type=zlib.Z_RLE)  # PNG: docs/performance.md
+    with naming(Path(path)):
+        image.save(path, compress_level=1, compress_type=zlib.Z_RLE)  # PNG: docs/performance.md
 
 
 def mkdirs(paths: str | Path | Iterable[str | Path]) -> None:

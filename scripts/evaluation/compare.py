@@ -12,6 +12,7 @@ from torch import Tensor
 
 from data.image_files import load_image
 from data.image_folder import by_stem, make_dataset, unread_partner
+from util.files import naming
 from util.metrics import METRICS, Interval, bootstrap, compare, lower_is_better
 
 
@@ -138,7 +139,8 @@ def heat_map(fake: Path, real: Path, out: Path, most: float = 0.5) -> None:
     a, b = (pixels(path)[0].double() / 255 for path in (fake, real))
     share = ((a - b).abs().mean(0) / most).clamp(max=1).numpy()
     colours = matplotlib.colormaps["inferno"](share, bytes=True)[..., :3]
-    Image.fromarray(np.ascontiguousarray(colours)).save(out, compress_level=1)
+    with naming(out):
+        Image.fromarray(np.ascontiguousarray(colours)).save(out, compress_level=1)
 
 
 def heat_maps(images: ImageSet, folder: Path, processes: int) -> dict[str, Path]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from PIL import Image
 
+from util.files import naming
+
 
 def write_new(image: Image.Image, path: Path, flag: str, **how: Any) -> None:
     """Write an image in the format of its name; `how` goes to PIL's `save`.
@@ -18,7 +20,8 @@ def write_new(image: Image.Image, path: Path, flag: str, **how: Any) -> None:
     image.save(content, Image.registered_extensions()[path.suffix.lower()], **how)
     check_new(content.getvalue(), path, flag)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content.getvalue())
+    with naming(path):
+        temporary.write_bytes(content.getvalue())
     temporary.replace(path)
 
 

@@ -13,9 +13,10 @@ from conftest import TINY, draw, refusal
 from PIL import Image
 
 from data.channels import to_channels
+from data.high_depth_output import png_of, write_high_depth
 from data.image_check import inspect
 from data.image_files import load_image, load_image_or_array
-from data.image_types import HighDepthImage, png_of, read_high_depth, write_high_depth
+from data.image_types import HighDepthImage, read_high_depth
 from data.transforms import to_tensor
 from options.train_options import TrainOptions
 
@@ -75,7 +76,8 @@ def test_every_value_is_read(tmp_path, name, dtype, channels):
     assert isinstance(image, HighDepthImage) and image.size == (40, 30)
     assert image.stored_type == (name[1:].replace("tiff", "tif"), dtype)
     read = image.array()
-    assert np.array_equal(read, array.astype(np.float32).reshape(30, 40, channels))
+    exact = np.float64 if dtype == "float64" else np.float32
+    assert np.array_equal(read, array.astype(exact).reshape(30, 40, channels))
 
 
 @pytest.mark.parametrize(("name", "dtype", "channels"), CASES)
@@ -134,7 +136,7 @@ def test_an_array_of_objects_is_never_unpickled(tmp_path):
     refusal(lambda: load_image_or_array(tmp_path / "a.npy"), "a.npy", "cannot be read")
 
 
-@pytest.mark.parametrize("array", [np.zeros(5), np.zeros((2, 2, 2, 2)), np.zeros((2, 2), bool)])
+@pytest.mark.parametrize("array", [np.zeros(5), np.zeros((2, 2, 2, 2)), np.zeros((2, 0))])
 def test_arrays_that_are_no_images_are_refused(tmp_path, array):
     np.save(tmp_path / "a.npy", array)
     refusal(lambda: load_image_or_array(tmp_path / "a.npy"), "a.npy", "expected (H, W)")

@@ -10,8 +10,9 @@ from PIL import Image
 from support.image_bytes import png16
 
 from data.channels import to_channels
+from data.high_depth_output import write_high_depth
 from data.image_files import load_image_or_array
-from data.image_types import HighDepthImage, read_high_depth, write_high_depth
+from data.image_types import HighDepthImage, read_high_depth
 from data.transforms import to_tensor
 
 

@@ -10,8 +10,8 @@ import pytest
 from conftest import FACADES, draw, draw_pairs, needs_facades
 from PIL import Image
 
+from data.high_depth_output import png_of
 from data.image_check import inspect
-from data.image_types import png_of
 
 Command = Callable[..., SimpleNamespace]
 
