@@ -30,7 +30,7 @@ class Finding(NamedTuple):
 def inspect(path: str, *, whole: bool = True, max_pixels: float = MAX_PIXELS) -> list[Finding]:
     """Return findings about an image file; `whole` also decodes all pixels."""
     try:
-        if not os.path.isfile(path):  # to open a pipe would take forever
+        if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe would take forever
             return [Finding(path, "is no file", fatal=True)]
         if os.path.getsize(path) == 0:
             return [Finding(path, "is empty", fatal=True)]

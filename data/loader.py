@@ -64,13 +64,7 @@ class Loader:
             "pin_memory": bool(opt.gpu_ids) and torch.cuda.is_available(),
             "generator": torch.Generator(),  # spares the global generator
         }
-        self.loader = DataLoader(
-            **self.loader_options,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            worker_init_fn=worker_init,
-        )
-        self.iterator: Any = None
+        self.loader, self.iterator = self._loader_with(workers), None
         self.passes, self.without_workers = 0, False
 
     def __len__(self) -> int:
@@ -99,6 +93,8 @@ class Loader:
         except Exception as error:
             known = explained(self._how_workers_ended() or error, workers, not loaded)
             known.while_loading = True  # the last step is complete: training/rescue.py saves it
+            if workers:  # now, and not whenever the memory is collected
+                self._end_workers()
             if known is error:
                 raise
             raise known from error
@@ -124,6 +120,19 @@ class Loader:
                 raise batch
             if batch:
                 yield batch | {"part": part} if part else batch
+
+    def _loader_with(self, workers: int) -> DataLoader:
+        return DataLoader(
+            **self.loader_options,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            worker_init_fn=worker_init,
+        )
+
+    def _end_workers(self) -> None:
+        for process in getattr(self.iterator, "_workers", ()):
+            process.kill()
+        self.loader, self.iterator = self._loader_with(self.loader.num_workers), None
 
     def _how_workers_ended(self) -> RuntimeError | None:
         """Return an error with the signals that have killed workers, if any did."""

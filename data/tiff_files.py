@@ -13,7 +13,8 @@ from data.pixel_limit import check_pixels, without_pil_limit
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: files above 4 GB
 SAMPLES, BITS, FORMAT = 277, 258, 339  # tags of the samples of a pixel
-UNPACKED = 1  # value of `compression`
+COMPRESSION = 259
+UNPACKED, WEBP = 1, 50001  # values of `compression`; PIL's libtiff mostly lacks the latter
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, SEPARATED = 0, 1, 2, 5  # values of `photometric`
 ALPHA = {1: "a", 2: "A"}  # values of `extrasamples`: alpha that has scaled the colours, or not
 
@@ -80,7 +81,11 @@ def _pages_if_ordinary(file: BinaryIO) -> int:
         tags: Any = image.tag_v2
         bits, formats = tags.get(BITS, (1,)), tags.get(FORMAT, (1,))
         plain = max(bits) <= 8 and set(formats) == {1}
-        if plain and tags.get(SAMPLES, 1) == len(image.getbands()):
+        if (
+            plain
+            and tags.get(COMPRESSION) != WEBP
+            and tags.get(SAMPLES, 1) == len(image.getbands())
+        ):
             return image.n_frames
     return 0
 

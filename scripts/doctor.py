@@ -17,7 +17,7 @@ from tqdm import tqdm
 from data.data_check import Remark, check_data
 from data.image_check import Finding, inspect
 from data.image_files import image_size
-from data.image_folder import by_stem, make_dataset
+from data.image_folder import SIDES, by_stem, make_dataset, side_folders
 from data.value_range import chosen_ranges, fitted_ranges
 from options.base_options import Options
 from options.parser import OneLineParser, number
@@ -143,31 +143,37 @@ def ignored(root: Path, paths: list[str]) -> list[Finding]:
 
 def pairs(root: Path, paths: list[str], damaged: set[str]) -> Iterator[Finding]:
     """Yield problems of pairs: missing partners, different sizes, odd widths."""
-    sides = {side: {p.name[:-1] for p in root.iterdir() if p.name.endswith(side)} for side in "AB"}
-    phases = sorted(sides["A"] & sides["B"])
-    for phase in phases:
-        A, B = (
-            by_stem(folder, (path for path in paths if Path(path).is_relative_to(folder)))
-            for folder in (root / f"{phase}A", root / f"{phase}B")
-        )
-        for name in sorted(A.keys() ^ B.keys()):
-            yield Finding(
-                (A.get(name) or B[name])[0], "has no partner in the other folder", fatal=True
-            )
-        for name in sorted(A.keys() & B.keys()):
-            if not damaged.isdisjoint(A[name] + B[name]):
-                continue
-            sizes = [image_size(path) for (path, *_) in (A[name], B[name])]
-            if sizes[0] != sizes[1]:
-                what = "{}x{}, its partner {}x{} pixels".format(*sizes[0], *sizes[1])
-                yield Finding(
-                    A[name][0], f"has {what}; use --preprocess resize_and_crop, which accepts both"
-                )
-    if not phases:
+    names = [path.name for path in root.iterdir() if path.is_dir()]
+    endings = [pattern.removeprefix("{}") for both in SIDES for pattern in both]
+    phases = {n.removesuffix(end) for n in names for end in endings if n.endswith(end)}
+    found = [side_folders(root, phase) for phase in sorted(phases)]
+    of_two = sorted({tuple(sides.values()) for sides in found if len(sides) == 2})
+    for A, B in of_two:
+        yield from _of_two_folders(A, B, paths, damaged)
+    if not of_two:
         for path in paths:
             if path not in damaged and (width := image_size(path)[0]) % 2:
                 what = f"is {width} pixels wide; an A|B image needs an even width"
                 yield Finding(path, what, fatal=True)
+
+
+def _of_two_folders(A: Path, B: Path, paths: list[str], damaged: set[str]) -> Iterator[Finding]:
+    of_A, of_B = (
+        by_stem(folder, (path for path in paths if Path(path).is_relative_to(folder)))
+        for folder in (A, B)
+    )
+    for name in sorted(of_A.keys() ^ of_B.keys()):
+        path = (of_A.get(name) or of_B[name])[0]
+        yield Finding(path, "has no partner in the other folder", fatal=True)
+    for name in sorted(of_A.keys() & of_B.keys()):
+        if not damaged.isdisjoint(of_A[name] + of_B[name]):
+            continue
+        sizes = [image_size(path) for (path, *_) in (of_A[name], of_B[name])]
+        if sizes[0] != sizes[1]:
+            what = "{}x{}, its partner {}x{} pixels".format(*sizes[0], *sizes[1])
+            yield Finding(
+                of_A[name][0], f"has {what}; use --preprocess resize_and_crop, which accepts both"
+            )
 
 
 if __name__ == "__main__":

@@ -96,7 +96,10 @@ def joined(A_path: Path | str, B_path: Path | str, size: int | None = None) -> I
     """Return two files, after `squared`, as one image A|B; ValueError if the sizes differ."""
     A, B = squared(load_image(A_path), size), squared(load_image(B_path), size)
     if A.size != B.size:
-        raise ValueError(f"{B_path}: is {B.width}x{B.height}, {A_path} is {A.width}x{A.height}")
+        raise ValueError(
+            f"{B_path}: is {B.width}x{B.height}, {A_path} is {A.width}x{A.height}; "
+            f"`scripts.make_pairs --task combine --size N` makes them equal"
+        )
     return stitched(A, B)
 
 

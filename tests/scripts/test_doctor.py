@@ -183,3 +183,18 @@ def test_the_facades_are_in_good_health(command: Command, caplog) -> None:
     result = command("scripts.doctor", "--dataroot", FACADES / "val", "--num_threads", "1")
     assert result.status == 0 and "100 images, 0 bad, 1 remarks" in caplog.text
     assert f"{FACADES / 'val'}: expected train/ with A|B images" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "names", [("{}A", "{}B"), ("{}_A", "{}_B"), ("{}_label", "{}_img")], ids=" ".join
+)
+def test_pairs_in_two_folders_may_have_any_width(command, tmp_path, caplog, names) -> None:
+    for phase in ("train", "test"):
+        for side, name in enumerate(names):
+            folder = tmp_path / "d" / name.format(phase)
+            folder.mkdir(parents=True)
+            for i in range(2 + side):
+                draw((41, 40), seed=i + 10 * side).save(folder / f"{i}.png")
+    result = command("scripts.doctor", "--dataroot", tmp_path / "d", "--num_threads", "1")
+    assert result.status == 1 and "pixels wide" not in caplog.text
+    assert caplog.text.count("has no partner in the other folder") == 2
