@@ -17,7 +17,6 @@ from torch import Tensor
 from data.base_dataset import BaseDataset, prefix_errors
 from data.high_depth_output import high_depth_values
 from data.image_folder import make_dataset
-from data.image_types import StoredType
 from data.large_images import LargeImage, ShownRows, large_images
 from data.transforms import Geometry, preprocess_single
 from data.user_input import Source, as_image
@@ -53,19 +52,9 @@ class Translator:
         self._preprocess_single = preprocessor(opt, self._ranges)
         self._plain = preprocessor.__func__ is BaseDataset.single_preprocessor.__func__
         self._side, other = "BA" if opt.direction == "BtoA" else "AB"
-        self._target = kept.get(other)  # of high-bit-depth outputs
+        self.target = kept.get(other)  # stored type and range of outputs of high bit depth
         saved = kept[self._side][1:] if self._side in kept else None
         self._input_range = self._ranges.get(self._side, saved)  # of arrays
-
-    @property
-    def stored_type(self) -> StoredType | None:
-        """The type of the run's targets in their files, if these have a high bit depth."""
-        return self._target[0] if self._target else None
-
-    @property
-    def ending(self) -> str:
-        """The ending of a file that holds an output: that of the run's targets, or .png."""
-        return self._target[0].ending if self._target else ".png"
 
     @classmethod
     def load(cls, run: str | Path, *flags: str, **options: Any) -> "Translator":
@@ -217,7 +206,7 @@ class Translator:
 
     def _large(self, path: str) -> LargeImage | None:
         """Return a file that is to be read in windows, else None."""
-        if not self._plain or self._target or self.opt.output_nc not in (1, 3):
+        if not self._plain or self.target or self.opt.output_nc not in (1, 3):
             return None
         return large_images(self.opt, [path], {"A": self.opt.input_nc}).get("A")
 
@@ -236,8 +225,8 @@ class Translator:
             yield fake[i] if isinstance(source, Tensor) else self._to_output(source, real, fake, i)
 
     def _to_output(self, source: Source, real: Tensor, fake: Tensor, i: int) -> Any:
-        if self._target:
-            return high_depth_values(fake[i].cpu().numpy(), *self._target)
+        if self.target:
+            return high_depth_values(fake[i].cpu().numpy(), *self.target)
         image = self.model.to_image(real[i : i + 1].to(fake), fake[i : i + 1])
         if image.shape[1] not in (1, 3):
             raise ValueError(

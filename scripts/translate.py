@@ -18,6 +18,7 @@ from tqdm import tqdm
 from data.high_depth_output import write_array
 from data.image_files import image_size
 from data.image_folder import make_dataset
+from data.image_types import StoredType
 from data.missing_folder import look_stitched
 from options.base_options import positionals
 from options.parser import OneLineParser
@@ -41,10 +42,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         if source.is_dir() and (args.OUT == "-" or out.is_file()):
             raise ValueError(f"OUT {args.OUT}: must be a folder, as IN is")
         translator = Translator(run_options(args.test_flags, also=args.flags))
+        stored = translator.target[0] if translator.target else StoredType(".png", "")
         if args.OUT == "-":
-            out = out.with_suffix(translator.ending)
-        targets = list(outputs(paths, source, out, translator.ending))
-        check_targets(paths, targets, translator, args.overwrite)
+            out = out.with_suffix(stored.ending)
+        targets = list(outputs(paths, source, out, stored.ending))
+        check_targets(paths, targets, stored, args.overwrite)
         if look_stitched([str(path) for path in paths], wide_is_enough=False):
             log.warning(
                 "%s: looks like A|B images; each is translated as one image. test.py translates "
@@ -131,7 +133,7 @@ def outputs(paths: Sequence[Path], source: Path, out: Path, ending: str) -> Iter
 
 
 def check_targets(
-    paths: Sequence[Path], targets: Sequence[Path], translator: Translator, overwrite: bool
+    paths: Sequence[Path], targets: Sequence[Path], stored: StoredType, overwrite: bool
 ) -> None:
     """Raise ValueError for a file that is an input, that exists, or that has another format."""
     inputs = {path.resolve() for path in paths}
@@ -140,12 +142,12 @@ def check_targets(
             raise ValueError(f"OUT {target}: is an input; choose another place")
         if target.exists() and not overwrite:
             raise ValueError(f"OUT {target}: exists; --overwrite replaces it")
-    if translator.ending == ".png" and not translator.stored_type:
+    if not stored.dtype:  # 8 bits
         format_of(targets[0])
-    elif targets[0].suffix != translator.ending:
+    elif targets[0].suffix != stored.ending:
         raise ValueError(
-            f"OUT {targets[0]}: this run's targets are {translator.stored_type.dtype} in "
-            f"{translator.ending} files; use that ending"
+            f"OUT {targets[0]}: this run's targets are {stored.dtype} in {stored.ending} files; "
+            f"use that ending"
         )
 
 
