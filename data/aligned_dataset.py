@@ -9,6 +9,7 @@ from data.channels import side_channels, to_channels
 from data.image_files import read_pair
 from data.image_folder import by_stem, make_dataset, side_folders, unread_partner
 from data.image_types import ImageLike
+from data.large_images import large_images
 from data.missing_folder import check_not_two_folders, missing_folder
 
 log = logging.getLogger(__name__)
@@ -44,9 +45,10 @@ class AlignedDataset(BaseDataset):
         """Return A and B, their files, and A_size, the original (width, height) of A."""
         files = self.paths(index)
         paths = list(files.values())
-        halves, own = paths[0] == paths[1], type(self) is AlignedDataset
-        if own and (large := self.large_images(paths, self.channels, halves)):
-            return {**files, **large, "A_size": large["A"].size}
+        if type(self) is AlignedDataset:
+            halves = paths[0] == paths[1]
+            if large := large_images(self.opt, paths, self.channels, halves, self.ranges):
+                return {**files, **large, "A_size": large["A"].size}
         pair, size = self.load_resized(paths[0], lambda: self.read(*paths), "AB", paths)
         params = self.geometry.draw(size)
         item: dict[str, Any] = {**files, "A_size": size}

@@ -11,15 +11,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.channels import to_channels
 from data.image_cache import CachedImages, ImageCache
 from data.image_types import ImageArray, ImageLike
-from data.large_images import LargeImage, large_images
+from data.original_transforms import get_params, get_transform  # noqa: F401, as users import them
 from data.transforms import (
     FILTERS,
     Geometry,
     in_range,
-    pil_filter,
     pixels,
     preprocess_single,
     to_tensor,
@@ -84,18 +82,6 @@ class BaseDataset(Dataset, ABC):
                 image = in_range(image, self.ranges.get(side))
         return pixels(self.geometry.resize(image, self.filters.get(side)))
 
-    def large_images(
-        self, paths: Sequence[str], channels: dict[str, int], halves: bool = False
-    ) -> dict[str, LargeImage]:
-        """Return an item's images as `LargeImage`, if --tile is to read them in windows; else {}.
-
-        Targets of high bit depth are not among them: their outputs are written as whole arrays.
-        """
-        target = "A" if self.opt.direction == "BtoA" else "B"
-        if target in self.ranges:
-            return {}
-        return large_images(self.opt, paths, channels, halves)
-
     def crop_and_normalize(self, image: ImageArray, side: str, params: dict[str, Any]) -> Tensor:
         """Crop and flip a resized image of `side` A or B; return (C, H, W) in [-1, 1]."""
         return to_tensor(self.geometry.crop_and_flip(image, params), self.ranges.get(side))
@@ -154,43 +140,6 @@ class BaseDataset(Dataset, ABC):
 def filter_of(opt: Any, side: str) -> Image.Resampling:
     """Return the filter that resizes the images of a side."""
     return FILTERS[getattr(opt, f"filter_{side}", "bicubic")]
-
-
-def get_params(opt: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """Draw the crop and the flip that all images of an item share; `size` is (width, height)."""
-    return Geometry.from_options(opt).draw(size)
-
-
-def get_transform(
-    opt: Any,
-    params: dict[str, Any] | None = None,
-    grayscale: bool = False,
-    method: Any = Image.Resampling.BICUBIC,
-    convert: bool = True,
-) -> Callable[[Image.Image], Tensor]:
-    """Return a picklable function from a PIL image to a (C, H, W) tensor in [-1, 1].
-
-    Without `params` it draws new ones for each image; with `convert=False` it returns a PIL image.
-    `method` is PIL's resampling filter or torchvision's interpolation mode.
-    """
-    geometry = Geometry.from_options(opt, pil_filter(method))
-    return partial(
-        _transform, geometry=geometry, params=params, grayscale=grayscale, convert=convert
-    )
-
-
-def _transform(
-    image: Image.Image,
-    *,
-    geometry: Geometry,
-    params: dict[str, Any] | None,
-    grayscale: bool,
-    convert: bool,
-) -> Image.Image | Tensor:
-    params = params or geometry.draw(image.size)
-    image = to_channels(image, 1) if grayscale else image
-    image = geometry.crop_and_flip(geometry.resize(image), params)
-    return to_tensor(image) if convert else image
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Images too large for the memory as floats: read in windows, for --tile."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -94,12 +94,20 @@ class LargeImage:
 
 
 def large_images(
-    opt: Any, paths: Sequence[str], channels: dict[str, int], halves: bool = False
+    opt: Any,
+    paths: Sequence[str],
+    channels: dict[str, int],
+    halves: bool = False,
+    ranges: Collection[str] = (),
 ) -> dict[str, LargeImage]:
-    """Return the images of an item by side, if they are to be read in windows; else {}.
+    """Return the images of an item by side, if --tile is to read them in windows; else {}.
 
     `paths` are the files of the sides in `channels`; with `halves`, A and B are those of one file.
+    Targets with a value range, by its side in `ranges`, are not among them: their outputs are
+    written as whole arrays.
     """
+    if ("A" if opt.direction == "BtoA" else "B") in ranges:
+        return {}
     if opt.isTrain or not opt.tile or opt.preprocess != "none" or opt.model not in MODELS:
         return {}
     found = {}

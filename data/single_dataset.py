@@ -9,6 +9,7 @@ from data.channels import check_channels, to_channels
 from data.image_files import load_image_or_array, split_pair
 from data.image_folder import make_dataset
 from data.image_types import ImageLike
+from data.large_images import large_images
 from data.missing_folder import missing_folder
 
 
@@ -43,9 +44,10 @@ class SingleDataset(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return A, its file, and A_size, its original (width, height)."""
         path = self.A_paths[index]
-        own = type(self) is SingleDataset and self.half is None
-        if own and (large := self.large_images([path], {"A": self.opt.input_nc})):
-            return {**large, "A_paths": path, "A_size": large["A"].size}
+        if type(self) is SingleDataset and self.half is None:
+            channels = {"A": self.opt.input_nc}
+            if large := large_images(self.opt, [path], channels, ranges=self.ranges):
+                return {**large, "A_paths": path, "A_size": large["A"].size}
         (image,), size = self.load_resized(path, lambda: [self.read(path)], self.side)
         with prefix_errors(path):
             A = self.crop_and_normalize(image, self.side, self.geometry.draw(size))
