@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import shutil
 import threading
 from collections.abc import Iterable, Sequence
@@ -12,16 +11,16 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from inference.earlier_results import listed_files, remember
 from options.roles import SAME_RESULTS, differences, names
 from util.checkpoint import fingerprint
 from util.errors import one_line
 from util.files import atomic_write, make_folder
-from util.image_rows import ImageRow
+from util.image_rows import ImageRow, is_complete
 
 log = logging.getLogger(__name__)
 
 WHOLE = "whole.jsonl"  # the lines of tests without --num_shards
-PNG_END = b"IEND\xaeB`\x82"  # a PNG file's last bytes
 
 # These flags set the number of images, which the manifest holds as "count".
 AMOUNT = {"num_test", "max_dataset_size"}
@@ -59,6 +58,7 @@ class Manifest:
         those of a whole test too. Else a ValueError.
         """
         shards = self.has_shards()  # first: once a shard has a line, the manifest is that of shards
+        earlier: list[str] = []
         if self.exists():
             differing = different(self.read(), made_from, opt)
             if not differing:
@@ -71,12 +71,14 @@ class Manifest:
             kind = "results of shards" if shards else "results"
             log.warning("overwriting %s with different ones (%s)", kind, ", ".join(differing))
             if overwrite:
+                earlier = listed_files(self.folder)
                 shutil.rmtree(self.folder)
             else:  # as other shards may do at the same time
                 (self.folder / WHOLE).unlink(missing_ok=True)
         make_folder(self.folder, "--results_dir")
         with atomic_write(self.file) as file:
             file.write(json.dumps(made_from, indent=1).encode() + b"\n")
+        remember(self.folder, earlier)
 
     def read(self) -> dict[str, Any]:
         """Return what the results were made from; ValueError if that is missing or damaged."""
@@ -188,16 +190,6 @@ def _parsed(line: str) -> tuple[int, Entry] | str:
         return int(found["index"]), Entry(row, str(found.get("input", "")))
     except (ValueError, TypeError, KeyError, AttributeError):
         return ""
-
-
-def is_complete(image: Path) -> bool:
-    """Return whether a PNG file exists and is not truncated."""
-    try:
-        with image.open("rb") as file:
-            file.seek(-len(PNG_END), os.SEEK_END)
-            return file.read() == PNG_END
-    except OSError:
-        return False
 
 
 def states_of(nets: dict[str, nn.Module]) -> list[dict[str, Tensor]]:

@@ -64,7 +64,7 @@ def write_results(
         raise RunStopped(
             f"stopped after {done} images; {again} goes on", status_of(signals.received)
         )
-    share.add_unreadable(tried_all=done < share.most)
+    share.finish(tried_all=done < share.most)
     return done
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from data.dataset_files import input_hash, paths_of, tells_paths
+from inference.earlier_results import delete_replaced
 from inference.manifest import Entry, Manifest, made_from, naming_path, states_of
 from inference.pages import results_folder, results_page
 from util.files import short_stem
@@ -101,14 +102,18 @@ class Share:
             self.manifest.add_note(note)
         self.manifest.add(number, row, input)
 
-    def add_unreadable(self, tried_all: bool) -> None:
-        """Log the images that the loader left out (--on_bad_image skip)."""
+    def finish(self, tried_all: bool) -> None:
+        """Log the images that the loader left out (--on_bad_image skip), and delete the files of
+        an earlier test that this one has not made.
+        """
         self.wait()
         last = max(self.seen, default=-1) if self.opt.serial_batches else -1
         for number in self.todo:
             if number not in self.seen and (tried_all or number < last):
                 hashed = input_hash(paths_of(self.dataset, number)) if self.names else ""
                 self.manifest.add_unreadable(number, hashed)
+        if not self.opt.num_shards:
+            delete_replaced(self.manifest.results, self.manifest.folder)
 
     def describe(self, done: int) -> str:
         """Return the log line of a finished command; `done` is the number of new images."""

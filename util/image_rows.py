@@ -1,5 +1,6 @@
 """Rows of images on a page, and the functions that write their files."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,8 @@ from torch import Tensor
 from util.files import short_stem
 from util.html import HTML
 from util.util import save_image, tensor2im
+
+PNG_END = b"IEND\xaeB`\x82"  # a PNG file's last bytes
 
 
 class ImageRow(NamedTuple):
@@ -51,3 +54,13 @@ def result_row(
 
 def _write_image(image: Tensor, path: Path, aspect_ratio: float) -> None:
     save_image(tensor2im(image), path, aspect_ratio)
+
+
+def is_complete(image: Path) -> bool:
+    """Return whether a PNG file exists and is not truncated."""
+    try:
+        with image.open("rb") as file:
+            file.seek(-len(PNG_END), os.SEEK_END)
+            return file.read() == PNG_END
+    except OSError:
+        return False

@@ -14,7 +14,6 @@ from inference.manifest import (
     Manifest,
     different,
     different_flags,
-    is_complete,
     made_from,
     states_of,
 )
@@ -25,7 +24,7 @@ from scripts.evaluation.compare import ImageSet
 from translator import Translator, run_options
 from util.errors import one_line
 from util.files import ROOT, run_folder
-from util.image_rows import ImageRow
+from util.image_rows import ImageRow, is_complete
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,70 @@
+"""Files of an earlier test in the same folder, which a new one replaces or does not make."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from util.files import atomic_write
+
+log = logging.getLogger(__name__)
+
+REMEMBERED = "earlier.json"  # beside the lines of the manifest, until the new test is complete
+
+
+def listed_files(folder: Path) -> list[str]:
+    """Return the files of images that the lines of a manifest's folder name."""
+    found: set[str] = set()
+    for path in folder.glob("*.jsonl"):
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            found.update(_files(line))
+    return sorted(found | set(_remembered(folder)))
+
+
+def remember(folder: Path, files: list[str]) -> None:
+    """Keep the list of an earlier test's files, until `delete_replaced`."""
+    if files:
+        with atomic_write(folder / REMEMBERED) as file:
+            file.write(json.dumps(files).encode() + b"\n")
+
+
+def delete_replaced(results: Path, folder: Path) -> None:
+    """Delete the files of an earlier test that the present one has not made; all others stay."""
+    if not (earlier := _remembered(folder)):
+        return
+    (folder / REMEMBERED).unlink()
+    kept = set(listed_files(folder))
+    stale = [name for name in earlier if name not in kept and Path(name).name == name]
+    paths = [results / "images" / name for name in stale]
+    paths += [deep for name in stale for deep in (results / "deep").glob(f"{_escaped(name)}.*")]
+    count = 0
+    for path in paths:
+        try:
+            path.unlink()
+            count += 1
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            log.warning("%s: could not be deleted (%s)", path, error.strerror)
+    if count:
+        log.info("deleted %d files of an earlier test in %s", count, results)
+
+
+def _files(line: str) -> list[str]:
+    try:
+        found: Any = json.loads(line)
+        return [str(name) for name in found["files"].values()]
+    except (ValueError, TypeError, KeyError, AttributeError):  # a note, or a damaged line
+        return []
+
+
+def _remembered(folder: Path) -> list[str]:
+    try:
+        return [str(name) for name in json.loads((folder / REMEMBERED).read_text())]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def _escaped(name: str) -> str:
+    """Return the stem of a file as a pattern of glob."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in Path(name).stem)
