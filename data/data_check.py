@@ -12,6 +12,7 @@ from data.base_dataset import BaseDataset
 from data.channels import CHANNEL_MODES
 from data.image_files import BadImageError, load_image_or_array, open_image
 from data.image_types import HighDepthImage, ImageLike
+from data.made_pairs import remark_on_made_pairs
 from data.sampler import SeededDataset
 from data.side_statistics import (
     CONTINUOUS,
@@ -68,6 +69,8 @@ def check_data(dataset: Any, opt: Any, sample: int = SAMPLE) -> list[Remark]:
                 f"two; put A and B side by side, or into {opt.phase}A/ and {opt.phase}B/"
             )
         )
+    if text := remark_on_made_pairs(opt):
+        remarks.append(Remark(text))
     return sorted(remarks, key=lambda remark: not remark.fatal)
 
 

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.image_files import halves, load_image
+from data.image_files import halves, image_size, load_image
 from data.image_folder import by_stem, make_dataset, unread_partner
+from data.made_pairs import NOTE, SCALE, train_flags
 from options.parser import OneLineParser, number
 from scripts.pairs.splits import (
     PHASES,
@@ -72,8 +73,11 @@ def main(argv: Sequence[str] | None = None) -> None:
                 log.warning("ignored: %s", error)
     if skipped == len(jobs):
         raise ValueError(f"IN {args.source}: none of its images can be used")
+    scaled = args.task in SCALE
+    flags = train_flags(args.size or shortest_side(args.out)) if scaled else []
+    remember(args, flags)
     log.info("%s holds %s", args.out, counts(args.out))
-    log.info("%s", next_step(args))
+    log.info("%s", next_step(args, flags))
 
 
 def counts(out: Path) -> str:
@@ -82,14 +86,20 @@ def counts(out: Path) -> str:
     return ", ".join(f"{number} images for {phase}" for phase, number in numbers.items())
 
 
-def next_step(args: argparse.Namespace) -> str:
-    """Return a line with the command that trains on OUT."""
+def shortest_side(out: Path) -> int:
+    """Return the shortest side in pixels of the images A in OUT."""
+    sizes = (image_size(path) for phase in PHASES for path in (out / phase).rglob("*.png"))
+    return min((min(width // 2, height) for width, height in sizes), default=0)
+
+
+def next_step(args: argparse.Namespace, flags: Sequence[str]) -> str:
+    """Return a line with the command that trains on OUT, with the flags that its task needs."""
     if not any((args.out / "train").rglob("*.png")):
         return f"no image is for training; give train a share in --split {args.split}"
     name = args.out.resolve().name
     words = ["--dataroot", args.out, "--name", name if name.isprintable() else "pairs"]
     model = ["--model", "colorization"] if args.task == "resize" and not args.pairs else []
-    return f"train on them with: {run_line('train.py', *words, *model)}"
+    return f"train on them with: {run_line('train.py', *words, *model, *flags)}"
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -177,11 +187,14 @@ def images(folder: Path) -> list[Path]:
     return [Path(path) for path in make_dataset(folder, flag="IN")]
 
 
-def remember(args: argparse.Namespace) -> None:
-    """Save the settings of OUT; ValueError if it was started with other settings."""
+def remember(args: argparse.Namespace, flags: Sequence[str] = ()) -> None:
+    """Save the settings of OUT, and the flags of train.py that its task needs.
+
+    ValueError if it was started with other settings.
+    """
     kept = ("task", "split", "size", "seed", "mask", "factor", "sigma", "pairs")
     now = {name: getattr(args, name) for name in kept} | {"source": str(args.source.resolve())}
-    note = args.out / "make_pairs.json"
+    note = args.out / NOTE
     before = now
     if note.exists():
         try:
@@ -193,7 +206,8 @@ def remember(args: argparse.Namespace) -> None:
     other = [f"{k} {before.get(k)}" for k in now if before.get(k) != now[k]]
     if other:
         raise ValueError(f"OUT {args.out}: was started with {', '.join(other)}; use another folder")
-    note.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+    more = {"train_flags": " ".join(flags)} if flags else {}
+    note.write_text(json.dumps(now | more, indent=1) + "\n", encoding="utf-8")
     for left in args.out.rglob(".*.tmp"):  # left by a killed run
         left.unlink()
 
