@@ -77,7 +77,7 @@ def facades(command: Callable[..., SimpleNamespace]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "count"),
-    [("paper.md", 2), ("tips.md", 8), ("reliability.md", 1), ("training.md", 27)],
+    [("paper.md", 2), ("tips.md", 8), ("reliability.md", 1), ("training.md", 28)],
 )
 def test_the_commands_of_a_page_run(command, facades, page: str, count: int) -> None:
     assert len(lines(PAGES[page])) == count
@@ -119,7 +119,7 @@ def test_the_commands_of_the_page_of_the_metrics_run(command, facades, in_this_p
             Path(f"results/facades/test_latest/images/0_{kind}.png").resolve()
         )
     *simple, fcn, sweep = lines(PAGES["metrics.md"])
-    assert len(simple) == 3
+    assert len(simple) == 4
     run_lines(command, simple)
     ((file, plan),) = re.findall(
         r"<!-- file: (\S+) -->\n```yaml\n(.*?)```", PAGES["metrics.md"], re.S

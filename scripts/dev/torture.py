@@ -168,7 +168,8 @@ class Torture:
             size = self.rng.randrange(50_000, largest)
             # No worker: shared memory counts as files too.
             run = self.start(
-                name, "--num_threads", "0", preexec_fn=lambda size=size: limit_files(size)
+                *(name, "--num_threads", "0", "--overwrite"),
+                preexec_fn=lambda size=size: limit_files(size),
             )
             _, err = run.communicate(timeout=600)
             clear = run.returncode == 1 and "could not be written" in err and "Traceback" not in err
