@@ -19,7 +19,7 @@ from training.commands import results_line, torchrun_line
 from training.cuda_graphs import enable_cuda_graphs
 from training.earlier_run import own_run_folder
 from training.health import explain_out_of_memory
-from training.image_sizes import check_image_sizes
+from training.image_sizes import check_image_sizes, say_padding
 from training.rescue import save_on_error
 from training.resume import resume
 from training.run_lock import LaunchInfo, launch_info, restart_flags
@@ -79,6 +79,7 @@ def train(opt: Options, signals: Signals) -> None:
     model = create_model(opt)
     log.info("%s", opt.text())
     check_image_sizes(dataset, model, opt)
+    say_padding(dataset, model, opt)
     state = resume(model, opt)  # weights, device, schedules; a checkpoint, if there is one
     enable_cuda_graphs(model, opt)
     progress = state.progress
@@ -103,7 +104,8 @@ def train(opt: Options, signals: Signals) -> None:
     log.info("weights and pages are in %s; see results with: %s", model.save_dir, results_line(opt))
     if validation and progress.best_epoch:
         flags = "--epoch best" + (" --use_ema" if state.ema else "")
-        log.info("the best weights, of epoch %d: %s", progress.best_epoch, flags)
+        among = "all epochs" if opt.val_freq == 1 else f"one in {opt.val_freq} epochs and the last"
+        log.info("the best weights among %s, of %d: %s", among, progress.best_epoch, flags)
 
 
 if __name__ == "__main__":

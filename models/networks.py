@@ -68,7 +68,7 @@ class Generator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        h, w = (max(math.ceil(n / self.stride) * self.stride, self.min_size) for n in x.shape[-2:])
+        h, w = self.padded_size((height, width))
         if (h, w) == (height, width):
             return self.model(x).to(x.dtype)
         rows = reflect_index(height, h, x.device)
@@ -76,6 +76,11 @@ class Generator(nn.Module):
         y = self.model(x.index_select(-2, rows).index_select(-1, columns)).to(x.dtype)
         top, left = (h - height) // 2, (w - width) // 2
         return y[..., top : top + height, left : left + width]
+
+    def padded_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the (height, width) to which an image is padded."""
+        h, w = (max(math.ceil(n / self.stride) * self.stride, self.min_size) for n in size)
+        return h, w
 
 
 class UnetGenerator(Generator):

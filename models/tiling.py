@@ -156,7 +156,7 @@ def translate_in_windows(
     output from a row on, (1, output_nc, h, width), from top to bottom. `layout` is that of tiles.
     """
     width, height = size
-    h, w = (max(-(-n // net.stride) * net.stride, net.min_size) for n in (height, width))
+    h, w = net.padded_size((height, width))
     cpu = torch.device("cpu")  # where the pixels of the padded image lie in the image:
     rows, columns = reflect_index(height, h, cpu), reflect_index(width, w, cpu)
     top, left = (h - height) // 2, (w - width) // 2

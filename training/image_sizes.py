@@ -1,6 +1,7 @@
 """A look at the sizes of all images before a training that leaves them different."""
 
 import contextlib
+import logging
 import random
 import time
 from typing import Any
@@ -10,10 +11,15 @@ from data.base_dataset import BaseDataset
 from data.dataset_files import all_files
 from data.image_files import image_size
 from models.base_model import BaseModel
-from models.networks import Discriminator
+from models.networks import Discriminator, Generator
 from util.distributed import world_size
 
+log = logging.getLogger(__name__)
+
 Size = tuple[int, int]  # (width, height)
+MUCH_PADDING = 1.5  # times the pixels of an image
+LOOKED_AT = 16  # files whose sizes are looked at for padding
+SMALLER = (64, 128, 256, 512)  # sizes that U-Nets halve to one pixel
 
 
 def check_image_sizes(dataset: Loader, model: BaseModel, opt: Any) -> None:
@@ -25,11 +31,7 @@ def check_image_sizes(dataset: Loader, model: BaseModel, opt: Any) -> None:
     if opt.preprocess.endswith("crop") or not isinstance(images, BaseDataset):
         return
     by_side = images.files_by_side()
-    stitched = len(by_side) == 2 and by_side["A"] == by_side["B"]
-    found = sizes_of(all_files(by_side))
-    if stitched:
-        found = {path: (width // 2, height) for path, (width, height) in found.items()}
-    resized = {path: images.geometry.output_size(size) for path, size in found.items()}
+    resized = output_sizes(images, all_files(by_side))
     check_discriminators(resized, model)
     local = opt.batch_size // world_size()
     for side, files in by_side.items() if local > 1 else ():
@@ -37,6 +39,32 @@ def check_image_sizes(dataset: Loader, model: BaseModel, opt: Any) -> None:
         for first in range(0, max(dataset.size, len(files)), step):
             share = [files[i % len(files)] for i in range(first, first + step)]
             check_batch(side, [path for path in share if path in resized], resized, model)
+
+
+def say_padding(dataset: Loader, model: BaseModel, opt: Any) -> None:
+    """Log how much of the work is padding, if a generator pads the images by half or more."""
+    if opt.preprocess.endswith("crop"):
+        sizes = [(opt.crop_size, opt.crop_size)]
+    elif isinstance(dataset.dataset, BaseDataset):
+        files = all_files(dataset.dataset.files_by_side())
+        found = output_sizes(dataset.dataset, files[:: max(1, len(files) // LOOKED_AT)])
+        sizes = list(found.values())
+    else:
+        return
+    nets = [net for net in model.nets.values() if isinstance(net, Generator)]
+    if not sizes or not nets:
+        return
+    width, height = min(sizes, key=lambda size: size[0] * size[1])
+    padded = nets[0].padded_size((height, width))
+    times = padded[0] * padded[1] / (width * height)
+    if times < MUCH_PADDING:
+        return
+    fitting = max((n for n in SMALLER if min(width, height) % n == 0), default=None)
+    fix = f"; --netG unet_{fitting} pads nothing" if fitting else ""
+    log.warning(
+        "--netG %s: pads images of %dx%d pixels to %dx%d, %.0f times the work%s",
+        *(opt.netG, width, height, padded[1], padded[0], times, fix),
+    )
 
 
 def check_batch(side: str, paths: list[str], sizes: dict[str, Size], model: BaseModel) -> None:
@@ -66,6 +94,16 @@ def check_discriminators(sizes: dict[str, Size], model: BaseModel) -> None:
                 f"{least} a side; use a smaller --n_layers_D, --netD pixel, or --preprocess "
                 f"resize_and_crop"
             )
+
+
+def output_sizes(images: BaseDataset, files: list[str]) -> dict[str, Size]:
+    """Return the sizes of images as the networks see them, of those that are found in time."""
+    by_side = images.files_by_side()
+    stitched = len(by_side) == 2 and by_side["A"] == by_side["B"]
+    found = sizes_of(files)
+    if stitched:
+        found = {path: (width // 2, height) for path, (width, height) in found.items()}
+    return {path: images.geometry.output_size(size) for path, size in found.items()}
 
 
 def sizes_of(files: list[str], seconds: float = 1.0) -> dict[str, Size]:

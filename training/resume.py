@@ -89,10 +89,11 @@ def nothing_to_resume(opt: Any) -> bool:
 
 def log_resume(opt: Any, checkpoint: dict[str, Any]) -> None:
     """Log which checkpoint is resumed, and which flags have changed since."""
-    log.info("resuming from %s", state_path(opt))
+    epoch, iters = checkpoint["progress"]["epoch"], checkpoint["progress"]["iters"]
+    place = f"after {iters} of its images" if iters else "from its start"
+    log.info("resuming from %s in epoch %d, %s", state_path(opt), epoch, place)
     for change in changed_flags(opt, checkpoint):
         log.info("changed since it was saved: %s", change)
-    epoch = checkpoint["progress"]["epoch"]
     if opt.epoch_count not in (1, epoch):
         log.info("--epoch_count is ignored: the checkpoint resumes in epoch %d", epoch)
 

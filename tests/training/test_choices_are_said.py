@@ -1,0 +1,56 @@
+"""What a training chooses or costs by itself is said in one line, with the reason."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from conftest import TINY, draw_pairs
+
+Command = Callable[..., SimpleNamespace]
+SMALL = [*TINY[: TINY.index("--load_size")], "--n_epochs", "1", "--n_epochs_decay", "0"]
+
+
+def trained(command: Command, root: Path, *flags: object) -> None:
+    line = [*SMALL, "--dataroot", root, "--name", "r", "--no_html", "--max_dataset_size", 2]
+    result = command("train", *line, *flags)
+    assert result.status == 0, result.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            ["--netG", "unet_256", "--load_size", 64, "--crop_size", 64],
+            "pads images of 64x64 pixels to 256x256, 16 times the work; --netG unet_64 pads no",
+        ),
+        (
+            ["--netG", "unet_256", "--load_size", 130, "--crop_size", 130],
+            "pads images of 130x130 pixels to 256x256, 4 times the work",
+        ),
+        (["--netG", "unet_64", "--load_size", 64, "--crop_size", 64], ""),
+        (["--netG", "unet_64", "--load_size", 120, "--crop_size", 120], ""),
+        (["--netG", "resnet_6blocks", "--load_size", 66, "--crop_size", 66], ""),
+        (["--netG", "unet_128", "--preprocess", "none"], "pads images of 72x72 pixels to 128x128"),
+    ],
+)
+def test_padding_that_costs_much_is_said(command, tmp_path, caplog, flags, said) -> None:
+    trained(command, draw_pairs(tmp_path / "d", size=(72, 72)), *flags)
+    lines = [text for text in caplog.messages if ": pads images" in text]
+    assert bool(lines) == bool(said) and all(said in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("freq", "among"), [(1, "all epochs"), (2, "one in 2 epochs and the last")]
+)
+def test_the_best_says_among_which_epochs(command, pairs, caplog, freq, among) -> None:
+    trained(command, pairs, "--crop_size", 64, "--load_size", 64, "--val_freq", freq)
+    assert f"the best weights among {among}, of 1: --epoch best" in caplog.text
+
+
+def test_a_resume_says_where_it_goes_on(command, pairs, caplog) -> None:
+    size = ["--crop_size", 64, "--load_size", 64, "--n_epochs", 2]
+    trained(command, pairs, *size)
+    caplog.clear()
+    trained(command, pairs, *size[:-1], 3, "--continue_train")
+    assert "resuming from checkpoints/r/latest_state.pth in epoch 3, from its start" in caplog.text
