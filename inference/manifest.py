@@ -71,7 +71,9 @@ class Manifest:
             kind = "results of shards" if shards else "results"
             log.warning("overwriting %s with different ones (%s)", kind, ", ".join(differing))
             if overwrite:
-                earlier = listed_files(self.folder)
+                # Another model's images have other labels and lie beside these, as users know it.
+                same_model = self.read()["flags"].get("model") == opt.model
+                earlier = listed_files(self.folder) if same_model else []
                 shutil.rmtree(self.folder)
             else:  # as other shards may do at the same time
                 (self.folder / WHOLE).unlink(missing_ok=True)
