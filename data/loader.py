@@ -94,7 +94,7 @@ class Loader:
             known = explained(self._how_workers_ended() or error, workers, not loaded)
             known.while_loading = True  # the last step is complete: training/rescue.py saves it
             if workers:  # now, and not whenever the memory is collected
-                self._end_workers()
+                self._replace_workers()
             if known is error:
                 raise
             raise known from error
@@ -108,7 +108,7 @@ class Loader:
         self.epoch += not self.repeated
         self.iterator = iter(self.loader)
         if self.loader.num_workers:
-            leave_ends_of_workers_to_the_loader()
+            restore_sigchld()
         for (batch, bad), part in zip(self.iterator, self.sampler.batch_sizes(), strict=True):
             for error in bad:
                 if error not in self.reported:
@@ -129,7 +129,7 @@ class Loader:
             worker_init_fn=worker_init,
         )
 
-    def _end_workers(self) -> None:
+    def _replace_workers(self) -> None:
         for process in getattr(self.iterator, "_workers", ()):
             process.kill()
         self.loader, self.iterator = self._loader_with(self.loader.num_workers), None
@@ -172,7 +172,7 @@ def how_to_fix(opt: Any) -> str:
     return f"{how_to_check(opt)}, --on_bad_image skip skips bad ones"
 
 
-def leave_ends_of_workers_to_the_loader() -> None:
+def restore_sigchld() -> None:
     """Undo torch's handler of SIGCHLD, which raises in the middle of a step when a worker ends.
 
     The loader finds out too, between steps, where a training can be saved.

@@ -1,5 +1,6 @@
 """Files of an earlier test in the same folder, which a new one replaces or does not make."""
 
+import glob
 import json
 import logging
 from pathlib import Path
@@ -36,7 +37,11 @@ def delete_replaced(results: Path, folder: Path) -> None:
     kept = set(listed_files(folder))
     stale = [name for name in earlier if name not in kept and Path(name).name == name]
     paths = [results / "images" / name for name in stale]
-    paths += [deep for name in stale for deep in (results / "deep").glob(f"{_escaped(name)}.*")]
+    paths += [
+        deep
+        for name in stale
+        for deep in (results / "deep").glob(f"{glob.escape(Path(name).stem)}.*")
+    ]
     count = 0
     for path in paths:
         try:
@@ -63,8 +68,3 @@ def _remembered(folder: Path) -> list[str]:
         return [str(name) for name in json.loads((folder / REMEMBERED).read_text())]
     except (OSError, ValueError, TypeError):
         return []
-
-
-def _escaped(name: str) -> str:
-    """Return the stem of a file as a pattern of glob."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in Path(name).stem)

@@ -36,7 +36,7 @@ def own_run_folder(opt: Any, launches: Sequence[LaunchInfo]) -> Iterator[None]:
         if not WINDOWS:
             aside = move_aside(folder, opt)
     aside = aside or move_aside(folder, opt)
-    with lock_run_folder(folder, record), put_back_if_nothing_came(aside, folder):
+    with lock_run_folder(folder, record), put_back_unless_begun(aside, folder):
         yield
 
 
@@ -85,7 +85,7 @@ def free_name(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def put_back_if_nothing_came(aside: Path, folder: Path) -> Iterator[None]:
+def put_back_unless_begun(aside: Path, folder: Path) -> Iterator[None]:
     """Put an earlier run back if the block ends with an error before the new one trains."""
     try:
         yield

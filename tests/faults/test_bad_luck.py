@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from conftest import TINY
+from support.training_faults import after
 
 from models.pix2pix_model import Pix2PixModel
 from training.health import NanCheck, check_weights
@@ -35,20 +35,6 @@ def one_line(result: SimpleNamespace, status: int, *words: str) -> None:
     assert result.status == status, result.err
     assert len(result.err.splitlines()) == 1 and "Traceback" not in result.err + result.out
     assert [word for word in words if word not in result.err] == [], result.err
-
-
-def after(step: int, action: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let something happen to the model after a step of training."""
-    count, optimize = 0, Pix2PixModel.optimize_parameters
-
-    def optimize_parameters(self: Pix2PixModel) -> None:
-        nonlocal count
-        optimize(self)
-        count += 1
-        if count == step:
-            action(self)
-
-    monkeypatch.setattr(Pix2PixModel, "optimize_parameters", optimize_parameters)
 
 
 # What is not finite -----------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import TINY
 from support.failing_calls import fails
+from support.training_faults import after
 
 from data.aligned_dataset import AlignedDataset
 from data.loader import Loader
@@ -20,20 +21,6 @@ from training import rescue
 Command = Callable[..., SimpleNamespace]
 FLAGS = [*TINY, "--name", "r", "--no_html", "--cache", "none", "--n_epochs", "4"]
 FOLDER = Path("checkpoints/r")
-
-
-def after(step: int, action: Callable[[Pix2PixModel], None], monkeypatch) -> None:
-    """Let something happen once, after a step of training."""
-    count, optimize = 0, Pix2PixModel.optimize_parameters
-
-    def optimize_parameters(self: Pix2PixModel) -> None:
-        nonlocal count
-        optimize(self)
-        count += 1
-        if count == step:
-            action(self)
-
-    monkeypatch.setattr(Pix2PixModel, "optimize_parameters", optimize_parameters)
 
 
 def one_line(result: SimpleNamespace, status: int, *words: str) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY, draw_pairs
+from conftest import TINY
+from support.training_faults import on_two_pairs
 
 from training import earlier_run
 from training.earlier_run import free_name, own_run_folder
@@ -30,15 +31,7 @@ ALONE = [LaunchInfo("", "", 0)]
 @pytest.fixture
 def train(command: Callable[..., SimpleNamespace], caplog: pytest.LogCaptureFixture) -> Any:
     """Train on two pairs: `train(*flags)`."""
-    draw_pairs(Path("data"), count=2)
-
-    def run(*flags: Any) -> SimpleNamespace:
-        caplog.clear()
-        result = command("train", *FLAGS, "--dataroot", "data", "--name", "r", *flags)
-        result.out = caplog.text
-        return result
-
-    return run
+    return on_two_pairs(command, caplog, *FLAGS, "--name", "r")
 
 
 def content(folder: Path) -> dict[str, str]:

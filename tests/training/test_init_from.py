@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY, draw_pairs
+from conftest import TINY
+from support.training_faults import on_two_pairs
 
 RUN, NEW = Path("checkpoints/r"), Path("checkpoints/new")
 FLAGS = [*TINY, "--no_html", "--max_dataset_size", "2"]
@@ -17,15 +18,7 @@ SMALL = [*TINY[TINY.index("--gpu_ids") :], "--no_html", "--max_dataset_size", "2
 @pytest.fixture
 def train(command: Callable[..., SimpleNamespace], caplog: pytest.LogCaptureFixture) -> Any:
     """Train on two pairs: `train(*flags)`."""
-    draw_pairs(Path("data"), count=2)
-
-    def run(*flags: Any) -> SimpleNamespace:
-        caplog.clear()
-        result = command("train", "--dataroot", "data", *flags)
-        result.out = caplog.text
-        return result
-
-    return run
+    return on_two_pairs(command, caplog)
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY, draw_pairs
+from conftest import TINY
+from support.training_faults import on_two_pairs
 
 from training import validation
 from training.saved_files import SavedFiles
@@ -22,13 +23,11 @@ FLAGS = [*TINY, "--ngf", "2", "--ndf", "2", "--no_html", "--max_dataset_size", "
 @pytest.fixture
 def train(command: Callable[..., SimpleNamespace], caplog: pytest.LogCaptureFixture) -> Any:
     """Train on two pairs: `train(*flags)`."""
-    draw_pairs(Path("data"), count=2)
+    trained = on_two_pairs(command, caplog, *FLAGS, "--name", "r")
 
     def run(*flags: Any) -> SimpleNamespace:
-        caplog.clear()
-        result = command("train", *FLAGS, "--dataroot", "data", "--name", "r", *flags)
+        result = trained(*flags)
         assert result.status == 0, result.err
-        result.out = caplog.text
         return result
 
     return run
