@@ -16,6 +16,7 @@ from data.image_folder import (
     list_images,
     side_folders,
 )
+from data.pixel_limit import MAX_PIXELS
 from data.side_statistics import CONTINUOUS, seam_contrast
 from data.transforms import pixels
 from util.command import finds_modules, run_line
@@ -82,15 +83,18 @@ def have_partners(A: Path, B: Path) -> bool:
     return bool(A_names) and A_names <= B_names
 
 
-def look_stitched(paths: list[str], wide_is_enough: bool = True) -> bool:
+def look_stitched(
+    paths: list[str], wide_is_enough: bool = True, max_pixels: float = MAX_PIXELS
+) -> bool:
     """Return whether some of the images look like A|B images, with a seam in the middle.
 
-    Of images without a seam, such as drawings on white, only their shape can tell.
+    Of images without a seam, such as drawings on white, only their shape can tell. Images with
+    more than `max_pixels` pixels are not looked at.
     """
     contrasts, wide = [], []
     for path in paths[:: max(1, -(-len(paths) // SAMPLE))]:
         try:
-            image = load_image_or_array(path)
+            image = load_image_or_array(path, max_pixels)
         except ValueError:
             continue
         if image.width % 2 or image.width < LEAST_WIDTH:

@@ -19,6 +19,7 @@ from data.high_depth_output import write_array
 from data.image_files import image_size
 from data.image_folder import make_dataset
 from data.image_types import StoredType
+from data.large_images import LARGE
 from data.missing_folder import look_stitched
 from options.base_options import positionals
 from options.parser import OneLineParser
@@ -47,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             out = out.with_suffix(stored.ending)
         targets = list(outputs(paths, source, out, stored.ending))
         check_targets(paths, targets, stored, args.overwrite)
-        if look_stitched([str(path) for path in paths], wide_is_enough=False):
+        names = [str(path) for path in paths]
+        if look_stitched(names, wide_is_enough=False, max_pixels=LARGE):
             log.warning(
                 "%s: looks like A|B images; each is translated as one image. test.py translates "
                 "their halves: put them into the folder test/ of a --dataroot",
