@@ -11,6 +11,7 @@ from data.dataset_files import all_files
 from data.image_cache import shared_cache
 from data.image_check import check_headers
 from data.loader import Loader, how_to_check, how_to_fix
+from data.side_statistics import SideStatistics
 from data.value_range import chosen_ranges, fit_value_ranges, read_ranges
 from util import distributed
 from util.files import run_folder
@@ -51,17 +52,19 @@ def create_dataset(
     dataset.ranges = fit_value_ranges(dataset, by_side, opt) if ranges is None else ranges
     loader = Loader(dataset, opt, repeated)
     if not repeated and not opt.no_data_check:
-        loader.remarks = look_at_data(dataset, opt)
+        loader.remarks, loader.statistics = look_at_data(dataset, opt)
     return loader
 
 
-def look_at_data(dataset: Any, opt: Any) -> list[str]:
+def look_at_data(dataset: Any, opt: Any) -> tuple[list[str], dict[str, SideStatistics]]:
     """Log remarks on a sample of the images, and return them; rank 0 looks for all ranks.
 
-    ValueError if training on these images is pointless.
+    It alone returns the statistics of the sides too. ValueError if training on these images is
+    pointless.
     """
-    sample = SAMPLE if opt.isTrain else FEW
-    found = check_data(dataset, opt, sample) if distributed.is_main_process() else []
+    sample, found, sides = SAMPLE if opt.isTrain else FEW, [], {}
+    if distributed.is_main_process():
+        found, sides = check_data(dataset, opt, sample)
     remarks = distributed.broadcast_from_main(found)
     for remark in remarks:
         if remark.fatal and opt.isTrain:
@@ -69,7 +72,7 @@ def look_at_data(dataset: Any, opt: Any) -> list[str]:
                 f"--dataroot {opt.dataroot}: {remark.what} (--no_data_check trains all the same)"
             )
         log.warning("data check: %s", remark.what)
-    return [remark.what for remark in remarks]
+    return [remark.what for remark in remarks], sides
 
 
 def check_before_training(files: list[str], opt: Any) -> None:

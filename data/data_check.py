@@ -39,8 +39,11 @@ class Remark(NamedTuple):
     fatal: bool = False
 
 
-def check_data(dataset: Any, opt: Any, sample: int = SAMPLE) -> list[Remark]:
-    """Return remarks on a sample of the images as the networks will see them, fatal ones first.
+def check_data(
+    dataset: Any, opt: Any, sample: int = SAMPLE
+) -> tuple[list[Remark], dict[str, SideStatistics]]:
+    """Return remarks on a sample of the images as the networks will see them, fatal ones first,
+    and the statistics of each side.
 
     Images that cannot be read are left out; the loader names them.
     """
@@ -71,7 +74,7 @@ def check_data(dataset: Any, opt: Any, sample: int = SAMPLE) -> list[Remark]:
         )
     if text := remark_on_made_pairs(opt):
         remarks.append(Remark(text))
-    return sorted(remarks, key=lambda remark: not remark.fatal)
+    return sorted(remarks, key=lambda remark: not remark.fatal), sides
 
 
 def sample_images(dataset: Any, index: int, opt: Any) -> dict[str, SampleImage]:

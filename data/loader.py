@@ -44,6 +44,7 @@ class Loader:
         skip = opt.on_bad_image == "skip"
         self.reported: set[str] = set()
         self.remarks: list[str] = []  # of the data check
+        self.statistics: dict[str, Any] = {}  # of each side's images, by the data check
         self.size = int(min(len(dataset), opt.max_dataset_size))
         self.sampler = EpochBatchSampler(
             self.size, opt.batch_size, shuffle=not opt.serial_batches, seed=opt.seed
@@ -76,6 +77,13 @@ class Loader:
         """
         self.sampler.restrict_to(indices)
         self.loader.dataset.numbered = True
+
+    def item(self, index: int) -> dict[str, Any]:
+        """Return a batch of one item as in epoch 1; ValueError or OSError if it cannot be read."""
+        item, _ = self.loader.dataset[1, index]
+        if isinstance(item, Exception):
+            raise item
+        return _stacked([item])
 
     def set_epoch(self, epoch: int, done: int = 0) -> None:
         """Set the epoch of the next pass, and the number of its images to skip as done.

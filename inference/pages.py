@@ -20,5 +20,6 @@ def weights_tag(opt: Any) -> str:
 def results_page(opt: Any) -> HTML:
     """Return an empty page in the folder of the results."""
     folder = make_folder(results_folder(opt), "--results_dir")
-    title = f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {weights_tag(opt)}"
-    return HTML(folder, title)
+    page = HTML(folder, f"{opt.name}: {opt.phase} images, weights {weights_tag(opt)}")
+    page.settings = opt.non_default_flags()
+    return page

@@ -194,7 +194,7 @@ def add_finished(page: HTML, opt: Any) -> str:
     for number in found:
         entries[number].row.add_to(page, opt.display_winsize)
     if unreadable:
-        page.add_note(f"{len(unreadable)} images cannot be read and are left out.")
+        page.add_warning(f"{len(unreadable)} images cannot be read and are left out.")
     if missing:
         why = (
             "the test has not ended, or was stopped; test.py --page_only writes this page again, "
@@ -202,7 +202,7 @@ def add_finished(page: HTML, opt: Any) -> str:
         )
         why = "their shards are not finished" if manifest.has_shards() else why
         said = f"{len(missing)} images are missing; {why}"
-        page.add_note(f"{said}.")
+        page.add_warning(f"{said}.")
         return f"{len(found)} of {len(found) + len(missing)} images ({said})"
     return f"all {len(found)} images"
 

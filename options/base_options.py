@@ -10,6 +10,7 @@ from typing import Any
 
 from options.config_files import BUILTIN_PRESET, read_builtin, read_yaml
 from options.parser import FlagParser, closest, flags_of
+from options.roles import SAME_RESULTS, names
 from options.shared_flags import add_shared_flags
 from options.test_flags import add_test_flags
 from options.train_flags import add_train_flags
@@ -37,6 +38,18 @@ class Options(argparse.Namespace):
             mark = f"\t[default: {_plain(default)}]" if value != default else ""
             lines.append(f"{name:>25}: {_plain(value)!s:<30}{mark}".rstrip())
         return "\n".join([*lines, "----------------- End -------------------"])
+
+    def non_default_flags(self) -> str:
+        """Return the flags of the non-default options that change the results."""
+        changed = {
+            name: vars(self)[name]
+            for name in sorted(names(self, SAME_RESULTS))
+            if vars(self)[name] != self.defaults.get(name, vars(self)[name])
+        }
+        return " ".join(
+            f"--{name}" if value is True else f"--{name} {_plain(value)}"
+            for name, value in changed.items()
+        )
 
 
 class BaseOptions:

@@ -101,7 +101,7 @@ def data_remarks(opt: Options) -> list[Remark]:
     except ValueError as error:
         return [Remark(str(error), fatal=holds_phases(opt))]
     dataset.ranges = chosen_ranges(opt, kept)
-    return [Remark(f"{opt.phase}: {what}", fatal) for what, fatal in check_data(dataset, opt)]
+    return [Remark(f"{opt.phase}: {what}", fatal) for what, fatal in check_data(dataset, opt)[0]]
 
 
 def report(found: list[Finding], count: int, remarks: list[Remark]) -> None:

@@ -148,8 +148,7 @@ def scores_go_on() -> None:
 def page_shows_all_epochs(drawn: list[list[float]]) -> None:
     """`drawn` are the x values of all curves."""
     page = (RUN / "web/index.html").read_text(encoding="utf-8")
-    for epoch in (1, 2):
-        assert f"images/epoch00{epoch}_fake_B.png" in page
+    assert '"epochs": [[1, 1], [2, 3]]' in page  # version 1 showed one image an epoch
     assert "images/losses.png" in page
     for x in ([1, 2], [1 / 3, 2 / 3, 1, 4 / 3, 5 / 3, 2]):
         assert any(len(x) == len(curve) and curve == pytest.approx(x) for curve in drawn), x

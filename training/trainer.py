@@ -8,12 +8,13 @@ from typing import Any
 
 from data import Loader
 from options.train_options import last_epoch
-from training.health import CollapseMonitor, NanCheck, WaitingAdvice, check_weights
+from training.health import NanCheck, WaitingAdvice, check_weights
+from training.reporting import Reporter, passed
+from training.samples import Samples
 from training.state import TrainingState
 from training.timing import StepTimer
 from training.validation import Validation
 from util import distributed
-from util.displays.val_log import Scores
 from util.errors import RunStopped
 from util.signals import Signals, status_of
 from util.visualizer import Visualizer
@@ -34,15 +35,16 @@ class Trainer:
         dataset: Loader,
         *,
         validation: Validation | None,
+        samples: Samples,
         visualizer: Visualizer,
         signals: Signals,
     ):
         self.opt, self.state, self.dataset = opt, state, dataset
         self.model, self.progress = state.model, state.progress
         self.validation, self.visualizer, self.signals = validation, visualizer, signals
-        self.nan_check, self.collapse_monitor = NanCheck(), CollapseMonitor(opt.gan_mode)
-        self.advice, self.stop_flag = WaitingAdvice(), distributed.StopFlag()
-        self.losses_shown_in = 0  # the last epoch with a line of losses
+        self.nan_check, self.advice = NanCheck(), WaitingAdvice()
+        shown = {"samples": samples, "visualizer": visualizer, "nan_check": self.nan_check}
+        self.reporter, self.stop_flag = Reporter(opt, state, **shown), distributed.StopFlag()
         self.progress.set_dataset_size(len(dataset))
 
     def run(self) -> None:
@@ -51,11 +53,11 @@ class Trainer:
         while self.progress.epoch <= last:
             started, epoch = time.perf_counter(), self.progress.epoch
             trained = self.train_epoch()
-            if trained and self.visualizer.shown_in_epoch < epoch:
-                self.visualizer.display_current_results(self.model.get_current_visuals(), epoch)
             due = bool(self.validation) and self.validation.due(epoch)
             rate = self.model.learning_rate
             self.model.update_learning_rate(self.validate(epoch) if due else None)
+            if trained:
+                self.reporter.show_samples(epoch)
             self.progress.epoch, self.progress.iters = epoch + 1, 0
             stop_early = due and self.validation.should_stop()
             if epoch % self.opt.save_epoch_freq == 0:
@@ -87,12 +89,12 @@ class Trainer:
             files = [path for batch in batches for path in batch.get("A_paths", [])]
             self.nan_check.observe(self.model.losses, progress.total, files)
             self.visualizer.advance(count)
-            self.show_if_due(before, clock)
+            self.reporter.after_step(before, clock)
             if passed(opt.save_latest_freq, before, progress.total):
                 self.save(f"iter_{progress.total}" if opt.save_by_iter else "latest")
             self.stop_if_asked()
-        if progress.iters > done and self.losses_shown_in != progress.epoch:
-            self.show_losses(clock)  # at least once an epoch, however few its images are
+        if progress.iters > done:
+            self.reporter.after_last_step(clock)
         if not self.dataset.without_workers:  # else a GPU works while the next batch is made
             self.advice.after_epoch(clock.share(), opt.num_threads, opt.cache)
         return progress.iters > done
@@ -101,27 +103,8 @@ class Trainer:
         """Measure the model, keep it if it is the best so far, and return its score."""
         scores = self.validation.measure()
         score = self.validation.update_best(epoch, scores)
-        summary = self.validation.best_summary()
-        self.visualizer.print_scores(Scores(epoch, scores, f" ({summary})"))
+        self.reporter.show_scores(epoch, scores, self.validation.best_summary())
         return score
-
-    def show_if_due(self, before: int, clock: StepTimer) -> None:
-        """Print the losses and show the images of a step, if it is time for that."""
-        opt, model, progress = self.opt, self.model, self.progress
-        if passed(opt.print_freq, before, progress.total):
-            self.show_losses(clock)
-        to_page = passed(opt.update_html_freq, before, progress.total)
-        if to_page or (self.visualizer.live and passed(opt.display_freq, before, progress.total)):
-            images = model.get_current_visuals()
-            self.visualizer.display_current_results(images, progress.epoch, to_page, progress.iters)
-
-    def show_losses(self, clock: StepTimer) -> None:
-        """Print the losses of a step."""
-        self.nan_check.check()
-        progress, losses = self.progress, self.model.get_current_losses()
-        self.collapse_monitor.observe(losses, self.model.visuals)
-        self.visualizer.print_current_losses(progress.epoch, progress.iters, losses, *clock.lap())
-        self.losses_shown_in = progress.epoch
 
     def stop_if_asked(self) -> None:
         """Save and raise `RunStopped` once a signal has asked any rank to stop."""
@@ -150,8 +133,3 @@ def grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
     iterator = iter(batches)
     while group := list(islice(iterator, size)):
         yield group
-
-
-def passed(every: int, before: int, now: int) -> bool:
-    """Return whether a multiple of `every` lies in (before, now]."""
-    return now // every > before // every

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from util.files import short_stem
 from util.html import HTML
+from util.pages.captions import captions
 from util.util import save_image, tensor2im
 
 PNG_END = b"IEND\xaeB`\x82"  # a PNG file's last bytes
@@ -24,9 +25,10 @@ class ImageRow(NamedTuple):
 
     def add_to(self, webpage: HTML, width: int) -> None:
         """Add the row to the page; call it once the files are written, so that sizes are known."""
-        names = list(self.files.values())
+        labels = list(captions(self.files))
+        names = [self.files[label] for label in labels]
         webpage.add_header(self.header)
-        webpage.add_images(names, list(self.files), names, width=width)
+        webpage.add_images(names, labels, names, width=width)
 
 
 def result_row(

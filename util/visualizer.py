@@ -1,7 +1,7 @@
 """Shows a run: progress, losses, scores and images."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -44,13 +44,13 @@ def save_images(
 class Visualizer:
     """Shows a training run on the console, in its folder, and on the chosen live displays."""
 
-    def __init__(self, opt: Any, since: tuple[int, int] | None = None):
-        """`since` is the (epoch, iters) that a continued run resumes from.
+    def __init__(self, opt: Any, since: tuple[int, int] | None = None, best_epoch: int = 0):
+        """`since` is the (epoch, iters) that a continued run resumes from, `best_epoch` the best
+        so far, 0 if there is none.
 
         Only rank 0 shows the run.
         """
         self.epoch_size = 0
-        self.shown_in_epoch = 0  # the last epoch whose images are on the page
         self.console, self.page, self.live = Console(), None, []
         self.displays: list[Display] = []
         if not is_main_process():
@@ -59,17 +59,23 @@ class Visualizer:
         loss_log = LossLog(folder / "loss_log.txt", opt.continue_train, since)
         path, since_epoch = folder / "val_log.csv", since[0] if since else None
         score_log = ScoreLog(path, opt.continue_train, since_epoch)
-        title = f"Experiment name = {opt.name}"
-        self.page = WebPage(folder / "web", title, opt.display_winsize, loss_log, score_log)
+        if not opt.no_html:
+            self.page = WebPage(
+                folder / "web",
+                f"{opt.name}: training",
+                settings=opt.non_default_flags(),
+                width=opt.display_winsize,
+                loss_log=loss_log,
+                score_log=score_log,
+                best_epoch=best_epoch,
+            )
         self.live = live_displays(opt, folder)
         files = LogFiles(loss_log, score_log)
-        self.displays = [self.console, files, *self.live]
-        self.displays += [] if opt.no_html else [self.page]
+        self.displays = [self.console, files, *self.live, *([self.page] if self.page else [])]
 
-    def add_notes(self, notes: Iterable[str]) -> None:
-        """Show notes at the top of the page."""
-        if self.page:
-            self.page.notes += notes
+    def show_data(self, remarks: list[str], statistics: Mapping[str, Any]) -> None:
+        """Show what the data check has found, on the page; see `WebPage.show_data`."""
+        self._on_page(lambda page: page.show_data(remarks, statistics))
 
     @property
     def bar(self) -> tqdm | None:
@@ -113,8 +119,13 @@ class Visualizer:
         shown = [d for d in self.displays if save_result or d is not self.page]
         total = self._total(epoch, iters or self.epoch_size)
         self._each(shown, lambda display: display.show_images(images, epoch, total))
-        if save_result:
-            self.shown_in_epoch = epoch
+
+    def show_samples(self, make: Callable[[], Mapping[str, Any]], epoch: int) -> None:
+        """Show on the page the images that `make` returns; it is not called without a page.
+
+        It returns, by the name of each input, (H, W, C) in 0..255 by label.
+        """
+        self._on_page(lambda page: page.show_samples(make(), epoch))
 
     def reset(self) -> None:
         """Kept for compatibility; does nothing."""
@@ -123,11 +134,15 @@ class Visualizer:
         """Kept for compatibility; does nothing: `print_current_losses` plots the losses."""
 
     def close(self) -> None:
-        """Let the live displays finish, for at most two seconds."""
+        """Finish the page, and let the live displays finish, for at most two seconds."""
+        self._on_page(WebPage.close)
         close_all(self.live)
 
     def _total(self, epoch: int, iters: int) -> int:
         return (epoch - 1) * self.epoch_size + iters
+
+    def _on_page(self, show: Callable[[WebPage], None]) -> None:
+        self._each([page for page in self.displays if page is self.page], show)
 
     def _each(self, displays: list[Display], show: Callable[[Display], None]) -> None:
         for display in list(displays):

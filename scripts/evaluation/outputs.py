@@ -50,6 +50,7 @@ def from_run(name: str, args: Any, paired: bool = True) -> ImageSet:
         translate([*flags, "--results_dir", str(place), *more])
     images = collect_images(name, folder, wanted, paired)
     images.made = how_made(vars(wanted), args.test_flags)
+    images.settings = wanted.non_default_flags()
     return images
 
 

@@ -8,16 +8,12 @@ from pathlib import Path
 from dominate.tags import (
     button,
     div,
-    figcaption,
     figure,
     h1,
     h2,
-    img,
     label,
     main,
     option,
-    p,
-    script,
     section,
     select,
     table,
@@ -30,42 +26,18 @@ from dominate.tags import (
 from dominate.util import raw
 
 from scripts.evaluation.compare import Result, better, heat_maps, names_of
-from util.html import blank_page
 from util.metrics import Interval
 from util.names import escaped, url_of, utf8
+from util.pages.elements import (
+    blank_page,
+    folded_notes,
+    image_figure,
+    image_row,
+    scripts,
+    settings_line,
+)
 
-_CSS = """
-table { border-collapse: collapse; margin: 12px 0; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: 4px 18px 4px 0; border-bottom: 1px solid #8884; }
-td.best { font-weight: 600; }
-td small { opacity: 0.65; }
-.wide { overflow-x: auto; }
-.bar { display: flex; flex-wrap: wrap; gap: 10px; align-items: center; margin: 14px 0;
-  position: sticky; top: 0; padding: 8px 0; background: Canvas; z-index: 1; }
-select, button { font: inherit; padding: 5px 10px; }
-button[aria-pressed="true"] { font-weight: 600; }
-main { grid-template-columns: 1fr; }
-"""
-
-_SORT = """
-const rows = [...document.querySelectorAll("section")];
-const place = document.querySelector("main");
-const choice = document.querySelector("select");
-const buttons = [...document.querySelectorAll("button")];
-let order = "worst";
-function sort() {
-  const [run, metric] = choice.value.split(" ");
-  const sign = (order === "worst") === LOWER[metric] ? -1 : 1;
-  const value = row => JSON.parse(row.dataset.values)[run][metric];
-  if (order === "name") rows.sort((a, b) => a.dataset.at - b.dataset.at);
-  else rows.sort((a, b) => sign * (value(a) - value(b)));
-  place.append(...rows);
-  for (const b of buttons) b.setAttribute("aria-pressed", b.value === order);
-}
-choice.addEventListener("change", sort);
-for (const b of buttons) b.addEventListener("click", () => { order = b.value; sort(); });
-sort();
-"""
+WIDTH = 256  # most pixels of an image on the page
 
 
 def write_page(
@@ -84,24 +56,38 @@ def write_page(
     folders = [out / "heat" / str(i) for i in range(len(results))]
     maps = [heat_maps(r.images, f, threads) for r, f in zip(results, folders, strict=True)]
     title = title or "Evaluation of " + ", ".join(result.images.name for result in results)
-    page = blank_page(title, _CSS)
+    page = blank_page(title)
     with page.body:
         h1(title)
+        settings = {r.images.name: r.images.settings for r in results if r.images.settings}
+        for name, flags in settings.items() if len(set(settings.values())) > 1 else ():
+            settings_line(flags, name)
+        if len(set(settings.values())) == 1:
+            settings_line(next(iter(settings.values())))
         if summary:
-            heading, *rows = summary
-            body = tbody(*(tr(th(row[0]), *(td(text) for text in row[1:])) for row in rows))
             h2("All seeds")
-            div(table(thead(tr(*(th(text) for text in heading))), body), cls="wide")
+            _summary(summary)
             h2("The first seed, image by image")
-        div(_numbers(results), cls="wide")
-        for note in notes:
-            p(note)
-        p("Errors: the absolute difference, from black (0) to pale yellow (half the range).")
+        div(_numbers(results), cls="scroll")
+        errors = "errors: the absolute difference, from black (0) to pale yellow (half the range)"
+        folded_notes([*notes, errors])
         _controls(results)
-        main(*(_row(i, name, results, maps, out) for i, name in enumerate(_names(results))))
+        rows = [_row(i, name, results, maps, out) for i, name in enumerate(_names(results))]
         lower = {name: better(name) == "lower" for r in results for name in r.each}
-        script(raw(f"const LOWER = {json.dumps(lower)};{_SORT}"))
+        main(*rows, cls="rows", data_lower=json.dumps(lower), style=f"--row: {_width(results)}px")
+        scripts("look.js", "sort.js")
     (out / "index.html").write_bytes(utf8(page.render(pretty=False)))
+
+
+def _summary(lines: Sequence[Sequence[str]]) -> div:
+    heading, *rows = lines
+    body = tbody(*(tr(th(row[0]), *(td(text) for text in row[1:])) for row in rows))
+    return div(table(thead(tr(*(th(text) for text in heading))), body), cls="scroll")
+
+
+def _width(results: Sequence[Result]) -> int:
+    """Return the width of a row in pixels."""
+    return (WIDTH + 10) * (4 if len(results) == 1 else len(results) + 2)
 
 
 def _names(results: Sequence[Result]) -> list[str]:
@@ -157,22 +143,28 @@ def _controls(results: Sequence[Result]) -> div:
 def _row(
     at: int, name: str, results: Sequence[Result], maps: Sequence[dict[str, Path]], out: Path
 ) -> section:
-    several = len(results) > 1
-    row = div(cls="row", style="--w: 256px")
+    """Return the images of one input: input, outputs, target; several runs are a column each, with
+    the error below the output.
+    """
+    of, single = escaped(name), len(results) == 1
+    figures, errors = [], []
     if name in results[0].images.source:
-        row.add(_figure(results[0].images.source[name], "input", out))
-    row.add(_figure(results[0].images.real[name], "target", out))
+        figures.append(_figure(results[0].images.source[name], "input", "", of, out))
     for result, heat in zip(results, maps, strict=True):
-        of = f" of {result.images.name}" if several else ""
+        run = "" if single else f" of {result.images.name}"
         values = ", ".join(f"{metric} {each[name]:.4f}" for metric, each in result.each.items())
-        row.add(_figure(result.images.fake[name], f"output{of}: {values}", out))
-        row.add(_figure(heat[name], f"error{of}", out))
-    found = section(h2(escaped(name)), row)
+        figures.append(_figure(result.images.fake[name], f"output{run}", values, of, out))
+        errors.append(_figure(heat[name], f"error{run}", "", of, out))
+        if not single:
+            errors[-1]["style"] = f"grid-column: {len(figures)}"
+    figures.append(_figure(results[0].images.real[name], "target", "", of, out))
+    columns = len(figures) + len(errors) * single
+    found = section(h2(of), image_row([*figures, *errors], WIDTH, columns))
     values = [{metric: each[name] for metric, each in r.each.items()} for r in results]
     found["data-values"], found["data-at"] = json.dumps(values), str(at)
     return found
 
 
-def _figure(path: Path, text: str, out: Path) -> figure:
+def _figure(path: Path, what: str, label: str, of: str, out: Path) -> figure:
     source = url_of(Path(os.path.relpath(path, out)).as_posix())
-    return figure(img(src=source, alt=text, loading="lazy"), figcaption(text))
+    return image_figure(source, what, label=label, of=of, file=path, width=WIDTH)

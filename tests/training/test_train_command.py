@@ -13,7 +13,7 @@ from PIL import Image
 
 from models.base_model import BaseModel
 from training import validation
-from training.trainer import passed
+from training.reporting import passed
 from util.displays.loss_log import parse_line
 
 Command = Callable[..., SimpleNamespace]
@@ -48,9 +48,13 @@ def test_a_short_run_leaves_every_file_that_users_know(command: Command, pairs: 
     }
     assert (run / "web" / "index.html").is_file()
     images = {
-        f"epoch{e:03d}_{label}.png" for e in (1, 2) for label in ("real_A", "fake_B", "real_B")
+        f"epoch{e:03d}_{label}{ending}.png"
+        for e in (1, 2)
+        for label in ("real_A", "fake_B", "real_B")
+        for ending in ("", "_2", "_3")
     }
-    assert {p.name for p in (run / "web" / "images").iterdir()} == {*images, "losses.png"}
+    written = {p.name for p in (run / "web" / "images").iterdir()}
+    assert written == {*images, "losses.png", "data.png"}
     assert json.loads((run / "train_opt.json").read_text())["netG"] == "unet_64"
     assert [(e.epoch, e.iters) for e in losses(run)] == [(1, 2), (2, 1), (2, 3)]
     assert equal(run / "2_net_G.pth", run / "latest_net_G.pth")

@@ -1,5 +1,6 @@
 """Pages of images, read back as a browser would."""
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
@@ -8,6 +9,8 @@ import pytest
 from conftest import draw
 
 from util.html import HTML
+from util.image_rows import ImageRow
+from util.pages.captions import captions, columns_of
 
 NAMES = [
     "plain.png",
@@ -89,7 +92,9 @@ def test_images_load_lazily_and_say_their_size(tmp_path):
         ("6", "4", "lazy"),
         ("3", "9", "lazy"),
     ]
-    assert [p["alt"] for p in images] == Page(html).texts["figcaption"] == ["real_A", "fake_B"]
+    assert [p["alt"] for p in images] == ["input of row", "output of row"]
+    assert Page(html).texts["figcaption"] == ["input ", "output "]
+    assert Page(html).texts["small"] == ["real_A", "fake_B"]
 
 
 def test_any_file_name_resolves_from_the_page(tmp_path):
@@ -115,16 +120,16 @@ def test_titles_names_captions_and_notes_are_text_not_markup(tmp_path):
     html.add_images(["x.png"], [evil], ["x.png"])
     html.save()
     page = Page(html)
-    assert not page.all("script") and not page.all("b")
+    assert len(page.all("script")) == 1 and not page.all("b")  # that of the page itself
     for tag in ("h1", "h2", "p", "figcaption"):
         assert page.texts[tag] == [evil]
-    assert page.all("img")[0]["alt"] == evil
-    assert "<script" not in html.path.read_text(encoding="utf-8")
+    assert page.all("img")[0]["alt"] == f"{evil} of {evil}"
+    assert "<script>alert" not in html.path.read_text(encoding="utf-8")
 
 
 def test_page_needs_nothing_from_elsewhere(tmp_path):
     text = page_of(tmp_path, rows=25).path.read_text(encoding="utf-8")
-    assert "http:" not in text and "https:" not in text and "//" not in text
+    assert "http:" not in text and "https:" not in text and "import" not in text
     heads = Page(page_of(tmp_path)).all("meta")
     assert {"charset": "utf-8"} in heads
     assert any(meta.get("name") == "viewport" for meta in heads)
@@ -178,7 +183,7 @@ def test_unique_name_tells_names_apart_that_are_one_file_elsewhere(tmp_path, pai
 @pytest.mark.parametrize(("rows", "boxes"), [(0, 0), (20, 0), (21, 1)])
 def test_filter_box_stands_above_more_than_20_rows_only(tmp_path, rows, boxes):
     page = Page(page_of(tmp_path, rows=rows))
-    assert len(page.all("input")) == len(page.all("script")) == boxes
+    assert len(page.all("input")) == len(page.all("script")) - 1 == boxes
     assert all(box["type"] == "search" and box["aria-label"] for box in page.all("input"))
 
 
@@ -191,7 +196,47 @@ def test_refresh_reloads_the_page_only_if_asked_for(tmp_path):
     assert seconds(page_of(tmp_path)) == []
 
 
-def test_two_thousand_rows_render(tmp_path):
-    page = Page(page_of(tmp_path, rows=2000))
-    assert len(page.all("img")) == len(page.all("section")) == 2000
-    assert page.texts["h2"][-1] == "row 1999"
+def test_five_thousand_rows_render(tmp_path):
+    page = Page(page_of(tmp_path, rows=5000))
+    assert len(page.all("img")) == len(page.all("section")) == 5000
+    assert page.texts["h2"][-1] == "row 4999"
+
+
+def test_how_the_images_were_made_folds_away_and_a_warning_does_not(tmp_path):
+    html = HTML(tmp_path, "title")
+    html.settings = "--direction BtoA --crop_size 128"
+    html.add_note("Dropout is off.")
+    html.add_warning("3 images are missing.")
+    html.save()
+    text = html.path.read_text(encoding="utf-8")
+    (folded,) = re.findall(r"<details>.*?</details>", text, re.S)
+    assert "How these were made" in folded and "Dropout is off." in folded
+    assert "3 images are missing." in text.replace(folded, "")
+    assert Page(html).texts["small"] == ["--direction BtoA", "--crop_size 128"]
+
+
+def test_a_row_is_input_output_target_whatever_order_the_model_has(tmp_path):
+    labels = ("real_A", "real_B_rgb", "fake_B_rgb")  # of --model colorization
+    html = HTML(tmp_path, "title")
+    ImageRow("row", "row", {label: f"{label}.png" for label in labels}).add_to(html, 256)
+    html.save()
+    assert Page(html).texts["figcaption"] == ["input ", "output ", "target "]
+    assert Page(html).texts["small"] == ["real_A", "fake_B_rgb", "real_B_rgb"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "what", "columns"),
+    [
+        ("real fake", ["input", "output"], 2),
+        ("real_A fake_B rec_A", ["input", "output", "input reconstructed"], 3),
+        ("real_A fake_B extra real_B", ["input", "output", "target", "extra"], 4),
+        (
+            "real_A fake_B rec_A real_B fake_A rec_B",
+            ["input A", "output B", "A reconstructed", "input B", "output A", "B reconstructed"],
+            3,
+        ),
+    ],
+)
+def test_captions_say_what_an_image_is(labels, what, columns):
+    assert list(captions(labels.split()).values()) == what
+    assert columns_of(labels.split()) == columns

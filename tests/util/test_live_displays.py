@@ -36,7 +36,7 @@ from util.displays import live
 from util.displays.display import BackgroundDisplay
 from util.displays.loss_log import LossLog, parse_line
 from util.displays.val_log import Scores
-from util.html import HTML
+from util.displays.web_page import WebPage
 from util.util import tensor2im
 from util.visualizer import Console
 
@@ -211,7 +211,7 @@ def test_the_command_for_each_package_is_known() -> None:
     assert set(live.INSTALL) == set(PACKAGES.values())
 
 
-@pytest.mark.parametrize("broken", [(HTML, "save"), (Console, "show_losses"), (LossLog, "add")])
+@pytest.mark.parametrize("broken", [(WebPage, "write"), (Console, "show_losses"), (LossLog, "add")])
 def test_a_display_that_fails_ends_alone_with_one_warning(
     command: Command, pairs: Path, caplog, monkeypatch, broken: tuple[type, str]
 ) -> None:

@@ -1,7 +1,9 @@
 """What a run shows: images, pages, loss lines, a bar in a terminal."""
 
 import io
+import json
 import logging
+import re
 import sys
 from pathlib import Path
 
@@ -26,6 +28,11 @@ def visuals(seed: int = 0, channels: int = 3) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     labels = ("real_A", "fake_B", "real_B")
     return {k: torch.rand(2, channels, 6, 8, generator=generator) * 2 - 1 for k in labels}
+
+
+def shown_epochs(page: str) -> list[list[int]]:
+    """Return the epochs of a training's page, each with the number of its images."""
+    return json.loads(re.search(r'id="run"[^>]*>(.*?)</script>', page)[1])["epochs"]
 
 
 @pytest.fixture
@@ -81,43 +88,42 @@ def test_run_leaves_a_log_and_a_page_with_the_newest_epoch_first(options, tmp_pa
     assert parse_line(log[1]) == Entry(1, 10, LOSSES, 0.5, 0.25)
     web = tmp_path / "run" / "web"
     text = (web / "index.html").read_text(encoding="utf-8")
-    places = [text.index(words) for words in ("images/losses.png", "epoch 3", "epoch 2", "epoch 1")]
-    assert places == sorted(places)
+    assert shown_epochs(text) == [[1, 1], [2, 1], [3, 1]] and "images/losses.png" in text
+    assert "images/epoch003_fake_B.png" in text  # the last one, without JavaScript
     for epoch in (1, 2, 3):
         for label, image in visuals(epoch).items():
             saved = np.asarray(Image.open(web / "images" / f"epoch{epoch:03d}_{label}.png"))
             np.testing.assert_array_equal(saved, tensor2im(image))
     assert Image.open(web / "images" / "losses.png").format == "PNG"
-    assert visualizer.shown_in_epoch == 3
 
 
-def test_the_curves_have_the_validation_that_comes_after_the_pages_images(
-    options, tmp_path, monkeypatch
-):
+def test_the_curves_have_the_scores_of_the_epoch_and_mark_the_best(options, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(
-        "util.displays.web_page.plot_losses",
-        lambda entries, path, scores: (plot_losses(entries, path, scores), drawn.append([*scores])),
-    )
+
+    def noted(entries, path, scores, **marks):
+        drawn.append(([s.epoch for s in scores], marks["best_epoch"]))
+        return plot_losses(entries, path, scores, **marks)
+
+    monkeypatch.setattr("util.displays.web_page.plot_losses", noted)
     visualizer = Visualizer(options())
     for epoch in (1, 2):
         visualizer.print_current_losses(epoch, 10, LOSSES, 0.5, 0.25)
+        visualizer.print_scores(Scores(epoch, {"L1": 0.5 * epoch}, best_epoch=1))
         visualizer.display_current_results(visuals(epoch), epoch)
-        visualizer.print_scores(Scores(epoch, {"L1": 0.5 / epoch}))
-    assert [[s.epoch for s in scores] for scores in drawn] == [[], [1], [1], [1, 2]]
+    assert drawn == [([1], 1), ([1, 2], 1)]
 
 
 def test_page_comes_before_the_first_losses_too(options, tmp_path):
     Visualizer(options()).display_current_results(visuals(), 1)
     text = (tmp_path / "run" / "web" / "index.html").read_text(encoding="utf-8")
-    assert "epoch 1" in text and "losses.png" not in text
+    assert shown_epochs(text) == [[1, 1]] and "losses.png" not in text
 
 
 def test_a_continued_run_shows_earlier_epochs(options, tmp_path):
     Visualizer(options()).display_current_results(visuals(), 1)
     Visualizer(options("--continue_train")).display_current_results(visuals(), 3)
     text = (tmp_path / "run" / "web" / "index.html").read_text(encoding="utf-8")
-    assert "epoch 3" in text and "epoch 1" in text and "epoch 2" not in text
+    assert shown_epochs(text) == [[1, 1], [3, 1]]
 
 
 def test_no_html_writes_no_page(options, tmp_path):
@@ -125,7 +131,6 @@ def test_no_html_writes_no_page(options, tmp_path):
     visualizer.print_current_losses(1, 10, LOSSES, 0.5, 0.25)
     visualizer.display_current_results(visuals(), 1)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["loss_log.txt"]
-    assert visualizer.shown_in_epoch == 1
 
 
 class Terminal(io.StringIO):

@@ -86,6 +86,17 @@ class LossLog:
                 entries.append(entry)
         return entries
 
+    def resumes(self) -> list[tuple[int, int]]:
+        """Return the (epoch, iters) after which the run has stopped and was resumed."""
+        found: list[tuple[int, int]] = []
+        last = None
+        for line in self._lines():
+            if line.startswith("====="):
+                found = [] if CONTINUED not in line else [*found, *([last] if last else [])]
+            elif entry := parse_line(line):
+                last = entry[:2]
+        return found
+
     def _lines(self) -> list[str]:
         if not self.path.exists():
             return []

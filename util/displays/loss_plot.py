@@ -1,6 +1,6 @@
-"""Plot the losses and scores of a run."""
+"""Plot the losses and scores of a run, and the values of its data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -8,44 +8,107 @@ from typing import Any
 from util.displays.loss_log import Entry
 from util.displays.val_log import Scores
 
+POINTS = 400  # of a curve; more entries are averaged in groups
+GREY = "#808080"  # text and axes, legible on white and on black
+Panel = tuple[float, float, float, float, float, float]
 
-def plot_losses(entries: list[Entry], path: Path, scores: Sequence[Scores] = ()) -> None:
-    """Plot losses, their moving averages over a tenth of the entries, and scores, by epoch."""
-    from matplotlib.figure import Figure
 
+def plot_losses(
+    entries: Sequence[Entry],
+    path: Path,
+    scores: Sequence[Scores] = (),
+    *,
+    resumes: Sequence[tuple[int, int]] = (),
+    best_epoch: int = 0,
+) -> list[Panel]:
+    """Plot losses, their moving averages over a tenth of the entries, and scores, by epoch.
+
+    Dotted lines mark where the run was resumed, a star the best epoch. Returns where the panels
+    are: left, top, width, height in parts of the image, first and last epoch of the axis.
+    """
     losses = list(entries[-1].losses)
     plain = [name for name in (scores[-1].values if scores else ()) if not name.endswith("_ema")]
-    count = len(losses) + len(plain)
-    columns = min(count, 4)
-    rows = -(-count // columns)
-    figure = Figure(figsize=(2.5 * columns + 0.5, 2.2 * rows), layout="constrained")
-    panels = iter([figure.add_subplot(rows, columns, i + 1) for i in range(count)])
+    figure, panels = _panels(len(losses) + len(plain), columns=min(len(losses) + len(plain), 3))
     epoch_size = max(e.iters for e in entries)
-    window = max(len(entries) // 10, 1)
-    for name in losses:
-        points = [
-            (e.epoch - 1 + e.iters / epoch_size, e.losses[name])
-            for e in entries
-            if name in e.losses
-        ]
-        x, y = zip(*points, strict=True)
-        smooth = [fmean(y[max(k - window, 0) : k]) for k in range(1, len(y) + 1)]
-        axes = _panel(next(panels), name)
-        axes.plot(x, y, color="tab:blue", alpha=0.3, linewidth=1)
-        axes.plot(x, smooth, color="tab:blue", linewidth=1.5)
-    for name in plain:
-        axes = _panel(next(panels), f"val {name}")
-        for label, color in ((name, "tab:green"), (f"{name}_ema", "tab:olive")):
-            points = [(s.epoch, s.values[label]) for s in scores if label in s.values]
-            if points:
-                axes.plot(*zip(*points, strict=True), ".-", color=color)
-        if len(axes.lines) > 1:
-            axes.legend(["G", "EMA of G"], fontsize=7)
-    figure.savefig(path, dpi=110)
+    for axes, name in zip(panels, losses, strict=False):
+        known = [e for e in entries if name in e.losses]
+        _draw_loss(axes, [(e.epoch - 1 + e.iters / epoch_size, e.losses[name]) for e in known])
+        _title(axes, name)
+    for axes, name in zip(panels[len(losses) :], plain, strict=True):
+        _draw_scores(axes, name, scores, best_epoch)
+        _title(axes, f"val {name}")
+    for axes in panels:
+        for epoch, iters in resumes:
+            axes.axvline(epoch - 1 + iters / epoch_size, color=GREY, linestyle=":", linewidth=1)
+    figure.savefig(path, dpi=110, transparent=True)
+    return [_place(axes) for axes in panels]
 
 
-def _panel(axes: Any, title: str) -> Any:
-    axes.set_title(title, fontsize=9)
-    axes.tick_params(labelsize=7)
-    axes.grid(alpha=0.3)
-    return axes
+def plot_values(sides: Mapping[str, Any], path: Path) -> None:
+    """Plot a histogram of the values of each side's images.
+
+    `sides` holds, by title, statistics with `values` and `range`, the values that become -1 and 1;
+    lines mark these.
+    """
+    figure, panels = _panels(len(sides), len(sides))
+    for axes, (title, of) in zip(panels, sides.items(), strict=True):
+        axes.hist(of.values, bins=64, color="tab:blue")
+        _title(axes, title)
+        axes.set_yticks([])
+        for end in of.range:
+            axes.axvline(end, color="tab:orange", linestyle="--", linewidth=1)
+    figure.savefig(path, dpi=110, transparent=True)
+
+
+def _draw_loss(axes: Any, points: Sequence[tuple[float, float]]) -> None:
+    x, y = zip(*thinned(points), strict=True)
+    window = max(len(y) // 10, 1)
+    smooth = [fmean(y[max(k - window, 0) : k]) for k in range(1, len(y) + 1)]
+    axes.plot(x, y, color="tab:blue", alpha=0.35, linewidth=1)
+    axes.plot(x, smooth, color="tab:blue", linewidth=1.5)
+
+
+def _draw_scores(axes: Any, name: str, scores: Sequence[Scores], best_epoch: int) -> None:
+    averaged = any(f"{name}_ema" in s.values for s in scores)
+    for label, color in ((name, "tab:green"), (f"{name}_ema", "tab:olive")):
+        points = [(s.epoch, s.values[label]) for s in scores if label in s.values]
+        if points:
+            axes.plot(*zip(*points, strict=True), ".-", color=color, markersize=3)
+        decides = label.endswith("_ema") or not averaged
+        for epoch, score in points if decides else ():
+            if epoch == best_epoch:
+                axes.scatter(epoch, score, marker="*", color=color, s=70)
+    if averaged:
+        how = {"fontsize": 7, "framealpha": 0, "labelcolor": GREY}
+        axes.legend(axes.lines, ["G", "EMA of G"], **how)
+
+
+def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return at most `POINTS` points: the means of groups of equal size."""
+    size = -(-len(points) // POINTS)
+    groups = [points[i : i + size] for i in range(0, len(points), size)]
+    return [(fmean(x for x, _ in group), fmean(y for _, y in group)) for group in groups]
+
+
+def _panels(count: int, columns: int) -> tuple[Any, list[Any]]:
+    """Return a figure, and its panels in lines of `columns`."""
+    from matplotlib.figure import Figure
+
+    rows = -(-count // columns)
+    figure = Figure(figsize=(2.3 * columns + 0.3, 2.0 * rows), layout="constrained")
+    panels = [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
+    for axes in panels:
+        axes.tick_params(labelsize=7, colors=GREY)
+        axes.grid(alpha=0.3)
+        for spine in axes.spines.values():
+            spine.set_color(GREY)
+    return figure, panels
+
+
+def _title(axes: Any, text: str) -> None:
+    axes.set_title(text, fontsize=9, color=GREY)
+
+
+def _place(axes: Any) -> Panel:
+    box = axes.get_position()
+    return (box.x0, 1 - box.y1, box.width, box.height, *axes.get_xlim())

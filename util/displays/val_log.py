@@ -11,11 +11,14 @@ from util.files import atomic_write
 
 
 class Scores(NamedTuple):
-    """The scores of a validation after `epoch`, by name; `note` tells which is the best so far."""
+    """The scores of a validation after `epoch`, by name; `note` tells which is the best so far,
+    `best_epoch` its number, 0 if there is none.
+    """
 
     epoch: int
     values: dict[str, float]
     note: str = ""
+    best_epoch: int = 0
 
 
 def format_scores(scores: Scores) -> str:

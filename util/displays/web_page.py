@@ -1,55 +1,206 @@
 """Write the page of a training run: web/index.html."""
 
+import json
+import math
+import re
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from dominate.tags import (
+    button,
+    div,
+    h1,
+    h2,
+    img,
+    input_,
+    main,
+    output,
+    p,
+    script,
+    section,
+    small,
+    span,
+)
+from dominate.util import raw
 
 from util.displays.display import Display
 from util.displays.loss_log import LossLog
-from util.displays.loss_plot import plot_losses
+from util.displays.loss_plot import Panel, plot_losses, plot_values
 from util.displays.val_log import ScoreLog, Scores
-from util.html import HTML
+from util.names import escaped, url_of, utf8
+from util.pages.captions import captions, columns_of
+from util.pages.elements import blank_page, image_figure, image_row, scripts, settings_line
 from util.util import save_image
+
+REFRESH = 30  # seconds between reloads of the page of a training that goes on
+SHARE = 0.05  # most of the time that may go into the page itself
+
+# The images of one input by their label, each (H, W, 1 or 3) in 0..255.
+Images = Mapping[str, np.ndarray]
 
 
 class WebPage(Display):
-    """Writes `web/index.html`: the plot, and the last images of each epoch, `width` pixels wide."""
+    """Writes `web/index.html`: the same images in all epochs, the curves, the values of the data.
+
+    Images are `width` pixels wide on the page, in files `images/epochNNN_LABEL.png`; those of the
+    second image and further ones end in _2, _3, ….
+    """
 
     def __init__(
-        self, web_dir: Path, title: str, width: int, loss_log: LossLog, score_log: ScoreLog
+        self,
+        web_dir: Path,
+        title: str,
+        *,
+        settings: str = "",
+        width: int = 256,
+        loss_log: LossLog,
+        score_log: ScoreLog,
+        best_epoch: int = 0,
     ):
-        self.web_dir, self.title, self.width = web_dir, title, width
-        self.notes: list[str] = []  # at the top of the page
-        self.loss_log, self.score_log = loss_log, score_log
+        """`settings` are the run's flags that are not default."""
+        self.web_dir, self.title, self.settings, self.width = web_dir, title, settings, width
+        self.images = web_dir / "images"
+        self.images.mkdir(parents=True, exist_ok=True)
+        self.loss_log, self.score_log, self.best_epoch = loss_log, score_log, best_epoch
+        self.warnings: list[str] = []
+        self.data: dict[str, Any] = {}  # statistics of the data by title
+        self.shown: dict[str, Images] = {}  # the last images, by the name of their input
+        self.written, self.spent = -math.inf, 0.0  # time of the last page, and seconds for it
 
-    def show_images(self, images: dict[str, np.ndarray], epoch: int, total: int) -> None:
-        page = HTML(self.web_dir, self.title, refresh=30)
-        for note in self.notes:
-            page.add_note(note)
-        for label, image in images.items():
-            save_image(image, page.get_image_dir() / f"epoch{epoch:03d}_{label}.png")
-        if self._plot():
-            page.add_header("losses")
-            page.add_images([self.curves.name], ["by epoch"], [self.curves.name], width=1000)
-        for e in range(epoch, 0, -1):
-            names = [f"epoch{e:03d}_{label}.png" for label in images]
-            if all((page.get_image_dir() / name).exists() for name in names):
-                page.add_header(f"epoch {e}")
-                page.add_images(names, list(images), names, width=self.width)
-        page.save()
+    def show_data(self, remarks: list[str], statistics: Mapping[str, Any]) -> None:
+        """Show remarks of the data check, and each side's values; see `plot_values`."""
+        self.warnings, self.data = [*map(escaped, remarks)], dict(statistics)
+        if self.data:
+            plot_values(self.data, self.images / "data.png")
+
+    def show_images(self, images: Images, epoch: int, total: int) -> None:
+        self.written = -math.inf  # now
+        self.show_samples({"": images}, epoch)
+
+    def show_samples(self, samples: Mapping[str, Images], epoch: int) -> None:
+        """Write the images of an epoch, by the name of their input, and the page, if it is time."""
+        self.shown = dict(samples)
+        for number, images in enumerate(samples.values(), 1):
+            for label, image in images.items():
+                ending = f"_{number}" if number > 1 else ""
+                save_image(image, self.images / f"epoch{epoch:03d}_{label}{ending}.png")
+        if time.monotonic() - self.written > self.spent / SHARE:
+            self.write()
 
     def show_scores(self, scores: Scores, total: int) -> None:
-        if self.curves.exists():  # the page shows this file already
-            self._plot()
+        self.best_epoch = scores.best_epoch
+
+    def close(self) -> None:
+        """Write the page of a training that has ended."""
+        if self.shown:
+            self.write(refresh=0)
+
+    def write(self, refresh: int = REFRESH) -> None:
+        """Write the page; a browser reloads it after `refresh` seconds, 0: never."""
+        started, entries = time.monotonic(), self.loss_log.entries()
+        resumes, panels = self.loss_log.resumes(), []
+        if entries:
+            marks = {"resumes": resumes, "best_epoch": self.best_epoch}
+            panels = plot_losses(entries, self.curves, self.score_log.lines, **marks)
+        page, epochs = blank_page(self.title), self.epochs()
+        with page.body:
+            h1(self.title)
+            settings_line(self.settings)
+            for text in self.warnings:
+                p(text, cls="warning")
+            with main(cls="training"):
+                self._add_images(epochs, [epoch for epoch, _ in resumes])
+                self._add_curves(panels)
+            run = {
+                "epochs": epochs,
+                "best": self.best_epoch,
+                "resumed": [epoch for epoch, _ in resumes],
+                "panels": [[round(float(x), 4) for x in panel] for panel in panels],
+                "refresh": refresh,
+            }
+            script(raw(json.dumps(run)), type="application/json", id="run")
+            scripts("look.js", "epochs.js")
+        (self.web_dir / "index.html").write_bytes(utf8(page.render(pretty=False)))
+        self.written = time.monotonic()
+        self.spent = self.written - started
 
     @property
     def curves(self) -> Path:
         """Path of the plot."""
-        return self.web_dir / "images" / "losses.png"
+        return self.images / "losses.png"
 
-    def _plot(self) -> bool:
-        """Write the plot; return False if nothing is logged yet."""
-        entries = self.loss_log.entries()
-        if entries:
-            plot_losses(entries, self.curves, self.score_log.lines)
-        return bool(entries)
+    def epochs(self) -> list[tuple[int, int]]:
+        """Return each epoch that has all labels of the present images, and how many images."""
+        labels = list(next(iter(self.shown.values())))
+        names = {path.name for path in self.images.glob("epoch*.png")}
+        numbers = sorted({int(m[1]) for name in names if (m := re.match(r"epoch(\d+)_", name))})
+        found = []
+        for epoch in numbers:
+            endings = ["", *(f"_{number}" for number in range(2, len(self.shown) + 1))]
+            whole = [
+                all(f"epoch{epoch:03d}_{label}{ending}.png" in names for label in labels)
+                for ending in endings
+            ]
+            count = (whole + [False]).index(False)
+            found += [(epoch, count)] if count else []
+        return found
+
+    def _add_images(self, epochs: list[tuple[int, int]], resumed: list[int]) -> None:
+        numbers = [epoch for epoch, _ in epochs]
+        marks = {epoch: "resumed" for epoch in resumed}
+        marks[self.best_epoch] = "best" + ", resumed" * (self.best_epoch in marks)
+        with section():
+            h2("The same images in every epoch")
+            with div(cls="bar"):
+                output()
+                with div(cls="epochs"):
+                    last = len(epochs) - 1
+                    input_(type="range", min=0, max=last, value=last, aria_label="epoch")
+                    with div(cls="marks", aria_hidden="true"):
+                        for at, epoch in enumerate(numbers):
+                            if epoch in marks:
+                                span(marks[epoch], style=f"--at: {100 * at / max(last, 1):.2f}%")
+                if self.best_epoch in numbers:
+                    best = numbers.index(self.best_epoch)
+                    button("best", type="button", data_epoch=best, title="the best epoch")
+                button("last", type="button", data_epoch=last, title="the last epoch")
+                button("▶", type="button", value="play", aria_label="play", title="all epochs")
+            for number, (name, images) in enumerate(self.shown.items(), 1):
+                self._add_row(name, list(images), numbers[-1], f"_{number}" if number > 1 else "")
+
+    def _add_row(self, name: str, labels: list[str], epoch: int, ending: str) -> None:
+        figures = []
+        for label, what in captions(labels).items():
+            file = self.images / f"epoch{epoch:03d}_{label}{ending}.png"
+            url = url_of(f"images/{file.name}")
+            how = {"label": label, "of": escaped(name), "file": file, "width": self.width}
+            figures.append(image_figure(url, what, **how))
+            figures[-1]["data-label"] = label
+        small(escaped(name), cls="name")
+        row = image_row(figures, self.width, columns_of(labels))
+        row["data-name"] = escaped(name)
+
+    def _add_curves(self, panels: list[Panel]) -> None:
+        with section():
+            if panels:
+                h2("Losses and scores by epoch")
+                with div(cls="plot curves"):
+                    img(src="images/losses.png", alt="curves of the losses and scores by epoch")
+                p(
+                    "Pale: each line of loss_log.txt; dark: its moving average. "
+                    "★: the best epoch; dotted: the run was resumed."
+                )
+            if self.data:
+                h2("Values of the training images")
+                alt = "histograms of the values of the images"
+                div(img(src="images/data.png", alt=alt), cls="plot")
+                for title, of in self.data.items():
+                    low, high = of.range
+                    kinds = " and ".join(sorted(of.types))
+                    p(
+                        f"{title}: {of.values.min():g} to {of.values.max():g} ({kinds}); "
+                        f"{low:g} becomes -1, {high:g} becomes 1 (dashed)."
+                    )

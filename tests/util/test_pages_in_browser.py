@@ -1,0 +1,311 @@
+"""The pages of results, evaluation and training in a browser, opened as files."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import draw
+from support.drawing import a_browser
+
+from options.train_options import TrainOptions
+from scripts.evaluation.compare import ImageSet, measure
+from scripts.evaluation.page import write_page
+from util.displays.loss_log import CONTINUED, Entry, format_line
+from util.displays.val_log import Scores
+from util.html import HTML
+from util.image_rows import ImageRow
+from util.visualizer import Visualizer
+
+pytestmark = pytest.mark.slow  # a browser: seconds each
+LABELS = ("real_A", "fake_B", "real_B")
+WIDTHS = (390, 1440)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with a_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def show(browser: Any) -> Iterator[Any]:
+    """Open a file in a window; no script may fail, no request may leave the machine."""
+    wrong: list[str] = []
+    contexts = []
+
+    def opened(path: Path, width: int = 1440, **how: Any) -> Any:
+        contexts.append(browser.new_context(viewport={"width": width, "height": 800}, **how))
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("requestfailed", lambda request: wrong.append(request.url))
+        page.on(
+            "request",
+            lambda r: None if r.url.startswith(("file:", "data:")) else wrong.append(r.url),
+        )
+        page.goto(path.resolve().as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of 24 results of 32x24 pixels."""
+    page = HTML(tmp_path_factory.mktemp("results"), "run: test images")
+    for i in range(24):
+        for n, label in enumerate(LABELS):
+            draw((32, 24), seed=10 * i + n).save(page.img_dir / f"house {i}_{label}.png")
+        files = {label: f"house {i}_{label}.png" for label in LABELS}
+        ImageRow(f"house {i}", f"house {i}", files).add_to(page, 256)
+    page.save()
+    return page.path
+
+
+def test_a_click_shows_an_image_and_arrows_lead_to_the_next(results: Path, show: Any) -> None:
+    page = show(results)
+    page.locator(".row a").nth(1).click()
+    dialog = page.locator("dialog")
+    assert dialog.locator(".title").text_content() == "house 0 (1 of 24)"
+    assert dialog.locator(".under").get_attribute("src").endswith("house%200_fake_B.png")
+    page.keyboard.press("ArrowRight")
+    assert dialog.locator(".title").text_content() == "house 1 (2 of 24)"
+    assert dialog.locator(".under").get_attribute("alt") == "output of house 1"
+    for _ in range(2):
+        page.keyboard.press("ArrowLeft")
+    assert dialog.locator(".title").text_content() == "house 23 (24 of 24)"
+    page.keyboard.press("ArrowDown")
+    assert dialog.locator(".under").get_attribute("alt") == "target of house 23"
+    page.keyboard.press("1")
+    assert dialog.locator(".under").get_attribute("alt") == "input of house 23"
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+
+
+def test_only_rows_that_are_shown_are_neighbours(results: Path, show: Any) -> None:
+    page = show(results)
+    page.locator("input[type=search]").fill("house 2")
+    assert page.locator("section:visible").count() == 5  # 2, 20 to 23
+    page.locator(".row:visible a").first.click()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("dialog .title").text_content() == "house 20 (2 of 5)"
+
+
+def test_zoom_keeps_the_pixels_and_shows_its_scale(results: Path, show: Any) -> None:
+    page = show(results)
+    page.locator(".row a").first.click()
+    width = "document.querySelector('.closer').clientWidth"
+    fitting = page.evaluate(width)
+    assert fitting > 32
+    page.keyboard.press("+")
+    assert page.evaluate(width) == pytest.approx(2 * fitting, abs=1)
+    scale = int(page.locator("dialog output").text_content().rstrip("%"))
+    assert scale == pytest.approx(100 * 2 * fitting / 32, abs=2)
+    rendering = "getComputedStyle(document.querySelector('.under')).imageRendering"
+    assert page.evaluate(rendering) == "pixelated"
+    page.locator("dialog button[name=fit]").click()
+    assert page.evaluate(width) == fitting
+
+
+def test_a_divider_between_output_and_target_can_be_dragged(results: Path, show: Any) -> None:
+    page = show(results)
+    page.locator(".row a").nth(1).click()
+    page.keyboard.press("c")
+    over = page.locator("dialog .over")
+    assert over.is_visible() and over.get_attribute("src").endswith("house%200_real_B.png")
+    box = page.locator(".closer").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 20)
+    page.mouse.up()
+    assert float(page.locator("dialog .divider").input_value()) == pytest.approx(25, abs=1)
+    place = "getComputedStyle(document.querySelector('.closer')).getPropertyValue('--at')"
+    assert float(page.evaluate(place).rstrip("%")) == pytest.approx(25, abs=1)
+    page.locator("dialog .divider").focus()
+    page.keyboard.press("ArrowRight")  # moves the divider, not the row
+    assert page.locator("dialog .title").text_content() == "house 0 (1 of 24)"
+    page.keyboard.press("c")
+    assert not over.is_visible()
+
+
+def test_the_keyboard_alone_is_enough(results: Path, show: Any) -> None:
+    page = show(results)
+    page.locator(".row a").nth(4).focus()
+    page.keyboard.press("Enter")
+    assert page.locator("dialog .title").text_content() == "house 1 (2 of 24)"
+    page.locator("dialog button[name=close]").focus()
+    page.keyboard.press("Enter")
+    assert not page.locator("dialog").is_visible()
+    assert page.evaluate("document.activeElement.getAttribute('href')").endswith("1_fake_B.png")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_phone_and_follow_its_colours(
+    results: Path, show: Any, width: int, scheme: str
+) -> None:
+    page = show(results, width, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.locator(".row a").first.click()
+    dark = page.evaluate("getComputedStyle(document.querySelector('dialog')).backgroundColor")
+    assert (dark != "rgb(255, 255, 255)") == (scheme == "dark")
+    tools = page.locator("dialog .tools").bounding_box()
+    assert tools["x"] == 0 and tools["width"] <= width
+    for button in page.locator("dialog button").all():
+        box = button.bounding_box()
+        assert 0 <= box["x"] and box["x"] + box["width"] <= width
+
+
+def test_five_thousand_results_can_be_scrolled_and_filtered(tmp_path: Path, show: Any) -> None:
+    page = HTML(tmp_path, "run: test images")
+    for label in LABELS:
+        draw((32, 24)).save(page.img_dir / f"{label}.png")
+    for i in range(5000):
+        ImageRow(f"{i:04d}", f"{i:04d}", {x: f"{x}.png" for x in LABELS}).add_to(page, 256)
+    page.save()
+    window = show(page.path)
+    window.locator("input[type=search]").fill("4321")
+    assert window.locator("section:visible").count() == 1
+    window.locator(".row:visible a").first.click()
+    assert window.locator("dialog .title").text_content() == "4321 (1 of 1)"
+
+
+def compared(folder: Path, runs: int) -> Path:
+    """Write the page of an evaluation of runs on three images; run 0 is the best."""
+    rng, results = np.random.default_rng(0), []
+    for run in range(runs):
+        sides = {"fake": {}, "real": {}, "source": {}}
+        for i in range(3):
+            for side in sides:
+                image = np.full((24, 32, 3), 100, np.uint8)
+                if side == "fake":
+                    image += rng.integers(0, 10 * (i + 1) * (run + 1), image.shape, np.uint8)
+                path = folder / f"{run}_{i}_{side}.png"
+                from_array(image).save(path)
+                sides[side][f"house {i}"] = path
+        settings = f"--lambda_L1 {run}"
+        images = ImageSet(f"run {run}", **sides, settings=settings)
+        results.append(measure(images, ["L1"], 1))
+    (folder / "out").mkdir()
+    write_page(results, ["N = 3 images"], folder / "out", 1)
+    return folder / "out" / "index.html"
+
+
+def from_array(array: np.ndarray) -> Any:
+    from PIL import Image
+
+    return Image.fromarray(array)
+
+
+def test_an_evaluation_shows_input_output_target_error_and_sorts(tmp_path: Path, show: Any) -> None:
+    page = show(compared(tmp_path, runs=1))
+    row = page.locator(".row").first
+    assert [f.get_attribute("data-what") for f in row.locator("figure").all()] == [
+        *("input", "output", "target", "error")
+    ]
+    names = page.locator("main h2").all_text_contents
+    assert names() == ["house 2", "house 1", "house 0"]  # the worst first
+    page.get_by_text("Best first").click()
+    assert names() == ["house 0", "house 1", "house 2"]
+    page.locator(".row a").first.click()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("dialog .title").text_content() == "house 1 (2 of 3)"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_comparison_has_a_column_for_each_run_at_any_width(
+    tmp_path: Path, show: Any, width: int
+) -> None:
+    page = show(compared(tmp_path, runs=3), width)
+    place = {
+        figure.get_attribute("data-what"): figure.bounding_box()
+        for figure in page.locator(".row").first.locator("figure").all()
+    }
+    order = ["input", "output of run 0", "output of run 1", "output of run 2", "target"]
+    assert [place[what]["x"] for what in order] == sorted(place[what]["x"] for what in order)
+    for run in range(3):
+        output, error = place[f"output of run {run}"], place[f"error of run {run}"]
+        assert output["x"] == error["x"] and output["y"] < error["y"]
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    text = page.locator("body").text_content()
+    assert all(
+        f"Settings of run {run} that are not default: --lambda_L1 {run}" in text for run in range(3)
+    )
+
+
+def a_training(folder: Path, epochs: int, lines: int = 2, ended: bool = True) -> Path:
+    """Write the page of a training with `lines` lines of losses an epoch; it was resumed once."""
+    place = ["--checkpoints_dir", str(folder), "--name", "run", "--gpu_ids", "-1"]
+    visualizer = Visualizer(TrainOptions().read([*place, "--n_epochs", str(epochs)]))
+    visualizer.page.loss_log.add(Entry(1, lines, {"G_L1": 1.0}, 0.1, 0.0))
+    with (folder / "run" / "loss_log.txt").open("a") as log:
+        for epoch in range(2, epochs + 1):
+            if epoch == 3:
+                log.write(f"===== Training Loss (now{CONTINUED}) =====\n")
+            for i in range(lines):
+                log.write(format_line(Entry(epoch, i + 1, {"G_L1": 1 / epoch}, 0.1, 0.0)) + "\n")
+    image = np.zeros((24, 32, 3), np.uint8)
+    samples = {f"house {i}": dict.fromkeys(LABELS, image) for i in range(4)}
+    for epoch in range(1, epochs + 1):
+        visualizer.print_scores(Scores(epoch, {"L1": 0.5}, best_epoch=2))
+        visualizer.show_samples(lambda: samples, epoch)
+    if ended:
+        visualizer.close()
+    else:
+        visualizer.page.write()
+    return folder / "run" / "web" / "index.html"
+
+
+def test_the_slider_of_a_training_leads_through_its_epochs(tmp_path: Path, show: Any) -> None:
+    page = show(a_training(tmp_path, epochs=5))
+    source = page.locator(".row img").nth(4)
+    said = page.locator(".bar output")
+    assert said.text_content() == "epoch 5"
+    assert source.get_attribute("src") == "images/epoch005_fake_B_2.png"
+    page.locator(".epochs input").fill("0")
+    assert said.text_content() == "epoch 1"
+    assert source.get_attribute("src") == "images/epoch001_fake_B_2.png"
+    page.get_by_role("button", name="best").click()
+    assert said.text_content() == "epoch 2, best, resumed here"
+    assert page.locator(".marks").text_content() == "best, resumed"
+    left = "parseFloat(document.querySelector('.curves i').style.left)"
+    second = page.evaluate(left)
+    page.get_by_role("button", name="last").click()
+    assert page.evaluate(left) > second
+    page.locator(".row a").nth(4).click()
+    assert page.locator("dialog .title").text_content() == "house 1 (2 of 4)"
+
+
+def test_the_page_of_a_running_training_keeps_its_epoch(tmp_path: Path, show: Any) -> None:
+    path = a_training(tmp_path, epochs=4, ended=False)
+    assert '"refresh": 30' in path.read_text()
+    path.write_text(path.read_text().replace('"refresh": 30', '"refresh": 0.3'))
+    page = show(path)
+    page.locator(".epochs input").fill("1")
+    page.evaluate("window.before = true")
+    page.wait_for_function("window.before === undefined")
+    assert page.locator(".bar output").text_content().startswith("epoch 2")
+    page.locator(".row a").first.click()  # no reload while an image is open
+    page.evaluate("window.before = true")
+    page.wait_for_timeout(900)
+    assert page.evaluate("window.before") and page.locator("dialog").is_visible()
+
+
+def test_a_training_that_has_ended_is_not_loaded_again(tmp_path: Path) -> None:
+    assert '"refresh": 0}' in a_training(tmp_path, epochs=2).read_text()
+
+
+def test_two_hundred_epochs_and_ten_thousand_lines_stay_light(tmp_path: Path, show: Any) -> None:
+    path = a_training(tmp_path, epochs=200, lines=50)
+    assert path.stat().st_size < 50_000
+    assert (path.parent / "images" / "losses.png").stat().st_size < 200_000
+    started = time.monotonic()
+    page = show(path)
+    assert page.locator(".row img").count() == 12 and time.monotonic() - started < 30
+    page.locator(".epochs input").fill("100")
+    assert page.locator(".bar output").text_content() == "epoch 101"

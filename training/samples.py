@@ -1,0 +1,71 @@
+"""The few images that the page of a training shows in every epoch."""
+
+from contextlib import nullcontext
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from data import Loader, create_validation_dataset
+from data.side_statistics import SideStatistics
+from training.state import TrainingState
+from util.files import short_stem
+from util.seeding import seeded
+from util.util import tensor2im
+
+MOST = 4
+
+
+class Samples:
+    """Translates the same few images again and again, as test.py would.
+
+    They are images of the phase val, or training images if there are none, spread evenly. With
+    `--ema` the averaged generators translate them. The training goes on as if nothing had been
+    translated, equal to the bit.
+    """
+
+    def __init__(self, opt: Any, state: TrainingState, dataset: Loader, val_dataset: Loader | None):
+        """`dataset` is that of the training; every rank must make its Samples."""
+        self.state = state
+        self.dataset = val_dataset or (None if opt.no_html else val_images(opt)) or dataset
+
+    @cached_property
+    def batches(self) -> list[dict[str, Any]]:
+        """The images, each a batch of one."""
+        last = len(self.dataset) - 1
+        chosen = sorted({round(i) for i in np.linspace(0, last, min(MOST, last + 1))})
+        return [self.dataset.item(index) for index in chosen]
+
+    def translate(self) -> dict[str, dict[str, np.ndarray]]:
+        """Return for each image's name the images of the model by label, (H, W, C) in 0..255."""
+        model, ema = self.state.model, self.state.ema
+        found, before = {}, dict(model.visuals)
+        with seeded(model.opt.seed), ema.applied() if ema else nullcontext():
+            for batch in self.batches:
+                model.set_input(batch)
+                model.test()
+                visuals = model.get_current_visuals()
+                name = short_stem(model.get_image_paths()[0])
+                name = f"{name}_{len(found) + 1}" if name in found else name
+                found[name] = {label: tensor2im(image) for label, image in visuals.items()}
+        model.visuals = before
+        return found
+
+
+def val_images(opt: Any) -> Loader | None:
+    """Return the dataset of the phase val; None if there is none that can be read."""
+    try:
+        return create_validation_dataset(opt)
+    except Exception:  # a user's dataset may raise anything if it has no such phase
+        return None
+
+
+def by_role(statistics: dict[str, SideStatistics], opt: Any) -> dict[str, SideStatistics]:
+    """Return the statistics of the sides by what they are to the networks, for the page."""
+    roles = {opt.direction[0]: "input", opt.direction[-1]: "target"}
+    paired = opt.dataset_mode == "aligned"
+    return {
+        f"{side} ({roles[side]})" if paired else side: of
+        for side, of in sorted(statistics.items())
+        if of.sampled
+    }

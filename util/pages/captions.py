@@ -1,0 +1,45 @@
+"""What an image on a page is, in plain words: input, output, target."""
+
+from collections.abc import Collection
+
+# The order of a page's images, by label without its ending _rgb; unknown labels come last.
+PAIRED = {
+    **dict.fromkeys(("real", "real_A"), "input"),
+    **dict.fromkeys(("fake", "fake_B"), "output"),
+    "real_B": "target",
+    "rec_A": "input reconstructed",
+    "error": "error",
+}
+# CycleGAN translates both ways and has no targets.
+BOTH_WAYS = {
+    "real_A": "input A",
+    "fake_B": "output B",
+    "rec_A": "A reconstructed",
+    "idt_B": "identity of A",
+    "real_B": "input B",
+    "fake_A": "output A",
+    "rec_B": "B reconstructed",
+    "idt_A": "identity of B",
+}
+
+
+def captions(labels: Collection[str]) -> dict[str, str]:
+    """Return what each label's image is, in the order of a page: {"real_A": "input", …}.
+
+    A label that is not known names itself.
+    """
+    known = BOTH_WAYS if "fake_A" in labels else PAIRED
+    order = list(known)
+
+    def place(label: str) -> int:
+        plain = label.removesuffix("_rgb")
+        return order.index(plain) if plain in order else len(order)
+
+    found = sorted(labels, key=place)  # a stable sort
+    return {label: known.get(label.removesuffix("_rgb"), label) for label in found}
+
+
+def columns_of(labels: Collection[str]) -> int:
+    """Return how many images stand side by side; CycleGAN's two ways are two lines."""
+    both_ways = "fake_A" in labels and set(labels) <= BOTH_WAYS.keys()
+    return len(labels) // 2 if both_ways else len(labels)

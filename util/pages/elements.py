@@ -1,0 +1,104 @@
+"""The elements of a page: the empty page, images with captions, rows, notes."""
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import dominate
+from dominate.tags import (
+    a,
+    details,
+    div,
+    figcaption,
+    figure,
+    img,
+    link,
+    meta,
+    p,
+    script,
+    small,
+    style,
+    summary,
+)
+from dominate.util import raw
+from PIL import Image
+
+from util.names import escaped
+
+ASSETS = Path(__file__).resolve().parent
+
+
+def blank_page(title: str) -> dominate.document:
+    """Return an empty page with the common style."""
+    page = dominate.document(title=title)
+    page["lang"] = "en"
+    with page.head:
+        meta(charset="utf-8")
+        meta(name="viewport", content="width=device-width, initial-scale=1")
+        link(rel="icon", href="data:,")
+        style(raw(asset("page.css")))
+    return page
+
+
+def asset(name: str) -> str:
+    """Return the text of a file beside this one; pages contain it and need no other file."""
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+def scripts(*names: str) -> list[script]:
+    """Return script elements that hold these files; they run once the page above is there."""
+    return [script(raw(asset(name))) for name in names]
+
+
+def image_figure(
+    source: str,
+    what: str,
+    *,
+    label: str = "",
+    of: str = "",
+    file: Path | None = None,
+    link: str = "",
+    width: int,
+) -> figure:
+    """Return an image with its caption; it opens closer when clicked, or opens `link` if given.
+
+    `source` is its URL, `what` its caption, `label` its technical name, `of` the name of its row,
+    `file` the image, if it is there already, `width` how many pixels wide it is shown at most.
+    """
+    image = img(src=source, alt=f"{what} of {of}" if of else what, loading="lazy")
+    if file is not None and file.is_file():
+        image["width"], image["height"] = size = image_size(file)
+        if size[0] <= width:
+            image["class"] = "pixels"
+    caption = figcaption(what)
+    if label not in ("", what):
+        caption.add(" ", small(label))
+    return figure(a(image, href=link or source), caption, data_what=what)
+
+
+def image_row(figures: Sequence[figure], width: int, columns: int = 0) -> div:
+    """Return figures side by side, or in lines of `columns`, each at most `width` pixels wide."""
+    style = f"--n: {columns or len(figures)}; --w: {width}px"
+    return div(*figures, cls="row", style=style)
+
+
+def folded_notes(notes: Sequence[str]) -> details:
+    """Return how the images were made, folded away."""
+    return details(summary("How these were made"), *(p(note) for note in notes))
+
+
+def settings_line(settings: str, of: str = "") -> p:
+    """Return the flags of a run, `of`, that are not default."""
+    flags = [f"--{flag.strip()}" for flag in f" {settings}".split(" --")[1:]]
+    start = f"Settings of {escaped(of)} that" if of else "Settings that"
+    return p(f"{start} are not default: ", *map(small, flags or ["none"]), cls="settings")
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) of an image; that of a PNG file from its header, however large."""
+    with path.open("rb") as file:
+        start = file.read(24)
+    if start.startswith(b"\x89PNG"):
+        return struct.unpack(">II", start[16:24])
+    with Image.open(path) as image:
+        return image.size
