@@ -1,7 +1,6 @@
 """Write the page of a training run: web/index.html."""
 
 import json
-import math
 import re
 import time
 from collections.abc import Mapping
@@ -68,27 +67,28 @@ class WebPage(Display):
         self.warnings: list[str] = []
         self.data: dict[str, Any] = {}  # statistics of the data by title
         self.shown: dict[str, Images] = {}  # the last images, by the name of their input
-        self.written, self.spent = -math.inf, 0.0  # time of the last page, and seconds for it
+        self.written = self.spent = 0.0  # when the last page was finished, and its seconds
 
     def show_data(self, remarks: list[str], statistics: Mapping[str, Any]) -> None:
         """Show remarks of the data check, and each side's values; see `plot_values`."""
         self.warnings, self.data = [*map(escaped, remarks)], dict(statistics)
-        if self.data:
-            plot_values(self.data, self.images / "data.png")
 
     def show_images(self, images: Images, epoch: int, total: int) -> None:
-        self.written = -math.inf  # now
-        self.show_samples({"": images}, epoch)
+        self._save_images({"": images}, epoch)
+        self.write()
 
     def show_samples(self, samples: Mapping[str, Images], epoch: int) -> None:
         """Write the images of an epoch, by the name of their input, and the page, if it is time."""
+        self._save_images(samples, epoch)
+        if time.monotonic() - self.written > self.spent / SHARE:
+            self.write()
+
+    def _save_images(self, samples: Mapping[str, Images], epoch: int) -> None:
         self.shown = dict(samples)
         for number, images in enumerate(samples.values(), 1):
             for label, image in images.items():
                 ending = f"_{number}" if number > 1 else ""
                 save_image(image, self.images / f"epoch{epoch:03d}_{label}{ending}.png")
-        if time.monotonic() - self.written > self.spent / SHARE:
-            self.write()
 
     def show_scores(self, scores: Scores, total: int) -> None:
         self.best_epoch = scores.best_epoch
@@ -105,6 +105,8 @@ class WebPage(Display):
         if entries:
             marks = {"resumes": resumes, "best_epoch": self.best_epoch}
             panels = plot_losses(entries, self.curves, self.score_log.lines, **marks)
+        if self.data and not self.written:
+            plot_values(self.data, self.images / "data.png")
         page, epochs = blank_page(self.title), self.epochs()
         with page.body:
             h1(self.title)

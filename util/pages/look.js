@@ -30,7 +30,7 @@
   const [divider, other, images] = [".divider", "select", ".images"].map(find);
   let row = null, at = 0, zoom = 0;  // the row, the number of its image; 0: as the window allows
 
-  const rows = () => [...document.querySelectorAll(".row")].filter(one => one.offsetParent);
+  const rows = () => [...document.querySelectorAll("section:not(.hidden) > .row:not([hidden])")];
   const figures = () => [...row.querySelectorAll("figure")];
   const what = figure => figure.querySelector("figcaption").textContent;
   const image = figure => figure.querySelector("img");
