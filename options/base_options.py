@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from options.roles import SAME_RESULTS, names
 from options.shared_flags import add_shared_flags
 from options.test_flags import add_test_flags
 from options.train_flags import add_train_flags
+from options.unused_flags import check_unused_flags
 from util.command import write_any_text
 from util.registry import find_class, known
 
@@ -152,6 +153,7 @@ class BaseOptions:
         _apply(parser, opt, config, f"{given.get('config')}: ")
         parser.parse_args(argv, opt)
         self.finish(parser, opt)
+        check_unused_flags(parser, opt, _given(parser, argv))
         return opt
 
     def finish(self, parser: FlagParser, opt: Options) -> None:
@@ -180,34 +182,6 @@ class BaseOptions:
             )
 
 
-def positionals(argv: Sequence[str], switches: Collection[str]) -> tuple[list[str], list[str]]:
-    """Split words without a flag from flags and their values; `switches` are flags of the caller
-    that take no value, beside those of test.py, its models and its datasets.
-    """
-    parser = FlagParser()
-    add_shared_flags(parser)
-    add_test_flags(parser)
-    alone = {f"--{name}" for name, action in parser.options().items() if action.nargs == 0}
-    for package, chooser in (("models", "--model"), ("data", "--dataset_mode")):
-        for name in known(package):
-            with contextlib.suppress(Exception):  # a user's file may not import
-                hook = find_class(package, name, chooser).modify_commandline_options
-                hook(of_hook := FlagParser(), False)
-                own = of_hook.options().items()
-                alone |= {f"--{name}" for name, action in own if action.nargs == 0}
-    words, flags = [], []
-    rest = list(argv)
-    while rest:
-        word = rest.pop(0)
-        if word == "-" or not word.startswith("-"):
-            words.append(word)
-            continue
-        flags.append(word)
-        if "=" not in word and word not in {*alone, *switches, "-h", "--help"} and rest:
-            flags.append(rest.pop(0))
-    return words, flags
-
-
 def _apply(parser: FlagParser, opt: Options, values: dict[str, Any], source: str) -> None:
     """Parse `values` into `opt` as if they were flags, so that argparse checks all of them."""
     parser.source = source
@@ -229,7 +203,7 @@ def _apply(parser: FlagParser, opt: Options, values: dict[str, Any], source: str
 
 
 def _given(parser: FlagParser, argv: list[str]) -> dict[str, Any]:
-    """Return the shared options given on the command line, parsed; ignore the others."""
+    """Return the options given on the command line, parsed; ignore those the parser lacks."""
     namespace = argparse.Namespace(**dict.fromkeys(parser.options(), _MISSING))
     parser.parse_known_args(argv, namespace)
     return {k: v for k, v in vars(namespace).items() if v is not _MISSING}

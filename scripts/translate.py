@@ -21,8 +21,8 @@ from data.image_folder import make_dataset
 from data.image_types import StoredType
 from data.large_images import LARGE
 from data.missing_folder import look_stitched
-from options.base_options import positionals
 from options.parser import OneLineParser
+from options.positionals import positionals
 from translator import Translator, run_options
 from util.command import run_command, setup_logging
 from util.files import atomic_write

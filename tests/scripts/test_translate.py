@@ -12,7 +12,7 @@ import tifffile
 from conftest import TINY, draw, draw_pairs, result_images
 from PIL import Image
 
-from options.base_options import positionals
+from options.positionals import positionals
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = ["--name", "r", "--gpu_ids", "-1"]

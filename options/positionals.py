@@ -1,0 +1,37 @@
+"""Words of a command line that belong to no flag."""
+
+import contextlib
+from collections.abc import Collection, Sequence
+
+from options.parser import FlagParser
+from options.shared_flags import add_shared_flags
+from options.test_flags import add_test_flags
+from util.registry import find_class, known
+
+
+def positionals(argv: Sequence[str], switches: Collection[str]) -> tuple[list[str], list[str]]:
+    """Split words without a flag from flags and their values; `switches` are flags of the caller
+    that take no value, beside those of test.py, its models and its datasets.
+    """
+    parser = FlagParser()
+    add_shared_flags(parser)
+    add_test_flags(parser)
+    alone = {f"--{name}" for name, action in parser.options().items() if action.nargs == 0}
+    for package, chooser in (("models", "--model"), ("data", "--dataset_mode")):
+        for name in known(package):
+            with contextlib.suppress(Exception):  # a user's file may not import
+                hook = find_class(package, name, chooser).modify_commandline_options
+                hook(of_hook := FlagParser(), False)
+                own = of_hook.options().items()
+                alone |= {f"--{name}" for name, action in own if action.nargs == 0}
+    words, flags = [], []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if word == "-" or not word.startswith("-"):
+            words.append(word)
+            continue
+        flags.append(word)
+        if "=" not in word and word not in {*alone, *switches, "-h", "--help"} and rest:
+            flags.append(rest.pop(0))
+    return words, flags

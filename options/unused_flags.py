@@ -1,0 +1,77 @@
+"""Flags that were given but do nothing beside the other flags."""
+
+import logging
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+from options.parser import FlagParser
+
+log = logging.getLogger(__name__)
+
+
+class Need(NamedTuple):
+    """What a flag needs to do something: `text`, in the words of the command line."""
+
+    text: str
+    met: Callable[[Any], bool]
+
+
+def has_D(opt: Any) -> bool:
+    """Return whether a model trains a discriminator."""
+    return getattr(opt, "lambda_GAN", 1) > 0
+
+
+GAN = Need("--lambda_GAN above 0", has_D)
+RESIZING = Need(
+    "a --preprocess that resizes", lambda opt: opt.preprocess.startswith(("resize", "scale"))
+)
+VISDOM = Need("--display_id above 0", lambda opt: opt.display_id > 0)
+PAGE = Need("the page, which --no_html turns off", lambda opt: not opt.no_html)
+
+# The flags of the framework that this one replaces: scripts pass them along, so that one line says
+# that they do nothing.
+OF_OLD_SCRIPTS = {
+    "load_size": RESIZING,
+    "crop_size": Need("a --preprocess other than none", lambda opt: opt.preprocess != "none"),
+    "n_layers_D": Need("--netD n_layers", lambda opt: opt.netD == "n_layers" and has_D(opt)),
+    "netD": GAN,
+    "ndf": GAN,
+    "gan_mode": GAN,
+    "pool_size": GAN,
+    "init_gain": Need("an --init_type other than kaiming", lambda opt: opt.init_type != "kaiming"),
+    "lambda_L1": Need(
+        "a --pixel_loss other than none", lambda opt: getattr(opt, "pixel_loss", "") != "none"
+    ),
+    "lr_decay_iters": Need("--lr_policy step", lambda opt: opt.lr_policy == "step"),
+    "display_server": VISDOM,
+    "display_port": VISDOM,
+    "display_env": VISDOM,
+    "display_ncols": VISDOM,
+    "wandb_project_name": Need("--use_wandb", lambda opt: opt.use_wandb),
+    "update_html_freq": PAGE,
+}
+# Flags of this framework alone: a mistake, as nobody's script passes them along.
+OURS = {
+    "no_conditional_D": GAN,
+    "vgg_weights": Need("--lambda_vgg above 0", lambda opt: opt.lambda_vgg > 0),
+}
+
+
+def check_unused_flags(parser: FlagParser, opt: Any, given: Collection[str]) -> None:
+    """Say which of the flags that were given on the command line do nothing.
+
+    An error of the parser if they are flags of this framework alone.
+    """
+    unused = {
+        name: need.text
+        for name, need in {**OF_OLD_SCRIPTS, **OURS}.items()
+        if name in given and hasattr(opt, name) and not need.met(opt)
+    }
+    for name in OURS.keys() & unused.keys():
+        parser.error(f"--{name}: does nothing without {unused[name]}")
+    by_need: dict[str, list[str]] = {}
+    for name, need in unused.items():
+        by_need.setdefault(need, []).append(f"--{name}")
+    for need, flags in by_need.items():
+        verb = "do" if flags[1:] else "does"
+        log.warning("%s %s nothing without %s", ", ".join(flags), verb, need)
