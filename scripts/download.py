@@ -1,7 +1,7 @@
 """Fetch a published dataset or model: `python -m scripts.download pix2pix_dataset facades`.
 
-`datasets/sources.yaml` lists the names, and `--list` prints them. Run the command again to resume
-an interrupted download.
+`datasets/sources.yaml` lists the names, and `--list` prints them with their licences. Run the
+command again to resume an interrupted download.
 """
 
 import contextlib
@@ -57,12 +57,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "name", nargs="?", help="name of the dataset or model; by default, list the names"
     )
-    parser.add_argument("--list", action="store_true", help="list the names")
+    parser.add_argument("--list", action="store_true", help="list the names and their licences")
     parser.add_argument("--mirror", help="URL to try first; {name} in it is replaced by the name")
     args = parser.parse_args(argv)
     if args.list or args.name is None:
-        for name, known in table[args.kind]["names"].items():
-            print(name if "sha256" in known else f"{name:<24}unverified")
+        list_names(table[args.kind]["names"])
         return
     source = find(table, args.kind, args.name, args.mirror)
     if source.target.exists():
@@ -73,6 +72,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         fetch(source)
         _, script, *words = shlex.split(source.use)  # python train.py …
         log.info("%s is ready: %s", source.target, run_line(script, *words))
+
+
+def list_names(names: dict[str, dict[str, Any]]) -> None:
+    """Print name, state of the hash and licence of each entry, a line each."""
+    print(f"{'name':<24}{'hash':<12}licence")
+    for name, known in names.items():
+        state = "known" if "sha256" in known else "unverified"
+        print(f"{name:<24}{state:<12}{known.get('licence', 'none stated')}")
 
 
 def find(table: dict[str, Any], kind: str, name: str, mirror: str | None = None) -> Source:

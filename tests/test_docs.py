@@ -117,14 +117,34 @@ def test_the_commands_of_the_page_of_the_data_run(command: Callable[..., SimpleN
 @pytest.mark.slow
 def test_the_answers_run(command: Callable[..., SimpleNamespace], facades) -> None:
     page = PAGES["qa.md"]
-    assert [int(n) for n in re.findall(r"^## (\d+)\. ", page, re.MULTILINE)] == [*range(1, 31)]
+    assert [int(n) for n in re.findall(r"^## (\d+)\. ", page, re.MULTILINE)] == [*range(1, 36)]
     trained = "python train.py --dataroot ./datasets/facades --name facades"
     run_lines(command, [f"{trained} --direction BtoA", f"{trained}_cyclegan --model cycle_gan"])
+    translating, one_hot, *cells = blocks(page, "python")
+    for phase in ("train", "test"):
+        Path("labels", phase).mkdir(parents=True)
+        Path("datasets/onehot", f"{phase}B").mkdir(parents=True)
+        numbers = np.arange(70 * 80, dtype=np.uint8).reshape(70, 80) % 12
+        Image.fromarray(numbers).save(f"labels/{phase}/1.png")
+        draw((80, 70)).save(f"datasets/onehot/{phase}B/1.jpg")
+    exec(one_hot, {})
+    assert np.load("datasets/onehot/trainA/1.npy").sum(axis=2).tolist() == [[1] * 80] * 70
     run_lines(command, lines(page))
-    (code,) = blocks(page, "python")
     draw((70, 50)).save("sketch.png")
-    exec(code, {})
+    exec(translating, {})
     assert Image.open("photo.png").size == (64, 64)
+    run_cells(command, page, cells)
+
+
+def run_cells(command: Callable[..., SimpleNamespace], page: str, cells: list[str]) -> None:
+    """Run the cells of a notebook: the commands behind `!python`, then the code."""
+    found = re.findall(r"^!(python .+)$", page, re.MULTILINE)
+    here = [line.replace("/content/drive/MyDrive", "drive") for line in found]
+    assert len(here) == 5 and len(cells) == 2
+    run_lines(command, here)
+    assert Path("drive/checkpoints/facades/latest_net_G.pth").exists()
+    for cell in cells:
+        exec(cell.replace("/1_", "/0_"), {})
 
 
 @pytest.mark.slow
@@ -158,6 +178,7 @@ def test_the_page_on_using_a_model_runs(command, facades, served) -> None:
     draw((70, 50)).save("sketch.png")
     run_lines(command, [trained, *lines(page)])
     assert len(lines(page)) == 4 and len(served) == 1
+    assert page.count("http://127.0.0.1:8000/") == 4  # test_draw_server asks the same
     assert Image.open("photo.png").size == (70, 50) and any(Path("photos").iterdir())
     for code in blocks(page, "python"):
         exec(code, {})

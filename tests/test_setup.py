@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from conftest import draw, draw_pairs, small
 from PIL import Image
 
@@ -36,6 +37,15 @@ def test_requirements_list_the_core_of_pyproject() -> None:
     core = re.findall(r'"(.+?)"', block)
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     assert core and [line for line in lines if line and line[0] != "#"] == core
+
+
+def test_the_citation_names_the_software_of_pyproject() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    for name in ("version", "license"):
+        assert f'{name} = "{cited[name]}"' in PYPROJECT
+    assert f'name = "{cited["title"]}"' in PYPROJECT and cited["abstract"] in PYPROJECT
+    (author,) = cited["authors"]
+    assert author["name"] in (ROOT / "LICENSE").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["run", "test"])

@@ -3,11 +3,15 @@
 import contextlib
 import ctypes
 import logging
+import os
+import re
+import warnings
 from collections.abc import Sequence
 
 import torch
 
 from util import distributed
+from util.errors import one_line
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +24,10 @@ def pick_device(gpu_ids: Sequence[int]) -> torch.device:
     """
     if not gpu_ids:
         return torch.device("cpu")
-    if torch.cuda.is_available():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a driver that is too old: the line below says it
+        available = torch.cuda.is_available()
+    if available:
         found, processes = torch.cuda.device_count(), distributed.local_world_size()
         ids = range(processes) if list(gpu_ids) == [0] else gpu_ids
         if processes > found:
@@ -44,8 +51,34 @@ def pick_device(gpu_ids: Sequence[int]) -> torch.device:
         return device
     if torch.backends.mps.is_available() and distributed.world_size() == 1:
         return torch.device("mps")
-    log.info("no GPU found: running on the CPU (--gpu_ids -1 chooses it)")
+    log.info("no GPU found: %s; running on the CPU (--gpu_ids -1 chooses it)", why_no_gpu())
     return torch.device("cpu")
+
+
+def why_no_gpu() -> str:
+    """Return torch's CUDA version and the likely reason why it finds no GPU."""
+    if torch.version.hip:
+        return f"torch is built for ROCm {torch.version.hip} and finds no AMD GPU"
+    if not torch.version.cuda:
+        return "torch is built without CUDA (docs/install.md: another build)"
+    try:
+        torch.cuda.init()
+        reason = "it finds no GPU"
+    except (RuntimeError, AssertionError) as error:
+        said = str(error)
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if "no NVIDIA driver" in said:
+            reason = "it finds no NVIDIA driver"
+        elif version := re.search(r"too old \(found version (\d+)\)", said):
+            major, minor = int(version[1]) // 1000, int(version[1]) % 1000 // 10
+            reason = f"the NVIDIA driver supports {major}.{minor} at most (docs/install.md)"
+        elif "No CUDA GPUs" in said and hidden is not None:
+            reason = f"CUDA_VISIBLE_DEVICES={hidden!r} hides all GPUs"
+        elif "No CUDA GPUs" in said:
+            reason = "the NVIDIA driver finds no GPU"
+        else:
+            reason = one_line(error)
+    return f"torch is built for CUDA {torch.version.cuda}, but {reason}"
 
 
 def memory_format_for(device: torch.device, training: bool) -> torch.memory_format:

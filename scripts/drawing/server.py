@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from data.transforms import Geometry
 from scripts.drawing.subject import Inputs, Subject, exact
-from scripts.drawing.uploads import MOST_PIXELS, image_in
+from scripts.drawing.uploads import MOST_PIXELS, file_in_form, image_in
 from translator import Translator
 from util.errors import one_line
 from util.util import tensor2im
@@ -136,7 +136,7 @@ class Studio:
         return tensor2im(self.translator.model.to_image(real.to(fake), fake))
 
     async def body(self, request: Request) -> bytes:
-        """Read a request's body; HTTPException if it is too large or too slow."""
+        """Read a request's file, bare or in a form; HTTPException if too large or too slow."""
         announced = request.headers.get("content-length", "0")
         too_large = HTTPException(413, f"the file is larger than {MOST_BYTES >> 20} MB")
         if not announced.isdecimal() or int(announced) > MOST_BYTES:
@@ -150,7 +150,10 @@ class Studio:
                     raise too_large
         if scope.cancelled_caught:
             raise HTTPException(408, "the file did not arrive in time")
-        return b"".join(parts)
+        body = b"".join(parts)
+        if request.headers.get("content-type", "").startswith("multipart/form-data"):
+            return await file_in_form(body, request.headers)
+        return body
 
     async def answer(self, request: Request, make: Callable[[], np.ndarray]) -> Response:
         """Wait in the queue, call `make` in a thread, and send its image."""

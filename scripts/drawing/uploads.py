@@ -2,10 +2,12 @@
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from PIL import Image, UnidentifiedImageError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from data.image_files import reason, upright_rgb
 from data.image_types import has_high_depth
@@ -13,6 +15,34 @@ from data.metadata import upright_size
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 MOST_PIXELS = 64 * 10**6  # maximum size of an uploaded image, and of the resized one
+
+
+class FormInMemory(MultiPartParser):
+    """Keeps an uploaded file in memory, where its body is already; nothing goes to the disk."""
+
+    spool_max_size = 0  # of tempfile.SpooledTemporaryFile: never
+
+
+async def file_in_form(body: bytes, headers: Headers) -> bytes:
+    """Return the file of a multipart form; HTTPException unless the form is exactly one file."""
+    try:
+        import python_multipart  # noqa: F401  of starlette's parser
+    except ModuleNotFoundError:
+        raise HTTPException(
+            501, "forms need `pip install python-multipart` on the server; or send the bare file"
+        ) from None
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield body
+
+    why = "it has none"
+    try:
+        form = await FormInMemory(headers, whole(), max_files=1, max_fields=0).parse()
+        for _, file in form.multi_items():
+            return await file.read()
+    except MultiPartException as error:
+        why = error.message.rstrip(".")
+    raise HTTPException(400, f"the form must be one file, as of curl -F image=@sketch.png ({why})")
 
 
 def image_in(body: bytes, check_size: Callable[[tuple[int, int]], None]) -> Image.Image:

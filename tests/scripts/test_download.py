@@ -76,9 +76,18 @@ def test_the_table_holds_what_was_published(kind: str) -> None:
         source = download.find(table, kind, name)
         assert source.urls[-1] == address.replace("NAME", name)
         assert source.target == Path(target.replace("NAME", name))
-        assert set(table[kind]["names"][name]) <= {"size", "sha256", "use"}
+        assert set(table[kind]["names"][name]) <= {"size", "sha256", "use", "licence"}
         assert source.size is None or source.size > 0
         assert source.sha256 is None or len(bytes.fromhex(source.sha256)) == 32
+
+
+@pytest.mark.parametrize("kind", PUBLISHED)
+def test_every_entry_has_a_licence_or_an_origin(kind: str) -> None:
+    table = yaml.safe_load(download.TABLE.read_text(encoding="utf-8"))
+    for name, known in table[kind]["names"].items():
+        first, _, origin = known["licence"].partition("; ")
+        assert "\n" not in known["licence"], name
+        assert origin if first == "none stated" else "use" in first or "research" in first, name
 
 
 @pytest.mark.parametrize("kind", PUBLISHED)
@@ -88,8 +97,12 @@ def test_the_names_are_listed_without_asking_anybody(
 ) -> None:
     done = fetch(kind, *flags)
     names = PUBLISHED[kind][2].split()
-    assert done.status == 0
-    assert [line.split() for line in done.out.splitlines()] == [[n, "unverified"] for n in names]
+    table = yaml.safe_load(download.TABLE.read_text(encoding="utf-8"))
+    licences = [known["licence"] for known in table[kind]["names"].values()]
+    columns = [line.split(maxsplit=2) for line in done.out.splitlines()]
+    assert done.status == 0 and columns[0] == ["name", "hash", "licence"]
+    assert sorted(row[0] for row in columns[1:]) == sorted(names)
+    assert [row[1:] for row in columns[1:]] == [["unverified", text] for text in licences]
     assert site.asked == [] and left() == {}
 
 
@@ -235,6 +248,7 @@ def test_what_only_one_kind_has_is_not_said_to_be_another(
     assert "already exists" in caplog.text and "it may be" not in caplog.text
 
 
-def test_a_name_with_a_known_hash_is_listed_without_a_mark(fetch: Callable) -> None:
-    lines = fetch("pix2pix_dataset", "maps", "--list", sha256="00" * 32).out.splitlines()
-    assert "maps" in lines and all(line == "maps" or "unverified" in line for line in lines)
+def test_a_name_with_a_known_hash_is_marked_as_known(fetch: Callable) -> None:
+    lines = fetch("pix2pix_dataset", "maps", "--list", sha256="00" * 32).out.splitlines()[1:]
+    states = {name: state for name, state, _ in (line.split(maxsplit=2) for line in lines)}
+    assert states.pop("maps") == "known" and set(states.values()) == {"unverified"}

@@ -4,6 +4,8 @@ import io
 import resource
 import socket
 import struct
+import sys
+import tempfile
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -239,6 +241,63 @@ def test_files_beside_the_page_are_not_served(page):
         with socket.create_connection(host.split(":")) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
             assert b" 404 " in connection.recv(4096).splitlines()[0], path
+
+
+# Forms ----------------------------------------------------------------------------------
+
+PNG = png(draw((64, 64), 5))
+PART = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+MULTIPART = {"Content-Type": "multipart/form-data; boundary=x"}
+
+
+def post_form(page: SimpleNamespace, what: str, *files: bytes, **fields: str) -> requests.Response:
+    named = [("image", (f"{n}.png", file)) for n, file in enumerate(files)]
+    return requests.post(f"{page.address}{what}", data=fields, files=named, timeout=60)
+
+
+@pytest.mark.parametrize("what", ["open", "translate?seed=7"])
+@pytest.mark.parametrize("size", [(64, 64), (1500, 1000)], ids=["small", "4 MB"])
+def test_a_form_with_a_file_is_answered_like_the_bare_file(page, monkeypatch, what, size):
+    monkeypatch.setattr(
+        tempfile.SpooledTemporaryFile, "rollover", lambda *_: pytest.fail("written to the disk")
+    )
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    body = png(Image.fromarray(noise))
+    answer = post_form(page, what, body)
+    assert answer.status_code == 200, answer.text
+    assert answer.content == post(page, what, body).content
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "word"),
+    [
+        (b"--x--\r\n", MULTIPART, "it has none"),
+        (PART.replace(b'; filename="a.png"', b"") + b"a.png\r\n--x--\r\n", MULTIPART, "fields"),
+        (PART + PNG + b"\r\n" + PART + PNG + b"\r\n--x--\r\n", MULTIPART, "Too many files"),
+        (PART + PNG + b"\r\n--x--\r\n", {"Content-Type": "multipart/form-data"}, "boundary"),
+        (PNG, MULTIPART, "Invalid"),
+    ],
+    ids=["no file", "a field", "two files", "no boundary", "no form"],
+)
+def test_a_form_that_is_not_one_file_gets_a_reason(page, body, headers, word):
+    refused(post(page, "translate", body, headers=headers), 400, "image=@sketch.png", word)
+    assert still_works(page)
+
+
+def test_a_file_in_a_form_has_the_limits_of_a_bare_one(page):
+    refused(post_form(page, "open", b"\0" * server.MOST_BYTES), 413, "larger than 16 MB")
+    refused(post_form(page, "open", huge_png(10_000, 10_000)), 413, "10000x10000 pixels")
+    refused(post_form(page, "open", b"a shopping list"), 415, "not an image")
+    refused(post_form(page, "open", b""), 400, "empty")
+    refused(post_form(page, "open", PNG[:2000]), 422, "damaged")
+    refused(post_form(page, "translate?seed=x", PNG), 400, "seed")
+    assert still_works(page)
+
+
+def test_without_the_library_for_forms_the_bare_file_still_works(page, monkeypatch):
+    monkeypatch.setitem(sys.modules, "python_multipart", None)
+    refused(post_form(page, "translate", PNG), 501, "pip install python-multipart")
+    assert still_works(page)
 
 
 # Many at once ---------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import logging
 import random
+import warnings
 
 import numpy as np
 import pytest
@@ -32,6 +33,69 @@ def test_without_a_gpu_one_line_says_that_the_cpu_runs(monkeypatch, caplog):
     assert record.levelno == logging.INFO
     assert "CPU" in record.message and "--gpu_ids -1" in record.message
     assert "\n" not in record.message
+
+
+TOO_OLD = "The NVIDIA driver on your system is too old (found version 12040). Please update …"
+NO_DRIVER = "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU …"
+NO_GPU = "No CUDA GPUs are available"
+
+
+@pytest.mark.parametrize(
+    ("said", "hidden", "reason"),
+    [
+        (NO_DRIVER, None, "it finds no NVIDIA driver"),
+        (NO_DRIVER, "0", "it finds no NVIDIA driver"),
+        (TOO_OLD, None, "the NVIDIA driver supports 12.4 at most (docs/install.md)"),
+        (NO_GPU, "", "CUDA_VISIBLE_DEVICES='' hides all GPUs"),
+        (NO_GPU, "-1", "CUDA_VISIBLE_DEVICES='-1' hides all GPUs"),
+        (NO_GPU, None, "the NVIDIA driver finds no GPU"),
+        ("CUDA unknown error\n - restart", None, "CUDA unknown error - restart"),
+        (None, None, "it finds no GPU"),
+    ],
+)
+def test_the_line_names_torchs_cuda_and_the_likely_reason(
+    monkeypatch, caplog, said, hidden, reason
+):
+    def init() -> None:
+        if said:
+            raise RuntimeError(said)
+
+    gpus(monkeypatch, 0)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(torch.cuda, "init", init)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if hidden is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    assert pick_device([0]) == CPU
+    assert caplog.messages == [
+        f"no GPU found: torch is built for CUDA 13.0, but {reason}; running on the CPU "
+        "(--gpu_ids -1 chooses it)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hip", "words"), [(None, "built without CUDA (docs/install.md"), ("6.4", "built for ROCm 6.4")]
+)
+def test_the_line_names_a_torch_without_cuda(monkeypatch, caplog, hip, words):
+    gpus(monkeypatch, 0)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(torch.version, "hip", hip)
+    monkeypatch.setattr(torch.cuda, "init", lambda: pytest.fail("nothing to start"))
+    assert pick_device([0]) == CPU
+    (line,) = caplog.messages
+    assert words in line and line.endswith("running on the CPU (--gpu_ids -1 chooses it)")
+
+
+def test_torchs_own_warning_is_not_shown_beside_the_line(monkeypatch, recwarn):
+    gpus(monkeypatch, 0)
+
+    def is_available() -> bool:
+        warnings.warn(f"CUDA initialization: {TOO_OLD}", stacklevel=2)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", is_available)
+    assert pick_device([0]) == CPU and not recwarn.list
 
 
 @pytest.mark.parametrize("count", [0, 2])
