@@ -13,6 +13,7 @@ from conftest import draw, draw_pairs, small
 from PIL import Image
 
 from options.config_files import PRESETS
+from scripts.evaluation.network_metrics import INCEPTION
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -211,6 +212,13 @@ def test_chinese_pages_have_the_same_commands_and_code(page: str) -> None:
     chinese = PAGES[f"{page}.zh-CN.md"]
     assert lines(chinese) == lines(english) != []
     assert blocks(chinese, "python") == blocks(english, "python") != []
+
+
+def test_the_weights_that_are_brought_by_hand_have_the_names_that_are_looked_for() -> None:
+    from torchvision.models import AlexNet_Weights, VGG19_Weights
+
+    urls = (INCEPTION, AlexNet_Weights.DEFAULT.url, VGG19_Weights.IMAGENET1K_V1.url)
+    assert all(f"`{url.rpartition('/')[2]}`" in PAGES["install.md"] for url in urls)
 
 
 @pytest.mark.parametrize("page", PAGES)
