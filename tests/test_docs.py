@@ -21,6 +21,7 @@ from options.base_options import COMMANDS
 from options.config_files import BUILTIN_PRESET, PRESETS
 from options.parser import RENAMED, FlagParser
 from options.shared_flags import add_shared_flags
+from scripts.evaluation.network_metrics import INCEPTION
 from util.registry import find_class, known
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -399,6 +400,13 @@ def test_the_page_of_the_flags_has_the_built_in_settings_and_the_old_names() -> 
         assert list(values.values()) == [line], model
     old = page.partition("## 旧参数名")[2]
     assert {flag: new.strip("`") for flag, new in rows_of(old)} == RENAMED
+
+
+def test_the_weights_that_are_brought_by_hand_have_the_names_that_are_looked_for() -> None:
+    from torchvision.models import AlexNet_Weights, VGG19_Weights
+
+    urls = (INCEPTION, AlexNet_Weights.DEFAULT.url, VGG19_Weights.IMAGENET1K_V1.url)
+    assert all(f"`{url.rpartition('/')[2]}`" in PAGES["install.md"] for url in urls)
 
 
 @pytest.mark.parametrize("page", PAGES)
