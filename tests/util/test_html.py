@@ -204,7 +204,7 @@ def test_five_thousand_rows_render(tmp_path):
 
 def test_how_the_images_were_made_folds_away_and_a_warning_does_not(tmp_path):
     html = HTML(tmp_path, "title")
-    html.settings = "--direction BtoA --crop_size 128"
+    html.settings = ["--direction BtoA", "--crop_size 128"]
     html.add_note("Dropout is off.")
     html.add_warning("3 images are missing.")
     html.save()
