@@ -129,11 +129,12 @@ def side_folders(root: Path, phase: str) -> dict[str, Path]:
 
 
 def by_stem(folder: Path, paths: Iterable[str]) -> dict[str, list[str]]:
-    """Return the files in a folder by relative path without extension."""
+    """Return the files that `list_images` finds in a folder, by relative path without extension."""
     found: dict[str, list[str]] = {}
+    start = os.path.join(folder, "")
     for path in paths:
-        stem = Path(path).relative_to(folder).with_suffix("").as_posix()
-        found.setdefault(stem, []).append(path)
+        stem = os.path.splitext(path.removeprefix(start))[0]
+        found.setdefault(stem.replace(os.sep, "/"), []).append(path)
     return found
 
 

@@ -64,10 +64,15 @@ def holds_data(root: Path, phase: str, opt: Any) -> bool:
 
 def check_not_two_folders(folder: Path) -> None:
     """Raise ValueError if a folder for A|B images holds pairs of single images in two folders."""
-    below = sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
-    loose = [path for path in folder.iterdir() if is_image_file(path.name)]
-    if len(below) != 2 or loose:
+    below = []
+    for entry in os.scandir(folder):  # which needs no question to the disk for each file
+        if is_image_file(entry.name):
+            return
+        if entry.is_dir() and not is_hidden(entry.name):
+            below.append(folder / entry.name)
+    if len(below) != 2:
         return
+    below.sort()
     A, B = (by_stem(path, list_images(path).images) for path in below)
     if A.keys() == B.keys() and not look_stitched([path for paths in A.values() for path in paths]):
         A_place, B_place = (f"{folder}{side}" for side in "AB")

@@ -40,17 +40,17 @@ class Options(argparse.Namespace):
             lines.append(f"{name:>25}: {_plain(value)!s:<30}{mark}".rstrip())
         return "\n".join([*lines, "----------------- End -------------------"])
 
-    def non_default_flags(self) -> str:
-        """Return the flags of the non-default options that change the results."""
+    def non_default_flags(self) -> list[str]:
+        """Return the flags of the non-default options that change the results, with values."""
         changed = {
             name: vars(self)[name]
             for name in sorted(names(self, SAME_RESULTS))
             if vars(self)[name] != self.defaults.get(name, vars(self)[name])
         }
-        return " ".join(
+        return [
             f"--{name}" if value is True else f"--{name} {_plain(value)}"
             for name, value in changed.items()
-        )
+        ]
 
 
 class BaseOptions:

@@ -26,7 +26,7 @@ class HTML:
         self.title, self.refresh = title, refresh
         self.img_dir = self.web_dir / "images"
         self.img_dir.mkdir(parents=True, exist_ok=True)
-        self.settings: str | None = None  # the flags that are not default; None: not shown
+        self.settings: list[str] | None = None  # the flags that are not default; None: not shown
         self.warnings: list[str] = []
         self.notes: list[str] = []
         self.rows: list[section] = []

@@ -26,7 +26,7 @@ class ImageSet:
     source: dict[str, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     made: str = ""  # how the outputs were made, in words
-    settings: str = ""  # the flags of the run that are not default
+    settings: list[str] | None = None  # the flags of the run that are not default
 
     @property
     def names(self) -> list[str]:

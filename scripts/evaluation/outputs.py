@@ -19,7 +19,9 @@ from inference.manifest import (
 )
 from inference.pages import weights_tag
 from inference.shards import all_files, chosen, valid_entries
+from options.config_files import read_run
 from options.roles import SAME_RESULTS, differences
+from options.train_options import TrainOptions
 from scripts.evaluation.compare import ImageSet
 from translator import Translator, run_options
 from util.errors import one_line
@@ -50,7 +52,7 @@ def from_run(name: str, args: Any, paired: bool = True) -> ImageSet:
         translate([*flags, "--results_dir", str(place), *more])
     images = collect_images(name, folder, wanted, paired)
     images.made = how_made(vars(wanted), args.test_flags)
-    images.settings = wanted.non_default_flags()
+    images.settings = training_flags(wanted)
     return images
 
 
@@ -120,6 +122,20 @@ def how_made(opt: dict[str, Any], more: list[str]) -> str:
         f"{first}{opt['dataroot']}, {opt['phase']}, {opt['direction']}; epoch {opt['epoch']}"
         f"{average}; {opt['preprocess']}, {size}{flags}"
     )
+
+
+def training_flags(wanted: Any) -> list[str]:
+    """Return the flags of a run's training that are not default; those of its test if unknown."""
+    saved = read_run(run_folder(wanted))
+    if not saved:
+        return wanted.non_default_flags()
+    chosen = [f"--{name}={saved[name]}" for name in ("model", "dataset_mode") if name in saved]
+    default = TrainOptions().read([*chosen, "--dataroot", "-", "--gpu_ids", "-1"])
+    changed = differences(default, saved, SAME_RESULTS)
+    flags = {name: str(old) for name, (old, _) in changed.items()}
+    return [
+        f"--{name}" if value == "True" else f"--{name} {value}" for name, value in flags.items()
+    ]
 
 
 def test_flags(name: str, args: Any) -> list[str]:

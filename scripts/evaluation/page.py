@@ -59,11 +59,7 @@ def write_page(
     page = blank_page(title)
     with page.body:
         h1(title)
-        settings = {r.images.name: r.images.settings for r in results if r.images.settings}
-        for name, flags in settings.items() if len(set(settings.values())) > 1 else ():
-            settings_line(flags, name)
-        if len(set(settings.values())) == 1:
-            settings_line(next(iter(settings.values())))
+        _settings({r.images.name: r.images.settings for r in results})
         if summary:
             h2("All seeds")
             _summary(summary)
@@ -77,6 +73,19 @@ def write_page(
         main(*rows, cls="rows", data_lower=json.dumps(lower), style=f"--row: {_width(results)}px")
         scripts("look.js", "sort.js")
     (out / "index.html").write_bytes(utf8(page.render(pretty=False)))
+
+
+def _settings(flags: dict[str, list[str] | None]) -> None:
+    """Add the flags that all runs share, then those of each run."""
+    known = {name: of for name, of in flags.items() if of is not None}
+    if known:
+        shared = [
+            flag for flag in next(iter(known.values())) if all(flag in of for of in known.values())
+        ]
+        settings_line(shared)
+        for name, of in known.items():
+            if own := [flag for flag in of if flag not in shared]:
+                settings_line(own, name)
 
 
 def _summary(lines: Sequence[Sequence[str]]) -> div:

@@ -271,3 +271,15 @@ def test_a_run_without_targets_is_refused(command, evaluate):
     assert command("test", "--name", "c", "--gpu_ids", "-1").status == 0
     status, lines = evaluate("--name", "c", *CPU)
     assert status == 2 and "contains no outputs with their targets" in lines[-1]
+
+
+def test_the_page_has_the_settings_of_the_training(command, evaluate, in_this_process):
+    draw_pairs(Path("data"))
+    flags = [*TINY, "--dataroot", "data", "--no_html", "--lambda_L1", "50", "--no_dropout"]
+    assert command("train", *flags, "--name", "one").status == 0
+    assert evaluate("--name", "one", "--gpu_ids", "-1", "--out", "out")[0] == 0
+    page = Path("out/index.html").read_text()
+    (line,) = re.findall(r'<p class="settings">.*?</p>', page)
+    shown = re.findall(r"<small>(.*?)</small>", line)
+    assert {"--lambda_L1 50.0", "--no_dropout", "--netG unet_64", "--ngf 4"} <= set(shown)
+    assert not any(flag.startswith(("--name", "--gpu_ids", "--batch_size")) for flag in shown)

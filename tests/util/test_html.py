@@ -129,7 +129,7 @@ def test_titles_names_captions_and_notes_are_text_not_markup(tmp_path):
 
 def test_page_needs_nothing_from_elsewhere(tmp_path):
     text = page_of(tmp_path, rows=25).path.read_text(encoding="utf-8")
-    assert "http:" not in text and "https:" not in text and "import" not in text
+    assert "http:" not in text and "https:" not in text and "@import" not in text
     heads = Page(page_of(tmp_path)).all("meta")
     assert {"charset": "utf-8"} in heads
     assert any(meta.get("name") == "viewport" for meta in heads)
@@ -204,7 +204,7 @@ def test_five_thousand_rows_render(tmp_path):
 
 def test_how_the_images_were_made_folds_away_and_a_warning_does_not(tmp_path):
     html = HTML(tmp_path, "title")
-    html.settings = "--direction BtoA --crop_size 128"
+    html.settings = ["--direction BtoA", "--crop_size 128"]
     html.add_note("Dropout is off.")
     html.add_warning("3 images are missing.")
     html.save()

@@ -188,7 +188,7 @@ def compared(folder: Path, runs: int) -> Path:
                 path = folder / f"{run}_{i}_{side}.png"
                 from_array(image).save(path)
                 sides[side][f"house {i}"] = path
-        settings = f"--lambda_L1 {run}"
+        settings = ["--direction BtoA", f"--lambda_L1 {run}"]
         images = ImageSet(f"run {run}", **sides, settings=settings)
         results.append(measure(images, ["L1"], 1))
     (folder / "out").mkdir()
@@ -232,10 +232,10 @@ def test_a_comparison_has_a_column_for_each_run_at_any_width(
         output, error = place[f"output of run {run}"], place[f"error of run {run}"]
         assert output["x"] == error["x"] and output["y"] < error["y"]
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    text = page.locator("body").text_content()
-    assert all(
-        f"Settings of run {run} that are not default: --lambda_L1 {run}" in text for run in range(3)
-    )
+    assert page.locator(".settings").all_text_contents() == [
+        "Settings that are not default: --direction BtoA",
+        *(f"Settings of run {run}: --lambda_L1 {run}" for run in range(3)),
+    ]
 
 
 def a_training(folder: Path, epochs: int, lines: int = 2, ended: bool = True) -> Path:

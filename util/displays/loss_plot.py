@@ -93,11 +93,13 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 def _panels(count: int, columns: int) -> tuple[Any, list[Any]]:
     """Return a figure, and its panels in lines of `columns`."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     rows = -(-count // columns)
     figure = Figure(figsize=(2.3 * columns + 0.3, 2.0 * rows), layout="constrained")
     panels = [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
     for axes in panels:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
         axes.tick_params(labelsize=7, colors=GREY)
         axes.grid(alpha=0.3)
         for spine in axes.spines.values():

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class WebPage(Display):
         web_dir: Path,
         title: str,
         *,
-        settings: str = "",
+        settings: Sequence[str] = (),
         width: int = 256,
         loss_log: LossLog,
         score_log: ScoreLog,

@@ -87,11 +87,10 @@ def folded_notes(notes: Sequence[str]) -> details:
     return details(summary("How these were made"), *(p(note) for note in notes))
 
 
-def settings_line(settings: str, of: str = "") -> p:
-    """Return the flags of a run, `of`, that are not default."""
-    flags = [f"--{flag.strip()}" for flag in f" {settings}".split(" --")[1:]]
-    start = f"Settings of {escaped(of)} that" if of else "Settings that"
-    return p(f"{start} are not default: ", *map(small, flags or ["none"]), cls="settings")
+def settings_line(flags: Sequence[str], of: str = "") -> p:
+    """Return the flags that are not default, those of the run `of`."""
+    start = f"Settings of {escaped(of)}" if of else "Settings that are not default"
+    return p(f"{start}: ", *(small(escaped(flag)) for flag in flags or ["none"]), cls="settings")
 
 
 def image_size(path: Path) -> tuple[int, int]:
