@@ -12,7 +12,12 @@ from collections.abc import Sequence
 
 from data import create_dataset
 from inference.pages import results_page
-from inference.results import add_notes, check_results_folder, write_results
+from inference.results import (
+    add_notes,
+    check_images_are_chosen,
+    check_results_folder,
+    write_results,
+)
 from inference.shards import Share, show_finished
 from translator import Translator, run_options
 from util.command import run_command, setup_logging
@@ -28,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     setup_logging()
     tune_malloc()
     refuse_torchrun()
-    opt = run_options(sys.argv[1:] if argv is None else argv, batches=True)
+    argv = sys.argv[1:] if argv is None else argv
+    opt = run_options(argv, batches=True)
+    check_images_are_chosen(opt, argv)
     if opt.page_only:
         show_finished(opt)
         return

@@ -89,7 +89,8 @@ def train(opt: Options, signals: Signals) -> None:
     if val_dataset:
         log.info("%d validation images", len(val_dataset))
     if (done := progress.epoch - 1) >= last_epoch(opt):
-        log.info("complete with epoch %d; a larger --n_epochs trains it further", done)
+        plan = f"--n_epochs {opt.n_epochs} + --n_epochs_decay {opt.n_epochs_decay}"
+        log.info("complete with epoch %d, of %s; a larger --n_epochs trains it further", done, plan)
     elif validation and validation.should_stop():
         log.info("stopped early: %s; --early_stop 0 trains on", validation.best_summary())
     else:
@@ -106,8 +107,8 @@ def train(opt: Options, signals: Signals) -> None:
     log.info("weights and pages are in %s; see results with: %s", model.save_dir, results_line(opt))
     if validation and progress.best_epoch:
         flags = "--epoch best" + (" --use_ema" if state.ema else "")
-        among = "all epochs" if opt.val_freq == 1 else f"one in {opt.val_freq} epochs and the last"
-        log.info("the best weights among %s, of %d: %s", among, progress.best_epoch, flags)
+        among = "all" if opt.val_freq == 1 else f"one in {opt.val_freq} and the last"
+        log.info("best of the validated epochs (%s): %d; %s", among, progress.best_epoch, flags)
 
 
 if __name__ == "__main__":

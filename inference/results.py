@@ -11,15 +11,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data import Loader
+from data.builtin_facades import is_builtin
 from data.high_depth_output import write_high_depth
 from data.image_folder import side_folders
 from data.value_range import StoredRange, read_ranges
 from inference.image_writer import ImageWriter
 from inference.shards import Share
 from models.tiling import Tiles
+from options.config_files import read_run
 from translator import Translator
 from util.errors import RunStopped
-from util.files import make_folder
+from util.files import make_folder, run_folder
 from util.html import HTML
 from util.image_rows import result_row
 from util.signals import handle_signals, status_of
@@ -72,6 +74,17 @@ def run_all(jobs: Sequence[Callable[[], None]]) -> None:
     """Run the functions in order."""
     for job in jobs:
         job()
+
+
+def check_images_are_chosen(opt: Any, argv: Sequence[str]) -> None:
+    """Raise ValueError if a run with images of its own would be tested on the built-in ones."""
+    own = read_run(run_folder(opt)).get("dataroot", "")
+    given = any(word.startswith("--dataroot") for word in argv) or opt.config
+    if own and not is_builtin(own) and is_builtin(opt.dataroot) and not given:
+        raise ValueError(
+            f"--model {opt.model}: needs --dataroot, the folder of the images to translate; the "
+            f"run was trained on {own}"
+        )
 
 
 def check_results_folder(opt: Any) -> None:

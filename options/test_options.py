@@ -42,6 +42,13 @@ class TestOptions(BaseOptions):
         if suffix and model != "test":
             raise ValueError(f"--model_suffix {suffix}: works only with --model test")
         kept = saved
+        given, of_run = by_hand.get("direction"), saved.get("direction", "AtoB")
+        if model == trained in ("pix2pix", "colorization") and given not in (None, of_run):
+            log.warning(
+                "--direction %s: the run was trained %s, and its G translates in that direction "
+                "only; the results will not be what it has learned",
+                *(given, of_run),
+            )
         if model != trained:
             kept = {k: v for k, v in saved.items() if k not in parser.carried_with_model}
             if not by_hand.get("dataroot") and "direction" in saved:

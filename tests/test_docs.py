@@ -189,7 +189,7 @@ def test_the_first_hour_goes_by_as_it_is_written(
     assert len(by_hand) == 2 and all(ours == theirs for ours, theirs in by_hand)
     (more,) = re.findall(r"<!-- more -->\n```python\n(.*?)```", page, re.DOTALL)
     Path("step.py").write_text(Path("step.py").read_text() + more)
-    for flags in (["--seed", "5"], ["--name", "cGAN", "--pixel_loss", "none"]):
+    for flags in (["--seed", "7"], ["--name", "cGAN", "--pixel_loss", "none"]):
         capfd.readouterr()
         monkeypatch.setattr("sys.argv", ["step.py", *flags])
         runpy.run_path("step.py")

@@ -43,3 +43,11 @@ class StepTimer:
         images, waited = max(self.images, 1), self.waited
         self.reset()
         return (total - waited) / images, waited / images
+
+
+def time_left(seconds: float) -> str:
+    """Return `, about 2.6 h left`; "" if it is less than a minute."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f", about {seconds / size:.1f} {unit} left"
+    return ""

@@ -12,7 +12,7 @@ from training.health import NanCheck, WaitingAdvice, check_weights
 from training.reporting import Reporter, passed
 from training.samples import Samples
 from training.state import TrainingState
-from training.timing import StepTimer
+from training.timing import StepTimer, time_left
 from training.validation import Validation
 from util import distributed
 from util.errors import RunStopped
@@ -65,8 +65,9 @@ class Trainer:
             elif epoch == last or stop_early:
                 self.save("latest")
             seconds = time.perf_counter() - started
+            left = time_left(seconds * (last - epoch)) if trained else ""
             self.visualizer.end_epoch(
-                f"epoch {epoch}/{last} took {seconds:.0f} s, learning rate {rate:.7f}"
+                f"epoch {epoch}/{last} took {seconds:.0f} s, learning rate {rate:.7f}{left}"
             )
             if stop_early:
                 log.info("stopped early: %s", self.validation.best_summary())

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,15 @@ class ImageSet:
     def names(self) -> list[str]:
         return sorted(self.fake)
 
+    @cached_property
+    def targets(self) -> dict[str, str]:
+        """The hash of each target's pixels."""
+        return {name: pixel_hash(self.real[name]) for name in self.names}
+
+    def has_targets_of(self, other: "ImageSet") -> bool:
+        """Return whether both have the same images: equal names, targets equal to the pixel."""
+        return self is other or self.targets == other.targets
+
 
 @dataclass
 class Result:
@@ -49,8 +60,10 @@ class Result:
     def difference(self, other: "Result", metric: str) -> Interval | None:
         """Return the mean of other - self over the shared images, with its interval.
 
-        None if `other` is self, or if no images are shared.
+        None if `other` is self, or if their images are not the same.
         """
+        if not self.images.has_targets_of(other.images):
+            return None
         ours, theirs = self.each.get(metric, {}), other.each.get(metric, {})
         shared = sorted(ours.keys() & theirs.keys()) if other is not self else []
         return bootstrap([theirs[name] - ours[name] for name in shared]) if shared else None
@@ -117,6 +130,12 @@ def compare_files(pair: tuple[Path, Path]) -> dict[str, float]:
 def pixels(path: Path) -> Tensor:
     """Read an image as (1, 3, H, W) uint8; grey images become RGB."""
     return torch.from_numpy(np.array(load_image(path))).permute(2, 0, 1)[None]
+
+
+def pixel_hash(path: Path) -> str:
+    """Return a hash of an image's size and pixels."""
+    image = pixels(path)
+    return sha256(str(image.shape).encode() + image.numpy().tobytes()).hexdigest()
 
 
 def names_of(tables: Iterable[Iterable[str]]) -> list[str]:

@@ -14,6 +14,7 @@ from dominate.tags import (
     label,
     main,
     option,
+    p,
     section,
     select,
     table,
@@ -26,6 +27,7 @@ from dominate.tags import (
 from dominate.util import raw
 
 from scripts.evaluation.compare import Result, better, heat_maps, names_of
+from scripts.evaluation.report import incomparable
 from util.metrics import Interval
 from util.names import escaped, url_of, utf8
 from util.pages.elements import (
@@ -67,6 +69,8 @@ def write_page(
         div(_numbers(results), cls="scroll")
         errors = "errors: the absolute difference, from black (0) to pale yellow (half the range)"
         folded_notes([*notes, errors])
+        for text in incomparable(results):
+            p(text, cls="warning")
         _controls(results)
         rows = [_row(i, name, results, maps, out) for i, name in enumerate(_names(results))]
         lower = {name: better(name) == "lower" for r in results for name in r.each}
@@ -106,6 +110,7 @@ def _names(results: Sequence[Result]) -> list[str]:
 
 def _numbers(results: Sequence[Result]) -> table:
     intervals = [result.intervals() for result in results]
+    comparable = not incomparable(results)
     body = tbody()
     for metric in names_of(result.each for result in results):
         lower = better(metric) == "lower"
@@ -117,7 +122,7 @@ def _numbers(results: Sequence[Result]) -> table:
             if metric in found:
                 mean = found[metric].mean
                 cell.add(f"{mean:.4f} ", raw(f"<small>{_ends(found[metric])}</small>"))
-                if mean == best and len(results) > 1:
+                if mean == best and len(results) > 1 and comparable:
                     cell["class"] = "best"
                 if against := results[0].difference(result, metric):
                     cell.add(raw(f"<br><small>{against.mean:+.4f} {_ends(against)}</small>"))

@@ -62,7 +62,21 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
     used += [metric for metric in args.metrics if metric in PROTOCOLS and metric not in used]
     fill = {"subset": args.kid_subset, "splits": SPLITS, "epochs": args.fcn_epochs}
     notes += [f"{metric}: {about[metric].format(**fill)}" for metric in used]
-    return notes + [note for result in results for note in result.images.notes]
+    notes += [note for result in results for note in result.images.notes]
+    return notes + incomparable(results)
+
+
+def incomparable(results: Sequence[Result]) -> list[str]:
+    """Return a line if some results are of other images than the first, or of another size."""
+    if not results[0].each:
+        return []
+    first, *others = (result.images for result in results)
+    if not (names := [images.name for images in others if not images.has_targets_of(first)]):
+        return []
+    return [
+        f"{', '.join(names)}: other images than {first.name}, or another size, so that the scores "
+        f"cannot be compared; no difference is computed"
+    ]
 
 
 def legend(results: Sequence[Result]) -> list[str]:

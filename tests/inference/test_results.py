@@ -334,3 +334,24 @@ def test_a_image_that_cannot_be_written_ends_the_test(command, pairs):
     Path("results/r/test_latest/images/2_fake_B.png").mkdir(parents=True)
     result = command("test", "--name", "r", *TEST)
     assert result.status == 2 and "2_fake_B.png" in result.err
+
+
+def test_a_run_with_images_of_its_own_is_not_tested_on_the_built_in_ones(command, pairs) -> None:
+    flags = [*TINY, "--dataroot", pairs, "--name", "r", "--no_html"]
+    assert command("train", *flags).status == 0
+    result = command("test", "--name", "r", "--gpu_ids", "-1", "--model", "test")
+    assert result.status == 2
+    assert "--model test: needs --dataroot, the folder of the images" in result.err
+    assert not Path("results").exists()
+    folder = ["--dataroot", Path(pairs) / "test"]
+    assert command("test", "--name", "r", "--gpu_ids", "-1", "--model", "test", *folder).status == 0
+
+
+def test_the_other_direction_of_a_pix2pix_run_is_said(command, pairs, caplog) -> None:
+    flags = [*TINY, "--dataroot", pairs, "--name", "r", "--no_html", "--direction", "BtoA"]
+    assert command("train", *flags).status == 0
+    for direction, said in (("BtoA", 0), ("AtoB", 1)):
+        caplog.clear()
+        test = ["--name", "r", "--gpu_ids", "-1", "--direction", direction]
+        assert command("test", *test).status == 0
+        assert caplog.text.count("the run was trained BtoA") == said

@@ -283,3 +283,19 @@ def test_the_page_has_the_settings_of_the_training(command, evaluate, in_this_pr
     shown = re.findall(r"<small>(.*?)</small>", line)
     assert {"--lambda_L1 50.0", "--no_dropout", "--netG unet_64", "--ngf 4"} <= set(shown)
     assert not any(flag.startswith(("--name", "--gpu_ids", "--batch_size")) for flag in shown)
+
+
+def test_runs_on_other_images_are_not_compared(command, evaluate, in_this_process):
+    draw_pairs(Path("data"))
+    draw_pairs(Path("others"), size=(90, 90))
+    flags = [*TINY, "--no_html", "--lambda_GAN", "0"]
+    for name, data in (("one", "data"), ("two", "others"), ("three", "data")):
+        assert command("train", *flags, "--dataroot", data, "--name", name).status == 0
+    status, lines = evaluate("--name", "one", "two", "--gpu_ids", "-1", "--out", "out")
+    text = "\n".join(lines)
+    assert status == 0 and "two: other images than one" in text and "  two" in text
+    assert not re.search(r"\] +[+-]0", text)
+    assert "cannot be compared" in Path("out/index.html").read_text()
+    status, lines = evaluate("--name", "one", "three", "--gpu_ids", "-1", "--out", "same")
+    text = "\n".join(lines)
+    assert "cannot be compared" not in text and re.search(r"\] +[+-]0", text)

@@ -7,7 +7,7 @@ import pytest
 
 from training import timing
 from training.health import WaitingAdvice
-from training.timing import StepTimer
+from training.timing import StepTimer, time_left
 
 
 class Time:
@@ -133,3 +133,17 @@ def test_long_waiting_is_said_once_with_what_to_change(
     assert len(caplog.messages) == bool(said)
     assert all(word in caplog.text for word in said)
     assert ("--num_threads" in caplog.text) == (threads < 4 and bool(said))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, ""),
+        (59, ""),
+        (90, ", about 1.5 min left"),
+        (9400, ", about 2.6 h left"),
+        (200_000, ", about 2.3 days left"),
+    ],
+)
+def test_the_time_left_is_said_in_a_unit_that_fits(seconds: float, said: str) -> None:
+    assert time_left(seconds) == said

@@ -272,13 +272,28 @@ def test_the_slider_of_a_training_leads_through_its_epochs(tmp_path: Path, show:
     assert source.get_attribute("src") == "images/epoch001_fake_B_2.png"
     page.get_by_role("button", name="best").click()
     assert said.text_content() == "epoch 2, best, resumed here"
-    assert page.locator(".marks").text_content() == "best, resumed"
+    assert page.locator(".marks span").all_text_contents() == ["best", "resumed"]
+    best, resumed = (mark.bounding_box() for mark in page.locator(".marks span").all())
+    assert best["y"] + best["height"] <= resumed["y"] + 1  # not one over the other
     left = "parseFloat(document.querySelector('.curves i').style.left)"
     second = page.evaluate(left)
     page.get_by_role("button", name="last").click()
     assert page.evaluate(left) > second
     page.locator(".row a").nth(4).click()
     assert page.locator("dialog .title").text_content() == "house 1 (2 of 4)"
+
+
+def test_images_of_other_data_keep_their_names(tmp_path: Path, show: Any) -> None:
+    a_training(tmp_path, epochs=2)
+    place = ["--checkpoints_dir", str(tmp_path), "--name", "run", "--gpu_ids", "-1"]
+    visualizer = Visualizer(TrainOptions().read([*place, "--continue_train"]), (3, 0))
+    image = np.zeros((24, 32, 3), np.uint8)
+    visualizer.show_samples(lambda: {"tree": dict.fromkeys(LABELS, image)}, 3)
+    visualizer.close()
+    page = show(tmp_path / "run" / "web" / "index.html")
+    assert page.locator(".name:visible").all_text_contents() == ["tree"]
+    page.locator(".epochs input").fill("0")
+    assert page.locator(".name:visible").all_text_contents() == ["house 0"]
 
 
 def test_the_page_of_a_running_training_keeps_its_epoch(tmp_path: Path, show: Any) -> None:

@@ -29,6 +29,7 @@ from util.displays.display import Display
 from util.displays.loss_log import LossLog
 from util.displays.loss_plot import Panel, plot_losses, plot_values
 from util.displays.val_log import ScoreLog, Scores
+from util.files import atomic_write
 from util.names import escaped, url_of, utf8
 from util.pages.captions import captions, columns_of
 from util.pages.elements import blank_page, image_figure, image_row, scripts, settings_line
@@ -67,6 +68,7 @@ class WebPage(Display):
         self.warnings: list[str] = []
         self.data: dict[str, Any] = {}  # statistics of the data by title
         self.shown: dict[str, Images] = {}  # the last images, by the name of their input
+        self.names = read_names(web_dir / "samples.json")  # first epoch, names of its images
         self.written = self.spent = 0.0  # when the last page was finished, and its seconds
 
     def show_data(self, remarks: list[str], statistics: Mapping[str, Any]) -> None:
@@ -85,10 +87,21 @@ class WebPage(Display):
 
     def _save_images(self, samples: Mapping[str, Images], epoch: int) -> None:
         self.shown = dict(samples)
+        self._note_names(epoch, list(samples))
         for number, images in enumerate(samples.values(), 1):
             for label, image in images.items():
                 ending = f"_{number}" if number > 1 else ""
                 save_image(image, self.images / f"epoch{epoch:03d}_{label}{ending}.png")
+
+    def _note_names(self, epoch: int, names: list[str]) -> None:
+        """Note whose images an epoch shows, if others than before: a resumed run has other data."""
+        earlier = [(e, of) for e, of in self.names if e < epoch]
+        if not earlier or earlier[-1][1] != names:
+            earlier.append((epoch, names))
+        if earlier != self.names:
+            self.names = earlier
+            with atomic_write(self.web_dir / "samples.json") as file:
+                file.write(json.dumps(self.names).encode() + b"\n")
 
     def show_scores(self, scores: Scores, total: int) -> None:
         self.best_epoch = scores.best_epoch
@@ -118,12 +131,13 @@ class WebPage(Display):
                 self._add_curves(panels)
             run = {
                 "epochs": epochs,
+                "names": [(epoch, [*map(escaped, of)]) for epoch, of in self.names],
                 "best": self.best_epoch,
                 "resumed": [epoch for epoch, _ in resumes],
                 "panels": [[round(float(x), 4) for x in panel] for panel in panels],
                 "refresh": refresh,
             }
-            script(raw(json.dumps(run)), type="application/json", id="run")
+            script(raw(json.dumps(run).replace("<", "\\u003c")), type="application/json", id="run")
             scripts("look.js", "epochs.js")
         (self.web_dir / "index.html").write_bytes(utf8(page.render(pretty=False)))
         self.written = time.monotonic()
@@ -152,8 +166,7 @@ class WebPage(Display):
 
     def _add_images(self, epochs: list[tuple[int, int]], resumed: list[int]) -> None:
         numbers = [epoch for epoch, _ in epochs]
-        marks = {epoch: "resumed" for epoch in resumed}
-        marks[self.best_epoch] = "best" + ", resumed" * (self.best_epoch in marks)
+        marks = [(self.best_epoch, "best"), *((epoch, "resumed") for epoch in resumed)]
         with section():
             h2("The same images in every epoch")
             with div(cls="bar"):
@@ -162,9 +175,10 @@ class WebPage(Display):
                     last = len(epochs) - 1
                     input_(type="range", min=0, max=last, value=last, aria_label="epoch")
                     with div(cls="marks", aria_hidden="true"):
-                        for at, epoch in enumerate(numbers):
-                            if epoch in marks:
-                                span(marks[epoch], style=f"--at: {100 * at / max(last, 1):.2f}%")
+                        for epoch, what in marks:
+                            if epoch in numbers:
+                                at = 100 * numbers.index(epoch) / max(last, 1)
+                                span(what, cls=what, style=f"--at: {at:.2f}%")
                 if self.best_epoch in numbers:
                     best = numbers.index(self.best_epoch)
                     button("best", type="button", data_epoch=best, title="the best epoch")
@@ -192,8 +206,8 @@ class WebPage(Display):
                 with div(cls="plot curves"):
                     img(src="images/losses.png", alt="curves of the losses and scores by epoch")
                 p(
-                    "Pale: each line of loss_log.txt; dark: its moving average. "
-                    "★: the best epoch; dotted: the run was resumed."
+                    "Pale: the lines of loss_log.txt; dark: their moving average. Orange: the "
+                    "slider's epoch; ★: the best epoch; dotted: the run was resumed."
                 )
             if self.data:
                 h2("Values of the training images")
@@ -206,3 +220,12 @@ class WebPage(Display):
                         f"{title}: {of.values.min():g} to {of.values.max():g} ({kinds}); "
                         f"{low:g} becomes -1, {high:g} becomes 1 (dashed)."
                     )
+
+
+def read_names(path: Path) -> list[tuple[int, list[str]]]:
+    """Return the first epoch and the names of each group of epochs that shows the same images."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return [(int(epoch), [str(name) for name in names]) for epoch, names in found]
+    except (OSError, ValueError, TypeError):  # an earlier version kept no names
+        return []

@@ -12,8 +12,11 @@
 
   function show(at) {
     const [epoch, count] = run.epochs[at];
+    const names = run.names.filter(([first]) => first <= epoch).at(-1)?.[1] ?? [];
     rows.forEach((row, number) => {
-      row.hidden = number >= count;
+      const name = row.previousElementSibling;
+      row.hidden = name.hidden = number >= count;
+      row.dataset.name = name.textContent = names[number] ?? "";
       for (const figure of row.querySelectorAll("figure")) {
         const source = file(epoch, figure.dataset.label, number);
         figure.querySelector("img").src = figure.querySelector("a").href = source;
