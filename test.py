@@ -33,9 +33,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     setup_logging()
     tune_malloc()
     refuse_torchrun()
-    argv = sys.argv[1:] if argv is None else argv
-    opt = run_options(argv, batches=True)
-    check_images_are_chosen(opt, argv)
+    opt = run_options(sys.argv[1:] if argv is None else argv, batches=True)
+    check_images_are_chosen(opt)
     if opt.page_only:
         show_finished(opt)
         return

@@ -76,11 +76,10 @@ def run_all(jobs: Sequence[Callable[[], None]]) -> None:
         job()
 
 
-def check_images_are_chosen(opt: Any, argv: Sequence[str]) -> None:
+def check_images_are_chosen(opt: Any) -> None:
     """Raise ValueError if a run with images of its own would be tested on the built-in ones."""
     own = read_run(run_folder(opt)).get("dataroot", "")
-    given = any(word.startswith("--dataroot") for word in argv) or opt.config
-    if own and not is_builtin(own) and is_builtin(opt.dataroot) and not given:
+    if "dataroot" not in opt.given and is_builtin(opt.dataroot) and own and not is_builtin(own):
         raise ValueError(
             f"--model {opt.model}: needs --dataroot, the folder of the images to translate; the "
             f"run was trained on {own}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from options.config_files import BUILTIN_PRESET, read_builtin, read_yaml
 from options.parser import FlagParser, closest, flags_of
-from options.roles import SAME_RESULTS, names
+from options.roles import SAME_RESULTS, as_flags, differences
 from options.shared_flags import add_shared_flags
 from options.test_flags import add_test_flags
 from options.train_flags import add_train_flags
@@ -26,10 +26,11 @@ _MISSING: Any = object()
 class Options(argparse.Namespace):
     """The parsed options as attributes.
 
-    `defaults` holds each option's default value, `roles` its role (options/roles.py).
+    `defaults` holds each option's default value, `roles` its role (options/roles.py), `given` the
+    names of the options that the command line or a --config file has set.
     """
 
-    __slots__ = ("defaults", "roles")  # keeps both out of vars(opt)
+    __slots__ = ("defaults", "roles", "given")  # keeps them out of vars(opt)
 
     def text(self) -> str:
         """Return a table of all options, with a mark on the non-default ones."""
@@ -42,15 +43,8 @@ class Options(argparse.Namespace):
 
     def non_default_flags(self) -> list[str]:
         """Return the flags of the non-default options that change the results, with values."""
-        changed = {
-            name: vars(self)[name]
-            for name in sorted(names(self, SAME_RESULTS))
-            if vars(self)[name] != self.defaults.get(name, vars(self)[name])
-        }
-        return [
-            f"--{name}" if value is True else f"--{name} {_plain(value)}"
-            for name, value in changed.items()
-        ]
+        changed = differences(self, self.defaults, SAME_RESULTS)
+        return as_flags({name: now for name, (_, now) in changed.items()})
 
 
 class BaseOptions:
@@ -152,8 +146,10 @@ class BaseOptions:
         config = {k: v for k, v in config.items() if k not in foreign}
         _apply(parser, opt, config, f"{given.get('config')}: ")
         parser.parse_args(argv, opt)
+        flags = _given(parser, argv)
+        opt.given = {*config, *flags}
         self.finish(parser, opt)
-        check_unused_flags(parser, opt, _given(parser, argv))
+        check_unused_flags(parser, opt, flags)
         return opt
 
     def finish(self, parser: FlagParser, opt: Options) -> None:

@@ -41,6 +41,12 @@ def differences(
     return {name: (old, new) for name, (old, new) in pairs.items() if str(old) != str(new)}
 
 
+def as_flags(values: Mapping[str, Any]) -> list[str]:
+    """Return options as the words of a command line: `--no_flip`, `--netG unet_128`."""
+    text = {k: ",".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in values.items()}
+    return [f"--{name}" if value == "True" else f"--{name} {value}" for name, value in text.items()]
+
+
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values after a round trip through JSON."""
     return json.loads(json.dumps(values, default=str))

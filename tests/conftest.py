@@ -78,8 +78,8 @@ def freeze(opt: Options) -> FrozenOptions:
     """Return a frozen copy of parsed options."""
     frozen = FrozenOptions.__new__(FrozenOptions)
     vars(frozen).update(vars(opt))
-    object.__setattr__(frozen, "defaults", opt.defaults)
-    object.__setattr__(frozen, "roles", opt.roles)
+    for slot in Options.__slots__:
+        object.__setattr__(frozen, slot, getattr(opt, slot))
     return frozen
 
 

@@ -20,7 +20,7 @@ from inference.manifest import (
 from inference.pages import weights_tag
 from inference.shards import all_files, chosen, valid_entries
 from options.config_files import read_run
-from options.roles import SAME_RESULTS, differences
+from options.roles import SAME_RESULTS, as_flags, differences
 from options.train_options import TrainOptions
 from scripts.evaluation.compare import ImageSet
 from translator import Translator, run_options
@@ -132,10 +132,7 @@ def training_flags(wanted: Any) -> list[str]:
     chosen = [f"--{name}={saved[name]}" for name in ("model", "dataset_mode") if name in saved]
     default = TrainOptions().read([*chosen, "--dataroot", "-", "--gpu_ids", "-1"])
     changed = differences(default, saved, SAME_RESULTS)
-    flags = {name: str(old) for name, (old, _) in changed.items()}
-    return [
-        f"--{name}" if value == "True" else f"--{name} {value}" for name, value in flags.items()
-    ]
+    return as_flags({name: of_run for name, (of_run, _) in changed.items()})
 
 
 def test_flags(name: str, args: Any) -> list[str]:

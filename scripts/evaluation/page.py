@@ -68,9 +68,9 @@ def write_page(
             h2("The first seed, image by image")
         div(_numbers(results), cls="scroll")
         errors = "errors: the absolute difference, from black (0) to pale yellow (half the range)"
-        folded_notes([*notes, errors])
-        for text in incomparable(results):
+        for text in (warnings := incomparable(results)):
             p(text, cls="warning")
+        folded_notes([*(note for note in notes if note not in warnings), errors])
         _controls(results)
         rows = [_row(i, name, results, maps, out) for i, name in enumerate(_names(results))]
         lower = {name: better(name) == "lower" for r in results for name in r.each}

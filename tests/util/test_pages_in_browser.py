@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import draw
+from PIL import Image
 from support.drawing import a_browser
 
 from options.train_options import TrainOptions
@@ -186,7 +187,7 @@ def compared(folder: Path, runs: int) -> Path:
                 if side == "fake":
                     image += rng.integers(0, 10 * (i + 1) * (run + 1), image.shape, np.uint8)
                 path = folder / f"{run}_{i}_{side}.png"
-                from_array(image).save(path)
+                Image.fromarray(image).save(path)
                 sides[side][f"house {i}"] = path
         settings = ["--direction BtoA", f"--lambda_L1 {run}"]
         images = ImageSet(f"run {run}", **sides, settings=settings)
@@ -194,12 +195,6 @@ def compared(folder: Path, runs: int) -> Path:
     (folder / "out").mkdir()
     write_page(results, ["N = 3 images"], folder / "out", 1)
     return folder / "out" / "index.html"
-
-
-def from_array(array: np.ndarray) -> Any:
-    from PIL import Image
-
-    return Image.fromarray(array)
 
 
 def test_an_evaluation_shows_input_output_target_error_and_sorts(tmp_path: Path, show: Any) -> None:

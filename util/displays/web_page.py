@@ -90,8 +90,7 @@ class WebPage(Display):
         self._note_names(epoch, list(samples))
         for number, images in enumerate(samples.values(), 1):
             for label, image in images.items():
-                ending = f"_{number}" if number > 1 else ""
-                save_image(image, self.images / f"epoch{epoch:03d}_{label}{ending}.png")
+                save_image(image, self.images / file_name(epoch, label, number))
 
     def _note_names(self, epoch: int, names: list[str]) -> None:
         """Note whose images an epoch shows, if others than before: a resumed run has other data."""
@@ -155,10 +154,9 @@ class WebPage(Display):
         numbers = sorted({int(m[1]) for name in names if (m := re.match(r"epoch(\d+)_", name))})
         found = []
         for epoch in numbers:
-            endings = ["", *(f"_{number}" for number in range(2, len(self.shown) + 1))]
             whole = [
-                all(f"epoch{epoch:03d}_{label}{ending}.png" in names for label in labels)
-                for ending in endings
+                all(file_name(epoch, label, number) in names for label in labels)
+                for number in range(1, len(self.shown) + 1)
             ]
             count = (whole + [False]).index(False)
             found += [(epoch, count)] if count else []
@@ -185,12 +183,12 @@ class WebPage(Display):
                 button("last", type="button", data_epoch=last, title="the last epoch")
                 button("▶", type="button", value="play", aria_label="play", title="all epochs")
             for number, (name, images) in enumerate(self.shown.items(), 1):
-                self._add_row(name, list(images), numbers[-1], f"_{number}" if number > 1 else "")
+                self._add_row(name, list(images), numbers[-1], number)
 
-    def _add_row(self, name: str, labels: list[str], epoch: int, ending: str) -> None:
+    def _add_row(self, name: str, labels: list[str], epoch: int, number: int) -> None:
         figures = []
         for label, what in captions(labels).items():
-            file = self.images / f"epoch{epoch:03d}_{label}{ending}.png"
+            file = self.images / file_name(epoch, label, number)
             url = url_of(f"images/{file.name}")
             how = {"label": label, "of": escaped(name), "file": file, "width": self.width}
             figures.append(image_figure(url, what, **how))
@@ -220,6 +218,11 @@ class WebPage(Display):
                         f"{title}: {of.values.min():g} to {of.values.max():g} ({kinds}); "
                         f"{low:g} becomes -1, {high:g} becomes 1 (dashed)."
                     )
+
+
+def file_name(epoch: int, label: str, number: int) -> str:
+    """Return the file of an epoch's image; `number` counts the inputs from 1."""
+    return f"epoch{epoch:03d}_{label}{f'_{number}' if number > 1 else ''}.png"
 
 
 def read_names(path: Path) -> list[tuple[int, list[str]]]:
