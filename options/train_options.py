@@ -34,11 +34,14 @@ class TrainOptions(BaseOptions):
         ours = any((run / name).exists() for name in ("latest_state.pth", "train_opt.json"))
         if by_hand.get("continue_train") and ours:
             return read_run(run)
+        if by_hand.get("continue_train"):
+            check_foreign_run(run, read_run(run), by_hand)
         if not by_hand.get("init_from"):
             return {}
         # --init_from keeps the flags of the networks.
         source = existing_run(by_hand["init_from"], "--init_from")
         saved = read_run(source) or (self.infer(source) if self.infer else {})
+        say_other_direction(source, saved, by_hand)
         roles = parser.roles(self.phase)
         kept = {name for name, role in roles.items() if role == "network"} - {"precision"}
         return {k: v for k, v in saved.items() if k in kept | {"input_nc", "output_nc"}}
@@ -79,3 +82,24 @@ class TrainOptions(BaseOptions):
         if not (opt.continue_train or opt.init_from) and (opt.epoch != "latest" or opt.load_iter):
             flag = "--load_iter" if opt.load_iter else "--epoch"
             log.warning("%s is ignored: a run without --continue_train starts from scratch", flag)
+
+
+def check_foreign_run(run: Path, saved: dict[str, Any], by_hand: dict[str, Any]) -> None:
+    """Check that a resume of another program's training names the images it was trained on.
+
+    Its flags have to be given again, as there; a forgotten --dataroot would train its weights on
+    the built-in images, and save them: a ValueError.
+    """
+    if "dataroot" in saved and not by_hand.get("dataroot"):
+        raise ValueError(
+            f"--continue_train: {run} was trained by another program, whose flags have to be given "
+            f"again, on --dataroot {saved['dataroot']} --direction {saved.get('direction', 'AtoB')}"
+        )
+    say_other_direction(run, saved, by_hand)
+
+
+def say_other_direction(run: Path, saved: dict[str, Any], by_hand: dict[str, Any]) -> None:
+    """Log that weights are trained on in another direction than before."""
+    given, of_run = by_hand.get("direction", "AtoB"), saved.get("direction", "AtoB")
+    if given != of_run:
+        log.warning("--direction %s: the weights of %s are of --direction %s", given, run, of_run)
