@@ -23,7 +23,7 @@ from training.image_sizes import check_image_sizes, say_padding
 from training.rescue import save_on_error
 from training.resume import resume
 from training.run_lock import LaunchInfo, launch_info, restart_flags
-from training.samples import Samples, by_role
+from training.samples import Samples, by_title
 from training.trainer import Trainer
 from training.validation import Validation
 from util import distributed
@@ -95,7 +95,7 @@ def train(opt: Options, signals: Signals) -> None:
         log.info("stopped early: %s; --early_stop 0 trains on", validation.best_summary())
     else:
         visualizer = Visualizer(opt, progress.resumed_at, progress.best_epoch)
-        visualizer.show_data(dataset.remarks, by_role(dataset.statistics, opt))
+        visualizer.show_data(dataset.remarks, by_title(dataset.statistics, opt))
         samples = Samples(opt, state, dataset, val_dataset)
         parts = {"validation": validation, "samples": samples, "visualizer": visualizer}
         trainer = Trainer(opt, state, dataset, **parts, signals=signals)

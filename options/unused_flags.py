@@ -21,23 +21,23 @@ def has_D(opt: Any) -> bool:
     return getattr(opt, "lambda_GAN", 1) > 0
 
 
-GAN = Need("--lambda_GAN above 0", has_D)
+DISCRIMINATOR = Need("--lambda_GAN above 0", has_D)
 RESIZING = Need(
     "a --preprocess that resizes", lambda opt: opt.preprocess.startswith(("resize", "scale"))
 )
 VISDOM = Need("--display_id above 0", lambda opt: opt.display_id > 0)
 PAGE = Need("the page, which --no_html turns off", lambda opt: not opt.no_html)
 
-# The flags of the framework that this one replaces: scripts pass them along, so that one line says
-# that they do nothing.
-OF_OLD_SCRIPTS = {
+# Flags that CycleGAN-and-pix2pix has too: users' scripts pass them along, so a line says that they
+# do nothing.
+REFERENCE_FLAGS = {
     "load_size": RESIZING,
     "crop_size": Need("a --preprocess other than none", lambda opt: opt.preprocess != "none"),
     "n_layers_D": Need("--netD n_layers", lambda opt: opt.netD == "n_layers" and has_D(opt)),
-    "netD": GAN,
-    "ndf": GAN,
-    "gan_mode": GAN,
-    "pool_size": GAN,
+    "netD": DISCRIMINATOR,
+    "ndf": DISCRIMINATOR,
+    "gan_mode": DISCRIMINATOR,
+    "pool_size": DISCRIMINATOR,
     "init_gain": Need("an --init_type other than kaiming", lambda opt: opt.init_type != "kaiming"),
     "lambda_L1": Need(
         "a --pixel_loss other than none", lambda opt: getattr(opt, "pixel_loss", "") != "none"
@@ -50,9 +50,9 @@ OF_OLD_SCRIPTS = {
     "wandb_project_name": Need("--use_wandb", lambda opt: opt.use_wandb),
     "update_html_freq": PAGE,
 }
-# Flags of this framework alone: a mistake, as nobody's script passes them along.
-OURS = {
-    "no_conditional_D": GAN,
+# Flags that only this framework has: giving one that does nothing is a mistake, and an error.
+OUR_FLAGS = {
+    "no_conditional_D": DISCRIMINATOR,
     "vgg_weights": Need("--lambda_vgg above 0", lambda opt: opt.lambda_vgg > 0),
 }
 
@@ -60,14 +60,14 @@ OURS = {
 def check_unused_flags(parser: FlagParser, opt: Any, given: Collection[str]) -> None:
     """Say which of the flags that were given on the command line do nothing.
 
-    An error of the parser if they are flags of this framework alone.
+    ValueError if only this framework has them.
     """
     unused = {
         name: need.text
-        for name, need in {**OF_OLD_SCRIPTS, **OURS}.items()
+        for name, need in {**REFERENCE_FLAGS, **OUR_FLAGS}.items()
         if name in given and hasattr(opt, name) and not need.met(opt)
     }
-    for name in OURS.keys() & unused.keys():
+    for name in OUR_FLAGS.keys() & unused.keys():
         parser.error(f"--{name}: does nothing without {unused[name]}")
     by_need: dict[str, list[str]] = {}
     for name, need in unused.items():

@@ -60,12 +60,12 @@ def val_images(opt: Any) -> Loader | None:
         return None
 
 
-def by_role(statistics: dict[str, SideStatistics], opt: Any) -> dict[str, SideStatistics]:
-    """Return the statistics of the sides by what they are to the networks, for the page."""
-    roles = {opt.direction[0]: "input", opt.direction[-1]: "target"}
+def by_title(statistics: dict[str, SideStatistics], opt: Any) -> dict[str, SideStatistics]:
+    """Return the statistics of the sides by their title on the page: `A (target)`, `B (input)`."""
+    part = {opt.direction[0]: "input", opt.direction[-1]: "target"}
     paired = opt.dataset_mode == "aligned"
     return {
-        f"{side} ({roles[side]})" if paired else side: of
+        f"{side} ({part[side]})" if paired else side: of
         for side, of in sorted(statistics.items())
         if of.sampled
     }

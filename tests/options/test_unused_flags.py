@@ -7,7 +7,7 @@ from conftest import TINY
 
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
-from options.unused_flags import OF_OLD_SCRIPTS, OURS
+from options.unused_flags import OUR_FLAGS, REFERENCE_FLAGS
 
 BASE = ["--gpu_ids", "-1"]
 SAID = [
@@ -77,7 +77,7 @@ def test_the_commands_of_a_test_take_them_too(caplog) -> None:
 
 def test_every_flag_of_the_tables_exists() -> None:
     opt = TrainOptions().read(BASE)
-    assert all(hasattr(opt, name) for name in {**OF_OLD_SCRIPTS, **OURS})
+    assert all(hasattr(opt, name) for name in {**REFERENCE_FLAGS, **OUR_FLAGS})
 
 
 def test_usual_flags_of_the_tests_all_do_something(caplog) -> None:
