@@ -57,12 +57,13 @@ def create_dataset(
 
 
 def look_at_data(dataset: Any, opt: Any) -> tuple[list[str], dict[str, SideStatistics]]:
-    """Log remarks on a sample of the images, and return them; rank 0 looks for all ranks.
+    """Log remarks on a sample of the images; return them, and the statistics of each side.
 
-    It alone returns the statistics of the sides too. ValueError if training on these images is
-    pointless.
+    Rank 0 looks for all ranks; the others return no statistics. ValueError if training on these
+    images is pointless.
     """
-    sample, found, sides = SAMPLE if opt.isTrain else FEW, [], {}
+    sample = SAMPLE if opt.isTrain else FEW
+    found, sides = [], {}
     if distributed.is_main_process():
         found, sides = check_data(dataset, opt, sample)
     remarks = distributed.broadcast_from_main(found)

@@ -43,8 +43,8 @@ class Loader:
         self.epoch, self.done = 1, 0
         skip = opt.on_bad_image == "skip"
         self.reported: set[str] = set()
-        self.remarks: list[str] = []  # of the data check
-        self.statistics: dict[str, Any] = {}  # of each side's images, by the data check
+        self.remarks: list[str] = []  # what the data check has found
+        self.statistics: dict[str, Any] = {}  # by side, from the data check
         self.size = int(min(len(dataset), opt.max_dataset_size))
         self.sampler = EpochBatchSampler(
             self.size, opt.batch_size, shuffle=not opt.serial_batches, seed=opt.seed
@@ -79,7 +79,7 @@ class Loader:
         self.loader.dataset.numbered = True
 
     def item(self, index: int) -> dict[str, Any]:
-        """Return a batch of one item as in epoch 1; ValueError or OSError if it cannot be read."""
+        """Return an item as a batch of one, as in epoch 1; ValueError or OSError if unreadable."""
         item, _ = self.loader.dataset[1, index]
         if isinstance(item, Exception):
             raise item

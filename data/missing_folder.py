@@ -65,7 +65,7 @@ def holds_data(root: Path, phase: str, opt: Any) -> bool:
 def check_not_two_folders(folder: Path) -> None:
     """Raise ValueError if a folder for A|B images holds pairs of single images in two folders."""
     below = []
-    for entry in os.scandir(folder):  # which needs no question to the disk for each file
+    for entry in os.scandir(folder):  # knows what an entry is, without a call for each file
         if is_image_file(entry.name):
             return
         if entry.is_dir() and not is_hidden(entry.name):

@@ -77,7 +77,7 @@ def run_all(jobs: Sequence[Callable[[], None]]) -> None:
 
 
 def check_images_are_chosen(opt: Any) -> None:
-    """Raise ValueError if a run with images of its own would be tested on the built-in ones."""
+    """Raise ValueError if --dataroot is missing, and the run was trained on images of its own."""
     own = read_run(run_folder(opt)).get("dataroot", "")
     if "dataroot" not in opt.given and is_builtin(opt.dataroot) and own and not is_builtin(own):
         raise ValueError(

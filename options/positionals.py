@@ -10,8 +10,10 @@ from util.registry import find_class, known
 
 
 def positionals(argv: Sequence[str], switches: Collection[str]) -> tuple[list[str], list[str]]:
-    """Split words without a flag from flags and their values; `switches` are flags of the caller
-    that take no value, beside those of test.py, its models and its datasets.
+    """Return the words that belong to no flag, and the flags with their values.
+
+    `switches` are the caller's own flags without a value; those of test.py, its models and its
+    datasets are known.
     """
     parser = FlagParser()
     add_shared_flags(parser)

@@ -42,7 +42,7 @@ def differences(
 
 
 def as_flags(values: Mapping[str, Any]) -> list[str]:
-    """Return options as the words of a command line: `--no_flip`, `--netG unet_128`."""
+    """Return options as texts, one for each flag: `--no_flip`, `--netG unet_128`."""
     text = {k: ",".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in values.items()}
     return [f"--{name}" if value == "True" else f"--{name} {value}" for name, value in text.items()]
 

@@ -85,10 +85,10 @@ class TrainOptions(BaseOptions):
 
 
 def check_foreign_run(run: Path, saved: dict[str, Any], by_hand: dict[str, Any]) -> None:
-    """Check that a resume of another program's training names the images it was trained on.
+    """Raise ValueError if a run of another program is resumed without --dataroot.
 
-    Its flags have to be given again, as there; a forgotten --dataroot would train its weights on
-    the built-in images, and save them: a ValueError.
+    The flags of such a run are not taken over: it would train on the built-in images and overwrite
+    its weights.
     """
     if "dataroot" in saved and not by_hand.get("dataroot"):
         raise ValueError(
@@ -99,7 +99,7 @@ def check_foreign_run(run: Path, saved: dict[str, Any], by_hand: dict[str, Any])
 
 
 def say_other_direction(run: Path, saved: dict[str, Any], by_hand: dict[str, Any]) -> None:
-    """Log that weights are trained on in another direction than before."""
+    """Warn if --direction is not the one that the weights were trained with."""
     given, of_run = by_hand.get("direction", "AtoB"), saved.get("direction", "AtoB")
     if given != of_run:
         log.warning("--direction %s: the weights of %s are of --direction %s", given, run, of_run)

@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 class Need(NamedTuple):
-    """What a flag needs to do something: `text`, in the words of the command line."""
+    """A condition without which a flag does nothing: `text` names it, `met` tests it."""
 
     text: str
     met: Callable[[Any], bool]
@@ -58,7 +58,7 @@ OUR_FLAGS = {
 
 
 def check_unused_flags(parser: FlagParser, opt: Any, given: Collection[str]) -> None:
-    """Say which of the flags that were given on the command line do nothing.
+    """Warn of flags that were given on the command line and do nothing.
 
     ValueError if only this framework has them.
     """

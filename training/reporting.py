@@ -14,7 +14,8 @@ class Reporter:
     """Shows a training at the intervals of its flags, which count images.
 
     Losses every `--print_freq`, the images of a step on the live displays every `--display_freq`,
-    the samples on the page every `--update_html_freq`; all of them at least once an epoch.
+    the samples on the page every `--update_html_freq`. Losses and live images are shown once an
+    epoch at least; the trainer shows the samples at the end of each epoch.
     """
 
     def __init__(

@@ -61,7 +61,10 @@ def val_images(opt: Any) -> Loader | None:
 
 
 def by_title(statistics: dict[str, SideStatistics], opt: Any) -> dict[str, SideStatistics]:
-    """Return the statistics of the sides by their title on the page: `A (target)`, `B (input)`."""
+    """Return the statistics by a title for the page: the side, with its part if data are paired.
+
+    Sides without samples are left out.
+    """
     part = {opt.direction[0]: "input", opt.direction[-1]: "target"}
     paired = opt.dataset_mode == "aligned"
     return {

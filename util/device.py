@@ -25,7 +25,7 @@ def pick_device(gpu_ids: Sequence[int]) -> torch.device:
     if not gpu_ids:
         return torch.device("cpu")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a driver that is too old: the line below says it
+        warnings.simplefilter("ignore")  # torch warns of an old driver; the line below reports it
         available = torch.cuda.is_available()
     if available:
         found, processes = torch.cuda.device_count(), distributed.local_world_size()
@@ -56,7 +56,7 @@ def pick_device(gpu_ids: Sequence[int]) -> torch.device:
 
 
 def why_no_gpu() -> str:
-    """Return torch's CUDA version and the likely reason why it finds no GPU."""
+    """Return what torch is built for, and the likely reason why it finds no GPU."""
     if torch.version.hip:
         return f"torch is built for ROCm {torch.version.hip} and finds no AMD GPU"
     if not torch.version.cuda:

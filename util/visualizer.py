@@ -142,6 +142,7 @@ class Visualizer:
         return (epoch - 1) * self.epoch_size + iters
 
     def _on_page(self, show: Callable[[WebPage], None]) -> None:
+        # A page that failed is no longer among the displays.
         self._each([page for page in self.displays if page is self.page], show)
 
     def _each(self, displays: list[Display], show: Callable[[Display], None]) -> None:

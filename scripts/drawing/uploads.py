@@ -18,13 +18,13 @@ MOST_PIXELS = 64 * 10**6  # maximum size of an uploaded image, and of the resize
 
 
 class FormInMemory(MultiPartParser):
-    """Keeps an uploaded file in memory, where its body is already; nothing goes to the disk."""
+    """Parses a form without writing its file to the disk."""
 
-    spool_max_size = 0  # of tempfile.SpooledTemporaryFile: never
+    spool_max_size = 0  # tempfile.SpooledTemporaryFile then never writes to the disk
 
 
 async def file_in_form(body: bytes, headers: Headers) -> bytes:
-    """Return the file of a multipart form; HTTPException unless the form is exactly one file."""
+    """Return the bytes of the only file in a multipart form; HTTPException for any other form."""
     try:
         import python_multipart  # noqa: F401  of starlette's parser
     except ModuleNotFoundError:

@@ -125,12 +125,13 @@ def how_made(opt: dict[str, Any], more: list[str]) -> str:
 
 
 def training_flags(wanted: Any) -> list[str]:
-    """Return the flags of a run's training that are not default; those of its test if unknown."""
+    """Return the non-default flags that a run was trained with, else those of its test."""
     saved = read_run(run_folder(wanted))
     if not saved:
         return wanted.non_default_flags()
-    chosen = [f"--{name}={saved[name]}" for name in ("model", "dataset_mode") if name in saved]
-    default = TrainOptions().read([*chosen, "--dataroot", "-", "--gpu_ids", "-1"])
+    kind = [f"--{name}={saved[name]}" for name in ("model", "dataset_mode") if name in saved]
+    # Any --dataroot, so that the preset of the built-in images is not read.
+    default = TrainOptions().read([*kind, "--dataroot", "-", "--gpu_ids", "-1"])
     changed = differences(default, saved, SAME_RESULTS)
     return as_flags({name: of_run for name, (of_run, _) in changed.items()})
 

@@ -39,7 +39,7 @@ from util.pages.elements import (
     settings_line,
 )
 
-WIDTH = 256  # most pixels of an image on the page
+WIDTH = 256  # maximum width of an image on the page, in pixels
 
 
 def write_page(
@@ -80,13 +80,14 @@ def write_page(
 
 
 def _settings(flags: dict[str, list[str] | None]) -> None:
-    """Add the flags that all runs share, then those of each run."""
+    """Add the non-default flags that all runs with known flags share, then those of each alone."""
     known = {name: of for name, of in flags.items() if of is not None}
     if known:
         shared = [
             flag for flag in next(iter(known.values())) if all(flag in of for of in known.values())
         ]
-        settings_line(shared)
+        if shared or len(known) == 1:
+            settings_line(shared)
         for name, of in known.items():
             if own := [flag for flag in of if flag not in shared]:
                 settings_line(own, name)
@@ -157,8 +158,10 @@ def _controls(results: Sequence[Result]) -> div:
 def _row(
     at: int, name: str, results: Sequence[Result], maps: Sequence[dict[str, Path]], out: Path
 ) -> section:
-    """Return the images of one input: input, outputs, target; several runs are a column each, with
-    the error below the output.
+    """Return the row of one input: input, outputs, target.
+
+    The error of a single run stands beside them. Several runs have a column each, with the error
+    below the output.
     """
     of, single = escaped(name), len(results) == 1
     figures, errors = [], []

@@ -67,7 +67,7 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
 
 
 def incomparable(results: Sequence[Result]) -> list[str]:
-    """Return a line if some results are of other images than the first, or of another size."""
+    """Return one line if the targets of some results differ from the first's, else none."""
     if not results[0].each:
         return []
     first, *others = (result.images for result in results)

@@ -267,7 +267,7 @@ def test_the_slider_of_a_training_leads_through_its_epochs(tmp_path: Path, show:
     assert said.text_content() == "epoch 1"
     assert source.get_attribute("src") == "images/epoch001_fake_B_2.png"
     page.get_by_role("button", name="best").click()
-    assert said.text_content() == "epoch 2, best, resumed here"
+    assert said.text_content() == "epoch 2, best, resumed after it"
     assert page.locator(".marks span").all_text_contents() == ["best", "resumed"]
     best, resumed = (mark.bounding_box() for mark in page.locator(".marks span").all())
     assert best["y"] + best["height"] <= resumed["y"] + 1  # not one over the other

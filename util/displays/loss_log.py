@@ -87,7 +87,7 @@ class LossLog:
         return entries
 
     def resumes(self) -> list[tuple[int, int]]:
-        """Return the (epoch, iters) after which the run has stopped and was resumed."""
+        """Return the (epoch, iters) of the last line of losses before each resume."""
         found: list[tuple[int, int]] = []
         last = None
         for line in self._lines():

@@ -8,7 +8,7 @@ from typing import Any
 from util.displays.loss_log import Entry
 from util.displays.val_log import Scores
 
-POINTS = 400  # of a curve; more entries are averaged in groups
+POINTS = 400  # maximum number of points of a curve; groups of entries are averaged
 GREY = "#808080"  # text and axes, legible on white and on black
 Panel = tuple[float, float, float, float, float, float]
 
@@ -21,7 +21,7 @@ def plot_losses(
     resumes: Sequence[tuple[int, int]] = (),
     best_epoch: int = 0,
 ) -> list[Panel]:
-    """Plot losses, their moving averages over a tenth of the entries, and scores, by epoch.
+    """Plot losses, their moving averages over a tenth of the points, and scores, by epoch.
 
     Dotted lines mark where the run was resumed, a star the best epoch. Returns where the panels
     are: left, top, width, height in parts of the image, first and last epoch of the axis.
@@ -84,7 +84,7 @@ def _draw_scores(axes: Any, name: str, scores: Sequence[Scores], best_epoch: int
 
 
 def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return at most `POINTS` points: the means of groups of equal size."""
+    """Return at most `POINTS` points: the means of groups of consecutive points."""
     size = -(-len(points) // POINTS)
     groups = [points[i : i + size] for i in range(0, len(points), size)]
     return [(fmean(x for x, _ in group), fmean(y for _, y in group)) for group in groups]

@@ -11,8 +11,8 @@ from util.files import atomic_write
 
 
 class Scores(NamedTuple):
-    """The scores of a validation after `epoch`, by name; `note` tells which is the best so far,
-    `best_epoch` its number, 0 if there is none.
+    """The scores of a validation after `epoch`, by name; `note` is a text on the best epoch so far,
+    `best_epoch` the number of that epoch, 0 if there is none.
     """
 
     epoch: int

@@ -36,14 +36,14 @@ from util.pages.elements import blank_page, image_figure, image_row, scripts, se
 from util.util import save_image
 
 REFRESH = 30  # seconds between reloads of the page of a training that goes on
-SHARE = 0.05  # most of the time that may go into the page itself
+SHARE = 0.05  # maximum fraction of the time that is spent on writing the page
 
 # The images of one input by their label, each (H, W, 1 or 3) in 0..255.
 Images = Mapping[str, np.ndarray]
 
 
 class WebPage(Display):
-    """Writes `web/index.html`: the same images in all epochs, the curves, the values of the data.
+    """Writes `web/index.html`: the samples of each epoch, the curves, the values of the data.
 
     Images are `width` pixels wide on the page, in files `images/epochNNN_LABEL.png`; those of the
     second image and further ones end in _2, _3, ….
@@ -68,7 +68,7 @@ class WebPage(Display):
         self.warnings: list[str] = []
         self.data: dict[str, Any] = {}  # statistics of the data by title
         self.shown: dict[str, Images] = {}  # the last images, by the name of their input
-        self.names = read_names(web_dir / "samples.json")  # first epoch, names of its images
+        self.names = read_names(web_dir / "samples.json")  # (epoch, names of samples from it on)
         self.written = self.spent = 0.0  # when the last page was finished, and its seconds
 
     def show_data(self, remarks: list[str], statistics: Mapping[str, Any]) -> None:
@@ -80,7 +80,10 @@ class WebPage(Display):
         self.write()
 
     def show_samples(self, samples: Mapping[str, Images], epoch: int) -> None:
-        """Write the images of an epoch, by the name of their input, and the page, if it is time."""
+        """Save the images of an epoch, by the name of their input.
+
+        The page is written too, unless that would take more than `SHARE` of the time.
+        """
         self._save_images(samples, epoch)
         if time.monotonic() - self.written > self.spent / SHARE:
             self.write()
@@ -93,7 +96,7 @@ class WebPage(Display):
                 save_image(image, self.images / file_name(epoch, label, number))
 
     def _note_names(self, epoch: int, names: list[str]) -> None:
-        """Note whose images an epoch shows, if others than before: a resumed run has other data."""
+        """Record the names of the samples if they change, as after a resume with other data."""
         earlier = [(e, of) for e, of in self.names if e < epoch]
         if not earlier or earlier[-1][1] != names:
             earlier.append((epoch, names))
@@ -148,25 +151,29 @@ class WebPage(Display):
         return self.images / "losses.png"
 
     def epochs(self) -> list[tuple[int, int]]:
-        """Return each epoch that has all labels of the present images, and how many images."""
+        """Return (epoch, number of complete samples) of each epoch that has one at least.
+
+        A complete sample has a file for every label.
+        """
         labels = list(next(iter(self.shown.values())))
         names = {path.name for path in self.images.glob("epoch*.png")}
         numbers = sorted({int(m[1]) for name in names if (m := re.match(r"epoch(\d+)_", name))})
         found = []
         for epoch in numbers:
-            whole = [
-                all(file_name(epoch, label, number) in names for label in labels)
-                for number in range(1, len(self.shown) + 1)
-            ]
-            count = (whole + [False]).index(False)
-            found += [(epoch, count)] if count else []
+            count = 0
+            while count < len(self.shown) and all(
+                file_name(epoch, label, count + 1) in names for label in labels
+            ):
+                count += 1
+            if count:
+                found.append((epoch, count))
         return found
 
     def _add_images(self, epochs: list[tuple[int, int]], resumed: list[int]) -> None:
         numbers = [epoch for epoch, _ in epochs]
         marks = [(self.best_epoch, "best"), *((epoch, "resumed") for epoch in resumed)]
         with section():
-            h2("The same images in every epoch")
+            h2("Samples by epoch")
             with div(cls="bar"):
                 output()
                 with div(cls="epochs"):
@@ -204,8 +211,8 @@ class WebPage(Display):
                 with div(cls="plot curves"):
                     img(src="images/losses.png", alt="curves of the losses and scores by epoch")
                 p(
-                    "Pale: the lines of loss_log.txt; dark: their moving average. Orange: the "
-                    "slider's epoch; ★: the best epoch; dotted: the run was resumed."
+                    "Pale: losses, averaged to at most 400 points; dark: their moving average. "
+                    "Orange: the slider's epoch; ★: the best epoch; dotted: the run was resumed."
                 )
             if self.data:
                 h2("Values of the training images")
@@ -226,7 +233,7 @@ def file_name(epoch: int, label: str, number: int) -> str:
 
 
 def read_names(path: Path) -> list[tuple[int, list[str]]]:
-    """Return the first epoch and the names of each group of epochs that shows the same images."""
+    """Return (epoch, names) for each change of the samples."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return [(int(epoch), [str(name) for name in names]) for epoch, names in found]

@@ -8,7 +8,6 @@ PAIRED = {
     **dict.fromkeys(("fake", "fake_B"), "output"),
     "real_B": "target",
     "rec_A": "input reconstructed",
-    "error": "error",
 }
 # CycleGAN translates both ways and has no targets.
 BOTH_WAYS = {
@@ -24,9 +23,9 @@ BOTH_WAYS = {
 
 
 def captions(labels: Collection[str]) -> dict[str, str]:
-    """Return what each label's image is, in the order of a page: {"real_A": "input", …}.
+    """Return the caption of each label, in the order of a page: {"real_A": "input", …}.
 
-    A label that is not known names itself.
+    An unknown label is its own caption.
     """
     known = BOTH_WAYS if "fake_A" in labels else PAIRED
     order = list(known)

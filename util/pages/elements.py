@@ -1,4 +1,7 @@
-"""The elements of a page: the empty page, images with captions, rows, notes."""
+"""The elements of a page: the empty page, images with captions, rows, notes.
+
+Inside `with page.body:` dominate adds each new element to the page.
+"""
 
 import struct
 from collections.abc import Sequence
@@ -62,8 +65,9 @@ def image_figure(
 ) -> figure:
     """Return an image with its caption; it opens closer when clicked, or opens `link` if given.
 
-    `source` is its URL, `what` its caption, `label` its technical name, `of` the name of its row,
-    `file` the image, if it is there already, `width` how many pixels wide it is shown at most.
+    `source` is its URL, `what` its caption, `label` a small text beside it, such as real_A or a
+    score, `of` the name of its row, `file` the image, if it exists already, `width` its maximum
+    width in pixels.
     """
     image = img(src=source, alt=f"{what} of {of}" if of else what, loading="lazy")
     if file is not None and file.is_file():
@@ -88,7 +92,7 @@ def folded_notes(notes: Sequence[str]) -> details:
 
 
 def settings_line(flags: Sequence[str], of: str = "") -> p:
-    """Return the flags that are not default, those of the run `of`."""
+    """Return a line of the non-default flags; `of` is the run that they belong to, if several."""
     start = f"Settings of {escaped(of)}" if of else "Settings that are not default"
     return p(f"{start}: ", *(small(escaped(flag)) for flag in flags or ["none"]), cls="settings")
 

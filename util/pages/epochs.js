@@ -23,7 +23,7 @@
       }
     });
     slider.value = at;
-    const what = [epoch === run.best && "best", run.resumed.includes(epoch) && "resumed here"];
+    const what = [epoch === run.best && "best", run.resumed.includes(epoch) && "resumed after it"];
     const text = `epoch ${epoch}` + what.filter(Boolean).map(one => `, ${one}`).join("");
     document.querySelector(".bar output").textContent = text;
     slider.setAttribute("aria-valuetext", text);

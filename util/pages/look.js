@@ -28,13 +28,13 @@
     return image;
   });
   const [divider, other, images] = [".divider", "select", ".images"].map(find);
-  let row = null, at = 0, zoom = 0;  // the row, the number of its image; 0: as the window allows
+  let row = null, at = 0, zoom = 0;  // the shown row, the number of its image; zoom 0 fits the window
 
   const rows = () => [...document.querySelectorAll("section:not(.hidden) > .row:not([hidden])")];
   const figures = () => [...row.querySelectorAll("figure")];
   const what = figure => figure.querySelector("figcaption").textContent;
   const image = figure => figure.querySelector("img");
-  const kind = figure => figure.dataset.what.split(/[ :]/)[0];
+  const kind = figure => figure.dataset.what.split(" ")[0];
 
   function show(newRow, newAt) {
     row = newRow;
@@ -44,15 +44,15 @@
     find(".title").textContent = `${row.dataset.name ?? name} (${place.indexOf(row) + 1} of ${place.length})`;
     images.replaceChildren(...all.map((figure, i) => {
       const button = document.createElement("button");
-      button.textContent = figure.dataset.what.split(":")[0];
+      button.textContent = figure.dataset.what;
       button.title = `${what(figure)} (${i + 1})`;
       button.setAttribute("aria-pressed", i === at);
       button.addEventListener("click", () => show(row, i));
       return button;
     }));
     const before = other.value;
-    other.replaceChildren(new Option("nothing", ""), ...all.map((figure, i) => new Option(
-      figure.dataset.what.split(":")[0], i)).filter((_, i) => i !== at));
+    other.replaceChildren(new Option("no image", ""), ...all.map((figure, i) => new Option(
+      figure.dataset.what, i)).filter((_, i) => i !== at));
     other.value = [...other.options].some(one => one.value === before) ? before : "";
     draw();
   }
@@ -94,7 +94,7 @@
     show(place[(place.indexOf(row) + by + place.length) % place.length], at);
   }
 
-  function compare() {  // with the target, the target with the output
+  function compare() {  // an image with the target, the target with the output, or no longer
     const wanted = kind(figures()[at]) === "target" ? "output" : "target";
     const found = figures().findIndex((figure, i) => i !== at && kind(figure) === wanted);
     const any = [...other.options].find(one => one.value !== "");
