@@ -180,10 +180,13 @@ class WebPage(Display):
                     last = len(epochs) - 1
                     input_(type="range", min=0, max=last, value=last, aria_label="epoch")
                     with div(cls="marks", aria_hidden="true"):
+                        before = dict.fromkeys(("best", "resumed"), -100.0)
                         for epoch, what in marks:
                             if epoch in numbers:
                                 at = 100 * numbers.index(epoch) / max(last, 1)
-                                span(what, cls=what, style=f"--at: {at:.2f}%")
+                                near = at - before[what] < 24  # its text would cover the last one
+                                span("·" if near else what, cls=what, style=f"--at: {at:.2f}%")
+                                before[what] = before[what] if near else at
                 if self.best_epoch in numbers:
                     best = numbers.index(self.best_epoch)
                     button("best", type="button", data_epoch=best, title="the best epoch")
