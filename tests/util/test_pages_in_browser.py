@@ -16,6 +16,7 @@ from scripts.evaluation.compare import ImageSet, measure
 from scripts.evaluation.page import write_page
 from util.displays.loss_log import CONTINUED, Entry, format_line
 from util.displays.val_log import Scores
+from util.displays.web_page import REFRESH
 from util.html import HTML
 from util.image_rows import ImageRow
 from util.visualizer import Visualizer
@@ -293,17 +294,19 @@ def test_images_of_other_data_keep_their_names(tmp_path: Path, show: Any) -> Non
 
 
 def test_the_page_of_a_running_training_keeps_its_epoch(tmp_path: Path, show: Any) -> None:
-    path = a_training(tmp_path, epochs=4, ended=False)
-    assert '"refresh": 30' in path.read_text()
-    path.write_text(path.read_text().replace('"refresh": 30', '"refresh": 0.3'))
-    page = show(path)
+    page = show(a_training(tmp_path, epochs=4, ended=False))
+    page.clock.install()
+    page.reload()
     page.locator(".epochs input").fill("1")
     page.evaluate("window.before = true")
-    page.wait_for_function("window.before === undefined")
+    with page.expect_navigation():
+        page.clock.fast_forward(1000 * REFRESH)
+    assert page.evaluate("window.before") is None
     assert page.locator(".bar output").text_content().startswith("epoch 2")
     page.locator(".row a").first.click()  # no reload while an image is open
     page.evaluate("window.before = true")
-    page.wait_for_timeout(900)
+    page.clock.fast_forward(1000 * REFRESH)
+    page.wait_for_timeout(300)
     assert page.evaluate("window.before") and page.locator("dialog").is_visible()
 
 
