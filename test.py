@@ -10,6 +10,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
+import util.installed  # noqa: F401  (names missing packages in one line)
 from data import create_dataset
 from inference.pages import results_page
 from inference.results import (

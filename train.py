@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 
+import util.installed  # noqa: F401  (names missing packages in one line)
 from data import create_dataset, create_validation_dataset
 from models import create_model
 from models.weights import infer_options

@@ -6,53 +6,14 @@ import difflib
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from options.other_flag_names import ELSEWHERE, RENAMED
 from options.roles import ROLES
 
-# Old names of flags, used in commands from before 2019.
-RENAMED = {
-    "--niter": "--n_epochs",
-    "--niter_decay": "--n_epochs_decay",
-    "--which_epoch": "--epoch",
-    "--which_direction": "--direction",
-    "--which_model_netG": "--netG",
-    "--which_model_netD": "--netD",
-    "--batchSize": "--batch_size",
-    "--loadSize": "--load_size",
-    "--fineSize": "--crop_size",
-    "--resize_or_crop": "--preprocess",
-    "--nThreads": "--num_threads",
-    "--how_many": "--num_test",
-    "--no_lsgan": "--gan_mode vanilla",
-}
-
-# Names of flags in other programs, whose spelling is not near ours or nearer to another flag's.
-ELSEWHERE = {
-    **dict.fromkeys(("--epochs", "--num_epochs", "--max_epochs"), "--n_epochs"),
-    **dict.fromkeys(("--learning_rate", "--learning-rate"), "--lr"),
-    **dict.fromkeys(("--image_size", "--img_size", "--imsize", "--size"), "--crop_size"),
-    **dict.fromkeys(("--resolution", "--resize"), "--load_size"),
-    **dict.fromkeys(("--workers", "--num_workers", "--n_cpu"), "--num_threads"),
-    **dict.fromkeys(("--data", "--data_dir", "--data_path", "--dataset"), "--dataroot"),
-    **dict.fromkeys(("--data_root", "--input_dir"), "--dataroot"),
-    **dict.fromkeys(
-        ("--output", "--output_dir", "--out_dir", "--save_dir"),
-        "--results_dir or --checkpoints_dir",
-    ),
-    **dict.fromkeys(("--resume", "--continue"), "--continue_train"),
-    **dict.fromkeys(("--device", "--gpu", "--gpus", "--cuda", "--cpu"), "--gpu_ids"),
-    **dict.fromkeys(("--amp", "--fp16", "--bf16", "--half"), "--precision bf16"),
-    **dict.fromkeys(("--generator", "--arch"), "--netG"),
-    **dict.fromkeys(("--channels", "--in_channels"), "--input_nc"),
-    **dict.fromkeys(("--checkpoint", "--ckpt", "--weights"), "--epoch"),
-    **dict.fromkeys(("--experiment", "--exp_name", "--run_name"), "--name"),
-    **dict.fromkeys(("--l1", "--lambda_l1", "--l1_weight"), "--lambda_L1"),
-    **dict.fromkeys(("--val_interval", "--eval_freq"), "--val_freq"),
-    **dict.fromkeys(("--log_freq", "--log_interval"), "--print_freq"),
-    **dict.fromkeys(("--save_freq", "--save_interval"), "--save_epoch_freq"),
-}
+REQUIRED = "the following arguments are required"  # argparse's own words
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -63,6 +24,9 @@ class OneLineParser(argparse.ArgumentParser):
         # Values such as -1024,3071 are numbers, not flags.
         self._negative_number_matcher = re.compile(r"-\.?\d[\d.,eE+-]*$")
         self.source = ""  # prefix of errors: the file being parsed, "" for the command line
+        self.words: list[str] = []  # what is being parsed
+        self.also: Sequence[str] = ()  # flags of the calling script, for suggestions
+        self.owner: Callable[[str], str] = lambda flag: ""  # says where an unknown flag belongs
 
     def flags(self) -> list[str]:
         """Return all flags: "--name", …"""
@@ -72,7 +36,61 @@ class OneLineParser(argparse.ArgumentParser):
         """Raise a ValueError that starts with the flag or the file."""
         message = message.removeprefix("argument ")
         message = message.replace("ignored explicit argument", "takes no value, leave out")
+        if message.startswith(REQUIRED) and (mistyped := self._mistyped()):
+            message = self.describe_unknown(mistyped)
         raise ValueError(self.source + " ".join(message.split()))
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.words = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(self.words, namespace)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(self.describe_unknown(unknown))
+        return parsed
+
+    def describe_unknown(self, unknown: Sequence[str]) -> str:
+        """Return what is wrong with the words that the parser does not know: its flags, or the
+        first word that is none.
+        """
+        flags = dict.fromkeys(word.partition("=")[0] for word in unknown if word.startswith("-"))
+        return " ".join(map(self._unknown_flag, flags)) or self._stray_word(unknown[0])
+
+    def _mistyped(self) -> list[str]:
+        """Return the unknown flags that are spelled nearly as a known one."""
+        flags = [word.partition("=")[0] for word in self.words if word.startswith("--")]
+        unknown = [flag for flag in flags if flag not in self._option_string_actions]
+        return [flag for flag in unknown if "did you mean" in self._unknown_flag(flag)]
+
+    def _unknown_flag(self, flag: str) -> str:
+        known = self._option_string_actions
+        if owner := self.owner(flag.removeprefix("--")):
+            return f"{flag}: {owner}"
+        near = closest(flag, [*known, *self.also])
+        ours = (RENAMED.get(flag) or ELSEWHERE.get(flag, "")).split(" or ")
+        if named := [one for one in ours if one.partition(" ")[0] in known]:
+            near = f"; did you mean {named[0]}?"
+        return f"{flag}: unknown flag{near}"
+
+    def _stray_word(self, word: str) -> str:
+        """Return what is wrong with a word that is neither a flag nor the value of one."""
+        known = self._option_string_actions
+        padded = ["", "", *self.words]
+        owner, before = next(
+            (a, b)
+            for a, b, c in zip(padded, padded[1:], self.words, strict=False)
+            if c == word and (b not in known or known[b].nargs == 0)
+        )
+        if before in known:
+            return f"{before} {word}: {before} is a switch and takes no value"
+        if owner in known and not before.startswith("-"):
+            ways = f"'{before} {word}' if it has a space, {before},{word} if it is a list"
+            return f"{owner} {before} {word}: {owner} takes one value; {ways}"
+        example = "--dataroot" if os.path.isdir(word) else "--name"
+        if example not in known:
+            return f"{word}: not a flag, and one word too many; see --help"
+        return f"{word}: not a flag; write a flag before the value, as in {example} {word}"
 
 
 class FlagParser(OneLineParser):
@@ -84,8 +102,6 @@ class FlagParser(OneLineParser):
         self.carried: set[str] = set()
         self.carried_with_model: set[str] = set()
         self.given_roles: dict[str, str | dict[str, str]] = {}
-        self.also: Sequence[str] = ()  # flags of the calling script, for suggestions
-        self.owner: Callable[[str], str] = lambda flag: ""  # says where an unknown flag belongs
         self._section: argparse._ArgumentGroup | None = None
         self._section_role: str | None = None
 
@@ -140,37 +156,6 @@ class FlagParser(OneLineParser):
         """Return the actions by option name (dest), without help."""
         return {a.dest: a for a in self._actions if a.dest != "help"}
 
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        parsed, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            self.error(self._unrecognised(unknown, list(args)))
-        return parsed
-
-    def _unrecognised(self, unknown: list[str], args: list[str]) -> str:
-        flag = next((token for token in unknown if token.startswith("-")), unknown[0])
-        known = self._option_string_actions
-        if not flag.startswith("-"):
-            padded = ["", "", *args]
-            owner, before = next(
-                (a, b)
-                for a, b, c in zip(padded, padded[1:], args, strict=False)
-                if c == flag and (b not in known or known[b].nargs == 0)
-            )
-            if before in known:
-                return f"{before} {flag}: {before} is a switch and takes no value"
-            if owner in known and not before.startswith("-"):
-                ways = f"'{before} {flag}' if it has a space, {before},{flag} if it is a list"
-                return f"{owner} {before} {flag}: {owner} takes one value; {ways}"
-            example = "--dataroot" if os.path.isdir(flag) else "--name"
-            return f"{flag}: not a flag; write a flag before the value, as in {example} {flag}"
-        flag = flag.partition("=")[0]
-        owner = self.owner(flag.removeprefix("--"))
-        near = closest(flag, [*known, *self.also])
-        ours = (RENAMED.get(flag) or ELSEWHERE.get(flag, "")).split(" or ")
-        if named := [one for one in ours if one.partition(" ")[0] in known]:
-            near = f"; did you mean {named[0]}?"
-        return f"{flag}: {owner}" if owner else f"{flag}: unknown flag{near}"
-
 
 class _HelpFormatter(argparse.HelpFormatter):
     """Shows the default of each flag except switches."""
@@ -192,11 +177,16 @@ def flags_of(*hooks: Callable[..., Any], values: tuple = ()) -> set[str]:
     return set(parser.options())
 
 
-def closest(word: str, known: list[str]) -> str:
+def closest(word: str, known: Sequence[str]) -> str:
     """Return "; did you mean X?" for the closest known word, else a hint at --help."""
+    return nearest(word, known) or "; see --help for the known ones"
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return "; did you mean X?" for the closest known word; "" if none is close."""
     near = [name for name in known if name.lower() == word.lower()]
     near = near or difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]}?" if near else "; see --help for the known ones"
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def number(

@@ -14,7 +14,8 @@ from support.documents import PAGES, README, blocks
 from models.networks import DISCRIMINATORS, GENERATORS
 from options.base_options import COMMANDS
 from options.config_files import BUILTIN_PRESET, PRESETS
-from options.parser import RENAMED, FlagParser
+from options.other_flag_names import RENAMED
+from options.parser import FlagParser
 from options.shared_flags import add_shared_flags
 from util.registry import find_class, known
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from options.parser import OneLineParser, closest, gpu_list, number
+from options.parser import OneLineParser, gpu_list, nearest, number
 from scripts.evaluation.network_metrics import PROTOCOLS, TOGETHER
 from util.metrics import METRICS
 
@@ -49,15 +49,15 @@ def parse(argv: Sequence[str] | None) -> Any:
     if args.name and (args.fake or args.real):
         raise ValueError("--name RUN or --fake DIR --real DIR: give one of them, not both")
     if args.test_flags and not args.name:
-        flag = args.test_flags[0].partition("=")[0]
-        of_test = ", or a flag of test.py, which needs --name RUN"
-        near = of_test if args.fake or args.real else closest(flag, args.flags)
-        raise ValueError(f"{flag}: unknown flag{near}")
+        if args.fake or args.real:
+            flag = args.test_flags[0].partition("=")[0]
+            raise ValueError(f"{flag}: unknown flag, or a flag of test.py, which needs --name RUN")
+        raise ValueError(parser.describe_unknown(args.test_flags))
     if not args.name and not (args.fake and args.real):
         raise ValueError("give --name RUN, or both --fake DIR and --real DIR")
     args.metrics = ",".join(args.metrics).split(",") if args.metrics else []
     if unknown := sorted(set(args.metrics) - set(KNOWN)):
-        near = closest(unknown[0], KNOWN).partition("; --help")[0]
+        near = nearest(unknown[0], KNOWN)
         raise ValueError(f"--metrics {','.join(unknown)}: known are {', '.join(KNOWN)}{near}")
     if "FCN" in args.metrics and not args.name:
         raise ValueError("--metrics FCN: needs --name, since it trains on that run's images")

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from conftest import TINY, refusal
 
-from options.parser import ELSEWHERE, RENAMED
+from options.other_flag_names import ELSEWHERE, RENAMED
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
+from scripts import doctor, download, evaluate, make_pairs
 
 ALONE = ["--dataroot", "images"]
 
@@ -55,6 +56,28 @@ def test_what_is_told_exists() -> None:
     for proposed in (*RENAMED.values(), *ELSEWHERE.values()):
         assert {one.partition(" ")[0] for one in proposed.split(" or ")} <= known
     assert not known & ELSEWHERE.keys()
+
+
+def test_all_unknown_flags_are_named() -> None:
+    flags = ["--epochs", "3", "--modle", "pix2pix", "--zzz"]
+    lines = "--epochs: unknown flag; did you mean --n_epochs? --modle: unknown flag; did you mean "
+    refusal(lambda: TrainOptions().read(flags), f"{lines}--model?", "--zzz: unknown flag; see")
+
+
+@pytest.mark.parametrize(
+    ("main", "flags", "words"),
+    [
+        (make_pairs.main, "IN OUT --tsk edges", "--tsk: unknown flag; did you mean --task?"),
+        (make_pairs.main, "IN OUT --task edges --size_ 3", "did you mean --size?"),
+        (make_pairs.main, "IN OUT more --task edges", "more: not a flag, and one word too many"),
+        (make_pairs.main, "IN", "the following arguments are required: OUT, --task"),
+        (doctor.main, "--dataroo IN", "--dataroo: unknown flag; did you mean --dataroot?"),
+        (download.main, "--lst", "--lst: unknown flag; did you mean --list?"),
+        (evaluate.main, "facades", "as in --name facades"),
+    ],
+)
+def test_other_commands_suggest_flags_too(main: Callable, flags: str, words: str) -> None:
+    refusal(lambda: main(flags.split()), words)
 
 
 def test_a_flag_of_training_is_told_so_in_test() -> None:

@@ -1,0 +1,44 @@
+"""Names that our flags have in old commands and in other programs, for suggestions."""
+
+# Old names of flags, used in commands from before 2019.
+RENAMED = {
+    "--niter": "--n_epochs",
+    "--niter_decay": "--n_epochs_decay",
+    "--which_epoch": "--epoch",
+    "--which_direction": "--direction",
+    "--which_model_netG": "--netG",
+    "--which_model_netD": "--netD",
+    "--batchSize": "--batch_size",
+    "--loadSize": "--load_size",
+    "--fineSize": "--crop_size",
+    "--resize_or_crop": "--preprocess",
+    "--nThreads": "--num_threads",
+    "--how_many": "--num_test",
+    "--no_lsgan": "--gan_mode vanilla",
+}
+
+# Names of flags in other programs, whose spelling is not near ours or nearer to another flag's.
+ELSEWHERE = {
+    **dict.fromkeys(("--epochs", "--num_epochs", "--max_epochs"), "--n_epochs"),
+    **dict.fromkeys(("--learning_rate", "--learning-rate"), "--lr"),
+    **dict.fromkeys(("--image_size", "--img_size", "--imsize", "--size"), "--crop_size"),
+    **dict.fromkeys(("--resolution", "--resize"), "--load_size"),
+    **dict.fromkeys(("--workers", "--num_workers", "--n_cpu"), "--num_threads"),
+    **dict.fromkeys(("--data", "--data_dir", "--data_path", "--dataset"), "--dataroot"),
+    **dict.fromkeys(("--data_root", "--input_dir"), "--dataroot"),
+    **dict.fromkeys(
+        ("--output", "--output_dir", "--out_dir", "--save_dir"),
+        "--results_dir or --checkpoints_dir",
+    ),
+    **dict.fromkeys(("--resume", "--continue"), "--continue_train"),
+    **dict.fromkeys(("--device", "--gpu", "--gpus", "--cuda", "--cpu"), "--gpu_ids"),
+    **dict.fromkeys(("--amp", "--fp16", "--bf16", "--half"), "--precision bf16"),
+    **dict.fromkeys(("--generator", "--arch"), "--netG"),
+    **dict.fromkeys(("--channels", "--in_channels"), "--input_nc"),
+    **dict.fromkeys(("--checkpoint", "--ckpt", "--weights"), "--epoch"),
+    **dict.fromkeys(("--experiment", "--exp_name", "--run_name"), "--name"),
+    **dict.fromkeys(("--l1", "--lambda_l1", "--l1_weight"), "--lambda_L1"),
+    **dict.fromkeys(("--val_interval", "--eval_freq"), "--val_freq"),
+    **dict.fromkeys(("--log_freq", "--log_interval"), "--print_freq"),
+    **dict.fromkeys(("--save_freq", "--save_interval"), "--save_epoch_freq"),
+}
