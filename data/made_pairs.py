@@ -1,21 +1,28 @@
-"""What scripts.make_pairs notes beside the pairs that it makes, and the flags that they need."""
+"""What scripts.make_pairs notes beside the pairs that it makes, and the flags that suit them."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 NOTE = "make_pairs.json"
-CROP = 256  # pixels, the default of --crop_size
+LOAD, CROP = 286, 256  # pixels, the defaults of --load_size and --crop_size
+SMALL_UNETS = (64, 128)  # pixels, the sizes of images below CROP that have a U-Net of their own
 SCALE = ("superres",)  # tasks that depend on the scale of the pixels, which resizing changes
 
 
-def train_flags(side: int) -> list[str]:
-    """Return the flags of train.py under which a task of `SCALE` survives.
+def train_flags(task: str, side: int) -> list[str]:
+    """Return the flags of train.py for the pairs of a task; images below 256 pixels stay small.
 
-    `side` is the shortest side of the images A in pixels.
+    `side` is the shortest side of the images A in pixels. A task of `SCALE` needs `--preprocess
+    crop`; the others are enlarged by an eighth before the crop, as 256 pixels are to 286.
     """
-    crop = ["--load_size", str(side), "--crop_size", str(side)] if side < CROP else []
-    return ["--preprocess", "crop", *crop]
+    scaled = task in SCALE
+    crop = side if scaled else max(side, SMALL_UNETS[0])
+    flags = ["--preprocess", "crop"] if scaled else []
+    if side < CROP:
+        load = crop if scaled else round(crop * LOAD / CROP)
+        flags += ["--load_size", str(load), "--crop_size", str(crop)]
+    return flags + (["--netG", f"unet_{crop}"] if crop in SMALL_UNETS else [])
 
 
 def remark_on_made_pairs(opt: Any) -> str:

@@ -73,9 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 log.warning("ignored: %s", error)
     if skipped == len(jobs):
         raise ValueError(f"IN {args.source}: none of its images can be used")
-    scaled = args.task in SCALE
-    flags = train_flags(args.size or shortest_side(args.out)) if scaled else []
-    remember(args, flags)
+    flags = train_flags(args.task, args.size or shortest_side(args))
+    remember(args, flags if args.task in SCALE else ())
     log.info("%s holds %s", args.out, counts(args.out))
     log.info("%s", next_step(args, flags))
 
@@ -86,19 +85,25 @@ def counts(out: Path) -> str:
     return ", ".join(f"{number} images for {phase}" for phase, number in numbers.items())
 
 
-def shortest_side(out: Path) -> int:
+def shortest_side(args: argparse.Namespace) -> int:
     """Return the shortest side in pixels of the images A in OUT."""
-    sizes = (image_size(path) for phase in PHASES for path in (out / phase).rglob("*.png"))
-    return min((min(width // 2, height) for width, height in sizes), default=0)
+    halved = 2 if in_pairs(args) else 1
+    sizes = (image_size(path) for phase in PHASES for path in (args.out / phase).rglob("*.png"))
+    return min((min(width // halved, height) for width, height in sizes), default=0)
+
+
+def in_pairs(args: argparse.Namespace) -> bool:
+    """Return whether OUT holds A|B images; else it holds single images."""
+    return args.task != "resize" or args.pairs
 
 
 def next_step(args: argparse.Namespace, flags: Sequence[str]) -> str:
-    """Return a line with the command that trains on OUT, with the flags that its task needs."""
+    """Return a line with the command that trains on OUT with these flags."""
     if not any((args.out / "train").rglob("*.png")):
         return f"no image is for training; give train a share in --split {args.split}"
     name = args.out.resolve().name
     words = ["--dataroot", args.out, "--name", name if name.isprintable() else "pairs"]
-    model = ["--model", "colorization"] if args.task == "resize" and not args.pairs else []
+    model = [] if in_pairs(args) else ["--model", "colorization"]
     return f"train on them with: {run_line('train.py', *words, *model, *flags)}"
 
 

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 from conftest import TINY, draw
 
+from data.made_pairs import train_flags
+
 Command = Callable[..., SimpleNamespace]
 
 
@@ -50,6 +52,21 @@ def test_resizing_them_is_remarked_on(command, tmp_path, caplog) -> None:
     size = ["--load_size", 64, "--crop_size", 64]
     assert command("train", *tiny("--dataroot", root, *size)).status == 0
     assert "make_pairs --task superres made these pairs; --preprocess resize_and_" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("task", "side", "flags"),
+    [
+        ("edges", 256, ""),
+        ("edges", 200, "--load_size 223 --crop_size 200"),
+        ("edges", 128, "--load_size 143 --crop_size 128 --netG unet_128"),
+        ("combine", 40, "--load_size 72 --crop_size 64 --netG unet_64"),
+        ("superres", 300, "--preprocess crop"),
+        ("superres", 128, "--preprocess crop --load_size 128 --crop_size 128 --netG unet_128"),
+    ],
+)
+def test_small_images_stay_small(task: str, side: int, flags: str) -> None:
+    assert " ".join(train_flags(task, side)) == flags
 
 
 def test_other_tasks_need_no_flags(command, tmp_path, caplog) -> None:
