@@ -130,13 +130,28 @@ def _nearest_fix(root: Path, opt: Any, home: str) -> str:
     below = [p for p in folders if holds_data(p, phase, opt)]
     if len(below) == 1:
         return f"; try {command_line(['--dataroot', below[0]])}"
-    phases = {name.removesuffix(end) for name in (p.name for p in folders) for end in _ENDINGS}
+    return _other_phase(root, opt, [folder.name for folder in folders])
+
+
+def _other_phase(root: Path, opt: Any, folders: list[str]) -> str:
+    """Return how to use a phase that is there: one with a similar name, else an equal one."""
+    phase = opt.phase
+    phases = {name.removesuffix(end) for name in folders for end in _ENDINGS}
     near = difflib.get_close_matches(phase, phases, n=max(1, len(phases)))
-    right = [name for name in near if name != phase and name and holds_data(root, name, opt)]
-    return f"; try {command_line(['--phase', right[0]])}" if right else ""
+    near += next((names for names in _EQUAL_PHASES if phase in names), ())
+    near += ("train",) if opt.isTrain else ("test", "val", "train")
+    for name in near:
+        if name and name != phase and holds_data(root, name, opt):
+            if phase == "val" and opt.isTrain:  # the phase of the training's validation is fixed
+                ends = [end for end in _ENDINGS if f"{name}{end}" in folders]
+                moves = [f"{root / name}{end} to {root / phase}{end}" for end in ends]
+                return f"; try to rename {' and '.join(sorted(moves))}"
+            return f"; try {command_line(['--phase', name])}"
+    return ""
 
 
 _ENDINGS = ("", "A", "B", "_A", "_B", "_label", "_img")
+_EQUAL_PHASES = (("val", "validation", "valid"), ("test", "testing"), ("train", "training"))
 
 
 def _place_for(loose: list[str], root: Path, opt: Any, home: str) -> str:
@@ -145,9 +160,11 @@ def _place_for(loose: list[str], root: Path, opt: Any, home: str) -> str:
         other = root / f"{opt.phase}B"
         return f"; try to move them into {root / home}, the other set into {other}{_alone(opt)}"
     if opt.dataset_mode == "aligned" and not look_stitched(loose):
+        make = run_line("scripts.make_pairs", "--task", "edges", root, Path(f"{root}_pairs"))
         return (
             f"; they do not look like A|B images: move the images A into {root / opt.phase}A and B "
-            f"of equal names into {root / opt.phase}B{_alone(opt)}"
+            f"of equal names into {root / opt.phase}B{_alone(opt)}; if they are all B, "
+            f"scripts.make_pairs computes A from them: {make}"
         )
     return f"; try to move them into {root / home}{_alone(opt)}"
 

@@ -1,5 +1,6 @@
 """Pairs side by side in one file, or in two folders."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,10 @@ import torch
 from conftest import draw, draw_pairs, refusal
 from PIL import Image
 
+from data import create_validation_dataset
 from data.aligned_dataset import AlignedDataset
 from data.transforms import to_tensor
+from options.test_options import TestOptions
 from options.train_options import TrainOptions
 
 WHOLE = ["--preprocess", "none", "--no_flip"]
@@ -162,6 +165,47 @@ def test_missing_phase_says_the_nearest_fix(pairs, tmp_path):
     loose = draw_pairs(tmp_path / "loose") / "train"
     loose = loose.rename(tmp_path / "loose" / "mine")
     refusal(lambda: dataset(loose), f"move them into {loose / 'train'}")
+
+
+@pytest.mark.parametrize(
+    ("folders", "phase", "kind", "fix"),
+    [
+        (["train", "validation"], "val", TestOptions, "; try --phase validation"),
+        (["train", "val"], "validation", TestOptions, "; try --phase val"),
+        (["train", "val"], "test", TestOptions, "; try --phase val"),
+        (["train"], "test", TestOptions, "; try --phase train"),
+        (["test", "training"], "train", TrainOptions, "; try --phase training"),
+        (["test"], "train", TrainOptions, "found test/"),  # which is not for training
+    ],
+)
+def test_a_phase_that_is_there_is_proposed(tmp_path, folders, phase, kind, fix):
+    drawn = draw_pairs(tmp_path / "drawn") / "train"
+    for folder in folders:
+        shutil.copytree(drawn, tmp_path / "data" / folder)
+    opt = kind().read(["--dataroot", str(tmp_path / "data"), "--phase", phase])
+    with pytest.raises(ValueError) as error:
+        AlignedDataset(opt)
+    assert str(error.value).endswith(fix)
+
+
+def test_folders_of_a_validation_are_to_be_renamed(tmp_path):
+    draw_pairs(tmp_path)
+    (tmp_path / "val").rename(tmp_path / "validation")
+    opt = TrainOptions().read(["--dataroot", str(tmp_path), *SMALL])
+    moves = f"rename {tmp_path}/validation to {tmp_path}/val"
+    refusal(lambda: create_validation_dataset(opt), "--val_freq", moves)
+    for side in "AB":
+        save(tmp_path / f"valid{side}" / "1.png")
+    shutil.rmtree(tmp_path / "validation")
+    moves = f"{tmp_path}/validA to {tmp_path}/valA and {tmp_path}/validB to {tmp_path}/valB"
+    refusal(lambda: create_validation_dataset(opt), moves)
+
+
+def test_loose_photos_are_told_of_make_pairs(tmp_path):
+    for i in range(4):
+        save(tmp_path / "photos" / f"{i}.png", seed=i)
+    line = f"scripts.make_pairs --task edges {tmp_path}/photos {tmp_path}/photos_pairs"
+    refusal(lambda: dataset(tmp_path / "photos"), "photos/trainA", line)
 
 
 def test_one_of_two_folders_is_not_enough(tmp_path):

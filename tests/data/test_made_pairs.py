@@ -69,7 +69,7 @@ def test_small_images_stay_small(task: str, side: int, flags: str) -> None:
     assert " ".join(train_flags(task, side)) == flags
 
 
-def test_other_tasks_need_no_flags(command, tmp_path, caplog) -> None:
+def test_the_note_of_other_tasks_holds_no_flags(command, tmp_path, caplog) -> None:
     root = made(command, tmp_path, "grayscale")
     assert "train_flags" not in (root / "make_pairs.json").read_text()
     size = ["--load_size", 64, "--crop_size", 64]
