@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from util.files import make_folder
+from util.checkpoint import best_epoch
+from util.files import make_folder, run_folder
 from util.html import HTML
 
 
@@ -17,9 +18,17 @@ def weights_tag(opt: Any) -> str:
     return (f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch) + "_ema" * opt.use_ema
 
 
+def of_epoch(opt: Any) -> str:
+    """Return " of epoch N" if the chosen weights are the best of a run that says which; else ""."""
+    chosen = opt.epoch == "best" and not opt.load_iter
+    epoch = best_epoch(run_folder(opt)) if chosen else 0
+    return f" of epoch {epoch}" if epoch else ""
+
+
 def results_page(opt: Any) -> HTML:
     """Return an empty page in the folder of the results."""
     folder = make_folder(results_folder(opt), "--results_dir")
-    page = HTML(folder, f"{opt.name}: {opt.phase} images, weights {weights_tag(opt)}")
+    weights = weights_tag(opt) + of_epoch(opt)
+    page = HTML(folder, f"{opt.name}: {opt.phase} images, weights {weights}")
     page.settings = opt.non_default_flags()
     return page

@@ -117,7 +117,7 @@ class Share:
 
     def describe(self, done: int) -> str:
         """Return the log line of a finished command; `done` is the number of new images."""
-        said = f"{done} images translated"
+        said = f"{done} image{'s' * (done != 1)} translated"
         if not self.opt.num_shards:
             return f"{said}, {self.there} already finished" if self.opt.skip_finished else said
         return (

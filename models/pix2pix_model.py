@@ -82,7 +82,9 @@ class Pix2PixModel(BaseModel):
 
     @property
     def netD(self) -> torch.nn.Module:
-        """The discriminator, when training."""
+        """The discriminator; AttributeError when testing, and under --lambda_GAN 0."""
+        if "D" not in self.nets:
+            raise AttributeError("this model has no D: it only tests, or --lambda_GAN is 0")
         return self.nets["D"]
 
     def set_input(self, batch: dict[str, Any]) -> None:

@@ -124,6 +124,15 @@ def load(path: Path) -> Any:
         raise ValueError(f"{path}: not a checkpoint, {what}") from None
 
 
+def best_epoch(run: Path) -> int:
+    """Return the epoch of a run's `best` weights, from latest_state.pth; 0 if that is not known."""
+    try:  # mapped, not read: the file also holds the optimizers
+        state = torch.load(run / "latest_state.pth", weights_only=True, mmap=True)
+        return state["progress"]["best_epoch"]
+    except Exception:  # torch.load raises nearly anything on a damaged file
+        return 0
+
+
 def kind_of(path: Path) -> str | None:
     """Say what a file is that torch cannot load, and what to do; None if that is not known."""
     with path.open("rb") as file:

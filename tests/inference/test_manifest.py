@@ -193,7 +193,7 @@ def test_replaced_images_of_the_same_name_are_translated_again(tested, caplog, b
         assert "translating 1 images that are missing or have changed" in caplog.text
     else:
         whole_test(tested, *(ONE_SHARD if by == "--num_shards" else [by]))
-        assert "1 images translated, 5 already finished" in caplog.text
+        assert "1 image translated, 5 already finished" in caplog.text
     changed = {name for name, stamp in times().items() if stamp != before[name]}
     assert changed == {f"3_{label}.png" for label in ("real_A", "fake_B", "real_B")}
     found = result_images("r")
@@ -209,7 +209,7 @@ def test_a_replaced_partner_is_an_input_too(tested, caplog):
     whole_test(tested, "--dataroot", "two")
     draw((72, 64), seed=5).save("two/testB/1.png")
     whole_test(tested, "--dataroot", "two", "--skip_finished")
-    assert "1 images translated, 1 already finished" in caplog.text
+    assert "1 image translated, 1 already finished" in caplog.text
 
 
 def test_results_of_other_weights_are_made_again(tested, caplog):

@@ -114,7 +114,7 @@ def test_what_a_kill_has_cut_off_is_made_again(trained, caplog):
     text = lines.read_text()
     lines.write_text(text[:-20])
     shard(trained, 0, 1)
-    assert "1 images translated, 6 already finished" in last(caplog)
+    assert "1 image translated, 6 already finished" in last(caplog)
     assert page(trained).count("<img ") == 21
     for damage in (
         '{"index": 1}\n',
@@ -204,7 +204,7 @@ def test_bad_images_are_left_out_and_tried_again(trained, pairs, caplog):
     assert shard(trained, 0, 1, "--on_bad_image", "skip", "--results_dir", "other").status == 0
     draw((192, 80)).save(pairs / "test/1.png")
     assert shard(trained, 0, 1, "--on_bad_image", "skip", "--results_dir", "other").status == 0
-    assert "1 images translated, 6 already finished" in last(caplog)
+    assert "1 image translated, 6 already finished" in last(caplog)
 
 
 def test_more_shards_than_images(trained, caplog):

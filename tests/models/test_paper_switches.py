@@ -92,6 +92,8 @@ def test_an_unconditional_d_sees_the_output_alone(make, flags, channels, mode):
 def test_lambda_gan_0_builds_no_d_and_trains_g_alone(make):
     model = make("--lambda_GAN", "0")
     assert list(model.nets) == list(model.optimizers) == ["G"]
+    with pytest.raises(AttributeError, match="--lambda_GAN is 0"):
+        assert model.netD
     before = copy.deepcopy(model.netG.state_dict())
     step(model, random_batch())
     assert not torch.equal(*(w["model.model.0.weight"] for w in (before, model.netG.state_dict())))
