@@ -91,11 +91,31 @@ def _norm(weights: dict[str, Tensor], conv_bias: str, norm_weight: str) -> str:
     return "instance" if conv_bias in weights else "none"
 
 
+def describe_discriminator(weights: dict[str, Tensor]) -> dict[str, Any]:
+    """Return netD, ndf, norm, n_layers_D of a discriminator's weights; empty for other networks."""
+    # The first and the last module are convolutions.
+    net, places = ("net", (0, 5)) if "net.5.weight" in weights else ("model", _modules(weights))
+    first, last = (weights.get(f"{net}.{place}.weight") for place in (places[0], places[-1]))
+    if first is None or last is None or first.dim() != 4 or last.shape[:1] != (1,):
+        return {}
+    found = {"ndf": first.shape[0], "norm": _norm(weights, f"{net}.2.bias", f"{net}.3.weight")}
+    if net == "net":
+        return {"netD": "pixel", **found}
+    layers = (places[-1] - 2) // 3  # of convolution, norm and activation, between the two
+    return {"netD": "basic" if layers == 3 else "n_layers", "n_layers_D": layers, **found}
+
+
+def _modules(weights: dict[str, Tensor]) -> list[int]:
+    """Return the numbers of the modules `model.NUMBER` that have weights; [0] for none."""
+    return sorted({int(m[1]) for key in weights if (m := re.match(r"model\.(\d+)\.w", key))}) or [0]
+
+
 def differing_flags(weights: dict[str, Tensor], opt: Any) -> str:
-    """Return the flags, as typed, in which a generator's weights differ from the options."""
+    """Return the flags, as typed, in which a network's weights differ from the options."""
     different = []
-    for name, value in describe_generator(weights).items():
-        if getattr(opt, name, value) == value or _same_norm(name, value, opt):
+    described = describe_generator(weights) or describe_discriminator(weights)
+    for name, value in described.items():
+        if getattr(opt, name, value) == value or _is_the_same(name, value, opt):
             continue
         if isinstance(value, bool):
             different.append(f"--{name}" if value else f"no --{name}")
@@ -104,8 +124,11 @@ def differing_flags(weights: dict[str, Tensor], opt: Any) -> str:
     return " ".join(different)
 
 
-def _same_norm(name: str, value: Any, opt: Any) -> bool:
-    return name == "norm" and opt.norm.removeprefix("sync_") == value
+def _is_the_same(name: str, value: Any, opt: Any) -> bool:
+    """Return whether an option's value stands for the described one, which is spelled otherwise."""
+    if name == "norm":
+        return opt.norm.removeprefix("sync_") == value
+    return name == "netD" and (opt.netD, value) == ("n_layers", "basic")  # n_layers_D tells
 
 
 def check_fit(

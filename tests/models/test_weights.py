@@ -1,4 +1,4 @@
-"""The flags read off a generator's weights."""
+"""The flags read off a network's weights."""
 
 from types import SimpleNamespace
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.networks import DISCRIMINATORS, GENERATORS, define_D, define_G
-from models.weights import describe_generator, differing_flags
+from models.weights import describe_discriminator, describe_generator, differing_flags
 
 CHANNELS = ((3, 3), (1, 2), (4, 1))
 
@@ -51,6 +51,36 @@ def test_a_discriminator_is_no_generator(netD, norm):
     assert describe_generator(define_D(6, 4, netD, 5, norm).state_dict()) == {}
 
 
+@pytest.mark.parametrize("norm", ["batch", "instance", "none"])
+@pytest.mark.parametrize(
+    "flags",
+    [{"netD": "basic", "n_layers_D": 3}, {"netD": "n_layers", "n_layers_D": 1}]
+    + [{"netD": "n_layers", "n_layers_D": 5}, {"netD": "pixel"}],
+)
+def test_flags_of_a_discriminator_come_back_too(flags, norm):
+    weights = define_D(6, 4, **flags, norm=norm).state_dict()
+    assert describe_discriminator(weights) == flags | {"ndf": 4, "norm": norm}
+
+
+@pytest.mark.parametrize(
+    ("opt", "said"),
+    [
+        ({"netD": "basic", "n_layers_D": 3, "ndf": 8}, "--ndf 4"),
+        ({"netD": "n_layers", "n_layers_D": 2, "ndf": 4}, "--n_layers_D 3"),
+        ({"netD": "n_layers", "n_layers_D": 3, "ndf": 4}, ""),
+        ({"netD": "pixel", "n_layers_D": 3, "ndf": 4}, "--netD basic"),
+    ],
+)
+def test_the_flags_in_which_a_discriminator_differs(opt, said):
+    weights = define_D(6, 4, "basic").state_dict()
+    assert differing_flags(weights, SimpleNamespace(norm="sync_batch", **opt)) == said
+
+
+def test_a_generator_is_no_discriminator():
+    for netG in GENERATORS:
+        assert describe_discriminator(generator_weights(netG=netG)) == {}
+
+
 @pytest.mark.parametrize(
     "weights",
     [
@@ -58,11 +88,12 @@ def test_a_discriminator_is_no_generator(netD, norm):
         {"anything": torch.zeros(2)},
         {"model.model.0.weight": torch.zeros(4, 3, 4, 4)},
         {"model.10.conv_block.1.weight": torch.zeros(4, 4, 3, 3)},
+        {"model.0.weight": torch.zeros(()), "model.11.weight": torch.zeros(())},
         {"model.1.weight": torch.zeros(2), "model.10.conv_block.x": torch.zeros(2)},
     ],
 )
 def test_junk_has_no_flags(weights):
-    assert describe_generator(weights) == {}
+    assert describe_generator(weights) == describe_discriminator(weights) == {}
 
 
 @pytest.mark.parametrize("netG", ["unet_64", "resnet_6blocks"])
