@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from util.checkpoint import best_epoch
+from util.checkpoint import saved_progress
 from util.files import make_folder, run_folder
 from util.html import HTML
 
@@ -21,7 +21,7 @@ def weights_tag(opt: Any) -> str:
 def of_epoch(opt: Any) -> str:
     """Return " of epoch N" if the chosen weights are the best of a run that says which; else ""."""
     chosen = opt.epoch == "best" and not opt.load_iter
-    epoch = best_epoch(run_folder(opt)) if chosen else 0
+    epoch = saved_progress(run_folder(opt)).get("best_epoch") if chosen else 0
     return f" of epoch {epoch}" if epoch else ""
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from scripts.evaluation.compare import from_folders
 from scripts.evaluation.epochs import best_epochs, of_all_epochs
 from scripts.evaluation.flags import needs_pairs, parse
-from scripts.evaluation.outputs import from_run
+from scripts.evaluation.outputs import check_run, from_run
 from scripts.evaluation.page import write_page
 from scripts.evaluation.report import everything, legend, protocol, table, write_numbers
 from util.command import run_command, setup_logging
@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Compute the metrics and write them to files; ValueError for a user's mistake."""
     setup_logging()
     args = parse(argv)
+    for name in args.name:  # before the first of them is translated
+        check_run(name, args)
     paired = needs_pairs(args)
     if args.epoch == "all":
         sets = [images for name in args.name for images in of_all_epochs(name, args, paired)]

@@ -124,13 +124,13 @@ def load(path: Path) -> Any:
         raise ValueError(f"{path}: not a checkpoint, {what}") from None
 
 
-def best_epoch(run: Path) -> int:
-    """Return the epoch of a run's `best` weights, from latest_state.pth; 0 if that is not known."""
+def saved_progress(run: Path) -> dict[str, Any]:
+    """Return the progress in a run's latest_state.pth; {} if there is none that can be read."""
     try:  # mapped, not read: the file also holds the optimizers
         state = torch.load(run / "latest_state.pth", weights_only=True, mmap=True)
-        return state["progress"]["best_epoch"]
+        return dict(state["progress"])
     except Exception:  # torch.load raises nearly anything on a damaged file
-        return 0
+        return {}
 
 
 def kind_of(path: Path) -> str | None:
@@ -186,7 +186,8 @@ def _others(path: Path) -> str:
         runs = [p.name for p in path.parent.parent.glob("*/") if p.is_dir() and p != path.parent]
         near = difflib.get_close_matches(path.parent.name, runs, n=1)
         meant = f"did you mean --name {near[0]}?" if near else "is --name right?"
-        return f"; {path.parent} holds none ({meant} train.py writes them there)"
+        lacks = "holds none" if path.parent.is_dir() else "is no folder"
+        return f"; {path.parent} {lacks} ({meant} train.py writes them there)"
     net = path.name[path.name.find("_net_") :]
     if net.endswith("_ema.pth") and not any(name.endswith("_ema.pth") for name in names):
         fix = "train.py --ema writes EMA weights"

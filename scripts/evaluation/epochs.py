@@ -8,7 +8,7 @@ from typing import Any
 
 from scripts.evaluation.compare import ImageSet, Result, better, names_of
 from scripts.evaluation.outputs import from_run
-from util.checkpoint import load
+from util.checkpoint import saved_progress
 
 
 def of_all_epochs(name: str, args: Any, paired: bool) -> list[ImageSet]:
@@ -40,11 +40,8 @@ def kept_epochs(run: Path, use_ema: bool = False) -> list[str]:
 
 def _is_latest(run: Path, epochs: Sequence[int]) -> bool:
     """Return whether the run's latest weights are those of its last epoch in `epochs`."""
-    try:
-        progress = load(run / "latest_state.pth")["progress"]
-        return progress["iters"] == 0 and progress["epoch"] - 1 in epochs[-1:]
-    except (ValueError, KeyError, TypeError):
-        return False
+    progress = saved_progress(run)
+    return progress.get("iters") == 0 and progress.get("epoch", 0) - 1 in epochs[-1:]
 
 
 def best_epochs(results: Sequence[Result]) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data import create_dataset
+from data.missing_folder import nearest_folder
 from inference.manifest import (
     Manifest,
     different,
@@ -32,6 +33,16 @@ log = logging.getLogger(__name__)
 
 TEST = ROOT / "test.py"
 KINDS = ("real_A", "fake_B", "real_B", "fake_B_rgb", "real_B_rgb")
+
+
+def check_run(name: str, args: Any) -> None:
+    """Raise a ValueError for flags that test.py refuses, or a name without weights and results."""
+    wanted = run_options([*test_flags(name, args), "--gpu_ids", "-1"], also=args.flags)
+    run = run_folder(wanted)
+    if not run.is_dir() and not (args.results_dir / wanted.name).is_dir():
+        near = nearest_folder(run)
+        meant = f"; did you mean --name {near.name}?" if near else ""
+        raise ValueError(f"--name {name}: there is no folder {run}{meant}")
 
 
 def from_run(name: str, args: Any, paired: bool = True) -> ImageSet:

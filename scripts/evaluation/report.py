@@ -79,11 +79,17 @@ def incomparable(results: Sequence[Result]) -> list[str]:
     ]
 
 
+FEW = 10  # images; of fewer, resampling shows too little of the variation
+
+
 def legend(results: Sequence[Result]) -> list[str]:
     """Return lines that explain the brackets and differences of a table."""
     if not results[0].each:
         return []
     notes = ["[ ]: 95% bootstrap interval of the mean over the images"]
+    fewest = min(len(values) for result in results for values in result.each.values())
+    if fewest < FEW:
+        notes.append(f"of {fewest} image{'s' * (fewest > 1)}, it is narrower than the truth")
     if len(results) > 1:
         first = results[0].images.name
         notes.append(f"+ or -: mean difference to {first}, image by image")

@@ -251,7 +251,7 @@ def test_what_cannot_be_compared_is_refused_in_a_line(folders, evaluate, tmp_pat
     assert "did you mean SSIM?" in refused(*pair, "--metrics", "SSMI")
     assert "--metrics MS-SSIM" in (line := refused(*pair, "--metrics", "MS-SSIM"))
     assert "161 pixels" in line and "a.bmp" in line
-    assert "nobody" in refused("--name", "nobody", *CPU)
+    assert "--name nobody: there is no folder checkpoints/nobody" in refused("--name", "nobody")
     assert "--evil: unknown flag, or a flag of test.py" in refused(*pair, "--evil")
     assert "--evil: unknown flag; did you mean --eval?" in refused("--name", "x", "--evil", *CPU)
     Image.new("RGB", (40, 31)).save(real / "b.png")
@@ -299,3 +299,27 @@ def test_runs_on_other_images_are_not_compared(command, evaluate, in_this_proces
     status, lines = evaluate("--name", "one", "three", "--gpu_ids", "-1", "--out", "same")
     text = "\n".join(lines)
     assert "cannot be compared" not in text and re.search(r"\] +[+-]0", text)
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "of 1 image,"), (9, "of 9 images,"), (10, "")])
+def test_an_interval_of_few_images_is_said_to_be_narrow(tmp_path, evaluate, count, said):
+    fake, real = tmp_path / "fake", tmp_path / "real"
+    for i in range(count):
+        for folder in (fake, real):
+            folder.mkdir(exist_ok=True)
+        draw((40, 30), seed=i).save(fake / f"{i}.png")
+        draw((40, 30), seed=i + 50).save(real / f"{i}.png")
+    status, lines = evaluate("--fake", fake, "--real", real, "--metrics", "L1")
+    assert status == 0
+    notes = [line for line in lines if "narrower than the truth" in line]
+    assert len(notes) == bool(said) and said in "".join(notes)
+
+
+def test_a_missing_run_is_told_before_another_is_translated(command, pairs):
+    flags = ["--dataroot", pairs, "--name", "here", "--no_html"]
+    assert command("train", *TINY, *flags).status == 0
+    result = command("scripts.evaluate", "--name", "here", "hers", *CPU)
+    assert result.status == 2 and not Path("results").exists()
+    assert (
+        "--name hers: there is no folder checkpoints/hers; did you mean --name here?" in result.err
+    )

@@ -52,6 +52,7 @@ def test_latest_counts_if_no_epoch_is_the_same(tmp_path: Path) -> None:
 
 
 def test_a_run_without_weights_is_named(evaluate) -> None:
+    Path("checkpoints/none").mkdir(parents=True)
     status, lines = evaluate("--name", "none", "--epoch", "all")
     assert status == 2 and "--epoch all: checkpoints/none holds no weights" in lines[-1]
 

@@ -13,7 +13,7 @@ from conftest import TINY, draw_pairs
 from PIL import Image
 
 from training import validation
-from util.checkpoint import best_epoch
+from util.checkpoint import saved_progress
 from util.displays.val_log import ScoreLog
 from util.metrics import compare
 
@@ -62,7 +62,7 @@ def test_the_best_epoch_is_kept_by_the_metric_asked_for(train, metric, best_of):
     best = best_of(scores, key=scores.get)
     assert equal(weights("r", "best"), weights("r", best))
     assert equal(weights("r", "best", "D"), weights("r", best, "D"))
-    assert best_epoch(Path("checkpoints/r")) == best
+    assert saved_progress(Path("checkpoints/r"))["best_epoch"] == best
 
 
 def test_the_page_of_the_best_weights_says_their_epoch(train, command):
@@ -70,7 +70,8 @@ def test_the_page_of_the_best_weights_says_their_epoch(train, command):
     test = ["--name", "r", "--gpu_ids", "-1", "--epoch", "best"]
     page = Path("results/r/test_best/index.html")
     assert command("test", *test).status == 0
-    assert f"weights best of epoch {best_epoch(Path('checkpoints/r'))}<" in page.read_text()
+    best = saved_progress(Path("checkpoints/r"))["best_epoch"]
+    assert f"weights best of epoch {best}<" in page.read_text()
     Path("checkpoints/r/latest_state.pth").unlink()
     assert command("test", *test).status == 0
     assert "weights best<" in page.read_text()
