@@ -107,9 +107,7 @@ def train(opt: Options, signals: Signals) -> None:
             visualizer.close()
     log.info("weights and pages are in %s; see results with: %s", model.save_dir, results_line(opt))
     if validation and progress.best_epoch:
-        flags = "--epoch best" + (" --use_ema" if state.ema else "")
-        among = "all" if opt.val_freq == 1 else f"one in {opt.val_freq} and the last"
-        log.info("best of the validated epochs (%s): %d; %s", among, progress.best_epoch, flags)
+        log.info("%s", validation.last_words())
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from util.distributed import all_gather
 from util.metrics import compare, eight_bit, lower_is_better
 from util.seeding import seeded
 
+MANY_SINCE_BEST = 5  # validations without a better one that are worth a word
+
 
 def mean_scores(model: BaseModel, batches: Iterable[dict[str, Any]]) -> dict[str, float]:
     """Return the mean over all images of each metric that every image is large enough for.
@@ -100,6 +102,20 @@ class Validation:
         found = f"best {progress.best_metric}: {progress.best:.4f} of epoch {progress.best_epoch}"
         count = progress.validations_since_best
         return found + (f", {count} validation{'s' * (count > 1)} ago" if count else "")
+
+    def last_words(self) -> str:
+        """Return which epoch is the best of a run that has ended, and how to translate with it."""
+        progress, every = self.state.progress, self.opt.val_freq
+        among = "all" if every == 1 else f"one in {every} and the last"
+        flags = "--epoch best" + (" --use_ema" if self.state.ema else "")
+        words = f"best of the validated epochs ({among}): {progress.best_epoch}; {flags} chooses it"
+        since = progress.validations_since_best
+        if since >= MANY_SINCE_BEST:
+            words += (
+                f"; none of the {since} validations since was better: more training images may "
+                f"help, and --early_stop ends a run earlier"
+            )
+        return words
 
     def should_stop(self) -> bool:
         """Return whether `--early_stop` validations have passed without a better one."""

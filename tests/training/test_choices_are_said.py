@@ -1,11 +1,14 @@
 """What a training chooses or costs by itself is said in one line, with the reason."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from conftest import TINY, draw_pairs
+
+from training import validation
 
 Command = Callable[..., SimpleNamespace]
 SMALL = [*TINY[: TINY.index("--load_size")], "--n_epochs", "1", "--n_epochs_decay", "0"]
@@ -44,6 +47,18 @@ def test_padding_that_costs_much_is_said(command, tmp_path, caplog, flags, said)
 def test_the_best_says_among_which_epochs(command, pairs, caplog, freq, among) -> None:
     trained(command, pairs, "--crop_size", 64, "--load_size", 64, "--val_freq", freq)
     assert f"best of the validated epochs ({among}): 1; --epoch best" in caplog.text
+
+
+@pytest.mark.parametrize(("since", "said"), [(4, ""), (5, "none of the 5 validations since was")])
+def test_validations_that_only_get_worse_are_said(
+    command, pairs, caplog, monkeypatch, since, said
+) -> None:
+    scores = itertools.count()
+    monkeypatch.setattr(validation, "mean_scores", lambda *_: {"L1": float(next(scores))})
+    flags = ["--crop_size", 64, "--load_size", 64, "--n_epochs", 1 + since, "--val_freq", 1]
+    trained(command, pairs, *flags)
+    (words,) = [text for text in caplog.messages if "best of the validated" in text]
+    assert "(all): 1;" in words and ("validations since" in words) == bool(said) and said in words
 
 
 def test_a_resume_says_where_it_goes_on(command, pairs, caplog) -> None:
