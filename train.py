@@ -91,7 +91,7 @@ def train(opt: Options, signals: Signals) -> None:
         log.info("%d validation images", len(val_dataset))
     if (done := progress.epoch - 1) >= last_epoch(opt):
         plan = f"--n_epochs {opt.n_epochs} + --n_epochs_decay {opt.n_epochs_decay}"
-        log.info("complete with epoch %d, of %s; a larger --n_epochs trains it further", done, plan)
+        log.info("nothing to train after epoch %d of %s; a larger --n_epochs trains on", done, plan)
     elif validation and validation.should_stop():
         log.info("stopped early: %s; --early_stop 0 trains on", validation.best_summary())
     else:

@@ -27,7 +27,7 @@ from dominate.tags import (
 from dominate.util import raw
 
 from scripts.evaluation.compare import Result, better, heat_maps, names_of
-from scripts.evaluation.report import incomparable
+from scripts.evaluation.report import of_other_images, other_images_note
 from util.metrics import Interval
 from util.names import escaped, url_of, utf8
 from util.pages.elements import (
@@ -68,9 +68,9 @@ def write_page(
             h2("The first seed, image by image")
         div(_numbers(results), cls="scroll")
         errors = "errors: the absolute difference, from black (0) to pale yellow (half the range)"
-        for text in (warnings := incomparable(results)):
-            p(text, cls="warning")
-        folded_notes([*(note for note in notes if note not in warnings), errors])
+        if warning := other_images_note(results):
+            p(warning, cls="warning")
+        folded_notes([*(note for note in notes if note != warning), errors])
         _controls(results)
         rows = [_row(i, name, results, maps, out) for i, name in enumerate(_names(results))]
         lower = {name: better(name) == "lower" for r in results for name in r.each}
@@ -111,7 +111,7 @@ def _names(results: Sequence[Result]) -> list[str]:
 
 def _numbers(results: Sequence[Result]) -> table:
     intervals = [result.intervals() for result in results]
-    comparable = not incomparable(results)
+    comparable = not of_other_images(results)
     body = tbody()
     for metric in names_of(result.each for result in results):
         lower = better(metric) == "lower"

@@ -63,20 +63,26 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
     fill = {"subset": args.kid_subset, "splits": SPLITS, "epochs": args.fcn_epochs}
     notes += [f"{metric}: {about[metric].format(**fill)}" for metric in used]
     notes += [note for result in results for note in result.images.notes]
-    return notes + incomparable(results)
+    other = other_images_note(results)
+    return [*notes, other] if other else notes
 
 
-def incomparable(results: Sequence[Result]) -> list[str]:
-    """Return one line if the targets of some results differ from the first's, else none."""
-    if not results[0].each:
-        return []
+def of_other_images(results: Sequence[Result]) -> list[str]:
+    """Return the names of the results that have other targets than the first."""
     first, *others = (result.images for result in results)
-    if not (names := [images.name for images in others if not images.has_targets_of(first)]):
-        return []
-    return [
-        f"{', '.join(names)}: other images than {first.name}, or another size, so that the scores "
-        f"cannot be compared; no difference is computed"
-    ]
+    paired = bool(results[0].each)
+    return [images.name for images in others if paired and not images.has_targets_of(first)]
+
+
+def other_images_note(results: Sequence[Result]) -> str:
+    """Return a line on the results that cannot be compared with the first; "" if all can."""
+    names = of_other_images(results)
+    if not names:
+        return ""
+    return (
+        f"{', '.join(names)}: other images than {results[0].images.name}, or another size, so that "
+        f"the scores cannot be compared; no difference is computed"
+    )
 
 
 FEW = 10  # images; of fewer, resampling shows too little of the variation

@@ -275,7 +275,7 @@ def test_a_complete_run_says_so_and_a_longer_one_goes_on(run):
     assert run("r").status == 0
     before, log = weights("r"), Path("runs/r/loss_log.txt").read_bytes()
     again = run("r", "--continue_train")
-    assert again.status == 0 and "complete with epoch 3" in again.out
+    assert again.status == 0 and "nothing to train after epoch 3" in again.out
     assert equal(weights("r"), before) and Path("runs/r/loss_log.txt").read_bytes() == log
     longer = run("r", "--continue_train", "--n_epochs_decay", "2")
     assert longer.status == 0 and "--n_epochs_decay 1 -> 2" in longer.out

@@ -102,7 +102,7 @@ def test_only_rows_that_are_shown_are_neighbours(results: Path, show: Any) -> No
 def test_zoom_keeps_the_pixels_and_shows_its_scale(results: Path, show: Any) -> None:
     page = show(results)
     page.locator(".row a").first.click()
-    width = "document.querySelector('.closer').clientWidth"
+    width = "document.querySelector('.frame').clientWidth"
     fitting = page.evaluate(width)
     assert fitting > 32
     page.keyboard.press("+")
@@ -121,13 +121,13 @@ def test_a_divider_between_output_and_target_can_be_dragged(results: Path, show:
     page.keyboard.press("c")
     over = page.locator("dialog .over")
     assert over.is_visible() and over.get_attribute("src").endswith("house%200_real_B.png")
-    box = page.locator(".closer").bounding_box()
+    box = page.locator(".frame").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 20)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 20)
     page.mouse.up()
     assert float(page.locator("dialog .divider").input_value()) == pytest.approx(25, abs=1)
-    place = "getComputedStyle(document.querySelector('.closer')).getPropertyValue('--at')"
+    place = "getComputedStyle(document.querySelector('.frame')).getPropertyValue('--at')"
     assert float(page.evaluate(place).rstrip("%")) == pytest.approx(25, abs=1)
     page.locator("dialog .divider").focus()
     page.keyboard.press("ArrowRight")  # moves the divider, not the row

@@ -3,14 +3,24 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from util.displays.loss_log import Entry
 from util.displays.val_log import Scores
 
 POINTS = 400  # maximum number of points of a curve; groups of entries are averaged
 GREY = "#808080"  # text and axes, legible on white and on black
-Panel = tuple[float, float, float, float, float, float]
+
+
+class Panel(NamedTuple):
+    """Where a plot with an axis of epochs lies: in parts of the image, from its left and top."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    first_epoch: float  # at the left end of the axis
+    last_epoch: float
 
 
 def plot_losses(
@@ -23,8 +33,7 @@ def plot_losses(
 ) -> list[Panel]:
     """Plot losses, their moving averages over a tenth of the points, and scores, by epoch.
 
-    Dotted lines mark where the run was resumed, a star the best epoch. Returns where the panels
-    are: left, top, width, height in parts of the image, first and last epoch of the axis.
+    Dotted lines mark where the run was resumed, a star the best epoch. Returns the panels.
     """
     losses = list(entries[-1].losses)
     plain = [name for name in (scores[-1].values if scores else ()) if not name.endswith("_ema")]
@@ -113,4 +122,4 @@ def _title(axes: Any, text: str) -> None:
 
 def _place(axes: Any) -> Panel:
     box = axes.get_position()
-    return (box.x0, 1 - box.y1, box.width, box.height, *axes.get_xlim())
+    return Panel(box.x0, 1 - box.y1, box.width, box.height, *axes.get_xlim())

@@ -18,34 +18,34 @@
       <a target="_blank">file</a>
     </div>
     <input class="divider" type="range" min="0" max="100" step="0.5" aria-label="divider">
-    <div class="stage" tabindex="0"><div class="closer"></div></div>`;
+    <div class="stage" tabindex="0"><div class="frame"></div></div>`;
   document.body.append(dialog);
   const find = name => dialog.querySelector(name);
-  const [closer, stage] = [".closer", ".stage"].map(find);
+  const [frame, stage] = [".frame", ".stage"].map(find);
   const [under, over] = ["under", "over"].map(name => {
-    const image = closer.appendChild(document.createElement("img"));
+    const image = frame.appendChild(document.createElement("img"));
     image.className = name;
     return image;
   });
   const [divider, other, images] = [".divider", "select", ".images"].map(find);
   let row = null, at = 0, zoom = 0;  // the shown row, the number of its image; zoom 0 fits the window
 
-  const rows = () => [...document.querySelectorAll("section:not(.hidden) > .row:not([hidden])")];
-  const figures = () => [...row.querySelectorAll("figure")];
-  const what = figure => figure.querySelector("figcaption").textContent;
-  const image = figure => figure.querySelector("img");
-  const kind = figure => figure.dataset.what.split(" ")[0];
+  const shownRows = () => [...document.querySelectorAll("section:not(.hidden) > .row:not([hidden])")];
+  const figuresOfRow = () => [...row.querySelectorAll("figure")];
+  const captionOf = figure => figure.querySelector("figcaption").textContent;
+  const imageOf = figure => figure.querySelector("img");
+  const kindOf = figure => figure.dataset.what.split(" ")[0];
 
   function show(newRow, newAt) {
     row = newRow;
-    const all = figures();
+    const all = figuresOfRow();
     at = Math.min(Math.max(newAt, 0), all.length - 1);
-    const place = rows(), name = row.closest("section")?.querySelector("h2")?.textContent ?? "";
-    find(".title").textContent = `${row.dataset.name ?? name} (${place.indexOf(row) + 1} of ${place.length})`;
+    const among = shownRows(), name = row.closest("section")?.querySelector("h2")?.textContent ?? "";
+    find(".title").textContent = `${row.dataset.name ?? name} (${among.indexOf(row) + 1} of ${among.length})`;
     images.replaceChildren(...all.map((figure, i) => {
       const button = document.createElement("button");
       button.textContent = figure.dataset.what;
-      button.title = `${what(figure)} (${i + 1})`;
+      button.title = `${captionOf(figure)} (${i + 1})`;
       button.setAttribute("aria-pressed", i === at);
       button.addEventListener("click", () => show(row, i));
       return button;
@@ -58,13 +58,13 @@
   }
 
   function draw() {
-    const all = figures(), two = other.value !== "", shown = image(all[at]);
+    const all = figuresOfRow(), two = other.value !== "", shown = imageOf(all[at]);
     under.src = shown.src;
     under.alt = shown.alt;
-    if (two) over.src = image(all[other.value]).src;
-    over.alt = two ? image(all[other.value]).alt : "";
+    if (two) over.src = imageOf(all[other.value]).src;
+    over.alt = two ? imageOf(all[other.value]).alt : "";
     over.hidden = divider.hidden = !two;
-    closer.classList.toggle("two", two);
+    frame.classList.toggle("two", two);
     find("a").href = shown.src;
     resize();
   }
@@ -74,14 +74,14 @@
     if (!width) return;  // not loaded yet
     const fitting = Math.min(stage.clientWidth / width, stage.clientHeight / height);
     const scale = zoom || fitting;
-    closer.style.width = `${width * scale}px`;
-    closer.style.height = `${height * scale}px`;
-    closer.classList.toggle("large", scale > 1);
+    frame.style.width = `${width * scale}px`;
+    frame.style.height = `${height * scale}px`;
+    frame.classList.toggle("large", scale > 1);
     find("output").textContent = `${Math.round(scale * 100)}%`;
   }
 
-  function change(factor) {
-    const now = closer.clientWidth / under.naturalWidth;
+  function zoomBy(factor) {
+    const now = frame.clientWidth / under.naturalWidth;
     zoom = Math.min(Math.max(now * factor, 1 / 16), 64);
     const middle = [stage.scrollLeft + stage.clientWidth / 2, stage.scrollTop + stage.clientHeight / 2];
     resize();
@@ -89,14 +89,14 @@
       middle[1] * zoom / now - stage.clientHeight / 2);
   }
 
-  function step(by) {
-    const place = rows();
-    show(place[(place.indexOf(row) + by + place.length) % place.length], at);
+  function goToRow(by) {
+    const among = shownRows();
+    show(among[(among.indexOf(row) + by + among.length) % among.length], at);
   }
 
   function compare() {  // an image with the target, the target with the output, or no longer
-    const wanted = kind(figures()[at]) === "target" ? "output" : "target";
-    const found = figures().findIndex((figure, i) => i !== at && kind(figure) === wanted);
+    const wanted = kindOf(figuresOfRow()[at]) === "target" ? "output" : "target";
+    const found = figuresOfRow().findIndex((figure, i) => i !== at && kindOf(figure) === wanted);
     const any = [...other.options].find(one => one.value !== "");
     other.value = other.value !== "" ? "" : found >= 0 ? found : any?.value ?? "";
     draw();
@@ -104,11 +104,11 @@
 
   function divide(percent) {
     divider.value = percent;
-    closer.style.setProperty("--at", `${percent}%`);
+    frame.style.setProperty("--at", `${percent}%`);
   }
 
   const actions = {
-    before: () => step(-1), after: () => step(1), in: () => change(2), out: () => change(0.5),
+    before: () => goToRow(-1), after: () => goToRow(1), in: () => zoomBy(2), out: () => zoomBy(0.5),
     fit: () => { zoom = 0; resize(); }, close: () => dialog.close(),
   };
   const keys = {
@@ -128,17 +128,17 @@
   other.addEventListener("change", draw);
   divider.addEventListener("input", () => divide(divider.value));
   const drag = event => {
-    if (!closer.classList.contains("two") || !(event.buttons & 1)) return;
-    const box = closer.getBoundingClientRect();
+    if (!frame.classList.contains("two") || !(event.buttons & 1)) return;
+    const box = frame.getBoundingClientRect();
     divide(Math.min(Math.max((event.clientX - box.left) / box.width * 100, 0), 100));
     event.preventDefault();
   };
-  closer.addEventListener("pointerdown", drag);
-  closer.addEventListener("pointermove", drag);
+  frame.addEventListener("pointerdown", drag);
+  frame.addEventListener("pointermove", drag);
   stage.addEventListener("wheel", event => {
     if (!event.ctrlKey) return;
     event.preventDefault();
-    change(event.deltaY < 0 ? 1.25 : 0.8);
+    zoomBy(event.deltaY < 0 ? 1.25 : 0.8);
   }, { passive: false });
   under.addEventListener("load", resize);
   addEventListener("resize", () => dialog.open && resize());
