@@ -51,9 +51,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         launches = distributed.all_gather(launch_info())
         opt = parse(argv, launches)
         first = distributed.is_main_process()
-        with own_run_folder(opt, launches) if first else nullcontext(), explain_out_of_memory(opt):
+        own_folder = own_run_folder(opt, launches) if first else nullcontext("")
+        with own_folder as earlier_run, explain_out_of_memory(opt):
             distributed.barrier()  # the folder is that of this run
-            train(opt, signals)
+            train(opt, signals, earlier_run)
 
 
 def parse(argv: Sequence[str], launches: Sequence[LaunchInfo]) -> Options:
@@ -73,8 +74,8 @@ def parse(argv: Sequence[str], launches: Sequence[LaunchInfo]) -> Options:
     return opt
 
 
-def train(opt: Options, signals: Signals) -> None:
-    """Train what the options describe."""
+def train(opt: Options, signals: Signals, earlier_run: str = "") -> None:
+    """Train what the options describe; first log what has become of an earlier run."""
     seed_everything(opt.seed)
     dataset = create_dataset(opt)
     val_dataset = create_validation_dataset(opt) if opt.val_freq else None
@@ -100,6 +101,8 @@ def train(opt: Options, signals: Signals) -> None:
         samples = Samples(opt, state, dataset, val_dataset)
         parts = {"validation": validation, "samples": samples, "visualizer": visualizer}
         trainer = Trainer(opt, state, dataset, **parts, signals=signals)
+        if earlier_run:
+            log.warning("%s", earlier_run)
         try:
             with save_on_error(trainer, opt):
                 trainer.run()

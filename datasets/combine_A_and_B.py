@@ -14,9 +14,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import util.installed  # noqa: E402, F401  (names missing packages in one line)
+
+# isort: split
+from tqdm import tqdm  # noqa: E402
 
 from data.image_folder import HEIF, is_image_file  # noqa: E402
 from options.parser import OneLineParser, number  # noqa: E402

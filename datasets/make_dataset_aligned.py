@@ -12,9 +12,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import util.installed  # noqa: E402, F401  (names missing packages in one line)
+
+# isort: split
+from tqdm import tqdm  # noqa: E402
 
 from data.image_folder import is_image_file, make_dataset  # noqa: E402
 from options.parser import OneLineParser  # noqa: E402

@@ -12,10 +12,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-from tqdm import tqdm
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import util.installed  # noqa: E402, F401  (names missing packages in one line)
+
+# isort: split
+from PIL import Image  # noqa: E402
+from tqdm import tqdm  # noqa: E402
 
 from data.image_files import load_image  # noqa: E402
 from options.parser import OneLineParser  # noqa: E402

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import shutil
 import threading
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,8 @@ WHOLE = "whole.jsonl"  # the lines of tests without --num_shards
 
 # These flags set the number of images, which the manifest holds as "count".
 AMOUNT = {"num_test", "max_dataset_size"}
+# These flags of the networks count in a training only.
+OF_TRAINING = {"netD", "ndf", "n_layers_D", "init_type", "init_gain"}
 
 
 class Entry(NamedTuple):
@@ -237,8 +240,11 @@ def different(before: dict[str, Any], now: dict[str, Any], opt: Any) -> list[str
 
 
 def different_flags(before: dict[str, Any], opt: Any) -> list[str]:
-    """Return in words the flags of results that differ from `opt`, without those of `AMOUNT`."""
+    """Return in words the flags of results that differ from `opt`.
+
+    Without those of `AMOUNT` and `OF_TRAINING`, and other names of the same folder of images.
+    """
     flags = differences(opt, before["flags"], SAME_RESULTS)
-    return [
-        f"--{name} {old}, now {new}" for name, (old, new) in flags.items() if name not in AMOUNT
-    ]
+    roots = {os.path.abspath(str(root)) for root in flags.get("dataroot", ())}
+    same = {*AMOUNT, *OF_TRAINING, *(["dataroot"] if len(roots) == 1 else [])}
+    return [f"--{name} {old}, now {new}" for name, (old, new) in flags.items() if name not in same]

@@ -53,7 +53,10 @@ class TestOptions(BaseOptions):
             kept = {k: v for k, v in saved.items() if k not in parser.carried_with_model}
             if not by_hand.get("dataroot") and "direction" in saved:
                 kept["direction"] = saved["direction"]  # built-in images only
-        if trained == "cycle_gan" and model in ("cycle_gan", "test"):
+        renamed = run / f"{_epoch(parser, by_hand)}_net_G.pth"
+        if trained == "cycle_gan" and model == "test" and suffix is None and renamed.is_file():
+            log.info("--model test: translates with %s; --model_suffix _A chooses G_A", renamed)
+        elif trained == "cycle_gan" and model in ("cycle_gan", "test"):
             kept = kept | _generator_options(saved, by_hand.get("direction"), suffix)
         return kept
 
@@ -79,6 +82,12 @@ class TestOptions(BaseOptions):
             several = self.batches and opt.preprocess.endswith("crop") and not opt.tile
             opt.batch_size = max(1, 16 * 256**2 // opt.crop_size**2) if several else 1
         super().finish(parser, opt)
+
+
+def _epoch(parser: FlagParser, by_hand: dict[str, Any]) -> str:
+    """Return how the names of the chosen weights begin: an epoch, or iter_N."""
+    number = by_hand.get("load_iter")
+    return f"iter_{number}" if number else by_hand.get("epoch", parser.get_default("epoch"))
 
 
 def _generator_options(

@@ -70,7 +70,7 @@ def parse(argv: Sequence[str] | None) -> tuple[Any, list[str]]:
         default=8000,
         help="port to listen on; 0: any free port",
     )
-    add("--allow_host", nargs="+", default=[], help="further host names of this machine")
+    add("--allow_host", nargs="+", action="extend", default=[], help="other names of this machine")
     args, more = parser.parse_known_args(argv)
     args.flags = parser.flags()
     name = args.name or newest_run(args.checkpoints_dir)

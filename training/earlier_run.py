@@ -19,9 +19,10 @@ WINDOWS = os.name == "nt"  # where a folder with an open file cannot be renamed
 
 
 @contextlib.contextmanager
-def own_run_folder(opt: Any, launches: Sequence[LaunchInfo]) -> Iterator[None]:
+def own_run_folder(opt: Any, launches: Sequence[LaunchInfo]) -> Iterator[str]:
     """Lock the folder of a run, after an earlier run of its name is moved aside.
 
+    Gives the line that says where that is, to be logged once the training begins; "" for none.
     The earlier run stays in place with --continue_train or --overwrite, and for a restart of the
     launch that began it. It is put back if the block ends with an error before it trains.
     ValueError if another process uses the folder, or if the earlier run cannot be moved.
@@ -31,13 +32,14 @@ def own_run_folder(opt: Any, launches: Sequence[LaunchInfo]) -> Iterator[None]:
     restarted = record_of_launch(folder, launches) is not None
     with lock_run_folder(folder, record):
         if opt.continue_train or opt.overwrite or restarted or not holds_weights(folder):
-            yield
+            yield ""
             return
+        size = in_words(folder_size(folder))
         if not WINDOWS:
             aside = move_aside(folder, opt)
     aside = aside or move_aside(folder, opt)
     with lock_run_folder(folder, record), put_back_unless_begun(aside, folder):
-        yield
+        yield moved_line(aside, size, opt)
 
 
 def holds_weights(folder: Path) -> bool:
@@ -53,8 +55,8 @@ def has_begun(folder: Path) -> bool:
 
 
 def move_aside(folder: Path, opt: Any) -> Path:
-    """Rename the folder of an earlier run, say so, and return its new path."""
-    size, aside = in_words(folder_size(folder)), free_name(folder)
+    """Rename the folder of an earlier run, and return its new path."""
+    aside = free_name(folder)
     try:
         folder.rename(aside)
     except OSError as error:
@@ -63,15 +65,18 @@ def move_aside(folder: Path, opt: Any) -> Path:
             f"aside ({error.strerror}); use another --name, --continue_train to resume it, or "
             f"--overwrite to replace it"
         ) from None
+    return aside
+
+
+def moved_line(aside: Path, size: str, opt: Any) -> str:
+    """Return where an earlier run of some size is now, and how to resume it."""
     near = aside.parent == Path("./checkpoints").resolve()
     place = [] if near else ["--checkpoints_dir", aside.parent]
     resume = run_line("train.py", "--name", aside.name, *place, "--continue_train")
-    log.warning(
-        "%s held an earlier run (%s), which is now %s; to resume it: %s (--overwrite deletes it "
-        "instead)",
-        *(run_folder(opt), size, aside.name, resume),
+    return (
+        f"{run_folder(opt)} held an earlier run ({size}), which is now {aside.name}; to resume it: "
+        f"{resume} (--overwrite deletes it instead)"
     )
-    return aside
 
 
 def free_name(folder: Path) -> Path:
@@ -94,5 +99,5 @@ def put_back_unless_begun(aside: Path, folder: Path) -> Iterator[None]:
             if not has_begun(folder):
                 shutil.rmtree(folder)
                 aside.rename(folder)
-                log.info("the earlier run is in its place again")
+                log.info("%s still holds the earlier run", folder)
         raise

@@ -20,10 +20,22 @@ def parse(argv: Sequence[str] | None) -> Any:
     """Return the parsed flags; ValueError for flags that contradict each other."""
     parser = OneLineParser(prog="python -m scripts.evaluate", description=ABOUT)
     add = parser.add_argument
-    add("--name", nargs="+", default=[], help="names of runs; test.py translates missing results")
+    add(
+        "--name",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="runs; test.py translates missing results",
+    )
     add("--fake", type=Path, help="folder of outputs, instead of runs")
     add("--real", type=Path, help="folder of the targets, with the same file names")
-    add("--metrics", nargs="+", default=[], help=f"metrics ({','.join(KNOWN)}); {DEFAULT}")
+    add(
+        "--metrics",
+        nargs="+",
+        action="extend",
+        default=[],
+        help=f"metrics ({','.join(KNOWN)}); {DEFAULT}",
+    )
     add("--kid_subset", type=number(int, 2), default=100, help="images per subset of KID")
     add(
         "--inception_weights", type=Path, help="weights of FID, KID and IS, if not in torch's cache"

@@ -1,5 +1,6 @@
 """--model test on a CycleGAN run: the direction chooses the generator."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,14 @@ def test_weights_renamed_as_published_are_those_of_any_model(run, translate):
     fakes = translate("A", *WEIGHTS_ONLY)
     (folder / "latest_net_G.pth").rename(folder / "latest_net_G_A.pth")
     assert near(fakes, by_hand(folder, "G_A", "A"))
+
+
+def test_a_generator_copied_to_the_name_of_the_one_comes_first(run, translate, caplog):
+    folder = run()
+    shutil.copy(folder / "latest_net_G_B.pth", folder / "latest_net_G.pth")
+    assert near(translate("B"), by_hand(folder, "G_B", "B"))
+    assert "translates with" in caplog.text and "latest_net_G.pth" in caplog.text
+    assert near(translate("A", "--model_suffix", "_A"), by_hand(folder, "G_A", "A"))
 
 
 def test_the_translator_takes_the_same_flags(run, translate, tmp_path):

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize(
     "command",
-    [["train.py"], ["test.py"], ["-m", "scripts.evaluate"], ["-m", "scripts.doctor"]],
+    [["train.py"], ["test.py"], ["-m", "scripts.evaluate"], ["datasets/combine_A_and_B.py"]],
     ids=" ".join,
 )
 def test_missing_packages_are_one_line(command: list[str]) -> None:

@@ -42,7 +42,8 @@ def live_displays(opt: Any, folder: Path) -> list[BackgroundDisplay]:
 
 
 def _require(package: str, flag: str) -> None:
-    if importlib.util.find_spec(package) is None:
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:  # a folder of that name, as wandb writes, is none
         raise ValueError(
             f"{flag}: needs the package {package}, which is not installed; {INSTALL[package]}"
         )
