@@ -49,8 +49,13 @@ def create_dataset(
         check_before_training(files, opt)
         if isinstance(dataset, BaseDataset):
             dataset.cache = shared_cache(files, opt.cache, run_folder(opt))
+        if not files and opt.cache in ("ram", "disk"):
+            log.warning(
+                "--cache %s: does nothing for --dataset_mode %s", opt.cache, opt.dataset_mode
+            )
     dataset.ranges = fit_value_ranges(dataset, by_side, opt) if ranges is None else ranges
     loader = Loader(dataset, opt, repeated)
+    loader.cache = opt.cache if by_side and opt.isTrain else ""
     if not repeated and not opt.no_data_check:
         loader.remarks, loader.statistics = look_at_data(dataset, opt)
     return loader

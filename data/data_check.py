@@ -13,15 +13,9 @@ from data.channels import CHANNEL_MODES
 from data.image_files import BadImageError, load_image_or_array, open_image
 from data.image_types import HighDepthImage, ImageLike
 from data.made_pairs import remark_on_made_pairs
+from data.pair_statistics import PairStatistics
 from data.sampler import SeededDataset
-from data.side_statistics import (
-    CONTINUOUS,
-    SampleImage,
-    SideStatistics,
-    fitting_range,
-    no_data_value,
-    seam_contrast,
-)
+from data.side_statistics import SampleImage, SideStatistics, fitting_range, no_data_value
 from data.transforms import pixels
 
 SAMPLE = 32  # most items that are looked at
@@ -29,7 +23,6 @@ SECONDS = 2.0  # after which no further item is looked at
 LEAST_USED = 1 / 8  # least share of the range that images use
 MOST_OUTSIDE = 0.02  # most values outside the range; `percentile` leaves 1% outside
 MOST_CONSTANT = 0.1  # most images of one colour
-LEAST_SEAMS = 4  # images with halves that show a seam
 
 
 class Remark(NamedTuple):
@@ -48,30 +41,17 @@ def check_data(
     Images that cannot be read are left out; the loader names them.
     """
     sides: dict[str, SideStatistics] = {}
-    pairs = equal = 0
-    seams: list[float] = []
+    pairs = PairStatistics()
     end = time.monotonic() + SECONDS
     for index in np.linspace(0, len(dataset) - 1, min(sample, len(dataset))).astype(int).tolist():
         found = sample_images(dataset, index, opt)
         for side, image in found.items():
             sides.setdefault(side, SideStatistics()).add(image)
-        if {"A", "B"} <= found.keys():
-            A, B = found["A"], found["B"]
-            pairs, equal = pairs + 1, equal + np.array_equal(A.array, B.array)
-            contrast = seam_contrast(A.array, B.array) if A.path == B.path else None
-            seams += [] if contrast is None else [contrast]
+        pairs.add(found)
         if time.monotonic() > end:
             break
     remarks = [r for side, of in sorted(sides.items()) for r in side_remarks(side, of, opt)]
-    if pairs and equal == pairs:
-        remarks.append(Remark(f"A and B are equal in all {pairs} items that were looked at"))
-    if len(seams) >= LEAST_SEAMS and np.median(seams) < CONTINUOUS:
-        remarks.append(
-            Remark(
-                f"the halves of the images continue each other, as if single images were cut in "
-                f"two; put A and B side by side, or into {opt.phase}A/ and {opt.phase}B/"
-            )
-        )
+    remarks += [Remark(what) for what in pairs.remarks(opt)]
     if text := remark_on_made_pairs(opt):
         remarks.append(Remark(text))
     return sorted(remarks, key=lambda remark: not remark.fatal), sides

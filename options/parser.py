@@ -36,7 +36,7 @@ class OneLineParser(argparse.ArgumentParser):
         """Raise a ValueError that starts with the flag or the file."""
         message = message.removeprefix("argument ")
         message = message.replace("ignored explicit argument", "takes no value, leave out")
-        if message.startswith(REQUIRED) and (mistyped := self._mistyped()):
+        if message.startswith(REQUIRED) and (mistyped := self.mistyped()):
             message = self.describe_unknown(mistyped)
         raise ValueError(self.source + " ".join(message.split()))
 
@@ -57,7 +57,7 @@ class OneLineParser(argparse.ArgumentParser):
         flags = dict.fromkeys(word.partition("=")[0] for word in unknown if word.startswith("-"))
         return " ".join(map(self._unknown_flag, flags)) or self._stray_word(unknown[0])
 
-    def _mistyped(self) -> list[str]:
+    def mistyped(self) -> list[str]:
         """Return the unknown flags that are spelled nearly as a known one."""
         flags = [word.partition("=")[0] for word in self.words if word.startswith("--")]
         unknown = [flag for flag in flags if flag not in self._option_string_actions]

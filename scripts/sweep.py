@@ -14,8 +14,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from options.parser import OneLineParser, number
+from options.parser import OneLineParser, flags_of, number
+from options.shared_flags import add_shared_flags
 from options.test_options import TestOptions
+from options.train_flags import add_train_flags
 from scripts.evaluation.compare import Result, better, names_of
 from scripts.evaluation.flags import needs_pairs
 from scripts.evaluation.flags import parse as parse_evaluation
@@ -65,7 +67,11 @@ def parse(argv: Sequence[str] | None) -> tuple[Any, list[str]]:
     )
     add("--checkpoints_dir", type=Path, default=Path("./checkpoints"), help="folder of the runs")
     add("--results_dir", type=Path, default=Path("./results"), help="folder of the results")
-    return parser.parse_known_args(argv)
+    args, more = parser.parse_known_args(argv)
+    of_train = {f"--{name}" for name in flags_of(add_shared_flags, add_train_flags)}
+    if wrong := [flag for flag in parser.mistyped() if flag not in of_train]:
+        raise ValueError(parser.describe_unknown(wrong))
+    return args, more
 
 
 def how_to_evaluate(plan: Plan, args: Any) -> Any:

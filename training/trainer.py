@@ -97,7 +97,7 @@ class Trainer:
         if progress.iters > done:
             self.reporter.after_last_step(clock)
         if not self.dataset.without_workers:  # else a GPU works while the next batch is made
-            self.advice.after_epoch(clock.share(), opt.num_threads, opt.cache)
+            self.advice.after_epoch(clock.share(), opt.num_threads, self.dataset.cache)
         return progress.iters > done
 
     def validate(self, epoch: int) -> float:

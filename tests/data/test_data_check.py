@@ -17,6 +17,7 @@ from data.data_check import check_data
 from data.image_files import load_image_or_array
 from data.image_types import HighDepthImage
 from data.side_statistics import fitting_range, no_data_value, seam_contrast
+from options.test_options import TestOptions
 from options.train_options import TrainOptions
 
 SMALL = ["--load_size", "24", "--crop_size", "16", "--gpu_ids", "-1", "--num_threads", "0"]
@@ -295,3 +296,28 @@ def test_hard_labels_stay_hard_with_the_nearest_filter(tmp_path):
 def test_a_negative_range_parses_as_it_stands(text, tmp_path):
     opt = TrainOptions().read(["--range_A", text, "--checkpoints_dir", str(tmp_path)])
     assert opt.range_A == [float(part) for part in text.split(",")]
+
+
+@pytest.mark.parametrize(("size", "said"), [((30, 24), 0), ((31, 24), 0), ((48, 24), 1)])
+def test_pairs_of_other_shapes_are_remarked_on(tmp_path, size, said) -> None:
+    found = remarks(folder(tmp_path, lambda i: draw(size, seed=9 + i), "png"))
+    assert len(found) == said
+    if said:
+        A, B = (f"{tmp_path}/train{side}/0.png" for side in "AB")
+        assert f"in 6 of 6 pairs, such as {A} (48x24) and {B} (30x24)" in found[0]
+
+
+def test_pairs_that_are_translated_as_single_images_are_remarked_on(tmp_path) -> None:
+    for i in range(3):
+        sides = [np.asarray(image) for image in draw_pair(np.random.default_rng(i))]
+        Image.fromarray(np.hstack(sides)).save(tmp_path / f"{i}.png")
+    flags = ["--dataroot", str(tmp_path), "--model", "test", "--gpu_ids", "-1"]
+    (said,) = create_dataset(TestOptions().read(flags)).remarks
+    assert "look like A|B pairs" in said and "leave out --model test" in said
+
+
+def test_wide_photos_are_not_taken_for_pairs(tmp_path) -> None:
+    for i in range(3):
+        draw((80, 40), seed=i).save(tmp_path / f"{i}.png")
+    flags = ["--dataroot", str(tmp_path), "--model", "test", "--gpu_ids", "-1"]
+    assert create_dataset(TestOptions().read(flags)).remarks == []

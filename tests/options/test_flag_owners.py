@@ -12,7 +12,7 @@ from conftest import TINY, refusal
 from options.other_flag_names import ELSEWHERE, RENAMED
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
-from scripts import doctor, download, evaluate, make_pairs
+from scripts import doctor, download, evaluate, make_pairs, sweep
 
 ALONE = ["--dataroot", "images"]
 
@@ -74,10 +74,16 @@ def test_all_unknown_flags_are_named() -> None:
         (doctor.main, "--dataroo IN", "--dataroo: unknown flag; did you mean --dataroot?"),
         (download.main, "--lst", "--lst: unknown flag; did you mean --list?"),
         (evaluate.main, "facades", "as in --name facades"),
+        (sweep.main, "plan.yaml --jbos 2", "--jbos: unknown flag; did you mean --jobs?"),
     ],
 )
 def test_other_commands_suggest_flags_too(main: Callable, flags: str, words: str) -> None:
     refusal(lambda: main(flags.split()), words)
+
+
+def test_no_flag_of_training_looks_like_a_mistyped_one_of_the_sweep() -> None:
+    for name in vars(TrainOptions().read(ALONE)):
+        assert sweep.parse(["plan.yaml", f"--{name}", "1"])[0].jobs == 1
 
 
 def test_a_flag_of_training_is_told_so_in_test() -> None:

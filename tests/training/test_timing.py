@@ -120,6 +120,7 @@ def test_the_share_of_waiting_is_that_of_the_whole_time(time):
         ([0.9, 0.1, 0.05], 0, "auto", []),
         ([0.9, 0.2, 0.3], 1, "none", ["20%", "--num_threads 4", "--cache ram", "--cache disk"]),
         ([0.0, 0.0, 0.11], 4, "ram", ["11%", "a faster disk"]),
+        ([0.0, 0.0, 0.11], 4, "", ["11%", "try smaller files"]),
     ],
 )
 def test_long_waiting_is_said_once_with_what_to_change(
