@@ -113,8 +113,7 @@ def _modules(weights: dict[str, Tensor]) -> list[int]:
 def differing_flags(weights: dict[str, Tensor], opt: Any) -> str:
     """Return the flags, as typed, in which a network's weights differ from the options."""
     different = []
-    described = describe_generator(weights) or describe_discriminator(weights)
-    for name, value in described.items():
+    for name, value in (describe_generator(weights) or describe_discriminator(weights)).items():
         if getattr(opt, name, value) == value or _is_the_same(name, value, opt):
             continue
         if isinstance(value, bool):
@@ -139,6 +138,10 @@ def check_fit(
     loaded = without_stale_statistics(part_that_fits(weights, wanted), wanted)
     odd = mismatches(loaded, wanted)
     if odd:
+        if describe_discriminator(loaded) and describe_generator(wanted):
+            raise ValueError(f"{path}: holds a discriminator in place of a generator")
+        if describe_generator(loaded) and describe_discriminator(wanted):
+            raise ValueError(f"{path}: holds a generator in place of a discriminator")
         flags = differing_flags(loaded, opt)
         hint = f"it was made with {flags}: give these" if flags else f"differing: {odd[0]}"
         raise ValueError(f"{path}: does not fit the network of these options; {hint}")

@@ -121,10 +121,14 @@ def read_run(run: Path) -> dict[str, Any]:
             try:
                 return read(decoded((run / name).read_bytes()))
             except (ValueError, RecursionError) as error:
-                raise ValueError(
-                    f"{run / name}: damaged ({one_line(error)}); delete it and repeat the flags "
-                    f"of the training on the command line"
-                ) from None
+                table = name.endswith(".json") and (run / "train_opt.txt").is_file()
+                instead = (
+                    "; train_opt.txt is then read"
+                    if table
+                    else (" and repeat the flags of the training on the command line")
+                )
+                damaged = f"{run / name}: damaged ({one_line(error)}); delete it{instead}"
+                raise ValueError(damaged) from None
     return {}
 
 

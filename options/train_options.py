@@ -8,6 +8,7 @@ from typing import Any
 from options.base_options import BaseOptions, Options
 from options.config_files import existing_run, read_run
 from options.parser import FlagParser
+from options.roles import as_flags
 from util.files import run_folder
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class TrainOptions(BaseOptions):
         if by_hand.get("continue_train") and ours:
             return read_run(run)
         if by_hand.get("continue_train"):
-            check_foreign_run(run, read_run(run), by_hand)
+            check_foreign_run(parser, run, read_run(run), by_hand)
         if not by_hand.get("init_from"):
             return {}
         # --init_from keeps the flags of the networks.
@@ -84,16 +85,26 @@ class TrainOptions(BaseOptions):
             log.warning("%s is ignored: a run without --continue_train starts from scratch", flag)
 
 
-def check_foreign_run(run: Path, saved: dict[str, Any], by_hand: dict[str, Any]) -> None:
+def check_foreign_run(
+    parser: FlagParser, run: Path, saved: dict[str, Any], by_hand: dict[str, Any]
+) -> None:
     """Raise ValueError if a run of another program is resumed without --dataroot.
 
     The flags of such a run are not taken over: it would train on the built-in images and overwrite
     its weights.
     """
     if "dataroot" in saved and not by_hand.get("dataroot"):
+        roles, known = parser.roles("train"), parser.options()
+        changed = {
+            name: value
+            for name, value in saved.items()
+            if name in known and roles[name] in ("data", "network", "training")
+            if str(value) != str(known[name].default)
+        }
+        flags = " ".join(as_flags(changed))
         raise ValueError(
             f"--continue_train: {run} was trained by another program, whose flags have to be given "
-            f"again, on --dataroot {saved['dataroot']} --direction {saved.get('direction', 'AtoB')}"
+            f"again; its train_opt.txt says {flags}"
         )
     say_other_direction(run, saved, by_hand)
 

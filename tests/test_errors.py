@@ -152,8 +152,10 @@ TRAIN = [
 ]
 TEST = [
     ("--name nothing", ["checkpoints/nothing/latest_net_G.pth", "no such checkpoint", "--name"]),
+    ("--name checkpoints/fits", ["checkpoints/fits is no folder", "did you mean --name fits?"]),
+    ("--name fits --epoch latst", ["latst_net_G.pth: no such", "there are latest ("]),
     ("--name fit", ["checkpoints/fit/latest_net_G.pth", "did you mean --name fits?"]),
-    ("--name fits --epoch 7", ["7_net_G.pth", "latest_net_G.pth", "--epoch"]),
+    ("--name fits --epoch 7", ["7_net_G.pth", "of this network there are latest (", "--epoch"]),
     ("--name other", ["other/latest_net_G.pth", "--netG unet_128", "--ngf 8", "--norm instance"]),
     ("--name junk", ["junk/latest_net_G.pth", "not a checkpoint"]),
     ("--name evil", ["evil/latest_net_G.pth", "could run code"]),

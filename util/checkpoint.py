@@ -181,20 +181,26 @@ def mismatches(loaded: dict[str, Tensor], wanted: dict[str, Tensor]) -> list[str
 
 
 def _others(path: Path) -> str:
-    names = sorted(p.name for p in path.parent.glob("*.pth")) if path.parent.is_dir() else []
+    """Return what a run's folder holds in place of a file, and how to choose it."""
+    run = path.parent
+    names = [p.name for p in run.glob("*.pth")] if run.is_dir() else []
     if not names:
-        runs = [p.name for p in path.parent.parent.glob("*/") if p.is_dir() and p != path.parent]
-        near = difflib.get_close_matches(path.parent.name, runs, n=1)
+        runs = [p.name for p in run.parent.glob("*/") if p.is_dir() and p != run]
+        near = difflib.get_close_matches(run.name, runs, n=1)
+        if run.parent.name == run.parent.parent.name:  # --name checkpoints/NAME
+            near = [run.name]
         meant = f"did you mean --name {near[0]}?" if near else "is --name right?"
-        lacks = "holds none" if path.parent.is_dir() else "is no folder"
-        return f"; {path.parent} {lacks} ({meant} train.py writes them there)"
-    net = path.name[path.name.find("_net_") :]
-    if net.endswith("_ema.pth") and not any(name.endswith("_ema.pth") for name in names):
+        lacks = "holds none" if run.is_dir() else "is no folder"
+        return f"; {run} {lacks} ({meant} train.py writes them there)"
+    tag, net = path.name.split("_net_", 1) if "_net_" in path.name else ("", path.name)
+    tags = [name.removesuffix(f"_net_{net}") for name in names if name.endswith(f"_net_{net}")]
+    if net.endswith("_ema.pth") and not tags:
         fix = "train.py --ema writes EMA weights"
-    elif path.name.startswith("best_net_"):
-        fix = "train.py --val_freq keeps the best; choose with --epoch"
-    elif any(name.endswith(net) for name in names):
-        fix = "choose with --epoch or --load_iter"
+    elif tags:
+        epochs = ", ".join(sorted(tags, key=lambda tag: (not tag.isdecimal(), len(tag), tag)))
+        kept = "; train.py --val_freq keeps the best" if tag == "best" else ""
+        return f"; of this network there are {epochs}{kept} (choose with --epoch or --load_iter)"
     else:
         fix = "networks of another --model or --model_suffix"
-    return f"; the folder holds {', '.join(names[:8])} ({fix})"
+    held = {name.split("_net_", 1)[1].removesuffix(".pth") for name in names if "_net_" in name}
+    return f"; the folder holds weights of {', '.join(sorted(held) or names)} only ({fix})"

@@ -1,6 +1,7 @@
 """The pix2pix update, its validation and its files, against plain torch code."""
 
 import copy
+import shutil
 
 import pytest
 import torch
@@ -201,7 +202,7 @@ def test_a_missing_g_is_an_error(make, tmp_path):
     make().save_networks("5")
     (tmp_path / "run" / "5_net_G.pth").unlink()
     with pytest.raises(
-        ValueError, match="5_net_G.pth: no such checkpoint; the folder holds 5_net_D.pth"
+        ValueError, match="5_net_G.pth: no such checkpoint; the folder holds weights of D only"
     ):
         make("--continue_train", "--epoch", "5")
 
@@ -219,3 +220,14 @@ def test_weights_that_do_not_fit_name_the_flags_that_do(make, flags, hint):
     make().save_networks("latest")
     with pytest.raises(ValueError, match=f"latest_net_G.pth: .* made with {hint}: give these$"):
         make("--continue_train", *flags.split())
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "kind"), [("D", "G", "discriminator"), ("G", "D", "generator")]
+)
+def test_weights_of_the_other_network_are_told_so(make, tmp_path, one, other, kind):
+    make().save_networks("latest")
+    folder = tmp_path / "run"
+    shutil.copy(folder / f"latest_net_{one}.pth", folder / f"latest_net_{other}.pth")
+    with pytest.raises(ValueError, match=f"latest_net_{other}.pth: holds a {kind} in place of a "):
+        make("--continue_train")

@@ -27,7 +27,7 @@ def test_a_forgotten_dataroot_does_not_train_old_weights_on_drawings(command, ol
     before = {path.name: path.read_bytes() for path in old.iterdir()}
     result = command("train", *TINY, "--name", "old", "--continue_train")
     assert result.status == 2 and result.err.count("\n") == 1
-    assert "again, on --dataroot data --direction BtoA" in result.err
+    assert "train_opt.txt says --dataroot data --direction BtoA --netG unet_64" in result.err
     after = {path.name: path.read_bytes() for path in old.iterdir() if path.name != ".lock"}
     assert after == before and not Path("datasets").exists()
 
