@@ -89,7 +89,8 @@ def check_before_training(files: list[str], opt: Any) -> None:
     if opt.on_bad_image == "error":
         others = f" ({len(bad) - 1} others are also bad)" if bad[1:] else ""
         raise ValueError(f"{bad[0]}{others}; {how_to_fix(opt)}")
-    log.warning("%d images are bad and will be skipped; %s", len(bad), how_to_check(opt))
+    found = f"{len(bad)} images are" if bad[1:] else "1 image is"
+    log.warning("%s bad and will be skipped; %s", found, how_to_check(opt))
 
 
 def create_validation_dataset(opt: Any, most: int = 50) -> Loader:

@@ -60,7 +60,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     pairs = list(find_pairs(args))
     if not pairs:
-        raise ValueError(f"--fold_A {args.fold_A}: contains no images to pair in its subfolders")
+        named = "; --use_AB pairs name_A.* and name_B.*, names with another ending do not count"
+        named = named if args.use_AB else ""
+        raise ValueError(
+            f"--fold_A {args.fold_A}: contains no images to pair in its subfolders{named}"
+        )
     for folder in {target.parent for *_, target in pairs}:
         make_folder(folder, "--fold_AB")
     if args.no_multiprocessing:

@@ -99,7 +99,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     args.flags = parser.flags()
     if len(words) != 2:
         got = f"got {', '.join(words)}" if words else "got neither"
-        raise ValueError(f"IN OUT: give an image or a folder, and where to write; {got}")
+        many = "; for several images, IN is their folder" if words[2:] else ""
+        raise ValueError(f"IN OUT: give an image or a folder, and where to write; {got}{many}")
     args.IN, args.OUT = words
     return args
 

@@ -1,7 +1,10 @@
 """docs/migrating.md is true: files written for the "CycleGAN and pix2pix" repository work here."""
 
 import importlib
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +13,8 @@ import pytest
 import torch
 from conftest import TINY, draw
 
-PAGE = (Path(__file__).resolve().parent.parent / "docs" / "migrating.md").read_text("utf-8")
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs" / "migrating.md").read_text("utf-8")
 
 DATASET = '''
 import random
@@ -151,3 +155,37 @@ def test_training_and_test_loops_of_old_work(
         visualizer.save_images(page, visuals, paths, aspect_ratio=1.0, width=256, use_wandb=False)
     page.save()
     assert len(list((tmp_path / "page" / "images").iterdir())) == 9
+
+
+LOOP = """
+import time
+from data import create_dataset
+from models import create_model
+from options.train_options import TrainOptions
+from util.visualizer import Visualizer
+
+opt = TrainOptions().parse()
+dataset = create_dataset(opt)
+model = create_model(opt)
+model.setup(opt)
+visualizer = Visualizer(opt)
+for data in dataset:
+    model.set_input(data)
+    model.optimize_parameters()
+    visualizer.print_current_losses(1, 1, model.get_current_losses(), 0.1, 0.2)
+"""
+
+
+def test_a_training_loop_of_ones_own_prints_its_losses(pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "loop.py").write_text(LOOP)
+    flags = [*map(str, TINY), "--dataroot", str(pairs), "--name", "r", "--max_dataset_size", "1"]
+    done = subprocess.run(
+        [sys.executable, "loop.py", *flags],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "(epoch: 1, iters: 1, time: 0.100, data: 0.200" in done.stdout
+    assert "network G: " in done.stdout

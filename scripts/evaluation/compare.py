@@ -89,9 +89,17 @@ def from_folders(fake: Path, real: Path, paired: bool = True) -> ImageSet:
         raise ValueError(
             f"{flag}: {found[flag][alone[0]]} has no partner of that name in the other folder "
             f"({len(alone)} images have none)"
-            f"{unread_partner(other, alone[0]) or '; give pairs equal names'}"
+            f"{unread_partner(other, alone[0]) or '; give pairs equal names'}{_of_test(fake)}"
         )
     return ImageSet(fake.name, found["--fake"], found["--real"])
+
+
+def _of_test(fake: Path) -> str:
+    """Return the flag for a folder that test.py has written; "" for any other."""
+    results = fake.parent if fake.name == "images" else fake
+    if not (results / "test_opt.json").is_file():
+        return ""
+    return f"; {fake} holds inputs and targets too: --name {results.parent.name} measures it"
 
 
 def measure(images: ImageSet, metrics: Sequence[str], processes: int) -> Result:

@@ -428,3 +428,11 @@ def test_a_name_that_is_no_utf8_comes_back(manifest):
     manifest.add(0, ImageRow(name, name, {}), "h")
     assert manifest.entries() == {0: entry(name, "h")}
     assert manifest.path.read_bytes().isascii()
+
+
+def test_another_spelling_of_the_folder_and_flags_of_d_are_no_other_results(copied, caplog) -> None:
+    whole_test(copied, "--num_test", 2)
+    root = json.loads((FOLDER / "test_opt.json").read_text())["dataroot"]
+    whole_test(copied, "--num_test", 2, "--dataroot", f"{root}/../{Path(root).name}", "--ndf", 99)
+    assert "overwriting" not in caplog.text
+    assert evaluate(copied, "--dataroot", f"{root}/.")[0] == 2

@@ -323,3 +323,24 @@ def test_a_missing_run_is_told_before_another_is_translated(command, pairs):
     assert (
         "--name hers: there is no folder checkpoints/hers; did you mean --name here?" in result.err
     )
+
+
+def test_a_name_given_twice_means_both(command, pairs):
+    for name in ("one", "two"):
+        flags = ["--dataroot", pairs, "--name", name, "--no_html"]
+        assert command("train", *TINY, *flags).status == 0
+    names = ["--name", "one", "--name", "two"]
+    assert (
+        command("scripts.evaluate", *names, "--metrics", "L1", "--metrics", "PSNR", *CPU).status
+        == 0
+    )
+    (found,) = Path("results").rglob("metrics.json")
+    runs = json.loads(found.read_text())["runs"]
+    assert [(run["name"], [*run["metrics"]]) for run in runs] == [
+        ("one", ["L1", "PSNR"]),
+        ("two", ["L1", "PSNR"]),
+    ]
+    result = command(
+        "scripts.evaluate", "--fake", "results/one/test_latest/images", "--real", pairs / "test"
+    )
+    assert result.status == 2 and "--name one measures it" in result.err

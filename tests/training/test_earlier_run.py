@@ -91,11 +91,13 @@ def test_a_run_that_has_saved_nothing_is_trained_in_its_place(train) -> None:
 @pytest.mark.parametrize(
     "flags", [["--dataroot", "none"], ["--netG", "unet_999"], ["--input_nc", "4"]]
 )
-def test_a_command_that_cannot_train_leaves_the_run_where_it_is(train, flags) -> None:
+def test_a_command_that_cannot_train_leaves_the_run_where_it_is(train, flags, caplog) -> None:
     assert train().status == 0
+    caplog.clear()
     before = content(RUN)
     assert train(*flags).status == 2
     assert content(RUN) == before and not aside()
+    assert "held an earlier run" not in caplog.text and "still holds the earlier" in caplog.text
 
 
 def test_a_run_that_has_begun_stays_beside_the_earlier_one(train, monkeypatch) -> None:

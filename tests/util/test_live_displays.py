@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import TINY
+from conftest import TINY, refusal
 from PIL import Image
 from support.servers import (
     AT_ONCE,
@@ -205,6 +205,13 @@ def test_a_missing_package_does_not_matter_to_other_displays(
     others = [other for other in PACKAGES if other != flag]
     assert len(start_run(tmp_path, *others).live) == 2
     assert len(start_run(tmp_path).live) == 0
+
+
+def test_a_folder_of_the_packages_name_is_no_package(tmp_path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "notes").mkdir()  # as wandb/ is, which earlier runs have left
+    monkeypatch.setitem(live.INSTALL, "notes", "pip install notes")
+    refusal(lambda: live._require("notes", "--use_notes"), "--use_notes: needs the package notes")
 
 
 def test_the_command_for_each_package_is_known() -> None:
