@@ -29,7 +29,7 @@ from dominate.util import raw
 from scripts.evaluation.compare import Result, better, heat_maps, names_of
 from scripts.evaluation.report import of_other_images, other_images_note
 from util.metrics import Interval
-from util.names import escaped, url_of, utf8
+from util.names import escaped, natural_key, url_of, utf8
 from util.pages.elements import (
     blank_page,
     folded_notes,
@@ -71,11 +71,13 @@ def write_page(
         if warning := other_images_note(results):
             p(warning, cls="warning")
         folded_notes([*(note for note in notes if note != warning), errors])
-        _controls(results)
+        sortable = any(result.each for result in results)
+        if sortable:
+            _controls(results)
         rows = [_row(i, name, results, maps, out) for i, name in enumerate(_names(results))]
         lower = {name: better(name) == "lower" for r in results for name in r.each}
         main(*rows, cls="rows", data_lower=json.dumps(lower), style=f"--row: {_width(results)}px")
-        scripts("look.js", "sort.js")
+        scripts("look.js", *(["sort.js"] if sortable else []))
     (out / "index.html").write_bytes(utf8(page.render(pretty=False)))
 
 
@@ -105,8 +107,9 @@ def _width(results: Sequence[Result]) -> int:
 
 
 def _names(results: Sequence[Result]) -> list[str]:
-    """Return the names of the images that all results have."""
-    return [n for n in results[0].images.names if all(n in r.images.fake for r in results)]
+    """Return the names of the images that all results have, in the order of their numbers."""
+    shared = [n for n in results[0].images.fake if all(n in r.images.fake for r in results)]
+    return sorted(shared, key=natural_key)
 
 
 def _numbers(results: Sequence[Result]) -> table:

@@ -1,7 +1,7 @@
 """The pages of results, evaluation and training in a browser, opened as files."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from PIL import Image
 from support.drawing import a_browser
 
 from options.train_options import TrainOptions
-from scripts.evaluation.compare import ImageSet, measure
+from scripts.evaluation.compare import ImageSet, Result, measure
 from scripts.evaluation.page import write_page
 from util.displays.loss_log import CONTINUED, Entry, format_line
 from util.displays.val_log import Scores
@@ -23,6 +23,7 @@ from util.visualizer import Visualizer
 
 pytestmark = pytest.mark.slow  # a browser: seconds each
 LABELS = ("real_A", "fake_B", "real_B")
+KINDS = ("outputs", "real photos", "mean colour")
 WIDTHS = (390, 1440)
 ABORTED = "net::ERR_ABORTED"  # by the page's own reload
 
@@ -178,22 +179,26 @@ def test_five_thousand_results_can_be_scrolled_and_filtered(tmp_path: Path, show
     assert window.locator("dialog .title").text_content() == "4321 (1 of 1)"
 
 
-def compared(folder: Path, runs: int) -> Path:
-    """Write the page of an evaluation of runs on three images; run 0 is the best."""
+def compared(folder: Path, runs: int, names: Sequence[str] = "012", each: bool = True) -> Path:
+    """Write the page of an evaluation of runs on images; run 0 is the best.
+
+    With `each` the images have a metric, else only the set of them has one.
+    """
     rng, results = np.random.default_rng(0), []
     for run in range(runs):
         sides = {"fake": {}, "real": {}, "source": {}}
-        for i in range(3):
+        for i, name in enumerate(names):
             for side in sides:
                 image = np.full((24, 32, 3), 100, np.uint8)
                 if side == "fake":
                     image += rng.integers(0, 10 * (i + 1) * (run + 1), image.shape, np.uint8)
                 path = folder / f"{run}_{i}_{side}.png"
                 Image.fromarray(image).save(path)
-                sides[side][f"house {i}"] = path
+                sides[side][f"house {name}"] = path
         settings = ["--direction BtoA", f"--lambda_L1 {run}"]
         images = ImageSet(f"run {run}", **sides, settings=settings)
-        results.append(measure(images, ["L1"], 1))
+        together = {"FID": {"outputs": 1.0}, "FCN class IoU": dict.fromkeys(KINDS, 0.1)}
+        results.append(measure(images, ["L1"], 1) if each else Result(images, {}, together))
     (folder / "out").mkdir()
     write_page(results, ["N = 3 images"], folder / "out", 1)
     return folder / "out" / "index.html"
@@ -212,6 +217,19 @@ def test_an_evaluation_shows_input_output_target_error_and_sorts(tmp_path: Path,
     page.locator(".row a").first.click()
     page.keyboard.press("ArrowRight")
     assert page.locator("dialog .title").text_content() == "house 1 (2 of 3)"
+
+
+def test_rows_are_sorted_by_the_numbers_in_their_names(tmp_path: Path, show: Any) -> None:
+    page = show(compared(tmp_path, runs=1, names=["1", "10", "2", "100"]))
+    page.get_by_text("By name").click()
+    names = page.locator("main h2").all_text_contents()
+    assert names == ["house 1", "house 2", "house 10", "house 100"]
+
+
+def test_without_a_metric_of_each_image_nothing_is_sorted(tmp_path: Path, show: Any) -> None:
+    page = show(compared(tmp_path, runs=1, names=["10", "2"], each=False))
+    assert page.locator("main h2").all_text_contents() == ["house 2", "house 10"]
+    assert page.get_by_text("Sort by").count() == 0
 
 
 @pytest.mark.parametrize("width", WIDTHS)
