@@ -100,6 +100,16 @@ def test_only_rows_that_are_shown_are_neighbours(results: Path, show: Any) -> No
     assert page.locator("dialog .title").text_content() == "house 20 (2 of 5)"
 
 
+def test_a_filter_without_a_match_says_so(results: Path, show: Any) -> None:
+    page = show(results)
+    said = page.get_by_role("status")
+    page.locator("input[type=search]").fill("tree")
+    assert page.locator("section:visible").count() == 0
+    assert said.text_content() == "No image has this text in its name."
+    page.locator("input[type=search]").fill("house")
+    assert said.text_content() == ""
+
+
 def test_zoom_keeps_the_pixels_and_shows_its_scale(results: Path, show: Any) -> None:
     page = show(results)
     page.locator(".row a").first.click()
