@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     notes = [*protocol(results, args), *legend(results)]
     write_numbers(results, notes, out)
     if paired and not args.no_html:
-        write_page(results, notes, out, args.num_threads)
+        title = f"Evaluation of the epochs of {', '.join(args.name)}" if args.epoch == "all" else ""
+        write_page(results, notes, out, args.num_threads, title=title)
     best = best_epochs(results) if args.epoch == "all" else []
     for line in [*table(results), *notes, *best]:
         log.info("%s", line)
