@@ -175,6 +175,14 @@ def test_pages_fit_a_phone_and_follow_its_colours(
         assert 0 <= box["x"] and box["x"] + box["width"] <= width
 
 
+def test_rows_use_the_width_of_the_window(results: Path, tmp_path: Path, show: Any) -> None:
+    page = show(results)
+    first, second = (page.locator("section").nth(i).bounding_box() for i in (0, 1))
+    assert first["y"] == second["y"] and second["x"] + second["width"] == 1424
+    last = show(compared(tmp_path, runs=1)).locator("figure").nth(3).bounding_box()
+    assert last["x"] + last["width"] > 1350
+
+
 def test_five_thousand_results_can_be_scrolled_and_filtered(tmp_path: Path, show: Any) -> None:
     page = HTML(tmp_path, "run: test images")
     for label in LABELS:
@@ -242,25 +250,59 @@ def test_without_a_metric_of_each_image_nothing_is_sorted(tmp_path: Path, show: 
     assert page.get_by_text("Sort by").count() == 0
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_a_comparison_has_a_column_for_each_run_at_any_width(
-    tmp_path: Path, show: Any, width: int
-) -> None:
-    page = show(compared(tmp_path, runs=3), width)
-    place = {
-        figure.get_attribute("data-what"): figure.bounding_box()
-        for figure in page.locator(".row").first.locator("figure").all()
-    }
+def places(page: Any) -> dict[str, Any]:
+    """Return the boxes of the first row's images by what they are."""
+    figures = page.locator(".row").first.locator("figure").all()
+    return {figure.get_attribute("data-what"): figure.bounding_box() for figure in figures}
+
+
+def test_a_comparison_has_a_column_for_each_run(tmp_path: Path, show: Any) -> None:
+    page = show(compared(tmp_path, runs=3))
+    place = places(page)
     order = ["input", "output of run 0", "output of run 1", "output of run 2", "target"]
     assert [place[what]["x"] for what in order] == sorted(place[what]["x"] for what in order)
     for run in range(3):
         output, error = place[f"output of run {run}"], place[f"error of run {run}"]
         assert output["x"] == error["x"] and output["y"] < error["y"]
-    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate("document.documentElement.scrollWidth") == 1440
     assert page.locator(".settings").all_text_contents() == [
         "Settings that are not default: --direction BtoA",
         *(f"Settings of run {run}: --lambda_L1 {run}" for run in range(3)),
     ]
+
+
+def test_a_comparison_has_a_line_for_each_run_on_a_phone(tmp_path: Path, show: Any) -> None:
+    page = show(compared(tmp_path, runs=8), 390)
+    place = places(page)
+    pairs = [("input", "target"), *((f"output of run {i}", f"error of run {i}") for i in range(8))]
+    for left, right in pairs:
+        assert place[left]["y"] == place[right]["y"] and place[left]["x"] < place[right]["x"]
+        assert place[left]["width"] > 160 and place[right]["x"] + place[right]["width"] <= 390
+    heights = [place[left]["y"] for left, _ in pairs]
+    assert heights == sorted(set(heights))
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_numbers_are_legible_on_a_phone(tmp_path: Path, show: Any, each: bool) -> None:
+    page = show(compared(tmp_path, runs=8, each=each), 390)
+    head = page.locator("tbody th").first
+    assert head.bounding_box()["height"] < 70 and head.bounding_box()["x"] == 16
+    page.locator(".scroll").evaluate("one => one.scrollLeft = 200")
+    assert head.bounding_box()["x"] == 16  # it stays
+    over = "th => document.elementFromPoint(th.getBoundingClientRect().right - 3, {y}) === th"
+    middle = head.bounding_box()["y"] + head.bounding_box()["height"] / 2
+    assert head.evaluate(over.replace("{y}", str(middle)))
+
+
+def test_many_images_leave_the_closer_look_its_place(tmp_path: Path, show: Any) -> None:
+    page = show(compared(tmp_path, runs=8), 390)
+    page.locator(".row a").last.click()
+    assert page.locator(".stage").bounding_box()["height"] > 600
+    button = page.locator("dialog [aria-pressed=true]")
+    assert button.text_content() == "error of run 7"
+    box = button.bounding_box()
+    assert 0 <= box["x"] and box["x"] + box["width"] <= 390
 
 
 def a_training(folder: Path, epochs: int, lines: int = 2, ended: bool = True) -> Path:
