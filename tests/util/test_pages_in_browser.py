@@ -339,7 +339,7 @@ def test_the_slider_of_a_training_leads_through_its_epochs(tmp_path: Path, show:
     assert source.get_attribute("src") == "images/epoch001_fake_B_2.png"
     page.get_by_role("button", name="best").click()
     assert said.text_content() == "epoch 2, best, resumed after it"
-    assert page.locator(".marks span").all_text_contents() == ["best", "resumed"]
+    assert page.locator(".marks span").all_text_contents() == ["★", "resumed"]
     best, resumed = (mark.bounding_box() for mark in page.locator(".marks span").all())
     assert best["y"] + best["height"] <= resumed["y"] + 1  # not one over the other
     left = "parseFloat(document.querySelector('.curves i').style.left)"
@@ -348,6 +348,19 @@ def test_the_slider_of_a_training_leads_through_its_epochs(tmp_path: Path, show:
     assert page.evaluate(left) > second
     page.locator(".row a").nth(4).click()
     assert page.locator("dialog .title").text_content() == "house 1 (2 of 4)"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_buttons_of_a_training_stay_together(tmp_path: Path, show: Any, width: int) -> None:
+    page = show(a_training(tmp_path, epochs=5), width)
+    buttons = page.locator(".bar button")
+    assert buttons.all_text_contents() == ["★ best", "last", "▶"]
+    boxes = [button.bounding_box() for button in buttons.all()]
+    assert len({box["y"] for box in boxes}) == 1
+    said, slider = (page.locator(f".bar {name}").bounding_box() for name in ("output", "input"))
+    assert (slider["y"] > said["y"] + said["height"]) == (width == 390)
+    assert boxes[0]["y"] < said["y"] + said["height"]  # beside the epoch
+    assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_images_of_other_data_keep_their_names(tmp_path: Path, show: Any) -> None:
