@@ -63,8 +63,24 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
     fill = {"subset": args.kid_subset, "splits": SPLITS, "epochs": args.fcn_epochs}
     notes += [f"{metric}: {about[metric].format(**fill)}" for metric in used]
     notes += [note for result in results for note in result.images.notes]
-    other = other_images_note(results)
-    return [*notes, other] if other else notes
+    return [*notes, *filter(None, [fcn_note(results), other_images_note(results)])]
+
+
+def fcn_note(results: Sequence[Result]) -> str:
+    """Return a line on the scores in which the FCN sees no more in photos than in their colour."""
+    found = [item for result in results for item in result.together.items()]
+    alike = [
+        metric
+        for metric, of in found
+        if "real photos" in of and of["real photos"] <= of["mean colour"]
+    ]
+    if not alike:
+        return ""
+    return (
+        f"{', '.join(dict.fromkeys(alike))}: the real photos score no higher than their mean "
+        f"colour, so the scorer has learnt too little to judge outputs; raise --fcn_epochs, or "
+        f"choose a --dataroot with more training images"
+    )
 
 
 def of_other_images(results: Sequence[Result]) -> list[str]:
