@@ -140,6 +140,20 @@ def table(results: Sequence[Result]) -> list[str]:
     return lines
 
 
+def replaced(results: Sequence[Result], out: Path) -> list[str]:
+    """Return a line if OUT/metrics.json is an evaluation of other runs or metrics."""
+    try:
+        earlier = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["runs"]
+        runs = [run["name"] for run in earlier]
+        metrics = names_of([*run["metrics"], *run["together"]] for run in earlier)
+    except (OSError, ValueError, LookupError, TypeError):  # there is none
+        return []
+    now = [escaped(result.images.name) for result in results]
+    if runs == now and metrics == names_of([*r.each, *r.together] for r in results):
+        return []
+    return [f"replaces the earlier evaluation of {', '.join(runs)} ({', '.join(metrics)}) in {out}"]
+
+
 def write_numbers(results: Sequence[Result], notes: Sequence[str], out: Path) -> None:
     """Write metrics.json (the means) and metrics.csv (one line per image)."""
     runs = [

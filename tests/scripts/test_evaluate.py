@@ -74,6 +74,22 @@ def test_two_folders_are_paired_by_name_and_measured(folders, evaluate, tmp_path
     assert run["pictures"] == 3 and "N = 3 images" in numbers["protocol"][0]
 
 
+def test_an_evaluation_of_other_metrics_is_replaced_with_a_word(folders, evaluate, tmp_path):
+    fake, real = folders
+    for metrics, said in (
+        ("L1,PSNR", []),
+        ("PSNR,L1", []),
+        ("SSIM", ["replaces the earlier evaluation of fake (L1, PSNR) in out"]),
+        ("SSIM", []),
+    ):
+        status, lines = evaluate(
+            "--fake", fake, "--real", real, "--out", "out", "--metrics", metrics
+        )
+        assert status == 0 and [line for line in lines if "earlier" in line] == said
+    Path("out/metrics.json").write_text("[]")
+    assert evaluate("--fake", fake, "--real", real, "--out", "out")[0] == 0
+
+
 def test_the_page_has_every_image_its_error_and_the_numbers_to_sort_by(folders, evaluate, tmp_path):
     fake, real = folders
     assert evaluate("--fake", fake, "--real", real)[0] == 0
