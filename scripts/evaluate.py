@@ -17,7 +17,7 @@ from scripts.evaluation.epochs import best_epochs, of_all_epochs
 from scripts.evaluation.flags import needs_pairs, parse
 from scripts.evaluation.outputs import check_run, from_run
 from scripts.evaluation.page import write_page
-from scripts.evaluation.report import everything, legend, protocol, table, write_numbers
+from scripts.evaluation.report import everything, legend, protocol, replaced, table, write_numbers
 from util.command import run_command, setup_logging
 from util.files import make_folder
 
@@ -40,11 +40,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     results = [everything(images, args) for images in sets]
     out = make_folder(args.out or default_folder(args), "--out")
     notes = [*protocol(results, args), *legend(results)]
+    before = replaced(results, out)
     write_numbers(results, notes, out)
     if paired and not args.no_html:
-        write_page(results, notes, out, args.num_threads)
+        title = f"Evaluation of the epochs of {', '.join(args.name)}" if args.epoch == "all" else ""
+        write_page(results, notes, out, args.num_threads, title=title)
     best = best_epochs(results) if args.epoch == "all" else []
-    for line in [*table(results), *notes, *best]:
+    for line in [*table(results), *notes, *best, *before]:
         log.info("%s", line)
     log.info("written: %s", out)
 

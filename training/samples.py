@@ -45,11 +45,23 @@ class Samples:
                 model.set_input(batch)
                 model.test()
                 visuals = model.get_current_visuals()
-                name = short_stem(model.get_image_paths()[0])
+                name = name_of(batch, model.get_image_paths())
                 name = f"{name}_{len(found) + 1}" if name in found else name
                 found[name] = {label: tensor2im(image) for label, image in visuals.items()}
         model.visuals = before
         return found
+
+
+def name_of(batch: dict[str, Any], paths: list[str]) -> str:
+    """Return the name of a batch of one; that of each side where they differ.
+
+    `paths` are the files of the input.
+    """
+    sides = {side: batch[f"{side}_paths"] for side in "AB" if f"{side}_paths" in batch}
+    names = {side: short_stem(files[0]) for side, files in sides.items()}
+    if len(set(names.values())) < 2:
+        return short_stem(paths[0])
+    return ", ".join(f"{side}: {name}" for side, name in names.items())
 
 
 def val_images(opt: Any) -> Loader | None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dominate.tags import h1, h2, input_, main, meta, p, section
+from dominate.tags import h1, h2, input_, main, meta, output, p, section
 
 from util.names import escaped, url_of, utf8
 from util.pages.captions import captions, columns_of
@@ -114,6 +114,7 @@ class HTML:
                 folded_notes(self.notes)
             if many:
                 input_(type="search", placeholder="Filter by name", aria_label="Filter by name")
+                output(cls="found")  # a live region: what changes is read aloud
             main(*self.rows, cls="rows", style=f"--row: {self._row_width}px")
             scripts("look.js", *(["filter.js"] if many else []))
         self.path.write_bytes(utf8(page.render(pretty=False)))

@@ -34,6 +34,12 @@ def unescaped(text: str) -> str:
     return _ESCAPES.sub(_character, text)
 
 
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """Return a key that sorts names by the numbers in them: 1, 2, 10."""
+    parts = re.split(r"(\d+)", name)
+    return [int(part) if part.isdecimal() else part for part in parts], name
+
+
 def url_of(name: Any) -> str:
     """Return a relative path as a URL: its bytes, percent-encoded."""
     return quote(path_bytes(str(name)))

@@ -17,6 +17,7 @@ from dominate.tags import (
     p,
     section,
     select,
+    small,
     table,
     tbody,
     td,
@@ -24,12 +25,11 @@ from dominate.tags import (
     thead,
     tr,
 )
-from dominate.util import raw
 
 from scripts.evaluation.compare import Result, better, heat_maps, names_of
 from scripts.evaluation.report import of_other_images, other_images_note
 from util.metrics import Interval
-from util.names import escaped, url_of, utf8
+from util.names import escaped, natural_key, url_of, utf8
 from util.pages.elements import (
     blank_page,
     folded_notes,
@@ -39,7 +39,7 @@ from util.pages.elements import (
     settings_line,
 )
 
-WIDTH = 256  # maximum width of an image on the page, in pixels
+WIDTH = 340  # maximum width of an image on the page, in pixels
 
 
 def write_page(
@@ -71,11 +71,13 @@ def write_page(
         if warning := other_images_note(results):
             p(warning, cls="warning")
         folded_notes([*(note for note in notes if note != warning), errors])
-        _controls(results)
+        sortable = any(result.each for result in results)
+        if sortable:
+            _controls(results)
         rows = [_row(i, name, results, maps, out) for i, name in enumerate(_names(results))]
         lower = {name: better(name) == "lower" for r in results for name in r.each}
         main(*rows, cls="rows", data_lower=json.dumps(lower), style=f"--row: {_width(results)}px")
-        scripts("look.js", "sort.js")
+        scripts("look.js", *(["sort.js"] if sortable else []))
     (out / "index.html").write_bytes(utf8(page.render(pretty=False)))
 
 
@@ -105,8 +107,9 @@ def _width(results: Sequence[Result]) -> int:
 
 
 def _names(results: Sequence[Result]) -> list[str]:
-    """Return the names of the images that all results have."""
-    return [n for n in results[0].images.names if all(n in r.images.fake for r in results)]
+    """Return the names of the images that all results have, in the order of their numbers."""
+    shared = [n for n in results[0].images.fake if all(n in r.images.fake for r in results)]
+    return sorted(shared, key=natural_key)
 
 
 def _numbers(results: Sequence[Result]) -> table:
@@ -117,26 +120,30 @@ def _numbers(results: Sequence[Result]) -> table:
         lower = better(metric) == "lower"
         means = [found[metric].mean for found in intervals if metric in found]
         best = min(means) if lower else max(means)
-        row = tr(th(f"{metric} ({'lower' if lower else 'higher'} is better)"))
+        row = tr(_head(metric))
         for result, found in zip(results, intervals, strict=True):
             cell = td()
             if metric in found:
                 mean = found[metric].mean
-                cell.add(f"{mean:.4f} ", raw(f"<small>{_ends(found[metric])}</small>"))
+                cell.add(f"{mean:.4f} ", small(_ends(found[metric])))
                 if mean == best and len(results) > 1 and comparable:
                     cell["class"] = "best"
                 if against := results[0].difference(result, metric):
-                    cell.add(raw(f"<br><small>{against.mean:+.4f} {_ends(against)}</small>"))
+                    cell.add(div(small(f"{against.mean:+.4f} {_ends(against)}")))
             row.add(cell)
         body.add(row)
     for metric in names_of(result.together for result in results):
-        row = tr(th(f"{metric} ({better(metric)} is better)"))
+        row = tr(_head(metric))
         for result in results:
             value, *others = result.together[metric].items()
-            more = ", ".join(f"{of} {other:.4f}" for of, other in others)
-            row.add(td(f"{value[1]:.4f} ", raw(f"<small>{more}</small>")))
+            more = (small(f"{of} {other:.4f}") for of, other in others)
+            row.add(td(f"{value[1]:.4f} ", *more))
         body.add(row)
     return table(thead(tr(th(), *(th(r.images.name) for r in results))), body)
+
+
+def _head(metric: str) -> th:
+    return th(metric, small(f"{better(metric)} is better"))
 
 
 def _ends(interval: Interval) -> str:
@@ -161,7 +168,7 @@ def _row(
     """Return the row of one input: input, outputs, target.
 
     The error of a single run stands beside them. Several runs have a column each, with the error
-    below the output.
+    below the output; on a phone a line each.
     """
     of, single = escaped(name), len(results) == 1
     figures, errors = [], []
@@ -169,11 +176,13 @@ def _row(
         figures.append(_figure(results[0].images.source[name], "input", "", of, out))
     for result, heat in zip(results, maps, strict=True):
         run = "" if single else f" of {result.images.name}"
-        values = ", ".join(f"{metric} {each[name]:.4f}" for metric, each in result.each.items())
+        # A space at which no line breaks.
+        values = ", ".join(f"{metric}\xa0{each[name]:.4g}" for metric, each in result.each.items())
         figures.append(_figure(result.images.fake[name], f"output{run}", values, of, out))
         errors.append(_figure(heat[name], f"error{run}", "", of, out))
         if not single:
-            errors[-1]["style"] = f"grid-column: {len(figures)}"
+            figures[-1]["style"] = f"--run: {len(errors)}"
+            errors[-1]["style"] = f"--run: {len(errors)}; grid-column: {len(figures)}"
     figures.append(_figure(results[0].images.real[name], "target", "", of, out))
     columns = len(figures) + len(errors) * single
     found = section(h2(of), image_row([*figures, *errors], WIDTH, columns))

@@ -63,8 +63,24 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
     fill = {"subset": args.kid_subset, "splits": SPLITS, "epochs": args.fcn_epochs}
     notes += [f"{metric}: {about[metric].format(**fill)}" for metric in used]
     notes += [note for result in results for note in result.images.notes]
-    other = other_images_note(results)
-    return [*notes, other] if other else notes
+    return [*notes, *filter(None, [fcn_note(results), other_images_note(results)])]
+
+
+def fcn_note(results: Sequence[Result]) -> str:
+    """Return a line on the scores in which the FCN sees no more in photos than in their colour."""
+    found = [item for result in results for item in result.together.items()]
+    alike = [
+        metric
+        for metric, of in found
+        if "real photos" in of and of["real photos"] <= of["mean colour"]
+    ]
+    if not alike:
+        return ""
+    return (
+        f"{', '.join(dict.fromkeys(alike))}: the real photos score no higher than their mean "
+        f"colour, so the scorer has learnt too little to judge outputs; raise --fcn_epochs, or "
+        f"choose a --dataroot with more training images"
+    )
 
 
 def of_other_images(results: Sequence[Result]) -> list[str]:
@@ -122,6 +138,20 @@ def table(results: Sequence[Result]) -> list[str]:
             line = f"  {result.images.name:20} {value[1]:.4f}"
             lines.append(line + "".join(f"  {of} {other:.4f}" for of, other in others))
     return lines
+
+
+def replaced(results: Sequence[Result], out: Path) -> list[str]:
+    """Return a line if OUT/metrics.json is an evaluation of other runs or metrics."""
+    try:
+        earlier = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["runs"]
+        runs = [run["name"] for run in earlier]
+        metrics = names_of([*run["metrics"], *run["together"]] for run in earlier)
+    except (OSError, ValueError, LookupError, TypeError):  # there is none
+        return []
+    now = [escaped(result.images.name) for result in results]
+    if runs == now and metrics == names_of([*r.each, *r.together] for r in results):
+        return []
+    return [f"replaces the earlier evaluation of {', '.join(runs)} ({', '.join(metrics)}) in {out}"]
 
 
 def write_numbers(results: Sequence[Result], notes: Sequence[str], out: Path) -> None:

@@ -13,7 +13,8 @@ import torch
 from conftest import TINY, draw, draw_pairs
 from PIL import Image
 
-from scripts.evaluation.compare import heat_map
+from scripts.evaluation.compare import ImageSet, Result, heat_map
+from scripts.evaluation.report import fcn_note
 from util.metrics import bootstrap, compare
 
 
@@ -71,6 +72,22 @@ def test_two_folders_are_paired_by_name_and_measured(folders, evaluate, tmp_path
         assert f"{np.mean(values):.4f}" in "\n".join(lines)
         assert any(note.startswith(f"{metric}: ") for note in numbers["protocol"])
     assert run["pictures"] == 3 and "N = 3 images" in numbers["protocol"][0]
+
+
+def test_an_evaluation_of_other_metrics_is_replaced_with_a_word(folders, evaluate, tmp_path):
+    fake, real = folders
+    for metrics, said in (
+        ("L1,PSNR", []),
+        ("PSNR,L1", []),
+        ("SSIM", ["replaces the earlier evaluation of fake (L1, PSNR) in out"]),
+        ("SSIM", []),
+    ):
+        status, lines = evaluate(
+            "--fake", fake, "--real", real, "--out", "out", "--metrics", metrics
+        )
+        assert status == 0 and [line for line in lines if "earlier" in line] == said
+    Path("out/metrics.json").write_text("[]")
+    assert evaluate("--fake", fake, "--real", real, "--out", "out")[0] == 0
 
 
 def test_the_page_has_every_image_its_error_and_the_numbers_to_sort_by(folders, evaluate, tmp_path):
@@ -313,6 +330,22 @@ def test_an_interval_of_few_images_is_said_to_be_narrow(tmp_path, evaluate, coun
     assert status == 0
     notes = [line for line in lines if "narrower than the truth" in line]
     assert len(notes) == bool(said) and said in "".join(notes)
+
+
+def test_scores_of_an_fcn_that_has_learnt_nothing_are_named():
+    def result(*real: float) -> Result:
+        names = ("FCN per-pixel accuracy", "FCN class IoU")
+        scores = {
+            name: {"outputs": 0.2, "real photos": value, "mean colour": 0.1}
+            for name, value in zip(names, real, strict=True)
+        }
+        return Result(ImageSet("x", {}, {}), {}, {**scores, "FCN-FD": {"outputs": 3.0}})
+
+    assert fcn_note([result(0.3, 0.2), result(0.3, 0.2)]) == ""
+    note = fcn_note([result(0.3, 0.1), result(0.3, 0.05)])
+    assert (
+        note.startswith("FCN class IoU: the real photos score no higher") and "--fcn_epochs" in note
+    )
 
 
 def test_a_missing_run_is_told_before_another_is_translated(command, pairs):

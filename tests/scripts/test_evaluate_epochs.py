@@ -35,7 +35,8 @@ def test_every_kept_epoch_is_scored_on_val_and_the_best_is_named(command, pairs,
     assert [line.partition(":")[0] for line in lines if line.startswith("best by")] == [
         f"best by {metric}" for metric in ("L1", "PSNR", "SSIM")
     ]
-    assert Path("results/r/val_all_evaluation/index.html").exists()
+    page = Path("results/r/val_all_evaluation/index.html").read_text()
+    assert "<h1>Evaluation of the epochs of r</h1>" in page
     assert Path("results/r/val_2/images/0_fake_B.png").exists()
 
 

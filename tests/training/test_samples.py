@@ -11,7 +11,7 @@ import torch
 from conftest import TINY, draw_pairs
 from PIL import Image
 
-from training.samples import Samples
+from training.samples import Samples, name_of
 
 Command = Callable[..., SimpleNamespace]
 MODELS = [["--model", "pix2pix"], ["--model", "cycle_gan", "--pool_size", "2"]]
@@ -22,6 +22,21 @@ def draw(count: int, val: bool = True) -> None:
     draw_pairs(Path("data"), count)
     if not val:
         shutil.rmtree("data/val")
+
+
+@pytest.mark.parametrize(
+    ("batch", "name"),
+    [
+        ({"A_paths": ["a/1.png"], "B_paths": ["b/7.png"]}, "A: 1, B: 7"),
+        ({"A_paths": ["a/1.png"], "B_paths": ["b/1.jpg"]}, "1"),
+        ({"A_paths": ["a/1.png"]}, "1"),
+        ({}, "1"),
+    ],
+)
+def test_a_sample_has_the_names_of_both_sides_where_they_differ(
+    batch: dict[str, list[str]], name: str
+) -> None:
+    assert name_of(batch, ["a/1.png"]) == name
 
 
 def images_of(run: str, epoch: int, label: str) -> list[np.ndarray]:

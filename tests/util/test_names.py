@@ -10,7 +10,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from util.names import ESCAPE, command_line, escaped, path_bytes, unescaped, url_of, utf8
+from util.names import (
+    ESCAPE,
+    command_line,
+    escaped,
+    natural_key,
+    path_bytes,
+    unescaped,
+    url_of,
+    utf8,
+)
 
 CAFE = os.fsdecode(b"caf\xe9")  # in Latin-1
 ODD = st.text(st.sampled_from("ax59eufdU\\\x00\x1f\x7f\x85\u2028é×😀\ud800\udc80\udce9\udcff"))
@@ -83,6 +92,11 @@ def test_bytes_and_characters_differ_in_an_encoding_that_lacks_both() -> None:
 def test_a_url_holds_the_bytes_of_the_name(name: str, url: str) -> None:
     assert url_of(name) == url
     assert path_bytes(name) == os.fsencode(name)
+
+
+def test_names_are_sorted_by_their_numbers() -> None:
+    names = ["", "02", "2", "٣", "10", "a", "a9b", "a10", "house 9/3", "house 10/2", "①2"]
+    assert sorted(sorted(names), key=natural_key) == names
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")

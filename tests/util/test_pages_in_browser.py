@@ -1,7 +1,7 @@
 """The pages of results, evaluation and training in a browser, opened as files."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from PIL import Image
 from support.drawing import a_browser
 
 from options.train_options import TrainOptions
-from scripts.evaluation.compare import ImageSet, measure
+from scripts.evaluation.compare import ImageSet, Result, measure
 from scripts.evaluation.page import write_page
 from util.displays.loss_log import CONTINUED, Entry, format_line
 from util.displays.val_log import Scores
@@ -23,6 +23,7 @@ from util.visualizer import Visualizer
 
 pytestmark = pytest.mark.slow  # a browser: seconds each
 LABELS = ("real_A", "fake_B", "real_B")
+KINDS = ("outputs", "real photos", "mean colour")
 WIDTHS = (390, 1440)
 ABORTED = "net::ERR_ABORTED"  # by the page's own reload
 
@@ -99,6 +100,16 @@ def test_only_rows_that_are_shown_are_neighbours(results: Path, show: Any) -> No
     assert page.locator("dialog .title").text_content() == "house 20 (2 of 5)"
 
 
+def test_a_filter_without_a_match_says_so(results: Path, show: Any) -> None:
+    page = show(results)
+    said = page.get_by_role("status")
+    page.locator("input[type=search]").fill("tree")
+    assert page.locator("section:visible").count() == 0
+    assert said.text_content() == "No image has this text in its name."
+    page.locator("input[type=search]").fill("house")
+    assert said.text_content() == ""
+
+
 def test_zoom_keeps_the_pixels_and_shows_its_scale(results: Path, show: Any) -> None:
     page = show(results)
     page.locator(".row a").first.click()
@@ -164,6 +175,14 @@ def test_pages_fit_a_phone_and_follow_its_colours(
         assert 0 <= box["x"] and box["x"] + box["width"] <= width
 
 
+def test_rows_use_the_width_of_the_window(results: Path, tmp_path: Path, show: Any) -> None:
+    page = show(results)
+    first, second = (page.locator("section").nth(i).bounding_box() for i in (0, 1))
+    assert first["y"] == second["y"] and second["x"] + second["width"] == 1424
+    last = show(compared(tmp_path, runs=1)).locator("figure").nth(3).bounding_box()
+    assert last["x"] + last["width"] > 1350
+
+
 def test_five_thousand_results_can_be_scrolled_and_filtered(tmp_path: Path, show: Any) -> None:
     page = HTML(tmp_path, "run: test images")
     for label in LABELS:
@@ -178,22 +197,26 @@ def test_five_thousand_results_can_be_scrolled_and_filtered(tmp_path: Path, show
     assert window.locator("dialog .title").text_content() == "4321 (1 of 1)"
 
 
-def compared(folder: Path, runs: int) -> Path:
-    """Write the page of an evaluation of runs on three images; run 0 is the best."""
+def compared(folder: Path, runs: int, names: Sequence[str] = "012", each: bool = True) -> Path:
+    """Write the page of an evaluation of runs on images; run 0 is the best.
+
+    With `each` the images have a metric, else only the set of them has one.
+    """
     rng, results = np.random.default_rng(0), []
     for run in range(runs):
         sides = {"fake": {}, "real": {}, "source": {}}
-        for i in range(3):
+        for i, name in enumerate(names):
             for side in sides:
                 image = np.full((24, 32, 3), 100, np.uint8)
                 if side == "fake":
                     image += rng.integers(0, 10 * (i + 1) * (run + 1), image.shape, np.uint8)
                 path = folder / f"{run}_{i}_{side}.png"
                 Image.fromarray(image).save(path)
-                sides[side][f"house {i}"] = path
+                sides[side][f"house {name}"] = path
         settings = ["--direction BtoA", f"--lambda_L1 {run}"]
         images = ImageSet(f"run {run}", **sides, settings=settings)
-        results.append(measure(images, ["L1"], 1))
+        together = {"FID": {"outputs": 1.0}, "FCN class IoU": dict.fromkeys(KINDS, 0.1)}
+        results.append(measure(images, ["L1"], 1) if each else Result(images, {}, together))
     (folder / "out").mkdir()
     write_page(results, ["N = 3 images"], folder / "out", 1)
     return folder / "out" / "index.html"
@@ -214,25 +237,72 @@ def test_an_evaluation_shows_input_output_target_error_and_sorts(tmp_path: Path,
     assert page.locator("dialog .title").text_content() == "house 1 (2 of 3)"
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_a_comparison_has_a_column_for_each_run_at_any_width(
-    tmp_path: Path, show: Any, width: int
-) -> None:
-    page = show(compared(tmp_path, runs=3), width)
-    place = {
-        figure.get_attribute("data-what"): figure.bounding_box()
-        for figure in page.locator(".row").first.locator("figure").all()
-    }
+def test_rows_are_sorted_by_the_numbers_in_their_names(tmp_path: Path, show: Any) -> None:
+    page = show(compared(tmp_path, runs=1, names=["1", "10", "2", "100"]))
+    page.get_by_text("By name").click()
+    names = page.locator("main h2").all_text_contents()
+    assert names == ["house 1", "house 2", "house 10", "house 100"]
+
+
+def test_without_a_metric_of_each_image_nothing_is_sorted(tmp_path: Path, show: Any) -> None:
+    page = show(compared(tmp_path, runs=1, names=["10", "2"], each=False))
+    assert page.locator("main h2").all_text_contents() == ["house 2", "house 10"]
+    assert page.get_by_text("Sort by").count() == 0
+
+
+def places(page: Any) -> dict[str, Any]:
+    """Return the boxes of the first row's images by what they are."""
+    figures = page.locator(".row").first.locator("figure").all()
+    return {figure.get_attribute("data-what"): figure.bounding_box() for figure in figures}
+
+
+def test_a_comparison_has_a_column_for_each_run(tmp_path: Path, show: Any) -> None:
+    page = show(compared(tmp_path, runs=3))
+    place = places(page)
     order = ["input", "output of run 0", "output of run 1", "output of run 2", "target"]
     assert [place[what]["x"] for what in order] == sorted(place[what]["x"] for what in order)
     for run in range(3):
         output, error = place[f"output of run {run}"], place[f"error of run {run}"]
         assert output["x"] == error["x"] and output["y"] < error["y"]
-    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate("document.documentElement.scrollWidth") == 1440
     assert page.locator(".settings").all_text_contents() == [
         "Settings that are not default: --direction BtoA",
         *(f"Settings of run {run}: --lambda_L1 {run}" for run in range(3)),
     ]
+
+
+def test_a_comparison_has_a_line_for_each_run_on_a_phone(tmp_path: Path, show: Any) -> None:
+    page = show(compared(tmp_path, runs=8), 390)
+    place = places(page)
+    pairs = [("input", "target"), *((f"output of run {i}", f"error of run {i}") for i in range(8))]
+    for left, right in pairs:
+        assert place[left]["y"] == place[right]["y"] and place[left]["x"] < place[right]["x"]
+        assert place[left]["width"] > 160 and place[right]["x"] + place[right]["width"] <= 390
+    heights = [place[left]["y"] for left, _ in pairs]
+    assert heights == sorted(set(heights))
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_numbers_are_legible_on_a_phone(tmp_path: Path, show: Any, each: bool) -> None:
+    page = show(compared(tmp_path, runs=8, each=each), 390)
+    head = page.locator("tbody th").first
+    assert head.bounding_box()["height"] < 70 and head.bounding_box()["x"] == 16
+    page.locator(".scroll").evaluate("one => one.scrollLeft = 200")
+    assert head.bounding_box()["x"] == 16  # it stays
+    over = "th => document.elementFromPoint(th.getBoundingClientRect().right - 3, {y}) === th"
+    middle = head.bounding_box()["y"] + head.bounding_box()["height"] / 2
+    assert head.evaluate(over.replace("{y}", str(middle)))
+
+
+def test_many_images_leave_the_closer_look_its_place(tmp_path: Path, show: Any) -> None:
+    page = show(compared(tmp_path, runs=8), 390)
+    page.locator(".row a").last.click()
+    assert page.locator(".stage").bounding_box()["height"] > 600
+    button = page.locator("dialog [aria-pressed=true]")
+    assert button.text_content() == "error of run 7"
+    box = button.bounding_box()
+    assert 0 <= box["x"] and box["x"] + box["width"] <= 390
 
 
 def a_training(folder: Path, epochs: int, lines: int = 2, ended: bool = True) -> Path:
@@ -269,7 +339,7 @@ def test_the_slider_of_a_training_leads_through_its_epochs(tmp_path: Path, show:
     assert source.get_attribute("src") == "images/epoch001_fake_B_2.png"
     page.get_by_role("button", name="best").click()
     assert said.text_content() == "epoch 2, best, resumed after it"
-    assert page.locator(".marks span").all_text_contents() == ["best", "resumed"]
+    assert page.locator(".marks span").all_text_contents() == ["★", "resumed"]
     best, resumed = (mark.bounding_box() for mark in page.locator(".marks span").all())
     assert best["y"] + best["height"] <= resumed["y"] + 1  # not one over the other
     left = "parseFloat(document.querySelector('.curves i').style.left)"
@@ -278,6 +348,19 @@ def test_the_slider_of_a_training_leads_through_its_epochs(tmp_path: Path, show:
     assert page.evaluate(left) > second
     page.locator(".row a").nth(4).click()
     assert page.locator("dialog .title").text_content() == "house 1 (2 of 4)"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_buttons_of_a_training_stay_together(tmp_path: Path, show: Any, width: int) -> None:
+    page = show(a_training(tmp_path, epochs=5), width)
+    buttons = page.locator(".bar button")
+    assert buttons.all_text_contents() == ["★ best", "last", "▶"]
+    boxes = [button.bounding_box() for button in buttons.all()]
+    assert len({box["y"] for box in boxes}) == 1
+    said, slider = (page.locator(f".bar {name}").bounding_box() for name in ("output", "input"))
+    assert (slider["y"] > said["y"] + said["height"]) == (width == 390)
+    assert boxes[0]["y"] < said["y"] + said["height"]  # beside the epoch
+    assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_images_of_other_data_keep_their_names(tmp_path: Path, show: Any) -> None:

@@ -185,13 +185,15 @@ class WebPage(Display):
                             if epoch in numbers:
                                 at = 100 * numbers.index(epoch) / max(last, 1)
                                 near = at - before[what] < 24  # its text would cover the last one
-                                span("·" if near else what, cls=what, style=f"--at: {at:.2f}%")
+                                text = "·" if near else "★" if what == "best" else what
+                                span(text, cls=what, style=f"--at: {at:.2f}%")
                                 before[what] = before[what] if near else at
-                if self.best_epoch in numbers:
-                    best = numbers.index(self.best_epoch)
-                    button("best", type="button", data_epoch=best, title="the best epoch")
-                button("last", type="button", data_epoch=last, title="the last epoch")
-                button("▶", type="button", value="play", aria_label="play", title="all epochs")
+                with div(cls="buttons"):
+                    if self.best_epoch in numbers:
+                        best = numbers.index(self.best_epoch)
+                        button("★ best", type="button", data_epoch=best, title="the best epoch")
+                    button("last", type="button", data_epoch=last, title="the last epoch")
+                    button("▶", type="button", value="play", aria_label="play", title="all epochs")
             for number, (name, images) in enumerate(self.shown.items(), 1):
                 self._add_row(name, list(images), numbers[-1], number)
 

@@ -72,8 +72,8 @@ def image_figure(
     image = img(src=source, alt=f"{what} of {of}" if of else what, loading="lazy")
     if file is not None and file.is_file():
         image["width"], image["height"] = size = image_size(file)
-        if size[0] <= width:
-            image["class"] = "pixels"
+        if 2 * size[0] <= width:
+            image["class"] = "pixels"  # rather than blurred
     caption = figcaption(what)
     if label not in ("", what):
         caption.add(" ", small(label))
@@ -81,9 +81,13 @@ def image_figure(
 
 
 def image_row(figures: Sequence[figure], width: int, columns: int = 0) -> div:
-    """Return figures side by side, or in lines of `columns`, each at most `width` pixels wide."""
-    style = f"--n: {columns or len(figures)}; --w: {width}px"
-    return div(*figures, cls="row", style=style)
+    """Return figures side by side, or in lines of `columns`, each at most `width` pixels wide.
+
+    A phone shows lines of more than three in two columns; figures of equal `--run` stay together.
+    """
+    count = columns or len(figures)
+    name = "row many" if count > 3 else "row"
+    return div(*figures, cls=name, style=f"--n: {count}; --w: {width}px")
 
 
 def folded_notes(notes: Sequence[str]) -> details:

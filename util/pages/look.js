@@ -50,6 +50,7 @@
       button.addEventListener("click", () => show(row, i));
       return button;
     }));
+    images.children[at].scrollIntoView({ block: "nearest", inline: "nearest" });
     const before = other.value;
     other.replaceChildren(new Option("no image", ""), ...all.map((figure, i) => new Option(
       figure.dataset.what, i)).filter((_, i) => i !== at));
