@@ -116,6 +116,9 @@ def look_stitched(
 def _nearest_fix(root: Path, opt: Any, home: str) -> str:
     phase, folders = opt.phase, [p for p in root.iterdir() if p.is_dir() and not is_hidden(p.name)]
     A, B, mode = root / "A", root / "B", opt.dataset_mode
+    sides = [side for side in "AB" if (root / f"{phase}{side}").is_dir()]
+    if sides in (["A"], ["B"]) and mode in ("aligned", "unaligned"):
+        return f"; {root / phase}{'B' if sides == ['A'] else 'A'} is missing"
     if mode == "aligned" and A.is_dir() and B.is_dir() and have_partners(A, B):
         words = ("--task", "combine", root, Path(f"{root}_pairs"))
         return f"; try {run_line('scripts.make_pairs', *words)}"
@@ -142,7 +145,8 @@ def _other_phase(root: Path, opt: Any, folders: list[str]) -> str:
     near += ("train",) if opt.isTrain else ("test", "val", "train")
     for name in near:
         if name and name != phase and holds_data(root, name, opt):
-            if phase == "val" and opt.isTrain:  # the phase of the training's validation is fixed
+            fixed = phase == "val" and opt.isTrain  # the phase of a training's validation
+            if fixed or name.lower() == phase:
                 ends = [end for end in _ENDINGS if f"{name}{end}" in folders]
                 moves = [f"{root / name}{end} to {root / phase}{end}" for end in ends]
                 return f"; try to rename {' and '.join(sorted(moves))}"

@@ -176,6 +176,8 @@ def test_missing_phase_says_the_nearest_fix(pairs, tmp_path):
         (["train"], "test", TestOptions, "; try --phase train"),
         (["test", "training"], "train", TrainOptions, "; try --phase training"),
         (["test"], "train", TrainOptions, "found test/"),  # which is not for training
+        (["trainA"], "train", TrainOptions, "trainB is missing"),
+        (["trainB"], "train", TrainOptions, "trainA is missing"),
     ],
 )
 def test_a_phase_that_is_there_is_proposed(tmp_path, folders, phase, kind, fix):
@@ -199,6 +201,13 @@ def test_folders_of_a_validation_are_to_be_renamed(tmp_path):
     shutil.rmtree(tmp_path / "validation")
     moves = f"{tmp_path}/validA to {tmp_path}/valA and {tmp_path}/validB to {tmp_path}/valB"
     refusal(lambda: create_validation_dataset(opt), moves)
+
+
+def test_folders_that_differ_in_case_are_to_be_renamed(tmp_path):
+    for side in "AB":
+        save(tmp_path / f"Train{side}" / "1.png")
+    moves = [f"{tmp_path}/Train{side} to {tmp_path}/train{side}" for side in "AB"]
+    refusal(lambda: dataset(tmp_path), f"rename {' and '.join(moves)}")
 
 
 def test_loose_photos_are_told_of_make_pairs(tmp_path):
