@@ -133,7 +133,13 @@ def _nearest_fix(root: Path, opt: Any, home: str) -> str:
     below = [p for p in folders if holds_data(p, phase, opt)]
     if len(below) == 1:
         return f"; try {command_line(['--dataroot', below[0]])}"
-    return _other_phase(root, opt, [folder.name for folder in folders])
+    if other := _other_phase(root, opt, [folder.name for folder in folders]):
+        return other
+    pair = sorted(folder for folder in folders if _loose(folder))
+    if mode == "aligned" and len(pair) == 2 and have_partners(*pair):
+        ours = f"{root / phase}A, the other {phase}B"
+        return f"; {pair[0].name}/ and {pair[1].name}/ hold pairs: rename that of the inputs {ours}"
+    return ""
 
 
 def _other_phase(root: Path, opt: Any, folders: list[str]) -> str:
@@ -142,16 +148,18 @@ def _other_phase(root: Path, opt: Any, folders: list[str]) -> str:
     phases = {name.removesuffix(end) for name in folders for end in _ENDINGS}
     near = difflib.get_close_matches(phase, phases, n=max(1, len(phases)))
     near += next((names for names in _EQUAL_PHASES if phase in names), ())
-    near += ("train",) if opt.isTrain else ("test", "val", "train")
+    fixed = phase == "val" and opt.isTrain  # the phase of a training's validation
+    if not fixed:
+        near += ("train",) if opt.isTrain else ("test", "val", "train")
     for name in near:
         if name and name != phase and holds_data(root, name, opt):
-            fixed = phase == "val" and opt.isTrain  # the phase of a training's validation
             if fixed or name.lower() == phase:
                 ends = [end for end in _ENDINGS if f"{name}{end}" in folders]
                 moves = [f"{root / name}{end} to {root / phase}{end}" for end in ends]
                 return f"; try to rename {' and '.join(sorted(moves))}"
-            return f"; try {command_line(['--phase', name])}"
-    return ""
+            known = ", whose images G has learnt" if name == "train" and not opt.isTrain else ""
+            return f"; try {command_line(['--phase', name])}{known}"
+    return "; move some of the training images there, or leave these flags out" if fixed else ""
 
 
 _ENDINGS = ("", "A", "B", "_A", "_B", "_label", "_img")

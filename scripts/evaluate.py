@@ -42,13 +42,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     notes = [*protocol(results, args), *legend(results)]
     before = replaced(results, out)
     write_numbers(results, notes, out)
-    if paired and not args.no_html:
+    if page := paired and not args.no_html:
         title = f"Evaluation of the epochs of {', '.join(args.name)}" if args.epoch == "all" else ""
         write_page(results, notes, out, args.num_threads, title=title)
     best = best_epochs(results) if args.epoch == "all" else []
     for line in [*table(results), *notes, *best, *before]:
         log.info("%s", line)
-    log.info("written: %s", out)
+    log.info("written: %s", out / "index.html" if page else out)
 
 
 def default_folder(args: Any) -> Path:

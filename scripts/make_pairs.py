@@ -149,19 +149,19 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
     """Yield (input files, output file) for each image."""
-    folder = args.source / "A" if args.task == "combine" else args.source
+    combine = args.task == "combine"
+    folder = args.source / "A" if combine else args.source
+    if args.source.is_dir() and not folder.is_dir():
+        raise ValueError(f"IN: {folder} is not a folder; combine needs IN/A, the inputs, and IN/B")
     paths = images(folder)
-    partners = partners_of(args.source, paths) if args.task == "combine" else {}
+    partners = partners_of(args.source, paths) if combine else {}
     names = [path.relative_to(folder) for path in paths]
-    own = own_phases(names, folder, args.split if args.own_split else None)
-    if own:  # IN already has train/, val/ or test/
+    if own := own_phases(names, folder, args.split if args.own_split else None):  # IN is split
         names = [Path(own[name.parts[0]], *name.parts[1:]) for name in names]
     names = unique_names(names)
     phases = [None] * len(names) if own else phases_of(names, args)
     for path, name, phase in zip(paths, names, phases, strict=True):
-        files = [str(path)]
-        if args.task == "combine":
-            files.append(partners[path])
+        files = [str(path), partners[path]] if combine else [str(path)]
         if phase is None:
             yield files, args.out / name
             continue

@@ -38,7 +38,7 @@ def own_run_folder(opt: Any, launches: Sequence[LaunchInfo]) -> Iterator[str]:
         if not WINDOWS:
             aside = move_aside(folder, opt)
     aside = aside or move_aside(folder, opt)
-    with lock_run_folder(folder, record), put_back_unless_begun(aside, folder):
+    with lock_run_folder(folder, record), put_back_unless_begun(aside, folder, opt):
         yield moved_line(aside, size, opt)
 
 
@@ -90,7 +90,7 @@ def free_name(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def put_back_unless_begun(aside: Path, folder: Path) -> Iterator[None]:
+def put_back_unless_begun(aside: Path, folder: Path, opt: Any) -> Iterator[None]:
     """Put an earlier run back if the block ends with an error before the new one trains."""
     try:
         yield
@@ -99,5 +99,5 @@ def put_back_unless_begun(aside: Path, folder: Path) -> Iterator[None]:
             if not has_begun(folder):
                 shutil.rmtree(folder)
                 aside.rename(folder)
-                log.info("%s still holds the earlier run", folder)
+                log.info("%s still holds the earlier run", run_folder(opt))
         raise

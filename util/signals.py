@@ -4,6 +4,7 @@ import contextlib
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,11 +18,13 @@ class StoppedAtOnce(KeyboardInterrupt):
 
 
 class Signals:
-    """`received` is the number of the first signal, or 0."""
+    """`received` is the number of the first signal, or 0; `at` the time of it in seconds."""
 
-    received = 0
+    received, at = 0, 0.0
 
 
+# Seconds in which a second signal is the first one again: uv passes on what its whole group gets.
+SAME_SIGNAL = 0.5
 # SIGHUP: a terminal was closed, or the connection to it was lost. Windows has none.
 HANGUP = getattr(signal, "SIGHUP", None)
 
@@ -40,7 +43,8 @@ def _to_handle() -> list[int]:
 @contextlib.contextmanager
 def handle_signals() -> Iterator[Signals]:
     """In the block, the first Ctrl-C, SIGTERM or SIGHUP only sets `received`; another Ctrl-C or
-    SIGTERM stops at once, but not another SIGHUP: a closed terminal may send several.
+    SIGTERM, half a second later, stops at once, but not another SIGHUP: a closed terminal may send
+    several.
 
     Outside the main thread, Python forbids signal handlers, and this changes nothing.
     """
@@ -50,9 +54,10 @@ def handle_signals() -> Iterator[Signals]:
         return
 
     def handle(number: int, frame: object) -> None:
-        if signals.received and number != HANGUP:
+        if not signals.received:
+            signals.received, signals.at = number, time.monotonic()
+        elif number != HANGUP and time.monotonic() >= signals.at + SAME_SIGNAL:
             raise StoppedAtOnce(number)
-        signals.received = signals.received or number
 
     before = {number: signal.signal(number, handle) for number in _to_handle()}
     try:

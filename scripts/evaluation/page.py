@@ -117,16 +117,14 @@ def _numbers(results: Sequence[Result]) -> table:
     comparable = not of_other_images(results)
     body = tbody()
     for metric in names_of(result.each for result in results):
-        lower = better(metric) == "lower"
-        means = [found[metric].mean for found in intervals if metric in found]
-        best = min(means) if lower else max(means)
+        best = clearly_best(results, metric) if comparable else None
         row = tr(_head(metric))
         for result, found in zip(results, intervals, strict=True):
             cell = td()
             if metric in found:
                 mean = found[metric].mean
                 cell.add(f"{mean:.4f} ", small(_ends(found[metric])))
-                if mean == best and len(results) > 1 and comparable:
+                if result is best:
                     cell["class"] = "best"
                 if against := results[0].difference(result, metric):
                     cell.add(div(small(f"{against.mean:+.4f} {_ends(against)}")))
@@ -140,6 +138,16 @@ def _numbers(results: Sequence[Result]) -> table:
             row.add(td(f"{value[1]:.4f} ", *more))
         body.add(row)
     return table(thead(tr(th(), *(th(r.images.name) for r in results))), body)
+
+
+def clearly_best(results: Sequence[Result], metric: str) -> Result | None:
+    """Return the best of several results, if its difference to each other one excludes 0."""
+    measured = [result for result in results if result.each.get(metric)]
+    sign = 1 if better(metric) == "lower" else -1
+    best = min(measured, key=lambda result: sign * result.intervals()[metric].mean)
+    others = [best.difference(other, metric) for other in measured if other is not best]
+    clear = others and all(d and sign * d.mean > 0 and d.low * d.high > 0 for d in others)
+    return best if clear else None
 
 
 def _head(metric: str) -> th:

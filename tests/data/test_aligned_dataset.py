@@ -173,7 +173,7 @@ def test_missing_phase_says_the_nearest_fix(pairs, tmp_path):
         (["train", "validation"], "val", TestOptions, "; try --phase validation"),
         (["train", "val"], "validation", TestOptions, "; try --phase val"),
         (["train", "val"], "test", TestOptions, "; try --phase val"),
-        (["train"], "test", TestOptions, "; try --phase train"),
+        (["train"], "test", TestOptions, "; try --phase train, whose images G has learnt"),
         (["test", "training"], "train", TrainOptions, "; try --phase training"),
         (["test"], "train", TrainOptions, "found test/"),  # which is not for training
         (["trainA"], "train", TrainOptions, "trainB is missing"),
@@ -201,6 +201,21 @@ def test_folders_of_a_validation_are_to_be_renamed(tmp_path):
     shutil.rmtree(tmp_path / "validation")
     moves = f"{tmp_path}/validA to {tmp_path}/valA and {tmp_path}/validB to {tmp_path}/valB"
     refusal(lambda: create_validation_dataset(opt), moves)
+
+
+def test_training_images_are_not_to_be_renamed_for_a_validation(tmp_path):
+    for side in "AB":
+        save(tmp_path / f"train{side}" / "1.png")
+    opt = TrainOptions().read(["--dataroot", str(tmp_path), *SMALL])
+    with pytest.raises(ValueError, match="move some of the training images there, or leave these"):
+        create_validation_dataset(opt)
+
+
+def test_two_folders_of_other_names_are_to_be_renamed(tmp_path):
+    for folder in ("drawings", "photos"):
+        save(tmp_path / folder / "1.png")
+    said = "drawings/ and photos/ hold pairs: rename that of the inputs"
+    refusal(lambda: dataset(tmp_path), f"{said} {tmp_path}/trainA, the other trainB")
 
 
 def test_folders_that_differ_in_case_are_to_be_renamed(tmp_path):

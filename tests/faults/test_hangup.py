@@ -30,7 +30,8 @@ def not_ignored() -> None:
     signal.signal(signal.SIGHUP, before)
 
 
-def test_the_first_signal_is_kept_and_only_an_impatient_second_stops_at_once() -> None:
+def test_the_first_signal_is_kept_and_only_an_impatient_second_stops_at_once(monkeypatch) -> None:
+    monkeypatch.setattr("util.signals.SAME_SIGNAL", 0)
     with handle_signals() as signals:
         for _ in range(3):
             signal.raise_signal(signal.SIGHUP)
@@ -39,6 +40,13 @@ def test_the_first_signal_is_kept_and_only_an_impatient_second_stops_at_once() -
             signal.raise_signal(signal.SIGTERM)
         assert stop.value.status == 143
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+def test_a_signal_that_is_delivered_twice_is_one() -> None:
+    with handle_signals() as signals:
+        for _ in range(2):  # by its group, and by uv
+            signal.raise_signal(signal.SIGINT)
+        assert signals.received == signal.SIGINT
 
 
 def test_a_hangup_that_follows_sigterm_changes_nothing() -> None:

@@ -14,6 +14,7 @@ from conftest import TINY, draw, draw_pairs
 from PIL import Image
 
 from scripts.evaluation.compare import ImageSet, Result, heat_map
+from scripts.evaluation.page import clearly_best
 from scripts.evaluation.report import fcn_note
 from util.metrics import bootstrap, compare
 
@@ -377,3 +378,16 @@ def test_a_name_given_twice_means_both(command, pairs):
         "scripts.evaluate", "--fake", "results/one/test_latest/images", "--real", pairs / "test"
     )
     assert result.status == 2 and "--name one measures it" in result.err
+
+
+@pytest.mark.parametrize(("gap", "said"), [(0.1, "clear"), (0.0, None)])
+def test_only_a_clear_difference_is_bold(gap, said):
+    generator = np.random.default_rng(0)
+    images = ImageSet("clear", {}, {})
+    values = generator.normal(0.5, 0.1, 30)
+    clear, other = (
+        Result(images, {"L1": dict(enumerate(map(float, row)))})
+        for row in (values - gap, values + generator.normal(0, 0.01, 30))
+    )
+    best = clearly_best([other, clear], "L1")
+    assert (best and best.images.name) == said and clearly_best([clear], "L1") is None

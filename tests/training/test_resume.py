@@ -266,6 +266,7 @@ def test_a_second_signal_stops_at_once_and_keeps_what_was_saved(run, monkeypatch
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(TrainingState, "save", save)
+    monkeypatch.setattr("util.signals.SAME_SIGNAL", 0)
     result = run("r", "--continue_train", stop_after=1)
     assert result.status == 130 and "stopped at once" in result.err
     assert Path("runs/r/latest_state.pth").read_bytes() == before
