@@ -1,0 +1,230 @@
+"""Networks of SPADE (GauGAN): torch only, never the options.
+
+Source: Park et al., "Semantic Image Synthesis with Spatially-Adaptive Normalization",
+arXiv:1903.07291, below "SPADE §…". Images are (N, 3, H, W) in [-1, 1]; a semantic map is
+(N, S, H, W), one-hot over its classes, its last channel the edges between instances if it has
+them. State-dict keys and shapes are those of the published weights.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import spectral_norm
+
+from models.layers import InstanceNorm
+
+HIDDEN = 128  # channels between the semantic map and the γ and β of a SPADE layer
+LATENT = 256  # numbers in the z of the image encoder
+ENCODED = 4  # pixels a side of the encoder's last feature map
+SLOPE = 0.2  # of the leaky ReLUs
+
+# The norms in a SPADE layer, without weights of their own; channels -> layer.
+SPADE_NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "sync_batch": lambda nc: nn.BatchNorm2d(nc, affine=False),  # over all ranks: `data_parallel`
+    "batch": lambda nc: nn.BatchNorm2d(nc, affine=False),
+    "instance": InstanceNorm,
+}
+# Halvings of the crop down to the first feature map, by --num_upsampling_layers.
+HALVINGS = {"normal": 5, "more": 6, "most": 7}
+
+
+class SPADE(nn.Module):
+    """Spatially-adaptive normalization (SPADE §3, eq. 1): norm(x)·(1 + γ) + β.
+
+    γ and β are read at each position off the semantic map, resized to the features.
+    """
+
+    def __init__(self, nc: int, semantic_nc: int, norm: str = "sync_batch", kernel: int = 3):
+        super().__init__()
+        self.param_free_norm = SPADE_NORMS[norm](nc)
+        conv = {"kernel_size": kernel, "padding": kernel // 2}
+        self.mlp_shared = nn.Sequential(nn.Conv2d(semantic_nc, HIDDEN, **conv), nn.ReLU())
+        self.mlp_gamma = nn.Conv2d(HIDDEN, nc, **conv)
+        self.mlp_beta = nn.Conv2d(HIDDEN, nc, **conv)
+
+    def forward(self, x: Tensor, semantics: Tensor) -> Tensor:  # (N, nc, h, w) -> the same
+        hidden = self.mlp_shared(F.interpolate(semantics, size=x.shape[2:], mode="nearest"))
+        return self.param_free_norm(x) * (1 + self.mlp_gamma(hidden)) + self.mlp_beta(hidden)
+
+
+class SPADEResnetBlock(nn.Module):
+    """x + two convolutions, each after SPADE and a leaky ReLU (SPADE §3, fig. 4).
+
+    The shortcut gets a SPADE and a 1×1 convolution of its own if the channels change.
+    """
+
+    def __init__(
+        self,
+        input_nc: int,
+        output_nc: int,
+        semantic_nc: int,
+        norm: str = "sync_batch",
+        kernel: int = 3,
+        spectral: bool = True,
+    ):
+        super().__init__()
+        wrap = spectral_norm if spectral else nn.Identity()
+        inner_nc = min(input_nc, output_nc)
+        self.conv_0 = wrap(nn.Conv2d(input_nc, inner_nc, 3, padding=1))
+        self.conv_1 = wrap(nn.Conv2d(inner_nc, output_nc, 3, padding=1))
+        self.norm_0 = SPADE(input_nc, semantic_nc, norm, kernel)
+        self.norm_1 = SPADE(inner_nc, semantic_nc, norm, kernel)
+        self.learned_shortcut = input_nc != output_nc
+        if self.learned_shortcut:
+            self.conv_s = wrap(nn.Conv2d(input_nc, output_nc, 1, bias=False))
+            self.norm_s = SPADE(input_nc, semantic_nc, norm, kernel)
+
+    def forward(self, x: Tensor, semantics: Tensor) -> Tensor:
+        shortcut = self.conv_s(self.norm_s(x, semantics)) if self.learned_shortcut else x
+        y = self.conv_0(F.leaky_relu(self.norm_0(x, semantics), SLOPE))
+        return shortcut + self.conv_1(F.leaky_relu(self.norm_1(y, semantics), SLOPE))
+
+
+class SPADEGenerator(nn.Module):
+    """From a small map of features up to an image, the semantic map at every size (SPADE §3.1).
+
+    The first map is a convolution of the shrunken semantic map, or with `use_vae` a linear layer
+    of z (SPADE appendix A: image encoder).
+    """
+
+    def __init__(
+        self,
+        semantic_nc: int,
+        output_nc: int = 3,
+        ngf: int = 64,
+        upsampling: str = "normal",
+        norm: str = "sync_batch",
+        kernel: int = 3,
+        spectral: bool = True,
+        *,
+        use_vae: bool = False,
+        z_dim: int = LATENT,
+        first_size: tuple[int, int] = (8, 8),
+    ):
+        """`first_size` is the (height, width) of the first feature map of z, under `use_vae`."""
+        super().__init__()
+        self.upsampling, self.use_vae, self.first_size = upsampling, use_vae, first_size
+        self.z_dim = z_dim
+        self.stride = 2 ** HALVINGS[upsampling]
+
+        def block(input_nc: int, output_nc: int) -> SPADEResnetBlock:
+            return SPADEResnetBlock(input_nc, output_nc, semantic_nc, norm, kernel, spectral)
+
+        most = 16 * ngf
+        if use_vae:
+            self.fc = nn.Linear(z_dim, most * first_size[0] * first_size[1])
+        else:
+            self.fc = nn.Conv2d(semantic_nc, most, 3, padding=1)
+        self.head_0 = block(most, most)
+        self.G_middle_0 = block(most, most)
+        self.G_middle_1 = block(most, most)
+        self.up_0 = block(most, most // 2)
+        self.up_1 = block(most // 2, most // 4)
+        self.up_2 = block(most // 4, most // 8)
+        self.up_3 = block(most // 8, most // 16)
+        if upsampling == "most":
+            self.up_4 = block(most // 16, most // 32)
+        self.conv_img = nn.Conv2d(
+            most // (32 if upsampling == "most" else 16), output_nc, 3, padding=1
+        )
+
+    def forward(self, semantics: Tensor, z: Tensor | None = None) -> Tensor:
+        """(N, S, H, W), and z (N, 256) under `use_vae` -> (N, output_nc, H, W) in [-1, 1].
+
+        H and W are multiples of `stride`.
+        """
+        x = self.head_0(self.first_features(semantics, z), semantics)
+        x = self.G_middle_0(_double(x), semantics)
+        x = self.G_middle_1(x if self.upsampling == "normal" else _double(x), semantics)
+        ups = [self.up_0, self.up_1, self.up_2, self.up_3]
+        for up in [*ups, *([self.up_4] if self.upsampling == "most" else [])]:
+            x = up(_double(x), semantics)
+        return torch.tanh(self.conv_img(F.leaky_relu(x, SLOPE)))
+
+    def first_features(self, semantics: Tensor, z: Tensor | None) -> Tensor:
+        """Return the first feature map (N, 16·ngf, h, w)."""
+        if self.use_vae:
+            if z is None:
+                z = torch.randn(len(semantics), self.z_dim, device=semantics.device)
+            return self.fc(z).view(len(z), -1, *self.first_size)
+        height, width = (size // self.stride for size in semantics.shape[2:])
+        return self.fc(F.interpolate(semantics, size=(height, width), mode="nearest"))
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+class ImageEncoder(nn.Module):
+    """The encoder of a VAE: an image -> mean and log variance of z (SPADE appendix A)."""
+
+    def __init__(self, ngf: int = 64, crop_size: int = 256):
+        super().__init__()
+        widths = [3, ngf, 2 * ngf, 4 * ngf, 8 * ngf, 8 * ngf]
+        widths += [8 * ngf] if crop_size >= 256 else []
+        self.count = len(widths) - 1
+        for i, (input_nc, output_nc) in enumerate(zip(widths, widths[1:], strict=False), 1):
+            conv = nn.Conv2d(input_nc, output_nc, 3, stride=2, padding=1, bias=False)
+            self.add_module(
+                f"layer{i}", nn.Sequential(spectral_norm(conv), InstanceNorm(output_nc))
+            )
+        self.size = (
+            ENCODED * 2**self.count
+        )  # pixels a side of the image: 256, or 128 for a small crop
+        self.fc_mu = nn.Linear(widths[-1] * ENCODED**2, LATENT)
+        self.fc_var = nn.Linear(widths[-1] * ENCODED**2, LATENT)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:  # (N, 3, H, W) -> two of (N, 256)
+        if image.shape[2:] != (self.size, self.size):
+            image = F.interpolate(image, size=(self.size, self.size), mode="bilinear")
+        x = image
+        for i in range(1, self.count + 1):
+            x = getattr(self, f"layer{i}")(x if i == 1 else F.leaky_relu(x, SLOPE))
+        x = F.leaky_relu(x, SLOPE).flatten(1)
+        return self.fc_mu(x), self.fc_var(x)
+
+
+class NLayerDiscriminator(nn.Module):
+    """A PatchGAN that gives the features of every layer; the last are its predictions."""
+
+    def __init__(
+        self, input_nc: int, ndf: int = 64, n_layers: int = 4, norm: str = "spectralinstance"
+    ):
+        super().__init__()
+        widths = [input_nc, *(min(ndf * 2**n, 512) for n in range(n_layers))]
+        self.count = n_layers + 1
+        for i in range(n_layers):
+            stride = 1 if i == n_layers - 1 else 2
+            conv = nn.Conv2d(widths[i], widths[i + 1], 4, stride=stride, padding=2, bias=i == 0)
+            normed = (
+                conv if i == 0 else nn.Sequential(spectral_norm(conv), InstanceNorm(widths[i + 1]))
+            )
+            self.add_module(f"model{i}", nn.Sequential(normed, nn.LeakyReLU(SLOPE)))
+        self.add_module(f"model{n_layers}", nn.Sequential(nn.Conv2d(widths[-1], 1, 4, padding=2)))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        features = []
+        for i in range(self.count):
+            x = getattr(self, f"model{i}")(x)
+            features.append(x)
+        return features
+
+
+class MultiscaleDiscriminator(nn.Module):
+    """Copies of a PatchGAN, each on the image halved once more (pix2pixHD §3.2)."""
+
+    def __init__(self, input_nc: int, ndf: int = 64, n_layers: int = 4, num_D: int = 2):
+        super().__init__()
+        self.num_D = num_D
+        for i in range(num_D):
+            self.add_module(f"discriminator_{i}", NLayerDiscriminator(input_nc, ndf, n_layers))
+
+    def forward(self, x: Tensor) -> list[list[Tensor]]:
+        """(N, C, H, W) -> per scale, from the full size down, the features of every layer."""
+        found = []
+        for i in range(self.num_D):
+            found.append(getattr(self, f"discriminator_{i}")(x))
+            x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
+        return found
