@@ -210,9 +210,17 @@ class ResnetGenerator(Generator):
 class ResnetBlock(nn.Module):
     """x + conv_block(x): two reflect-padded 3×3 convolutions, dropout between them if asked."""
 
-    def __init__(self, nc: int, norm_layer: Callable[[int], nn.Module], use_dropout: bool = False):
+    def __init__(
+        self,
+        nc: int,
+        norm_layer: Callable[[int], nn.Module],
+        use_dropout: bool = False,
+        *,
+        bias: bool | None = None,
+    ):
+        """`bias` is whether the convolutions have one; by default, if the norm is none of batch."""
         super().__init__()
-        bias = _is_instance(norm_layer)
+        bias = _is_instance(norm_layer) if bias is None else bias
         layers = [
             nn.ReflectionPad2d(1),
             nn.Conv2d(nc, nc, 3, bias=bias),

@@ -1,0 +1,202 @@
+"""Networks of pix2pixHD: torch only, never the options.
+
+Source: Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional
+GANs", arXiv:1711.11585, below "pix2pixHD §…". Images are (N, C, H, W) tensors in [-1, 1].
+State-dict keys and shapes are those of the published weights. All convolutions have a bias.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.layers import InstanceNorm
+from models.networks import ResnetBlock
+
+NormLayer = Callable[[int], nn.Module]
+
+
+def halved(x: Tensor) -> Tensor:
+    """Halve an image (N, C, H, W), as each coarser scale of G and D sees it."""
+    return F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
+
+
+class GlobalGenerator(nn.Module):
+    """Down to a small map, residual blocks, up again (pix2pixHD §3.1: G1)."""
+
+    def __init__(
+        self,
+        input_nc: int,
+        output_nc: int = 3,
+        ngf: int = 64,
+        n_downs: int = 4,
+        n_blocks: int = 9,
+        norm_layer: NormLayer = InstanceNorm,
+    ):
+        super().__init__()
+        self.stride = 2**n_downs
+        layers = [nn.ReflectionPad2d(3), nn.Conv2d(input_nc, ngf, 7)]
+        layers += [norm_layer(ngf), nn.ReLU(inplace=True)]
+        widths = [ngf * 2**i for i in range(n_downs + 1)]
+        for nc, wider in zip(widths, widths[1:], strict=False):
+            layers += down(nc, wider, norm_layer)
+        layers += [ResnetBlock(widths[-1], norm_layer, bias=True) for _ in range(n_blocks)]
+        for nc in reversed(widths[1:]):
+            layers += up(nc, nc // 2, norm_layer)
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, 7), nn.Tanh()]
+        self.model = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, input_nc, H, W) -> (N, output_nc, H, W)
+        return self.model(x)
+
+
+def down(input_nc: int, output_nc: int, norm_layer: NormLayer) -> list[nn.Module]:
+    """Return the layers that halve a feature map."""
+    conv = nn.Conv2d(input_nc, output_nc, 3, stride=2, padding=1)
+    return [conv, norm_layer(output_nc), nn.ReLU(inplace=True)]
+
+
+def up(input_nc: int, output_nc: int, norm_layer: NormLayer) -> list[nn.Module]:
+    """Return the layers that double a feature map."""
+    conv = nn.ConvTranspose2d(input_nc, output_nc, 3, stride=2, padding=1, output_padding=1)
+    return [conv, norm_layer(output_nc), nn.ReLU(inplace=True)]
+
+
+class LocalEnhancer(nn.Module):
+    """A global generator on the halved image, and enhancers around it (pix2pixHD §3.1: G2).
+
+    Enhancer n adds the features of its image to those that come up from the next coarser one.
+    """
+
+    def __init__(
+        self,
+        input_nc: int,
+        output_nc: int = 3,
+        ngf: int = 32,
+        n_downs: int = 4,
+        n_blocks: int = 9,
+        n_enhancers: int = 1,
+        n_blocks_local: int = 3,
+        norm_layer: NormLayer = InstanceNorm,
+    ):
+        super().__init__()
+        self.n_enhancers, self.stride = n_enhancers, 2 ** (n_downs + n_enhancers)
+        inner = GlobalGenerator(
+            input_nc, output_nc, ngf * 2**n_enhancers, n_downs, n_blocks, norm_layer
+        )
+        self.model = inner.model[:-3]  # its features, in place of its image
+        for n in range(1, n_enhancers + 1):
+            nc = ngf * 2 ** (n_enhancers - n)
+            before = [nn.ReflectionPad2d(3), nn.Conv2d(input_nc, nc, 7)]
+            before += [norm_layer(nc), nn.ReLU(inplace=True), *down(nc, nc * 2, norm_layer)]
+            after = [ResnetBlock(nc * 2, norm_layer, bias=True) for _ in range(n_blocks_local)]
+            after += up(nc * 2, nc, norm_layer)
+            if n == n_enhancers:
+                after += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, 7), nn.Tanh()]
+            self.add_module(f"model{n}_1", nn.Sequential(*before))
+            self.add_module(f"model{n}_2", nn.Sequential(*after))
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, input_nc, H, W) -> (N, output_nc, H, W)
+        images = [x]  # from the full size down
+        for _ in range(self.n_enhancers):
+            images.append(halved(images[-1]))
+        y = self.model(images.pop())
+        for n in range(1, self.n_enhancers + 1):
+            before, after = (getattr(self, f"model{n}_{part}") for part in (1, 2))
+            y = after(before(images.pop()) + y)
+        return y
+
+
+class InstanceEncoder(nn.Module):
+    """Features of an image, averaged over each instance (pix2pixHD §3.4: E)."""
+
+    def __init__(
+        self,
+        input_nc: int = 3,
+        feat_num: int = 3,
+        nef: int = 16,
+        n_downs: int = 4,
+        norm_layer: NormLayer = InstanceNorm,
+    ):
+        super().__init__()
+        self.model = GlobalGenerator(input_nc, feat_num, nef, n_downs, 0, norm_layer).model
+
+    def forward(self, image: Tensor, instances: Tensor) -> Tensor:
+        """(N, 3, H, W) and the instance's number at each pixel (N, 1, H, W) -> (N, feat_num, H, W).
+
+        Every pixel of an instance has the mean of its features.
+        """
+        return torch.stack(
+            [averaged(of, ids[0]) for of, ids in zip(self.model(image), instances, strict=True)]
+        )
+
+
+def averaged(features: Tensor, ids: Tensor) -> Tensor:
+    """Return (C, H, W) features, each pixel's replaced by the mean over the pixels of its id."""
+    _, place, counts = ids.flatten().unique(return_inverse=True, return_counts=True)
+    sums = features.new_zeros(len(features), len(counts)).index_add(1, place, features.flatten(1))
+    return (sums / counts)[:, place].view_as(features)
+
+
+class MultiscaleDiscriminator(nn.Module):
+    """Copies of a PatchGAN, each on the image halved once more (pix2pixHD §3.2).
+
+    Its state dict counts the scales from the coarsest, 0, up.
+    """
+
+    def __init__(
+        self,
+        input_nc: int,
+        ndf: int = 64,
+        n_layers: int = 3,
+        num_D: int = 2,
+        norm_layer: NormLayer = InstanceNorm,
+        *,
+        features: bool = True,
+    ):
+        """Without `features`, only the predictions are given, and the keys are shorter."""
+        super().__init__()
+        self.num_D, self.n_layers, self.features = num_D, n_layers, features
+        for scale in range(num_D):
+            layers = patch_layers(input_nc, ndf, n_layers, norm_layer)
+            if features:
+                for n, layer in enumerate(layers):
+                    self.add_module(f"scale{scale}_layer{n}", layer)
+            else:
+                flat = nn.Sequential(*(part for layer in layers for part in layer))
+                self.add_module(f"layer{scale}", flat)
+
+    def forward(self, x: Tensor) -> list[list[Tensor]]:
+        """(N, C, H, W) -> per scale, from the full size down, the features of every layer, of
+        which the last is the prediction.
+        """
+        found = []
+        for scale in reversed(range(self.num_D)):
+            found.append(self.judge(x, scale))
+            x = halved(x)
+        return found
+
+    def judge(self, x: Tensor, scale: int) -> list[Tensor]:
+        """Return what one of the copies makes of an image."""
+        if not self.features:
+            return [getattr(self, f"layer{scale}")(x)]
+        features = []
+        for n in range(self.n_layers + 2):
+            x = getattr(self, f"scale{scale}_layer{n}")(x)
+            features.append(x)
+        return features
+
+
+def patch_layers(
+    input_nc: int, ndf: int, n_layers: int, norm_layer: NormLayer
+) -> list[nn.Sequential]:
+    """Return the layers of a PatchGAN; the first has no norm, the last only a convolution."""
+    widths = [input_nc, *(min(ndf * 2**n, 512) for n in range(n_layers + 1))]
+    layers = []
+    for n, (nc, wider) in enumerate(zip(widths, widths[1:], strict=False)):
+        stride = 1 if n == n_layers else 2
+        conv = nn.Conv2d(nc, wider, 4, stride=stride, padding=2)
+        layers.append([conv, *([norm_layer(wider)] if n else []), nn.LeakyReLU(0.2)])
+    layers.append([nn.Conv2d(widths[-1], 1, 4, padding=2)])
+    return [nn.Sequential(*layer) for layer in layers]
