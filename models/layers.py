@@ -148,6 +148,11 @@ def frozen_but(optimizer: Optimizer, nets: Iterable[nn.Module]) -> Iterator[None
             p.requires_grad_(True)
 
 
+def halved(x: Tensor) -> Tensor:
+    """Halve images (N, C, H, W), as the coarser scales of pix2pixHD see them (arXiv:1711.11585)."""
+    return F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
+
+
 def reflect_index(size: int, target: int, device: torch.device) -> Tensor:
     """Indices that extend `size` pixels to `target` by reflection, repeated where needed."""
     before = (target - size) // 2

@@ -8,18 +8,12 @@ State-dict keys and shapes are those of the published weights. All convolutions 
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers import InstanceNorm
+from models.layers import InstanceNorm, halved
 from models.networks import ResnetBlock
 
 NormLayer = Callable[[int], nn.Module]
-
-
-def halved(x: Tensor) -> Tensor:
-    """Halve an image (N, C, H, W), as each coarser scale of G and D sees it."""
-    return F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
 
 
 class GlobalGenerator(nn.Module):

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
-from models.layers import InstanceNorm
+from models.layers import InstanceNorm, halved
 
 HIDDEN = 128  # channels between the semantic map and the γ and β of a SPADE layer
 LATENT = 256  # numbers in the z of the image encoder
@@ -226,5 +226,5 @@ class MultiscaleDiscriminator(nn.Module):
         found = []
         for i in range(self.num_D):
             found.append(getattr(self, f"discriminator_{i}")(x))
-            x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
+            x = halved(x)
         return found
