@@ -61,6 +61,12 @@ def test_validations_that_only_get_worse_are_said(
     assert "(all): 1;" in words and ("validations since" in words) == bool(said) and said in words
 
 
+@pytest.mark.parametrize(("size", "said"), [(2, False), (3, True)])
+def test_a_batch_of_more_than_all_images_is_said(command, pairs, caplog, size, said) -> None:
+    trained(command, pairs, "--crop_size", 64, "--load_size", 64, "--batch_size", size)
+    assert (f"--batch_size {size}: is more than the 2 training images" in caplog.text) == said
+
+
 def test_a_resume_says_where_it_goes_on(command, pairs, caplog) -> None:
     size = ["--crop_size", 64, "--load_size", 64, "--n_epochs", 2]
     trained(command, pairs, *size)
