@@ -83,8 +83,11 @@ def translate_all(translator: Translator, paths: Sequence[Path], targets: Sequen
 def note_size(image: Image.Image | np.ndarray, path: Path) -> None:
     """Say so if an image was resized."""
     size = image.size if isinstance(image, Image.Image) else image.shape[1::-1]
-    if size != image_size(path):
-        log.info("resized to %dx%d, as in the run; --preprocess none keeps the size", *size)
+    width, height = image_size(path)
+    if size != (width, height):
+        bent = ", not in proportion" if round(size[0] * height / width) != size[1] else ""
+        keep = "as in the run; --preprocess none keeps the size"
+        log.info("%dx%d resized to %dx%d%s, %s", *(width, height, *size, bent, keep))
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

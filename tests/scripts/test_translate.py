@@ -34,7 +34,10 @@ def test_a_file_becomes_what_test_py_makes_of_it(run, caplog) -> None:
     draw((90, 80)).save("in/a.png")
     result = run("scripts.translate", *CPU, "in/a.png", "out.png")
     assert result.status == 0, result.err
-    assert "resized to 64x64, as in the run; --preprocess none keeps the size" in caplog.text
+    said = (
+        "90x80 resized to 64x64, not in proportion, as in the run; --preprocess none keeps the size"
+    )
+    assert said in caplog.text
     test = ["--model", "test", "--dataroot", "in", "--num_threads", "0"]
     assert run("test", *CPU, *test).status == 0
     assert np.array_equal(pixels("out.png"), result_images("r")["a_fake.png"])
