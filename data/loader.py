@@ -43,9 +43,7 @@ class Loader:
         self.epoch, self.done = 1, 0
         skip = opt.on_bad_image == "skip"
         self.reported: set[str] = set()
-        self.cache = (
-            ""  # the kind of --cache; "" if the dataset names no files that could be cached
-        )
+        self.cache = ""  # the kind of --cache; "" for a dataset that names no files
         self.remarks: list[str] = []  # what the data check has found
         self.statistics: dict[str, Any] = {}  # by side, from the data check
         self.size = int(min(len(dataset), opt.max_dataset_size))

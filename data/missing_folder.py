@@ -157,8 +157,8 @@ def _other_phase(root: Path, opt: Any, folders: list[str]) -> str:
                 ends = [end for end in _ENDINGS if f"{name}{end}" in folders]
                 moves = [f"{root / name}{end} to {root / phase}{end}" for end in ends]
                 return f"; try to rename {' and '.join(sorted(moves))}"
-            known = ", whose images G has learnt" if name == "train" and not opt.isTrain else ""
-            return f"; try {command_line(['--phase', name])}{known}"
+            seen = ", whose images G has learnt" if name == "train" and not opt.isTrain else ""
+            return f"; try {command_line(['--phase', name])}{seen}"
     return "; move some of the training images there, or leave these flags out" if fixed else ""
 
 

@@ -30,19 +30,29 @@ class GlobalGenerator(nn.Module):
     ):
         super().__init__()
         self.stride = 2**n_downs
-        layers = [nn.ReflectionPad2d(3), nn.Conv2d(input_nc, ngf, 7)]
-        layers += [norm_layer(ngf), nn.ReLU(inplace=True)]
+        layers = first(input_nc, ngf, norm_layer)
         widths = [ngf * 2**i for i in range(n_downs + 1)]
         for nc, wider in zip(widths, widths[1:], strict=False):
             layers += down(nc, wider, norm_layer)
         layers += [ResnetBlock(widths[-1], norm_layer, bias=True) for _ in range(n_blocks)]
         for nc in reversed(widths[1:]):
             layers += up(nc, nc // 2, norm_layer)
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, 7), nn.Tanh()]
+        layers += last(ngf, output_nc)
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, input_nc, H, W) -> (N, output_nc, H, W)
         return self.model(x)
+
+
+def first(input_nc: int, output_nc: int, norm_layer: NormLayer) -> list[nn.Module]:
+    """Return the layers that turn an image into features of its size."""
+    conv = nn.Conv2d(input_nc, output_nc, 7)
+    return [nn.ReflectionPad2d(3), conv, norm_layer(output_nc), nn.ReLU(inplace=True)]
+
+
+def last(input_nc: int, output_nc: int) -> list[nn.Module]:
+    """Return the layers that turn features into an image in [-1, 1] of their size."""
+    return [nn.ReflectionPad2d(3), nn.Conv2d(input_nc, output_nc, 7), nn.Tanh()]
 
 
 def down(input_nc: int, output_nc: int, norm_layer: NormLayer) -> list[nn.Module]:
@@ -82,12 +92,11 @@ class LocalEnhancer(nn.Module):
         self.model = inner.model[:-3]  # its features, in place of its image
         for n in range(1, n_enhancers + 1):
             nc = ngf * 2 ** (n_enhancers - n)
-            before = [nn.ReflectionPad2d(3), nn.Conv2d(input_nc, nc, 7)]
-            before += [norm_layer(nc), nn.ReLU(inplace=True), *down(nc, nc * 2, norm_layer)]
+            before = [*first(input_nc, nc, norm_layer), *down(nc, nc * 2, norm_layer)]
             after = [ResnetBlock(nc * 2, norm_layer, bias=True) for _ in range(n_blocks_local)]
             after += up(nc * 2, nc, norm_layer)
             if n == n_enhancers:
-                after += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, 7), nn.Tanh()]
+                after += last(ngf, output_nc)
             self.add_module(f"model{n}_1", nn.Sequential(*before))
             self.add_module(f"model{n}_2", nn.Sequential(*after))
 

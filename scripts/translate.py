@@ -85,9 +85,9 @@ def note_size(image: Image.Image | np.ndarray, path: Path) -> None:
     size = image.size if isinstance(image, Image.Image) else image.shape[1::-1]
     width, height = image_size(path)
     if size != (width, height):
-        bent = ", not in proportion" if round(size[0] * height / width) != size[1] else ""
+        distorted = ", not in proportion" if round(size[0] * height / width) != size[1] else ""
         keep = "as in the run; --preprocess none keeps the size"
-        log.info("%dx%d resized to %dx%d%s, %s", *(width, height, *size, bent, keep))
+        log.info("%dx%d resized to %dx%d%s, %s", *(width, height, *size, distorted, keep))
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
