@@ -88,8 +88,6 @@ def train(opt: Options, signals: Signals, earlier_run: str = "") -> None:
     progress = state.progress
     log.info("%d training images", len(dataset))
     validation = Validation(opt, state, val_dataset) if val_dataset else None
-    if val_dataset:
-        log.info("%d validation images", len(val_dataset))
     if (done := progress.epoch - 1) >= last_epoch(opt):
         plan = f"--n_epochs {opt.n_epochs} + --n_epochs_decay {opt.n_epochs_decay}"
         log.info("nothing to train after epoch %d of %s; a larger --n_epochs trains on", done, plan)

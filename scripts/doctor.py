@@ -8,9 +8,12 @@ flags, such as --input_nc or --range_A, are those of train.py.
 import argparse
 import logging
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/doctor.py
 
 from tqdm import tqdm
 

@@ -234,3 +234,12 @@ def test_without_averages_test_names_the_file_that_is_missing(train, command):
     result = command("test", "--name", "r", "--gpu_ids", "-1", "--use_ema")
     assert result.status == 2 and "latest_net_G_ema.pth" in result.err
     assert "train.py --ema writes EMA weights" in result.err
+
+
+@pytest.mark.parametrize(("count", "few"), [(2, True), (10, False)])
+def test_few_validation_images_are_said(command, tmp_path, caplog, count, few) -> None:
+    draw_pairs(tmp_path / "data", count)
+    flags = ["--dataroot", tmp_path / "data", "--val_freq", 1]
+    assert command("train", *TINY, "--no_html", *flags).status == 0
+    assert f"{count} validation images" in caplog.messages
+    assert ("so few images" in caplog.text) == few
