@@ -133,6 +133,16 @@ def per_image_dropout(seeds: Iterable[int] | None) -> Iterator[None]:
         _NOISE.reset(token)
 
 
+def image_noise(count: int, size: int, device: torch.device) -> Tensor:
+    """Return standard normal numbers (count, size), of each image from its own generator if
+    `per_image_dropout` gives one.
+    """
+    generators = _NOISE.get()
+    if generators is None:
+        return torch.randn(count, size, device=device)
+    return torch.stack([torch.randn(size, generator=g) for g in generators]).to(device)
+
+
 @contextlib.contextmanager
 def frozen_but(optimizer: Optimizer, nets: Iterable[nn.Module]) -> Iterator[None]:
     """Within it, of all networks only those that an optimizer trains collect gradients."""

@@ -1,6 +1,6 @@
 """What the networks learn from: GAN losses, pixel losses. Torch only, never the options."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,10 @@ def _lsgan(logits: Tensor, label: float) -> Tensor:
     return F.mse_loss(logits, torch.full_like(logits, label))
 
 
+# What a discriminator makes of an image: its logits, or, per scale, the features of every layer,
+# of which the last are the logits.
+Judgement = Tensor | Sequence[Sequence[Tensor]]
+
 GAN_MODES = ("vanilla", "lsgan", "wgangp", "hinge")
 
 
@@ -41,9 +45,14 @@ class GANLoss(nn.Module):
         self.real_label, self.fake_label = target_real_label, target_fake_label
 
     def forward(
-        self, prediction: Tensor, target_is_real: bool, for_discriminator: bool = True
+        self, prediction: Judgement, target_is_real: bool, for_discriminator: bool = True
     ) -> Tensor:
-        """Return the mean loss; `for_discriminator=False` is G's side, which only hinge tells."""
+        """Return the mean loss, over patches and then scales; `for_discriminator=False` is G's
+        side, which only hinge tells.
+        """
+        if not isinstance(prediction, Tensor):
+            losses = [self(of[-1], target_is_real, for_discriminator) for of in prediction]
+            return sum(losses) / len(losses)
         logits = prediction if prediction.dtype == torch.float64 else prediction.float()
         sign = 1.0 if target_is_real else -1.0
         if self.gan_mode == "wgangp":
@@ -52,6 +61,18 @@ class GANLoss(nn.Module):
             return F.relu(1 - sign * logits).mean() if for_discriminator else -logits.mean()
         label = self.real_label if target_is_real else self.fake_label
         return (_vanilla if self.gan_mode == "vanilla" else _lsgan)(logits, label)
+
+
+def feature_matching(fake: Judgement, real: Judgement) -> Tensor:
+    """Return the mean over the scales of Σ_layers E‖D_layer(fake) − D_layer(real)‖₁, without the
+    logits; real has no gradient (arXiv:1711.11585, eq. 4).
+    """
+    distances = [
+        F.l1_loss(of_fake.float(), of_real.detach().float())
+        for fake_layers, real_layers in zip(fake, real, strict=True)
+        for of_fake, of_real in zip(fake_layers[:-1], real_layers[:-1], strict=True)
+    ]
+    return sum(distances) / len(fake)
 
 
 def gradient_penalty(netD: nn.Module, real: Tensor, fake: Tensor, weight: float = 10.0) -> Tensor:

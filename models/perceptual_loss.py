@@ -19,10 +19,11 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, on whic
 class PerceptualLoss(nn.Module):
     """Σ_i w_i · E‖VGG_i(real) − VGG_i(fake)‖₁ over five layers (after arXiv:1603.08155, eq. 2)."""
 
-    def __init__(self, weights: str | Path | None = None):
+    def __init__(self, weights: str | Path | None = None, *, imagenet: bool = True):
         """`weights` is torchvision's vgg19-*.pth or its `features.*` part; None downloads it.
 
-        ValueError if the file does not fit or the download fails.
+        `imagenet` gives the network the mean and deviation that it was trained with; pix2pixHD and
+        SPADE leave images as they are. ValueError if the file does not fit or the download fails.
         """
         super().__init__()
         from torchvision.models import VGG19_Weights, vgg19
@@ -46,6 +47,7 @@ class PerceptualLoss(nn.Module):
         self.features.load_state_dict({k: kept[k].float() for k in wanted}, assign=True)
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None])
         self.register_buffer("std", torch.tensor(STD)[:, None, None])
+        self.imagenet = imagenet
         self.requires_grad_(False)
 
     def forward(self, fake: Tensor, real: Tensor) -> Tensor:
@@ -69,4 +71,5 @@ class PerceptualLoss(nn.Module):
         return loss
 
     def _normalised(self, image: Tensor) -> Tensor:
-        return ((image.expand(-1, 3, -1, -1) + 1) / 2 - self.mean) / self.std
+        image = image.expand(-1, 3, -1, -1)
+        return ((image + 1) / 2 - self.mean) / self.std if self.imagenet else image

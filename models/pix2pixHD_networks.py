@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import spectral_norm
 
-from models.layers import InstanceNorm, halved
+from models.layers import InstanceNorm, halved, image_noise
 from models.networks import ResnetBlock
 
 NormLayer = Callable[[int], nn.Module]
@@ -142,6 +143,52 @@ def averaged(features: Tensor, ids: Tensor) -> Tensor:
     return (sums / counts)[:, place].view_as(features)
 
 
+class FeatureBank(nn.Module):
+    """Features of instances of the training, of which test images draw (pix2pixHD §3.4).
+
+    The last `size` features of each class are kept.
+    """
+
+    def __init__(self, classes: int, feat_num: int, size: int = 10):
+        super().__init__()
+        self.register_buffer("features", torch.zeros(classes, size, feat_num))
+        self.register_buffer("count", torch.zeros(classes, dtype=torch.long))  # ever kept
+
+    def keep(self, features: Tensor, labels: Tensor, instances: Tensor) -> None:
+        """Keep the features (N, feat_num, H, W) of all instances; each is of its pixel's class."""
+        size = self.features.shape[1]
+        for of, kinds, ids in zip(features, labels[:, 0].long(), instances[:, 0], strict=True):
+            for pixel in first_pixels(ids).tolist():
+                kind = kinds.flatten()[pixel]
+                self.features[kind, self.count[kind] % size] = of.flatten(1)[:, pixel].float()
+                self.count[kind] += 1
+
+    def draw(self, labels: Tensor, instances: Tensor) -> Tensor:
+        """Return features (N, feat_num, H, W): each instance has one that was kept of its class,
+        or zeros if there is none.
+        """
+        size, found = self.features.shape[1], []
+        noise = image_noise(len(labels), NOISE, labels.device)
+        for kinds, ids, z in zip(labels[:, 0].long(), instances[:, 0], noise, strict=True):
+            _, place = ids.flatten().unique(return_inverse=True)
+            kind = kinds.flatten()[first_pixels(ids)]
+            uniform = torch.special.ndtr(z)[torch.arange(len(kind), device=z.device) % NOISE]
+            number = (uniform * self.count[kind].clamp(1, size)).long()
+            found.append(self.features[kind, number][place].T.view(-1, *ids.shape))
+        return torch.stack(found)
+
+
+NOISE = 256  # instances of an image that draw features of their own
+
+
+def first_pixels(ids: Tensor) -> Tensor:
+    """Return where each id of (H, W) occurs first, as numbers of pixels, in the order of ids."""
+    _, place = ids.flatten().unique(return_inverse=True)
+    pixels = torch.arange(len(place), device=ids.device)
+    first = torch.full((int(place.max()) + 1,), len(place), device=ids.device)
+    return first.scatter_reduce(0, place, pixels, "amin")
+
+
 class MultiscaleDiscriminator(nn.Module):
     """Copies of a PatchGAN, each on the image halved once more (pix2pixHD §3.2).
 
@@ -154,15 +201,19 @@ class MultiscaleDiscriminator(nn.Module):
         ndf: int = 64,
         n_layers: int = 3,
         num_D: int = 2,
-        norm_layer: NormLayer = InstanceNorm,
+        norm_layer: NormLayer | None = InstanceNorm,
         *,
+        spectral: bool = False,
         features: bool = True,
     ):
-        """Without `features`, only the predictions are given, and the keys are shorter."""
+        """`spectral` normalises the weights of the convolutions before a norm, or, with None, in
+        place of it. Without `features`, only the predictions are given, and the keys are shorter.
+        """
         super().__init__()
         self.num_D, self.n_layers, self.features = num_D, n_layers, features
+        self.min_size = least_size(num_D)
         for scale in range(num_D):
-            layers = patch_layers(input_nc, ndf, n_layers, norm_layer)
+            layers = patch_layers(input_nc, ndf, n_layers, norm_layer, spectral)
             if features:
                 for n, layer in enumerate(layers):
                     self.add_module(f"scale{scale}_layer{n}", layer)
@@ -191,8 +242,13 @@ class MultiscaleDiscriminator(nn.Module):
         return features
 
 
+def least_size(num_D: int) -> int:
+    """Return the pixels a side of an image whose coarsest scale still has two."""
+    return 2**num_D
+
+
 def patch_layers(
-    input_nc: int, ndf: int, n_layers: int, norm_layer: NormLayer
+    input_nc: int, ndf: int, n_layers: int, norm_layer: NormLayer | None, spectral: bool
 ) -> list[nn.Sequential]:
     """Return the layers of a PatchGAN; the first has no norm, the last only a convolution."""
     widths = [input_nc, *(min(ndf * 2**n, 512) for n in range(n_layers + 1))]
@@ -200,6 +256,8 @@ def patch_layers(
     for n, (nc, wider) in enumerate(zip(widths, widths[1:], strict=False)):
         stride = 1 if n == n_layers else 2
         conv = nn.Conv2d(nc, wider, 4, stride=stride, padding=2)
-        layers.append([conv, *([norm_layer(wider)] if n else []), nn.LeakyReLU(0.2)])
+        conv = spectral_norm(conv) if spectral and n else conv
+        norm = [norm_layer(wider)] if norm_layer and n else []
+        layers.append([conv, *norm, nn.LeakyReLU(0.2)])
     layers.append([nn.Conv2d(widths[-1], 1, 4, padding=2)])
     return [nn.Sequential(*layer) for layer in layers]

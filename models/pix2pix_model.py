@@ -10,7 +10,7 @@ from torch import Tensor
 from models import networks
 from models.base_model import BaseModel
 from models.building import check_loss_weights
-from models.losses import PIXEL_LOSSES
+from models.losses import PIXEL_LOSSES, feature_matching
 from models.perceptual_loss import PerceptualLoss
 from util.image_pool import ImagePool
 
@@ -24,7 +24,7 @@ class Pix2PixModel(BaseModel):
     each, as the paper's tables do; the presets in `options/presets` hold one row of a table each.
     """
 
-    loss_names = ("G_GAN", "G_L1", "G_L2", "G_VGG", "D_real", "D_fake")
+    loss_names = ("G_GAN", "G_GAN_Feat", "G_L1", "G_L2", "G_VGG", "D_real", "D_fake")
     pooled = ("fake_AB",)
     graphed = ("forward", "update_D", "update_G")
 
@@ -46,6 +46,12 @@ class Pix2PixModel(BaseModel):
             add("--lambda_GAN", type=float, default=1.0, help="weight of the GAN loss; 0: no D")
             add("--no_conditional_D", action="store_true", help="D sees only the output (eq. 2)")
             add("--lambda_vgg", type=float, default=0.0, help="weight of a perceptual loss")
+            add(
+                "--lambda_feat",
+                type=float,
+                default=0.0,
+                help="weight of feature matching in D; needs --netD multiscale",
+            )
             add("--vgg_weights", help="vgg19-*.pth for --lambda_vgg; downloaded by default")
         return parser
 
@@ -54,7 +60,7 @@ class Pix2PixModel(BaseModel):
         self.nets["G"] = self.make_generator()
         if not self.isTrain:
             return
-        check_loss_weights(opt, "lambda_L1", "lambda_GAN", "lambda_vgg")
+        check_loss_weights(opt, "lambda_L1", "lambda_GAN", "lambda_vgg", "lambda_feat")
         self.optimizers["G"] = self.make_optimizer(self.netG)
         if opt.lambda_GAN:
             # D sees input and output together, unless it is not conditional.
@@ -144,6 +150,10 @@ class Pix2PixModel(BaseModel):
             terms["G_GAN"] = opt.lambda_GAN * self.criterionGAN(
                 prediction, target_is_real=True, for_discriminator=False
             )
+            if opt.lambda_feat:
+                of_real = self.netD(self.discriminator_input(self.real_B))
+                each = opt.lambda_feat * 4 / (opt.n_layers_D + 1)  # as pix2pixHD weights layers
+                terms["G_GAN_Feat"] = each * feature_matching(prediction, of_real)
         if pixel_loss := PIXEL_LOSSES[opt.pixel_loss]:
             name, distance = pixel_loss
             terms[name] = opt.lambda_L1 * distance(self.fake_B, self.real_B)

@@ -6,14 +6,13 @@ arXiv:1903.07291, below "SPADE §…". Images are (N, 3, H, W) in [-1, 1]; a sem
 them. State-dict keys and shapes are those of the published weights.
 """
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
-from models.layers import InstanceNorm, halved
+from models.layers import InstanceNorm, halved, image_noise
+from models.pix2pixHD_networks import NormLayer, least_size
 
 HIDDEN = 128  # channels between the semantic map and the γ and β of a SPADE layer
 LATENT = 256  # numbers in the z of the image encoder
@@ -21,7 +20,7 @@ ENCODED = 4  # pixels a side of the encoder's last feature map
 SLOPE = 0.2  # of the leaky ReLUs
 
 # The norms in a SPADE layer, without weights of their own; channels -> layer.
-SPADE_NORMS: dict[str, Callable[[int], nn.Module]] = {
+SPADE_NORMS: dict[str, NormLayer] = {
     "sync_batch": lambda nc: nn.BatchNorm2d(nc, affine=False),  # over all ranks: `data_parallel`
     "batch": lambda nc: nn.BatchNorm2d(nc, affine=False),
     "instance": InstanceNorm,
@@ -131,7 +130,7 @@ class SPADEGenerator(nn.Module):
         )
 
     def forward(self, semantics: Tensor, z: Tensor | None = None) -> Tensor:
-        """(N, S, H, W), and z (N, 256) under `use_vae` -> (N, output_nc, H, W) in [-1, 1].
+        """(N, S, H, W), and z (N, z_dim) under `use_vae` -> (N, output_nc, H, W) in [-1, 1].
 
         H and W are multiples of `stride`.
         """
@@ -145,12 +144,13 @@ class SPADEGenerator(nn.Module):
 
     def first_features(self, semantics: Tensor, z: Tensor | None) -> Tensor:
         """Return the first feature map (N, 16·ngf, h, w)."""
+        size = tuple(side // self.stride for side in semantics.shape[2:])
         if self.use_vae:
             if z is None:
-                z = torch.randn(len(semantics), self.z_dim, device=semantics.device)
-            return self.fc(z).view(len(z), -1, *self.first_size)
-        height, width = (size // self.stride for size in semantics.shape[2:])
-        return self.fc(F.interpolate(semantics, size=(height, width), mode="nearest"))
+                z = image_noise(len(semantics), self.z_dim, semantics.device)
+            x = self.fc(z).view(len(z), -1, *self.first_size)
+            return x if size == self.first_size else F.interpolate(x, size=size, mode="nearest")
+        return self.fc(F.interpolate(semantics, size=size, mode="nearest"))
 
 
 def _double(x: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ def _double(x: Tensor) -> Tensor:
 class ImageEncoder(nn.Module):
     """The encoder of a VAE: an image -> mean and log variance of z (SPADE appendix A)."""
 
-    def __init__(self, ngf: int = 64, crop_size: int = 256):
+    def __init__(self, ngf: int = 64, crop_size: int = 256, z_dim: int = LATENT):
         super().__init__()
         widths = [3, ngf, 2 * ngf, 4 * ngf, 8 * ngf, 8 * ngf]
         widths += [8 * ngf] if crop_size >= 256 else []
@@ -170,13 +170,11 @@ class ImageEncoder(nn.Module):
             self.add_module(
                 f"layer{i}", nn.Sequential(spectral_norm(conv), InstanceNorm(output_nc))
             )
-        self.size = (
-            ENCODED * 2**self.count
-        )  # pixels a side of the image: 256, or 128 for a small crop
-        self.fc_mu = nn.Linear(widths[-1] * ENCODED**2, LATENT)
-        self.fc_var = nn.Linear(widths[-1] * ENCODED**2, LATENT)
+        self.size = ENCODED * 2**self.count  # pixels a side: 256, or 128 for a small crop
+        self.fc_mu = nn.Linear(widths[-1] * ENCODED**2, z_dim)
+        self.fc_var = nn.Linear(widths[-1] * ENCODED**2, z_dim)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:  # (N, 3, H, W) -> two of (N, 256)
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:  # (N, 3, H, W) -> two of (N, z_dim)
         if image.shape[2:] != (self.size, self.size):
             image = F.interpolate(image, size=(self.size, self.size), mode="bilinear")
         x = image
@@ -190,17 +188,23 @@ class NLayerDiscriminator(nn.Module):
     """A PatchGAN that gives the features of every layer; the last are its predictions."""
 
     def __init__(
-        self, input_nc: int, ndf: int = 64, n_layers: int = 4, norm: str = "spectralinstance"
+        self,
+        input_nc: int,
+        ndf: int = 64,
+        n_layers: int = 4,
+        norm_layer: NormLayer | None = InstanceNorm,
+        spectral: bool = True,
     ):
         super().__init__()
         widths = [input_nc, *(min(ndf * 2**n, 512) for n in range(n_layers))]
         self.count = n_layers + 1
         for i in range(n_layers):
             stride = 1 if i == n_layers - 1 else 2
-            conv = nn.Conv2d(widths[i], widths[i + 1], 4, stride=stride, padding=2, bias=i == 0)
-            normed = (
-                conv if i == 0 else nn.Sequential(spectral_norm(conv), InstanceNorm(widths[i + 1]))
-            )
+            bias = i == 0 or norm_layer is None
+            conv = nn.Conv2d(widths[i], widths[i + 1], 4, stride=stride, padding=2, bias=bias)
+            conv = spectral_norm(conv) if spectral and i else conv
+            norm = norm_layer(widths[i + 1]) if norm_layer and i else None
+            normed = nn.Sequential(conv, norm) if norm else conv
             self.add_module(f"model{i}", nn.Sequential(normed, nn.LeakyReLU(SLOPE)))
         self.add_module(f"model{n_layers}", nn.Sequential(nn.Conv2d(widths[-1], 1, 4, padding=2)))
 
@@ -215,11 +219,22 @@ class NLayerDiscriminator(nn.Module):
 class MultiscaleDiscriminator(nn.Module):
     """Copies of a PatchGAN, each on the image halved once more (pix2pixHD §3.2)."""
 
-    def __init__(self, input_nc: int, ndf: int = 64, n_layers: int = 4, num_D: int = 2):
+    def __init__(
+        self,
+        input_nc: int,
+        ndf: int = 64,
+        n_layers: int = 4,
+        num_D: int = 2,
+        norm_layer: NormLayer | None = InstanceNorm,
+        *,
+        spectral: bool = True,
+    ):
+        """`spectral` normalises the weights of all convolutions but the first and last."""
         super().__init__()
-        self.num_D = num_D
+        self.num_D, self.min_size = num_D, least_size(num_D)
         for i in range(num_D):
-            self.add_module(f"discriminator_{i}", NLayerDiscriminator(input_nc, ndf, n_layers))
+            net = NLayerDiscriminator(input_nc, ndf, n_layers, norm_layer, spectral)
+            self.add_module(f"discriminator_{i}", net)
 
     def forward(self, x: Tensor) -> list[list[Tensor]]:
         """(N, C, H, W) -> per scale, from the full size down, the features of every layer."""

@@ -7,6 +7,7 @@ from options.parser import FlagParser, gpu_list, number, pixel_range
 from util.registry import known
 
 _COUNT = number(int, at_least=1)
+_NORMS_D = ("instance", "batch", "none", "spectral", "spectralinstance", "spectralbatch")
 
 
 def add_shared_flags(parser: FlagParser) -> None:
@@ -189,7 +190,8 @@ def _add_networks(parser: FlagParser, add: Callable[..., Any]) -> None:
         add(
             "--netD",
             default="basic",
-            help="discriminator: basic (70×70 patches), n_layers or pixel",
+            help="discriminator: basic (70×70 patches), n_layers, pixel, or multiscale: --num_D of "
+            "n_layers, each on the image halved once more",
         )
         add(
             "--ngf",
@@ -208,8 +210,9 @@ def _add_networks(parser: FlagParser, add: Callable[..., Any]) -> None:
             "--n_layers_D",
             type=_COUNT,
             default=3,
-            help="number of layers of D with --netD n_layers",
+            help="number of layers of D with --netD n_layers or multiscale",
         )
+        add("--num_D", type=_COUNT, default=2, help="number of scales of --netD multiscale")
         _add_layers(add)
 
 
@@ -220,6 +223,13 @@ def _add_layers(add: Callable[..., Any]) -> None:
         default="instance",
         carry=True,
         help="type of the normalisation layers",
+    )
+    add(
+        "--norm_D",
+        choices=["", *_NORMS_D],
+        default="",
+        help="normalisation in D: that of activations (instance, batch, none), of weights "
+        "(spectral), or both (spectralinstance, spectralbatch); by default --norm",
     )
     add("--no_dropout", action="store_true", carry=True, help="no dropout in G")
     add(

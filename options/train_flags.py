@@ -27,7 +27,15 @@ def _add_training(parser: FlagParser) -> None:
             help="number of further epochs, in which --lr_policy linear decays the rate",
         )
         add("--lr", type=number(float, 0), default=0.0002, help="initial learning rate of Adam")
+        for side, what in (("G", "generators"), ("D", "discriminators")):
+            add(f"--lr_{side}", type=number(float, 0), help=f"--lr of the {what} alone")
         add("--beta1", type=number(float, 0, 0.999999), default=0.5, help="momentum of Adam")
+        add(
+            "--beta2",
+            type=number(float, 0, 0.999999),
+            default=0.999,
+            help="decay of Adam's mean of squared gradients",
+        )
         add(
             "--lr_policy",
             choices=["linear", "step", "plateau", "cosine"],

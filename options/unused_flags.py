@@ -33,7 +33,10 @@ PAGE = Need("the page, which --no_html turns off", lambda opt: not opt.no_html)
 REFERENCE_FLAGS = {
     "load_size": RESIZING,
     "crop_size": Need("a --preprocess other than none", lambda opt: opt.preprocess != "none"),
-    "n_layers_D": Need("--netD n_layers", lambda opt: opt.netD == "n_layers" and has_D(opt)),
+    "n_layers_D": Need(
+        "--netD n_layers or multiscale",
+        lambda opt: opt.netD in ("n_layers", "multiscale") and has_D(opt),
+    ),
     "netD": DISCRIMINATOR,
     "ndf": DISCRIMINATOR,
     "gan_mode": DISCRIMINATOR,
@@ -52,6 +55,10 @@ REFERENCE_FLAGS = {
 }
 # Flags that only this framework has: giving one that does nothing is a mistake, and an error.
 OUR_FLAGS = {
+    "num_D": Need("--netD multiscale", lambda opt: opt.netD == "multiscale" and has_D(opt)),
+    "norm_D": DISCRIMINATOR,
+    "lr_D": DISCRIMINATOR,
+    "lambda_feat": Need("--netD multiscale", lambda opt: opt.netD == "multiscale" and has_D(opt)),
     "no_conditional_D": DISCRIMINATOR,
     "vgg_weights": Need("--lambda_vgg above 0", lambda opt: opt.lambda_vgg > 0),
 }

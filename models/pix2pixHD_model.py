@@ -1,0 +1,199 @@
+"""pix2pixHD: large images from maps of classes.
+
+Source: Wang et al., arXiv:1711.11585, below "pix2pixHD §…".
+"""
+
+import argparse
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.building import build
+from models.losses import feature_matching
+from models.networks import get_norm_layer
+from models.pix2pixHD_networks import (
+    FeatureBank,
+    GlobalGenerator,
+    InstanceEncoder,
+    LocalEnhancer,
+)
+from models.semantic import FromLabels, SemanticModel
+from options.parser import number
+from util.image_pool import ImagePool
+
+
+class Pix2PixHDModel(SemanticModel):
+    """min_G (max_D Σ_scales GAN) + λ · feature matching + λ · perceptual loss (pix2pixHD eq. 5).
+
+    G and then D learn from the same images. `--netG local` adds an enhancer around the generator
+    of half the size, which --init_from may have trained before. Under --instance_feat an encoder
+    E gives the mean features of each instance, and the look of an output is that of its features
+    (§3.4).
+    """
+
+    loss_names = ("G_GAN", "G_GAN_Feat", "G_VGG", "D_real", "D_fake")
+    pooled = ("fake_AB",)
+    graphed = ("forward", "update_G", "update_D")
+
+    @staticmethod
+    def modify_commandline_options(
+        parser: argparse.ArgumentParser, is_train: bool
+    ) -> argparse.ArgumentParser:
+        parser = SemanticModel.modify_commandline_options(parser, is_train)
+        parser.set_defaults(netG="global")
+        add, count = partial(parser.add_argument, role="network", carry=True), number(int, 1)
+        add("--n_downsample_global", type=count, default=4, help="halvings in the global generator")
+        add("--n_blocks_global", type=count, default=9, help="residual blocks after them")
+        add("--n_local_enhancers", type=count, default=1, help="enhancers of --netG local")
+        add("--n_blocks_local", type=count, default=3, help="residual blocks of an enhancer")
+        add("--instance_feat", action="store_true", help="an encoder gives instances their look")
+        add("--feat_num", type=count, default=3, help="numbers of an instance's look")
+        add("--n_downsample_E", type=count, default=4, help="halvings in the encoder")
+        add("--nef", type=count, default=16, help="width of the encoder")
+        if is_train:
+            parser.set_defaults(pool_size=0)
+            parser.add_argument(
+                "--niter_fix_global",
+                type=number(int, 0),
+                default=0,
+                role="training",
+                help="first epochs in which only the last enhancer of --netG local learns",
+            )
+        else:
+            parser.add_argument(
+                "--use_encoded_image",
+                action="store_true",
+                role="network",
+                help="instances look as in the image that is there, not as ones of the training",
+            )
+        return parser
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        if opt.instance_feat and opt.no_instance:
+            raise ValueError("--instance_feat: needs instance maps; leave out --no_instance")
+        self.norm_layer = get_norm_layer(opt.norm)
+        self.nets["G"] = build(opt, self.make_netG)
+        self.synthesis = FromLabels(self.nets["G"], self.classes)
+        if opt.instance_feat:
+            shape = opt.output_nc, opt.feat_num, opt.nef, opt.n_downsample_E, self.norm_layer
+            self.nets["E"] = build(opt, lambda: InstanceEncoder(*shape))
+            self.nets["features"] = FeatureBank(self.classes, opt.feat_num)
+        if not self.isTrain:
+            return
+        self.nets["D"] = self.make_discriminator(self.semantic_nc + opt.output_nc)
+        trained = [self.nets[name] for name in ("G", "E") if name in self.nets]
+        self.optimizers["G"] = self.make_optimizer(*trained)
+        self.optimizers["D"] = self.make_optimizer(self.nets["D"])
+        self.updates = {"G": self.loss_G, "D": self.loss_D}
+        self.pools["fake_AB_pool"] = ImagePool(opt.pool_size, opt.seed)
+        self.epochs_done = 0
+
+    def make_netG(self) -> nn.Module:
+        """Build the generator as the options say; ValueError for an unknown one."""
+        opt = self.opt
+        input_nc = self.semantic_nc + opt.instance_feat * opt.feat_num
+        sizes = opt.ngf, opt.n_downsample_global, opt.n_blocks_global
+        if opt.netG == "global":
+            return GlobalGenerator(input_nc, opt.output_nc, *sizes, self.norm_layer)
+        if opt.netG == "local":
+            enhancers = opt.n_local_enhancers, opt.n_blocks_local
+            return LocalEnhancer(input_nc, opt.output_nc, *sizes, *enhancers, self.norm_layer)
+        raise ValueError(f"--netG {opt.netG}: --model pix2pixHD has global and local")
+
+    def generator(self) -> FromLabels:
+        return self.synthesis
+
+    def set_input(self, batch: dict[str, Any]) -> None:
+        super().set_input(batch)
+        if self.opt.instance_feat:
+            self.instances = self.to_device(batch, "instance")
+
+    def forward(self) -> None:
+        labels = self.labels
+        if self.opt.instance_feat:
+            labels = torch.cat([labels, self.features()], 1)
+        self.fake_B = self.synthesis(labels)  # (N, output_nc, H, W) in [-1, 1]
+        if self.isTrain:
+            self.fake_AB = torch.cat([self.semantics, self.fake_B], 1).detach()  # the fake for D
+        self.show()
+
+    def features(self) -> Tensor:
+        """Return the features of each pixel's instance, (N, feat_num, H, W).
+
+        They are those of the real image, or, at test time, of instances of the training.
+        """
+        bank, training = (
+            self.nets["features"],
+            self.isTrain and not torch.is_inference_mode_enabled(),
+        )
+        if training or (self.real_B is not None and self.opt.use_encoded_image):
+            found = self.nets["E"](self.real_B, self.instances)
+            if training:
+                bank.keep(found.detach(), self.labels, self.instances)
+            return found
+        return bank.draw(self.labels, self.instances)
+
+    def optimize_parameters(self) -> None:
+        self.forward()
+        self.query_pool()  # older fakes for D (--pool_size)
+        self.update_G()
+        self.update_D()
+
+    def query_pool(self) -> None:
+        self.fake_AB = self.pools["fake_AB_pool"].query(self.fake_AB)
+
+    def update_G(self) -> None:
+        """One step of G, and of E, through a D that stays as it is."""
+        self.update("G", self.loss_G)
+
+    def update_D(self) -> None:
+        """One step of D, with the fakes of before G's step."""
+        self.update("D", self.loss_D)
+
+    def loss_G(self) -> Tensor:
+        """G fools D at every scale, and gives D the features of the real image."""
+        opt, D = self.opt, self.nets["D"]
+        fake = D(torch.cat([self.semantics, self.fake_B], 1))
+        real = D(torch.cat([self.semantics, self.real_B], 1))
+        gan = self.criterionGAN(fake, target_is_real=True, for_discriminator=False)
+        terms = {"G_GAN": opt.num_D * gan}  # a sum over the scales
+        if self.lambda_feat:
+            each = self.lambda_feat * 4 / (opt.n_layers_D + 1)
+            terms["G_GAN_Feat"] = each * feature_matching(fake, real)
+        if self.lambda_vgg:
+            terms["G_VGG"] = self.lambda_vgg * self.perceptual(self.fake_B, self.real_B)
+        self.losses.update(terms)
+        return sum(terms.values())
+
+    def loss_D(self) -> Tensor:
+        """Half of D's loss on fakes and reals, summed over the scales."""
+        D, scales = self.nets["D"], self.opt.num_D
+        D_fake = scales * self.criterionGAN(D(self.fake_AB), target_is_real=False)
+        real = torch.cat([self.semantics, self.real_B], 1)
+        D_real = scales * self.criterionGAN(D(real), target_is_real=True)
+        self.losses.update(D_real=D_real, D_fake=D_fake)
+        return (D_fake + D_real) * 0.5
+
+    # The first epochs of a local enhancer (--niter_fix_global) -------------------------
+
+    def setup(self, opt: Any) -> None:
+        super().setup(opt)
+        if self.isTrain:
+            self.epochs_done = (self.first_epoch or opt.epoch_count) - 1
+            self.fix_global()
+
+    def update_learning_rate(self, metric: float | None = None) -> None:
+        super().update_learning_rate(metric)
+        self.epochs_done += 1
+        if self.epochs_done == self.opt.niter_fix_global:
+            self.fix_global()
+
+    def fix_global(self) -> None:
+        """Let only the last enhancer learn in the first epochs, and then all of G."""
+        fixed = self.epochs_done < self.opt.niter_fix_global and self.opt.netG == "local"
+        last = f"model{self.opt.n_local_enhancers}_"
+        for name, parameter in self.nets["G"].named_parameters():
+            parameter.requires_grad_(not fixed or name.startswith(last))

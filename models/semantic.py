@@ -1,0 +1,125 @@
+"""What SPADE and pix2pixHD share: a map of classes goes in, and several discriminators judge."""
+
+import argparse
+import contextlib
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from util.palette import in_colours, shown_colours
+
+from models.base_model import BaseModel
+from models.building import check_loss_weights
+from models.losses import GANLoss
+from models.perceptual_loss import PerceptualLoss
+from options.parser import number
+
+
+class SemanticModel(BaseModel):
+    """A model whose input is a map of classes, with the edges between instances if there are any.
+
+    A subclass builds `nets` and writes `synthesize` and the losses. `labels` (N, 1 or 2, H, W)
+    holds the class numbers and the edges, `semantics` (N, S, H, W) the same one-hot, `real_B`
+    (N, 3, H, W) in [-1, 1] the image, `fake_B` what G makes of the labels.
+    """
+
+    @staticmethod
+    def modify_commandline_options(
+        parser: argparse.ArgumentParser, is_train: bool
+    ) -> argparse.ArgumentParser:
+        parser.set_defaults(dataset_mode="labels", netD="multiscale")
+        if is_train:
+            add = partial(parser.add_argument, role="training")
+            weight = number(float, 0)
+            add("--lambda_feat", type=weight, default=10.0, help="weight of feature matching in D")
+            add("--lambda_vgg", type=weight, default=10.0, help="weight of the perceptual loss")
+            add("--no_ganFeat_loss", action="store_true", help="no feature matching")
+            add("--no_vgg_loss", action="store_true", help="no perceptual loss")
+            add("--vgg_weights", help="vgg19-*.pth of the perceptual loss; downloaded by default")
+        return parser
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        self.classes = opt.label_nc + opt.contain_dontcare_label
+        self.has_edges = not opt.no_instance
+        self.semantic_nc = self.classes + self.has_edges
+        self.image: Tensor | None = None
+        if self.isTrain:
+            check_loss_weights(opt, "lambda_feat", "lambda_vgg")
+            self.lambda_feat = 0.0 if opt.no_ganFeat_loss else opt.lambda_feat
+            self.lambda_vgg = 0.0 if opt.no_vgg_loss else opt.lambda_vgg
+            self.criterionGAN = GANLoss(opt.gan_mode)
+            if self.lambda_vgg:
+                self.perceptual = PerceptualLoss(opt.vgg_weights, imagenet=False).to(self.device)
+
+    def set_input(self, batch: dict[str, Any]) -> None:
+        self.image_paths = batch["label_paths"]
+        parts = [self.to_device(batch, "label").float()]
+        if self.has_edges:
+            parts.append(self.to_device(batch, "edges"))
+        self.labels = torch.cat(parts, 1)
+        self.semantics = one_hot(self.labels, self.classes)
+        self.real_B = None  # at test time an image is only shown
+        if self.isTrain or "image" in batch:
+            self.real_B = self.to_device(batch, "image")
+
+    def show(self) -> None:
+        """Fill `visuals`."""
+        colours = shown_colours(self.opt)
+        self.visuals = {"real_A": in_colours(self.labels[:, :1].long(), colours)}
+        self.visuals["fake_B"] = self.fake_B
+        if self.real_B is not None:
+            self.visuals["real_B"] = self.real_B
+
+    def metric_pair(self) -> tuple[Tensor, Tensor]:
+        return self.fake_B, self.real_B
+
+    @contextlib.contextmanager
+    def test_mode(self, names: Iterable[str], seed: int | None = None) -> Iterator[None]:
+        """As `BaseModel.test_mode`, but with running statistics (SPADE is tested with them)."""
+        trained = [net for net in self.nets.values() if net.training]
+        for net in trained:
+            net.eval()
+        try:
+            with super().test_mode(names, seed):
+                yield
+        finally:
+            for net in trained:
+                net.train()
+
+
+class FromLabels(nn.Module):
+    """A generator that takes label maps of any size.
+
+    They are padded by the nearest label to multiples of the generator's stride, and its image is
+    cropped back.
+    """
+
+    def __init__(self, net: nn.Module, classes: int):
+        super().__init__()
+        self.net, self.classes = net, classes
+
+    def forward(self, labels: Tensor, more: Tensor | None = None) -> Tensor:
+        """Class numbers and edges, (N, 1 or 2, H, W) floats -> (N, output_nc, H, W) in [-1, 1].
+
+        `more` goes to the generator as it is.
+        """
+        height, width = labels.shape[-2:]
+        h, w = (-(-side // self.net.stride) * self.net.stride for side in (height, width))
+        top, left = (h - height) // 2, (w - width) // 2
+        if (h, w) != (height, width):
+            beside = (left, w - width - left, top, h - height - top)
+            labels = F.pad(labels, beside, mode="replicate")
+        image = self.net(one_hot(labels, self.classes), *([] if more is None else [more]))
+        return image[..., top : top + height, left : left + width].to(labels.dtype)
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Return class numbers and edges (N, 1 or 2, H, W) as (N, S, H, W): a channel a class, then
+    the edges.
+    """
+    hot = F.one_hot(labels[:, 0].long(), classes).permute(0, 3, 1, 2).to(labels.dtype)
+    return torch.cat([hot, labels[:, 1:]], 1) if labels.shape[1] > 1 else hot

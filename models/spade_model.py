@@ -1,0 +1,209 @@
+"""SPADE (GauGAN): images from maps of classes, by spatially-adaptive normalization.
+
+Source: Park et al., arXiv:1903.07291, below "SPADE §…".
+"""
+
+import argparse
+import re
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.building import build, build_adam, check_crop, norm_of_D
+from models.losses import Judgement, feature_matching
+from models.semantic import FromLabels, SemanticModel
+from models.spade_networks import (
+    HALVINGS,
+    LATENT,
+    ImageEncoder,
+    MultiscaleDiscriminator,
+    SPADEGenerator,
+)
+from options.parser import number
+
+NORM_G = re.compile(r"(spectral)?spade(syncbatch|batch|instance)([1357])x\3")
+
+
+def norm_of_G(text: str) -> tuple[bool, str, int]:
+    """Read --norm_G, as in spectralspadesyncbatch3x3: spectral norm, the norm in a SPADE layer,
+    the kernel of its convolutions. ValueError if it is none.
+    """
+    found = NORM_G.fullmatch(text)
+    if not found:
+        raise argparse.ArgumentTypeError(
+            "must be like spectralspadesyncbatch3x3: with or without spectral, then spade, then "
+            "syncbatch, batch or instance, then 1x1, 3x3, 5x5 or 7x7"
+        )
+    return bool(found[1]), found[2].replace("syncbatch", "sync_batch"), int(found[3])
+
+
+def known_norm_G(text: str) -> str:
+    norm_of_G(text)
+    return text
+
+
+class SpadeModel(SemanticModel):
+    """min_G max_D of the hinge loss, with feature matching and a perceptual loss (SPADE §3.1).
+
+    G's step comes first; then G makes its image anew, and D learns from it. The two have
+    learning rates of their own (TTUR, arXiv:1706.08500), half and twice --lr. Under --use_vae an
+    encoder E gives the z of each image, and the style of an output is that of its z.
+    """
+
+    loss_names = ("KLD", "GAN", "GAN_Feat", "VGG", "D_Fake", "D_real")
+    graphed = ("forward", "update_G", "generate_again", "update_D")
+
+    @staticmethod
+    def modify_commandline_options(
+        parser: argparse.ArgumentParser, is_train: bool
+    ) -> argparse.ArgumentParser:
+        parser = SemanticModel.modify_commandline_options(parser, is_train)
+        parser.set_defaults(netG="spade", norm_D="spectralinstance", n_layers_D=4)
+        parser.set_defaults(init_type="xavier")
+        add = partial(parser.add_argument, role="network", carry=True)
+        add(
+            "--norm_G",
+            type=known_norm_G,
+            default="spectralspadesyncbatch3x3",
+            help="norms of G: spectral of its weights, then the norm and the kernel of its SPADE "
+            "layers; syncbatch, batch or instance",
+        )
+        add(
+            "--num_upsampling_layers",
+            choices=[*HALVINGS],
+            default="normal",
+            help="doublings in G: normal 5, more 6, most 7",
+        )
+        add("--use_vae", action="store_true", help="an encoder gives the style of an image")
+        add("--z_dim", type=number(int, 1), default=LATENT, help="numbers of a style")
+        if is_train:
+            parser.set_defaults(gan_mode="hinge", n_epochs=50, n_epochs_decay=0, pool_size=0)
+            parser.set_defaults(beta1=None, beta2=None)
+            add = partial(parser.add_argument, role="training")
+            add("--no_TTUR", action="store_true", help="one learning rate, --lr, for G and D")
+            add("--lambda_kld", type=number(float, 0), default=0.05, help="weight of z's KL")
+        return parser
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        self.nets["G"] = build(opt, self.make_netG)
+        self.z: tuple[Tensor, Tensor] | None = None
+        self.synthesis = FromLabels(self.nets["G"], self.classes)
+        if opt.use_vae and self.isTrain:
+            self.nets["E"] = build(opt, lambda: ImageEncoder(opt.ngf, opt.crop_size, opt.z_dim))
+        if not self.isTrain:
+            return
+        norm, spectral = norm_of_D(opt)
+        shape = {"n_layers": opt.n_layers_D, "num_D": opt.num_D, "norm_layer": norm}
+        seen = self.semantic_nc + opt.output_nc
+        self.nets["D"] = build(
+            opt, lambda: MultiscaleDiscriminator(seen, opt.ndf, **shape, spectral=spectral)
+        )
+        check_crop(self.nets["D"], opt)
+        ttur = not opt.no_TTUR
+        usual = (0.0, 0.9) if ttur else (0.5, 0.999)
+        own = (opt.beta1, opt.beta2)
+        betas = tuple(b if a is None else a for a, b in zip(own, usual, strict=True))
+        trained = [net for name, net in self.nets.items() if name != "D"]
+        for name, nets, factor, lr in (
+            ("G", trained, 0.5, opt.lr_G),
+            ("D", [self.nets["D"]], 2.0, opt.lr_D),
+        ):
+            rate = lr if lr is not None else opt.lr * (factor if ttur else 1.0)
+            self.optimizers[name] = build_adam(nets, rate, betas, self.device)
+        self.updates = {"G": self.loss_G, "D": self.loss_D}
+
+    def make_netG(self) -> SPADEGenerator:
+        """Build the generator as the options say."""
+        opt = self.opt
+        spectral, norm, kernel = norm_of_G(opt.norm_G)
+        width = opt.crop_size // 2 ** HALVINGS[opt.num_upsampling_layers]
+        return SPADEGenerator(
+            self.semantic_nc,
+            opt.output_nc,
+            opt.ngf,
+            opt.num_upsampling_layers,
+            norm,
+            kernel,
+            spectral,
+            use_vae=opt.use_vae,
+            z_dim=opt.z_dim,
+            first_size=(round(width / opt.aspect_ratio), width),
+        )
+
+    def generator(self) -> FromLabels:
+        return self.synthesis
+
+    def forward(self) -> None:
+        self.synthesize()
+        self.show()
+
+    def synthesize(self) -> None:
+        """fake_B = G(labels), of the style z of real_B under --use_vae."""
+        z = None
+        if "E" in self.nets and torch.is_grad_enabled() | self.isTrain:
+            self.mean, self.log_variance = self.nets["E"](self.real_B)
+            noise = torch.randn_like(self.mean)
+            z = noise * (0.5 * self.log_variance).exp() + self.mean
+        self.fake_B = self.synthesis(self.labels, z)  # (N, 3, H, W) in [-1, 1]
+
+    def optimize_parameters(self) -> None:
+        self.forward()
+        self.update_G()
+        self.generate_again()
+        self.update_D()
+
+    def update_G(self) -> None:
+        """One step of G, and of E, through a D that stays as it is."""
+        self.update("G", self.loss_G)
+
+    def generate_again(self) -> None:
+        """fake_B of the G that has just learnt."""
+        with torch.no_grad(), self.autocast():
+            self.synthesize()
+
+    def update_D(self) -> None:
+        """One step of D."""
+        self.update("D", self.loss_D)
+
+    def judge(self) -> tuple[Judgement, Judgement]:
+        """Return what D makes of the fake and of the real images, as one batch."""
+        images = torch.cat([self.fake_B.to(self.real_B.dtype), self.real_B])
+        seen = torch.cat([self.semantics.repeat(2, 1, 1, 1), images], 1)
+        scales = self.nets["D"](seen)
+        halves = [[layer.chunk(2) for layer in layers] for layers in scales]
+        fake, real = ([[pair[i] for pair in layers] for layers in halves] for i in (0, 1))
+        return fake, real
+
+    def loss_G(self) -> Tensor:
+        """G fools D, and gives D the features of the real image."""
+        fake, real = self.judge()
+        terms = {}
+        if "E" in self.nets:
+            terms["KLD"] = self.opt.lambda_kld * self.kl_divergence()
+        terms["GAN"] = self.criterionGAN(fake, target_is_real=True, for_discriminator=False)
+        if self.lambda_feat:
+            terms["GAN_Feat"] = self.lambda_feat * feature_matching(fake, real)
+        if self.lambda_vgg:
+            terms["VGG"] = self.lambda_vgg * self.perceptual(self.fake_B, self.real_B)
+        self.losses.update(terms)
+        return sum(terms.values())
+
+    def loss_D(self) -> Tensor:
+        """D tells fakes from real images."""
+        fake, real = self.judge()
+        D_fake = self.criterionGAN(fake, target_is_real=False)
+        D_real = self.criterionGAN(real, target_is_real=True)
+        self.losses.update(D_Fake=D_fake, D_real=D_real)
+        return D_fake + D_real
+
+    def kl_divergence(self) -> Tensor:
+        """Return Σ KL(N(mean, variance) ‖ N(0, 1)) over the images of the step, on all ranks.
+
+        As the other losses are means over them, it is the mean over this batch times their number.
+        """
+        mean, log_variance = self.mean, self.log_variance
+        each = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(1)
+        return each.mean() * self.images_in_step
