@@ -64,7 +64,7 @@ class AlignedDataset(BaseDataset):
     def read(self, A_path: str, B_path: str) -> list[ImageLike]:
         """Read A and B, converted to their numbers of channels."""
         A, B = read_pair(A_path, B_path, self.max_pixels)
-        if A.size != B.size and self.geometry.preprocess != "resize_and_crop":
+        if A.size != B.size and not self.geometry.any_size:
             raise ValueError(
                 f"{A_path} has {A.width}x{A.height} pixels and {B_path} {B.width}x{B.height}: "
                 f"make the sizes equal or use --preprocess resize_and_crop"

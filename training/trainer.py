@@ -87,7 +87,7 @@ class Trainer:
             clock.images += count
             if self.state.ema:
                 self.state.ema.update()
-            files = [path for batch in batches for path in batch.get("A_paths", [])]
+            files = [path for batch in batches for path in batch.get("A_paths", batch.get("label_paths", []))]
             self.nan_check.observe(self.model.losses, progress.total, files)
             self.visualizer.advance(count)
             self.reporter.after_step(before, clock)
