@@ -68,6 +68,8 @@ class ColourCounts:
 
     def shares_of(self, palette: np.ndarray) -> np.ndarray:
         """Return the share (K,) of the flat pixels within NEAR of each colour of a palette."""
+        if not self.counts.any():
+            return np.zeros(len(palette))
         colours, shares = self.colours()
         distances = np.linalg.norm(colours[:, None] - palette, axis=2)
         near, nearest = distances.min(1) < NEAR, distances.argmin(1)

@@ -120,7 +120,8 @@ def pixels(image: ImageLike) -> ImageArray:
     """Return an image's pixels, (H, W, C)."""
     if isinstance(image, ImageArray):
         return image
-    return ImageArray(np.array(image, dtype=np.uint8).reshape(image.height, image.width, -1))
+    dtype = np.int32 if image.mode == "I" else np.uint8  # I: class numbers
+    return ImageArray(np.array(image, dtype=dtype).reshape(image.height, image.width, -1))
 
 
 def in_range(image: ImageLike, value_range: tuple[float, float] | None = None) -> ImageLike:
