@@ -7,7 +7,7 @@ from typing import Any
 from data.base_dataset import BaseDataset, prefix_errors
 from data.channels import side_channels, to_channels
 from data.image_files import read_pair
-from data.image_folder import by_stem, make_dataset, side_folders, unread_partner
+from data.image_folder import check_partners, make_dataset, one_by_stem, side_folders
 from data.image_types import ImageLike
 from data.large_images import large_images
 from data.missing_folder import check_not_two_folders, missing_folder
@@ -64,7 +64,7 @@ class AlignedDataset(BaseDataset):
     def read(self, A_path: str, B_path: str) -> list[ImageLike]:
         """Read A and B, converted to their numbers of channels."""
         A, B = read_pair(A_path, B_path, self.max_pixels)
-        if A.size != B.size and self.geometry.preprocess != "resize_and_crop":
+        if A.size != B.size and not self.geometry.any_size:
             raise ValueError(
                 f"{A_path} has {A.width}x{A.height} pixels and {B_path} {B.width}x{B.height}: "
                 f"make the sizes equal or use --preprocess resize_and_crop"
@@ -95,22 +95,8 @@ def pair_files(
 
 def paired_paths(A: Path, B: Path, most: float) -> tuple[list[str], list[str]]:
     """Match the files of two folders by path without extension; ValueError for one alone."""
-    A_by_stem, B_by_stem = _by_stem(A), _by_stem(B)
-    same_name = "; give both images of a pair the same name"
-    for here, there, folder in ((A_by_stem, B_by_stem, B), (B_by_stem, A_by_stem, A)):
-        alone = sorted(here.keys() - there.keys())
-        if alone:
-            raise ValueError(
-                f"--dataroot: {here[alone[0]]} has no partner {alone[0]}.* in {folder} "
-                f"({len(alone)} images have none){unread_partner(folder, alone[0]) or same_name}"
-            )
+    A_by_stem, B_by_stem = (one_by_stem(folder, make_dataset(folder)) for folder in (A, B))
+    check_partners(A_by_stem, B_by_stem, B)
+    check_partners(B_by_stem, A_by_stem, A)
     stems = sorted(A_by_stem)[: int(min(most, len(A_by_stem)))]
     return [A_by_stem[s] for s in stems], [B_by_stem[s] for s in stems]
-
-
-def _by_stem(folder: Path) -> dict[str, str]:
-    found = by_stem(folder, make_dataset(folder))
-    for paths in found.values():
-        if len(paths) > 1:
-            raise ValueError(f"--dataroot: {paths[0]} and {paths[1]} have the same name; keep one")
-    return {stem: path for stem, (path,) in found.items()}

@@ -5,6 +5,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 from PIL import Image
@@ -40,6 +41,14 @@ class BaseDataset(Dataset, ABC):
         """Add flags for this dataset or change defaults; return the parser."""
         return parser
 
+    @classmethod
+    def derived_options(cls, opt: Any) -> dict[str, Any]:
+        """Return options that follow from the files, such as a number of classes, to be set.
+
+        It is called once the flags are parsed; a value that was given stays.
+        """
+        return {}
+
     def __init__(self, opt: Any):
         self.opt = opt
         self.root = opt.dataroot
@@ -53,12 +62,12 @@ class BaseDataset(Dataset, ABC):
         self,
         path: str,
         read: Callable[[], Sequence[ImageLike]],
-        sides: str = "",
+        sides: Sequence[str] = "",
         files: Sequence[str] = (),
     ) -> CachedImages:
         """Load a file's images with `read` and resize them, through the cache if it is enabled.
 
-        `sides` names the side of each image, for its value range and its filter (--range_A,
+        `sides` name the side of each image, for its value range and its filter (--range_A,
         --filter_A); `files` are those that errors name, by default `path`. Also return the original
         (width, height) of the first image.
         """
@@ -68,7 +77,7 @@ class BaseDataset(Dataset, ABC):
             resized = [
                 self._resized(image, side, file)
                 for image, side, file in zip(
-                    images, sides.ljust(len(images)), files or [path] * len(images), strict=False
+                    images, [*sides, *" " * len(images)], files or repeat(path), strict=False
                 )
             ]
             kept = resized, images[0].size
@@ -120,6 +129,14 @@ class BaseDataset(Dataset, ABC):
         and value ranges off, for datasets written for the original repository.
         """
         return {}
+
+    def has_range(self, side: str) -> bool:
+        """Return whether the files of a side are images, whose values have a range."""
+        return True
+
+    def remarks(self) -> list[str]:
+        """Return remarks on the data, which data/data_check.py adds to its own."""
+        return []
 
     def paths(self, index: int) -> dict[str, str]:
         """Return the files of item `index` with the item's keys, A_paths and B_paths.

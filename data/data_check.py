@@ -52,6 +52,8 @@ def check_data(
             break
     remarks = [r for side, of in sorted(sides.items()) for r in side_remarks(side, of, opt)]
     remarks += [Remark(what) for what in pairs.remarks(opt)]
+    if isinstance(dataset, BaseDataset):
+        remarks += [Remark(what) for what in dataset.remarks()]
     if text := remark_on_made_pairs(opt):
         remarks.append(Remark(text))
     return sorted(remarks, key=lambda remark: not remark.fatal), sides

@@ -23,6 +23,7 @@ SLOT = 2**26  # bytes per image file; the cache is a sparse file, so unused byte
 HEAD, EACH = struct.Struct("<Iii"), struct.Struct("<iiisdd")
 # A capital letter says that the values are clipped to their range.
 TYPES = {b"u": np.dtype("uint8"), b"f": np.dtype("float32"), b"F": np.dtype("float32")}
+TYPES[b"i"] = np.dtype("int32")  # class and instance numbers
 FREE = 0.25  # fraction of the memory that --cache auto leaves free
 CACHES = ("auto", "ram", "disk", "none")
 # The images, and the (width, height) of their file.

@@ -63,13 +63,18 @@ def load_image_or_array(path: str | Path, max_pixels: float = MAX_PIXELS) -> Ima
     An image from PIL is RGB, or RGBA, LA or CMYK as in the file. `BadImageError` names the file
     if it cannot be read or has more than `max_pixels` pixels.
     """
-    with decoding(path), open(path, "rb") as file:
-        if (found := read_high_depth(file, max_pixels)) is not None:
-            return found
-        image = _decode(file, max_pixels)
-        if image.mode in KEPT_MODES:
+    with decoding(path):
+        image = load_unconverted(path, max_pixels)
+        if isinstance(image, HighDepthImage) or image.mode in KEPT_MODES:
             return image
         return in_mode(image, "RGBA" if image.has_transparency_data else "RGB")
+
+
+def load_unconverted(path: str | Path, max_pixels: float = MAX_PIXELS) -> ImageLike:
+    """Read an image like `load_image_or_array`, but in the file's own mode: P is the indices."""
+    with decoding(path), open(path, "rb") as file:
+        found = read_high_depth(file, max_pixels)
+        return _decode(file, max_pixels) if found is None else found
 
 
 def load_image(path: str | Path, max_pixels: float = MAX_PIXELS) -> Image.Image:

@@ -138,6 +138,27 @@ def by_stem(folder: Path, paths: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
+def one_by_stem(folder: Path, paths: Iterable[str], flag: str = "--dataroot") -> dict[str, str]:
+    """Return `by_stem` with the one file of each; ValueError names `flag` if two have one stem."""
+    found = by_stem(folder, paths)
+    for same in found.values():
+        if len(same) > 1:
+            raise ValueError(f"{flag}: {same[0]} and {same[1]} have the same name; keep one")
+    return {stem: path for stem, (path,) in found.items()}
+
+
+def check_partners(
+    here: dict[str, str], there: dict[str, str], folder: Path, flag: str = "--dataroot"
+) -> None:
+    """Raise a ValueError if a file of `here` has no partner of equal key `there`, in `folder`."""
+    if alone := sorted(here.keys() - there.keys()):
+        unread = unread_partner(folder, alone[0])
+        raise ValueError(
+            f"{flag}: {here[alone[0]]} has no partner {alone[0]}.* in {folder} ({len(alone)} "
+            f"images have none){unread or '; give both images of a pair the same name'}"
+        )
+
+
 def unread_partner(folder: Path, stem: str) -> str:
     """Say which file of that stem a folder holds that is not read; "" if it holds none."""
     place = (folder / stem).parent

@@ -1,70 +1,117 @@
 """Find the palette of label maps from their pixels."""
 
-from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from util.palette import packed, unpacked
+
 NEAR = 32.0  # distance in pixel values below which two colours count as one
 FLAT, WINDOW = 24, 5  # flat: values in a window of WINDOW pixels differ by less than FLAT
 LEAST_FLAT = 0.1  # least fraction of flat pixels in label maps
 RARE = 0.0005  # least fraction of the flat pixels that makes a colour a label
 LEAST_NEAR = 0.9  # least fraction of the flat pixels within NEAR / 4 of a label's colour
-MOST = 64  # most colours of a palette
+FEW = 64  # most colours by which an image of any kind is taken for a label map
 
 
-def find_palette(images: Iterable[np.ndarray]) -> np.ndarray | None:
-    """Return the colours of label maps (H, W, 3) uint8, as (K, 3) uint8, most frequent first; None
-    for photos.
+class ColourCounts:
+    """Counts the colours of the flat areas of images, in cells of 8 values a channel.
 
-    Only flat areas count: resizing and lossy compression add mixed colours at their borders.
+    Resizing and lossy compression add mixed colours at the borders of areas, which do not count.
     """
-    counts, sums, pixels = np.zeros(32**3, np.int64), np.zeros((32**3, 3)), 0
-    for image in images:
+
+    def __init__(self) -> None:
+        self.counts, self.sums = np.zeros(32**3, np.int64), np.zeros((32**3, 3))
+        self.pixels = 0  # of the images, flat or not
+
+    def add(self, image: np.ndarray) -> None:
+        """Count an image (H, W, 3) uint8."""
         rgb = flat_pixels(image)
         cells = (rgb.astype(np.int64) >> 3) @ (1024, 32, 1)
-        counts += np.bincount(cells, minlength=len(counts))
+        self.counts += np.bincount(cells, minlength=len(self.counts))
         for channel in range(3):
-            sums[:, channel] += np.bincount(cells, rgb[:, channel], len(counts))
-        pixels += image.shape[0] * image.shape[1]
-    if counts.sum() < LEAST_FLAT * pixels:
-        return None
-    there = np.flatnonzero(counts)
-    colours, shares = sums[there] / counts[there, None], counts[there] / counts.sum()
-    palette: list[np.ndarray] = []
-    left = np.ones(len(there), bool)
-    while left.any() and len(palette) <= MOST:
-        at = np.argmax(np.where(left, shares, -1))
-        near = left & (np.linalg.norm(colours - colours[at], axis=1) < NEAR)
-        if shares[near].sum() >= RARE:
-            palette.append(np.average(colours[near], axis=0, weights=shares[near]))
-        left &= ~near
-    if not 2 <= len(palette) <= MOST:
-        return None
-    distances = np.linalg.norm(colours[:, None] - np.array(palette), axis=2).min(1)
-    if shares[distances < NEAR / 4].sum() < LEAST_NEAR:
-        return None
-    return np.rint(palette).astype(np.uint8)
+            self.sums[:, channel] += np.bincount(cells, rgb[:, channel], len(self.counts))
+        self.pixels += image.shape[0] * image.shape[1]
 
+    def __add__(self, other: "ColourCounts") -> "ColourCounts":
+        both = ColourCounts()
+        both.counts, both.sums = self.counts + other.counts, self.sums + other.sums
+        both.pixels = self.pixels + other.pixels
+        return both
 
-def exact_palette(images: Iterable[np.ndarray]) -> np.ndarray | None:
-    """Return all colours of lossless label maps (H, W, 3) uint8, as (K, 3) uint8, most frequent
-    first; None for fewer than 2 or more than `MOST` colours.
-    """
-    counts: Counter[int] = Counter()
-    for image in images:
-        codes = image.reshape(-1, 3).astype(np.int64) @ (1 << 16, 1 << 8, 1)
-        counts.update(
-            dict(zip(*(a.tolist() for a in np.unique(codes, return_counts=True)), strict=True))
-        )
-        if len(counts) > MOST:
+    def colours(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean colours of the cells that are not empty, and their shares."""
+        there = np.flatnonzero(self.counts)
+        return self.sums[there] / self.counts[there, None], self.counts[there] / self.counts.sum()
+
+    def palette(self, most: int = FEW) -> np.ndarray | None:
+        """Return the colours of labels, (K, 3) uint8, most frequent first; None for photos."""
+        if not self.pixels or self.counts.sum() < LEAST_FLAT * self.pixels:
             return None
-    if len(counts) < 2:
-        return None
-    codes = np.array([code for code, _ in counts.most_common()])
-    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], 1).astype(np.uint8)
+        colours, shares = self.colours()
+        palette: list[np.ndarray] = []
+        left = np.ones(len(colours), bool)
+        while left.any() and len(palette) <= most:
+            at = np.argmax(np.where(left, shares, -1))
+            near = left & (np.linalg.norm(colours - colours[at], axis=1) < NEAR)
+            if shares[near].sum() >= RARE:
+                palette.append(np.average(colours[near], axis=0, weights=shares[near]))
+            left &= ~near
+        if not 2 <= len(palette) <= most:
+            return None
+        distances = np.linalg.norm(colours[:, None] - np.array(palette), axis=2).min(1)
+        if shares[distances < NEAR / 4].sum() < LEAST_NEAR:
+            return None
+        return np.rint(palette).astype(np.uint8)
+
+    def shares_of(self, palette: np.ndarray) -> np.ndarray:
+        """Return the share (K,) of the flat pixels within NEAR of each colour of a palette."""
+        if not self.counts.any():
+            return np.zeros(len(palette))
+        colours, shares = self.colours()
+        distances = np.linalg.norm(colours[:, None] - palette, axis=2)
+        near, nearest = distances.min(1) < NEAR, distances.argmin(1)
+        return np.bincount(nearest[near], shares[near], len(palette))
+
+
+class ExactColours:
+    """Counts the pixels of each colour of lossless label maps."""
+
+    def __init__(self) -> None:
+        self.counts: dict[int, int] = {}
+
+    def add(self, image: np.ndarray) -> None:
+        """Count an image (H, W, 3) uint8."""
+        for code, count in zip(*np.unique(packed(image), return_counts=True), strict=True):
+            self.counts[int(code)] = self.counts.get(int(code), 0) + int(count)
+
+    def palette(self) -> np.ndarray:
+        """Return the colours, (K, 3) uint8, most frequent first."""
+        return unpacked(np.int32(sorted(self.counts, key=lambda code: -self.counts[code])))
+
+
+def find_palette(images: Iterable[np.ndarray], most: int = FEW) -> np.ndarray | None:
+    """Return the colours of label maps (H, W, 3) uint8, as (K, 3) uint8, most frequent first; None
+    for photos, and for more than `most` colours.
+    """
+    counts = ColourCounts()
+    for image in images:
+        counts.add(image)
+    return counts.palette(most)
+
+
+def exact_palette(images: Iterable[np.ndarray], most: int = FEW) -> np.ndarray | None:
+    """Return all colours of lossless label maps (H, W, 3) uint8, as (K, 3) uint8, most frequent
+    first; None for fewer than 2 or more than `most` colours.
+    """
+    counts = ExactColours()
+    for image in images:
+        counts.add(image)
+        if len(counts.counts) > most:
+            return None
+    return counts.palette() if len(counts.counts) > 1 else None
 
 
 def flat_pixels(image: np.ndarray) -> np.ndarray:
@@ -75,14 +122,3 @@ def flat_pixels(image: np.ndarray) -> np.ndarray:
     spread = F.max_pool2d(planes, WINDOW, 1) + F.max_pool2d(-planes, WINDOW, 1)
     edge = WINDOW // 2
     return image[edge:-edge, edge:-edge][(spread < FLAT).all(0).numpy()]
-
-
-def nearest_colour(image: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Return the index (H, W) int64 of the nearest palette colour of each pixel of (H, W, 3)."""
-    best = np.zeros(image.shape[:2], np.int64)
-    least = np.full(image.shape[:2], np.inf, np.float32)
-    for number, colour in enumerate(palette):
-        distance = ((image.astype(np.float32) - colour) ** 2).sum(2)
-        best = np.where(distance < least, number, best)
-        least = np.minimum(distance, least)
-    return best

@@ -27,7 +27,13 @@ everywhere = logging.getLogger("every process")  # logs on all ranks, not only o
 
 TRANSFER_SECONDS = 0.0025  # least time to send a batch from a worker
 TIMED_IMAGES = 8  # images to time
-CHECKED = ("aligned", "unaligned", "single", "colorization")  # as scripts.doctor knows them
+CHECKED = (
+    "aligned",
+    "unaligned",
+    "single",
+    "colorization",
+    "labels",
+)  # as scripts.doctor knows them
 
 
 class Loader:

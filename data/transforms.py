@@ -19,7 +19,7 @@ from data.image_types import HighDepthImage, ImageArray, ImageLike
 
 BICUBIC = Image.Resampling.BICUBIC
 FILTERS = {"bicubic": BICUBIC, "nearest": Image.Resampling.NEAREST}  # of --filter_A, --filter_B
-PREPROCESS = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none")
+PREPROCESS = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "fixed", "none")
 load_picture = load_image  # both for datasets of users; load_picture is the former name
 FLIP = Image.Transpose.FLIP_LEFT_RIGHT
 
@@ -36,11 +36,13 @@ class Geometry:
     crop_size: int  # pixels
     flip: bool = True  # False: `crop_and_flip` never flips
     method: Image.Resampling = BICUBIC
+    aspect_ratio: float = 1.0  # width by height of all images after `fixed`
 
     @classmethod
     def from_options(cls, opt: Any, method: Image.Resampling = BICUBIC) -> "Geometry":
         """Return the geometry of the options."""
-        return cls(opt.preprocess, opt.load_size, opt.crop_size, not opt.no_flip, method)
+        ratio = getattr(opt, "aspect_ratio", 1.0)
+        return cls(opt.preprocess, opt.load_size, opt.crop_size, not opt.no_flip, method, ratio)
 
     def draw(self, size: tuple[int, int]) -> dict[str, Any]:
         """Draw {"crop_pos": (x, y) of the corner, "flip": bool} from Python's `random`.
@@ -77,6 +79,11 @@ class Geometry:
         return (self.crop_size, self.crop_size) if self._crops else self.resized_size(size)
 
     @property
+    def any_size(self) -> bool:
+        """Whether images of all sizes and ratios come out alike, so that a pair may differ."""
+        return self.preprocess in ("resize_and_crop", "fixed")
+
+    @property
     def _crops(self) -> bool:
         return self.preprocess.endswith("crop")
 
@@ -85,6 +92,8 @@ class Geometry:
         width, height = size
         if self.preprocess == "resize_and_crop":
             return self.load_size, self.load_size
+        if self.preprocess == "fixed":
+            return self.crop_size, max(1, round(self.crop_size / self.aspect_ratio))
         if self.preprocess.startswith("scale_width"):
             return self.load_size, max(self.load_size * height // width, self.crop_size)
         return size
@@ -111,7 +120,8 @@ def pixels(image: ImageLike) -> ImageArray:
     """Return an image's pixels, (H, W, C)."""
     if isinstance(image, ImageArray):
         return image
-    return ImageArray(np.array(image, dtype=np.uint8).reshape(image.height, image.width, -1))
+    dtype = np.int32 if image.mode == "I" else np.uint8  # I: class numbers
+    return ImageArray(np.array(image, dtype=dtype).reshape(image.height, image.width, -1))
 
 
 def in_range(image: ImageLike, value_range: tuple[float, float] | None = None) -> ImageLike:

@@ -49,6 +49,7 @@ def fitted_ranges(
     fitted = {
         side: _fit(dataset, side, files, getattr(opt, f"range_{side}"))
         for side, files in files_by_side.items()
+        if dataset.has_range(side)
     }
     return {side: found for side, found in fitted.items() if found}
 

@@ -39,6 +39,7 @@ def write_results(
     `RunStopped` after a signal, once the images in work are written.
     """
     ranges, done = read_ranges(opt), 0
+    stretch = 1.0 if opt.preprocess == "fixed" else opt.aspect_ratio  # fixed: of the input
     with (
         handle_signals() as signals,
         ImageWriter() as writer,
@@ -54,7 +55,7 @@ def write_results(
             numbers, paths = batch["index"].tolist(), translator.model.get_image_paths()
             for i, path in enumerate(paths[: share.most - done]):
                 one = {label: images[i : i + 1] for label, images in visuals.items()}
-                row, jobs = result_row(page, one, path, opt.aspect_ratio, share.name(numbers[i]))
+                row, jobs = result_row(page, one, path, stretch, share.name(numbers[i]))
                 jobs.append(partial(save_high_depth, page, one, row.name, opt, ranges))
                 jobs.append(partial(share.add, numbers[i], row, batch["input"][i], page.notes))
                 writer.run(run_all, [share.wait, *jobs])
@@ -149,7 +150,7 @@ def save_high_depth(
 def note_tiling(page: HTML, translator: Translator, batch: dict[str, Any]) -> None:
     """Note the tiling on the page if an image is larger than a tile."""
     tiles: Tiles = translator.model.generator().model
-    sides = [max(batch[side].shape[-2:]) for side in "AB" if side in batch]
+    sides = [max(batch[side].shape[-2:]) for side in ("A", "B", "label") if side in batch]
     if max(sides) > tiles.tile:
         page.add_note(f"Translated in {tiles.describe()}.")
 
@@ -160,7 +161,7 @@ def note_resizing(page: HTML, opt: Any, batch: dict[str, Any]) -> None:
     if said or "A_size" not in batch:
         return
     size = tuple(int(n[0]) for n in batch["A_size"])
-    height, width = batch["A"].shape[-2:]
+    height, width = batch["label" if "label" in batch else "A"].shape[-2:]
     if size != (width, height):
         page.add_note(
             f"{RESIZED}: --preprocess {opt.preprocess} changed the first from {size[0]}×{size[1]} "

@@ -124,17 +124,19 @@ class BaseOptions:
 
         # Call each hook once; the model's hook may set the default dataset.
         chosen = {**preset, **saved, **by_hand}
-        hooks = []
+        classes: list[Any] = []
         for package, flag in (("models", "model"), ("data", "dataset_mode")):
             name = chosen.get(flag, parser.get_default(flag))
-            hooks.append(find_class(package, name, f"--{flag}").modify_commandline_options)
+            classes.append(find_class(package, name, f"--{flag}"))
             with parser.section(f"{flag.removesuffix('_mode')} {name}"):
-                hooks[-1](parser, self.is_train)
+                classes[-1].modify_commandline_options(parser, self.is_train)
         parser.add_argument("-h", "--help", action="help", help="show this and exit")
         parser.owner, parser.also = self.owner_of, self.also
 
         # Second pass, strict: parse one source after another into one namespace.
-        carried = self.carried_options(parser)
+        carried, flags = self.carried_options(parser), _given(parser, argv)
+        if builtin and (labels := {**config, **flags}.get("label_dir")):
+            preset = {"dataroot": labels}  # of --dataset_mode labels: not the built-in data
         if not self.is_train:
             preset = {k: v for k, v in preset.items() if k in carried}
         saved = {k: v for k, v in saved.items() if k in carried and k in parser.options()}
@@ -143,14 +145,16 @@ class BaseOptions:
         opt.roles = parser.roles(self.phase) | {"isTrain": "launch"}
         _apply(parser, opt, preset, f"{BUILTIN_PRESET}: ")
         _apply(parser, opt, saved, "the run's saved options: ")
+        hooks = [of.modify_commandline_options for of in classes]
         foreign = self.foreign_options(hooks) - set(parser.options()) if config else set()
         config = {k: v for k, v in config.items() if k not in foreign}
         _apply(parser, opt, config, f"{given.get('config')}: ")
         parser.parse_args(argv, opt)
-        flags = _given(parser, argv)
         opt.given = {*config, *flags}
         self.finish(parser, opt)
         check_unused_flags(parser, opt, flags)
+        derived = getattr(classes[-1], "derived_options", None)  # a user's dataset may lack it
+        vars(opt).update(derived(opt) if derived else {})
         return opt
 
     def finish(self, parser: FlagParser, opt: Options) -> None:

@@ -110,10 +110,22 @@ def _add_images(parser: FlagParser, add: Callable[..., Any]) -> None:
     with parser.section("images", role="data"):
         add(
             "--preprocess",
-            choices=["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"],
+            choices=[
+                *("resize_and_crop", "crop", "scale_width", "scale_width_and_crop"),
+                *("fixed", "none"),
+            ],
             default="resize_and_crop",
             carry=True,
-            help="resizing and cropping before the network; none keeps the size",
+            help="resizing and cropping before the network; fixed: to the width --crop_size and "
+            "the height by --aspect_ratio; none keeps the size",
+        )
+        add(
+            "--aspect_ratio",
+            type=number(float, 0.01, 100),
+            default=1.0,
+            carry=True,
+            help="width by height: of all images with --preprocess fixed; otherwise the stretch of "
+            "the result images of test.py",
         )
         add("--load_size", type=_COUNT, default=286, help="side in pixels after resizing")
         add("--crop_size", type=_COUNT, default=256, carry=True, help="crop to this size in pixels")

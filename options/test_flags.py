@@ -24,13 +24,6 @@ def _add_testing(parser: FlagParser) -> None:
         )
         add("--use_ema", action="store_true", help="use the EMA of G, from a training with --ema")
         add("--results_dir", default="./results/", role="launch", help="folder for results")
-        add(
-            "--aspect_ratio",
-            type=number(float, 0.01, 100),
-            default=1.0,
-            role="data",  # changes the result files
-            help="stretch of result images, width by height",
-        )
         add("--eval", action="store_true", help="running statistics and no dropout (§3.3)")
         add(
             "--dropout_at_test",

@@ -23,7 +23,7 @@ def has_D(opt: Any) -> bool:
 
 DISCRIMINATOR = Need("--lambda_GAN above 0", has_D)
 RESIZING = Need(
-    "a --preprocess that resizes", lambda opt: opt.preprocess.startswith(("resize", "scale"))
+    "a --preprocess that resizes to it", lambda opt: opt.preprocess.startswith(("resize", "scale"))
 )
 VISDOM = Need("--display_id above 0", lambda opt: opt.display_id > 0)
 PAGE = Need("the page, which --no_html turns off", lambda opt: not opt.no_html)
@@ -42,6 +42,9 @@ REFERENCE_FLAGS = {
     "gan_mode": DISCRIMINATOR,
     "pool_size": DISCRIMINATOR,
     "init_gain": Need("an --init_type other than kaiming", lambda opt: opt.init_type != "kaiming"),
+    "aspect_ratio": Need(  # of test.py it also stretches the results
+        "--preprocess fixed", lambda opt: not opt.isTrain or opt.preprocess == "fixed"
+    ),
     "lambda_L1": Need(
         "a --pixel_loss other than none", lambda opt: getattr(opt, "pixel_loss", "") != "none"
     ),

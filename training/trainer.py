@@ -88,7 +88,7 @@ class Trainer:
             clock.images += count
             if self.state.ema:
                 self.state.ema.update()
-            files = [path for batch in batches for path in batch.get("A_paths", [])]
+            files = [f for b in batches for f in b.get("A_paths") or b.get("label_paths", [])]
             self.nan_check.observe(self.model.losses, progress.total, files)
             self.visualizer.advance(count)
             self.reporter.after_step(before, clock)

@@ -21,12 +21,13 @@ from tqdm import tqdm
 
 from data.aligned_dataset import pair_files
 from data.image_files import read_pair
-from data.label_palette import find_palette, nearest_colour
+from data.label_palette import find_palette
 from options.config_files import read_run
 from scripts.evaluation.compare import ImageSet, pixels
 from scripts.evaluation.network_metrics import frechet_distance, missing_packages
 from util.checkpoint import load, save
 from util.hashes import hash_files
+from util.palette import nearest_colour
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from conftest import FACADES, needs_facades
 from PIL import Image
 from support.label_maps import COLOURS, label_map
 
-from data.label_palette import MOST, exact_palette, find_palette, nearest_colour
+from data.label_palette import FEW, exact_palette, find_palette
+from util.palette import nearest_colour
 
 
 def as_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
@@ -38,8 +39,8 @@ def test_untouched_label_maps_show_every_colour_exactly():
     assert palette[0].tolist() == list(COLOURS[0]) and palette[-1].tolist() == [1, 2, 3]
     assert {tuple(colour) for colour in palette.tolist()} == {*COLOURS, (1, 2, 3)}
     assert exact_palette([as_jpeg(p, 95) for p in images]) is None
-    many = np.arange(3 * (MOST + 1), dtype=np.uint8).reshape(1, -1, 3)
-    assert exact_palette([many]) is None and len(exact_palette([many[:, 1:]])) == MOST
+    many = np.arange(3 * (FEW + 1), dtype=np.uint8).reshape(1, -1, 3)
+    assert exact_palette([many]) is None and len(exact_palette([many[:, 1:]])) == FEW
     assert exact_palette([]) is None and exact_palette([np.zeros((4, 4, 3), np.uint8)]) is None
 
 

@@ -1,0 +1,82 @@
+"""The flags of label maps."""
+
+import argparse
+import re
+from typing import Any
+
+HEX = re.compile(r"#?[0-9a-f]{6}")
+
+
+def whole(text: str) -> int:
+    """Return a whole number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def colour_list(text: str) -> str | list[str]:
+    """Return "auto", or the colours of "#rrggbb,#rrggbb,…" as a list."""
+    if text == "auto":
+        return text
+    colours = [colour.strip().lower() for colour in text.split(",")]
+    if wrong := [colour for colour in colours if not HEX.fullmatch(colour)]:
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is not auto or a colour such as #ff8000")
+    found = [f"#{colour.removeprefix('#')}" for colour in colours]
+    if len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"{text!r} names a colour twice")
+    return found
+
+
+def add_label_flags(parser: Any) -> Any:
+    """Add the flags of label maps, except those that a model has added; return the parser."""
+
+    def add(flag: str, **how: Any) -> None:
+        if flag not in parser.flags():
+            parser.add_argument(flag, **how)
+
+    _add_classes(add)
+    _add_folders(add)
+    return parser
+
+
+def _add_classes(add: Any) -> None:
+    of_network = {"role": "network", "carry": True}
+    add(
+        "--label_nc",
+        type=whole,
+        **of_network,
+        help="number of classes; by default counted in the label maps",
+    )
+    add(
+        "--contain_dontcare_label",
+        action="store_true",
+        **of_network,
+        help="255 in label maps is unknown, a class of its own after the others",
+    )
+    add("--no_instance", action="store_true", **of_network, help="no edges of instance maps")
+    add(
+        "--label_colours",
+        type=colour_list,
+        **of_network,
+        help="colours of the classes in label maps of colours: auto (found in them) or "
+        "#rrggbb,#rrggbb,…; by default label maps in two folders or A|B images are colours",
+    )
+    add(
+        "--label_offset",
+        type=whole,
+        role="data",
+        carry=True,
+        help="number of the first class in label maps; smaller ones are unknown (by default 0, "
+        "or 1 in the tree of ADE20K)",
+    )
+
+
+def _add_folders(add: Any) -> None:
+    for kind, what in (("label", "label maps"), ("image", "images"), ("instance", "instance maps")):
+        add(f"--{kind}_dir", role="data", help=f"folder of the {what} of --phase")
+    add(
+        "--no_pairing_check",
+        action="store_true",
+        role="data",
+        help="pair the files of the folders in their order, whatever their names",
+    )

@@ -1,0 +1,236 @@
+"""Label maps with their images and instance maps, for semantic image synthesis."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data.base_dataset import BaseDataset, filter_of, prefix_errors
+from data.builtin_facades import is_builtin
+from data.channels import check_channels, to_channels
+from data.class_names import BUILTIN
+from data.image_files import halves, load_image_or_array
+from data.image_types import ImageArray, ImageLike
+from data.label_flags import add_label_flags
+from data.label_folders import existing_label_files, find_label_files, hold_colours, label_side
+from data.label_reader import LabelReader, as_numbers, read_instances
+from data.label_scan import MANY, scan_labels
+from data.transforms import FILTERS, Geometry, pixels
+from util.label_maps import instance_edges
+from util.palette import as_hex
+
+log = logging.getLogger(__name__)
+
+NEAREST = FILTERS["nearest"]
+INSTANCE = "instance"  # the side of the instance maps, beside A and B
+Read = list[ImageLike]  # a label map, its image and its instance map, those that are there
+
+
+class LabelsDataset(BaseDataset):
+    """Label maps, with their images (without them in test.py, if need be) and instance maps.
+
+    The folders are those of pix2pixHD, Cityscapes, ADE20K or --label_dir; or A|B images or two
+    folders whose labels, on the side that --direction translates, are colours. That side is the
+    one of the label maps in `files_by_side`.
+    """
+
+    @staticmethod
+    def modify_commandline_options(parser: Any, is_train: bool) -> Any:
+        return add_label_flags(parser)
+
+    @classmethod
+    def derived_options(cls, opt: Any) -> dict[str, Any]:
+        """Return label_nc, label_colours, label_offset and no_instance as the files have them."""
+        if is_builtin(opt.dataroot) and not opt.label_dir:
+            colours = sorted(as_hex(BUILTIN))
+            own = {"label_nc": len(colours), "label_colours": colours, "label_offset": 0}
+            own = {k: v for k, v in own.items() if getattr(opt, k) in (None, "auto")}
+            return {**own, "no_instance": True}
+        if opt.label_offset is not None and not opt.isTrain:  # as in the run
+            return {}
+        try:
+            files = find_label_files(opt)
+        except ValueError:  # the constructor raises it
+            files = None
+        if files is None:
+            return {}
+        dontcare, offset = opt.contain_dontcare_label, opt.label_offset
+        if offset is None:
+            offset = int(files.layout == "ADE20K")  # 0 is unknown
+            dontcare |= offset > 0
+        found = {"label_offset": offset, "contain_dontcare_label": dontcare}
+        if opt.isTrain:
+            found["no_instance"] = not files.instances
+            found |= _counted(opt, hold_colours(files, opt), offset, dontcare)
+        return found
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        if opt.label_nc == 0:
+            raise ValueError(
+                "--label_nc 0: --dataset_mode aligned reads inputs that are RGB images"
+            )
+        files = existing_label_files(opt)
+        if opt.label_nc is None:
+            raise ValueError("--label_nc: give the number of classes of the label maps")
+        self.label_paths, self.image_paths, self.instance_paths, _ = files
+        self.label_side, self.image_side = "BA" if label_side(opt) == "B" else "AB"
+        self.half = "AB".index(self.image_side) if files.stitched else None
+        self.reader = LabelReader.from_options(opt, None if self.half is None else 1 - self.half)
+        check_flags(opt, self.label_side)
+        check_channels(opt.output_nc, "output_nc", self.image_paths)
+        self.filters = dict.fromkeys((self.label_side, INSTANCE), NEAREST)
+        self.filters[self.image_side] = filter_of(opt, self.image_side)
+        self.found: list[str] = []  # remarks on the label maps of all phases
+        known = len(files.labels) <= MANY or "label_nc" not in getattr(opt, "given", ())
+        if opt.isTrain and opt.phase not in ("val", "test") and known:
+            self._look_at_all_phases()
+
+    def _look_at_all_phases(self) -> None:
+        scan = None if is_builtin(self.root) else scan_labels(self.opt)
+        if scan is None:
+            return
+        self.found = scan.remarks(self.opt)
+        for number, file in scan.phases[self.opt.phase].items() if not scan.colours else ():
+            if not self.reader.allows(int(number)) and self.opt.on_bad_image == "error":
+                raise ValueError(f"{file}: {self.reader.why_wrong(int(number))}")
+
+    def __len__(self) -> int:
+        return len(self.label_paths)
+
+    def files_by_side(self) -> dict[str, list[str]]:
+        files = self.label_paths, self.image_paths, self.instance_paths
+        sides = self.label_side, self.image_side, INSTANCE
+        return {side: of for side, of in zip(sides, files, strict=True) if of}
+
+    def has_range(self, side: str) -> bool:
+        return side == self.image_side
+
+    def paths(self, index: int) -> dict[str, str]:
+        """Return label_paths and, if they are there, image_paths and instance_paths."""
+        files = {"label": self.label_paths, "image": self.image_paths}
+        files |= {"instance": self.instance_paths}
+        return {f"{kind}_paths": of[index] for kind, of in files.items() if of}
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return an item: its files, A_size, the original (width, height), and with one crop and
+        one flip
+
+        - label: int64 (1, H, W), class numbers; label_nc for unknown pixels,
+        - image: float32 (output_nc, H, W) in [-1, 1], if there are images,
+        - without --no_instance, instance: int64 (1, H, W), and edges: float32 (1, H, W), 1 where
+          the instance differs from that of a neighbour. Without instance maps, which a training
+          has and a test may lack, the classes are the instances.
+        """
+        paths = self.paths(index)
+        sides, files = list(self.files_by_side()), list(paths.values())
+        images, size = self.load_resized(files[0], lambda: self.read(index), sides, files)
+        params = self.geometry.draw(size)
+        item: dict[str, Any] = {**paths, "A_size": size}
+        for side, image, path in zip(sides, images, files, strict=True):
+            with prefix_errors(path):
+                if side == self.image_side:
+                    item["image"] = self.crop_and_normalize(image, side, params)
+                else:
+                    name = "label" if side == self.label_side else "instance"
+                    item[name] = numbers_tensor(self.geometry.crop_and_flip(image, params))
+        if not self.opt.no_instance:
+            item.setdefault("instance", item["label"])
+            item["edges"] = instance_edges(item["instance"])
+        return item
+
+    def read(self, index: int) -> Read:
+        """Read the label map of an item, its image and its instance map, those that are there.
+
+        ValueError names a file that cannot be used, or two of different sizes.
+        """
+        label_path = self.label_paths[index]
+        found: Read = [self.reader.read(label_path)]
+        if self.image_paths:
+            found.append(self.read_image(self.image_paths[index]))
+            if not self.geometry.any_size:
+                fix = "make the sizes equal or use --preprocess resize_and_crop"
+                check_sizes(found[1], self.image_paths[index], found[0], label_path, fix)
+        if self.instance_paths:
+            found.append(read_instances(self.instance_paths[index], self.max_pixels))
+            fix = "both maps of an image need one size"
+            check_sizes(found[-1], self.instance_paths[index], found[0], label_path, fix)
+        return found
+
+    def read_image(self, path: str) -> ImageLike:
+        """Read an image, converted to its number of channels."""
+        image = load_image_or_array(path, self.max_pixels)
+        image = image if self.half is None else halves(image, path)[self.half]
+        with prefix_errors(path):
+            return to_channels(image, self.opt.output_nc, self.opt.alpha)
+
+    def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:
+        """Return the image alone: numbers of classes are no values that could be odd."""
+        if not self.image_paths:
+            return {}
+        path = self.image_paths[index]
+        return {self.image_side: (path, self.read_image(path))}
+
+    def remarks(self) -> list[str]:
+        """Return remarks on the classes in all phases, and on missing instance maps."""
+        if self.opt.no_instance or self.instance_paths:
+            return self.found
+        lacking = f"labels: --phase {self.opt.phase} has no instance maps; the edges are those of"
+        return [*self.found, f"{lacking} the classes"]
+
+    @classmethod
+    def single_preprocessor(
+        cls, opt: Any, ranges: dict[str, tuple[float, float]]
+    ) -> Callable[[ImageLike], Tensor]:
+        """Return the function from a label map, as its file has it, to its class numbers,
+        (1, H, W) int64.
+        """
+        reader, geometry = LabelReader.from_options(opt), Geometry.from_options(opt, NEAREST)
+
+        def numbers(image: ImageLike) -> Tensor:
+            found = geometry.resize(as_numbers(reader.classes(image)))
+            return numbers_tensor(pixels(geometry.center_crop(found)))
+
+        return numbers
+
+
+def numbers_tensor(image: ImageArray) -> Tensor:
+    """Return an image of one channel of whole numbers as (1, H, W) int64."""
+    return torch.from_numpy(image.array()).long().permute(2, 0, 1)
+
+
+def check_sizes(one: ImageLike, path: str, other: ImageLike, other_path: str, fix: str) -> None:
+    """Raise a ValueError if two images of an item differ in size."""
+    if one.size != other.size:
+        raise ValueError(
+            f"{path} has {one.width}x{one.height} pixels and {other_path} "
+            f"{other.width}x{other.height}: {fix}"
+        )
+
+
+def check_flags(opt: Any, side: str) -> None:
+    """Raise a ValueError for flags that contradict the label maps."""
+    if getattr(opt, f"range_{side}") != "auto":
+        raise ValueError(f"--range_{side}: is for images; side {side} holds the label maps")
+    colours = len(opt.label_colours) if isinstance(opt.label_colours, list) else 0
+    if colours > opt.label_nc:
+        raise ValueError(
+            f"--label_nc {opt.label_nc}: the label maps have {colours} colours; leave it out"
+        )
+
+
+def _counted(opt: Any, coloured: bool, offset: int, dontcare: bool) -> dict[str, Any]:
+    """Return label_nc, and label_colours of label maps of colours, where they are not given."""
+    own = isinstance(opt.label_colours, list)
+    if opt.label_nc is not None and (own or not coloured):
+        return {}
+    scan = None if own else scan_labels(opt)
+    colours = opt.label_colours if own else scan.colours
+    counted = len(colours) if own else scan.label_nc(offset, dontcare)
+    if opt.label_nc is None:
+        what = "the colours of --label_colours" if own else f"counted in {', '.join(scan.phases)}"
+        log.info("--label_nc %d: %s", counted, what)
+    found = {"label_nc": counted if opt.label_nc is None else opt.label_nc}
+    return {**found, "label_colours": colours} if colours else found
