@@ -9,13 +9,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from util.palette import in_colours, shown_colours
 
 from models.base_model import BaseModel
 from models.building import check_loss_weights
 from models.losses import GANLoss
 from models.perceptual_loss import PerceptualLoss
 from options.parser import number
+from util.palette import in_colours, shown_colours
 
 
 class SemanticModel(BaseModel):
