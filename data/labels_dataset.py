@@ -13,6 +13,7 @@ from data.channels import check_channels, to_channels
 from data.class_names import BUILTIN
 from data.image_files import halves, load_image_or_array
 from data.image_types import ImageArray, ImageLike
+from data.inferred_labels import inferred_classes
 from data.label_flags import add_label_flags
 from data.label_folders import existing_label_files, find_label_files, hold_colours, label_side
 from data.label_reader import LabelReader, as_numbers, read_instances
@@ -43,6 +44,8 @@ class LabelsDataset(BaseDataset):
     @classmethod
     def derived_options(cls, opt: Any) -> dict[str, Any]:
         """Return label_nc, label_colours, label_offset and no_instance as the files have them."""
+        if not opt.isTrain and (channels := getattr(opt, "inferred", {}).get("semantic_nc")):
+            return inferred_classes(channels, opt)
         if is_builtin(opt.dataroot) and not opt.label_dir:
             colours = sorted(as_hex(BUILTIN))
             own = {"label_nc": len(colours), "label_colours": colours, "label_offset": 0}
