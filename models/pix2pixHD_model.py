@@ -11,14 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from models.building import build
+from models.instance_features import FeatureBank, InstanceEncoder
 from models.losses import feature_matching
 from models.networks import get_norm_layer
-from models.pix2pixHD_networks import (
-    FeatureBank,
-    GlobalGenerator,
-    InstanceEncoder,
-    LocalEnhancer,
-)
+from models.pix2pixHD_networks import GlobalGenerator, LocalEnhancer
 from models.semantic import FromLabels, SemanticModel
 from options.parser import number
 from util.image_pool import ImagePool
@@ -112,29 +108,31 @@ class Pix2PixHDModel(SemanticModel):
             self.instances = self.to_device(batch, "instance")
 
     def forward(self) -> None:
+        self.synthesize()
+        if self.isTrain:
+            self.fake_AB = torch.cat([self.semantics, self.fake_B], 1).detach()  # the fake for D
+        self.show()
+
+    def synthesize(self) -> None:
+        """fake_B = G(labels), with the features of each instance under --instance_feat."""
         labels = self.labels
         if self.opt.instance_feat:
             labels = torch.cat([labels, self.features()], 1)
         self.fake_B = self.synthesis(labels)  # (N, output_nc, H, W) in [-1, 1]
-        if self.isTrain:
-            self.fake_AB = torch.cat([self.semantics, self.fake_B], 1).detach()  # the fake for D
-        self.show()
 
     def features(self) -> Tensor:
         """Return the features of each pixel's instance, (N, feat_num, H, W).
 
         They are those of the real image, or, at test time, of instances of the training.
         """
-        bank, training = (
-            self.nets["features"],
-            self.isTrain and not torch.is_inference_mode_enabled(),
-        )
-        if training or (self.real_B is not None and self.opt.use_encoded_image):
-            found = self.nets["E"](self.real_B, self.instances)
-            if training:
-                bank.keep(found.detach(), self.labels, self.instances)
-            return found
-        return bank.draw(self.labels, self.instances)
+        testing = torch.is_inference_mode_enabled()
+        from_image = getattr(self.opt, "use_encoded_image", False) and self.real_B is not None
+        if testing and not from_image:
+            return self.nets["features"].draw(self.labels, self.instances)
+        found = self.nets["E"](self.real_B, self.instances)
+        if torch.is_grad_enabled():
+            self.nets["features"].keep(found.detach(), self.labels, self.instances)
+        return found
 
     def optimize_parameters(self) -> None:
         self.forward()

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from util.palette import in_colours, shown_colours
 class SemanticModel(BaseModel):
     """A model whose input is a map of classes, with the edges between instances if there are any.
 
-    A subclass builds `nets` and writes `synthesize` and the losses. `labels` (N, 1 or 2, H, W)
+    A subclass builds `nets`, and `synthesize` and the losses compute. `labels` (N, 1 or 2, H, W)
     holds the class numbers and the edges, `semantics` (N, S, H, W) the same one-hot, `real_B`
     (N, 3, H, W) in [-1, 1] the image, `fake_B` what G makes of the labels.
     """
@@ -46,7 +47,6 @@ class SemanticModel(BaseModel):
         self.classes = opt.label_nc + opt.contain_dontcare_label
         self.has_edges = not opt.no_instance
         self.semantic_nc = self.classes + self.has_edges
-        self.image: Tensor | None = None
         if self.isTrain:
             check_loss_weights(opt, "lambda_feat", "lambda_vgg")
             self.lambda_feat = 0.0 if opt.no_ganFeat_loss else opt.lambda_feat
@@ -65,6 +65,10 @@ class SemanticModel(BaseModel):
         self.real_B = None  # at test time an image is only shown
         if self.isTrain or "image" in batch:
             self.real_B = self.to_device(batch, "image")
+
+    @abstractmethod
+    def synthesize(self) -> None:
+        """fake_B = G(labels)."""
 
     def show(self) -> None:
         """Fill `visuals`."""
