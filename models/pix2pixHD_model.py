@@ -15,7 +15,7 @@ from models.instance_features import FeatureBank, InstanceEncoder
 from models.losses import feature_matching
 from models.networks import get_norm_layer
 from models.pix2pixHD_networks import GlobalGenerator, LocalEnhancer
-from models.semantic import FromLabels, SemanticModel
+from models.semantic import SemanticModel
 from options.parser import number
 from util.image_pool import ImagePool
 
@@ -71,8 +71,7 @@ class Pix2PixHDModel(SemanticModel):
         if opt.instance_feat and opt.no_instance:
             raise ValueError("--instance_feat: needs instance maps; leave out --no_instance")
         self.norm_layer = get_norm_layer(opt.norm)
-        self.nets["G"] = build(opt, self.make_netG)
-        self.synthesis = FromLabels(self.nets["G"], self.classes)
+        self.make_synthesis()
         if opt.instance_feat:
             shape = opt.output_nc, opt.feat_num, opt.nef, opt.n_downsample_E, self.norm_layer
             self.nets["E"] = build(opt, lambda: InstanceEncoder(*shape))
@@ -88,7 +87,6 @@ class Pix2PixHDModel(SemanticModel):
         self.epochs_done = 0
 
     def make_netG(self) -> nn.Module:
-        """Build the generator as the options say; ValueError for an unknown one."""
         opt = self.opt
         input_nc = self.semantic_nc + opt.instance_feat * opt.feat_num
         sizes = opt.ngf, opt.n_downsample_global, opt.n_blocks_global
@@ -98,9 +96,6 @@ class Pix2PixHDModel(SemanticModel):
             enhancers = opt.n_local_enhancers, opt.n_blocks_local
             return LocalEnhancer(input_nc, opt.output_nc, *sizes, *enhancers, self.norm_layer)
         raise ValueError(f"--netG {opt.netG}: --model pix2pixHD has global and local")
-
-    def generator(self) -> FromLabels:
-        return self.synthesis
 
     def set_input(self, batch: dict[str, Any]) -> None:
         super().set_input(batch)

@@ -12,6 +12,7 @@ from torch.nn.utils import spectral_norm
 
 from models.layers import InstanceNorm, halved
 from models.networks import ResnetBlock
+from models.recompute import run_in_parts
 
 NormLayer = Callable[[int], nn.Module]
 
@@ -29,7 +30,7 @@ class GlobalGenerator(nn.Module):
         norm_layer: NormLayer = InstanceNorm,
     ):
         super().__init__()
-        self.stride = 2**n_downs
+        self.stride, self.recompute = 2**n_downs, False
         layers = first(input_nc, ngf, norm_layer)
         widths = [ngf * 2**i for i in range(n_downs + 1)]
         for nc, wider in zip(widths, widths[1:], strict=False):
@@ -41,7 +42,7 @@ class GlobalGenerator(nn.Module):
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, input_nc, H, W) -> (N, output_nc, H, W)
-        return self.model(x)
+        return run_in_parts(self.model, x) if self.recompute else self.model(x)
 
 
 def first(input_nc: int, output_nc: int, norm_layer: NormLayer) -> list[nn.Module]:
@@ -86,6 +87,7 @@ class LocalEnhancer(nn.Module):
     ):
         super().__init__()
         self.n_enhancers, self.stride = n_enhancers, 2 ** (n_downs + n_enhancers)
+        self.recompute = False
         inner = GlobalGenerator(
             input_nc, output_nc, ngf * 2**n_enhancers, n_downs, n_blocks, norm_layer
         )
@@ -104,10 +106,11 @@ class LocalEnhancer(nn.Module):
         images = [x]  # from the full size down
         for _ in range(self.n_enhancers):
             images.append(halved(images[-1]))
-        y = self.model(images.pop())
+        run = run_in_parts if self.recompute else nn.Module.__call__
+        y = run(self.model, images.pop())
         for n in range(1, self.n_enhancers + 1):
             before, after = (getattr(self, f"model{n}_{part}") for part in (1, 2))
-            y = after(before(images.pop()) + y)
+            y = run(after, run(before, images.pop()) + y)
         return y
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.base_model import BaseModel
-from models.building import check_loss_weights
+from models.building import build, check_loss_weights
 from models.losses import GANLoss
 from models.perceptual_loss import PerceptualLoss
 from options.parser import number
@@ -40,6 +40,12 @@ class SemanticModel(BaseModel):
             add("--no_ganFeat_loss", action="store_true", help="no feature matching")
             add("--no_vgg_loss", action="store_true", help="no perceptual loss")
             add("--vgg_weights", help="vgg19-*.pth of the perceptual loss; downloaded by default")
+            parser.add_argument(
+                "--checkpoint_activations",
+                action="store_true",
+                role="speed",
+                help="less memory and more time: compute again what the backward pass of G needs",
+            )
         return parser
 
     def __init__(self, opt: Any):
@@ -54,6 +60,20 @@ class SemanticModel(BaseModel):
             self.criterionGAN = GANLoss(opt.gan_mode)
             if self.lambda_vgg:
                 self.perceptual = PerceptualLoss(opt.vgg_weights, imagenet=False).to(self.device)
+                self.perceptual.recompute = opt.checkpoint_activations
+
+    def make_synthesis(self) -> None:
+        """Build G, and the module that runs it on label maps."""
+        self.nets["G"] = build(self.opt, self.make_netG)
+        self.nets["G"].recompute = self.isTrain and self.opt.checkpoint_activations
+        self.synthesis = FromLabels(self.nets["G"], self.classes)
+
+    @abstractmethod
+    def make_netG(self) -> nn.Module:
+        """Build the generator as the options say; ValueError for an unknown one."""
+
+    def generator(self) -> "FromLabels":
+        return self.synthesis
 
     def set_input(self, batch: dict[str, Any]) -> None:
         self.image_paths = batch["label_paths"]

@@ -15,7 +15,7 @@ from torch import Tensor
 from models.building import build, build_adam, check_crop, norm_of_D
 from models.data_parallel import global_batch_size
 from models.losses import Judgement, feature_matching
-from models.semantic import FromLabels, SemanticModel
+from models.semantic import SemanticModel
 from models.spade_networks import (
     HALVINGS,
     LATENT,
@@ -90,9 +90,8 @@ class SpadeModel(SemanticModel):
 
     def __init__(self, opt: Any):
         super().__init__(opt)
-        self.nets["G"] = build(opt, self.make_netG)
+        self.make_synthesis()
         self.images_in_step = 0  # known within `train_on`
-        self.synthesis = FromLabels(self.nets["G"], self.classes)
         if opt.use_vae and self.isTrain:
             self.nets["E"] = build(opt, lambda: ImageEncoder(opt.ngf, opt.crop_size, opt.z_dim))
         if not self.isTrain:
@@ -118,7 +117,6 @@ class SpadeModel(SemanticModel):
         self.updates = {"G": self.loss_G, "D": self.loss_D}
 
     def make_netG(self) -> SPADEGenerator:
-        """Build the generator as the options say."""
         opt = self.opt
         spectral, norm, kernel = norm_of_G(opt.norm_G)
         width = max(1, opt.crop_size // 2 ** HALVINGS[opt.num_upsampling_layers])
@@ -135,9 +133,6 @@ class SpadeModel(SemanticModel):
             z_dim=opt.z_dim,
             first_size=(max(1, round(width / ratio)), width),
         )
-
-    def generator(self) -> FromLabels:
-        return self.synthesis
 
     def train_on(self, batches: Sequence[dict[str, Any]]) -> None:
         self.images_in_step = sum(map(global_batch_size, batches))
