@@ -22,7 +22,7 @@ from training.earlier_run import own_run_folder
 from training.health import explain_out_of_memory
 from training.image_sizes import check_image_sizes, say_padding
 from training.rescue import save_on_error
-from training.resume import resume
+from training.resume import let_ema_estimate, resume
 from training.run_lock import LaunchInfo, launch_info, restart_flags
 from training.samples import Samples, by_title
 from training.trainer import Trainer
@@ -84,6 +84,7 @@ def train(opt: Options, signals: Signals, earlier_run: str = "") -> None:
     check_image_sizes(dataset, model, opt)
     say_padding(dataset, model, opt)
     state = resume(model, opt)  # weights, device, schedules; a checkpoint, if there is one
+    let_ema_estimate(state, dataset)
     enable_cuda_graphs(model, opt)
     progress = state.progress
     log.info("%d training images", len(dataset))

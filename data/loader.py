@@ -92,6 +92,15 @@ class Loader:
             raise item
         return _stacked([item])
 
+    def some_batches(self, most: int) -> Iterator[dict[str, Any]]:
+        """Yield at most `most` batches of items spread evenly over the data, as in epoch 1."""
+        local = self.opt.batch_size // distributed.world_size()
+        count = min(self.size, most * local)
+        chosen = [i * self.size // count for i in range(count)]
+        for first in range(0, count, local):
+            items = [self.loader.dataset[1, i][0] for i in chosen[first : first + local]]
+            yield _stacked([item for item in items if not isinstance(item, Exception)])
+
     def set_epoch(self, epoch: int, done: int = 0) -> None:
         """Set the epoch of the next pass, and the number of its images to skip as done.
 

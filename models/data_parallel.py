@@ -35,10 +35,11 @@ def train_together(
         "%d processes, %d of the %d images of a batch each",
         *(world_size(), opt.batch_size // world_size(), opt.batch_size),
     )
-    if opt.norm == "sync_batch" and device.type != "cuda":
-        log.warning("--norm sync_batch: on the CPU it is --norm batch, with statistics by process")
-    for net in nets.values():
-        if opt.norm == "sync_batch" and device.type == "cuda":
+    flag, synchronised = with_sync_batch(nets, opt)
+    if synchronised and device.type != "cuda":
+        log.warning("%s: on the CPU it is that of batch, with statistics by process", flag)
+    for name, net in nets.items():
+        if name in synchronised and device.type == "cuda":
             use_sync_batch_norm(net)
         for tensor in net.state_dict().values():
             dist.broadcast(tensor, src=0)
@@ -47,6 +48,14 @@ def train_together(
     if rank():
         state = np.random.SeedSequence([opt.seed, rank()]).generate_state(2, np.uint32)
         seed_everything(int(state[0]) << 31 | int(state[1]))
+
+
+def with_sync_batch(nets: Iterable[str], opt: Any) -> tuple[str, list[str]]:
+    """Return the flag that asks for batch norm over all ranks, and the networks that it is for."""
+    if hasattr(opt, "norm_G"):  # of SPADE
+        named = [name for name in nets if name.startswith("G") and "syncbatch" in opt.norm_G]
+        return f"--norm_G {opt.norm_G}", named
+    return "--norm sync_batch", list(nets) if opt.norm == "sync_batch" else []
 
 
 @torch.no_grad()
@@ -79,7 +88,9 @@ def loss_weight(batch: dict[str, Any]) -> float:
 
 def global_batch_size(batch: dict[str, Any]) -> int:
     """Return how many images a batch has over all ranks."""
-    return batch["part"][1] if "part" in batch else len(batch["A"]) * world_size()
+    if "part" in batch:
+        return batch["part"][1]
+    return next(len(of) for of in batch.values() if isinstance(of, Tensor)) * world_size()
 
 
 def reduce_losses(losses: Sequence[float], weight: float) -> list[float]:

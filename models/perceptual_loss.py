@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.recompute import recomputed
 from util.checkpoint import load_weights
 from util.downloads import download_weights
 
@@ -47,7 +48,7 @@ class PerceptualLoss(nn.Module):
         self.features.load_state_dict({k: kept[k].float() for k in wanted}, assign=True)
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None])
         self.register_buffer("std", torch.tensor(STD)[:, None, None])
-        self.imagenet = imagenet
+        self.imagenet, self.recompute = imagenet, False
         self.requires_grad_(False)
 
     def forward(self, fake: Tensor, real: Tensor) -> Tensor:
@@ -62,12 +63,13 @@ class PerceptualLoss(nn.Module):
         x = self._normalised(fake)
         with torch.no_grad():
             y = self._normalised(real)
-        for place, layer in enumerate(self.features):
-            x = layer(x)
+        run, start = recomputed if self.recompute else nn.Module.__call__, 0
+        for place, weight in LAYERS.items():
+            part, start = self.features[start : place + 1], place + 1
+            x = run(part, x)
             with torch.no_grad():
-                y = layer(y)
-            if place in LAYERS:
-                loss = loss + LAYERS[place] * F.l1_loss(x, y)
+                y = part(y)
+            loss = loss + weight * F.l1_loss(x, y)
         return loss
 
     def _normalised(self, image: Tensor) -> Tensor:

@@ -11,15 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from models.building import build
+from models.instance_features import FeatureBank, InstanceEncoder
 from models.losses import feature_matching
 from models.networks import get_norm_layer
-from models.pix2pixHD_networks import (
-    FeatureBank,
-    GlobalGenerator,
-    InstanceEncoder,
-    LocalEnhancer,
-)
-from models.semantic import FromLabels, SemanticModel
+from models.pix2pixHD_networks import GlobalGenerator, LocalEnhancer
+from models.semantic import SemanticModel
 from options.parser import number
 from util.image_pool import ImagePool
 
@@ -75,8 +71,7 @@ class Pix2PixHDModel(SemanticModel):
         if opt.instance_feat and opt.no_instance:
             raise ValueError("--instance_feat: needs instance maps; leave out --no_instance")
         self.norm_layer = get_norm_layer(opt.norm)
-        self.nets["G"] = build(opt, self.make_netG)
-        self.synthesis = FromLabels(self.nets["G"], self.classes)
+        self.make_synthesis()
         if opt.instance_feat:
             shape = opt.output_nc, opt.feat_num, opt.nef, opt.n_downsample_E, self.norm_layer
             self.nets["E"] = build(opt, lambda: InstanceEncoder(*shape))
@@ -92,7 +87,6 @@ class Pix2PixHDModel(SemanticModel):
         self.epochs_done = 0
 
     def make_netG(self) -> nn.Module:
-        """Build the generator as the options say; ValueError for an unknown one."""
         opt = self.opt
         input_nc = self.semantic_nc + opt.instance_feat * opt.feat_num
         sizes = opt.ngf, opt.n_downsample_global, opt.n_blocks_global
@@ -103,38 +97,37 @@ class Pix2PixHDModel(SemanticModel):
             return LocalEnhancer(input_nc, opt.output_nc, *sizes, *enhancers, self.norm_layer)
         raise ValueError(f"--netG {opt.netG}: --model pix2pixHD has global and local")
 
-    def generator(self) -> FromLabels:
-        return self.synthesis
-
     def set_input(self, batch: dict[str, Any]) -> None:
         super().set_input(batch)
         if self.opt.instance_feat:
             self.instances = self.to_device(batch, "instance")
 
     def forward(self) -> None:
+        self.synthesize()
+        if self.isTrain:
+            self.fake_AB = torch.cat([self.semantics, self.fake_B], 1).detach()  # the fake for D
+        self.show()
+
+    def synthesize(self) -> None:
+        """fake_B = G(labels), with the features of each instance under --instance_feat."""
         labels = self.labels
         if self.opt.instance_feat:
             labels = torch.cat([labels, self.features()], 1)
         self.fake_B = self.synthesis(labels)  # (N, output_nc, H, W) in [-1, 1]
-        if self.isTrain:
-            self.fake_AB = torch.cat([self.semantics, self.fake_B], 1).detach()  # the fake for D
-        self.show()
 
     def features(self) -> Tensor:
         """Return the features of each pixel's instance, (N, feat_num, H, W).
 
         They are those of the real image, or, at test time, of instances of the training.
         """
-        bank, training = (
-            self.nets["features"],
-            self.isTrain and not torch.is_inference_mode_enabled(),
-        )
-        if training or (self.real_B is not None and self.opt.use_encoded_image):
-            found = self.nets["E"](self.real_B, self.instances)
-            if training:
-                bank.keep(found.detach(), self.labels, self.instances)
-            return found
-        return bank.draw(self.labels, self.instances)
+        testing = torch.is_inference_mode_enabled()
+        from_image = getattr(self.opt, "use_encoded_image", False) and self.real_B is not None
+        if testing and not from_image:
+            return self.nets["features"].draw(self.labels, self.instances)
+        found = self.nets["E"](self.real_B, self.instances)
+        if torch.is_grad_enabled():
+            self.nets["features"].keep(found.detach(), self.labels, self.instances)
+        return found
 
     def optimize_parameters(self) -> None:
         self.forward()

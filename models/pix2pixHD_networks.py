@@ -7,12 +7,12 @@ State-dict keys and shapes are those of the published weights. All convolutions 
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
-from models.layers import InstanceNorm, halved, image_noise
+from models.layers import InstanceNorm, halved
 from models.networks import ResnetBlock
+from models.recompute import run_in_parts
 
 NormLayer = Callable[[int], nn.Module]
 
@@ -30,7 +30,7 @@ class GlobalGenerator(nn.Module):
         norm_layer: NormLayer = InstanceNorm,
     ):
         super().__init__()
-        self.stride = 2**n_downs
+        self.stride, self.recompute = 2**n_downs, False
         layers = first(input_nc, ngf, norm_layer)
         widths = [ngf * 2**i for i in range(n_downs + 1)]
         for nc, wider in zip(widths, widths[1:], strict=False):
@@ -42,7 +42,7 @@ class GlobalGenerator(nn.Module):
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, input_nc, H, W) -> (N, output_nc, H, W)
-        return self.model(x)
+        return run_in_parts(self.model, x) if self.recompute else self.model(x)
 
 
 def first(input_nc: int, output_nc: int, norm_layer: NormLayer) -> list[nn.Module]:
@@ -87,6 +87,7 @@ class LocalEnhancer(nn.Module):
     ):
         super().__init__()
         self.n_enhancers, self.stride = n_enhancers, 2 ** (n_downs + n_enhancers)
+        self.recompute = False
         inner = GlobalGenerator(
             input_nc, output_nc, ngf * 2**n_enhancers, n_downs, n_blocks, norm_layer
         )
@@ -105,88 +106,12 @@ class LocalEnhancer(nn.Module):
         images = [x]  # from the full size down
         for _ in range(self.n_enhancers):
             images.append(halved(images[-1]))
-        y = self.model(images.pop())
+        run = run_in_parts if self.recompute else nn.Module.__call__
+        y = run(self.model, images.pop())
         for n in range(1, self.n_enhancers + 1):
             before, after = (getattr(self, f"model{n}_{part}") for part in (1, 2))
-            y = after(before(images.pop()) + y)
+            y = run(after, run(before, images.pop()) + y)
         return y
-
-
-class InstanceEncoder(nn.Module):
-    """Features of an image, averaged over each instance (pix2pixHD §3.4: E)."""
-
-    def __init__(
-        self,
-        input_nc: int = 3,
-        feat_num: int = 3,
-        nef: int = 16,
-        n_downs: int = 4,
-        norm_layer: NormLayer = InstanceNorm,
-    ):
-        super().__init__()
-        self.model = GlobalGenerator(input_nc, feat_num, nef, n_downs, 0, norm_layer).model
-
-    def forward(self, image: Tensor, instances: Tensor) -> Tensor:
-        """(N, 3, H, W) and the instance's number at each pixel (N, 1, H, W) -> (N, feat_num, H, W).
-
-        Every pixel of an instance has the mean of its features.
-        """
-        return torch.stack(
-            [averaged(of, ids[0]) for of, ids in zip(self.model(image), instances, strict=True)]
-        )
-
-
-def averaged(features: Tensor, ids: Tensor) -> Tensor:
-    """Return (C, H, W) features, each pixel's replaced by the mean over the pixels of its id."""
-    _, place, counts = ids.flatten().unique(return_inverse=True, return_counts=True)
-    sums = features.new_zeros(len(features), len(counts)).index_add(1, place, features.flatten(1))
-    return (sums / counts)[:, place].view_as(features)
-
-
-class FeatureBank(nn.Module):
-    """Features of instances of the training, of which test images draw (pix2pixHD §3.4).
-
-    The last `size` features of each class are kept.
-    """
-
-    def __init__(self, classes: int, feat_num: int, size: int = 10):
-        super().__init__()
-        self.register_buffer("features", torch.zeros(classes, size, feat_num))
-        self.register_buffer("count", torch.zeros(classes, dtype=torch.long))  # ever kept
-
-    def keep(self, features: Tensor, labels: Tensor, instances: Tensor) -> None:
-        """Keep the features (N, feat_num, H, W) of all instances; each is of its pixel's class."""
-        size = self.features.shape[1]
-        for of, kinds, ids in zip(features, labels[:, 0].long(), instances[:, 0], strict=True):
-            for pixel in first_pixels(ids).tolist():
-                kind = kinds.flatten()[pixel]
-                self.features[kind, self.count[kind] % size] = of.flatten(1)[:, pixel].float()
-                self.count[kind] += 1
-
-    def draw(self, labels: Tensor, instances: Tensor) -> Tensor:
-        """Return features (N, feat_num, H, W): each instance has one that was kept of its class,
-        or zeros if there is none.
-        """
-        size, found = self.features.shape[1], []
-        noise = image_noise(len(labels), NOISE, labels.device)
-        for kinds, ids, z in zip(labels[:, 0].long(), instances[:, 0], noise, strict=True):
-            _, place = ids.flatten().unique(return_inverse=True)
-            kind = kinds.flatten()[first_pixels(ids)]
-            uniform = torch.special.ndtr(z)[torch.arange(len(kind), device=z.device) % NOISE]
-            number = (uniform * self.count[kind].clamp(1, size)).long()
-            found.append(self.features[kind, number][place].T.view(-1, *ids.shape))
-        return torch.stack(found)
-
-
-NOISE = 256  # instances of an image that draw features of their own
-
-
-def first_pixels(ids: Tensor) -> Tensor:
-    """Return where each id of (H, W) occurs first, as numbers of pixels, in the order of ids."""
-    _, place = ids.flatten().unique(return_inverse=True)
-    pixels = torch.arange(len(place), device=ids.device)
-    first = torch.full((int(place.max()) + 1,), len(place), device=ids.device)
-    return first.scatter_reduce(0, place, pixels, "amin")
 
 
 class MultiscaleDiscriminator(nn.Module):

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.base_model import BaseModel
-from models.building import check_loss_weights
+from models.building import build, check_loss_weights
 from models.losses import GANLoss
 from models.perceptual_loss import PerceptualLoss
 from options.parser import number
@@ -21,7 +22,7 @@ from util.palette import in_colours, shown_colours
 class SemanticModel(BaseModel):
     """A model whose input is a map of classes, with the edges between instances if there are any.
 
-    A subclass builds `nets` and writes `synthesize` and the losses. `labels` (N, 1 or 2, H, W)
+    A subclass builds `nets`, and `synthesize` and the losses compute. `labels` (N, 1 or 2, H, W)
     holds the class numbers and the edges, `semantics` (N, S, H, W) the same one-hot, `real_B`
     (N, 3, H, W) in [-1, 1] the image, `fake_B` what G makes of the labels.
     """
@@ -39,6 +40,12 @@ class SemanticModel(BaseModel):
             add("--no_ganFeat_loss", action="store_true", help="no feature matching")
             add("--no_vgg_loss", action="store_true", help="no perceptual loss")
             add("--vgg_weights", help="vgg19-*.pth of the perceptual loss; downloaded by default")
+            parser.add_argument(
+                "--checkpoint_activations",
+                action="store_true",
+                role="speed",
+                help="less memory and more time: compute again what the backward pass of G needs",
+            )
         return parser
 
     def __init__(self, opt: Any):
@@ -46,7 +53,6 @@ class SemanticModel(BaseModel):
         self.classes = opt.label_nc + opt.contain_dontcare_label
         self.has_edges = not opt.no_instance
         self.semantic_nc = self.classes + self.has_edges
-        self.image: Tensor | None = None
         if self.isTrain:
             check_loss_weights(opt, "lambda_feat", "lambda_vgg")
             self.lambda_feat = 0.0 if opt.no_ganFeat_loss else opt.lambda_feat
@@ -54,6 +60,20 @@ class SemanticModel(BaseModel):
             self.criterionGAN = GANLoss(opt.gan_mode)
             if self.lambda_vgg:
                 self.perceptual = PerceptualLoss(opt.vgg_weights, imagenet=False).to(self.device)
+                self.perceptual.recompute = opt.checkpoint_activations
+
+    def make_synthesis(self) -> None:
+        """Build G, and the module that runs it on label maps."""
+        self.nets["G"] = build(self.opt, self.make_netG)
+        self.nets["G"].recompute = self.isTrain and self.opt.checkpoint_activations
+        self.synthesis = FromLabels(self.nets["G"], self.classes)
+
+    @abstractmethod
+    def make_netG(self) -> nn.Module:
+        """Build the generator as the options say; ValueError for an unknown one."""
+
+    def generator(self) -> "FromLabels":
+        return self.synthesis
 
     def set_input(self, batch: dict[str, Any]) -> None:
         self.image_paths = batch["label_paths"]
@@ -65,6 +85,10 @@ class SemanticModel(BaseModel):
         self.real_B = None  # at test time an image is only shown
         if self.isTrain or "image" in batch:
             self.real_B = self.to_device(batch, "image")
+
+    @abstractmethod
+    def synthesize(self) -> None:
+        """fake_B = G(labels)."""
 
     def show(self) -> None:
         """Fill `visuals`."""

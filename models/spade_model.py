@@ -5,6 +5,7 @@ Source: Park et al., arXiv:1903.07291, below "SPADE §…".
 
 import argparse
 import re
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,8 +13,9 @@ import torch
 from torch import Tensor
 
 from models.building import build, build_adam, check_crop, norm_of_D
+from models.data_parallel import global_batch_size
 from models.losses import Judgement, feature_matching
-from models.semantic import FromLabels, SemanticModel
+from models.semantic import SemanticModel
 from models.spade_networks import (
     HALVINGS,
     LATENT,
@@ -88,9 +90,8 @@ class SpadeModel(SemanticModel):
 
     def __init__(self, opt: Any):
         super().__init__(opt)
-        self.nets["G"] = build(opt, self.make_netG)
-        self.z: tuple[Tensor, Tensor] | None = None
-        self.synthesis = FromLabels(self.nets["G"], self.classes)
+        self.make_synthesis()
+        self.images_in_step = 0  # known within `train_on`
         if opt.use_vae and self.isTrain:
             self.nets["E"] = build(opt, lambda: ImageEncoder(opt.ngf, opt.crop_size, opt.z_dim))
         if not self.isTrain:
@@ -116,10 +117,10 @@ class SpadeModel(SemanticModel):
         self.updates = {"G": self.loss_G, "D": self.loss_D}
 
     def make_netG(self) -> SPADEGenerator:
-        """Build the generator as the options say."""
         opt = self.opt
         spectral, norm, kernel = norm_of_G(opt.norm_G)
-        width = opt.crop_size // 2 ** HALVINGS[opt.num_upsampling_layers]
+        width = max(1, opt.crop_size // 2 ** HALVINGS[opt.num_upsampling_layers])
+        ratio = opt.aspect_ratio if opt.preprocess == "fixed" else 1.0
         return SPADEGenerator(
             self.semantic_nc,
             opt.output_nc,
@@ -130,11 +131,17 @@ class SpadeModel(SemanticModel):
             spectral,
             use_vae=opt.use_vae,
             z_dim=opt.z_dim,
-            first_size=(round(width / opt.aspect_ratio), width),
+            first_size=(max(1, round(width / ratio)), width),
         )
 
-    def generator(self) -> FromLabels:
-        return self.synthesis
+    def train_on(self, batches: Sequence[dict[str, Any]]) -> None:
+        self.images_in_step = sum(map(global_batch_size, batches))
+        super().train_on(batches)
+        self.images_in_step = 0
+
+    def set_input(self, batch: dict[str, Any]) -> None:
+        super().set_input(batch)
+        self.images_in_batch = global_batch_size(batch)
 
     def forward(self) -> None:
         self.synthesize()
@@ -143,7 +150,7 @@ class SpadeModel(SemanticModel):
     def synthesize(self) -> None:
         """fake_B = G(labels), of the style z of real_B under --use_vae."""
         z = None
-        if "E" in self.nets and torch.is_grad_enabled() | self.isTrain:
+        if "E" in self.nets and not torch.is_inference_mode_enabled():
             self.mean, self.log_variance = self.nets["E"](self.real_B)
             noise = torch.randn_like(self.mean)
             z = noise * (0.5 * self.log_variance).exp() + self.mean
@@ -206,4 +213,4 @@ class SpadeModel(SemanticModel):
         """
         mean, log_variance = self.mean, self.log_variance
         each = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(1)
-        return each.mean() * self.images_in_step
+        return each.mean() * (self.images_in_step or self.images_in_batch)

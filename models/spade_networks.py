@@ -13,6 +13,7 @@ from torch.nn.utils import spectral_norm
 
 from models.layers import InstanceNorm, halved, image_noise
 from models.pix2pixHD_networks import NormLayer, least_size
+from models.recompute import recomputed
 
 HIDDEN = 128  # channels between the semantic map and the γ and β of a SPADE layer
 LATENT = 256  # numbers in the z of the image encoder
@@ -105,7 +106,7 @@ class SPADEGenerator(nn.Module):
         """`first_size` is the (height, width) of the first feature map of z, under `use_vae`."""
         super().__init__()
         self.upsampling, self.use_vae, self.first_size = upsampling, use_vae, first_size
-        self.z_dim = z_dim
+        self.z_dim, self.recompute = z_dim, False
         self.stride = 2 ** HALVINGS[upsampling]
 
         def block(input_nc: int, output_nc: int) -> SPADEResnetBlock:
@@ -134,12 +135,13 @@ class SPADEGenerator(nn.Module):
 
         H and W are multiples of `stride`.
         """
-        x = self.head_0(self.first_features(semantics, z), semantics)
-        x = self.G_middle_0(_double(x), semantics)
-        x = self.G_middle_1(x if self.upsampling == "normal" else _double(x), semantics)
+        run = recomputed if self.recompute else nn.Module.__call__
+        x = run(self.head_0, self.first_features(semantics, z), semantics)
+        x = run(self.G_middle_0, _double(x), semantics)
+        x = run(self.G_middle_1, x if self.upsampling == "normal" else _double(x), semantics)
         ups = [self.up_0, self.up_1, self.up_2, self.up_3]
         for up in [*ups, *([self.up_4] if self.upsampling == "most" else [])]:
-            x = up(_double(x), semantics)
+            x = run(up, _double(x), semantics)
         return torch.tanh(self.conv_img(F.leaky_relu(x, SLOPE)))
 
     def first_features(self, semantics: Tensor, z: Tensor | None) -> Tensor:

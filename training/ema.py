@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from data import Loader
 from models.data_parallel import average_buffers
+from models.semantic import SemanticModel
 from util.checkpoint import save_weights
 from util.distributed import is_main_process
+from util.seeding import seeded
+
+STATISTICS = 16  # batches of the training over which statistics are estimated
 
 
 class EMA:
@@ -27,6 +32,10 @@ class EMA:
         self.followed = generators(nets)
         self.nets = {name: copy.deepcopy(net) for name, net in self.followed.items()}
         self.decay, self.steps = decay, 0
+        # For models that are tested with running statistics, which averaged weights have others of:
+        # estimates those of the networks, which are the averages then.
+        self.estimate: Callable[[], None] | None = None
+        self.estimated_at = -1  # the step of the last estimate
 
     @torch.no_grad()
     def update(self) -> None:
@@ -42,6 +51,7 @@ class EMA:
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
         """Temporarily give the networks their averaged weights, whoever refers to them."""
+        self.refresh()
         self.swap()
         try:
             yield
@@ -55,8 +65,19 @@ class EMA:
             for mean, value in zip(ours, theirs, strict=True):
                 mean.data, value.data = value.data, mean.data
 
+    def refresh(self) -> None:
+        """Estimate the statistics of the averages, once a step."""
+        if self.estimate and self.estimated_at != self.steps:
+            self.swap()
+            try:
+                self.estimate()
+            finally:
+                self.swap()
+            self.estimated_at = self.steps
+
     def save_networks(self, tag: str | int, folder: Path) -> None:
         """Write `TAG_net_NAME_ema.pth` of every network; all ranks call it, and rank 0 writes."""
+        self.refresh()
         average_buffers(self.nets.values())
         for name, net in self.nets.items() if is_main_process() else ():
             save_weights(net.state_dict(), folder / f"{tag}_net_{name}_ema.pth")
@@ -76,3 +97,30 @@ class EMA:
 def generators(nets: dict[str, nn.Module]) -> dict[str, nn.Module]:
     """Return the networks whose name begins with G, which an EMA averages."""
     return {name: net for name, net in nets.items() if name.startswith("G")}
+
+
+def estimate_statistics(model: SemanticModel, dataset: Loader) -> None:
+    """Replace the running statistics of a model's generators by means over batches of the training,
+    and let their spectral norms follow their weights.
+
+    The model is otherwise as before.
+    """
+    norms = [
+        module
+        for net in generators(model.nets).values()
+        for module in net.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+    ]
+    before, momenta = dict(vars(model)), [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a mean over all passes
+    try:
+        with seeded(model.opt.seed), torch.no_grad(), model.autocast():
+            for batch in dataset.some_batches(STATISTICS):
+                model.set_input(batch)
+                model.synthesize()
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        vars(model).update(before)

@@ -1,14 +1,17 @@
 """How a training starts: from latest_state.pth, from weights alone, or from scratch."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from data import Loader
 from models import weights
 from models.base_model import BaseModel
+from models.semantic import SemanticModel
 from options.roles import differences
 from training.earlier_run import holds_weights
-from training.ema import EMA, generators
+from training.ema import EMA, estimate_statistics, generators
 from training.saved_files import SavedFiles
 from training.state import (
     Progress,
@@ -55,6 +58,12 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
         state.ema = EMA(model.nets, opt.ema) if opt.ema else None
         log_start(state, weights_alone)
     return state
+
+
+def let_ema_estimate(state: TrainingState, dataset: Loader) -> None:
+    """Let the EMA of a model that is tested with running statistics estimate them on its data."""
+    if state.ema and isinstance(state.model, SemanticModel):
+        state.ema.estimate = partial(estimate_statistics, state.model, dataset)
 
 
 def check_model_supports(model: BaseModel, opt: Any) -> None:

@@ -8,13 +8,8 @@ import torch
 from support.recorded import assert_recorded, filled, noise, state_dicts, traces
 from torch import nn
 
-from models.pix2pixHD_networks import (
-    GlobalGenerator,
-    InstanceEncoder,
-    LocalEnhancer,
-    MultiscaleDiscriminator,
-    averaged,
-)
+from models.instance_features import InstanceEncoder, averaged
+from models.pix2pixHD_networks import GlobalGenerator, LocalEnhancer, MultiscaleDiscriminator
 
 BUILD = {
     "G global (label 35 + instance edge, 4 downs, 9 blocks)": partial(GlobalGenerator, 36),

@@ -1,0 +1,71 @@
+"""Activations that are not kept for the backward pass, but computed again in it.
+
+That takes less memory and more time. Source: Chen et al., "Training Deep Nets with Sublinear Memory
+Cost", arXiv:1604.06174.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.utils.checkpoint import checkpoint
+
+
+def recomputed(module: nn.Module, *inputs: Any) -> Tensor:
+    """Run a module and keep only its inputs: what it computes is computed again when needed."""
+    if not torch.is_grad_enabled():
+        return module(*inputs)
+    contexts = partial(_contexts, module)
+    return checkpoint(module, *inputs, use_reentrant=False, context_fn=contexts)
+
+
+def run_in_parts(layers: nn.Sequential, x: Tensor) -> Tensor:
+    """Run layers as `recomputed` parts, each of a convolution with what comes before the next."""
+    parts: list[list[nn.Module]] = []
+    for layer in layers:
+        plain = isinstance(layer, nn.modules.batchnorm._NormBase | nn.GroupNorm)
+        goes_on = plain or isinstance(layer, nn.ReLU | nn.LeakyReLU | nn.Tanh | nn.Identity)
+        if parts and (goes_on or isinstance(parts[-1][-1], nn.ReflectionPad2d)):
+            parts[-1].append(layer)
+        else:
+            parts.append([layer])
+    for part in parts:
+        x = recomputed(nn.Sequential(*part), x)
+    return x
+
+
+def _contexts(module: nn.Module) -> tuple[Any, Any]:
+    """Return the contexts of the first run and of the second."""
+    return contextlib.nullcontext(), _unchanged(module)
+
+
+@contextlib.contextmanager
+def _unchanged(module: nn.Module) -> Iterator[None]:
+    """Within it, a run changes neither running statistics nor the vectors of spectral norms, which
+    the first run has moved on already.
+    """
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    norms = [norm for norm in norms if norm.training and norm.track_running_stats]
+    convs = [m for m in module.modules() if m.training and has_spectral_norm(m)]
+    kept = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0  # of the new statistics in the running ones
+    for conv in convs:
+        conv.training = False
+    try:
+        yield
+    finally:
+        for norm, momentum, batches in kept:
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(batches)
+        for conv in convs:
+            conv.training = True
+
+
+def has_spectral_norm(module: nn.Module) -> bool:
+    """Return whether the weights of a layer are normalised by `torch.nn.utils.spectral_norm`."""
+    return any(isinstance(hook, SpectralNorm) for hook in module._forward_pre_hooks.values())
