@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from data.base_dataset import BaseDataset, filter_of, prefix_errors
@@ -12,11 +12,11 @@ from data.builtin_facades import is_builtin
 from data.channels import check_channels, to_channels
 from data.class_names import BUILTIN
 from data.image_files import halves, load_image_or_array
-from data.image_types import ImageArray, ImageLike
+from data.image_types import ImageLike
 from data.inferred_labels import inferred_classes
 from data.label_flags import add_label_flags
 from data.label_folders import existing_label_files, find_label_files, hold_colours, label_side
-from data.label_reader import LabelReader, as_numbers, read_instances
+from data.label_reader import LabelReader, as_numbers, numbers_tensor, read_instances
 from data.label_scan import MANY, scan_labels
 from data.transforms import FILTERS, Geometry, pixels
 from util.label_maps import instance_edges
@@ -186,22 +186,18 @@ class LabelsDataset(BaseDataset):
     @classmethod
     def single_preprocessor(
         cls, opt: Any, ranges: dict[str, tuple[float, float]]
-    ) -> Callable[[ImageLike], Tensor]:
-        """Return the function from a label map, as its file has it, to its class numbers,
-        (1, H, W) int64.
+    ) -> Callable[[ImageLike | np.ndarray], Tensor]:
+        """Return the function from a label map, as its file has it or as class numbers (H, W), to
+        its class numbers, (1, H, W) int64.
         """
         reader, geometry = LabelReader.from_options(opt), Geometry.from_options(opt, NEAREST)
 
-        def numbers(image: ImageLike) -> Tensor:
-            found = geometry.resize(as_numbers(reader.classes(image)))
+        def numbers(image: ImageLike | np.ndarray) -> Tensor:
+            classes = image if isinstance(image, np.ndarray) else reader.classes(image)
+            found = geometry.resize(as_numbers(classes))
             return numbers_tensor(pixels(geometry.center_crop(found)))
 
         return numbers
-
-
-def numbers_tensor(image: ImageArray) -> Tensor:
-    """Return an image of one channel of whole numbers as (1, H, W) int64."""
-    return torch.from_numpy(image.array()).long().permute(2, 0, 1)
 
 
 def check_sizes(one: ImageLike, path: str, other: ImageLike, other_path: str, fix: str) -> None:

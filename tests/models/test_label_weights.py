@@ -15,9 +15,10 @@ from support.recorded import state_dicts
 from torch import nn
 
 from models import pix2pixHD_networks, spade_networks
+from models.instance_features import InstanceEncoder
 from models.label_weights import describe_encoder
 from models.networks import define_G
-from models.pix2pixHD_networks import GlobalGenerator, InstanceEncoder, LocalEnhancer
+from models.pix2pixHD_networks import GlobalGenerator, LocalEnhancer
 from models.spade_networks import ImageEncoder, SPADEGenerator
 from models.weights import describe_discriminator, describe_generator, differing_flags
 from translator import Translator, run_options

@@ -51,3 +51,8 @@ def draw_label_folders(
                 folder.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(array).save(folder / f"{i}.png", compress_level=1)
     return root
+
+
+SPADE = ("--model", "spade", "--netG", "spade", "--no_vgg_loss")
+HD = ("--model", "pix2pixHD", "--netG", "global", "--no_vgg_loss")
+HD += ("--n_downsample_global", "1", "--n_blocks_global", "1")
