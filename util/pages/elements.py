@@ -3,6 +3,7 @@
 Inside `with page.body:` dominate adds each new element to the page.
 """
 
+import re
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from dominate.tags import (
     p,
     script,
     small,
+    span,
     style,
     summary,
 )
@@ -81,18 +83,36 @@ def image_figure(
 
 
 def image_row(figures: Sequence[figure], width: int, columns: int = 0) -> div:
-    """Return figures side by side, or in lines of `columns`, each at most `width` pixels wide.
+    """Return figures side by side, or in lines of `columns`, each `width` pixels wide; less in a
+    window without the place, and more in one with place left.
 
     A phone shows lines of more than three in two columns; figures of equal `--run` stay together.
     """
     count = columns or len(figures)
     name = "row many" if count > 3 else "row"
-    return div(*figures, cls=name, style=f"--n: {count}; --w: {width}px")
+    most = max((_most(image, width) for one in figures for image in one.get(img)), default=width)
+    return div(*figures, cls=name, style=f"--n: {count}; --w: {width}px; --most: {most}px")
+
+
+def _most(image: img, width: int) -> int:
+    """Return how many pixels wide an image may be on a page where it normally has `width`.
+
+    That is the double; a blurred image only up to the double of its own pixels.
+    """
+    if "width" not in image.attributes or "class" in image.attributes:
+        return 2 * width
+    return 2 * min(image["width"], width)
 
 
 def folded_notes(notes: Sequence[str]) -> details:
     """Return how the images were made, folded away."""
-    return details(summary("How these were made"), *(p(note) for note in notes))
+    return details(summary("How these were made"), *map(paragraph, notes))
+
+
+def paragraph(text: str, **attributes: str) -> p:
+    """Return a paragraph of which no line ends inside a flag, such as after the "--"."""
+    parts = re.split(r"(--\w[\w-]*)", text)  # every second part is a flag
+    return p(*(span(x, cls="flag") if i % 2 else x for i, x in enumerate(parts)), **attributes)
 
 
 def settings_line(flags: Sequence[str], of: str = "") -> p:
