@@ -82,7 +82,7 @@ def find_label_files(opt: Any, images_needed: bool = False) -> LabelFiles | None
 
 def existing_label_files(opt: Any) -> LabelFiles:
     """Return the files of --phase; ValueError if they are missing, or images of a training."""
-    found = find_label_files(opt, images_needed=opt.isTrain)
+    found = find_label_files(opt, images_needed=opt.isTrain and opt.phase != "test")
     if found is None:
         raise missing_folder(opt, EXPECTED.format(opt.phase))
     return found

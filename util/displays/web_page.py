@@ -32,7 +32,16 @@ from util.displays.val_log import ScoreLog, Scores
 from util.files import atomic_write
 from util.names import escaped, url_of, utf8
 from util.pages.captions import captions, columns_of
-from util.pages.elements import blank_page, image_figure, image_row, scripts, settings_line
+from util.pages.elements import (
+    Classes,
+    add_values,
+    blank_page,
+    class_legend,
+    image_figure,
+    image_row,
+    scripts,
+    settings_line,
+)
 from util.util import save_image
 
 REFRESH = 30  # seconds between reloads of the page of a training that goes on
@@ -66,14 +75,16 @@ class WebPage(Display):
         self.images.mkdir(parents=True, exist_ok=True)
         self.loss_log, self.score_log, self.best_epoch = loss_log, score_log, best_epoch
         self.warnings: list[str] = []
+        self.classes: Classes = ()  # of label maps
         self.data: dict[str, Any] = {}  # statistics of the data by title
         self.shown: dict[str, Images] = {}  # the last images, by the name of their input
         self.names = read_names(web_dir / "samples.json")  # (epoch, names of samples from it on)
         self.written = self.spent = 0.0  # when the last page was finished, and its seconds
 
-    def show_data(self, remarks: list[str], statistics: Mapping[str, Any]) -> None:
-        """Show remarks of the data check, and each side's values; see `plot_values`."""
-        self.warnings, self.data = [*map(escaped, remarks)], dict(statistics)
+    def show_data(self, remarks: list[str], values: Mapping[str, Any], classes: Classes) -> None:
+        """Show remarks of the data check, the values of each side (`plot_values`), and classes."""
+        self.warnings, self.data = [*map(escaped, remarks)], dict(values)
+        self.classes = classes
 
     def show_images(self, images: Images, epoch: int, total: int) -> None:
         self._save_images({"": images}, epoch)
@@ -128,6 +139,8 @@ class WebPage(Display):
             settings_line(self.settings)
             for text in self.warnings:
                 p(text, cls="warning")
+            if self.classes:
+                class_legend(self.classes)
             with main(cls="training"):
                 self._add_images(epochs, [epoch for epoch, _ in resumes])
                 self._add_curves(panels)
@@ -220,16 +233,7 @@ class WebPage(Display):
                     "Orange: the slider's epoch; ★: the best epoch; dotted: the run was resumed."
                 )
             if self.data:
-                h2("Values of the training images")
-                alt = "histograms of the values of the images"
-                div(img(src="images/data.png", alt=alt), cls="plot")
-                for title, of in self.data.items():
-                    low, high = of.range
-                    kinds = " and ".join(sorted(of.types))
-                    p(
-                        f"{title}: {of.values.min():g} to {of.values.max():g} ({kinds}); "
-                        f"{low:g} becomes -1, {high:g} becomes 1 (dashed)."
-                    )
+                add_values(self.data, "images/data.png")
 
 
 def file_name(epoch: int, label: str, number: int) -> str:

@@ -4,8 +4,9 @@ Inside `with page.body:` dominate adds each new element to the page.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import dominate
 from dominate.tags import (
@@ -14,12 +15,14 @@ from dominate.tags import (
     div,
     figcaption,
     figure,
+    h2,
     img,
     link,
     meta,
     p,
     script,
     small,
+    span,
     style,
     summary,
 )
@@ -28,6 +31,7 @@ from PIL import Image
 
 from util.names import escaped
 
+Classes = Sequence[tuple[str, str]]  # "#rrggbb" and name of each class of label maps
 ASSETS = Path(__file__).resolve().parent
 
 
@@ -99,6 +103,28 @@ def settings_line(flags: Sequence[str], of: str = "") -> p:
     """Return a line of the non-default flags; `of` is the run that they belong to, if several."""
     start = f"Settings of {escaped(of)}" if of else "Settings that are not default"
     return p(f"{start}: ", *(small(escaped(flag)) for flag in flags or ["none"]), cls="settings")
+
+
+def class_legend(classes: Classes) -> details:
+    """Return the colours "#rrggbb" and the names of the classes of label maps."""
+    marks = [
+        small(span(style=f"background: {colour}"), escaped(name), cls="class")
+        for colour, name in classes
+    ]
+    return details(summary(f"{len(classes)} classes of label maps"), *marks, open=True)
+
+
+def add_values(sides: Mapping[str, Any], plot: str) -> None:
+    """Add a plot of the values of each side's images, and which of them become -1 and 1."""
+    h2("Values of the training images")
+    div(img(src=plot, alt="histograms of the values of the images"), cls="plot")
+    for title, of in sides.items():
+        low, high = of.range
+        kinds = " and ".join(sorted(of.types))
+        p(
+            f"{title}: {of.values.min():g} to {of.values.max():g} ({kinds}); "
+            f"{low:g} becomes -1, {high:g} becomes 1 (dashed)."
+        )
 
 
 def image_size(path: Path) -> tuple[int, int]:
