@@ -232,6 +232,8 @@ def _counted(opt: Any, coloured: bool, offset: int, dontcare: bool) -> dict[str,
     if opt.label_nc is not None and (own or not coloured):
         return {}
     scan = None if own else scan_labels(opt)
+    if scan is None and not own:  # the constructor says why
+        return {}
     colours = opt.label_colours if own else scan.colours
     counted = len(colours) if own else scan.label_nc(offset, dontcare)
     if opt.label_nc is None:
