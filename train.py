@@ -88,15 +88,13 @@ def train(opt: Options, signals: Signals, earlier_run: str = "") -> None:
     progress = state.progress
     log.info("%d training images", len(dataset))
     validation = Validation(opt, state, val_dataset) if val_dataset else None
-    if val_dataset:
-        log.info("%d validation images", len(val_dataset))
     if (done := progress.epoch - 1) >= last_epoch(opt):
         plan = f"--n_epochs {opt.n_epochs} + --n_epochs_decay {opt.n_epochs_decay}"
         log.info("nothing to train after epoch %d of %s; a larger --n_epochs trains on", done, plan)
     elif validation and validation.should_stop():
         log.info("stopped early: %s; --early_stop 0 trains on", validation.best_summary())
     else:
-        visualizer = Visualizer(opt, progress.resumed_at, progress.best_epoch)
+        visualizer = Visualizer(opt, progress.resumed_at, *progress.best_so_far)
         statistics = by_title(dataset.statistics, opt)
         visualizer.show_data(dataset.remarks, statistics, dataset.classes)
         samples = Samples(opt, state, dataset, val_dataset)

@@ -38,6 +38,8 @@ def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError
         words = ("--name", opt.name, *place, root, Path("OUTPUT.png"))
         line = run_line("scripts.translate", *words)
         return ValueError(f"--dataroot {root}: is a file, not a folder; for one image: {line}")
+    if root.is_file():
+        return ValueError(f"--dataroot {root}: is a file; give the folder that holds {expected}")
     if not root.is_dir():
         home_of = Path(os.path.expanduser(root))
         near = home_of if home_of.is_dir() else nearest_folder(root)
@@ -178,8 +180,8 @@ def _place_for(loose: list[str], root: Path, opt: Any, home: str) -> str:
         make = run_line("scripts.make_pairs", "--task", "edges", root, Path(f"{root}_pairs"))
         return (
             f"; they do not look like A|B images: move the images A into {root / opt.phase}A and B "
-            f"of equal names into {root / opt.phase}B{_alone(opt)}; if they are all B, "
-            f"scripts.make_pairs computes A from them: {make}"
+            f"of equal names into {root / opt.phase}B{_alone(opt)}; if they are all "
+            f"targets, this makes edges as their inputs: {make}"
         )
     return f"; try to move them into {root / home}{_alone(opt)}"
 

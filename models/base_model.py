@@ -135,8 +135,8 @@ class BaseModel(ABC):
         """Move the images `name` of a batch to the device; ValueError if the batch lacks them."""
         if name not in batch:
             raise ValueError(
-                f"--dataset_mode {self.opt.dataset_mode}: gives no images {name}, which "
-                f"--model {self.opt.model} --direction {self.opt.direction} needs"
+                f"--dataset_mode {self.opt.dataset_mode}: has no images {name} (aligned has them), "
+                f"which --model {self.opt.model} --direction {self.opt.direction} needs"
             )
         self.loss_weight = data_parallel.loss_weight(batch)
         return batch[name].to(self.device, non_blocking=True, memory_format=self.layout)

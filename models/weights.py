@@ -143,7 +143,7 @@ def check_fit(
         if describe_generator(loaded) and describe_discriminator(wanted):
             raise ValueError(f"{path}: holds a generator in place of a discriminator")
         flags = differing_flags(loaded, opt)
-        hint = f"it was made with {flags}: give these" if flags else f"differing: {odd[0]}"
+        hint = f"it was made with {flags}; use the same flags" if flags else f"differing: {odd[0]}"
         raise ValueError(f"{path}: does not fit the network of these options; {hint}")
     if damaged := [name for name, value in loaded.items() if not value.isfinite().all()]:
         raise ValueError(f"{path}: {damaged[0]} holds NaN or infinite values; use an older epoch")

@@ -157,7 +157,12 @@ def _add_saving(parser: FlagParser) -> None:
 def _add_displays(parser: FlagParser) -> None:
     add, count = parser.add_argument, _COUNT
     with parser.section("displays", role="display"):
-        add("--print_freq", type=count, default=100, help="images between loss lines")
+        add(
+            "--print_freq",
+            type=count,
+            default=100,
+            help="images between loss lines, counted over all epochs; at least one line an epoch",
+        )
         add(
             "--update_html_freq",
             type=count,

@@ -9,11 +9,14 @@ import argparse
 import contextlib
 import logging
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/doctor.py
 
 from tqdm import tqdm
 

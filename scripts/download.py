@@ -9,10 +9,13 @@ import difflib
 import hashlib
 import logging
 import shlex
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/download.py
 
 import yaml
 

@@ -9,9 +9,12 @@ import contextlib
 import errno
 import logging
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/draw.py
 
 from options.parser import OneLineParser, number
 from scripts.drawing.subject import describe_run, newest_run

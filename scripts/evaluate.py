@@ -8,9 +8,12 @@ number.
 
 import logging
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/evaluate.py
 
 from scripts.evaluation.compare import from_folders
 from scripts.evaluation.epochs import best_epochs, of_all_epochs

@@ -6,10 +6,13 @@ such as --epoch, --eval or --use_ema, are those of test.py. docs/export.md expla
 
 import argparse
 import logging
+import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/export.py
 
 import torch
 from torch import nn

@@ -11,11 +11,14 @@ import importlib.util
 import json
 import logging
 import os
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/make_pairs.py
 
 import numpy as np
 from tqdm import tqdm
@@ -29,6 +32,7 @@ from scripts.pairs.splits import (
     SHARES,
     own_phases,
     phases_of,
+    say_counts,
     shares_of,
     unique_names,
 )
@@ -75,14 +79,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ValueError(f"IN {args.source}: none of its images can be used")
     flags = train_flags(args.task, args.size or shortest_side(args))
     remember(args, flags if args.task in SCALE else ())
-    log.info("%s holds %s", args.out, counts(args.out))
+    say_counts(args.out)
     log.info("%s", next_step(args, flags))
-
-
-def counts(out: Path) -> str:
-    """Return the number of images in each phase, as text."""
-    numbers = {phase: len(list((out / phase).rglob("*.png"))) for phase in PHASES}
-    return ", ".join(f"{number} images for {phase}" for phase, number in numbers.items())
 
 
 def shortest_side(args: argparse.Namespace) -> int:

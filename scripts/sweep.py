@@ -9,10 +9,13 @@ the trainings go to a folder of that name in --checkpoints_dir.
 
 import json
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/sweep.py
 
 from options.parser import OneLineParser, flags_of, number
 from options.shared_flags import add_shared_flags

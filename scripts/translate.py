@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/translate.py
+
 import numpy as np
 from PIL import Image
 from tqdm import tqdm

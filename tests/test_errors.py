@@ -152,7 +152,7 @@ TRAIN = [
 ]
 TEST = [
     ("--name nothing", ["checkpoints/nothing/latest_net_G.pth", "no such checkpoint", "--name"]),
-    ("--name checkpoints/fits", ["checkpoints/fits is no folder", "did you mean --name fits?"]),
+    ("--name checkpoints/fits", ["checkpoints/fits is no run", "did you mean --name fits?"]),
     ("--name fits --epoch latst", ["latst_net_G.pth: no such", "there are latest ("]),
     ("--name fit", ["checkpoints/fit/latest_net_G.pth", "did you mean --name fits?"]),
     ("--name fits --epoch 7", ["7_net_G.pth", "of this network there are latest (", "--epoch"]),

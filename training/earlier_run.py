@@ -24,15 +24,17 @@ def own_run_folder(opt: Any, launches: Sequence[LaunchInfo]) -> Iterator[str]:
 
     Gives the line that says where that is, to be logged once the training begins; "" for none.
     The earlier run stays in place with --continue_train or --overwrite, and for a restart of the
-    launch that began it. It is put back if the block ends with an error before it trains.
+    launch that began it. If the block ends with an error before it trains, the earlier run is put
+    back; a new folder is removed if the error is a user's mistake.
     ValueError if another process uses the folder, or if the earlier run cannot be moved.
     """
     folder = run_folder(opt).resolve()  # of a link, what it points to is moved
-    record, aside = job_record(folder, launches), None
+    record, aside, new = job_record(folder, launches), None, not folder.exists()
     restarted = record_of_launch(folder, launches) is not None
     with lock_run_folder(folder, record):
         if opt.continue_train or opt.overwrite or restarted or not holds_weights(folder):
-            yield ""
+            with removed_unless_begun(folder) if new else contextlib.nullcontext():
+                yield ""
             return
         size = in_words(folder_size(folder))
         if not WINDOWS:
@@ -75,7 +77,7 @@ def moved_line(aside: Path, size: str, opt: Any) -> str:
     resume = run_line("train.py", "--name", aside.name, *place, "--continue_train")
     return (
         f"{run_folder(opt)} held an earlier run ({size}), which is now {aside.name}; to resume it: "
-        f"{resume} (--overwrite deletes it instead)"
+        f"{resume} (delete it when you need it no more; --overwrite deletes in place of moving)"
     )
 
 
@@ -87,6 +89,18 @@ def free_name(folder: Path) -> Path:
         number += 1
         path = folder.with_name(f"{name}-{number}")
     return path
+
+
+@contextlib.contextmanager
+def removed_unless_begun(folder: Path) -> Iterator[None]:
+    """Remove a new folder if the block ends with a user's mistake before the run trains."""
+    try:
+        yield
+    except ValueError:
+        with contextlib.suppress(OSError):
+            if not has_begun(folder):
+                shutil.rmtree(folder)
+        raise
 
 
 @contextlib.contextmanager

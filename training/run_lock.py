@@ -104,10 +104,11 @@ def lock_run_folder(folder: Path, more: Mapping[str, Any] | None = None) -> Iter
             yield
     finally:
         with contextlib.suppress(OSError):  # the drive may be gone
-            if made and [p.name for p in folder.iterdir()] == [LOCK]:
-                path.unlink()
+            if made and {p.name for p in folder.glob("*")} <= {LOCK}:
+                path.unlink(missing_ok=True)
                 for empty in made:
-                    empty.rmdir()
+                    if empty.exists():
+                        empty.rmdir()
 
 
 def _opened(path: Path) -> contextlib.AbstractContextManager[TextIO | None]:

@@ -49,7 +49,7 @@ class Trainer:
 
     def run(self) -> None:
         """Train up to the last epoch, or until --early_stop or a signal ends it."""
-        last = last_epoch(self.opt)
+        first, last = self.progress.epoch, last_epoch(self.opt)
         while self.progress.epoch <= last:
             started, epoch = time.perf_counter(), self.progress.epoch
             trained = self.train_epoch()
@@ -65,7 +65,8 @@ class Trainer:
             elif epoch == last or stop_early:
                 self.save("latest")
             seconds = time.perf_counter() - started
-            left = time_left(seconds * (last - epoch)) if trained else ""
+            slow_start = epoch == first and seconds < 60  # caches, autotuning, first calls
+            left = time_left(seconds * (last - epoch)) if trained and not slow_start else ""
             self.visualizer.end_epoch(
                 f"epoch {epoch}/{last} took {seconds:.0f} s, learning rate {rate:.7f}{left}"
             )

@@ -1,19 +1,23 @@
 """Validation in a training: the same images each time, the best checkpoint, when to stop."""
 
+import logging
 import math
 from collections.abc import Iterable
 from itertools import chain, islice
 from statistics import fmean
 from typing import Any
 
+from data import Loader
 from models import schedules
 from models.base_model import BaseModel
 from options.train_options import last_epoch
 from training.health import check_weights
 from training.state import TrainingState
 from util.distributed import all_gather
-from util.metrics import compare, eight_bit, lower_is_better
+from util.metrics import FEW_IMAGES, compare, eight_bit, lower_is_better
 from util.seeding import seeded
+
+log = logging.getLogger(__name__)
 
 MANY_SINCE_BEST = 5  # validations without a better one that are worth a word
 
@@ -45,9 +49,12 @@ class Validation:
     With `--ema`, the averaged generators are measured beside the others, and then decide.
     """
 
-    def __init__(self, opt: Any, state: TrainingState, batches: Iterable[dict[str, Any]]):
+    def __init__(self, opt: Any, state: TrainingState, batches: Loader):
         """ValueError, before anything is trained, if `--best_metric` is not measured here."""
         self.opt, self.state, self.batches = opt, state, batches
+        log.info("%d validation images", len(batches))
+        if len(batches) < FEW_IMAGES:
+            log.warning("--val_freq: so few images tell little about which epoch is the best")
         names = list(mean_scores(state.model, islice(batches, 1)))
         self.metric = opt.best_metric or names[0]
         if self.metric not in names:
@@ -108,7 +115,7 @@ class Validation:
         progress, every = self.state.progress, self.opt.val_freq
         among = "all" if every == 1 else f"one in {every} and the last"
         flags = "--epoch best" + (" --use_ema" if self.state.ema else "")
-        words = f"best of the validated epochs ({among}): {progress.best_epoch}; {flags} chooses it"
+        words = f"best of the validated epochs ({among}): {progress.best_epoch} (test.py {flags})"
         since = progress.validations_since_best
         if since >= MANY_SINCE_BEST:
             words += (

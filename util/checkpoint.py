@@ -190,7 +190,7 @@ def _others(path: Path) -> str:
         if run.parent.name == run.parent.parent.name:  # --name checkpoints/NAME
             near = [run.name]
         meant = f"did you mean --name {near[0]}?" if near else "is --name right?"
-        lacks = "holds none" if run.is_dir() else "is no folder"
+        lacks = "has no weights" if run.is_dir() and any(run.glob("[!.]*")) else "is no run"
         return f"; {run} {lacks} ({meant} train.py writes them there)"
     tag, net = path.name.split("_net_", 1) if "_net_" in path.name else ("", path.name)
     tags = [name.removesuffix(f"_net_{net}") for name in names if name.endswith(f"_net_{net}")]

@@ -12,6 +12,7 @@ WINDOW, SIGMA = 11, 1.5  # SSIM's Gaussian window, in pixels
 C1, C2 = 0.01**2, 0.03**2  # SSIM's constants for values in [0, 1]
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # MS-SSIM's weights, from the full size to 1/16
 MOST_PSNR = 100.0  # dB
+FEW_IMAGES = 10  # of fewer, scores and their intervals tell little about other images
 
 
 def l1(fake: Tensor, real: Tensor) -> Tensor:

@@ -45,9 +45,15 @@ def save_images(
 class Visualizer:
     """Shows a training run on the console, in its folder, and on the chosen live displays."""
 
-    def __init__(self, opt: Any, since: tuple[int, int] | None = None, best_epoch: int = 0):
+    def __init__(
+        self,
+        opt: Any,
+        since: tuple[int, int] | None = None,
+        best_epoch: int = 0,
+        best_metric: str = "",
+    ):
         """`since` is the (epoch, iters) that a continued run resumes from, `best_epoch` the best
-        so far, 0 if there is none.
+        so far by `best_metric`, 0 if there is none.
 
         Only rank 0 shows the run.
         """
@@ -69,6 +75,7 @@ class Visualizer:
                 loss_log=loss_log,
                 score_log=score_log,
                 best_epoch=best_epoch,
+                best_metric=best_metric,
             )
         self.live = live_displays(opt, folder)
         files = LogFiles(loss_log, score_log)

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from scripts.evaluation.compare import ImageSet, Result, better, measure, names_of
+from scripts.evaluation.compare import ImageSet, Result, better, in_figures, measure, names_of
 from scripts.evaluation.fcn_score import fcn_of_run
 from scripts.evaluation.network_metrics import PROTOCOLS, SPLITS, TOGETHER, inception_metrics, lpips
 from util.device import pick_device
 from util.files import atomic_write
-from util.metrics import METRICS
+from util.metrics import FEW_IMAGES, METRICS
 from util.names import escaped, legible
 
 
@@ -101,21 +101,21 @@ def other_images_note(results: Sequence[Result]) -> str:
     )
 
 
-FEW = 10  # images; of fewer, resampling shows too little of the variation
-
-
 def legend(results: Sequence[Result]) -> list[str]:
     """Return lines that explain the brackets and differences of a table."""
     if not results[0].each:
         return []
     notes = ["[ ]: 95% bootstrap interval of the mean over the images"]
     fewest = min(len(values) for result in results for values in result.each.values())
-    if fewest < FEW:
+    if fewest < FEW_IMAGES:
         notes.append(f"of {fewest} image{'s' * (fewest > 1)}, it is narrower than the truth")
     if len(results) > 1:
         first = results[0].images.name
         notes.append(f"+ or -: mean difference to {first}, image by image")
-        notes.append("neither includes the variation between training seeds (docs/metrics.md)")
+        notes.append(
+            "trained again with another --seed, a run also scores differently; these intervals do "
+            "not include that (docs/metrics.md)"
+        )
     return notes
 
 
@@ -126,10 +126,10 @@ def table(results: Sequence[Result]) -> list[str]:
         lines.append(f"{metric} ({better(metric)} is better)")
         for result in results:
             if metric in result.each:
-                mean, low, high = result.intervals()[metric]
-                line = f"  {result.images.name:20} {mean:.4f} [{low:.4f}, {high:.4f}]"
+                mean, ends = in_figures(result.intervals()[metric])
+                line = f"  {result.images.name:20} {mean} {ends}"
                 if more := results[0].difference(result, metric):
-                    line += f"  {more.mean:+.4f} [{more.low:+.4f}, {more.high:+.4f}]"
+                    line += "  " + " ".join(in_figures(more, sign="+"))
                 lines.append(line)
     for metric in names_of(result.together for result in results):
         lines.append(f"{metric} ({better(metric)} is better)")

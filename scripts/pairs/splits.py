@@ -1,6 +1,7 @@
-"""Assign the images of a folder to train, val and test, and give them unique names."""
+"""Assign the images of a folder to train, val and test, count them, and give them unique names."""
 
 import argparse
+import logging
 import re
 from collections import Counter
 from pathlib import Path
@@ -8,7 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from options.parser import number
+from util.metrics import FEW_IMAGES
 from util.same_names import name_key
+
+log = logging.getLogger(__name__)
 
 PHASES = ("train", "val", "test")
 # Names of folders, in any case, and their phases.
@@ -112,3 +116,12 @@ def split(count: int, shares: list[float]) -> list[str]:
             numbers[numbers.index(max(numbers))] -= 1
             numbers[i] = 1
     return [phase for phase, n in zip(PHASES, numbers, strict=True) for _ in range(n)]
+
+
+def say_counts(out: Path) -> None:
+    """Log how many images each phase of a folder holds, and which phases hold few."""
+    numbers = {phase: len(list((out / phase).rglob("*.png"))) for phase in PHASES}
+    each = ", ".join(f"{number} images for {phase}" for phase, number in numbers.items())
+    log.info("%s holds %s", out, each)
+    if few := [phase for phase in ("val", "test") if numbers[phase] < FEW_IMAGES]:
+        log.warning("%s: so few images tell little about others (--split)", " and ".join(few))

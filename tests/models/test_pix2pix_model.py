@@ -218,7 +218,7 @@ HINTS = {
 @pytest.mark.parametrize(("flags", "hint"), HINTS.items())
 def test_weights_that_do_not_fit_name_the_flags_that_do(make, flags, hint):
     make().save_networks("latest")
-    with pytest.raises(ValueError, match=f"latest_net_G.pth: .* made with {hint}: give these$"):
+    with pytest.raises(ValueError, match=rf"latest_net_G.pth: .* with {hint}; use the same flags$"):
         make("--continue_train", *flags.split())
 
 

@@ -42,6 +42,7 @@ def test_run_again_only_what_is_missing_is_made(source, tmp_path, caplog):
     }
     assert "4 of 6 images already exist" in caplog.messages
     assert f"{out} holds 4 images for train, 1 images for val, 1 images for test" in caplog.text
+    assert "val and test: so few images tell little about others (--split)" in caplog.messages
 
 
 def test_run_again_with_nothing_missing_it_writes_nothing(source, tmp_path, caplog):

@@ -230,3 +230,16 @@ def test_windows_moves_it_without_an_open_file(tmp_path, monkeypatch) -> None:
     with owned(tmp_path / "r"):
         (tmp_path / "r" / "new_net_G.pth").touch()
     assert seen == [False] and list(tmp_path.glob("r.before-*"))
+
+
+def test_a_mistake_leaves_no_new_folder(train) -> None:
+    result = train("--dataset_mode", "single")
+    assert result.status == 2 and "--dataset_mode single: has no images B" in result.err
+    assert not Path("checkpoints").exists()
+
+
+def test_a_file_is_no_dataroot(command, tmp_path) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(b"")
+    result = command("train", *FLAGS, "--dataroot", file)
+    assert result.status == 2 and f"--dataroot {file}: is a file; give the folder" in result.err

@@ -65,6 +65,14 @@ def test_the_best_epoch_is_kept_by_the_metric_asked_for(train, metric, best_of):
     assert saved_progress(Path("checkpoints/r"))["best_epoch"] == best
 
 
+def test_the_page_of_a_training_says_by_what_an_epoch_is_the_best(command):
+    draw_pairs(Path("data"), count=2)
+    flags = ["--dataroot", "data", "--val_freq", "1", "--best_metric", "PSNR", "--ema", "0.5"]
+    assert command("train", *TINY, *flags, "--name", "r").status == 0
+    page = Path("checkpoints/r/web/index.html").read_text()
+    assert "★: the best epoch by val PSNR of the EMA of G; " in page
+
+
 def test_the_page_of_the_best_weights_says_their_epoch(train, command):
     assert train("r", *EPOCHS, "--val_freq", "1").status == 0
     test = ["--name", "r", "--gpu_ids", "-1", "--epoch", "best"]
@@ -234,3 +242,12 @@ def test_without_averages_test_names_the_file_that_is_missing(train, command):
     result = command("test", "--name", "r", "--gpu_ids", "-1", "--use_ema")
     assert result.status == 2 and "latest_net_G_ema.pth" in result.err
     assert "train.py --ema writes EMA weights" in result.err
+
+
+@pytest.mark.parametrize(("count", "few"), [(2, True), (10, False)])
+def test_few_validation_images_are_said(command, tmp_path, caplog, count, few) -> None:
+    draw_pairs(tmp_path / "data", count)
+    flags = ["--dataroot", tmp_path / "data", "--val_freq", 1]
+    assert command("train", *TINY, "--no_html", *flags).status == 0
+    assert f"{count} validation images" in caplog.messages
+    assert ("so few images" in caplog.text) == few

@@ -3,10 +3,10 @@
 Inside `with page.body:` dominate adds each new element to the page.
 """
 
+import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import dominate
 from dominate.tags import (
@@ -15,7 +15,6 @@ from dominate.tags import (
     div,
     figcaption,
     figure,
-    h2,
     img,
     link,
     meta,
@@ -85,18 +84,36 @@ def image_figure(
 
 
 def image_row(figures: Sequence[figure], width: int, columns: int = 0) -> div:
-    """Return figures side by side, or in lines of `columns`, each at most `width` pixels wide.
+    """Return figures side by side, or in lines of `columns`, each `width` pixels wide; less in a
+    window without the place, and more in one with place left.
 
     A phone shows lines of more than three in two columns; figures of equal `--run` stay together.
     """
     count = columns or len(figures)
     name = "row many" if count > 3 else "row"
-    return div(*figures, cls=name, style=f"--n: {count}; --w: {width}px")
+    most = max((_most(image, width) for one in figures for image in one.get(img)), default=width)
+    return div(*figures, cls=name, style=f"--n: {count}; --w: {width}px; --most: {most}px")
+
+
+def _most(image: img, width: int) -> int:
+    """Return how many pixels wide an image may be on a page where it normally has `width`.
+
+    That is the double; a blurred image only up to the double of its own pixels.
+    """
+    if "width" not in image.attributes or "class" in image.attributes:
+        return 2 * width
+    return 2 * min(image["width"], width)
 
 
 def folded_notes(notes: Sequence[str]) -> details:
     """Return how the images were made, folded away."""
-    return details(summary("How these were made"), *(p(note) for note in notes))
+    return details(summary("How these were made"), *map(paragraph, notes))
+
+
+def paragraph(text: str, **attributes: str) -> p:
+    """Return a paragraph of which no line ends inside a flag, such as after the "--"."""
+    parts = re.split(r"(--\w[\w-]*)", text)  # every second part is a flag
+    return p(*(span(x, cls="flag") if i % 2 else x for i, x in enumerate(parts)), **attributes)
 
 
 def settings_line(flags: Sequence[str], of: str = "") -> p:
@@ -112,19 +129,6 @@ def class_legend(classes: Classes) -> details:
         for colour, name in classes
     ]
     return details(summary(f"{len(classes)} classes of label maps"), *marks, open=True)
-
-
-def add_values(sides: Mapping[str, Any], plot: str) -> None:
-    """Add a plot of the values of each side's images, and which of them become -1 and 1."""
-    h2("Values of the training images")
-    div(img(src=plot, alt="histograms of the values of the images"), cls="plot")
-    for title, of in sides.items():
-        low, high = of.range
-        kinds = " and ".join(sorted(of.types))
-        p(
-            f"{title}: {of.values.min():g} to {of.values.max():g} ({kinds}); "
-            f"{low:g} becomes -1, {high:g} becomes 1 (dashed)."
-        )
 
 
 def image_size(path: Path) -> tuple[int, int]:
