@@ -18,6 +18,7 @@ from util.distributed import is_main_process
 from util.files import run_folder
 from util.html import HTML
 from util.image_rows import result_row
+from util.pages.elements import Classes
 from util.util import tensor2im
 
 log = logging.getLogger(__name__)
@@ -80,9 +81,11 @@ class Visualizer:
         files = LogFiles(loss_log, score_log)
         self.displays = [self.console, files, *self.live, *([self.page] if self.page else [])]
 
-    def show_data(self, remarks: list[str], statistics: Mapping[str, Any]) -> None:
+    def show_data(
+        self, remarks: list[str], statistics: Mapping[str, Any], classes: Classes = ()
+    ) -> None:
         """Show what the data check has found, on the page; see `WebPage.show_data`."""
-        self._on_page(lambda page: page.show_data(remarks, statistics))
+        self._on_page(lambda page: page.show_data(remarks, statistics, classes))
 
     @property
     def bar(self) -> tqdm | None:

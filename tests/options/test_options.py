@@ -91,7 +91,7 @@ FACTS: dict[str, dict[str, Any]] = {
 
 CARRIED = {
     *("model", "dataset_mode", "dataroot", "direction", "input_nc", "output_nc", "ngf", "netG"),
-    *("norm", "no_dropout", "upsample", "preprocess", "crop_size", "precision"),
+    *("norm", "no_dropout", "upsample", "preprocess", "aspect_ratio", "crop_size", "precision"),
     *("range_A", "range_B", "filter_A", "filter_B", "alpha"),
 }
 

@@ -32,7 +32,9 @@ from util.files import atomic_write
 from util.names import escaped, url_of, utf8
 from util.pages.captions import captions, columns_of
 from util.pages.elements import (
+    Classes,
     blank_page,
+    class_legend,
     image_figure,
     image_row,
     paragraph,
@@ -76,14 +78,15 @@ class WebPage(Display):
         self.loss_log, self.score_log = loss_log, score_log
         self.best_epoch, self.best_metric = best_epoch, best_metric
         self.warnings: list[str] = []
+        self.classes: Classes = ()  # of label maps
         self.data: dict[str, Any] = {}  # statistics of the data by title
         self.shown: dict[str, Images] = {}  # the last images, by the name of their input
         self.names = read_names(web_dir / "samples.json")  # (epoch, names of samples from it on)
         self.written = self.spent = 0.0  # when the last page was finished, and its seconds
 
-    def show_data(self, remarks: list[str], statistics: Mapping[str, Any]) -> None:
-        """Show remarks of the data check, and each side's values; see `plot_values`."""
-        self.warnings, self.data = [*map(escaped, remarks)], dict(statistics)
+    def show_data(self, remarks: list[str], sides: Mapping[str, Any], classes: Classes) -> None:
+        """Show remarks of the data check, each side's values (`plot_values`), and the classes."""
+        self.warnings, self.data, self.classes = [*map(escaped, remarks)], dict(sides), classes
 
     def show_images(self, images: Images, epoch: int, total: int) -> None:
         self._save_images({"": images}, epoch)
@@ -138,6 +141,8 @@ class WebPage(Display):
             settings_line(self.settings)
             for text in self.warnings:
                 paragraph(text, cls="warning")
+            if self.classes:
+                class_legend(self.classes)
             with main(cls="training"):
                 self._add_images(epochs, [epoch for epoch, _ in resumes])
                 self._add_curves(bool(panels))

@@ -30,6 +30,7 @@ from PIL import Image
 
 from util.names import escaped
 
+Classes = Sequence[tuple[str, str]]  # "#rrggbb" and name of each class of label maps
 ASSETS = Path(__file__).resolve().parent
 
 
@@ -119,6 +120,15 @@ def settings_line(flags: Sequence[str], of: str = "") -> p:
     """Return a line of the non-default flags; `of` is the run that they belong to, if several."""
     start = f"Settings of {escaped(of)}" if of else "Settings that are not default"
     return p(f"{start}: ", *(small(escaped(flag)) for flag in flags or ["none"]), cls="settings")
+
+
+def class_legend(classes: Classes) -> details:
+    """Return the colours "#rrggbb" and the names of the classes of label maps."""
+    marks = [
+        small(span(style=f"background: {colour}"), escaped(name), cls="class")
+        for colour, name in classes
+    ]
+    return details(summary(f"{len(classes)} classes of label maps"), *marks, open=True)
 
 
 def image_size(path: Path) -> tuple[int, int]:
