@@ -13,11 +13,11 @@ from data.channels import check_channels, to_channels
 from data.class_names import BUILTIN, class_names
 from data.image_files import halves, load_image_or_array
 from data.image_types import ImageArray, ImageLike
-from data.label_flags import add_label_flags
 from data.label_folders import existing_label_files, find_label_files, hold_colours, label_side
 from data.label_reader import LabelReader, as_numbers, read_instances
 from data.label_scan import MANY, scan_labels
 from data.transforms import FILTERS, Geometry, pixels
+from options.label_flags import add_label_flags
 from util.label_maps import instance_edges
 from util.palette import as_hex, shown_colours
 
