@@ -95,8 +95,9 @@ def train(opt: Options, signals: Signals, earlier_run: str = "") -> None:
     elif validation and validation.should_stop():
         log.info("stopped early: %s; --early_stop 0 trains on", validation.best_summary())
     else:
-        visualizer = Visualizer(opt, progress.resumed_at, progress.best_epoch)
-        visualizer.show_data(dataset.remarks, by_title(dataset.statistics, opt))
+        visualizer = Visualizer(opt, progress.resumed_at, *progress.best_so_far)
+        statistics = by_title(dataset.statistics, opt)
+        visualizer.show_data(dataset.remarks, statistics, dataset.classes)
         samples = Samples(opt, state, dataset, val_dataset)
         parts = {"validation": validation, "samples": samples, "visualizer": visualizer}
         trainer = Trainer(opt, state, dataset, **parts, signals=signals)

@@ -58,6 +58,8 @@ def create_dataset(
     if opt.isTrain and not repeated and opt.batch_size > loader.size:
         found = f"{loader.size} training images, which make one smaller batch"
         log.warning("--batch_size %d: is more than the %s", opt.batch_size, found)
+    if isinstance(dataset, BaseDataset):
+        loader.classes = dataset.classes()
     loader.cache = opt.cache if by_side and opt.isTrain else ""
     if not repeated and not opt.no_data_check:
         loader.remarks, loader.statistics = look_at_data(dataset, opt)

@@ -134,6 +134,10 @@ class BaseDataset(Dataset, ABC):
         """Return whether the files of a side are images, whose values have a range."""
         return True
 
+    def classes(self) -> list[tuple[str, str]]:
+        """Return ("#rrggbb", name) of each class of label maps, for the page of a training."""
+        return []
+
     def remarks(self) -> list[str]:
         """Return remarks on the data, which data/data_check.py adds to its own."""
         return []

@@ -89,7 +89,7 @@ def _say_other_phase(phase: str, folder: Path) -> None:
 
 def existing_label_files(opt: Any) -> LabelFiles:
     """Return the files of --phase; ValueError if they are missing, or images of a training."""
-    found = find_label_files(opt, images_needed=opt.isTrain)
+    found = find_label_files(opt, images_needed=opt.isTrain and opt.phase != "test")
     if found is None:
         raise missing_folder(opt, EXPECTED.format(opt.phase))
     return found
@@ -99,7 +99,8 @@ def labels_of_all_phases(opt: Any) -> dict[str, LabelFiles]:
     """Return the label files of the phases that are there, that of the training first."""
     found: dict[str, LabelFiles] = {}
     for phase in dict.fromkeys((opt.phase, "train", "val", "test")):
-        changes = {"phase": phase, "max_dataset_size": float("inf"), "no_instance": True}
+        changes = {"phase": phase, "max_dataset_size": float("inf"), "instance_dir": None}
+        changes["no_instance"] = True
         with contextlib.suppress(ValueError):  # of a phase that this training does not read
             files = find_label_files(Namespace(**{**vars(opt), **changes}))
             if files and all(files.labels != other.labels for other in found.values()):

@@ -1,10 +1,9 @@
 """Find the palette of label maps from their pixels."""
 
+import functools
 from collections.abc import Iterable
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from util.palette import packed, unpacked
 
@@ -118,7 +117,14 @@ def flat_pixels(image: np.ndarray) -> np.ndarray:
     """Return the pixels (N, 3) of (H, W, 3) in windows of nearly one colour."""
     if min(image.shape[:2]) < WINDOW:
         return image[:0].reshape(-1, 3)
-    planes = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)
-    spread = F.max_pool2d(planes, WINDOW, 1) + F.max_pool2d(-planes, WINDOW, 1)
+    spread = _in_windows(np.maximum, image) - _in_windows(np.minimum, image)  # never below 0
     edge = WINDOW // 2
-    return image[edge:-edge, edge:-edge][(spread < FLAT).all(0).numpy()]
+    return image[edge:-edge, edge:-edge][(spread < FLAT).all(2)]
+
+
+def _in_windows(extreme: np.ufunc, image: np.ndarray) -> np.ndarray:
+    """Return the extreme value of each window, down and then across."""
+    for _ in range(2):
+        rows = [image[i : len(image) - WINDOW + 1 + i] for i in range(WINDOW)]
+        image = functools.reduce(extreme, rows).swapaxes(0, 1)
+    return image

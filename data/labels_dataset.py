@@ -10,17 +10,17 @@ from torch import Tensor
 from data.base_dataset import BaseDataset, filter_of, prefix_errors
 from data.builtin_facades import is_builtin
 from data.channels import check_channels, to_channels
-from data.class_names import BUILTIN
+from data.class_names import BUILTIN, class_names
 from data.image_files import halves, load_image_or_array
 from data.image_types import ImageLike
 from data.inferred_labels import inferred_classes
-from data.label_flags import add_label_flags
 from data.label_folders import existing_label_files, find_label_files, hold_colours, label_side
 from data.label_reader import LabelReader, as_numbers, numbers_tensor, read_instances
 from data.label_scan import MANY, scan_labels
 from data.transforms import FILTERS, Geometry, pixels
+from options.label_flags import add_label_flags
 from util.label_maps import instance_edges
-from util.palette import as_hex
+from util.palette import as_hex, shown_colours
 
 log = logging.getLogger(__name__)
 
@@ -176,6 +176,11 @@ class LabelsDataset(BaseDataset):
         path = self.image_paths[index]
         return {self.image_side: (path, self.read_image(path))}
 
+    def classes(self) -> list[tuple[str, str]]:
+        colours = as_hex(shown_colours(self.opt)[:-1])
+        names = class_names(self.opt) or [""] * len(colours)
+        return [(c, name or str(n)) for n, (c, name) in enumerate(zip(colours, names, strict=True))]
+
     def remarks(self) -> list[str]:
         """Return remarks on the classes in all phases, and on missing instance maps."""
         if self.opt.no_instance or self.instance_paths:
@@ -226,6 +231,8 @@ def _counted(opt: Any, coloured: bool, offset: int, dontcare: bool) -> dict[str,
     if opt.label_nc is not None and (own or not coloured):
         return {}
     scan = None if own else scan_labels(opt)
+    if scan is None and not own:  # the constructor says why
+        return {}
     colours = opt.label_colours if own else scan.colours
     counted = len(colours) if own else scan.label_nc(offset, dontcare)
     if opt.label_nc is None:

@@ -50,6 +50,7 @@ class Loader:
         skip = opt.on_bad_image == "skip"
         self.reported: set[str] = set()
         self.cache = ""  # the kind of --cache; "" for a dataset that names no files
+        self.classes: list[tuple[str, str]] = []  # colours and names, of label maps
         self.remarks: list[str] = []  # what the data check has found
         self.statistics: dict[str, Any] = {}  # by side, from the data check
         self.size = int(min(len(dataset), opt.max_dataset_size))

@@ -59,6 +59,9 @@ def holds_data(root: Path, phase: str, opt: Any) -> bool:
     whole = list_images(root / phase).images if (root / phase).is_dir() else []
     if opt.dataset_mode == "unaligned" and sides:
         return all(sides) and (len(sides) == 2 or not opt.isTrain)
+    if opt.dataset_mode == "labels" and not whole:
+        trees = [root / "gtFine" / phase, *root.glob(f"annotations/{phase}*")]
+        return any(sides) or any(folder.is_dir() for folder in trees)
     if opt.dataset_mode == "aligned" and not whole and len(sides) == 2:
         return have_partners(*side_folders(root, phase).values())
     return look_stitched(whole) if opt.dataset_mode in ("aligned", "unaligned") else bool(whole)

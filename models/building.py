@@ -52,6 +52,8 @@ def build_discriminator(opt: Any, input_nc: int) -> nn.Module:
     """Build a discriminator; ValueError if the crop is too small for it."""
     norm_layer, spectral = norm_of_D(opt)
     if opt.netD == "multiscale":
+        if opt.isTrain and opt.gan_mode == "wgangp":
+            raise ValueError("--gan_mode wgangp: needs one discriminator, not --netD multiscale")
         scales = {"n_layers": opt.n_layers_D, "num_D": opt.num_D}
         norm = {"norm_layer": norm_layer, "spectral": spectral}
         netD = build(opt, lambda: MultiscaleDiscriminator(input_nc, opt.ndf, **scales, **norm))

@@ -53,7 +53,7 @@ class GANLoss(nn.Module):
         if not isinstance(prediction, Tensor):
             losses = [self(of[-1], target_is_real, for_discriminator) for of in prediction]
             return sum(losses) / len(losses)
-        logits = prediction if prediction.dtype == torch.float64 else prediction.float()
+        logits = _at_least_float32(prediction)
         sign = 1.0 if target_is_real else -1.0
         if self.gan_mode == "wgangp":
             return -sign * logits.mean()
@@ -63,12 +63,16 @@ class GANLoss(nn.Module):
         return (_vanilla if self.gan_mode == "vanilla" else _lsgan)(logits, label)
 
 
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def feature_matching(fake: Judgement, real: Judgement) -> Tensor:
     """Return the mean over the scales of Σ_layers E‖D_layer(fake) − D_layer(real)‖₁, without the
     logits; real has no gradient (arXiv:1711.11585, eq. 4).
     """
     distances = [
-        F.l1_loss(of_fake.float(), of_real.detach().float())
+        F.l1_loss(_at_least_float32(of_fake), _at_least_float32(of_real.detach()))
         for fake_layers, real_layers in zip(fake, real, strict=True)
         for of_fake, of_real in zip(fake_layers[:-1], real_layers[:-1], strict=True)
     ]

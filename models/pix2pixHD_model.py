@@ -31,6 +31,7 @@ class Pix2PixHDModel(SemanticModel):
 
     loss_names = ("G_GAN", "G_GAN_Feat", "G_VGG", "D_real", "D_fake")
     pooled = ("fake_AB",)
+    generators = ("global", "local")
     graphed = ("forward", "update_G", "update_D")
 
     @staticmethod
@@ -92,10 +93,8 @@ class Pix2PixHDModel(SemanticModel):
         sizes = opt.ngf, opt.n_downsample_global, opt.n_blocks_global
         if opt.netG == "global":
             return GlobalGenerator(input_nc, opt.output_nc, *sizes, self.norm_layer)
-        if opt.netG == "local":
-            enhancers = opt.n_local_enhancers, opt.n_blocks_local
-            return LocalEnhancer(input_nc, opt.output_nc, *sizes, *enhancers, self.norm_layer)
-        raise ValueError(f"--netG {opt.netG}: --model pix2pixHD has global and local")
+        enhancers = opt.n_local_enhancers, opt.n_blocks_local
+        return LocalEnhancer(input_nc, opt.output_nc, *sizes, *enhancers, self.norm_layer)
 
     def set_input(self, batch: dict[str, Any]) -> None:
         super().set_input(batch)

@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from models.base_model import BaseModel
 from models.building import build, check_loss_weights
 from models.losses import GANLoss
 from models.perceptual_loss import PerceptualLoss
+from options.label_flags import add_class_flags
 from options.parser import number
 from util.palette import in_colours, shown_colours
 
@@ -22,16 +23,20 @@ from util.palette import in_colours, shown_colours
 class SemanticModel(BaseModel):
     """A model whose input is a map of classes, with the edges between instances if there are any.
 
-    A subclass builds `nets`, and `synthesize` and the losses compute. `labels` (N, 1 or 2, H, W)
+    A subclass builds `nets`, and writes `synthesize` and the losses. `labels` (N, 1 or 2, H, W)
     holds the class numbers and the edges, `semantics` (N, S, H, W) the same one-hot, `real_B`
-    (N, 3, H, W) in [-1, 1] the image, `fake_B` what G makes of the labels.
+    (N, 3, H, W) in [-1, 1] the image, `fake_B` what G makes of the labels. Of a data set other than
+    `labels`, such as aligned, its input images take the place of both (--label_nc 0).
     """
+
+    generators: Sequence[str]  # the values of --netG
 
     @staticmethod
     def modify_commandline_options(
         parser: argparse.ArgumentParser, is_train: bool
     ) -> argparse.ArgumentParser:
         parser.set_defaults(dataset_mode="labels", netD="multiscale")
+        add_class_flags(parser)
         if is_train:
             add = partial(parser.add_argument, role="training")
             weight = number(float, 0)
@@ -50,10 +55,23 @@ class SemanticModel(BaseModel):
 
     def __init__(self, opt: Any):
         super().__init__(opt)
-        self.classes = opt.label_nc + opt.contain_dontcare_label
-        self.has_edges = not opt.no_instance
-        self.semantic_nc = self.classes + self.has_edges
+        if opt.netG not in self.generators:
+            known = " and ".join(self.generators)
+            raise ValueError(f"--netG {opt.netG}: --model {opt.model} has {known}")
+        self.has_labels = opt.dataset_mode == "labels"
+        if not self.has_labels and opt.label_nc:
+            raise ValueError(
+                f"--label_nc {opt.label_nc}: needs --dataset_mode labels; the inputs of "
+                f"{opt.dataset_mode} are images, --label_nc 0"
+            )
+        self.classes = opt.label_nc + opt.contain_dontcare_label if self.has_labels else 0
+        self.has_edges = self.has_labels and not opt.no_instance
+        self.semantic_nc = self.classes + self.has_edges if self.has_labels else opt.input_nc
         if self.isTrain:
+            if opt.gan_mode == "wgangp":
+                raise ValueError(f"--gan_mode wgangp: --model {opt.model} has several scales of D")
+            if opt.netD != "multiscale":
+                raise ValueError(f"--netD {opt.netD}: --model {opt.model} has multiscale alone")
             check_loss_weights(opt, "lambda_feat", "lambda_vgg")
             self.lambda_feat = 0.0 if opt.no_ganFeat_loss else opt.lambda_feat
             self.lambda_vgg = 0.0 if opt.no_vgg_loss else opt.lambda_vgg
@@ -76,15 +94,17 @@ class SemanticModel(BaseModel):
         return self.synthesis
 
     def set_input(self, batch: dict[str, Any]) -> None:
-        self.image_paths = batch["label_paths"]
-        parts = [self.to_device(batch, "label").float()]
-        if self.has_edges:
-            parts.append(self.to_device(batch, "edges"))
-        self.labels = torch.cat(parts, 1)
-        self.semantics = one_hot(self.labels, self.classes)
+        source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
+        source, target = ("label", "image") if self.has_labels else (source, target)
+        self.image_paths = batch[f"{source}_paths"]
         self.real_B = None  # at test time an image is only shown
-        if self.isTrain or "image" in batch:
-            self.real_B = self.to_device(batch, "image")
+        if self.isTrain or target in batch:
+            self.real_B = self.to_device(batch, target)
+        parts = [self.to_device(batch, source)]
+        parts += [self.to_device(batch, "edges")] if self.has_edges else []
+        kind = torch.float32 if self.real_B is None else self.real_B.dtype
+        self.labels = torch.cat([part.to(kind) for part in parts], 1)
+        self.semantics = one_hot(self.labels, self.classes)
 
     @abstractmethod
     def synthesize(self) -> None:
@@ -92,9 +112,10 @@ class SemanticModel(BaseModel):
 
     def show(self) -> None:
         """Fill `visuals`."""
-        colours = shown_colours(self.opt)
-        self.visuals = {"real_A": in_colours(self.labels[:, :1].long(), colours)}
-        self.visuals["fake_B"] = self.fake_B
+        real_A = self.labels
+        if self.has_labels:
+            real_A = in_colours(real_A[:, :1].long(), shown_colours(self.opt))
+        self.visuals = {"real_A": real_A, "fake_B": self.fake_B}
         if self.real_B is not None:
             self.visuals["real_B"] = self.real_B
 
@@ -143,7 +164,9 @@ class FromLabels(nn.Module):
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
     """Return class numbers and edges (N, 1 or 2, H, W) as (N, S, H, W): a channel a class, then
-    the edges.
+    the edges. Without classes, images are returned as they are.
     """
+    if not classes:
+        return labels
     hot = F.one_hot(labels[:, 0].long(), classes).permute(0, 3, 1, 2).to(labels.dtype)
     return torch.cat([hot, labels[:, 1:]], 1) if labels.shape[1] > 1 else hot

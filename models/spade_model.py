@@ -55,6 +55,7 @@ class SpadeModel(SemanticModel):
     """
 
     loss_names = ("KLD", "GAN", "GAN_Feat", "VGG", "D_Fake", "D_real")
+    generators = ("spade",)
     graphed = ("forward", "update_G", "generate_again", "update_D")
 
     @staticmethod
@@ -96,12 +97,7 @@ class SpadeModel(SemanticModel):
             self.nets["E"] = build(opt, lambda: ImageEncoder(opt.ngf, opt.crop_size, opt.z_dim))
         if not self.isTrain:
             return
-        norm, spectral = norm_of_D(opt)
-        shape = {"n_layers": opt.n_layers_D, "num_D": opt.num_D, "norm_layer": norm}
-        seen = self.semantic_nc + opt.output_nc
-        self.nets["D"] = build(
-            opt, lambda: MultiscaleDiscriminator(seen, opt.ndf, **shape, spectral=spectral)
-        )
+        self.nets["D"] = build(opt, self.make_netD)
         check_crop(self.nets["D"], opt)
         ttur = not opt.no_TTUR
         usual = (0.0, 0.9) if ttur else (0.5, 0.999)
@@ -142,6 +138,13 @@ class SpadeModel(SemanticModel):
     def set_input(self, batch: dict[str, Any]) -> None:
         super().set_input(batch)
         self.images_in_batch = global_batch_size(batch)
+
+    def make_netD(self) -> MultiscaleDiscriminator:
+        """Build the discriminators as the options say."""
+        opt = self.opt
+        norm_layer, spectral = norm_of_D(opt)
+        seen, scales = self.semantic_nc + opt.output_nc, (opt.n_layers_D, opt.num_D)
+        return MultiscaleDiscriminator(seen, opt.ndf, *scales, norm_layer, spectral=spectral)
 
     def forward(self) -> None:
         self.synthesize()

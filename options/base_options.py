@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from options.config_files import BUILTIN_PRESET, read_builtin, read_yaml
+from options.config_files import BUILTIN_PRESET, builtin_files, read_builtin, read_yaml
 from options.parser import FlagParser, closest, flags_of
 from options.roles import SAME_RESULTS, as_flags, differences
 from options.shared_flags import add_shared_flags
@@ -46,7 +46,19 @@ class Options(argparse.Namespace):
     def non_default_flags(self) -> list[str]:
         """Return the flags of the non-default options that change the results, with values."""
         changed = differences(self, self.defaults, SAME_RESULTS)
-        return as_flags({name: now for name, (_, now) in changed.items()})
+        return shown_flags({name: now for name, (_, now) in changed.items()}, self.model)
+
+
+def shown_flags(changed: Mapping[str, Any], model: str) -> list[str]:
+    """Return non-default options as flags, for a person.
+
+    On the built-in data the preset's files stand for its options, which nobody has given.
+    """
+    preset = read_builtin(model)
+    if str(changed.get("dataroot")) != preset["dataroot"]:
+        return as_flags(changed)
+    given = {name: value for name, value in changed.items() if str(value) != preset.get(name)}
+    return [*(f"options/presets/{file.name}" for file in builtin_files(model)), *as_flags(given)]
 
 
 class BaseOptions:

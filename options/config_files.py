@@ -27,10 +27,15 @@ PRESETS = Path(__file__).parent / "presets"
 BUILTIN_PRESET = PRESETS / "builtin.yaml"
 
 
+def builtin_files(model: str) -> list[Path]:
+    """Return the files of the preset for a model on the built-in data; the last one overrides."""
+    own = PRESETS / f"builtin_{model}.yaml"
+    return [BUILTIN_PRESET, *([own] if own.is_file() else [])]
+
+
 def read_builtin(model: str) -> dict[str, str]:
     """Return the preset for a model on the built-in data."""
-    own = PRESETS / f"builtin_{model}.yaml"
-    return read_yaml(BUILTIN_PRESET) | (read_yaml(own) if own.is_file() else {})
+    return {k: v for file in builtin_files(model) for k, v in read_yaml(file).items()}
 
 
 def read_yaml(path: str | Path) -> dict[str, str]:

@@ -66,7 +66,7 @@ class TestOptions(BaseOptions):
 
     def finish(self, parser: FlagParser, opt: Options) -> None:
         if opt.load_size is None:
-            opt.load_size = opt.crop_size
+            opt.load_size = opt.defaults["load_size"] = opt.crop_size
         if opt.overlap is not None and not opt.tile:
             parser.error(f"--overlap {opt.overlap}: needs --tile")
         if opt.page_only and opt.num_shards:

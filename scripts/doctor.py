@@ -6,11 +6,14 @@ flags, such as --input_nc or --range_A, are those of train.py.
 """
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/doctor.py
@@ -19,8 +22,9 @@ from tqdm import tqdm
 
 from data.data_check import Remark, check_data
 from data.image_check import Finding, inspect
-from data.image_files import image_size
+from data.image_files import BadImageError, image_size
 from data.image_folder import SIDES, by_stem, make_dataset, side_folders
+from data.labels_dataset import LabelsDataset
 from data.value_range import chosen_ranges, fitted_ranges
 from options.base_options import Options
 from options.parser import OneLineParser, number
@@ -39,6 +43,7 @@ MODELS = {
     "unaligned": ("--model", "cycle_gan"),
     "single": (),
     "colorization": ("--model", "colorization"),
+    "labels": (),
 }
 
 
@@ -48,10 +53,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = OneLineParser(prog="python -m scripts.doctor", description=__doc__)
     add = parser.add_argument
     add("--dataroot", type=Path, required=True, help="folder of the images")
-    modes = ["aligned", "unaligned", "single", "colorization"]
     add(
         "--dataset_mode",
-        choices=modes,
+        choices=list(MODELS),
         default="aligned",
         help="type of dataset; aligned also checks pairs",
     )
@@ -63,12 +67,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     args, more = parser.parse_known_args(argv)
     asked = {phase: options_of(args, phase, more) for phase in phases_of(args)}
+    of_labels = asked.values() if args.dataset_mode == "labels" else ()
+    numbers, of_items = label_findings(of_labels)
     paths = make_dataset(args.dataroot)
-    found = ignored(args.dataroot, paths)
+    found = [*ignored(args.dataroot, paths), *of_items]
     with worker_pool(min(args.num_threads, len(paths))) as pool:
         results = pool.map(inspect, paths, chunksize=16)
         for findings in tqdm(results, total=len(paths), unit="img", disable=None):
-            found += findings
+            found += [one for one in findings if one.fatal or one.path not in numbers]
     damaged = {finding.path for finding in found if finding.fatal}
     if args.dataset_mode == "aligned":
         found += pairs(args.dataroot, paths, damaged)
@@ -76,18 +82,50 @@ def main(argv: Sequence[str] | None = None) -> None:
     report(found, len(paths), remarks)
 
 
+def label_findings(asked: Iterable[Options]) -> tuple[set[str], list[Finding]]:
+    """Return the files of label and instance maps, and what is wrong with items of label maps."""
+    numbers: set[str] = set()
+    found = []
+    for opt in asked:
+        with contextlib.suppress(ValueError):  # `data_remarks` says it
+            dataset = LabelsDataset(opt)
+            numbers |= {*dataset.label_paths, *dataset.instance_paths} - {*dataset.image_paths}
+            with ThreadPoolExecutor() as pool:
+                found += filter(
+                    None, pool.map(partial(label_finding, dataset), range(len(dataset)))
+                )
+    return numbers, found
+
+
+def label_finding(dataset: LabelsDataset, index: int) -> Finding | None:
+    """Return why an item of label maps cannot be used; None if it can, or `inspect` says why."""
+    try:
+        dataset.read(index)
+    except BadImageError:
+        return None
+    except ValueError as error:
+        files = dataset.paths(index).values()
+        path = next(file for file in files if str(error).startswith(file))
+        return Finding(path, str(error).removeprefix(path).lstrip(": "), fatal=True)
+    return None
+
+
 def phases_of(args: argparse.Namespace) -> list[str]:
     """Return the phases that the folder holds; the whole folder counts as one for `single`."""
-    names = {path.name for path in args.dataroot.iterdir()} if args.dataroot.is_dir() else set()
     phases = ("train", "val", "test")
-    found = [phase for phase in phases if any(name.startswith(phase) for name in names)]
+    found = [phase for phase in phases if phase_folders(args.dataroot, phase)]
     return found if args.dataset_mode != "single" and found else ["train"]
 
 
 def holds_phases(opt: Options) -> bool:
     """Return whether the folder holds a phase; a folder of images alone may be checked too."""
-    root = Path(opt.dataroot)
-    return any(root.glob(f"{opt.phase}*"))
+    return bool(phase_folders(Path(opt.dataroot), opt.phase))
+
+
+def phase_folders(root: Path, phase: str) -> list[Path]:
+    """Return the folders of a phase, also in the trees of Cityscapes and ADE20K."""
+    places = (root, root / "gtFine", root / "annotations")
+    return [folder for place in places for folder in place.glob(f"{phase}*")]
 
 
 def options_of(args: argparse.Namespace, phase: str, more: Sequence[str]) -> Options:

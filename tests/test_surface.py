@@ -97,6 +97,7 @@ MODELS = {
     name: ["--model", name] for name in ("pix2pix", "cycle_gan", "colorization", "test", "template")
 }
 MODELS["template, dataset template"] = [*MODELS["template"], "--dataset_mode", "template"]
+MODELS["pix2pix, dataset labels"] = [*MODELS["pix2pix"], "--dataset_mode", "labels"]
 COMMANDS = {"train.py": TrainOptions, "test.py": TestOptions}
 WAYS = [  # model test does not train
     (model, command)

@@ -70,8 +70,8 @@ class Reporter:
 
     def show_scores(self, epoch: int, scores: dict[str, float], summary: str) -> None:
         """Show the scores of a validation; `summary` tells which is the best so far."""
-        best = self.progress.best_epoch
-        self.visualizer.print_scores(Scores(epoch, scores, f" ({summary})", best))
+        best = self.progress.best_so_far
+        self.visualizer.print_scores(Scores(epoch, scores, f" ({summary})", *best))
 
 
 def passed(every: int, before: int, now: int) -> bool:

@@ -78,7 +78,7 @@ def by_title(statistics: dict[str, SideStatistics], opt: Any) -> dict[str, SideS
     Sides without samples are left out.
     """
     part = {opt.direction[0]: "input", opt.direction[-1]: "target"}
-    paired = opt.dataset_mode == "aligned"
+    paired = opt.dataset_mode in ("aligned", "labels")
     return {
         f"{side} ({part[side]})" if paired else side: of
         for side, of in sorted(statistics.items())

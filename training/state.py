@@ -49,6 +49,11 @@ class Progress:
     best_epoch: int = 0
     validations_since_best: int = 0
 
+    @property
+    def best_so_far(self) -> tuple[int, str]:
+        """The best epoch, and the score by which it is the best; "" if another score now counts."""
+        return self.best_epoch, "" if self.best is None else self.best_metric
+
     def set_dataset_size(self, size: int) -> None:
         """Set the number of training images; warn if the checkpoint was saved with another."""
         if self.dataset_size not in (0, size):

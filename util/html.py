@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dominate.tags import h1, h2, input_, main, meta, output, p, section
+from dominate.tags import h1, h2, input_, main, meta, output, section
 
 from util.names import escaped, url_of, utf8
 from util.pages.captions import captions, columns_of
@@ -11,10 +11,13 @@ from util.pages.elements import (
     folded_notes,
     image_figure,
     image_row,
+    paragraph,
     scripts,
     settings_line,
 )
 from util.same_names import name_key
+
+FEW = 3  # rows that each have the whole width of the window
 
 
 class HTML:
@@ -102,6 +105,7 @@ class HTML:
     def save(self) -> None:
         """Write the page."""
         page, many = blank_page(self.title), len(self.rows) > 20
+        row = "100%" if len(self.rows) <= FEW else f"{self._row_width}px"
         if self.refresh:
             page.head.add(meta(http_equiv="refresh", content=str(self.refresh)))
         with page.body:
@@ -109,12 +113,12 @@ class HTML:
             if self.settings is not None:
                 settings_line(self.settings)
             for warning in self.warnings:
-                p(warning, cls="warning")
+                paragraph(warning, cls="warning")
             if self.notes:
                 folded_notes(self.notes)
             if many:
                 input_(type="search", placeholder="Filter by name", aria_label="Filter by name")
                 output(cls="found")  # a live region: what changes is read aloud
-            main(*self.rows, cls="rows", style=f"--row: {self._row_width}px")
+            main(*self.rows, cls="rows", style=f"--row: {row}")
             scripts("look.js", *(["filter.js"] if many else []))
         self.path.write_bytes(utf8(page.render(pretty=False)))

@@ -38,6 +38,7 @@ def shown_colours(opt: Any) -> np.ndarray:
 def in_colours(labels: Tensor, colours: np.ndarray) -> Tensor:
     """Return class numbers (N, 1, H, W) as colours, (N, 3, H, W) float32 in [-1, 1]."""
     table = torch.from_numpy(colours).to(labels.device).float() / 127.5 - 1
+    table = (table + 1e-6).clamp_(max=1)  # `tensor2im` truncates: each colour stays itself
     return table[labels[:, 0]].permute(0, 3, 1, 2)
 
 

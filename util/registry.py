@@ -4,6 +4,14 @@ import importlib
 
 from util.files import ROOT as _ROOT
 
+# Names of datasets in SPADE, and what is the same here.
+ELSEWHERE = {
+    "coco": "--dataset_mode labels --label_nc 182 --contain_dontcare_label",
+    "ade20k": "--dataset_mode labels --label_nc 150 --contain_dontcare_label --no_instance",
+    "cityscapes": "--dataset_mode labels --label_nc 35 --preprocess fixed --aspect_ratio 2",
+    **dict.fromkeys(("facades", "custom"), "--dataset_mode labels"),
+}
+
 
 def known(package: str) -> list[str]:
     """Return the names of all `*_model.py` or `*_dataset.py` in `package` ("models" or "data")."""
@@ -19,7 +27,8 @@ def find_class(package: str, name: str, flag: str) -> type:
     names if the file is missing, and names the expected class if the file lacks it.
     """
     if name not in known(package):
-        raise ValueError(f"{flag} {name}: unknown; known are {', '.join(known(package))}")
+        ours = f"; here it is {ELSEWHERE[name]}" if package == "data" and name in ELSEWHERE else ""
+        raise ValueError(f"{flag} {name}: unknown; known are {', '.join(known(package))}{ours}")
     stem = name + _suffix(package)
     module = importlib.import_module(f"{package}.{stem}")
     wanted = stem.replace("_", "").lower()

@@ -18,6 +18,7 @@ from util.distributed import is_main_process
 from util.files import run_folder
 from util.html import HTML
 from util.image_rows import result_row
+from util.pages.elements import Classes
 from util.util import tensor2im
 
 log = logging.getLogger(__name__)
@@ -44,9 +45,15 @@ def save_images(
 class Visualizer:
     """Shows a training run on the console, in its folder, and on the chosen live displays."""
 
-    def __init__(self, opt: Any, since: tuple[int, int] | None = None, best_epoch: int = 0):
+    def __init__(
+        self,
+        opt: Any,
+        since: tuple[int, int] | None = None,
+        best_epoch: int = 0,
+        best_metric: str = "",
+    ):
         """`since` is the (epoch, iters) that a continued run resumes from, `best_epoch` the best
-        so far, 0 if there is none.
+        so far by `best_metric`, 0 if there is none.
 
         Only rank 0 shows the run.
         """
@@ -68,14 +75,17 @@ class Visualizer:
                 loss_log=loss_log,
                 score_log=score_log,
                 best_epoch=best_epoch,
+                best_metric=best_metric,
             )
         self.live = live_displays(opt, folder)
         files = LogFiles(loss_log, score_log)
         self.displays = [self.console, files, *self.live, *([self.page] if self.page else [])]
 
-    def show_data(self, remarks: list[str], statistics: Mapping[str, Any]) -> None:
+    def show_data(
+        self, remarks: list[str], statistics: Mapping[str, Any], classes: Classes = ()
+    ) -> None:
         """Show what the data check has found, on the page; see `WebPage.show_data`."""
-        self._on_page(lambda page: page.show_data(remarks, statistics))
+        self._on_page(lambda page: page.show_data(remarks, statistics, classes))
 
     @property
     def bar(self) -> tqdm | None:

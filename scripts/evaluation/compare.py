@@ -17,6 +17,8 @@ from data.image_folder import by_stem, make_dataset, unread_partner
 from util.files import naming
 from util.metrics import METRICS, Interval, bootstrap, compare, lower_is_better
 
+MOST_ERROR = 0.5  # of the range [0, 1]: the error that heat maps show in their brightest colour
+
 
 @dataclass
 class ImageSet:
@@ -146,6 +148,12 @@ def pixel_hash(path: Path) -> str:
     return sha256(str(image.shape).encode() + image.numpy().tobytes()).hexdigest()
 
 
+def in_figures(interval: Interval, sign: str = "") -> tuple[str, str]:
+    """Return the mean and the ends of an interval; `sign` "+" also marks what is above 0."""
+    mean, low, high = (f"{value:{sign}.4f}" for value in interval)
+    return mean, f"[{low}, {high}]"
+
+
 def names_of(tables: Iterable[Iterable[str]]) -> list[str]:
     """Return the names of all metrics in the tables, without duplicates."""
     return list(dict.fromkeys(metric for table in tables for metric in table))
@@ -157,18 +165,22 @@ def better(metric: str) -> str:
     return "lower" if lower_is_better(metric) and not higher else "higher"
 
 
-def heat_map(fake: Path, real: Path, out: Path, most: float = 0.5) -> None:
+def heat_map(fake: Path, real: Path, out: Path) -> None:
     """Write the absolute difference, averaged over channels, as an image.
 
-    Colours run from black (0) to pale yellow (`most` or more of the value range).
+    Colours run from black (0) to pale yellow (`MOST_ERROR` or more).
     """
+    a, b = (pixels(path)[0].double() / 255 for path in (fake, real))
+    colours = heat_colours(((a - b).abs().mean(0) / MOST_ERROR).clamp(max=1).numpy())
+    with naming(out):
+        Image.fromarray(colours).save(out, compress_level=1)
+
+
+def heat_colours(share: np.ndarray) -> np.ndarray:
+    """Return the colours, (…, 3) in 0..255, of shares of `MOST_ERROR`, (…) in [0, 1]."""
     import matplotlib
 
-    a, b = (pixels(path)[0].double() / 255 for path in (fake, real))
-    share = ((a - b).abs().mean(0) / most).clamp(max=1).numpy()
-    colours = matplotlib.colormaps["inferno"](share, bytes=True)[..., :3]
-    with naming(out):
-        Image.fromarray(np.ascontiguousarray(colours)).save(out, compress_level=1)
+    return np.ascontiguousarray(matplotlib.colormaps["inferno"](share, bytes=True)[..., :3])
 
 
 def heat_maps(images: ImageSet, folder: Path, processes: int) -> dict[str, Path]:

@@ -20,8 +20,9 @@ from inference.manifest import (
 )
 from inference.pages import weights_tag
 from inference.shards import all_files, chosen, valid_entries
+from options.base_options import shown_flags
 from options.config_files import read_run
-from options.roles import SAME_RESULTS, as_flags, differences
+from options.roles import SAME_RESULTS, differences
 from options.train_options import TrainOptions
 from scripts.evaluation.compare import ImageSet
 from translator import Translator, run_options
@@ -144,7 +145,7 @@ def training_flags(wanted: Any) -> list[str]:
     # Any --dataroot, so that the preset of the built-in images is not read.
     default = TrainOptions().read([*kind, "--dataroot", "-", "--gpu_ids", "-1"])
     changed = differences(default, saved, SAME_RESULTS)
-    return as_flags({name: of_run for name, (of_run, _) in changed.items()})
+    return shown_flags({name: of_run for name, (of_run, _) in changed.items()}, default.model)
 
 
 def test_flags(name: str, args: Any) -> list[str]:

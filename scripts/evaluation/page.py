@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from dominate.tags import (
     button,
     div,
@@ -18,6 +19,7 @@ from dominate.tags import (
     section,
     select,
     small,
+    span,
     table,
     tbody,
     td,
@@ -26,15 +28,23 @@ from dominate.tags import (
     tr,
 )
 
-from scripts.evaluation.compare import Result, better, heat_maps, names_of
+from scripts.evaluation.compare import (
+    MOST_ERROR,
+    Result,
+    better,
+    heat_colours,
+    heat_maps,
+    in_figures,
+    names_of,
+)
 from scripts.evaluation.report import of_other_images, other_images_note
-from util.metrics import Interval
 from util.names import escaped, natural_key, url_of, utf8
 from util.pages.elements import (
     blank_page,
     folded_notes,
     image_figure,
     image_row,
+    paragraph,
     scripts,
     settings_line,
 )
@@ -67,13 +77,13 @@ def write_page(
             _summary(summary)
             h2("The first seed, image by image")
         div(_numbers(results), cls="scroll")
-        errors = "errors: the absolute difference, from black (0) to pale yellow (half the range)"
         if warning := other_images_note(results):
-            p(warning, cls="warning")
-        folded_notes([*(note for note in notes if note != warning), errors])
+            paragraph(warning, cls="warning")
+        folded_notes([note for note in notes if note != warning])
         sortable = any(result.each for result in results)
         if sortable:
             _controls(results)
+        _error_scale()
         rows = [_row(i, name, results, maps, out) for i, name in enumerate(_names(results))]
         lower = {name: better(name) == "lower" for r in results for name in r.each}
         main(*rows, cls="rows", data_lower=json.dumps(lower), style=f"--row: {_width(results)}px")
@@ -122,12 +132,12 @@ def _numbers(results: Sequence[Result]) -> table:
         for result, found in zip(results, intervals, strict=True):
             cell = td()
             if metric in found:
-                mean = found[metric].mean
-                cell.add(f"{mean:.4f} ", small(_ends(found[metric])))
+                mean, ends = in_figures(found[metric])
+                cell.add(f"{mean} ", small(ends))
                 if result is best:
                     cell["class"] = "best"
                 if against := results[0].difference(result, metric):
-                    cell.add(div(small(f"{against.mean:+.4f} {_ends(against)}")))
+                    cell.add(div(small(" ".join(in_figures(against, sign="+")))))
             row.add(cell)
         body.add(row)
     for metric in names_of(result.together for result in results):
@@ -154,10 +164,6 @@ def _head(metric: str) -> th:
     return th(metric, small(f"{better(metric)} is better"))
 
 
-def _ends(interval: Interval) -> str:
-    return f"[{interval.low:.4f}, {interval.high:.4f}]"
-
-
 def _controls(results: Sequence[Result]) -> div:
     choices = select()
     for i, result in enumerate(results):
@@ -168,6 +174,18 @@ def _controls(results: Sequence[Result]) -> div:
     for order, text in (("worst", "Worst first"), ("best", "Best first"), ("name", "By name")):
         bar.add(button(text, value=order, type="button", aria_pressed="false"))
     return bar
+
+
+def _error_scale() -> p:
+    """Add the colours of the error maps, with the numbers at both ends."""
+    shades = ", ".join("rgb({}, {}, {})".format(*c) for c in heat_colours(np.linspace(0, 1, 9)))
+    bar = span(cls="colours", style=f"background-image: linear-gradient(to right, {shades})")
+    return p(
+        "Errors: ",
+        span("0 ", bar, f" {MOST_ERROR} or more", cls="ends"),
+        "|output − target|, mean of the channels; black and white differ by 1",
+        cls="scale",
+    )
 
 
 def _row(

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from scripts.evaluation.compare import ImageSet, Result, better, measure, names_of
+from scripts.evaluation.compare import ImageSet, Result, better, in_figures, measure, names_of
 from scripts.evaluation.fcn_score import fcn_of_run
 from scripts.evaluation.network_metrics import PROTOCOLS, SPLITS, TOGETHER, inception_metrics, lpips
 from util.device import pick_device
@@ -126,10 +126,10 @@ def table(results: Sequence[Result]) -> list[str]:
         lines.append(f"{metric} ({better(metric)} is better)")
         for result in results:
             if metric in result.each:
-                mean, low, high = result.intervals()[metric]
-                line = f"  {result.images.name:20} {mean:.4f} [{low:.4f}, {high:.4f}]"
+                mean, ends = in_figures(result.intervals()[metric])
+                line = f"  {result.images.name:20} {mean} {ends}"
                 if more := results[0].difference(result, metric):
-                    line += f"  {more.mean:+.4f} [{more.low:+.4f}, {more.high:+.4f}]"
+                    line += "  " + " ".join(in_figures(more, sign="+"))
                 lines.append(line)
     for metric in names_of(result.together for result in results):
         lines.append(f"{metric} ({better(metric)} is better)")

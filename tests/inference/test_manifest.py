@@ -126,7 +126,7 @@ def test_a_stopped_test_says_what_is_missing_and_goes_on(tested, how, status):
     shutil.rmtree("results")
     result = stopped_test(tested, how)
     assert result.status == status and len(result.err.splitlines()) == 1
-    (missing,) = re.findall(r"(\d) images are missing.* --skip_finished", page())
+    (missing,) = re.findall(r"(\d) images are missing.*>--skip_finished<", page())
     shown = re.findall(r'src="images/([^"]+)"', page())
     assert len(shown) == 3 * (6 - int(missing)) and (how == raises or missing == "3")
     before = times()

@@ -48,7 +48,7 @@ def test_the_name_alone_is_enough(trained: Command) -> None:
     assert all(image.shape == (64, 64, 3) for image in images().values())
     page = Path("results/r/test_latest/index.html").read_text()
     assert page.count("<img ") == 9
-    assert "--preprocess none" in page and "96×80" in page
+    assert ">--preprocess</span> none" in page and "96×80" in page
     assert json.loads(Path("results/r/test_latest/test_opt.json").read_text())["name"] == "r"
 
 

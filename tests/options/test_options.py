@@ -91,7 +91,7 @@ FACTS: dict[str, dict[str, Any]] = {
 
 CARRIED = {
     *("model", "dataset_mode", "dataroot", "direction", "input_nc", "output_nc", "ngf", "netG"),
-    *("norm", "no_dropout", "upsample", "preprocess", "crop_size", "precision"),
+    *("norm", "no_dropout", "upsample", "preprocess", "aspect_ratio", "crop_size", "precision"),
     *("range_A", "range_B", "filter_A", "filter_B", "alpha"),
 }
 
@@ -252,6 +252,26 @@ def test_images_share_a_batch_in_testing_if_they_have_one_size(flags, alone, bat
     args = ["--dataroot", "p", "--checkpoints_dir", "nowhere", *flags.split()]
     assert TestOptions().read(args).batch_size == alone
     assert TestOptions(batches=True).read(args).batch_size == batched
+
+
+def test_settings_are_what_somebody_has_chosen_not_what_follows_from_it(run: Path) -> None:
+    saved = {"crop_size": 64, "load_size": 72, "batch_size": 4, "dataroot": "p"}
+    (run / "train_opt.json").write_text(json.dumps(saved))
+    flags = ["--crop_size 64", "--dataroot p"]
+    assert opt_of(run).non_default_flags() == flags
+    assert opt_of(run, "--batch_size", 8).non_default_flags() == flags  # changes no result
+    assert opt_of(run, "--load_size", 80).non_default_flags() == [*flags, "--load_size 80"]
+
+
+def test_the_preset_of_the_builtin_data_stands_for_its_settings() -> None:
+    preset = "options/presets/builtin.yaml"
+    assert TrainOptions().read([]).non_default_flags() == [preset]
+    assert TrainOptions().read(["--ngf", "8", "--beta1", "0.9"]).non_default_flags() == [
+        *(preset, "--beta1 0.9", "--ngf 8")
+    ]
+    cycle = TrainOptions().read(["--model", "cycle_gan"]).non_default_flags()
+    assert cycle[:2] == [preset, "options/presets/builtin_cycle_gan.yaml"]
+    assert not any("netG" in flag or "batch_size" in flag for flag in cycle)
 
 
 def test_options_are_assignable_and_picklable() -> None:

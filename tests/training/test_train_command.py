@@ -54,7 +54,7 @@ def test_a_short_run_leaves_every_file_that_users_know(command: Command, pairs: 
         for ending in ("", "_2", "_3")
     }
     written = {p.name for p in (run / "web" / "images").iterdir()}
-    assert written == {*images, "losses.png", "data.png"}
+    assert written == {*images, "losses.png", "losses_narrow.png", "data.png"}
     assert json.loads((run / "train_opt.json").read_text())["netG"] == "unet_64"
     assert [(e.epoch, e.iters) for e in losses(run)] == [(1, 2), (2, 1), (2, 3)]
     assert equal(run / "2_net_G.pth", run / "latest_net_G.pth")

@@ -22,6 +22,14 @@ SEEDS = range(5)
 PLANS = {"double": (20, True, 0)} | {f"single_{seed}": (8, False, seed) for seed in SEEDS}
 # Rounding grows threefold a step in a ResNet so small, and faster in float32.
 RESNET = ["--model", "cycle_gan", "--netG", "resnet_6blocks", "--pool_size", "0"]
+LABELS = ["--dataset_mode", "labels", "--no_vgg_loss"]
+FAMILY = {
+    "spade": ["--model", "spade", "--netG", "spade", "--norm_G", "spectralspadeinstance3x3"],
+    "pix2pixHD": [
+        *("--model", "pix2pixHD", "--netG", "global"),
+        *("--n_downsample_global", "2", "--n_blocks_global", "2"),
+    ],
+}
 DATA = ["drawn", pytest.param("facades", marks=pytest.mark.skipif(not FACADES.is_dir(), reason=""))]
 
 
@@ -36,6 +44,10 @@ def plans(folder: Path, roots: dict[str, Path]) -> dict[str, dict[str, Any]]:
                 name = f"{data}_{model}_{plan}"
                 chosen = [*FLAGS, "--model", model, *flags, "--seed", str(seed), *place, name]
                 found[name] = {"flags": chosen, "steps": steps, "double": double}
+        for model, flags in FAMILY.items():
+            name = f"{data}_{model}"
+            chosen = [*FLAGS, *LABELS, *flags, *place, name]
+            found[name] = {"flags": chosen, "steps": 6, "double": True}
         name = f"{data}_resnet"
         found[name] = {"flags": [*FLAGS, *RESNET, *place, name], "steps": 8, "double": True}
     return found
@@ -71,8 +83,9 @@ def test_two_processes_have_the_losses_of_one(found, model, data):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("data", DATA)
-def test_two_processes_have_the_losses_of_one_with_a_resnet(found, data):
-    one, two = found[f"{data}_resnet"]
+@pytest.mark.parametrize("name", ["resnet", *FAMILY])
+def test_two_processes_have_the_losses_of_one_with_other_networks(found, data, name):
+    one, two = found[f"{data}_{name}"]
     assert two["equal"] and deviation(one["losses"], two["losses"]) < 1e-9
 
 

@@ -65,6 +65,14 @@ def test_the_best_epoch_is_kept_by_the_metric_asked_for(train, metric, best_of):
     assert saved_progress(Path("checkpoints/r"))["best_epoch"] == best
 
 
+def test_the_page_of_a_training_says_by_what_an_epoch_is_the_best(command):
+    draw_pairs(Path("data"), count=2)
+    flags = ["--dataroot", "data", "--val_freq", "1", "--best_metric", "PSNR", "--ema", "0.5"]
+    assert command("train", *TINY, *flags, "--name", "r").status == 0
+    page = Path("checkpoints/r/web/index.html").read_text()
+    assert "★: the best epoch by val PSNR of the EMA of G; " in page
+
+
 def test_the_page_of_the_best_weights_says_their_epoch(train, command):
     assert train("r", *EPOCHS, "--val_freq", "1").status == 0
     test = ["--name", "r", "--gpu_ids", "-1", "--epoch", "best"]

@@ -1,5 +1,6 @@
 """The pages of results, evaluation and training in a browser, opened as files."""
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from options.train_options import TrainOptions
 from scripts.evaluation.compare import ImageSet, Result, measure
 from scripts.evaluation.page import write_page
 from util.displays.loss_log import CONTINUED, Entry, format_line
+from util.displays.loss_plot import CURVES_DPI, FONT
 from util.displays.val_log import Scores
 from util.displays.web_page import REFRESH
 from util.html import HTML
@@ -80,15 +82,36 @@ def test_a_click_shows_an_image_and_arrows_lead_to_the_next(results: Path, show:
     page.keyboard.press("ArrowRight")
     assert dialog.locator(".title").text_content() == "house 1 (2 of 24)"
     assert dialog.locator(".under").get_attribute("alt") == "output of house 1"
-    for _ in range(2):
-        page.keyboard.press("ArrowLeft")
-    assert dialog.locator(".title").text_content() == "house 23 (24 of 24)"
     page.keyboard.press("ArrowDown")
-    assert dialog.locator(".under").get_attribute("alt") == "target of house 23"
+    assert dialog.locator(".under").get_attribute("alt") == "target of house 1"
     page.keyboard.press("1")
-    assert dialog.locator(".under").get_attribute("alt") == "input of house 23"
+    assert dialog.locator(".under").get_attribute("alt") == "input of house 1"
     page.keyboard.press("Escape")
     assert not dialog.is_visible()
+
+
+@pytest.mark.parametrize(
+    ("row", "title", "end", "inwards"),
+    [
+        (0, "house 0 (1 of 24)", "before", "after"),
+        (23, "house 23 (24 of 24)", "after", "before"),
+    ],
+)
+def test_the_arrows_show_the_first_and_the_last_row(
+    results: Path, show: Any, row: int, title: str, end: str, inwards: str
+) -> None:
+    page = show(results)
+    page.locator(".row a").nth(3 * row).click()
+    ending, other = (page.locator(f"dialog button[name={name}]") for name in (end, inwards))
+    states = [button.get_attribute("aria-disabled") for button in (ending, other)]
+    assert states == ["true", "false"]
+    ending.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("dialog .title").text_content() == title
+    page.keyboard.press("ArrowLeft" if end == "before" else "ArrowRight")
+    assert page.locator("dialog .title").text_content() == title
+    other.click()
+    assert ending.get_attribute("aria-disabled") == "false"
 
 
 def test_only_rows_that_are_shown_are_neighbours(results: Path, show: Any) -> None:
@@ -183,6 +206,37 @@ def test_rows_use_the_width_of_the_window(results: Path, tmp_path: Path, show: A
     assert last["x"] + last["width"] > 1350
 
 
+@pytest.mark.parametrize(("pixels", "shown"), [(64, 462), (200, 400), (1000, 462)])
+def test_few_results_are_as_wide_as_the_window_or_twice_their_pixels(
+    tmp_path: Path, show: Any, pixels: int, shown: int
+) -> None:
+    made = HTML(tmp_path, "run: test images")
+    for label in LABELS:
+        draw((pixels, pixels)).save(made.img_dir / f"{label}.png")
+    for name in ("house 0", "house 1"):
+        ImageRow(name, name, {label: f"{label}.png" for label in LABELS}).add_to(made, 256)
+    made.save()
+    page = show(made.path)
+    widths = {image.bounding_box()["width"] for image in page.locator(".row img").all()}
+    assert all(width == pytest.approx(shown, abs=1) for width in widths)
+    phone = show(made.path, 390)
+    assert phone.evaluate("document.documentElement.scrollWidth") == 390
+
+
+@pytest.mark.parametrize("width", range(300, 900, 60))
+def test_no_line_of_a_note_ends_inside_a_flag(tmp_path: Path, show: Any, width: int) -> None:
+    made = HTML(tmp_path, "run: test images")
+    made.add_note(", ".join(f"--load_size {i} --no-flip --num_test={i}" for i in range(9)))
+    made.add_warning(" ".join(9 * ["without --skip_finished"]))
+    made.save()
+    page = show(made.path, width)
+    page.locator("summary").click()
+    flags = page.locator(".flag").all()
+    assert len(flags) == 36
+    assert all(flag.evaluate("flag => flag.getClientRects().length") == 1 for flag in flags)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
 def test_five_thousand_results_can_be_scrolled_and_filtered(tmp_path: Path, show: Any) -> None:
     page = HTML(tmp_path, "run: test images")
     for label in LABELS:
@@ -235,6 +289,25 @@ def test_an_evaluation_shows_input_output_target_error_and_sorts(tmp_path: Path,
     page.locator(".row a").first.click()
     page.keyboard.press("ArrowRight")
     assert page.locator("dialog .title").text_content() == "house 1 (2 of 3)"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_colours_of_errors_have_a_scale(tmp_path: Path, show: Any, width: int) -> None:
+    page = show(compared(tmp_path, runs=2), width)
+    assert page.locator(".scale .ends").inner_text() == "0  0.5 or more"
+    assert "black and white differ by 1" in page.locator(".scale").inner_text()
+    shades = page.locator(".colours").evaluate("bar => getComputedStyle(bar).backgroundImage")
+    assert "(to right, rgb(0, 0, 3)" in shades and shades.endswith("rgb(252, 254, 164))")
+    assert page.locator(".colours").bounding_box()["width"] > 100
+
+
+def test_all_numbers_of_a_difference_have_a_sign(tmp_path: Path, show: Any) -> None:
+    page = show(compared(tmp_path, runs=2))
+    assert page.locator("tbody td:nth-child(2) div").count() == 0
+    (text,) = page.locator("tbody td:nth-child(3) div").all_text_contents()
+    assert re.fullmatch(r"\+0\.\d+ \[\+0\.\d+, \+0\.\d+\]", text)
+    (interval,) = page.locator("tbody td:nth-child(3) > small").first.all_text_contents()
+    assert "+" not in interval
 
 
 def test_rows_are_sorted_by_the_numbers_in_their_names(tmp_path: Path, show: Any) -> None:
@@ -305,17 +378,20 @@ def test_many_images_leave_the_closer_look_its_place(tmp_path: Path, show: Any) 
     assert 0 <= box["x"] and box["x"] + box["width"] <= 390
 
 
-def a_training(folder: Path, epochs: int, lines: int = 2, ended: bool = True) -> Path:
+def a_training(
+    folder: Path, epochs: int, lines: int = 2, ended: bool = True, losses: Sequence[str] = ("G_L1",)
+) -> Path:
     """Write the page of a training with `lines` lines of losses an epoch; it was resumed once."""
     place = ["--checkpoints_dir", str(folder), "--name", "run", "--gpu_ids", "-1"]
     visualizer = Visualizer(TrainOptions().read([*place, "--n_epochs", str(epochs)]))
-    visualizer.page.loss_log.add(Entry(1, lines, {"G_L1": 1.0}, 0.1, 0.0))
+    visualizer.page.loss_log.add(Entry(1, lines, dict.fromkeys(losses, 1.0), 0.1, 0.0))
     with (folder / "run" / "loss_log.txt").open("a") as log:
         for epoch in range(2, epochs + 1):
             if epoch == 3:
                 log.write(f"===== Training Loss (now{CONTINUED}) =====\n")
             for i in range(lines):
-                log.write(format_line(Entry(epoch, i + 1, {"G_L1": 1 / epoch}, 0.1, 0.0)) + "\n")
+                values = dict.fromkeys(losses, 1 / epoch)
+                log.write(format_line(Entry(epoch, i + 1, values, 0.1, 0.0)) + "\n")
     image = np.zeros((24, 32, 3), np.uint8)
     samples = {f"house {i}": dict.fromkeys(LABELS, image) for i in range(4)}
     for epoch in range(1, epochs + 1):
@@ -361,6 +437,29 @@ def test_the_buttons_of_a_training_stay_together(tmp_path: Path, show: Any, widt
     assert (slider["y"] > said["y"] + said["height"]) == (width == 390)
     assert boxes[0]["y"] < said["y"] + said["height"]  # beside the epoch
     assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.parametrize(
+    ("width", "file", "least"),
+    [(1440, "losses.png", 10), (1100, "losses.png", 9), (390, "losses_narrow.png", 11)],
+)
+def test_the_text_of_curves_is_legible(
+    tmp_path: Path, show: Any, width: int, file: str, least: float
+) -> None:
+    page = show(a_training(tmp_path, epochs=3, losses=list("abcdef")), width)
+    plot = page.locator(".curves img")
+    page.wait_for_function("document.querySelectorAll('.curves i').length === 7")
+    assert plot.evaluate("one => one.currentSrc").endswith(f"/{file}")
+    inches = plot.evaluate("one => one.naturalWidth") / CURVES_DPI
+    assert FONT / 72 * plot.bounding_box()["width"] / inches > least
+
+
+def test_lines_in_curves_follow_a_window_that_becomes_narrow(tmp_path: Path, show: Any) -> None:
+    page = show(a_training(tmp_path, epochs=3, losses=list("abcdef")))
+    tops = "new Set([...document.querySelectorAll('.curves i')].map(i => i.style.top)).size === {}"
+    page.wait_for_function(tops.format(3))
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.wait_for_function(tops.format(7))
 
 
 def test_images_of_other_data_keep_their_names(tmp_path: Path, show: Any) -> None:

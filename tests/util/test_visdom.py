@@ -198,8 +198,8 @@ def test_a_server_that_never_answers_costs_a_training_two_seconds_at_its_end(
 def test_a_server_of_no_use_is_given_up_while_the_training_goes_on(
     tmp_path, caplog, monkeypatch, server_of_no_use: Callable
 ) -> None:
-    monkeypatch.setattr(visdom_display, "ANSWER", 0.3)
     times = time_displays(monkeypatch)
+    monkeypatch.setattr(visdom_display, "ANSWER", 0.3)
     with server_of_no_use() as port:
         visualizer = start_run(tmp_path, *at(port))
         show_step(visualizer, 1)

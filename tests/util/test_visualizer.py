@@ -14,8 +14,9 @@ from PIL import Image
 
 from options.base_options import Options
 from options.train_options import TrainOptions
+from util.displays.curves import plot_curves
 from util.displays.loss_log import Entry, parse_line
-from util.displays.loss_plot import plot_losses
+from util.displays.loss_plot import plot_losses, rows_of
 from util.displays.val_log import Scores
 from util.html import HTML
 from util.util import tensor2im
@@ -100,17 +101,58 @@ def test_run_leaves_a_log_and_a_page_with_the_newest_epoch_first(options, tmp_pa
 def test_the_curves_have_the_scores_of_the_epoch_and_mark_the_best(options, tmp_path, monkeypatch):
     drawn = []
 
-    def noted(entries, path, scores, **marks):
+    def noted(entries, folder, scores, **marks):
         drawn.append(([s.epoch for s in scores], marks["best_epoch"]))
-        return plot_losses(entries, path, scores, **marks)
+        return plot_curves(entries, folder, scores, **marks)
 
-    monkeypatch.setattr("util.displays.web_page.plot_losses", noted)
+    monkeypatch.setattr("util.displays.web_page.plot_curves", noted)
     visualizer = Visualizer(options())
     for epoch in (1, 2):
         visualizer.print_current_losses(epoch, 10, LOSSES, 0.5, 0.25)
         visualizer.print_scores(Scores(epoch, {"L1": 0.5 * epoch}, best_epoch=1))
         visualizer.display_current_results(visuals(epoch), epoch)
     assert drawn == [([1], 1), ([1, 2], 1)]
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("L1", "★: the best epoch by val L1; "),
+        ("PSNR_ema", "★: the best epoch by val PSNR of the EMA of G; "),
+        ("", "★: the best epoch; "),
+    ],
+)
+def test_the_page_says_by_what_an_epoch_is_the_best(options, tmp_path, metric, words):
+    visualizer = Visualizer(options())
+    visualizer.print_current_losses(1, 10, LOSSES, 0.5, 0.25)
+    visualizer.print_scores(Scores(1, {"L1": 0.5}, best_epoch=1, best_metric=metric))
+    visualizer.display_current_results(visuals(), 1)
+    text = (tmp_path / "run" / "web" / "index.html").read_text(encoding="utf-8")
+    assert words in text and f'title="{words[3:-2]}"' in text
+
+
+def test_without_a_best_epoch_no_star_is_explained(options, tmp_path):
+    visualizer = Visualizer(options())
+    visualizer.print_current_losses(1, 10, LOSSES, 0.5, 0.25)
+    visualizer.display_current_results(visuals(), 1)
+    assert "★" not in (tmp_path / "run" / "web" / "index.html").read_text(encoding="utf-8")
+
+
+def test_no_curve_stands_alone_below_full_rows():
+    assert rows_of(7, 3) == [3, 2, 2] and rows_of(10, 3) == [3, 3, 2, 2]
+    for count in range(2, 40):
+        rows = rows_of(count, 3)
+        assert sum(rows) == count and max(rows) <= 3 and min(rows) >= 2
+    assert rows_of(1, 3) == [1] and rows_of(3, 1) == [1, 1, 1]
+
+
+def test_each_row_of_curves_is_as_wide_as_the_plot(tmp_path):
+    losses = {f"loss_{i}": 1.0 for i in range(7)}
+    entries = [Entry(1, n, losses, 0.1, 0.1) for n in (1, 2)]
+    panels = plot_losses(entries, tmp_path / "losses.png")
+    for row in (panels[:3], panels[3:5], panels[5:]):
+        assert len({round(panel.top, 3) for panel in row}) == 1
+        assert row[0].left < 0.1 and row[-1].left + row[-1].width > 0.97
 
 
 def test_page_comes_before_the_first_losses_too(options, tmp_path):

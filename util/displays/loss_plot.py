@@ -9,6 +9,8 @@ from util.displays.loss_log import Entry
 from util.displays.val_log import Scores
 
 POINTS = 400  # maximum number of points of a curve; groups of entries are averaged
+CURVES_DPI, VALUES_DPI = 150, 110  # pixels an inch; the page scales the curves to its width
+FONT = 8  # points, 1/72 inch: text at the axes
 GREY = "#808080"  # text and axes, legible on white and on black
 
 
@@ -30,14 +32,16 @@ def plot_losses(
     *,
     resumes: Sequence[tuple[int, int]] = (),
     best_epoch: int = 0,
+    columns: int = 3,
 ) -> list[Panel]:
     """Plot losses, their moving averages over a tenth of the points, and scores, by epoch.
 
-    Dotted lines mark where the run was resumed, a star the best epoch. Returns the panels.
+    Dotted lines mark where the run was resumed, a star the best epoch. `columns` is the maximum
+    number of panels in a row. Returns the panels.
     """
     losses = list(entries[-1].losses)
     plain = [name for name in (scores[-1].values if scores else ()) if not name.endswith("_ema")]
-    figure, panels = _panels(len(losses) + len(plain), columns=min(len(losses) + len(plain), 3))
+    figure, panels = _panels(len(losses) + len(plain), columns)
     epoch_size = max(e.iters for e in entries)
     for axes, name in zip(panels, losses, strict=False):
         known = [e for e in entries if name in e.losses]
@@ -49,7 +53,7 @@ def plot_losses(
     for axes in panels:
         for epoch, iters in resumes:
             axes.axvline(epoch - 1 + iters / epoch_size, color=GREY, linestyle=":", linewidth=1)
-    figure.savefig(path, dpi=110, transparent=True)
+    figure.savefig(path, dpi=CURVES_DPI, transparent=True)
     return [_place(axes) for axes in panels]
 
 
@@ -66,7 +70,7 @@ def plot_values(sides: Mapping[str, Any], path: Path) -> None:
         axes.set_yticks([])
         for end in of.range:
             axes.axvline(end, color="tab:orange", linestyle="--", linewidth=1)
-    figure.savefig(path, dpi=110, transparent=True)
+    figure.savefig(path, dpi=VALUES_DPI, transparent=True)
 
 
 def _draw_loss(axes: Any, points: Sequence[tuple[float, float]]) -> None:
@@ -88,7 +92,7 @@ def _draw_scores(axes: Any, name: str, scores: Sequence[Scores], best_epoch: int
             if epoch == best_epoch:
                 axes.scatter(epoch, score, marker="*", color=color, s=70)
     if averaged:
-        how = {"fontsize": 7, "framealpha": 0, "labelcolor": GREY}
+        how = {"fontsize": FONT, "framealpha": 0, "labelcolor": GREY}
         axes.legend(axes.lines, ["G", "EMA of G"], **how)
 
 
@@ -99,17 +103,31 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(fmean(x for x, _ in group), fmean(y for _, y in group)) for group in groups]
 
 
+def rows_of(count: int, columns: int) -> list[int]:
+    """Return how many of `count` panels each row has, `columns` at most, about equally many."""
+    rows = -(-count // columns)
+    return [count // rows + (row < count % rows) for row in range(rows)]
+
+
 def _panels(count: int, columns: int) -> tuple[Any, list[Any]]:
-    """Return a figure, and its panels in lines of `columns`."""
+    """Return a figure, and its panels in rows of at most `columns`; each row is full."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    rows = -(-count // columns)
-    figure = Figure(figsize=(2.3 * columns + 0.3, 2.0 * rows), layout="constrained")
-    panels = [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
+    rows = rows_of(count, columns)
+    # Small in inches, so that the text is large beside the curves.
+    size = (max(1.8 * rows[0] + 0.6, 3.2), 1.75 * len(rows))
+    figure = Figure(figsize=size, layout="constrained")
+    lines = figure.subfigures(len(rows), squeeze=False)[:, 0]
+    panels = [
+        line.add_subplot(1, number, i + 1)
+        for line, number in zip(lines, rows, strict=True)
+        for i in range(number)
+    ]
     for axes in panels:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
-        axes.tick_params(labelsize=7, colors=GREY)
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+        axes.tick_params(labelsize=FONT, colors=GREY)
         axes.grid(alpha=0.3)
         for spine in axes.spines.values():
             spine.set_color(GREY)
@@ -121,5 +139,5 @@ def _title(axes: Any, text: str) -> None:
 
 
 def _place(axes: Any) -> Panel:
-    box = axes.get_position()
+    box = axes.bbox.transformed(axes.figure.figure.transFigure.inverted())
     return Panel(box.x0, 1 - box.y1, box.width, box.height, *axes.get_xlim())

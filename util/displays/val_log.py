@@ -12,13 +12,15 @@ from util.files import atomic_write
 
 class Scores(NamedTuple):
     """The scores of a validation after `epoch`, by name; `note` is a text on the best epoch so far,
-    `best_epoch` the number of that epoch, 0 if there is none.
+    `best_epoch` the number of that epoch, 0 if there is none, `best_metric` the score by which it
+    is the best.
     """
 
     epoch: int
     values: dict[str, float]
     note: str = ""
     best_epoch: int = 0
+    best_metric: str = ""
 
 
 def format_scores(scores: Scores) -> str:

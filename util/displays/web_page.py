@@ -13,11 +13,9 @@ from dominate.tags import (
     div,
     h1,
     h2,
-    img,
     input_,
     main,
     output,
-    p,
     script,
     section,
     small,
@@ -25,14 +23,24 @@ from dominate.tags import (
 )
 from dominate.util import raw
 
+from util.displays.curves import add_curves, add_values, plot_curves
 from util.displays.display import Display
 from util.displays.loss_log import LossLog
-from util.displays.loss_plot import Panel, plot_losses, plot_values
+from util.displays.loss_plot import plot_values
 from util.displays.val_log import ScoreLog, Scores
 from util.files import atomic_write
 from util.names import escaped, url_of, utf8
 from util.pages.captions import captions, columns_of
-from util.pages.elements import blank_page, image_figure, image_row, scripts, settings_line
+from util.pages.elements import (
+    Classes,
+    blank_page,
+    class_legend,
+    image_figure,
+    image_row,
+    paragraph,
+    scripts,
+    settings_line,
+)
 from util.util import save_image
 
 REFRESH = 30  # seconds between reloads of the page of a training that goes on
@@ -59,21 +67,26 @@ class WebPage(Display):
         loss_log: LossLog,
         score_log: ScoreLog,
         best_epoch: int = 0,
+        best_metric: str = "",
     ):
-        """`settings` are the run's flags that are not default."""
+        """`settings` are the run's flags that are not default; `best_metric` is the score by which
+        `best_epoch` is the best.
+        """
         self.web_dir, self.title, self.settings, self.width = web_dir, title, settings, width
         self.images = web_dir / "images"
         self.images.mkdir(parents=True, exist_ok=True)
-        self.loss_log, self.score_log, self.best_epoch = loss_log, score_log, best_epoch
+        self.loss_log, self.score_log = loss_log, score_log
+        self.best_epoch, self.best_metric = best_epoch, best_metric
         self.warnings: list[str] = []
+        self.classes: Classes = ()  # of label maps
         self.data: dict[str, Any] = {}  # statistics of the data by title
         self.shown: dict[str, Images] = {}  # the last images, by the name of their input
         self.names = read_names(web_dir / "samples.json")  # (epoch, names of samples from it on)
         self.written = self.spent = 0.0  # when the last page was finished, and its seconds
 
-    def show_data(self, remarks: list[str], statistics: Mapping[str, Any]) -> None:
-        """Show remarks of the data check, and each side's values; see `plot_values`."""
-        self.warnings, self.data = [*map(escaped, remarks)], dict(statistics)
+    def show_data(self, remarks: list[str], sides: Mapping[str, Any], classes: Classes) -> None:
+        """Show remarks of the data check, each side's values (`plot_values`), and the classes."""
+        self.warnings, self.data, self.classes = [*map(escaped, remarks)], dict(sides), classes
 
     def show_images(self, images: Images, epoch: int, total: int) -> None:
         self._save_images({"": images}, epoch)
@@ -106,7 +119,7 @@ class WebPage(Display):
                 file.write(json.dumps(self.names).encode() + b"\n")
 
     def show_scores(self, scores: Scores, total: int) -> None:
-        self.best_epoch = scores.best_epoch
+        self.best_epoch, self.best_metric = scores.best_epoch, scores.best_metric
 
     def close(self) -> None:
         """Write the page of a training that has ended."""
@@ -116,10 +129,10 @@ class WebPage(Display):
     def write(self, refresh: int = REFRESH) -> None:
         """Write the page; a browser reloads it after `refresh` seconds, 0: never."""
         started, entries = time.monotonic(), self.loss_log.entries()
-        resumes, panels = self.loss_log.resumes(), []
+        resumes, panels = self.loss_log.resumes(), {}
         if entries:
             marks = {"resumes": resumes, "best_epoch": self.best_epoch}
-            panels = plot_losses(entries, self.curves, self.score_log.lines, **marks)
+            panels = plot_curves(entries, self.images, self.score_log.lines, **marks)
         if self.data and not self.written:
             plot_values(self.data, self.images / "data.png")
         page, epochs = blank_page(self.title), self.epochs()
@@ -127,16 +140,21 @@ class WebPage(Display):
             h1(self.title)
             settings_line(self.settings)
             for text in self.warnings:
-                p(text, cls="warning")
+                paragraph(text, cls="warning")
+            if self.classes:
+                class_legend(self.classes)
             with main(cls="training"):
                 self._add_images(epochs, [epoch for epoch, _ in resumes])
-                self._add_curves(panels)
+                self._add_curves(bool(panels))
             run = {
                 "epochs": epochs,
                 "names": [(epoch, [*map(escaped, of)]) for epoch, of in self.names],
                 "best": self.best_epoch,
                 "resumed": [epoch for epoch, _ in resumes],
-                "panels": [[round(float(x), 4) for x in panel] for panel in panels],
+                "panels": {
+                    name: [[round(float(x), 4) for x in panel] for panel in of]
+                    for name, of in panels.items()
+                },
                 "refresh": refresh,
             }
             script(raw(json.dumps(run).replace("<", "\\u003c")), type="application/json", id="run")
@@ -146,9 +164,10 @@ class WebPage(Display):
         self.spent = self.written - started
 
     @property
-    def curves(self) -> Path:
-        """Path of the plot."""
-        return self.images / "losses.png"
+    def best_in_words(self) -> str:
+        """What the best epoch is, such as "the best epoch by val L1"."""
+        by = f" by val {self.best_metric}" if self.best_metric else ""
+        return "the best epoch" + re.sub("_ema$", " of the EMA of G", by)
 
     def epochs(self) -> list[tuple[int, int]]:
         """Return (epoch, number of complete samples) of each epoch that has one at least.
@@ -191,7 +210,7 @@ class WebPage(Display):
                 with div(cls="buttons"):
                     if self.best_epoch in numbers:
                         best = numbers.index(self.best_epoch)
-                        button("★ best", type="button", data_epoch=best, title="the best epoch")
+                        button("★ best", type="button", data_epoch=best, title=self.best_in_words)
                     button("last", type="button", data_epoch=last, title="the last epoch")
                     button("▶", type="button", value="play", aria_label="play", title="all epochs")
             for number, (name, images) in enumerate(self.shown.items(), 1):
@@ -209,27 +228,12 @@ class WebPage(Display):
         row = image_row(figures, self.width, columns_of(labels))
         row["data-name"] = escaped(name)
 
-    def _add_curves(self, panels: list[Panel]) -> None:
+    def _add_curves(self, curves: bool) -> None:
         with section():
-            if panels:
-                h2("Losses and scores by epoch")
-                with div(cls="plot curves"):
-                    img(src="images/losses.png", alt="curves of the losses and scores by epoch")
-                p(
-                    "Pale: losses, averaged to at most 400 points; dark: their moving average. "
-                    "Orange: the slider's epoch; ★: the best epoch; dotted: the run was resumed."
-                )
+            if curves:
+                add_curves(self.best_in_words if self.best_epoch else "")
             if self.data:
-                h2("Values of the training images")
-                alt = "histograms of the values of the images"
-                div(img(src="images/data.png", alt=alt), cls="plot")
-                for title, of in self.data.items():
-                    low, high = of.range
-                    kinds = " and ".join(sorted(of.types))
-                    p(
-                        f"{title}: {of.values.min():g} to {of.values.max():g} ({kinds}); "
-                        f"{low:g} becomes -1, {high:g} becomes 1 (dashed)."
-                    )
+                add_values(self.data)
 
 
 def file_name(epoch: int, label: str, number: int) -> str:

@@ -3,6 +3,7 @@
 Inside `with page.body:` dominate adds each new element to the page.
 """
 
+import re
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from dominate.tags import (
     p,
     script,
     small,
+    span,
     style,
     summary,
 )
@@ -28,6 +30,7 @@ from PIL import Image
 
 from util.names import escaped
 
+Classes = Sequence[tuple[str, str]]  # "#rrggbb" and name of each class of label maps
 ASSETS = Path(__file__).resolve().parent
 
 
@@ -81,24 +84,51 @@ def image_figure(
 
 
 def image_row(figures: Sequence[figure], width: int, columns: int = 0) -> div:
-    """Return figures side by side, or in lines of `columns`, each at most `width` pixels wide.
+    """Return figures side by side, or in lines of `columns`, each `width` pixels wide; less in a
+    window without the place, and more in one with place left.
 
     A phone shows lines of more than three in two columns; figures of equal `--run` stay together.
     """
     count = columns or len(figures)
     name = "row many" if count > 3 else "row"
-    return div(*figures, cls=name, style=f"--n: {count}; --w: {width}px")
+    most = max((_most(image, width) for one in figures for image in one.get(img)), default=width)
+    return div(*figures, cls=name, style=f"--n: {count}; --w: {width}px; --most: {most}px")
+
+
+def _most(image: img, width: int) -> int:
+    """Return how many pixels wide an image may be on a page where it normally has `width`.
+
+    That is the double; a blurred image only up to the double of its own pixels.
+    """
+    if "width" not in image.attributes or "class" in image.attributes:
+        return 2 * width
+    return 2 * min(image["width"], width)
 
 
 def folded_notes(notes: Sequence[str]) -> details:
     """Return how the images were made, folded away."""
-    return details(summary("How these were made"), *(p(note) for note in notes))
+    return details(summary("How these were made"), *map(paragraph, notes))
+
+
+def paragraph(text: str, **attributes: str) -> p:
+    """Return a paragraph of which no line ends inside a flag, such as after the "--"."""
+    parts = re.split(r"(--\w[\w-]*)", text)  # every second part is a flag
+    return p(*(span(x, cls="flag") if i % 2 else x for i, x in enumerate(parts)), **attributes)
 
 
 def settings_line(flags: Sequence[str], of: str = "") -> p:
     """Return a line of the non-default flags; `of` is the run that they belong to, if several."""
     start = f"Settings of {escaped(of)}" if of else "Settings that are not default"
     return p(f"{start}: ", *(small(escaped(flag)) for flag in flags or ["none"]), cls="settings")
+
+
+def class_legend(classes: Classes) -> details:
+    """Return the colours "#rrggbb" and the names of the classes of label maps."""
+    marks = [
+        small(span(style=f"background: {colour}"), escaped(name), cls="class")
+        for colour, name in classes
+    ]
+    return details(summary(f"{len(classes)} classes of label maps"), *marks, open=True)
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -27,15 +27,20 @@
     const text = `epoch ${epoch}` + what.filter(Boolean).map(one => `, ${one}`).join("");
     document.querySelector(".bar output").textContent = text;
     slider.setAttribute("aria-valuetext", text);
+    mark(epoch);
+    const kept = at === last ? "#" : `#epoch=${epoch}`;  // survives the reload
+    if (location.hash !== kept && (location.hash || kept !== "#")) location.replace(kept);
+  }
+
+  function mark(epoch) {  // in the plot that the window shows
+    const plot = curves?.querySelector("img").currentSrc.split("/").at(-1);
     curves?.querySelectorAll("i").forEach(line => line.remove());
-    for (const [left, top, width, height, first, end] of run.panels) {
+    for (const [left, top, width, height, first, end] of run.panels[plot] ?? []) {
       const part = (epoch - first) / (end - first);
-      if (!curves || part < 0 || part > 1) continue;
+      if (part < 0 || part > 1) continue;
       const line = curves.appendChild(document.createElement("i"));
       line.style.cssText = `left: ${100 * (left + part * width)}%; top: ${100 * top}%; height: ${100 * height}%`;
     }
-    const kept = at === last ? "#" : `#epoch=${epoch}`;  // survives the reload
-    if (location.hash !== kept && (location.hash || kept !== "#")) location.replace(kept);
   }
 
   function stop() {
@@ -50,6 +55,7 @@
     if (+slider.value === last) show(0);
     timer = setInterval(() => +slider.value === last ? stop() : show(+slider.value + 1), 500);
   });
+  curves?.querySelector("img").addEventListener("load", () => mark(run.epochs[slider.value][0]));
   slider.addEventListener("input", () => { stop(); show(+slider.value); });
   for (const button of document.querySelectorAll("button[data-epoch]")) {
     button.addEventListener("click", () => { stop(); show(+button.dataset.epoch); });

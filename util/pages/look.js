@@ -41,7 +41,11 @@
     const all = figuresOfRow();
     at = Math.min(Math.max(newAt, 0), all.length - 1);
     const among = shownRows(), name = row.closest("section")?.querySelector("h2")?.textContent ?? "";
-    find(".title").textContent = `${row.dataset.name ?? name} (${among.indexOf(row) + 1} of ${among.length})`;
+    const number = among.indexOf(row) + 1, ends = { before: number === 1, after: number === among.length };
+    find(".title").textContent = `${row.dataset.name ?? name} (${number} of ${among.length})`;
+    for (const [side, end] of Object.entries(ends)) {  // not disabled, which would take the focus
+      find(`[name=${side}]`).setAttribute("aria-disabled", end);
+    }
     images.replaceChildren(...all.map((figure, i) => {
       const button = document.createElement("button");
       button.textContent = figure.dataset.what;
@@ -92,7 +96,8 @@
 
   function goToRow(by) {
     const among = shownRows();
-    show(among[(among.indexOf(row) + by + among.length) % among.length], at);
+    const next = among[among.indexOf(row) + by];
+    if (next) show(next, at);
   }
 
   function compare() {  // an image with the target, the target with the output, or no longer

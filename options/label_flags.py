@@ -27,15 +27,17 @@ def colour_list(text: str) -> str | list[str]:
     return found
 
 
+def add_class_flags(parser: Any) -> Any:
+    """Add the flags of the classes, if a model has not added them yet; return the parser."""
+    if "--label_nc" not in parser.flags():
+        _add_classes(parser.add_argument)
+    return parser
+
+
 def add_label_flags(parser: Any) -> Any:
-    """Add the flags of label maps, except those that a model has added; return the parser."""
-
-    def add(flag: str, **how: Any) -> None:
-        if flag not in parser.flags():
-            parser.add_argument(flag, **how)
-
-    _add_classes(add)
-    _add_folders(add)
+    """Add the flags of label maps; return the parser."""
+    add_class_flags(parser)
+    _add_folders(parser.add_argument)
     return parser
 
 
