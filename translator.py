@@ -21,7 +21,6 @@ from data.large_images import LargeImage, ShownRows, large_images
 from data.user_input import ImageInput, Source, numbered
 from data.value_range import chosen_ranges, read_ranges
 from models import create_model
-from models.semantic import SemanticModel
 from models.tiling import translate_in_windows
 from models.weights import infer_options
 from options.base_options import Options
@@ -56,7 +55,7 @@ class Translator:
         saved = kept[self._side][1:] if self._side in kept else None
         of_arrays = self._ranges.get(self._side, saved)
         self.input: ImageInput | LabelInput = ImageInput(opt, self._preprocess_single, of_arrays)
-        if isinstance(self.model, SemanticModel):
+        if getattr(self.model, "has_labels", False):  # --model spade, pix2pixHD
             self.input = LabelInput(opt, self._preprocess_single)
 
     @classmethod

@@ -155,9 +155,9 @@ def is_the_same(name: str, described: dict[str, Any], opt: Any) -> bool:
         if opt.model != "spade":  # whose convolutions keep no bias before a norm
             own, value = (re.sub("instance|none", "", norm) for norm in (own, value))
         return own == value
-    if name == "semantic_nc" and hasattr(opt, "no_instance"):
+    if name == "semantic_nc" and getattr(opt, "label_nc", None):
         return value == opt.label_nc + opt.contain_dontcare_label + (not opt.no_instance)
-    return False
+    return name == "semantic_nc" and value == getattr(opt, "input_nc", None)
 
 
 def first_area(*, crop_size: int, aspect_ratio: float, num_upsampling_layers: str, **_: Any) -> int:
@@ -167,7 +167,11 @@ def first_area(*, crop_size: int, aspect_ratio: float, num_upsampling_layers: st
 
 
 def channel_flags(count: int, opt: Any) -> str:
-    """Return the flags of label maps of `count` channels that differ from the options."""
+    """Return the flags of label maps, or images, of `count` channels that differ from the
+    options.
+    """
+    if getattr(opt, "dataset_mode", "labels") != "labels" and opt.model == "pix2pixHD":
+        return f"--input_nc {count}"
     own = getattr(opt, "label_nc", None)
     switches = {n: bool(getattr(opt, n, False)) for n in ("contain_dontcare_label", "no_instance")}
     found = split_channels(count, own) or split_channels(count, None, *switches.values())
@@ -185,6 +189,8 @@ def of_published(run: Path, generator: Path, found: dict[str, Any]) -> dict[str,
     if found["model"] == "pix2pixHD" and encoder.is_file():
         found |= {"instance_feat": True, **describe_encoder(load_weights(encoder))}
         found["semantic_nc"] -= found.get("feat_num", 0)
+    if (found["model"], found["semantic_nc"]) == ("pix2pixHD", 3):
+        found |= {"dataset_mode": "aligned", "input_nc": 3, "label_nc": 0}  # of RGB images
     return found | PUBLISHED.get((found["model"], found["semantic_nc"]), {})
 
 

@@ -9,7 +9,8 @@ import torch
 from conftest import near, refusal, result_images
 from PIL import Image
 from support.drawing import draw_labels, untrained
-from support.label_maps import HD, SPADE, draw_label_folders
+from support.label_folders import draw_label_folders
+from support.label_maps import HD, SPADE
 
 from translator import Translator
 
@@ -242,3 +243,15 @@ def test_scripts_translate_names_instances_that_do_not_fit(run, data, command) -
             "scripts.translate", *flags, "--instances", given, data / "test_label", "o"
         )
         assert result.status == 2 and words in result.err and result.err.count("\n") == 1
+
+
+def test_a_pix2pixHD_of_images_takes_images(tmp_path: Path) -> None:
+    run = untrained(tmp_path, draw_labels(tmp_path / "data"), *HD, "--dataset_mode", "aligned")
+    t = Translator.load(run, gpu_ids=-1)
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    assert t.prepare(image).shape == (3, 64, 64) and t(image).shape == (64, 64, 3)
+    for path in run.glob("*opt*"):  # the weights alone
+        path.unlink()
+    assert np.array_equal(
+        Translator.load(run, gpu_ids=-1, crop_size=64, netG="global")(image), t(image)
+    )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import refusal, result_images
-from support.label_maps import draw_label_folders
+from support.label_folders import draw_label_folders
 from support.recorded import state_dicts
 from torch import nn
 
