@@ -8,6 +8,7 @@ from conftest import refusal, step
 from support.training_plans import double_batch, double_nets
 from torch import Tensor, nn
 
+from models import weights
 from models.instance_features import FeatureBank
 from models.semantic import FromLabels, one_hot
 from options.test_options import TestOptions
@@ -215,3 +216,21 @@ def test_a_generator_alone_is_tested(make, tmp_path) -> None:
     make(*HD).save_networks("latest")
     flags = [*HD[:-5], "--n_downsample_global", 2, "--n_blocks_global", 1, "--label_nc", 4]
     assert make(*flags, options=TestOptions).nets.keys() == {"G"}
+
+
+def test_an_enhancer_starts_from_the_generator_of_half_the_size(make, tmp_path, caplog) -> None:
+    caplog.set_level("INFO")
+    small = step(make(*HD, "--ngf", 8), label_batch())
+    small.save_networks("latest")
+    large = make(*HD, "--netG", "local", "--ngf", 4, "--num_D", 3)
+    weights.read(large.nets, "latest", tmp_path / "run", large.opt, grown=True)
+    assert "network G: what the file lacks starts from scratch: model1_1, model1_2" in caplog.text
+    assert "starts from scratch: scale2_layer0" in caplog.text
+    for name in "GD":
+        kept = small.nets[name].state_dict()
+        found = large.nets[name].state_dict()
+        shared = [key for key in found if key in kept and kept[key].shape == found[key].shape]
+        assert len(shared) > 10 and all(torch.equal(found[key], kept[key]) for key in shared)
+    other = make(*HD, "--ngf", 6)
+    read = weights.read
+    refusal(lambda: read(other.nets, "latest", tmp_path / "run", other.opt, grown=True), "G.pth")
