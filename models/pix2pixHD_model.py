@@ -30,6 +30,7 @@ class Pix2PixHDModel(SemanticModel):
     """
 
     loss_names = ("G_GAN", "G_GAN_Feat", "G_VGG", "D_real", "D_fake")
+    grows = True  # --init_from a run of fewer enhancers or scales keeps what fits
     pooled = ("fake_AB",)
     generators = ("global", "local")
     graphed = ("forward", "update_G", "update_D")

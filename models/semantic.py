@@ -77,14 +77,22 @@ class SemanticModel(BaseModel):
             self.lambda_vgg = 0.0 if opt.no_vgg_loss else opt.lambda_vgg
             self.criterionGAN = GANLoss(opt.gan_mode)
             if self.lambda_vgg:
-                self.perceptual = PerceptualLoss(opt.vgg_weights, imagenet=False).to(self.device)
-                self.perceptual.recompute = opt.checkpoint_activations
+                self.perceptual = self.make_perceptual()
 
     def make_synthesis(self) -> None:
         """Build G, and the module that runs it on label maps."""
         self.nets["G"] = build(self.opt, self.make_netG)
         self.nets["G"].recompute = self.isTrain and self.opt.checkpoint_activations
         self.synthesis = FromLabels(self.nets["G"], self.classes)
+
+    def make_perceptual(self) -> PerceptualLoss:
+        """Build the perceptual loss; ValueError if its weights are not there."""
+        try:
+            loss = PerceptualLoss(self.opt.vgg_weights, imagenet=False).to(self.device)
+        except ValueError as error:
+            raise ValueError(f"{error}; --no_vgg_loss trains without them") from None
+        loss.recompute = self.opt.checkpoint_activations
+        return loss
 
     @abstractmethod
     def make_netG(self) -> nn.Module:

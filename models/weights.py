@@ -208,13 +208,35 @@ def write(nets: dict[str, nn.Module], tag: int | str, folder: Path) -> None:
         save_weights(net.state_dict(), folder / f"{tag}_net_{name}.pth")
 
 
-def read(nets: dict[str, nn.Module], tag: int | str, folder: Path, opt: Any) -> None:
-    """Read `TAG_net_NAME.pth` for every network, as `BaseModel.load_networks` says."""
+def read(
+    nets: dict[str, nn.Module], tag: int | str, folder: Path, opt: Any, *, grown: bool = False
+) -> None:
+    """Read `TAG_net_NAME.pth` for every network, as `BaseModel.load_networks` says.
+
+    Networks that have `grown` since take what fits, and the rest of them starts from scratch.
+    """
     for name, net in nets.items():
         ema = "_ema" if not opt.isTrain and opt.use_ema and name.startswith("G") else ""
         path = folder / f"{tag}_net_{name}{ema}.pth"
         if opt.isTrain and not name.startswith("G") and not path.exists():
             log.warning("network %s starts from scratch: %s does not exist", name, path)
             continue
-        net.load_state_dict(check_fit(net, load_weights(path), path, opt))
+        loaded = load_weights(path)
+        if grown:
+            loaded = with_grown_parts(net, loaded, name)
+        net.load_state_dict(check_fit(net, loaded, path, opt))
         log.info("network %s: loaded %s", name, path)
+
+
+def with_grown_parts(net: nn.Module, loaded: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the weights of a file, with those of a network that the file lacks; log which these
+    are. A file of another width is returned as it is.
+    """
+    wanted = net.state_dict()
+    shared = {key: value for key, value in loaded.items() if key in wanted}
+    missing = wanted.keys() - shared.keys()
+    if not missing or any(value.shape != wanted[key].shape for key, value in shared.items()):
+        return loaded
+    parts = ", ".join(sorted({key.partition(".")[0] for key in missing}))
+    log.info("network %s: what the file lacks starts from scratch: %s", name, parts)
+    return wanted | shared

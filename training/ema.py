@@ -13,6 +13,7 @@ from torch import nn
 from data import Loader
 from models.data_parallel import average_buffers
 from models.semantic import SemanticModel
+from models.test_time import preserved_statistics
 from util.checkpoint import save_weights
 from util.distributed import is_main_process
 from util.seeding import seeded
@@ -111,12 +112,14 @@ def estimate_statistics(model: SemanticModel, dataset: Loader) -> None:
         for module in net.modules()
         if isinstance(module, nn.modules.batchnorm._BatchNorm)
     ]
+    others = [net for name, net in model.nets.items() if not name.startswith("G")]
     before, momenta = dict(vars(model)), [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a mean over all passes
     try:
-        with seeded(model.opt.seed), torch.no_grad(), model.autocast():
+        unchanged = preserved_statistics(others)
+        with seeded(model.opt.seed), torch.no_grad(), unchanged, model.autocast():
             for batch in dataset.some_batches(STATISTICS):
                 model.set_input(batch)
                 model.synthesize()

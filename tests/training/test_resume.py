@@ -6,7 +6,7 @@ import re
 import shutil
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import TINY, draw_pairs, refusal
+from support.label_folders import draw_labels
 
 from models.pix2pix_model import Pix2PixModel
 from options.train_options import TrainOptions
@@ -28,6 +29,14 @@ MODELS = {
     "cycle_gan": ["--netG", "resnet_6blocks", "--pool_size", "2"],
     "colorization": ["--pool_size", "2"],
 }
+LABELS = ["--dataroot", "labels", "--no_vgg_loss"]
+FAMILY = {
+    "spade": ["--netG", "spade", "--use_vae", "--ema", "0.9", *LABELS],
+    "pix2pixHD": [
+        *("--netG", "global", "--n_downsample_global", "2", "--n_blocks_global", "1"),
+        *("--instance_feat", "--pool_size", "2", *LABELS),
+    ],
+}
 POLICIES = ["step", "plateau", "cosine"]  # linear is the default of all other tests
 # Five images, three epochs; dropout, mirroring, crops, pool.
 FLAGS = [*TINY, *("--n_epochs", "2", "--n_epochs_decay", "1", "--lr_decay_iters", "1")]
@@ -38,6 +47,7 @@ FLAGS += ["--print_freq", "1", "--no_html", "--save_latest_freq", "3"]
 def run(command: Command, caplog: pytest.LogCaptureFixture) -> Callable[..., SimpleNamespace]:
     """Train on five images: `run(name, flags, stop_after=step)`; `out` is what it said."""
     draw_pairs(Path("data"), count=5)
+    draw_labels(Path("labels"), count=5)
 
     def train_(name: str, *flags: Any, stop_after: int = 0, by: int = signal.SIGINT):
         steps = 0
@@ -60,6 +70,10 @@ def run(command: Command, caplog: pytest.LogCaptureFixture) -> Callable[..., Sim
         return result
 
     return train_
+
+
+def slow(names: Iterable[str]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def weights(name: str) -> dict[str, torch.Tensor]:
@@ -93,9 +107,9 @@ def assert_same_end(cut: str, whole: str) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [*MODELS, *slow(FAMILY)])
 def test_a_run_stopped_in_mid_epoch_ends_as_one_that_was_not(run, model, workers):
-    flags = ["--model", model, *MODELS[model], "--num_threads", workers]
+    flags = ["--model", model, *(MODELS | FAMILY)[model], "--num_threads", workers]
     whole = run("whole", *flags)
     first = run("cut", *flags, stop_after=4)
     second = run("cut", *flags, "--continue_train", stop_after=3)
