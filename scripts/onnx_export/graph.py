@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,6 @@ class OnClasses(nn.Module):
     def __init__(self, synthesis: FromLabels):
         super().__init__()
         self.net, self.count = synthesis.net, synthesis.classes
-        self.least = synthesis.least
         self.z_dim = self.net.z_dim if getattr(self.net, "use_vae", False) else 0
 
     def forward(self, labels: Tensor) -> Tensor:  # (N, 1 or 2, H, W) -> (N, output_nc, H, W)
@@ -65,15 +64,13 @@ class OnClasses(nn.Module):
         x = labels.index_select(-2, rows).index_select(-1, columns)
         hot = x[:, :1] == torch.arange(self.count).view(1, -1, 1, 1)
         semantics = torch.cat([hot.float(), x[:, 1:].float()], 1)
-        y = self.net(semantics, *([torch.zeros(len(x), self.z_dim)] if self.z_dim else []))
+        y = self.net(semantics, *([torch.zeros(x.shape[0], self.z_dim)] if self.z_dim else []))
         return y.index_select(-2, kept_rows).index_select(-1, kept_columns)
 
     def _repeated(self, size: int) -> tuple[Tensor, Tensor]:
         """Return the indices that pad a side by its nearest label, and those that crop it back."""
         stride = self.net.stride
-        target = (size + stride - 1) // stride * stride
-        if self.least > stride:
-            target = torch.sym_max(target, self.least)
+        target = torch.sym_max((size + stride - 1) // stride * stride, self.net.min_size)
         before = (target - size) // 2
         i = (torch.arange(target) - before).clamp(min=0)
         return torch.minimum(i, torch.full_like(i, size - 1)), torch.arange(size) + before
@@ -125,6 +122,13 @@ class OnPhotos(nn.Module):
         L = rgb_to_lab(images.permute(0, 3, 1, 2).float() / 255)[:, :1] / 50 - 1
         rgb = lab_to_rgb(torch.cat([(L + 1) * 50, self.net(L) * 110], 1))
         return to_levels(rgb * 2 - 1)
+
+
+def on_levels(net: nn.Module, opt: Any) -> nn.Module:
+    """Return a frozen network on images, or on label maps, of uint8."""
+    if isinstance(net, OnClasses):
+        return OnLabelMaps(net, edges=not opt.no_instance)
+    return OnPhotos(net) if opt.model == "colorization" else OnImages(net)
 
 
 def to_levels(y: Tensor) -> Tensor:

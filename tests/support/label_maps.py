@@ -17,6 +17,6 @@ def label_map(seed: int, size: int = 96) -> np.ndarray:
     return image
 
 
-SPADE = ("--model", "spade", "--netG", "spade", "--no_vgg_loss")
+SPADE = ("--model", "spade", "--netG", "spade", "--no_vgg_loss", "--init_gain", "1")
 HD = ("--model", "pix2pixHD", "--netG", "global", "--no_vgg_loss")
 HD += ("--n_downsample_global", "1", "--n_blocks_global", "1")
