@@ -86,7 +86,6 @@ class Pix2PixHDModel(SemanticModel):
         self.optimizers["D"] = self.make_optimizer(self.nets["D"])
         self.updates = {"G": self.loss_G, "D": self.loss_D}
         self.pools["fake_AB_pool"] = ImagePool(opt.pool_size, opt.seed)
-        self.epochs_done = 0
 
     def make_netG(self) -> nn.Module:
         opt = self.opt
@@ -103,10 +102,9 @@ class Pix2PixHDModel(SemanticModel):
             self.instances = self.to_device(batch, "instance")
 
     def forward(self) -> None:
-        self.synthesize()
+        super().forward()
         if self.isTrain:
             self.fake_AB = torch.cat([self.semantics, self.fake_B], 1).detach()  # the fake for D
-        self.show()
 
     def synthesize(self) -> None:
         """fake_B = G(labels), with the features of each instance under --instance_feat."""
@@ -174,14 +172,14 @@ class Pix2PixHDModel(SemanticModel):
 
     def setup(self, opt: Any) -> None:
         super().setup(opt)
-        if self.isTrain:
+        if self.isTrain and opt.niter_fix_global:
             self.epochs_done = (self.first_epoch or opt.epoch_count) - 1
             self.fix_global()
 
     def update_learning_rate(self, metric: float | None = None) -> None:
         super().update_learning_rate(metric)
-        self.epochs_done += 1
-        if self.epochs_done == self.opt.niter_fix_global:
+        if self.opt.niter_fix_global:
+            self.epochs_done += 1
             self.fix_global()
 
     def fix_global(self) -> None:

@@ -146,10 +146,6 @@ class SpadeModel(SemanticModel):
         seen, scales = self.semantic_nc + opt.output_nc, (opt.n_layers_D, opt.num_D)
         return MultiscaleDiscriminator(seen, opt.ndf, *scales, norm_layer, spectral=spectral)
 
-    def forward(self) -> None:
-        self.synthesize()
-        self.show()
-
     def synthesize(self) -> None:
         """fake_B = G(labels), of the style z of real_B under --use_vae."""
         z = None
