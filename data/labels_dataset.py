@@ -11,7 +11,7 @@ from data.base_dataset import BaseDataset, filter_of, prefix_errors
 from data.builtin_facades import is_builtin
 from data.channels import check_channels, to_channels
 from data.class_names import BUILTIN, class_names
-from data.image_files import halves, load_image_or_array
+from data.image_files import halves, load_image_or_array, load_unconverted
 from data.image_types import ImageArray, ImageLike
 from data.label_flags import add_label_flags
 from data.label_folders import existing_label_files, find_label_files, hold_colours, label_side
@@ -184,6 +184,8 @@ class LabelsDataset(BaseDataset):
             return self.found
         lacking = f"labels: --phase {self.opt.phase} has no instance maps; the edges are those of"
         return [*self.found, f"{lacking} the classes"]
+
+    load_single = staticmethod(load_unconverted)
 
     @classmethod
     def single_preprocessor(
