@@ -46,6 +46,7 @@ class Translator:
         self.model = create_model(opt)
         self.model.setup(opt)
         dataset = find_class("data", opt.dataset_mode, "--dataset_mode")
+        self._load = getattr(dataset, "load_single", BaseDataset.load_single)
         preprocessor = getattr(dataset, "single_preprocessor", BaseDataset.single_preprocessor)
         kept = read_ranges(opt)
         self._ranges = chosen_ranges(opt, kept)
@@ -158,7 +159,7 @@ class Translator:
         ValueError says what is wrong, prefixed by the file or, without a file, by `name`.
         """
         with prefix_errors(str(image) if isinstance(image, str | Path) else name):
-            loaded = as_image(image, self._input_range, self.opt.max_pixels)
+            loaded = as_image(image, self._input_range, self.opt.max_pixels, self._load)
             return self._preprocess_single(loaded)
 
     def _visuals_of_large(self, batch: dict[str, Any]) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """Convert a user's input: a file, a PIL image or an array, of any bit depth."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,17 @@ def as_image(
     source: Source,
     run_range: tuple[float, float] | None = None,
     max_pixels: float = MAX_PIXELS,
+    load: Callable[[str | Path, float], ImageLike] = load_image_or_array,
 ) -> ImageLike:
     """Return the image of a file, a PIL image, or an array (H, W) or (H, W, C).
 
     Arrays are uint8 in 0..255, uint16 in 0..65535, or floats in 0..1; those for a run of high bit
-    depth are any numbers, of which `run_range` (low, high) becomes [-1, 1]. ValueError says what
-    is wrong.
+    depth are any numbers, of which `run_range` (low, high) becomes [-1, 1]. `load` reads a file.
+    ValueError says what is wrong.
     """
     ranged = run_range is not None
     if isinstance(source, str | Path):
-        return load_image_or_array(source, max_pixels)
+        return load(source, max_pixels)
     if isinstance(source, Image.Image):
         if not source.width * source.height:
             raise ValueError(f"has no pixels: {source.width}x{source.height}")
