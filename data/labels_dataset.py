@@ -17,7 +17,7 @@ from data.label_options import check_flags, derived_label_options
 from data.label_reader import LabelReader, as_numbers, read_instances
 from data.label_scan import MANY, scan_labels
 from data.transforms import FILTERS, Geometry, pixels
-from options.label_flags import add_label_flags
+from util.label_flags import add_label_flags
 from util.label_maps import instance_edges
 from util.palette import as_hex, shown_colours
 

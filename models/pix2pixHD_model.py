@@ -16,7 +16,7 @@ from models.losses import feature_matching
 from models.networks import get_norm_layer
 from models.pix2pixHD_networks import GlobalGenerator, LocalEnhancer
 from models.semantic import SemanticModel
-from options.parser import number
+from util.flag_types import number
 from util.image_pool import ImagePool
 
 
@@ -41,15 +41,23 @@ class Pix2PixHDModel(SemanticModel):
     ) -> argparse.ArgumentParser:
         parser = SemanticModel.modify_commandline_options(parser, is_train)
         parser.set_defaults(netG="global")
-        add, count = partial(parser.add_argument, role="network", carry=True), number(int, 1)
-        add("--n_downsample_global", type=count, default=4, help="halvings in the global generator")
-        add("--n_blocks_global", type=count, default=9, help="residual blocks after them")
-        add("--n_local_enhancers", type=count, default=1, help="enhancers of --netG local")
-        add("--n_blocks_local", type=count, default=3, help="residual blocks of an enhancer")
-        add("--instance_feat", action="store_true", help="an encoder gives instances their look")
-        add("--feat_num", type=count, default=3, help="numbers of an instance's look")
-        add("--n_downsample_E", type=count, default=4, help="halvings in the encoder")
-        add("--nef", type=count, default=16, help="width of the encoder")
+        with parser.section("networks of pix2pixHD", role="network"):
+            add, count = partial(parser.add_argument, carry=True), number(int, 1)
+            add(
+                "--n_downsample_global",
+                type=count,
+                default=4,
+                help="halvings in the global generator",
+            )
+            add("--n_blocks_global", type=count, default=9, help="residual blocks after them")
+            add("--n_local_enhancers", type=count, default=1, help="enhancers of --netG local")
+            add("--n_blocks_local", type=count, default=3, help="residual blocks of an enhancer")
+            add(
+                "--instance_feat", action="store_true", help="an encoder gives instances their look"
+            )
+            add("--feat_num", type=count, default=3, help="numbers of an instance's look")
+            add("--n_downsample_E", type=count, default=4, help="halvings in the encoder")
+            add("--nef", type=count, default=16, help="width of the encoder")
         if is_train:
             parser.set_defaults(pool_size=0)
             parser.add_argument(
@@ -60,12 +68,12 @@ class Pix2PixHDModel(SemanticModel):
                 help="first epochs in which only the last enhancer of --netG local learns",
             )
         else:
-            parser.add_argument(
-                "--use_encoded_image",
-                action="store_true",
-                role="network",
-                help="instances look as in the image that is there, not as ones of the training",
-            )
+            with parser.section("testing of pix2pixHD", role="network"):
+                parser.add_argument(
+                    "--use_encoded_image",
+                    action="store_true",
+                    help="instances look as in the image that is there, not as in the training",
+                )
         return parser
 
     def __init__(self, opt: Any):

@@ -15,8 +15,8 @@ from models.base_model import BaseModel
 from models.building import build, check_loss_weights
 from models.losses import GANLoss
 from models.perceptual_loss import PerceptualLoss
-from options.label_flags import add_class_flags
-from options.parser import number
+from util.flag_types import number
+from util.label_flags import add_class_flags
 from util.palette import in_colours, shown_colours
 
 

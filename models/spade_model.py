@@ -23,7 +23,7 @@ from models.spade_networks import (
     MultiscaleDiscriminator,
     SPADEGenerator,
 )
-from options.parser import number
+from util.flag_types import number
 
 NORM_G = re.compile(r"(spectral)?spade(syncbatch|batch|instance)([1357])x\3")
 
@@ -65,22 +65,23 @@ class SpadeModel(SemanticModel):
         parser = SemanticModel.modify_commandline_options(parser, is_train)
         parser.set_defaults(netG="spade", norm_D="spectralinstance", n_layers_D=4)
         parser.set_defaults(init_type="xavier")
-        add = partial(parser.add_argument, role="network", carry=True)
-        add(
-            "--norm_G",
-            type=known_norm_G,
-            default="spectralspadesyncbatch3x3",
-            help="norms of G: spectral of its weights, then the norm and the kernel of its SPADE "
-            "layers; syncbatch, batch or instance",
-        )
-        add(
-            "--num_upsampling_layers",
-            choices=[*HALVINGS],
-            default="normal",
-            help="doublings in G: normal 5, more 6, most 7",
-        )
-        add("--use_vae", action="store_true", help="an encoder gives the style of an image")
-        add("--z_dim", type=number(int, 1), default=LATENT, help="numbers of a style")
+        with parser.section("networks of spade", role="network"):
+            add = partial(parser.add_argument, carry=True)
+            add(
+                "--norm_G",
+                type=known_norm_G,
+                default="spectralspadesyncbatch3x3",
+                help="norms of G: spectral of its weights, then the norm in its SPADE layers "
+                "(syncbatch, batch or instance) and their kernel",
+            )
+            add(
+                "--num_upsampling_layers",
+                choices=[*HALVINGS],
+                default="normal",
+                help="doublings in G: normal 5, more 6, most 7",
+            )
+            add("--use_vae", action="store_true", help="an encoder gives the style of an image")
+            add("--z_dim", type=number(int, 1), default=LATENT, help="numbers of a style")
         if is_train:
             parser.set_defaults(gan_mode="hinge", n_epochs=50, n_epochs_decay=0, pool_size=0)
             parser.set_defaults(beta1=None, beta2=None)
