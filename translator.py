@@ -53,10 +53,12 @@ class Translator:
         self._side, other = "BA" if opt.direction == "BtoA" else "AB"
         self.target = kept.get(other)  # stored type and range of outputs of high bit depth
         saved = kept[self._side][1:] if self._side in kept else None
-        of_arrays = self._ranges.get(self._side, saved)
-        self.input: ImageInput | LabelInput = ImageInput(opt, self._preprocess_single, of_arrays)
+        how = opt, self._preprocess_single
         if getattr(self.model, "has_labels", False):  # --model spade, pix2pixHD
-            self.input = LabelInput(opt, self._preprocess_single)
+            self.input: LabelInput | ImageInput = LabelInput(*how)
+        else:
+            load = getattr(dataset, "load_single", BaseDataset.load_single)
+            self.input = ImageInput(*how, self._ranges.get(self._side, saved), load)
 
     @classmethod
     def load(cls, run: str | Path, *flags: str, **options: Any) -> "Translator":

@@ -130,9 +130,7 @@ class LabelInput:
 
     def _image(self, source: Source) -> ImageLike:
         """Return the image of a source, in its own mode."""
-        if isinstance(source, str | Path):
-            return load_unconverted(source, self.max_pixels)
-        return as_image(source, max_pixels=self.max_pixels)
+        return as_image(source, max_pixels=self.max_pixels, load=load_unconverted)
 
     def _instance_numbers(self, source: Source, size: tuple[int, int]) -> Tensor:
         """Return the numbers of an instance map, counted from 0, as (1, H, W)."""

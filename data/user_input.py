@@ -15,22 +15,24 @@ from data.metadata import orientation, upright
 from data.pixel_limit import MAX_PIXELS
 
 Source = str | Path | Image.Image | np.ndarray
+Load = Callable[[str | Path, float], ImageLike]  # a file and the most pixels -> its image
 
 
 def as_image(
     source: Source,
     run_range: tuple[float, float] | None = None,
     max_pixels: float = MAX_PIXELS,
+    load: Load = load_image_or_array,
 ) -> ImageLike:
     """Return the image of a file, a PIL image, or an array (H, W) or (H, W, C).
 
     Arrays are uint8 in 0..255, uint16 in 0..65535, or floats in 0..1; those for a run of high bit
-    depth are any numbers, of which `run_range` (low, high) becomes [-1, 1]. ValueError says what
-    is wrong.
+    depth are any numbers, of which `run_range` (low, high) becomes [-1, 1]. `load` reads a file.
+    ValueError says what is wrong.
     """
     ranged = run_range is not None
     if isinstance(source, str | Path):
-        return load_image_or_array(source, max_pixels)
+        return load(source, max_pixels)
     if isinstance(source, Image.Image):
         if not source.width * source.height:
             raise ValueError(f"has no pixels: {source.width}x{source.height}")
@@ -72,10 +74,11 @@ class ImageInput:
         opt: Any,
         preprocess: Callable[[ImageLike], Tensor],
         value_range: tuple[float, float] | None,
+        load: Load,
     ):
-        """`value_range` is that of the arrays of a run of high bit depth."""
+        """`value_range` is that of the arrays of a run of high bit depth; `load` reads a file."""
         self.channels, self.max_pixels = opt.input_nc, opt.max_pixels
-        self.preprocess, self.value_range = preprocess, value_range
+        self.preprocess, self.value_range, self.load = preprocess, value_range, load
 
     def prepare(self, image: Source, name: str = "the image", instances: Any = None) -> Tensor:
         """Return an image as input of the generator.
@@ -85,7 +88,8 @@ class ImageInput:
         with prefix_errors(str(image) if isinstance(image, str | Path) else name):
             if instances is not None:
                 raise ValueError("instances are for label maps; this run translates images")
-            return self.preprocess(as_image(image, self.value_range, self.max_pixels))
+            loaded = as_image(image, self.value_range, self.max_pixels, self.load)
+            return self.preprocess(loaded)
 
     def check_one(self, image: Tensor, name: str, instances: Any = None) -> None:
         """Raise a ValueError for the shape of a tensor that is no single image."""

@@ -15,8 +15,8 @@ from models.base_model import BaseModel
 from models.building import build, check_loss_weights
 from models.losses import GANLoss
 from models.perceptual_loss import PerceptualLoss
-from options.label_flags import add_class_flags
-from options.parser import number
+from util.flag_types import number
+from util.label_flags import add_class_flags
 from util.palette import in_colours, shown_colours
 
 
@@ -118,14 +118,17 @@ class SemanticModel(BaseModel):
     def synthesize(self) -> None:
         """fake_B = G(labels)."""
 
-    def show(self) -> None:
-        """Fill `visuals`."""
+    def forward(self) -> None:
+        self.synthesize()
+        self.visuals = {"fake_B": self.fake_B}
+        if self.real_B is not None:
+            self.visuals["real_B"] = self.real_B
+
+    def get_current_visuals(self) -> dict[str, Tensor]:
         real_A = self.labels
         if self.has_labels:
             real_A = in_colours(real_A[:, :1].long(), shown_colours(self.opt))
-        self.visuals = {"real_A": real_A, "fake_B": self.fake_B}
-        if self.real_B is not None:
-            self.visuals["real_B"] = self.real_B
+        return {"real_A": real_A, **super().get_current_visuals()}
 
     def metric_pair(self) -> tuple[Tensor, Tensor]:
         return self.fake_B, self.real_B

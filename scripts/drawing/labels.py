@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from data.class_names import class_names
+from data.class_names import named_classes
 from data.label_reader import ONE_CHANNEL, LabelReader
 from util.palette import as_hex, shown_colours
 
@@ -25,12 +25,7 @@ class ClassCanvas:
         self.files = LabelReader.from_options(opt)
         codes = tuple(as_hex(self.colours))
         self.canvas = LabelReader(count, dontcare=False, colours=codes)
-        names = class_names(opt) or [""] * opt.label_nc
-        numbers = [str(number) if self.of_numbers else "" for number in range(count)]
-        names += ["unknown"] * opt.contain_dontcare_label
-        self.named = [
-            (code, name or number) for code, name, number in zip(codes, names, numbers, strict=True)
-        ]
+        self.named = named_classes(opt) + [(codes[-1], "unknown")] * opt.contain_dontcare_label
 
     def classes(self, image: Image.Image) -> np.ndarray:
         """Return the class numbers (H, W) of a drawing, or of a file as the run's label maps are.

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 import torch
 from conftest import refusal, step
+from support.graphs import graphs_of
+from support.label_batches import label_batch
 from support.training_plans import double_batch, double_nets
 from torch import Tensor, nn
 
@@ -14,26 +16,15 @@ from models.pix2pixHD_networks import GlobalGenerator, LocalEnhancer
 from models.semantic import FromLabels, one_hot
 from models.spade_networks import SPADEGenerator
 from options.test_options import TestOptions
+from training.cuda_graphs import WARM_UP
 from training.ema import EMA, estimate_statistics
-from util.label_maps import instance_edges
+from training.validation import mean_scores
 
 SPADE = ["--model", "spade", "--netG", "spade", "--label_nc", 4, "--no_vgg_loss"]
 HD = ["--model", "pix2pixHD", "--netG", "global", "--label_nc", 4, "--no_vgg_loss"]
 HD += ["--n_downsample_global", 2, "--n_blocks_global", 1]
 # Without what differs between one batch and its parts: batch norm and power iterations.
 PER_IMAGE = ["--norm_G", "spadeinstance3x3", "--norm_D", "instance"]
-
-
-def label_batch(seed: int = 0, *, size: int = 1, side: int = 64) -> dict[str, Any]:
-    """Make a batch of squares of four classes and five instances, and an image of noise."""
-    torch.manual_seed(100 + seed)
-    small = torch.randint(0, 4, (size, 1, 8, 8)).repeat_interleave(side // 8, 2)
-    label = small.repeat_interleave(side // 8, 3)
-    instance = label * 1000
-    instance[..., : side // 2] += 7
-    image = torch.rand(size, 3, side, side) * 2 - 1
-    found = {"label": label, "instance": instance, "edges": instance_edges(instance)}
-    return {**found, "image": image, "label_paths": [f"{seed}_{i}.png" for i in range(size)]}
 
 
 class Mean(nn.Module):
@@ -87,6 +78,25 @@ def test_accumulated_batches_train_as_one_batch(make, flags, sizes) -> None:
         parts.train_on([{k: v[a:b] for k, v in batch.items()} for a, b in pieces])
         losses = whole.get_current_losses()
         assert parts.get_current_losses() == pytest.approx(losses, rel=1e-6)
+
+
+@pytest.mark.parametrize(("flags", "methods"), [(SPADE, 4), (HD, 3)], ids=["spade", "pix2pixHD"])
+def test_replayed_methods_train_as_methods_that_are_run(make, flags, methods) -> None:
+    plain, graphed = make(*flags), make(*flags)
+    stand_in = graphs_of(graphed)
+    for seed in range(WARM_UP + 4):
+        for model in (plain, graphed):
+            step(model, label_batch(seed))
+            if seed == WARM_UP + 2:
+                model.last_scores = mean_scores(model, [label_batch(50)])
+                model.update_learning_rate()
+        if seed != WARM_UP + 2:
+            assert graphed.get_current_losses() == plain.get_current_losses(), seed
+    assert graphed.last_scores == plain.last_scores
+    assert stand_in.replays == 3 * methods
+    for net, wanted in zip(graphed.nets.values(), plain.nets.values(), strict=True):
+        for key, value in wanted.state_dict().items():
+            assert torch.equal(net.state_dict()[key], value), key
 
 
 def test_the_kl_divergence_is_a_sum_over_the_images_of_a_step(make) -> None:
@@ -208,7 +218,9 @@ def test_rgb_inputs_take_the_place_of_labels(make) -> None:
     model = make(*HD, "--dataset_mode", "aligned", "--label_nc", 0)
     images = {side: torch.rand(1, 3, 64, 64) for side in "AB"}
     step(model, {**images, "A_paths": ["a"], "B_paths": ["b"]})
-    assert model.semantics.shape[1] == 3 and torch.equal(model.visuals["real_A"], images["A"])
+    assert model.semantics.shape[1] == 3 and torch.equal(
+        model.get_current_visuals()["real_A"], images["A"]
+    )
     refusal(lambda: make(*HD, "--dataset_mode", "aligned"), "--label_nc 4", "--label_nc 0")
 
 

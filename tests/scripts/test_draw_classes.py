@@ -96,7 +96,7 @@ def test_the_colours_of_coloured_labels_are_the_runs(tmp_path: Path) -> None:
     run = untrained(tmp_path, draw_labels(tmp_path / "data"), *SPADE)
     subject, examples = describe_run(Translator.load(run, gpu_ids=-1))
     codes = Translator.load(run, gpu_ids=-1).opt.label_colours
-    assert subject.colours == [(code, "") for code in codes] and subject.classes
+    assert subject.colours == [(code, str(n)) for n, code in enumerate(codes)] and subject.classes
     pair = np.asarray(Image.open(tmp_path / "data/test/0.png"))
     assert np.array_equal(examples[0], pair[:, :64])
 
