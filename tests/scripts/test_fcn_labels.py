@@ -137,7 +137,7 @@ def test_evaluate_scores_a_run_on_label_maps(
             "--out",
             "out",
             "--num_threads",
-            "0",
+            "1",
         ),
     )
     assert result.status == 0, result.err
