@@ -5,6 +5,7 @@ from typing import Any
 
 from data.builtin_facades import is_builtin
 from data.class_names import BUILTIN
+from data.inferred_labels import inferred_classes
 from data.label_folders import find_label_files, hold_colours
 from data.label_scan import scan_labels
 from util.palette import as_hex
@@ -16,6 +17,8 @@ def derived_label_options(opt: Any) -> dict[str, Any]:
     """Return label_nc, label_colours, label_offset, contain_dontcare_label and no_instance as the
     files have them, where they are not given.
     """
+    if not opt.isTrain and (channels := getattr(opt, "inferred", {}).get("semantic_nc")):
+        return inferred_classes(channels, opt)
     if is_builtin(opt.dataroot) and not opt.label_dir:
         colours = sorted(as_hex(BUILTIN))
         own = {"label_nc": len(colours), "label_colours": colours, "label_offset": 0}

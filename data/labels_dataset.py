@@ -3,23 +3,22 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from data.base_dataset import BaseDataset, filter_of, prefix_errors
 from data.builtin_facades import is_builtin
 from data.channels import check_channels, to_channels
-from data.class_names import class_names
+from data.class_names import named_classes
 from data.image_files import halves, load_image_or_array, load_unconverted
-from data.image_types import ImageArray, ImageLike
+from data.image_types import ImageLike
 from data.label_folders import existing_label_files, label_side
 from data.label_options import check_flags, derived_label_options
-from data.label_reader import LabelReader, as_numbers, read_instances
+from data.label_reader import LabelReader, as_numbers, numbers_tensor, read_instances
 from data.label_scan import MANY, scan_labels
 from data.transforms import FILTERS, Geometry, pixels
 from util.label_flags import add_label_flags
 from util.label_maps import instance_edges
-from util.palette import as_hex, shown_colours
 
 NEAREST = FILTERS["nearest"]
 INSTANCE = "instance"  # the side of the instance maps, beside A and B
@@ -150,9 +149,7 @@ class LabelsDataset(BaseDataset):
         return {self.image_side: (path, self.read_image(path))}
 
     def classes(self) -> list[tuple[str, str]]:
-        colours = as_hex(shown_colours(self.opt)[:-1])
-        names = class_names(self.opt) or [""] * len(colours)
-        return [(c, name or str(n)) for n, (c, name) in enumerate(zip(colours, names, strict=True))]
+        return named_classes(self.opt)
 
     def remarks(self) -> list[str]:
         """Return remarks on the classes in all phases, and on missing instance maps."""
@@ -166,22 +163,18 @@ class LabelsDataset(BaseDataset):
     @classmethod
     def single_preprocessor(
         cls, opt: Any, ranges: dict[str, tuple[float, float]]
-    ) -> Callable[[ImageLike], Tensor]:
-        """Return the function from a label map, as its file has it, to its class numbers,
-        (1, H, W) int64.
+    ) -> Callable[[ImageLike | np.ndarray], Tensor]:
+        """Return the function from a label map, as its file has it or as class numbers (H, W), to
+        its class numbers, (1, H, W) int64.
         """
         reader, geometry = LabelReader.from_options(opt), Geometry.from_options(opt, NEAREST)
 
-        def numbers(image: ImageLike) -> Tensor:
-            found = geometry.resize(as_numbers(reader.classes(image)))
+        def numbers(image: ImageLike | np.ndarray) -> Tensor:
+            classes = image if isinstance(image, np.ndarray) else reader.classes(image)
+            found = geometry.resize(as_numbers(classes))
             return numbers_tensor(pixels(geometry.center_crop(found)))
 
         return numbers
-
-
-def numbers_tensor(image: ImageArray) -> Tensor:
-    """Return an image of one channel of whole numbers as (1, H, W) int64."""
-    return torch.from_numpy(image.array()).long().permute(2, 0, 1)
 
 
 def check_sizes(one: ImageLike, path: str, other: ImageLike, other_path: str, fix: str) -> None:

@@ -121,6 +121,15 @@ class Pix2PixHDModel(SemanticModel):
             labels = torch.cat([labels, self.features()], 1)
         self.fake_B = self.synthesis(labels)  # (N, output_nc, H, W) in [-1, 1]
 
+    def translate(self, real: Tensor) -> Tensor:
+        """As `BaseModel.translate`; under --instance_feat the last channel of `real` holds the
+        instances, which look as ones of the training.
+        """
+        if self.opt.instance_feat:
+            labels, instances = real[:, :-1], real[:, -1:].long()
+            real = torch.cat([labels, self.nets["features"].draw(labels, instances)], 1)
+        return super().translate(real)
+
     def features(self) -> Tensor:
         """Return the features of each pixel's instance, (N, feat_num, H, W).
 

@@ -150,8 +150,8 @@ class SemanticModel(BaseModel):
 class FromLabels(nn.Module):
     """A generator that takes label maps of any size.
 
-    They are padded by the nearest label to multiples of the generator's stride, and its image is
-    cropped back.
+    They are padded by the nearest label to multiples of the generator's stride, at least to its
+    `min_size`, and its image is cropped back.
     """
 
     def __init__(self, net: nn.Module, classes: int):
@@ -164,7 +164,8 @@ class FromLabels(nn.Module):
         `more` goes to the generator as it is.
         """
         height, width = labels.shape[-2:]
-        h, w = (-(-side // self.net.stride) * self.net.stride for side in (height, width))
+        stride, least = self.net.stride, getattr(self.net, "min_size", 1)
+        h, w = (max(-(-side // stride) * stride, least) for side in (height, width))
         top, left = (h - height) // 2, (w - width) // 2
         if (h, w) != (height, width):
             beside = (left, w - width - left, top, h - height - top)

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from models import weights
 from models.instance_features import FeatureBank
+from models.pix2pixHD_networks import GlobalGenerator, LocalEnhancer
 from models.semantic import FromLabels, one_hot
+from models.spade_networks import SPADEGenerator
 from options.test_options import TestOptions
 from training.cuda_graphs import WARM_UP
 from training.ema import EMA, estimate_statistics
@@ -45,6 +47,21 @@ def test_label_maps_of_any_size_are_padded_by_the_nearest_label(height: int, wid
     assert net.seen.shape[1:] == (6, -(-height // 16) * 16, -(-width // 16) * 16)
     assert bool((net.seen[:, :5].sum(1) == 1).all())  # each padded pixel has a class
     torch.testing.assert_close(net.seen[:, :5, 0, 0], one_hot(labels, 5)[:, :5, 0, 0])
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        GlobalGenerator(4, ngf=2, n_downs=2, n_blocks=1),
+        LocalEnhancer(4, ngf=2, n_downs=1, n_blocks=1),
+        SPADEGenerator(4, ngf=1),
+        SPADEGenerator(4, ngf=1, norm="instance"),
+    ],
+)
+def test_one_pixel_is_enough(net) -> None:
+    with torch.no_grad():
+        for size in ((1, 1), (2, 3), (1, 40)):
+            assert FromLabels(net.eval(), 4)(torch.zeros(1, 1, *size)).shape[2:] == size
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 1)])
