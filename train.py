@@ -29,7 +29,7 @@ from training.trainer import Trainer
 from training.validation import Validation
 from util import distributed
 from util.command import run_command, setup_logging
-from util.device import tune_malloc
+from util.device import gpu_count, tune_malloc
 from util.distributed import launch
 from util.files import run_folder
 from util.seeding import seed_everything
@@ -68,7 +68,7 @@ def parse(argv: Sequence[str], launches: Sequence[LaunchInfo]) -> Options:
             f"--batch_size {opt.batch_size}: cannot be split evenly over {count} processes; it "
             f"counts the images of all of them, so that it must be a multiple of {count}"
         )
-    if len(opt.gpu_ids) > count == 1:
+    if len(opt.gpu_ids) > count == 1 and gpu_count() > 1:
         line = torchrun_line(opt, argv)
         log.warning("--gpu_ids: a process trains on one GPU, the first; for all of them: %s", line)
     return opt

@@ -97,7 +97,8 @@ def make_dataset(
     ValueError names `flag` if the folder does not exist or holds no images.
     """
     if not os.path.isdir(folder):
-        raise ValueError(f"{flag}: {folder} is not a folder")
+        what = "is a file, not a folder" if os.path.exists(folder) else "does not exist"
+        raise ValueError(f"{flag}: {folder} {what}")
     found = list_images(folder)
     if not found.images:
         beside = f" ({found.of_others()})" if found.others else ""

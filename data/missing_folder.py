@@ -142,8 +142,8 @@ def _nearest_fix(root: Path, opt: Any, home: str) -> str:
         return other
     pair = sorted(folder for folder in folders if _loose(folder))
     if mode == "aligned" and len(pair) == 2 and have_partners(*pair):
-        ours = f"{root / phase}A, the other {phase}B"
-        return f"; {pair[0].name}/ and {pair[1].name}/ hold pairs: rename that of the inputs {ours}"
+        ours = f"rename the folder of inputs to {root / phase}A and that of targets to {phase}B"
+        return f"; {pair[0].name}/ and {pair[1].name}/ hold pairs: {ours}"
     return ""
 
 

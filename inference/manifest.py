@@ -72,7 +72,8 @@ class Manifest:
                     f"{', '.join(differing)}); choose another --results_dir or delete that folder"
                 )
             kind = "results of shards" if shards else "results"
-            log.warning("overwriting %s with different ones (%s)", kind, ", ".join(differing))
+            words = "overwriting %s with different ones (%s); --results_dir keeps both"
+            log.warning(words, kind, ", ".join(differing))
             if overwrite:
                 # Another model's images have other labels and lie beside these, as users know it.
                 same_model = self.read()["flags"].get("model") == opt.model

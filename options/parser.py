@@ -85,7 +85,8 @@ class OneLineParser(argparse.ArgumentParser):
         if before in known:
             return f"{before} {word}: {before} is a switch and takes no value"
         if owner in known and not before.startswith("-"):
-            ways = f"'{before} {word}' if it has a space, {before},{word} if it is a list"
+            listed = before.isdecimal() and word.isdecimal()
+            ways = f"a list is {before},{word}" if listed else f"quote it: '{before} {word}'"
             return f"{owner} {before} {word}: {owner} takes one value; {ways}"
         example = "--dataroot" if os.path.isdir(word) else "--name"
         if example not in known:

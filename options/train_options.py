@@ -112,5 +112,5 @@ def check_foreign_run(
 def say_other_direction(run: Path, saved: dict[str, Any], by_hand: dict[str, Any]) -> None:
     """Warn if --direction is not the one that the weights were trained with."""
     given, of_run = by_hand.get("direction", "AtoB"), saved.get("direction", "AtoB")
-    if given != of_run:
+    if given != of_run and any(run.glob("*_net_*.pth")):
         log.warning("--direction %s: the weights of %s are of --direction %s", given, run, of_run)

@@ -206,9 +206,9 @@ def remember(args: argparse.Namespace, flags: Sequence[str] = ()) -> None:
             raise ValueError(f"{note}: damaged; delete it, or use another OUT") from None
     elif any(args.out.iterdir()):
         raise ValueError(f"OUT {args.out}: holds other files; use an empty folder")
-    other = [f"{k} {before.get(k)}" for k in now if before.get(k) != now[k]]
+    other = [f"{k} {before.get(k)}, not {now[k]}" for k in now if before.get(k) != now[k]]
     if other:
-        raise ValueError(f"OUT {args.out}: was started with {', '.join(other)}; use another folder")
+        raise ValueError(f"OUT {args.out}: was made with {', '.join(other)}; use another folder")
     more = {"train_flags": " ".join(flags)} if flags else {}
     note.write_text(json.dumps(now | more, indent=1) + "\n", encoding="utf-8")
     for left in args.out.rglob(".*.tmp"):  # left by a killed run

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from data.high_depth_output import write_array
 from data.image_files import image_size
-from data.image_folder import make_dataset
+from data.image_folder import is_image_file, make_dataset
 from data.image_types import StoredType
 from data.label_input import instances_of
 from data.large_images import LARGE
@@ -29,7 +29,7 @@ from options.parser import OneLineParser
 from options.positionals import positionals
 from translator import Translator, run_options
 from util.command import run_command, setup_logging
-from util.files import atomic_write
+from util.files import atomic_write, run_folder
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         out = Path(folder) / "stdout" if args.OUT == "-" else Path(args.OUT)
         if source.is_dir() and (args.OUT == "-" or out.is_file()):
             raise ValueError(f"OUT {args.OUT}: must be a folder, as IN is")
-        translator = Translator(run_options(args.test_flags, also=args.flags))
+        if source.is_dir() and not out.exists() and is_image_file(out.name):
+            raise ValueError(f"OUT {args.OUT}: is the name of an image, but IN is a folder")
+        opt = run_options(args.test_flags, also=args.flags)
+        if "name" not in opt.given:
+            log.info("--name is not given: the run is %s", run_folder(opt))
+        translator = Translator(opt)
         stored = translator.target[0] if translator.target else StoredType(".png", "")
         if args.OUT == "-":
             out = out.with_suffix(stored.ending)
@@ -64,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.OUT == "-":
             sys.stdout.buffer.write(out.read_bytes())
         else:
-            log.info("%d image%s: %s", count, "s" * (count != 1), args.OUT)
+            place = targets[0] if source.is_file() else args.OUT
+            log.info("%d image%s: %s", count, "s" * (count != 1), place)
 
 
 def instance_maps(given: Path | None, source: str, names: list[str]) -> list[str | None]:

@@ -122,7 +122,7 @@ TRAIN = [
     ("--dataroot good --n_epoch 3", ["--n_epoch", "unknown flag", "--n_epochs"]),
     ("--dataroot=good stray", ["stray", "not a flag"]),
     ("--dataroot good stray", ["--dataroot good stray", "takes one value", "'good stray'"]),
-    ("--dataroot good --gpu_ids 0 1", ["--gpu_ids 0 1", "takes one value", "0,1 if it is a list"]),
+    ("--dataroot good --gpu_ids 0 1", ["--gpu_ids 0 1", "takes one value", "a list is 0,1"]),
     ("--dataroot good --lr", ["--lr", "expected one argument"]),
     ("--dataroot good --lr fast", ["--lr", "'fast'", "not a number"]),
     ("--dataroot good --lr nan", ["--lr", "nan", "finite"]),

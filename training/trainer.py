@@ -114,7 +114,8 @@ class Trainer:
             self.save("latest")
             raise RunStopped(
                 f"stopped in epoch {self.progress.epoch} after {self.progress.iters} of its "
-                f"images, all of them saved; resume with the same command and --continue_train",
+                f"images; the checkpoint includes them; resume with the same command and "
+                f"--continue_train",
                 status_of(asked),
             )
 

@@ -54,7 +54,10 @@ class Validation:
         self.opt, self.state, self.batches = opt, state, batches
         log.info("%d validation images", len(batches))
         if len(batches) < FEW_IMAGES:
-            log.warning("--val_freq: so few images tell little about which epoch is the best")
+            log.warning(
+                "--val_freq: fewer than %d images are too few to tell which epoch is the best",
+                FEW_IMAGES,
+            )
         names = list(mean_scores(state.model, islice(batches, 1)))
         self.metric = opt.best_metric or names[0]
         if self.metric not in names:
@@ -114,8 +117,11 @@ class Validation:
         """Return which epoch is the best of a run that has ended, and how to translate with it."""
         progress, every = self.state.progress, self.opt.val_freq
         among = "all" if every == 1 else f"one in {every} and the last"
-        flags = "--epoch best" + (" --use_ema" if self.state.ema else "")
-        words = f"best of the validated epochs ({among}): {progress.best_epoch} (test.py {flags})"
+        line = f"test.py --name {self.opt.name} --epoch best"
+        line += " --use_ema" if self.state.ema else ""
+        words = (
+            f"best epoch by val {progress.best_metric}: {progress.best_epoch} (of {among}; {line})"
+        )
         since = progress.validations_since_best
         if since >= MANY_SINCE_BEST:
             words += (

@@ -189,9 +189,9 @@ def _others(path: Path) -> str:
         near = difflib.get_close_matches(run.name, runs, n=1)
         if run.parent.name == run.parent.parent.name:  # --name checkpoints/NAME
             near = [run.name]
-        meant = f"did you mean --name {near[0]}?" if near else "is --name right?"
+        meant = f"did you mean --name {near[0]}?" if near else "is --name right, and the folder?"
         lacks = "has no weights" if run.is_dir() and any(run.glob("[!.]*")) else "is no run"
-        return f"; {run} {lacks} ({meant} train.py writes them there)"
+        return f"; {run} {lacks} ({meant})"
     tag, net = path.name.split("_net_", 1) if "_net_" in path.name else ("", path.name)
     tags = [name.removesuffix(f"_net_{net}") for name in names if name.endswith(f"_net_{net}")]
     if net.endswith("_ema.pth") and not tags:

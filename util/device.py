@@ -87,6 +87,11 @@ def memory_format_for(device: torch.device, training: bool) -> torch.memory_form
     return torch.channels_last if faster else torch.contiguous_format
 
 
+def gpu_count() -> int:
+    """Return the number of GPUs of this machine that torch can use."""
+    return torch.cuda.device_count()
+
+
 def tune_malloc() -> None:
     """Make glibc's malloc keep freed memory; without glibc, do nothing.
 

@@ -108,9 +108,9 @@ def legend(results: Sequence[Result]) -> list[str]:
     notes = ["[ ]: 95% bootstrap interval of the mean over the images"]
     fewest = min(len(values) for result in results for values in result.each.values())
     if fewest < FEW_IMAGES:
-        notes.append(f"of {fewest} image{'s' * (fewest > 1)}, it is narrower than the truth")
-    if len(results) > 1:
-        first = results[0].images.name
+        notes.append(f"with {fewest} image{'s' * (fewest > 1)}, this interval is too narrow")
+    first = results[0].images.name
+    if any(results[0].difference(result, name) for result in results for name in result.each):
         notes.append(f"+ or -: mean difference to {first}, image by image")
         notes.append(
             "trained again with another --seed, a run also scores differently; these intervals do "

@@ -124,4 +124,7 @@ def say_counts(out: Path) -> None:
     each = ", ".join(f"{number} images for {phase}" for phase, number in numbers.items())
     log.info("%s holds %s", out, each)
     if few := [phase for phase in ("val", "test") if numbers[phase] < FEW_IMAGES]:
-        log.warning("%s: so few images tell little about others (--split)", " and ".join(few))
+        log.warning(
+            "%s: fewer than %d images are too few for reliable scores (--split)",
+            *(" and ".join(few), FEW_IMAGES),
+        )

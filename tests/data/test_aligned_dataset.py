@@ -214,8 +214,8 @@ def test_training_images_are_not_to_be_renamed_for_a_validation(tmp_path):
 def test_two_folders_of_other_names_are_to_be_renamed(tmp_path):
     for folder in ("drawings", "photos"):
         save(tmp_path / folder / "1.png")
-    said = "drawings/ and photos/ hold pairs: rename that of the inputs"
-    refusal(lambda: dataset(tmp_path), f"{said} {tmp_path}/trainA, the other trainB")
+    said = "drawings/ and photos/ hold pairs: rename the folder of inputs to"
+    refusal(lambda: dataset(tmp_path), f"{said} {tmp_path}/trainA and that of targets")
 
 
 def test_folders_that_differ_in_case_are_to_be_renamed(tmp_path):

@@ -104,12 +104,12 @@ def test_max_dataset_size_keeps_the_first(tmp_path):
 
 
 def test_missing_folder_is_named(tmp_path):
-    with pytest.raises(ValueError, match="--dataroot: .*/absent is not a folder"):
+    with pytest.raises(ValueError, match="--dataroot: .*/absent does not exist"):
         make_dataset(tmp_path / "absent")
 
 
 def test_a_file_is_no_folder(tmp_path):
-    with pytest.raises(ValueError, match="a.png is not a folder"):
+    with pytest.raises(ValueError, match="a.png is a file, not a folder"):
         make_dataset(touch(tmp_path, "a.png") / "a.png")
 
 

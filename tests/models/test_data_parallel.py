@@ -224,6 +224,9 @@ def test_several_gpus_in_one_process_say_which_line_to_use(tmp_path, caplog, mon
     monkeypatch.delenv("UV", raising=False)
     flags = ["--gpu_ids", "0,1", "--name", "two words", "--checkpoints_dir", str(tmp_path)]
     train.parse(flags, [run_lock.launch_info()])
+    assert not caplog.messages  # there are no GPUs
+    monkeypatch.setattr(train, "gpu_count", lambda: 2)
+    train.parse(flags, [run_lock.launch_info()])
     line = f"torchrun --nproc_per_node=2 train.py {shlex.join(flags)}"
     assert caplog.messages[-1].endswith(line)
     train.parse([*flags, "--batch_size", "3"], [run_lock.launch_info()])

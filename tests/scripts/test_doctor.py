@@ -175,7 +175,7 @@ def test_other_files_are_counted(command: Command, tmp_path: Path, caplog) -> No
 
 def test_a_folder_that_is_not_there_is_one_line(command: Command) -> None:
     result = command("scripts.doctor", "--dataroot", "nowhere")
-    assert result.status == 2 and "nowhere is not a folder" in result.err
+    assert result.status == 2 and "nowhere does not exist" in result.err
 
 
 @needs_facades

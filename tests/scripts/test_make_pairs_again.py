@@ -42,7 +42,7 @@ def test_run_again_only_what_is_missing_is_made(source, tmp_path, caplog):
     }
     assert "4 of 6 images already exist" in caplog.messages
     assert f"{out} holds 4 images for train, 1 images for val, 1 images for test" in caplog.text
-    assert "val and test: so few images tell little about others (--split)" in caplog.messages
+    assert "val and test: fewer than 10 images are too few" in caplog.text
 
 
 def test_run_again_with_nothing_missing_it_writes_nothing(source, tmp_path, caplog):
@@ -110,7 +110,7 @@ def test_another_setting_for_the_same_OUT_is_refused(source, tmp_path, flags, ca
     made(out)["4.png"].unlink()
     whole = contents(tmp_path)
     args = ["--task", "inpaint", source, out, *flags]
-    complaint(capfd, make_pairs.main, args, str(out), flags[0].removeprefix("--"), "started")
+    complaint(capfd, make_pairs.main, args, str(out), flags[0].removeprefix("--"), "was made with")
     assert contents(tmp_path) == whole
 
 

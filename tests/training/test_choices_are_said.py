@@ -46,7 +46,7 @@ def test_padding_that_costs_much_is_said(command, tmp_path, caplog, flags, said)
 @pytest.mark.parametrize(("freq", "among"), [(1, "all"), (2, "one in 2 and the last")])
 def test_the_best_says_among_which_epochs(command, pairs, caplog, freq, among) -> None:
     trained(command, pairs, "--crop_size", 64, "--load_size", 64, "--val_freq", freq)
-    assert f"best of the validated epochs ({among}): 1 (test.py --epoch best)" in caplog.text
+    assert f"best epoch by val L1: 1 (of {among}; test.py --name r --epoch best)" in caplog.text
 
 
 @pytest.mark.parametrize(("since", "said"), [(4, ""), (5, "none of the 5 validations since was")])
@@ -57,12 +57,9 @@ def test_validations_that_only_get_worse_are_said(
     monkeypatch.setattr(validation, "mean_scores", lambda *_: {"L1": float(next(scores))})
     flags = ["--crop_size", 64, "--load_size", 64, "--n_epochs", 1 + since, "--val_freq", 1]
     trained(command, pairs, *flags)
-    (words,) = [text for text in caplog.messages if "best of the validated" in text]
-    assert (
-        "(all): 1 (test.py --epoch best)" in words
-        and ("validations since" in words) == bool(said)
-        and said in words
-    )
+    (words,) = [text for text in caplog.messages if "best epoch by val" in text]
+    assert "by val L1: 1 (of all; test.py --name r --epoch best)" in words
+    assert ("validations since" in words) == bool(said) and said in words
 
 
 @pytest.mark.parametrize(("size", "said"), [(2, False), (3, True)])

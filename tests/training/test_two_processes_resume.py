@@ -62,7 +62,7 @@ def test_a_stopped_run_goes_on_exactly(work, whole):
     run.agents[0].send_signal(signal.SIGTERM)
     statuses, said = run.end()
     (line,) = ours(said)
-    assert statuses != [0] and "all of them saved" in line and "--continue_train" in line
+    assert statuses != [0] and "the checkpoint includes them" in line and "--continue_train" in line
     train_in_two(work, "stopped", "--continue_train")
     assert same(state(work, "stopped"), whole)
 

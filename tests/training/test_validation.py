@@ -250,4 +250,4 @@ def test_few_validation_images_are_said(command, tmp_path, caplog, count, few) -
     flags = ["--dataroot", tmp_path / "data", "--val_freq", 1]
     assert command("train", *TINY, "--no_html", *flags).status == 0
     assert f"{count} validation images" in caplog.messages
-    assert ("so few images" in caplog.text) == few
+    assert ("images are too few" in caplog.text) == few

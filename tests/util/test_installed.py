@@ -43,3 +43,14 @@ def test_an_old_python_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_an_old_python_can_read_what_comes_before(name: str) -> None:
     ast.parse((ROOT / name).read_text(encoding="utf-8"), feature_version=(3, 8))
+
+
+@pytest.mark.parametrize(
+    ("argv0", "said"),
+    [("train.py", "train.py: interrupted\n"), ("-m", "-m: interrupted\n"), ("mine.py", None)],
+)
+def test_ctrl_c_during_the_imports(argv0: str, said: str | None) -> None:
+    code = f"import sys; sys.argv = [{argv0!r}]; import util.installed; raise KeyboardInterrupt"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert done.stderr == said if said else "Traceback" in done.stderr
