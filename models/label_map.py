@@ -182,8 +182,7 @@ def semantic_map(labels: Tensor, classes: int) -> Tensor | LabelMap:
     differ, which no CUDA graph can hold; the arithmetic that it would save is what a GPU has most
     of. An export traces one-hot maps too, and so do features that learn, beside the edges.
     """
-    simple = classes and labels.shape[1] <= 2 and labels.device.type == "cpu"
-    if simple and not torch.jit.is_tracing() and not torch.compiler.is_compiling():
+    if not _exporting() and labels.device.type == "cpu" and classes and labels.shape[1] <= 2:
         return LabelMap(labels, classes)
     return one_hot(labels, classes)
 
@@ -194,7 +193,7 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
     """
     if not classes:
         return labels
-    if labels.device.type == "cpu" and not torch.jit.is_tracing():
+    if not _exporting() and labels.device.type == "cpu":
         n, parts, height, width = labels.shape
         hot = labels.new_zeros(n, classes + parts - 1, height, width)
         hot[:, :classes].scatter_(1, labels[:, :1].long(), 1)
@@ -202,3 +201,8 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
         return hot
     hot = F.one_hot(labels[:, 0].long(), classes).permute(0, 3, 1, 2).to(labels.dtype)
     return torch.cat([hot, labels[:, 1:]], 1) if labels.shape[1] > 1 else hot
+
+
+def _exporting() -> bool:
+    """Return whether operations are recorded, for maps of other contents than these."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()
