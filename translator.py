@@ -6,7 +6,6 @@ t("sketch.png").save("photo.png")
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.base_dataset import BaseDataset, prefix_errors
+from data.base_dataset import BaseDataset
 from data.high_depth_output import high_depth_values
 from data.image_folder import make_dataset
+from data.label_input import LabelInput, instances_of, with_instances
 from data.large_images import LargeImage, ShownRows, large_images
-from data.transforms import Geometry, preprocess_single
-from data.user_input import Source, as_image
+from data.user_input import ImageInput, Source, numbered
 from data.value_range import chosen_ranges, read_ranges
 from models import create_model
 from models.tiling import translate_in_windows
@@ -54,7 +53,12 @@ class Translator:
         self._side, other = "BA" if opt.direction == "BtoA" else "AB"
         self.target = kept.get(other)  # stored type and range of outputs of high bit depth
         saved = kept[self._side][1:] if self._side in kept else None
-        self._input_range = self._ranges.get(self._side, saved)  # of arrays
+        how = opt, self._preprocess_single
+        if getattr(self.model, "has_labels", False):  # --model spade, pix2pixHD
+            self.input: LabelInput | ImageInput = LabelInput(*how)
+        else:
+            load = getattr(dataset, "load_single", BaseDataset.load_single)
+            self.input = ImageInput(*how, self._ranges.get(self._side, saved), load)
 
     @classmethod
     def load(cls, run: str | Path, *flags: str, **options: Any) -> "Translator":
@@ -70,7 +74,7 @@ class Translator:
         named = [f"--{name}" if v is True else f"--{name}={v}" for name, v in given.items()]
         return cls(run_options([*folder, *flags, *named]))
 
-    def __call__(self, images: Any, seed: int | None = None) -> Any:
+    def __call__(self, images: Any, seed: int | None = None, instances: Any = None) -> Any:
         """Translate one image or several; the type of the input decides the type of the output.
 
         A file or a PIL image gives a PIL image; an array (H, W) or (H, W, C), uint8 in 0..255,
@@ -80,30 +84,40 @@ class Translator:
         center crop; tensors are used unchanged. If the run's targets have a high bit depth, files,
         PIL images and arrays give arrays of their stored type.
 
+        A run on label maps takes those, as files, PIL images or arrays (H, W, 3) like its own, as
+        arrays (H, W) of class numbers, or as tensors (see `translate`); `instances` are their
+        instance maps, in the same form. Without them the classes are the instances.
+
         `seed` (default: --seed) and the file's stem determine the noise; without a file, the
         image's number in the list or batch does. ValueError names an unusable image.
         """
         if isinstance(images, str | Path) and os.path.isdir(images):
             files = make_dataset(images, flag="images")
-            return dict(zip(files, self.each(files, seed), strict=True))
+            maps = None if instances is None else instances_of(files, images, instances)
+            return dict(zip(files, self.each(files, seed, maps), strict=True))
         if isinstance(images, list | tuple):
-            return list(self.each(images, seed))
+            return list(self.each(images, seed, instances))
         if getattr(images, "ndim", 0) != 4:
-            return next(self.each([images], seed))
+            return next(self.each([images], seed, None if instances is None else [instances]))
         if not len(images):
             raise ValueError("expected at least one image, got an empty batch")
         stack = torch.stack if isinstance(images, Tensor) else np.stack
-        return stack(list(self.each(images, seed)))
+        return stack(list(self.each(images, seed, instances)))
 
-    def each(self, images: Iterable[Source | Tensor], seed: int | None = None) -> Iterator[Any]:
+    def each(
+        self,
+        images: Iterable[Source | Tensor],
+        seed: int | None = None,
+        instances: Iterable[Source] | None = None,
+    ) -> Iterator[Any]:
         """Yield the translation of each image, like `__call__`; at most --batch_size images, all
         of one size, are in memory at a time.
         """
         if isinstance(images, str | Path):
             raise ValueError(f"each: expected several images, got {images}; t(…) takes one")
         batch: list[tuple[Any, Tensor, str]] = []
-        for number, image in enumerate(images):
-            real, name = self._to_input(image, number)
+        for number, (image, ids) in enumerate(with_instances(images, instances)):
+            real, name = self._to_input(image, number, ids)
             if batch and (len(batch) == self.opt.batch_size or batch[0][1].shape != real.shape):
                 yield from self._translate_batch(batch, seed)
                 batch = []
@@ -116,28 +130,22 @@ class Translator:
     ) -> Tensor:
         """Translate (N, input_nc, H, W) in [-1, 1] to (N, output_nc, H, W), independently.
 
+        A run on label maps takes class numbers, floats or integers, (N, 1, H, W), or with the
+        edges of instances, 0 or 1, as second channel; by default they are those of the classes.
         `names`, such as file names, determine the noise; the default is the image's number.
-        ValueError names an image with values outside [-1.5, 1.5].
+        ValueError names an image with values outside [-1.5, 1.5], or with other class numbers.
         """
-        channels = self.opt.input_nc
-        if not isinstance(real, Tensor) or real.dim() != 4 or real.shape[1] != channels:
-            shape = tuple(getattr(real, "shape", ())) or type(real).__name__
-            raise ValueError(f"expected a tensor (N, {channels}, H, W), got {shape}")
-        if not real.is_floating_point() or not real.numel():
-            raise ValueError(
-                f"expected floats in [-1, 1] and at least one pixel, got {real.dtype} of the shape "
-                f"{tuple(real.shape)}"
+        if names is None:
+            names = list(
+                map(str, range(len(real) if isinstance(real, Tensor) and real.ndim else 0))
             )
         if seed is not None and (not isinstance(seed, int | np.integer) or seed < 0):
             raise ValueError(f"seed {seed!r}: must be a whole number from 0")
-        names = [str(i) for i in range(len(real))] if names is None else names
-        largest = real.detach().abs().amax((1, 2, 3)).tolist()
-        for name, value in zip(names, largest, strict=True):
-            if not value <= 1.5:  # rejects NaN; resizing may overshoot 1 a little
-                raise ValueError(f"image {name}: expected a tensor in [-1, 1], got {value:g}")
+        real = self.input.check(real, names)
+        names = names or numbered(real)
         real = real.to(self.model.device, torch.float32, memory_format=self.model.layout)
         with self.model.test_mode(names, seed):
-            fake = self.model.generator()(real)
+            fake = self.model.translate(real)
         return fake.clone()  # a normal tensor, since autograd rejects inference tensors
 
     def visuals(self, batch: dict[str, Any]) -> dict[str, Tensor]:
@@ -152,14 +160,15 @@ class Translator:
         self.model.test()
         return self.model.get_current_visuals()
 
-    def prepare(self, image: Source, name: str = "the image") -> Tensor:
-        """Return an image as input of the generator, (input_nc, H, W) in [-1, 1].
+    def prepare(
+        self, image: Source, name: str = "the image", instances: Source | None = None
+    ) -> Tensor:
+        """Return an image as input of the generator, (input_nc, H, W) in [-1, 1]; of label maps
+        the class numbers and edges, (1 or 2, H, W) floats.
 
         ValueError says what is wrong, prefixed by the file or, without a file, by `name`.
         """
-        with prefix_errors(str(image) if isinstance(image, str | Path) else name):
-            loaded = as_image(image, self._input_range, self.opt.max_pixels)
-            return self._preprocess_single(loaded)
+        return self.input.prepare(image, name, instances)
 
     def _visuals_of_large(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         side = self._side if self._side in batch else "A"  # --model test has only A
@@ -170,15 +179,7 @@ class Translator:
             found = {real: image.shown(read)}
             found[fake] = self._in_windows(image, read, self.model.image_paths[0])
         if target:
-            prepare = partial(
-                preprocess_single,
-                geometry=Geometry.from_options(self.opt),
-                channels=self.opt.output_nc,
-                value_range=self._ranges.get("AB"["BA".index(side)]),
-                alpha=self.opt.alpha,
-            )
-            with target.opened(prepare) as read:
-                found["real_B"] = target.shown(read)
+            found["real_B"] = target.as_target(self.opt, self._ranges.get("AB"["BA".index(side)]))
         return found
 
     def _in_windows(
@@ -193,15 +194,15 @@ class Translator:
             )
         return fake.tensor()
 
-    def _to_input(self, image: Source | Tensor, number: int) -> tuple[Tensor, str]:
+    def _to_input(
+        self, image: Source | Tensor, number: int, instances: Source | None
+    ) -> tuple[Tensor, str]:
         """Return the generator's input, and the name that determines the noise."""
         if isinstance(image, str | Path):
-            return self._large(str(image)) or self.prepare(image), str(image)
+            return self._large(str(image)) or self.prepare(image, instances=instances), str(image)
         if not isinstance(image, Tensor):
-            return self.prepare(image, f"image {number}"), str(number)
-        channels, shape = self.opt.input_nc, tuple(image.shape)
-        if len(shape) != 3 or shape[0] != channels:
-            raise ValueError(f"image {number}: expected a tensor ({channels}, H, W), got {shape}")
+            return self.prepare(image, f"image {number}", instances), str(number)
+        self.input.check_one(image, f"image {number}", instances)
         return image, str(number)
 
     def _large(self, path: str) -> LargeImage | None:

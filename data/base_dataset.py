@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.image_cache import CachedImages, ImageCache
+from data.image_files import load_image_or_array
 from data.image_types import ImageArray, ImageLike
 from data.original_transforms import get_params, get_transform  # noqa: F401, as users import them
 from data.transforms import (
@@ -113,6 +114,9 @@ class BaseDataset(Dataset, ABC):
             value_range=ranges.get(side),
             alpha=opt.alpha,
         )
+
+    # Reads the file of an image outside the dataset, for `single_preprocessor`.
+    load_single = staticmethod(load_image_or_array)
 
     def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:
         """Return {side: (file, image)} of an item as read, before resizing.

@@ -7,7 +7,7 @@ import numpy as np
 
 from data.builtin_facades import PALETTE, is_builtin
 from util.files import run_folder
-from util.palette import nearest_colour, read_class_names, shown_colours
+from util.palette import as_hex, nearest_colour, read_class_names, shown_colours
 
 BUILTIN = np.uint8(list(PALETTE.values()))  # colours of the classes of the built-in facades
 
@@ -25,3 +25,10 @@ def class_names(opt: Any) -> list[str]:
         return []
     names = list(PALETTE)
     return [names[i] for i in nearest_colour(colours[None], BUILTIN)[0]]
+
+
+def named_classes(opt: Any) -> list[tuple[str, str]]:
+    """Return the colour "#rrggbb" that shows each class of a run, and its name or else number."""
+    colours = as_hex(shown_colours(opt)[:-1])
+    names = class_names(opt) or [""] * len(colours)
+    return [(c, name or str(n)) for n, (c, name) in enumerate(zip(colours, names, strict=True))]

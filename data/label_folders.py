@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from argparse import Namespace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,7 +69,7 @@ def find_label_files(opt: Any, images_needed: bool = False) -> LabelFiles | None
             folders = find(root, phase)
             if folders["label"].is_dir():
                 if phase != opt.phase:
-                    log.info("--phase %s: reads %s", opt.phase, folders["label"])
+                    _say_other_phase(opt.phase, folders["label"])
                 return matched(opt, folders, layout, images_needed)
     if (root / opt.phase).is_dir():
         files = pair_files(root, opt.phase, opt.max_dataset_size)[0]
@@ -78,6 +79,12 @@ def find_label_files(opt: Any, images_needed: bool = False) -> LabelFiles | None
         return None
     named = {"label": sides[label], "image": sides.get("BA"["AB".index(label)])}
     return matched(opt, {k: f for k, f in named.items() if f}, "sides", images_needed)
+
+
+@cache
+def _say_other_phase(phase: str, folder: Path) -> None:
+    """Say once where the files of a phase are."""
+    log.info("--phase %s: reads %s", phase, folder)
 
 
 def existing_label_files(opt: Any) -> LabelFiles:

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from data.base_dataset import prefix_errors
 from data.image_files import halves, in_mode, load_unconverted
-from data.image_types import HighDepthImage, ImageLike
+from data.image_types import HighDepthImage, ImageArray, ImageLike
 from data.pixel_limit import MAX_PIXELS
 from util.palette import from_hex, nearest_and_distance
 
@@ -99,6 +101,11 @@ def as_numbers(values: np.ndarray) -> Image.Image:
     """Return numbers (H, W) as an image, of mode L below 256, else of mode I."""
     dtype = np.uint8 if values.min() >= 0 and values.max() < 256 else np.int32
     return Image.fromarray(values.astype(dtype))
+
+
+def numbers_tensor(image: ImageArray) -> Tensor:
+    """Return an image of one channel of whole numbers as (1, H, W) int64."""
+    return torch.from_numpy(image.array()).long().permute(2, 0, 1)
 
 
 def as_rgb(image: ImageLike) -> np.ndarray:

@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 
 MANY = 5000  # label maps; more are not looked at before a training with --label_nc
 CHUNK = 64  # label maps in memory at a time
-
-
 _known: dict[Path, Any] = {}  # scans of this process, should their files not be written
 
 

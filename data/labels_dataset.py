@@ -1,27 +1,24 @@
 """Label maps with their images and instance maps, for semantic image synthesis."""
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from data.base_dataset import BaseDataset, filter_of, prefix_errors
 from data.builtin_facades import is_builtin
 from data.channels import check_channels, to_channels
-from data.class_names import BUILTIN, class_names
-from data.image_files import halves, load_image_or_array
-from data.image_types import ImageArray, ImageLike
-from data.label_folders import existing_label_files, find_label_files, hold_colours, label_side
-from data.label_reader import LabelReader, as_numbers, read_instances
+from data.class_names import named_classes
+from data.image_files import halves, load_image_or_array, load_unconverted
+from data.image_types import ImageLike
+from data.label_folders import existing_label_files, label_side
+from data.label_options import check_flags, derived_label_options
+from data.label_reader import LabelReader, as_numbers, numbers_tensor, read_instances
 from data.label_scan import MANY, scan_labels
 from data.transforms import FILTERS, Geometry, pixels
-from options.label_flags import add_label_flags
+from util.label_flags import add_label_flags
 from util.label_maps import instance_edges
-from util.palette import as_hex, shown_colours
-
-log = logging.getLogger(__name__)
 
 NEAREST = FILTERS["nearest"]
 INSTANCE = "instance"  # the side of the instance maps, beside A and B
@@ -42,29 +39,7 @@ class LabelsDataset(BaseDataset):
 
     @classmethod
     def derived_options(cls, opt: Any) -> dict[str, Any]:
-        """Return label_nc, label_colours, label_offset and no_instance as the files have them."""
-        if is_builtin(opt.dataroot) and not opt.label_dir:
-            colours = sorted(as_hex(BUILTIN))
-            own = {"label_nc": len(colours), "label_colours": colours, "label_offset": 0}
-            own = {k: v for k, v in own.items() if getattr(opt, k) in (None, "auto")}
-            return {**own, "no_instance": True}
-        if opt.label_offset is not None and not opt.isTrain:  # as in the run
-            return {}
-        try:
-            files = find_label_files(opt)
-        except ValueError:  # the constructor raises it
-            files = None
-        if files is None:
-            return {}
-        dontcare, offset = opt.contain_dontcare_label, opt.label_offset
-        if offset is None:
-            offset = int(files.layout == "ADE20K")  # 0 is unknown
-            dontcare |= offset > 0
-        found = {"label_offset": offset, "contain_dontcare_label": dontcare}
-        if opt.isTrain:
-            found["no_instance"] = not files.instances
-            found |= _counted(opt, hold_colours(files, opt), offset, dontcare)
-        return found
+        return derived_label_options(opt)
 
     def __init__(self, opt: Any):
         super().__init__(opt)
@@ -174,9 +149,7 @@ class LabelsDataset(BaseDataset):
         return {self.image_side: (path, self.read_image(path))}
 
     def classes(self) -> list[tuple[str, str]]:
-        colours = as_hex(shown_colours(self.opt)[:-1])
-        names = class_names(self.opt) or [""] * len(colours)
-        return [(c, name or str(n)) for n, (c, name) in enumerate(zip(colours, names, strict=True))]
+        return named_classes(self.opt)
 
     def remarks(self) -> list[str]:
         """Return remarks on the classes in all phases, and on missing instance maps."""
@@ -185,25 +158,23 @@ class LabelsDataset(BaseDataset):
         lacking = f"labels: --phase {self.opt.phase} has no instance maps; the edges are those of"
         return [*self.found, f"{lacking} the classes"]
 
+    load_single = staticmethod(load_unconverted)
+
     @classmethod
     def single_preprocessor(
         cls, opt: Any, ranges: dict[str, tuple[float, float]]
-    ) -> Callable[[ImageLike], Tensor]:
-        """Return the function from a label map, as its file has it, to its class numbers,
-        (1, H, W) int64.
+    ) -> Callable[[ImageLike | np.ndarray], Tensor]:
+        """Return the function from a label map, as its file has it or as class numbers (H, W), to
+        its class numbers, (1, H, W) int64.
         """
         reader, geometry = LabelReader.from_options(opt), Geometry.from_options(opt, NEAREST)
 
-        def numbers(image: ImageLike) -> Tensor:
-            found = geometry.resize(as_numbers(reader.classes(image)))
+        def numbers(image: ImageLike | np.ndarray) -> Tensor:
+            classes = image if isinstance(image, np.ndarray) else reader.classes(image)
+            found = geometry.resize(as_numbers(classes))
             return numbers_tensor(pixels(geometry.center_crop(found)))
 
         return numbers
-
-
-def numbers_tensor(image: ImageArray) -> Tensor:
-    """Return an image of one channel of whole numbers as (1, H, W) int64."""
-    return torch.from_numpy(image.array()).long().permute(2, 0, 1)
 
 
 def check_sizes(one: ImageLike, path: str, other: ImageLike, other_path: str, fix: str) -> None:
@@ -213,31 +184,3 @@ def check_sizes(one: ImageLike, path: str, other: ImageLike, other_path: str, fi
             f"{path} has {one.width}x{one.height} pixels and {other_path} "
             f"{other.width}x{other.height}: {fix}"
         )
-
-
-def check_flags(opt: Any, side: str) -> None:
-    """Raise a ValueError for flags that contradict the label maps."""
-    if getattr(opt, f"range_{side}") != "auto":
-        raise ValueError(f"--range_{side}: is for images; side {side} holds the label maps")
-    colours = len(opt.label_colours) if isinstance(opt.label_colours, list) else 0
-    if colours > opt.label_nc:
-        raise ValueError(
-            f"--label_nc {opt.label_nc}: the label maps have {colours} colours; leave it out"
-        )
-
-
-def _counted(opt: Any, coloured: bool, offset: int, dontcare: bool) -> dict[str, Any]:
-    """Return label_nc, and label_colours of label maps of colours, where they are not given."""
-    own = isinstance(opt.label_colours, list)
-    if opt.label_nc is not None and (own or not coloured):
-        return {}
-    scan = None if own else scan_labels(opt)
-    if scan is None and not own:  # the constructor says why
-        return {}
-    colours = opt.label_colours if own else scan.colours
-    counted = len(colours) if own else scan.label_nc(offset, dontcare)
-    if opt.label_nc is None:
-        what = "the colours of --label_colours" if own else f"counted in {', '.join(scan.phases)}"
-        log.info("--label_nc %d: %s", counted, what)
-    found = {"label_nc": counted if opt.label_nc is None else opt.label_nc}
-    return {**found, "label_colours": colours} if colours else found

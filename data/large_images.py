@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from data.image_files import decoding, image_size, load_image_or_array
 from data.image_types import ImageLike
 from data.tiff_windows import TiffWindows
+from data.transforms import Geometry, preprocess_single
 from util.util import tensor2im
 
 LARGE = 2**25  # pixels; smaller images are translated from one tensor
@@ -63,6 +65,13 @@ class LargeImage:
         for row in range(0, height, ROWS):
             rows.put(row, read((0, row, width, min(row + ROWS, height))))
         return rows.tensor()
+
+    def as_target(self, opt: Any, value_range: tuple[float, float] | None) -> Tensor:
+        """Return a target as it is shown, (1, C, H, W) of uint8, with values of a run's range."""
+        how = {"channels": opt.output_nc, "value_range": value_range, "alpha": opt.alpha}
+        geometry = Geometry.from_options(opt)
+        with self.opened(partial(preprocess_single, geometry=geometry, **how)) as read:
+            return self.shown(read)
 
     @contextlib.contextmanager
     def opened(self, prepare: Callable[[ImageLike], Tensor]) -> Iterator[Callable[[Box], Tensor]]:

@@ -1,33 +1,38 @@
 """Convert a user's input: a file, a PIL image or an array, of any bit depth."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
+from data.base_dataset import prefix_errors
 from data.image_files import load_image_or_array
 from data.image_types import HIGH_DEPTH_MODES, HighDepthImage, ImageLike
 from data.metadata import orientation, upright
 from data.pixel_limit import MAX_PIXELS
 
 Source = str | Path | Image.Image | np.ndarray
+Load = Callable[[str | Path, float], ImageLike]  # a file and the most pixels -> its image
 
 
 def as_image(
     source: Source,
     run_range: tuple[float, float] | None = None,
     max_pixels: float = MAX_PIXELS,
+    load: Load = load_image_or_array,
 ) -> ImageLike:
     """Return the image of a file, a PIL image, or an array (H, W) or (H, W, C).
 
     Arrays are uint8 in 0..255, uint16 in 0..65535, or floats in 0..1; those for a run of high bit
-    depth are any numbers, of which `run_range` (low, high) becomes [-1, 1]. ValueError says what
-    is wrong.
+    depth are any numbers, of which `run_range` (low, high) becomes [-1, 1]. `load` reads a file.
+    ValueError says what is wrong.
     """
     ranged = run_range is not None
     if isinstance(source, str | Path):
-        return load_image_or_array(source, max_pixels)
+        return load(source, max_pixels)
     if isinstance(source, Image.Image):
         if not source.width * source.height:
             raise ValueError(f"has no pixels: {source.width}x{source.height}")
@@ -59,6 +64,60 @@ def as_image(
     if run_range:
         image.low, image.high = run_range
     return image
+
+
+class ImageInput:
+    """The images that a run's generator takes, (input_nc, H, W) in [-1, 1]."""
+
+    def __init__(
+        self,
+        opt: Any,
+        preprocess: Callable[[ImageLike], Tensor],
+        value_range: tuple[float, float] | None,
+        load: Load,
+    ):
+        """`value_range` is that of the arrays of a run of high bit depth; `load` reads a file."""
+        self.channels, self.max_pixels = opt.input_nc, opt.max_pixels
+        self.preprocess, self.value_range, self.load = preprocess, value_range, load
+
+    def prepare(self, image: Source, name: str = "the image", instances: Any = None) -> Tensor:
+        """Return an image as input of the generator.
+
+        ValueError says what is wrong, prefixed by the file or, without a file, by `name`.
+        """
+        with prefix_errors(str(image) if isinstance(image, str | Path) else name):
+            if instances is not None:
+                raise ValueError("instances are for label maps; this run translates images")
+            loaded = as_image(image, self.value_range, self.max_pixels, self.load)
+            return self.preprocess(loaded)
+
+    def check_one(self, image: Tensor, name: str, instances: Any = None) -> None:
+        """Raise a ValueError for the shape of a tensor that is no single image."""
+        if image.dim() != 3 or len(image) != self.channels:
+            raise ValueError(
+                f"{name}: expected a tensor ({self.channels}, H, W), got {tuple(image.shape)}"
+            )
+
+    def check(self, real: Tensor, names: Sequence[str] | None) -> Tensor:
+        """Return images (N, input_nc, H, W) if they are floats in [-1, 1], else ValueError."""
+        if not isinstance(real, Tensor) or real.dim() != 4 or real.shape[1] != self.channels:
+            shape = tuple(getattr(real, "shape", ())) or type(real).__name__
+            raise ValueError(f"expected a tensor (N, {self.channels}, H, W), got {shape}")
+        if not real.is_floating_point() or not real.numel():
+            raise ValueError(
+                f"expected floats in [-1, 1] and at least one pixel, got {real.dtype} of the shape "
+                f"{tuple(real.shape)}"
+            )
+        largest = real.detach().abs().amax((1, 2, 3)).tolist()
+        for name, value in zip(names or numbered(real), largest, strict=True):
+            if not value <= 1.5:  # rejects NaN; resizing may overshoot 1 a little
+                raise ValueError(f"image {name}: expected a tensor in [-1, 1], got {value:g}")
+        return real
+
+
+def numbered(images: Tensor) -> list[str]:
+    """Return the names of images that have none."""
+    return list(map(str, range(len(images))))
 
 
 def _has_a_range(dtype: np.dtype) -> bool:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from data.class_names import named_classes
 from util.checkpoint import saved_progress
 from util.files import make_folder, run_folder
 from util.html import HTML
@@ -31,4 +32,5 @@ def results_page(opt: Any) -> HTML:
     weights = weights_tag(opt) + of_epoch(opt)
     page = HTML(folder, f"{opt.name}: {opt.phase} images, weights {weights}")
     page.settings = opt.non_default_flags()
+    page.classes = named_classes(opt) if opt.dataset_mode == "labels" else ()
     return page

@@ -28,6 +28,7 @@ from util.signals import handle_signals, status_of
 
 log = logging.getLogger(__name__)
 
+LABEL_MODELS = ("spade", "pix2pixHD")  # tested with running statistics, and without dropout
 RESIZED = "Images do not have their original size"
 
 
@@ -39,6 +40,7 @@ def write_results(
     `RunStopped` after a signal, once the images in work are written.
     """
     ranges, done = read_ranges(opt), 0
+    label_maps = ("real_A",) if opt.dataset_mode == "labels" else ()
     stretch = 1.0 if opt.preprocess == "fixed" else opt.aspect_ratio  # fixed: of the input
     with (
         handle_signals() as signals,
@@ -55,7 +57,8 @@ def write_results(
             numbers, paths = batch["index"].tolist(), translator.model.get_image_paths()
             for i, path in enumerate(paths[: share.most - done]):
                 one = {label: images[i : i + 1] for label, images in visuals.items()}
-                row, jobs = result_row(page, one, path, stretch, share.name(numbers[i]))
+                name = share.name(numbers[i])
+                row, jobs = result_row(page, one, path, stretch, name, label_maps)
                 jobs.append(partial(save_high_depth, page, one, row.name, opt, ranges))
                 jobs.append(partial(share.add, numbers[i], row, batch["input"][i], page.notes))
                 writer.run(run_all, [share.wait, *jobs])
@@ -113,6 +116,8 @@ def add_notes(opt: Any, page: HTML) -> None:
 
 def statistics_and_noise(opt: Any) -> str:
     """Return a note on batch norm and dropout at test time; "" without them."""
+    if opt.model in LABEL_MODELS:
+        return of_label_model(opt)
     batch_norm, dropout = opt.norm in ("batch", "sync_batch"), not opt.no_dropout
     notes = []
     if batch_norm and opt.eval:
@@ -128,6 +133,18 @@ def statistics_and_noise(opt: Any) -> str:
         )
     if batch_norm and not opt.eval:
         notes.append("--eval uses running statistics and no dropout.")
+    return " ".join(notes)
+
+
+def of_label_model(opt: Any) -> str:
+    """Return a note on batch norm and styles at test time; "" without them."""
+    notes = []
+    if "batch" in (opt.norm_G if opt.model == "spade" else opt.norm):
+        notes.append("Batch norm uses its running statistics.")
+    drawn = {"use_vae": "The style of each image is", "instance_feat": "The looks of instances are"}
+    for name, what in drawn.items():
+        if getattr(opt, name, False) and not getattr(opt, "use_encoded_image", False):
+            notes.append(f"{what} drawn from --seed {opt.seed} and the file's name.")
     return " ".join(notes)
 
 

@@ -96,6 +96,10 @@ class BaseModel(ABC):
         """Return the network that translates an image, (N, input_nc, …) → (N, output_nc, …)."""
         return self.nets["G"]
 
+    def translate(self, real: Tensor) -> Tensor:
+        """Return what the generator makes of its input, within `test_mode`."""
+        return self.generator()(real)
+
     def to_image(self, real: Tensor, fake: Tensor) -> Tensor:
         """Convert the output for `real` to an image, (N, C, H, W); colorization adds `real`."""
         return fake

@@ -17,7 +17,7 @@ from models.losses import feature_matching
 from models.networks import get_norm_layer
 from models.pix2pixHD_networks import GlobalGenerator, LocalEnhancer
 from models.semantic import SemanticModel
-from options.parser import number
+from util.flag_types import number
 from util.image_pool import ImagePool
 
 
@@ -31,6 +31,7 @@ class Pix2PixHDModel(SemanticModel):
     """
 
     loss_names = ("G_GAN", "G_GAN_Feat", "G_VGG", "D_real", "D_fake")
+    grows = True  # --init_from a run of fewer enhancers or scales keeps what fits
     pooled = ("fake_AB",)
     generators = ("global", "local")
     graphed = ("forward", "update_G", "update_D")
@@ -41,15 +42,23 @@ class Pix2PixHDModel(SemanticModel):
     ) -> argparse.ArgumentParser:
         parser = SemanticModel.modify_commandline_options(parser, is_train)
         parser.set_defaults(netG="global")
-        add, count = partial(parser.add_argument, role="network", carry=True), number(int, 1)
-        add("--n_downsample_global", type=count, default=4, help="halvings in the global generator")
-        add("--n_blocks_global", type=count, default=9, help="residual blocks after them")
-        add("--n_local_enhancers", type=count, default=1, help="enhancers of --netG local")
-        add("--n_blocks_local", type=count, default=3, help="residual blocks of an enhancer")
-        add("--instance_feat", action="store_true", help="an encoder gives instances their look")
-        add("--feat_num", type=count, default=3, help="numbers of an instance's look")
-        add("--n_downsample_E", type=count, default=4, help="halvings in the encoder")
-        add("--nef", type=count, default=16, help="width of the encoder")
+        with parser.section("networks of pix2pixHD", role="network"):
+            add, count = partial(parser.add_argument, carry=True), number(int, 1)
+            add(
+                "--n_downsample_global",
+                type=count,
+                default=4,
+                help="halvings in the global generator",
+            )
+            add("--n_blocks_global", type=count, default=9, help="residual blocks after them")
+            add("--n_local_enhancers", type=count, default=1, help="enhancers of --netG local")
+            add("--n_blocks_local", type=count, default=3, help="residual blocks of an enhancer")
+            add(
+                "--instance_feat", action="store_true", help="an encoder gives instances their look"
+            )
+            add("--feat_num", type=count, default=3, help="numbers of an instance's look")
+            add("--n_downsample_E", type=count, default=4, help="halvings in the encoder")
+            add("--nef", type=count, default=16, help="width of the encoder")
         if is_train:
             parser.set_defaults(pool_size=0)
             parser.add_argument(
@@ -60,12 +69,12 @@ class Pix2PixHDModel(SemanticModel):
                 help="first epochs in which only the last enhancer of --netG local learns",
             )
         else:
-            parser.add_argument(
-                "--use_encoded_image",
-                action="store_true",
-                role="network",
-                help="instances look as in the image that is there, not as ones of the training",
-            )
+            with parser.section("testing of pix2pixHD", role="network"):
+                parser.add_argument(
+                    "--use_encoded_image",
+                    action="store_true",
+                    help="instances look as in the image that is there, not as in the training",
+                )
         return parser
 
     def __init__(self, opt: Any):
@@ -86,7 +95,6 @@ class Pix2PixHDModel(SemanticModel):
         self.optimizers["D"] = self.make_optimizer(self.nets["D"])
         self.updates = {"G": self.loss_G, "D": self.loss_D}
         self.pools["fake_AB_pool"] = ImagePool(opt.pool_size, opt.seed)
-        self.epochs_done = 0
 
     def make_netG(self) -> nn.Module:
         opt = self.opt
@@ -103,10 +111,9 @@ class Pix2PixHDModel(SemanticModel):
             self.instances = self.to_device(batch, "instance")
 
     def forward(self) -> None:
-        self.synthesize()
+        super().forward()
         if self.isTrain:
             self.fake_AB = torch.cat([dense(self.semantics), self.fake_B], 1).detach()  # for D
-        self.show()
 
     def synthesize(self) -> None:
         """fake_B = G(labels), with the features of each instance under --instance_feat."""
@@ -114,6 +121,15 @@ class Pix2PixHDModel(SemanticModel):
         if self.opt.instance_feat:
             labels = torch.cat([self.labels, self.features()], 1)
         self.fake_B = self.synthesis(labels)  # (N, output_nc, H, W) in [-1, 1]
+
+    def translate(self, real: Tensor) -> Tensor:
+        """As `BaseModel.translate`; under --instance_feat the last channel of `real` holds the
+        instances, which look as ones of the training.
+        """
+        if self.opt.instance_feat:
+            labels, instances = real[:, :-1], real[:, -1:].long()
+            real = torch.cat([labels, self.nets["features"].draw(labels, instances)], 1)
+        return super().translate(real)
 
     def features(self) -> Tensor:
         """Return the features of each pixel's instance, (N, feat_num, H, W).
@@ -177,14 +193,14 @@ class Pix2PixHDModel(SemanticModel):
 
     def setup(self, opt: Any) -> None:
         super().setup(opt)
-        if self.isTrain:
+        if self.isTrain and opt.niter_fix_global:
             self.epochs_done = (self.first_epoch or opt.epoch_count) - 1
             self.fix_global()
 
     def update_learning_rate(self, metric: float | None = None) -> None:
         super().update_learning_rate(metric)
-        self.epochs_done += 1
-        if self.epochs_done == self.opt.niter_fix_global:
+        if self.opt.niter_fix_global:
+            self.epochs_done += 1
             self.fix_global()
 
     def fix_global(self) -> None:

@@ -35,6 +35,7 @@ class GlobalGenerator(nn.Module):
     ):
         super().__init__()
         self.stride, self.recompute = 2**n_downs, False
+        self.min_size = 2 * self.stride  # of which the smallest features are no single pixel
         layers = first(input_nc, ngf, norm_layer)
         widths = [ngf * 2**i for i in range(n_downs + 1)]
         for nc, wider in zip(widths, widths[1:], strict=False):
@@ -94,6 +95,7 @@ class LocalEnhancer(nn.Module):
     ):
         super().__init__()
         self.n_enhancers, self.stride = n_enhancers, 2 ** (n_downs + n_enhancers)
+        self.min_size = 2 * self.stride
         self.recompute = False
         inner = GlobalGenerator(
             input_nc, output_nc, ngf * 2**n_enhancers, n_downs, n_blocks, norm_layer

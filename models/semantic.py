@@ -16,8 +16,8 @@ from models.building import build, check_loss_weights
 from models.label_map import LabelMap, one_hot, semantic_map
 from models.losses import GANLoss
 from models.perceptual_loss import PerceptualLoss
-from options.label_flags import add_class_flags
-from options.parser import number
+from util.flag_types import number
+from util.label_flags import add_class_flags
 from util.palette import in_colours, shown_colours
 
 
@@ -124,14 +124,17 @@ class SemanticModel(BaseModel):
     def synthesize(self) -> None:
         """fake_B = G(labels)."""
 
-    def show(self) -> None:
-        """Fill `visuals`."""
+    def forward(self) -> None:
+        self.synthesize()
+        self.visuals = {"fake_B": self.fake_B}
+        if self.real_B is not None:
+            self.visuals["real_B"] = self.real_B
+
+    def get_current_visuals(self) -> dict[str, Tensor]:
         real_A = self.labels
         if self.has_labels:
             real_A = in_colours(real_A[:, :1].long(), shown_colours(self.opt))
-        self.visuals = {"real_A": real_A, "fake_B": self.fake_B}
-        if self.real_B is not None:
-            self.visuals["real_B"] = self.real_B
+        return {"real_A": real_A, **super().get_current_visuals()}
 
     def metric_pair(self) -> tuple[Tensor, Tensor]:
         return self.fake_B, self.real_B
@@ -153,8 +156,8 @@ class SemanticModel(BaseModel):
 class FromLabels(nn.Module):
     """A generator that takes label maps of any size.
 
-    They are padded by the nearest label to multiples of the generator's stride, and its image is
-    cropped back.
+    They are padded by the nearest label to multiples of the generator's stride, at least to its
+    `min_size`, and its image is cropped back.
     """
 
     def __init__(self, net: nn.Module, classes: int):
@@ -167,7 +170,8 @@ class FromLabels(nn.Module):
         `more` goes to the generator as it is. A `LabelMap` keeps what is computed of it.
         """
         height, width = labels.shape[-2:]
-        h, w = (-(-side // self.net.stride) * self.net.stride for side in (height, width))
+        stride, least = self.net.stride, getattr(self.net, "min_size", 1)
+        h, w = (max(-(-side // stride) * stride, least) for side in (height, width))
         top, left = (h - height) // 2, (w - width) // 2
         if (h, w) != (height, width):
             beside = (left, w - width - left, top, h - height - top)

@@ -23,7 +23,7 @@ from models.spade_networks import (
     MultiscaleDiscriminator,
     SPADEGenerator,
 )
-from options.parser import number
+from util.flag_types import number
 
 NORM_G = re.compile(r"(spectral)?spade(syncbatch|batch|instance)([1357])x\3")
 
@@ -65,22 +65,23 @@ class SpadeModel(SemanticModel):
         parser = SemanticModel.modify_commandline_options(parser, is_train)
         parser.set_defaults(netG="spade", norm_D="spectralinstance", n_layers_D=4)
         parser.set_defaults(init_type="xavier")
-        add = partial(parser.add_argument, role="network", carry=True)
-        add(
-            "--norm_G",
-            type=known_norm_G,
-            default="spectralspadesyncbatch3x3",
-            help="norms of G: spectral of its weights, then the norm and the kernel of its SPADE "
-            "layers; syncbatch, batch or instance",
-        )
-        add(
-            "--num_upsampling_layers",
-            choices=[*HALVINGS],
-            default="normal",
-            help="doublings in G: normal 5, more 6, most 7",
-        )
-        add("--use_vae", action="store_true", help="an encoder gives the style of an image")
-        add("--z_dim", type=number(int, 1), default=LATENT, help="numbers of a style")
+        with parser.section("networks of spade", role="network"):
+            add = partial(parser.add_argument, carry=True)
+            add(
+                "--norm_G",
+                type=known_norm_G,
+                default="spectralspadesyncbatch3x3",
+                help="norms of G: spectral of its weights, then the norm in its SPADE layers "
+                "(syncbatch, batch or instance) and their kernel",
+            )
+            add(
+                "--num_upsampling_layers",
+                choices=[*HALVINGS],
+                default="normal",
+                help="doublings in G: normal 5, more 6, most 7",
+            )
+            add("--use_vae", action="store_true", help="an encoder gives the style of an image")
+            add("--z_dim", type=number(int, 1), default=LATENT, help="numbers of a style")
         if is_train:
             parser.set_defaults(gan_mode="hinge", n_epochs=50, n_epochs_decay=0, pool_size=0)
             parser.set_defaults(beta1=None, beta2=None)
@@ -99,18 +100,24 @@ class SpadeModel(SemanticModel):
             return
         self.nets["D"] = build(opt, self.make_netD)
         check_crop(self.nets["D"], opt)
-        ttur = not opt.no_TTUR
+        self.make_optimizers()
+        self.updates = {"G": self.loss_G, "D": self.loss_D}
+
+    def make_optimizers(self) -> None:
+        """Build the Adam of G (and E), and that of D; under TTUR, D learns four times as fast."""
+        opt, ttur = self.opt, not self.opt.no_TTUR
         usual = (0.0, 0.9) if ttur else (0.5, 0.999)
-        own = (opt.beta1, opt.beta2)
-        betas = tuple(b if a is None else a for a, b in zip(own, usual, strict=True))
-        trained = [net for name, net in self.nets.items() if name != "D"]
-        for name, nets, factor, lr in (
-            ("G", trained, 0.5, opt.lr_G),
+        betas = tuple(
+            default if own is None else own
+            for own, default in zip((opt.beta1, opt.beta2), usual, strict=True)
+        )
+        of_G = [net for name, net in self.nets.items() if name != "D"]
+        for name, nets, factor, own in (
+            ("G", of_G, 0.5, opt.lr_G),
             ("D", [self.nets["D"]], 2.0, opt.lr_D),
         ):
-            rate = lr if lr is not None else opt.lr * (factor if ttur else 1.0)
+            rate = opt.lr * (factor if ttur else 1.0) if own is None else own
             self.optimizers[name] = build_adam(nets, rate, betas, self.device)
-        self.updates = {"G": self.loss_G, "D": self.loss_D}
 
     def make_netG(self) -> SPADEGenerator:
         opt = self.opt
@@ -145,10 +152,6 @@ class SpadeModel(SemanticModel):
         norm_layer, spectral = norm_of_D(opt)
         seen, scales = self.semantic_nc + opt.output_nc, (opt.n_layers_D, opt.num_D)
         return MultiscaleDiscriminator(seen, opt.ndf, *scales, norm_layer, spectral=spectral)
-
-    def forward(self) -> None:
-        self.synthesize()
-        self.show()
 
     def synthesize(self) -> None:
         """fake_B = G(labels), of the style z of real_B under --use_vae."""

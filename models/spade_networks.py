@@ -121,6 +121,8 @@ class SPADEGenerator(nn.Module):
         self.upsampling, self.use_vae, self.first_size = upsampling, use_vae, first_size
         self.z_dim, self.recompute = z_dim, False
         self.stride = 2 ** HALVINGS[upsampling]
+        # An instance norm needs more than one pixel.
+        self.min_size = self.stride * (2 if norm == "instance" else 1)
 
         def block(input_nc: int, output_nc: int) -> SPADEResnetBlock:
             return SPADEResnetBlock(input_nc, output_nc, semantic_nc, norm, kernel, spectral)
@@ -163,7 +165,7 @@ class SPADEGenerator(nn.Module):
         if self.use_vae:
             if z is None:
                 z = image_noise(semantics.shape[0], self.z_dim, self.fc.weight.device)
-            x = self.fc(z).view(len(z), -1, *self.first_size)
+            x = self.fc(z).unflatten(1, (-1, *self.first_size))
             return x if size == self.first_size else F.interpolate(x, size=size, mode="nearest")
         return self.fc(resized(semantics, size))
 

@@ -7,6 +7,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from models.label_weights import (
+    channel_flags,
+    describe_encoder,
+    describe_label_discriminator,
+    describe_label_generator,
+    is_the_same,
+    of_published,
+)
 from util.checkpoint import (
     load_weights,
     mismatches,
@@ -18,15 +26,26 @@ from util.checkpoint import (
 log = logging.getLogger(__name__)
 
 UNETS = {6: "unet_64", 7: "unet_128", 8: "unet_256", 9: "unet_512", 10: "unet_1024"}
+# Keys by which a generator is known; what comes before them is a prefix of all its keys.
+FIRST = re.compile(r"(?:^|\.)(model\.(?:model\.0|\d+\.conv_block\.1)\.weight|conv_img\.weight)$")
 ENCDECS = {6: "encdec_64", 7: "encdec_128", 8: "encdec_256"}
 
 
-def describe_generator(weights: dict[str, Tensor]) -> dict[str, Any]:
-    """Return netG, ngf, norm, upsample, input_nc, output_nc, no_dropout of a generator's weights.
+def describe_generator(weights: dict[str, Tensor], model: str = "") -> dict[str, Any]:
+    """Return netG, ngf, norm, upsample, input_nc, output_nc, no_dropout of a generator's weights,
+    or what `describe_label_generator` finds; empty for any other network.
 
-    Dropout shows in a ResNet only, where it shifts the keys. Empty for any other network.
+    Dropout shows in a ResNet only, where it shifts the keys. A ResNet is also pix2pixHD's global
+    generator with two halvings; `model` tells which.
     """
     weights = _below_prefix(weights)
+    of_labels = describe_label_generator(weights)
+    if of_labels and (model == of_labels["model"] or not _describe_plain(weights)):
+        return of_labels
+    return _describe_plain(weights)
+
+
+def _describe_plain(weights: dict[str, Tensor]) -> dict[str, Any]:
     if any(key.endswith("1.weight") and w.dim() not in (1, 4) for key, w in weights.items()):
         return {}
     if "model.model.0.weight" in weights:
@@ -38,8 +57,7 @@ def describe_generator(weights: dict[str, Tensor]) -> dict[str, Any]:
 
 def _below_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights below the one prefix, such as `generator.`, that a generator has."""
-    firsts = ("model.model.0.weight", "model.10.conv_block.1.weight")
-    found = {k.removesuffix(f) for f in firsts for k in weights if k == f or k.endswith(f".{f}")}
+    found = {key[: place.start(1)] for key in weights if (place := FIRST.search(key))}
     if len(found) != 1:
         return weights
     (prefix,) = found
@@ -92,7 +110,11 @@ def _norm(weights: dict[str, Tensor], conv_bias: str, norm_weight: str) -> str:
 
 
 def describe_discriminator(weights: dict[str, Tensor]) -> dict[str, Any]:
-    """Return netD, ndf, norm, n_layers_D of a discriminator's weights; empty for other networks."""
+    """Return netD, ndf, norm, n_layers_D of a discriminator's weights, or what
+    `describe_label_discriminator` finds; empty for other networks.
+    """
+    if found := describe_label_discriminator(weights):
+        return found
     # The first and the last module are convolutions.
     net, places = ("net", (0, 5)) if "net.5.weight" in weights else ("model", _modules(weights))
     first, last = (weights.get(f"{net}.{place}.weight") for place in (places[0], places[-1]))
@@ -112,22 +134,32 @@ def _modules(weights: dict[str, Tensor]) -> list[int]:
 
 def differing_flags(weights: dict[str, Tensor], opt: Any) -> str:
     """Return the flags, as typed, in which a network's weights differ from the options."""
+    model = getattr(opt, "model", "")
+    described = describe_generator(weights, model)
+    if described and "model" not in described and model in ("spade", "pix2pixHD"):
+        described["model"] = "pix2pix"
+    described = described or describe_discriminator(weights) or describe_encoder(weights)
     different = []
-    for name, value in (describe_generator(weights) or describe_discriminator(weights)).items():
-        if getattr(opt, name, value) == value or _is_the_same(name, value, opt):
+    for name, value in described.items():
+        now = getattr(opt, name, None if name == "semantic_nc" else value)
+        if now == value or _is_the_same(name, described, opt):
             continue
-        if isinstance(value, bool):
+        if name == "semantic_nc":
+            different.append(channel_flags(value, opt))
+        elif isinstance(value, bool):
             different.append(f"--{name}" if value else f"no --{name}")
         else:
             different.append(f"--{name} {value}")
-    return " ".join(different)
+    return " ".join(filter(None, different))
 
 
-def _is_the_same(name: str, value: Any, opt: Any) -> bool:
+def _is_the_same(name: str, described: dict[str, Any], opt: Any) -> bool:
     """Return whether an option's value stands for the described one, which is spelled otherwise."""
     if name == "norm":
-        return opt.norm.removeprefix("sync_") == value
-    return name == "netD" and (opt.netD, value) == ("n_layers", "basic")  # n_layers_D tells
+        return opt.norm.removeprefix("sync_") == described[name]
+    if name == "netD":  # n_layers_D tells
+        return (opt.netD, described[name]) == ("n_layers", "basic")
+    return is_the_same(name, described, opt)
 
 
 def check_fit(
@@ -162,6 +194,8 @@ def infer_options(run: Path) -> dict[str, Any]:
             found["input_nc"], found["output_nc"] = found["output_nc"], found["input_nc"]
     elif (found.get("input_nc"), found.get("output_nc")) == (1, 2):
         found["model"] = "colorization"
+    elif "semantic_nc" in found:
+        found = of_published(run, files[0], found)
     if found:
         flags = " ".join(f"{name}={value}" for name, value in found.items())
         log.info("%s has no saved options; its weights show %s", run, flags)
@@ -174,13 +208,35 @@ def write(nets: dict[str, nn.Module], tag: int | str, folder: Path) -> None:
         save_weights(net.state_dict(), folder / f"{tag}_net_{name}.pth")
 
 
-def read(nets: dict[str, nn.Module], tag: int | str, folder: Path, opt: Any) -> None:
-    """Read `TAG_net_NAME.pth` for every network, as `BaseModel.load_networks` says."""
+def read(
+    nets: dict[str, nn.Module], tag: int | str, folder: Path, opt: Any, *, grown: bool = False
+) -> None:
+    """Read `TAG_net_NAME.pth` for every network, as `BaseModel.load_networks` says.
+
+    Networks that have `grown` since take what fits, and the rest of them starts from scratch.
+    """
     for name, net in nets.items():
         ema = "_ema" if not opt.isTrain and opt.use_ema and name.startswith("G") else ""
         path = folder / f"{tag}_net_{name}{ema}.pth"
         if opt.isTrain and not name.startswith("G") and not path.exists():
             log.warning("network %s starts from scratch: %s does not exist", name, path)
             continue
-        net.load_state_dict(check_fit(net, load_weights(path), path, opt))
+        loaded = load_weights(path)
+        if grown:
+            loaded = with_grown_parts(net, loaded, name)
+        net.load_state_dict(check_fit(net, loaded, path, opt))
         log.info("network %s: loaded %s", name, path)
+
+
+def with_grown_parts(net: nn.Module, loaded: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the weights of a file, with those of a network that the file lacks; log which these
+    are. A file of another width is returned as it is.
+    """
+    wanted = net.state_dict()
+    shared = {key: value for key, value in loaded.items() if key in wanted}
+    missing = wanted.keys() - shared.keys()
+    if not missing or any(value.shape != wanted[key].shape for key, value in shared.items()):
+        return loaded
+    parts = ", ".join(sorted({key.partition(".")[0] for key in missing}))
+    log.info("network %s: what the file lacks starts from scratch: %s", name, parts)
+    return wanted | shared

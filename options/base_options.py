@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from options.config_files import BUILTIN_PRESET, builtin_files, read_builtin, read_yaml
@@ -27,10 +28,11 @@ class Options(argparse.Namespace):
     """The parsed options as attributes.
 
     `defaults` holds each option's default value, `roles` its role (options/roles.py), `given` the
-    names of the options that the command line or a --config file has set.
+    names of the options that the command line or a --config file has set, `inferred` what the
+    weights of a run without saved options show.
     """
 
-    __slots__ = ("defaults", "roles", "given")  # keeps them out of vars(opt)
+    __slots__ = ("defaults", "roles", "given", "inferred")  # keeps them out of vars(opt)
 
     def text(self) -> str:
         """Return a table of all options, with a mark on the non-default ones."""
@@ -68,6 +70,7 @@ class BaseOptions:
 
     is_train: bool
     also: Sequence[str] = ()
+    inferred: Mapping[str, Any] = MappingProxyType({})  # see `Options`
 
     @property
     def phase(self) -> str:
@@ -162,7 +165,7 @@ class BaseOptions:
         config = {k: v for k, v in config.items() if k not in foreign}
         _apply(parser, opt, config, f"{given.get('config')}: ")
         parser.parse_args(argv, opt)
-        opt.given = {*config, *flags}
+        opt.given, opt.inferred = {*config, *flags}, self.inferred
         self.finish(parser, opt)
         check_unused_flags(parser, opt, flags)
         derived = getattr(classes[-1], "derived_options", None)  # a user's dataset may lack it

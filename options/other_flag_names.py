@@ -31,6 +31,7 @@ ELSEWHERE = {
         "--results_dir or --checkpoints_dir",
     ),
     **dict.fromkeys(("--resume", "--continue"), "--continue_train"),
+    "--load_pretrain": "--init_from",
     **dict.fromkeys(("--device", "--gpu", "--gpus", "--cuda", "--cpu"), "--gpu_ids"),
     **dict.fromkeys(("--amp", "--fp16", "--bf16", "--half"), "--precision bf16"),
     **dict.fromkeys(("--generator", "--arch"), "--netG"),

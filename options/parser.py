@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import difflib
-import math
 import os
 import re
 import sys
@@ -12,6 +11,7 @@ from typing import Any, NoReturn
 
 from options.other_flag_names import ELSEWHERE, RENAMED
 from options.roles import ROLES
+from util.flag_types import gpu_list, number, pixel_range  # noqa: F401, found here too
 
 REQUIRED = "the following arguments are required"  # argparse's own words
 
@@ -107,12 +107,17 @@ class FlagParser(OneLineParser):
 
     @contextlib.contextmanager
     def section(self, title: str, role: str | None = None) -> Iterator[None]:
-        """Group the flags added inside under `title` in the help, with `role` as their default."""
-        self._section, self._section_role = self.add_argument_group(title), role
+        """Group the flags added inside under `title` in the help, with `role` as their default.
+
+        A title that is there already gets more flags.
+        """
+        before = self._section, self._section_role
+        there = next((group for group in self._action_groups if group.title == title), None)
+        self._section, self._section_role = there or self.add_argument_group(title), role
         try:
             yield
         finally:
-            self._section = self._section_role = None
+            self._section, self._section_role = before
 
     def add_argument(
         self,
@@ -187,46 +192,3 @@ def nearest(word: str, known: Sequence[str]) -> str:
     near = [name for name in known if name.lower() == word.lower()]
     near = near or difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
-
-
-def number(
-    kind: type, at_least: float = -math.inf, at_most: float = math.inf, infinite: bool = False
-) -> Callable[[str], Any]:
-    """Return an argparse type: a finite `kind` in [at_least, at_most]."""
-
-    def convert(text: str) -> Any:
-        if infinite and text.lower() == "inf":
-            return math.inf
-        try:
-            value = kind(text)
-        except ValueError:
-            noun = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {noun}") from None
-        if not math.isfinite(value):
-            raise argparse.ArgumentTypeError(f"{text} is not a finite number")
-        if not at_least <= value <= at_most:
-            limit = f"at least {at_least:g}" if value < at_least else f"at most {at_most:g}"
-            raise argparse.ArgumentTypeError(f"{text} is out of range: {limit}")
-        return value
-
-    return convert
-
-
-def pixel_range(text: str) -> str | list[float]:
-    """Return "auto", "percentile", or the two numbers of "LOW,HIGH"."""
-    if text in ("auto", "percentile"):
-        return text
-    values = [number(float)(part) for part in text.strip("[] ").split(",")]
-    if len(values) != 2 or values[0] >= values[1]:
-        order = "; LOW must be less than HIGH" if len(values) == 2 else ""
-        raise argparse.ArgumentTypeError(f"{text!r} is not auto, percentile or LOW,HIGH{order}")
-    return values
-
-
-def gpu_list(text: str) -> list[int]:
-    """Return the GPU indices in "0", "0,1,2" or "-1" (CPU) as a list."""
-    try:
-        ids = [int(part) for part in text.strip("[] ").split(",") if part.strip()]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 0 or 0,1 or -1") from None
-    return [i for i in ids if i >= 0]

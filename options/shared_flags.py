@@ -238,8 +238,7 @@ def _add_layers(add: Callable[..., Any]) -> None:
     )
     add(
         "--norm_D",
-        choices=["", *_NORMS_D],
-        default="",
+        choices=_NORMS_D,
         help="normalisation in D: that of activations (instance, batch, none), of weights "
         "(spectral), or both (spectralinstance, spectralbatch); by default --norm",
     )

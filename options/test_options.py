@@ -36,7 +36,7 @@ class TestOptions(BaseOptions):
     ) -> dict[str, Any]:
         saved = read_run(run)
         if not saved and self.infer is not None:
-            saved = self.infer(run)
+            saved = self.inferred = self.infer(run)
         trained, suffix = saved.get("model"), by_hand.get("model_suffix")
         model = by_hand.get("model", trained)
         if suffix and model != "test":

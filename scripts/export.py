@@ -18,12 +18,13 @@ import torch
 from torch import nn
 
 from data.value_range import read_ranges
+from models.semantic import FromLabels
 from models.weights import infer_options
 from options.parser import OneLineParser, number
 from options.test_options import TestOptions
 from scripts.onnx_export.card import card, origin
 from scripts.onnx_export.check import Check, ExportError
-from scripts.onnx_export.graph import OnImages, OnPhotos, frozen_copy, graph_of
+from scripts.onnx_export.graph import frozen_copy, graph_of, on_levels
 from translator import Translator
 from util.command import run_command, setup_logging
 from util.files import atomic_write, make_folder
@@ -115,12 +116,17 @@ def check_flags(args: argparse.Namespace, asked: Any) -> None:
     """Raise a ValueError for flags that contradict each other or the run."""
     if asked.tile:  # from a --config file
         raise ValueError(f"--tile {asked.tile}: {REFUSED['--tile']}")
+    if getattr(asked, "instance_feat", False):
+        raise ValueError("--instance_feat: a graph has no features of instances; use test.py")
     if args.dropout and asked.eval:
         raise ValueError("--dropout: --eval turns dropout off; leave one of them out")
     if not args.processing:
         return
     if read_ranges(asked):
         raise ValueError("--processing: needs 8 bits a channel, this run has more; leave it out")
+    if asked.dataset_mode == "labels" and asked.label_nc + asked.contain_dontcare_label > 256:
+        classes = asked.label_nc + asked.contain_dontcare_label
+        raise ValueError(f"--processing: uint8 has 256 classes, this run {classes}; leave it out")
     for name in ("input_nc", "output_nc") if asked.model != "colorization" else ():
         if getattr(asked, name) not in (1, 3):
             raise ValueError(
@@ -132,7 +138,9 @@ def check_flags(args: argparse.Namespace, asked: Any) -> None:
 def weights_of(translator: Translator) -> Path:
     """Return the file that the generator's weights were read from."""
     opt, model = translator.opt, translator.model
-    name = next(name for name, net in model.nets.items() if net is model.generator())
+    generator = model.generator()
+    generator = generator.net if isinstance(generator, FromLabels) else generator
+    name = next(name for name, net in model.nets.items() if net is generator)
     epoch = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
     return model.save_dir / f"{epoch}_net_{name}{'_ema' if opt.use_ema else ''}.pth"
 
@@ -155,7 +163,7 @@ def write_graph(
         )
         net = frozen_copy(translator.model.generator(), noise=noise, any_size=not args.size)
         if args.processing:
-            net = OnPhotos(net) if translator.opt.model == "colorization" else OnImages(net)
+            net = on_levels(net, translator.opt)
         model = graph_of(net, like, args.size, args.opset)
         onnx.helper.set_model_props(model, source)
         file.seek(0)

@@ -1,7 +1,8 @@
 """Translate files with a trained run: `python -m scripts.translate --name facades IN OUT`.
 
 IN is an image, a folder of images, or - for standard input; OUT is a file, a folder, or - for
-standard output. Other flags, such as --epoch, --eval or --preprocess none, are those of test.py.
+standard output. A run on label maps takes those, and --instances. Other flags, such as --epoch,
+--eval or --preprocess none, are those of test.py.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from data.high_depth_output import write_array
 from data.image_files import image_size
 from data.image_folder import make_dataset
 from data.image_types import StoredType
+from data.label_input import instances_of
 from data.large_images import LARGE
 from data.missing_folder import look_stitched
 from options.parser import OneLineParser
@@ -57,19 +59,36 @@ def main(argv: Sequence[str] | None = None) -> None:
                 "their halves: put them into the folder test/ of a --dataroot",
                 args.IN,
             )
-        count = translate_all(translator, paths, targets)
+        maps = instance_maps(args.instances, args.IN, names)
+        count = translate_all(translator, paths, targets, maps)
         if args.OUT == "-":
             sys.stdout.buffer.write(out.read_bytes())
         else:
             log.info("%d image%s: %s", count, "s" * (count != 1), args.OUT)
 
 
-def translate_all(translator: Translator, paths: Sequence[Path], targets: Sequence[Path]) -> int:
+def instance_maps(given: Path | None, source: str, names: list[str]) -> list[str | None]:
+    """Return the instance map of each label map: --instances, or the files of its folder."""
+    if given is None:
+        return [None] * len(names)
+    if not given.exists():
+        raise ValueError(f"--instances {given}: no such file or folder")
+    if given.is_dir() != Path(source).is_dir():
+        raise ValueError(f"--instances {given}: must be a file or a folder as IN is")
+    return list(instances_of(names, source, given)) if given.is_dir() else [str(given)]
+
+
+def translate_all(
+    translator: Translator,
+    paths: Sequence[Path],
+    targets: Sequence[Path],
+    instances: Sequence[str | None],
+) -> int:
     """Translate and write the images; return their number, without those that are skipped."""
-    count = 0
-    for path, target in tqdm(list(zip(paths, targets, strict=True)), unit="img", disable=None):
+    count, rows = 0, list(zip(paths, targets, instances, strict=True))
+    for path, target, ids in tqdm(rows, unit="img", disable=None):
         try:
-            image = translator(path)
+            image = translator(path, instances=ids)
         except ValueError as error:
             if translator.opt.on_bad_image != "skip":
                 raise
@@ -99,6 +118,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--overwrite", action="store_true", help="replace files that exist")
+    add("--instances", type=Path, help="instance map of the label map IN, or their folder")
     words, flags = positionals(sys.argv[1:] if argv is None else argv, {"--overwrite"})
     args, args.test_flags = parser.parse_known_args(flags)
     args.flags = parser.flags()

@@ -221,6 +221,9 @@ def enable_cuda_graphs(model: BaseModel, opt: Any) -> CudaGraphs | None:
         "--gan_mode wgangp": opt.gan_mode == "wgangp",
         "--grad_accum": opt.grad_accum > 1,
         "several processes": world_size() > 1,
+        "--instance_feat": getattr(opt, "instance_feat", False),  # counts instances
+        "--niter_fix_global": getattr(opt, "niter_fix_global", 0) > 0,  # other weights learn later
+        "--checkpoint_activations": getattr(opt, "checkpoint_activations", False),
     }
     for reason, is_so in reasons.items():
         if is_so:

@@ -46,7 +46,8 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
     model.loads_weights, model.first_epoch = weights_alone, progress.epoch
     if opt.init_from and not checkpoint and not weights_alone:
         tag = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
-        weights.read(model.nets, tag, Path(opt.init_from), opt)
+        grown = getattr(model, "grows", False)
+        weights.read(model.nets, tag, Path(opt.init_from), opt, grown=grown)
     model.setup(opt)
     if distributed.is_main_process():
         make_folder(model.save_dir, "--checkpoints_dir")

@@ -7,7 +7,9 @@ from dominate.tags import h1, h2, input_, main, meta, output, section
 from util.names import escaped, url_of, utf8
 from util.pages.captions import captions, columns_of
 from util.pages.elements import (
+    Classes,
     blank_page,
+    class_legend,
     folded_notes,
     image_figure,
     image_row,
@@ -30,6 +32,7 @@ class HTML:
         self.img_dir = self.web_dir / "images"
         self.img_dir.mkdir(parents=True, exist_ok=True)
         self.settings: list[str] | None = None  # the flags that are not default; None: not shown
+        self.classes: Classes = ()  # of label maps
         self.warnings: list[str] = []
         self.notes: list[str] = []
         self.rows: list[section] = []
@@ -114,6 +117,8 @@ class HTML:
                 settings_line(self.settings)
             for warning in self.warnings:
                 paragraph(warning, cls="warning")
+            if self.classes:
+                class_legend(self.classes)
             if self.notes:
                 folded_notes(self.notes)
             if many:

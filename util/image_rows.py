@@ -1,11 +1,12 @@
 """Rows of images on a page, and the functions that write their files."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from PIL import Image
 from torch import Tensor
 
 from util.files import short_stem
@@ -37,25 +38,28 @@ def result_row(
     path: str,
     aspect_ratio: float = 1.0,
     name: str | None = None,
+    label_maps: Collection[str] = (),
 ) -> tuple[ImageRow, list[Callable[[], None]]]:
     """Return the row of one input's images, and the functions that write NAME_LABEL.png.
 
-    NAME is `name`, by default the stem of the input's file. `visuals` are (1, C, H, W) by label.
+    NAME is `name`, by default the stem of the input's file. `visuals` are (1, C, H, W) by label;
+    those in `label_maps` keep their colours when they are stretched.
     """
     stem = short_stem(path)
     name = webpage.unique_name(stem) if name is None else name
     files = {label: f"{name}_{label}.png" for label in visuals}
     folder = webpage.get_image_dir()
     jobs = [
-        partial(_write_image, image, folder / files[label], aspect_ratio)
+        partial(_write_image, image, folder / files[label], aspect_ratio, label in label_maps)
         for label, image in visuals.items()
     ]
     # With equal names in several folders, all rows but the first show the path.
     return ImageRow(name if name == stem else f"{name} ({path})", name, files), jobs
 
 
-def _write_image(image: Tensor, path: Path, aspect_ratio: float) -> None:
-    save_image(tensor2im(image), path, aspect_ratio)
+def _write_image(image: Tensor, path: Path, aspect_ratio: float, exact: bool) -> None:
+    how = {"method": Image.Resampling.NEAREST} if exact else {}
+    save_image(tensor2im(image), path, aspect_ratio, **how)
 
 
 def is_complete(image: Path) -> bool:

@@ -1,7 +1,54 @@
 """What data and models do with label maps and instance maps as tensors."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+
+class LabelChannels(NamedTuple):
+    """What the channels of one-hot label maps are, as the flags of these names say."""
+
+    label_nc: int
+    contain_dontcare_label: bool = False
+    no_instance: bool = False
+
+    def describe(self) -> str:
+        """Say what the channels are."""
+        parts = [f"{self.label_nc} classes"]
+        parts += ["unknown pixels"] if self.contain_dontcare_label else []
+        parts += [] if self.no_instance else ["the edges of instances"]
+        return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+
+
+# The data sets of published weights, by their number of channels (pix2pixHD §4, SPADE §4).
+KNOWN_CHANNELS = {
+    184: ("COCO-Stuff", LabelChannels(182, contain_dontcare_label=True)),
+    151: ("ADE20K", LabelChannels(150, contain_dontcare_label=True, no_instance=True)),
+    36: ("Cityscapes", LabelChannels(35)),
+}
+
+
+def split_channels(
+    count: int,
+    label_nc: int | None = None,
+    dontcare: bool = False,
+    no_instance: bool = False,
+    instances: bool = True,
+) -> LabelChannels | None:
+    """Return what `count` channels are, which weights do not tell; None if the flags do not fit.
+
+    Known data sets come first; otherwise, where the flags leave a choice, edges are taken if
+    there are `instances`, and then unknown pixels only if label_nc leaves them over.
+    """
+    known = [KNOWN_CHANNELS[count][1]] if count in KNOWN_CHANNELS else []
+    edges = (False, True) if instances else (True, False)  # values of no_instance
+    ways = [LabelChannels(count - d - (not e), d, e) for d in (dontcare, True) for e in edges]
+    for way in (*known, *ways):
+        asked = way.contain_dontcare_label >= dontcare and way.no_instance >= no_instance
+        if asked and label_nc in (None, way.label_nc) and way.label_nc > 0:
+            return way
+    return None
 
 
 def instance_edges(instance: Tensor) -> Tensor:

@@ -39,17 +39,22 @@ def as_pil(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array)
 
 
-def save_image(array: np.ndarray, path: str | Path, aspect_ratio: float = 1.0) -> None:
+def save_image(
+    array: np.ndarray,
+    path: str | Path,
+    aspect_ratio: float = 1.0,
+    method: Image.Resampling = Image.Resampling.BICUBIC,
+) -> None:
     """Write (H, W, 3) as RGB, (H, W, 1) or (H, W) as grey, in 0..255.
 
-    An `aspect_ratio` above 1 widens the image, below 1 it heightens it.
+    An `aspect_ratio` above 1 widens the image with the filter `method`, below 1 it heightens it.
     """
     image = as_pil(array)
     width, height = image.size
     if aspect_ratio > 1:
-        image = image.resize((int(width * aspect_ratio), height), Image.Resampling.BICUBIC)
+        image = image.resize((int(width * aspect_ratio), height), method)
     elif aspect_ratio < 1:
-        image = image.resize((width, int(height / aspect_ratio)), Image.Resampling.BICUBIC)
+        image = image.resize((width, int(height / aspect_ratio)), method)
     with naming(Path(path)):
         image.save(path, compress_level=1, compress_type=zlib.Z_RLE)  # PNG: docs/performance.md
 

@@ -22,6 +22,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from data.transforms import Geometry
+from scripts.drawing.labels import ClassCanvas
 from scripts.drawing.subject import Inputs, Subject, exact
 from scripts.drawing.uploads import MOST_PIXELS, file_in_form, image_in
 from translator import Translator
@@ -80,6 +81,7 @@ class Studio:
     def __init__(self, translator: Translator, subject: Subject, examples: Inputs | None):
         self.translator, self.subject, self.examples = translator, subject, examples
         self.geometry = Geometry.from_options(translator.opt)
+        self.canvas = ClassCanvas(translator.opt) if subject.classes else None
         self.turn = anyio.CapacityLimiter(1)
 
     async def page(self, request: Request) -> Response:
@@ -98,7 +100,8 @@ class Studio:
     async def open(self, request: Request) -> Response:
         """POST an image file: return the network's input for it, as PNG."""
         body = await self.body(request)
-        return await self.answer(request, lambda: exact(self.prepared(body)))
+        shown = self.canvas.shown if self.canvas else exact
+        return await self.answer(request, lambda: shown(self.prepared(body)))
 
     async def translate(self, request: Request) -> Response:
         """POST an image file, ?seed=N: return its translation as PNG."""
@@ -112,13 +115,15 @@ class Studio:
         return await self.answer(request, lambda: self.translated(body, seed))
 
     def prepared(self, body: bytes) -> Any:
-        """Return the network's input for an image file, (input_nc, H, W) in [-1, 1].
+        """Return the network's input for an image file, (input_nc, H, W) in [-1, 1]; for a run on
+        label maps class numbers and edges, (1 or 2, H, W).
 
         HTTPException if it is too large, from the file's header where that tells.
         """
-        image = image_in(body, self.check_size)
+        numbers = self.canvas is not None and self.canvas.of_numbers
+        image = image_in(body, self.check_size, one_channel=numbers)
         self.check_size(image.size)
-        real = self.translator.prepare(image)
+        real = self.translator.prepare(self.canvas.classes(image) if self.canvas else image)
         height, width = real.shape[1:]  # of a user's dataset, any size
         refuse_larger((width, height), MOST_TRANSLATED)
         return real

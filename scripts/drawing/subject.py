@@ -11,8 +11,10 @@ import numpy as np
 from torch import Tensor, nn
 
 from data import builtin_facades
+from data.label_input import LabelInput
 from data.label_palette import exact_palette, find_palette, flat_pixels
 from data.value_range import chosen_ranges, read_ranges
+from scripts.drawing.labels import SAMPLE, ClassCanvas
 from translator import Translator
 from util.errors import one_line
 from util.registry import find_class
@@ -36,13 +38,16 @@ class Inputs:
         self.side = "B" if opt.direction == "BtoA" else "A"
         self.dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(options)
         self.dataset.ranges = chosen_ranges(opt, read_ranges(opt))
+        self.canvas = ClassCanvas(opt) if opt.dataset_mode == "labels" else None
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Return image `index`, (H, W, 1 or 3) uint8."""
+        """Return image `index`, (H, W, 1 or 3) uint8; label maps have the colours of the canvas."""
         item = self.dataset[index]
+        if self.canvas:
+            return self.canvas.shown(item["label"])
         return exact(item[self.side] if self.side in item else item["A"])
 
 
@@ -61,6 +66,7 @@ class Subject(NamedTuple):
     size: tuple[int, int]  # (width, height) of an empty drawing
     examples: int
     noise: bool  # whether the seed changes anything
+    classes: bool = False  # whether each colour is a class, of which the network gets the number
 
 
 def describe_run(translator: Translator, named: bool = False) -> tuple[Subject, Inputs | None]:
@@ -72,6 +78,10 @@ def describe_run(translator: Translator, named: bool = False) -> tuple[Subject, 
     opt = translator.opt
     check_shown(opt)
     examples = inputs_of(opt, opt.phase)
+    if isinstance(translator.input, LabelInput):
+        if named and not examples:
+            Inputs(opt)  # raises the error with the reason
+        return describe_classes(opt, examples), examples
     side = max(opt.crop_size, SIZE)
     large = {"preprocess": "resize_and_crop", "load_size": side, "crop_size": side}
     looked_at = inputs_of(opt, "train", **large)
@@ -104,6 +114,21 @@ def describe_run(translator: Translator, named: bool = False) -> tuple[Subject, 
     )
 
 
+def describe_classes(opt: Any, examples: Inputs | None) -> Subject:
+    """Describe a run on label maps: its classes are the brush colours."""
+    canvas = ClassCanvas(opt)
+    return Subject(
+        name=opt.name,
+        kind="labels",
+        colours=canvas.named,
+        paper=code(canvas.most_frequent(list(sample(examples, SAMPLE)) if examples else [])),
+        size=size_of(examples, opt),
+        examples=len(examples) if examples else 0,
+        noise=getattr(opt, "use_vae", False) or getattr(opt, "instance_feat", False),
+        classes=True,
+    )
+
+
 def check_shown(opt: Any) -> None:
     """Raise a ValueError if a run's images are neither grey nor RGB."""
     for flag in ("input_nc", "output_nc"):
@@ -132,9 +157,9 @@ def size_of(examples: Inputs | None, opt: Any) -> tuple[int, int]:
     return opt.crop_size, opt.crop_size
 
 
-def sample(inputs: Inputs) -> Iterator[np.ndarray]:
+def sample(inputs: Inputs, most: int = LOOKED_AT) -> Iterator[np.ndarray]:
     """Yield some of the images in RGB; skip unreadable ones."""
-    for i in np.linspace(0, len(inputs) - 1, min(LOOKED_AT, len(inputs))).astype(int):
+    for i in np.linspace(0, len(inputs) - 1, min(most, len(inputs))).astype(int):
         with contextlib.suppress(ValueError, OSError):
             image = inputs[int(i)]
             yield np.repeat(image, 3, 2) if image.shape[2] == 1 else image

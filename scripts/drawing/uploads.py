@@ -11,7 +11,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from data.image_files import reason, upright_rgb
 from data.image_types import has_high_depth
-from data.metadata import upright_size
+from data.label_reader import ONE_CHANNEL
+from data.metadata import orientation, upright, upright_size
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 MOST_PIXELS = 64 * 10**6  # maximum size of an uploaded image, and of the resized one
@@ -45,10 +46,13 @@ async def file_in_form(body: bytes, headers: Headers) -> bytes:
     raise HTTPException(400, f"the form must be one file, as of curl -F image=@sketch.png ({why})")
 
 
-def image_in(body: bytes, check_size: Callable[[tuple[int, int]], None]) -> Image.Image:
-    """Return the image in a file's bytes, rotated upright; HTTPException if unreadable.
+def image_in(
+    body: bytes, check_size: Callable[[tuple[int, int]], None], one_channel: bool = False
+) -> Image.Image:
+    """Return the image in a file's bytes, rotated upright, as RGB; HTTPException if unreadable.
 
-    `check_size` is called with the upright (width, height) before anything is decoded.
+    With `one_channel`, an image of one keeps its values. `check_size` is called with the upright
+    (width, height) before anything is decoded.
     """
     if not body:
         raise HTTPException(400, "the file is empty")
@@ -66,6 +70,9 @@ def image_in(body: bytes, check_size: Callable[[tuple[int, int]], None]) -> Imag
                     raise HTTPException(
                         415, "the image has more than 8 bits a channel; convert it first"
                     )
+                if one_channel and file.mode in ONE_CHANNEL and file.format != "JPEG":
+                    file.load()
+                    return upright(file, orientation(file))
                 return upright_rgb(file)
     except Image.DecompressionBombError:
         raise HTTPException(413, "the image has too many pixels; make it smaller") from None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ class ImageSet:
     notes: list[str] = field(default_factory=list)
     made: str = ""  # how the outputs were made, in words
     settings: list[str] | None = None  # the flags of the run that are not default
+    run: str = ""  # the run's name, where `name` tells more
+    options: Any = None  # of test.py, if it made the outputs
 
     @property
     def names(self) -> list[str]:

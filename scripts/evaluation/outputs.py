@@ -65,6 +65,7 @@ def from_run(name: str, args: Any, paired: bool = True) -> ImageSet:
     images = collect_images(name, folder, wanted, paired)
     images.made = how_made(vars(wanted), args.test_flags)
     images.settings = training_flags(wanted)
+    images.run, images.options = name, wanted
     return images
 
 

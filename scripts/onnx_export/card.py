@@ -12,10 +12,19 @@ from torch import nn
 from data.value_range import read_ranges
 from models.layers import InstanceNorm
 from models.networks import Generator
+from models.semantic import FromLabels
+from options.roles import as_flags
 from scripts.onnx_export.check import ExportError
 
 if TYPE_CHECKING:
     import onnx
+
+
+# The flags of the generators of models of label maps.
+OF_LABELS = {
+    "spade": ("ngf", "norm_G", "num_upsampling_layers", "use_vae"),
+    "pix2pixHD": ("netG", "ngf", "norm", "n_downsample_global", "n_blocks_global"),
+}
 
 
 def card(
@@ -37,20 +46,25 @@ def card(
     lines += ["| | |", "|---|---|"]
     facts = [*source.items(), *inside(opt, args, net), *interface(model, args)]
     lines += [f"| {name} | {value} |" for name, value in facts]
-    lines += ["", "## Differences from PyTorch", "", *differences(rows, args)]
+    what = "label maps" if opt.dataset_mode == "labels" else "images"
+    lines += ["", "## Differences from PyTorch", "", *differences(rows, args, what)]
     lines += ["", "## Use", "", "```python", *example(output, opt, args), "```"]
     return "\n".join(lines) + "\n"
 
 
 def origin(weights: Path, opt: Any) -> dict[str, str]:
     """Return the run, weights and architecture of the generator."""
-    names = ("netG", "ngf", "norm", "input_nc", "output_nc", "upsample")
+    names: tuple[str, ...] = ("netG", "ngf", "norm", "input_nc", "output_nc", "upsample")
+    if opt.dataset_mode == "labels":
+        classes = "label_nc", "contain_dontcare_label", "no_instance"
+        names = (*OF_LABELS.get(opt.model, ("ngf",)), *classes, "output_nc")
+    flags = {name: getattr(opt, name) for name in names}
     return {
         "run": opt.name,
         "epoch": f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch,
         "weights": weights.name,
         "SHA-256 of the weights": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "architecture": " ".join(f"--{name} {getattr(opt, name)}" for name in names),
+        "architecture": " ".join(as_flags({k: v for k, v in flags.items() if v is not False})),
         "direction": f"{opt.direction}, --model {opt.model}",
     }
 
@@ -62,7 +76,11 @@ def inside(opt: Any, args: argparse.Namespace, net: nn.Module) -> Iterator[tuple
     sizes = f"--preprocess {opt.preprocess} --load_size {opt.load_size} --crop_size {opt.crop_size}"
     yield "not inside", f"resizing and cropping; test.py of this run does {sizes}"
     yield "statistics", statistics(opt, net)
-    if args.dropout:
+    if isinstance(net, FromLabels) and getattr(opt, "use_vae", False):
+        yield "style", "z = 0, the mean of all styles"
+    if isinstance(net, FromLabels):
+        noise = "none in this network"
+    elif args.dropout:
         noise = "on: new noise at every run (checked with two runs); compared below without noise"
     elif opt.no_dropout or opt.eval:
         noise = "none at test time in this network"
@@ -76,13 +94,16 @@ def statistics(opt: Any, net: nn.Module) -> str:
     kinds = (nn.BatchNorm2d, InstanceNorm, nn.InstanceNorm2d)
     if not (layers := [module for module in net.modules() if isinstance(module, kinds)]):
         return "none: no normalisation"
-    if opt.eval and isinstance(layers[0], nn.BatchNorm2d):
-        return "running statistics of the training (--eval)"
+    if isinstance(layers[0], nn.BatchNorm2d) and (opt.eval or isinstance(net, FromLabels)):
+        return "running statistics of the training" + " (--eval)" * opt.eval
     return "per-image statistics (§3.3 of the paper), as test.py without --eval"
 
 
 def padding(args: argparse.Namespace, net: nn.Module) -> str:
     """Describe the padding for sizes that are not a multiple of the network's stride."""
+    if isinstance(net, FromLabels) and net.classes:
+        fixed = ", fixed for this size" if args.size else ""
+        return f"by the nearest label to multiples of {net.net.stride}{fixed}; cropped back"
     if not isinstance(net, Generator) or type(net).forward is not Generator.forward:
         return "the network's own, if any"
     if args.size:
@@ -92,6 +113,8 @@ def padding(args: argparse.Namespace, net: nn.Module) -> str:
 
 def processing(opt: Any, args: argparse.Namespace) -> str:
     """Describe the mapping between image values and network values."""
+    if opt.dataset_mode == "labels":
+        return of_labels(opt, args)
     colours = opt.model == "colorization"
     if args.processing and colours:
         return "RGB in 0..255 to L, with the new a and b back to RGB"
@@ -101,6 +124,20 @@ def processing(opt: Any, args: argparse.Namespace) -> str:
     if read_ranges(opt):
         values = "pixel_ranges.json beside the weights holds the matching values of the run's files"
     return f"none: values in [-1, 1]; {'L in, a and b out' if colours else values}"
+
+
+def of_labels(opt: Any, args: argparse.Namespace) -> str:
+    """Describe the label maps that go in."""
+    last = opt.label_nc - 1
+    numbers = (
+        f"class numbers 0 to {last}" + f", {opt.label_nc} unknown" * opt.contain_dontcare_label
+    )
+    inside = "; one-hot inside the graph"
+    if args.processing:
+        edges = "" if opt.no_instance else "; the edges of instances are those of the classes"
+        return f"{numbers} in{inside}{edges}; an image of 0..255 out"
+    edges = "" if opt.no_instance else ", then the edges of instances, 1 or 0, as second channel"
+    return f"{numbers}{edges} in{inside}; an image in [-1, 1] out, (y + 1) / 2 * 255, truncated"
 
 
 def interface(model: "onnx.ModelProto", args: argparse.Namespace) -> Iterator[tuple[str, str]]:
@@ -116,12 +153,12 @@ def interface(model: "onnx.ModelProto", args: argparse.Namespace) -> Iterator[tu
     yield "written with", f"torch {torch.__version__}, onnx {onnx.__version__}"
 
 
-def differences(rows: list[ExportError], args: argparse.Namespace) -> Iterator[str]:
-    """Yield the lines of the table of differences."""
+def differences(rows: list[ExportError], args: argparse.Namespace, what: str) -> Iterator[str]:
+    """Yield the lines of the table of differences, measured on random images or label maps."""
     import onnxruntime
 
     unit = "in grey levels" if args.processing else "in [-1, 1]"
-    yield f"onnxruntime {onnxruntime.__version__} on the CPU, random images; differences {unit}."
+    yield f"onnxruntime {onnxruntime.__version__} on the CPU, random {what}; differences {unit}."
     yield ""
     yield f"| batch | height | width | largest difference |{' values off |' * args.processing}"
     yield f"|---|---|---|---|{'---|' * args.processing}"
@@ -132,6 +169,9 @@ def differences(rows: list[ExportError], args: argparse.Namespace) -> Iterator[s
 
 def example(output: Path, opt: Any, args: argparse.Namespace) -> Iterator[str]:
     """Yield the lines of a Python example that translates an image."""
+    if opt.dataset_mode == "labels":
+        yield from label_example(output, opt, args)
+        return
     colours = opt.model == "colorization"
     ins, outs = (3, 3) if colours and args.processing else (opt.input_nc, opt.output_nc)
     session = f'session = onnxruntime.InferenceSession("{output.name}")'
@@ -157,3 +197,28 @@ def example(output: Path, opt: Any, args: argparse.Namespace) -> Iterator[str]:
     if not args.processing:
         yield "fake = ((fake.transpose(0, 2, 3, 1) + 1) / 2 * 255).clip(0, 255).astype(np.uint8)"
     yield f'Image.fromarray(fake[0{", ..., 0" if outs == 1 else ""}]).save("output.png")'
+
+
+def label_example(output: Path, opt: Any, args: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines of a Python example that translates a label map."""
+    resized = ""
+    if args.size:
+        height, width = args.size
+        resized = f".resize(({width}, {height}), Image.NEAREST)"
+    yield "import numpy as np, onnxruntime"
+    yield "from PIL import Image"
+    yield f'session = onnxruntime.InferenceSession("{output.name}")'
+    yield f'labels = np.asarray(Image.open("labels.png"){resized})  # (H, W) of class numbers'
+    if args.processing:
+        yield "x = labels[None, ..., None].astype(np.uint8)"
+    elif opt.no_instance:
+        yield "x = labels[None, None].astype(np.int64)"
+    else:
+        yield "padded = np.pad(labels, 1, mode='edge')"
+        yield "edges = (padded[:-2, 1:-1] != labels) | (padded[2:, 1:-1] != labels)"
+        yield "edges |= (padded[1:-1, :-2] != labels) | (padded[1:-1, 2:] != labels)"
+        yield "x = np.stack([labels, edges])[None].astype(np.int64)"
+    yield '(fake,) = session.run(None, {"input": x})'
+    if not args.processing:
+        yield "fake = ((fake.transpose(0, 2, 3, 1) + 1) / 2 * 255).clip(0, 255).astype(np.uint8)"
+    yield 'Image.fromarray(fake[0]).save("output.png")'

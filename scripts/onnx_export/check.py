@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from models.networks import Generator
+from data.label_input import LabelInput
+from models.semantic import FromLabels
 from translator import Translator
 from util.errors import one_line
 from util.names import legible
+from util.util import tensor2im
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -53,6 +55,8 @@ class Check:
     def batch(self, count: int, height: int, width: int) -> np.ndarray:
         """Draw random images in the graph's input format."""
         rng, opt = np.random.default_rng(0), self.translator.opt
+        if isinstance(labels := self.translator.input, LabelInput):
+            return label_batch(labels, rng, (count, height, width), self.processing)
         if not self.processing:
             shape = (count, opt.input_nc, height, width)
             return rng.uniform(-1, 1, shape).astype(np.float32)
@@ -69,7 +73,8 @@ class Check:
         if self.size:
             return [(count, *self.size) for count in (1, 2, 3)]
         crop, net = self.translator.opt.crop_size, self.translator.model.generator()
-        if not isinstance(net, Generator):  # may not accept every size
+        net = net.net if isinstance(net, FromLabels) and net.classes else net
+        if not hasattr(net, "min_size"):  # may not accept every size
             return [(1, crop, crop), (2, crop, 2 * crop), (3, 2 * crop, crop)]
         odd, above = (2, crop - 1, crop // 2 + 3), (1, net.stride + 1, net.stride // 2 + 1)
         # Not 3x2: padding repeats so few pixels that a norm sees one colour and divides rounding
@@ -100,7 +105,9 @@ class Check:
     def measured(self, session: "InferenceSession", x: np.ndarray) -> ExportError:
         """Return the difference of a session's translation of a batch from the translator's."""
         found = run_graph(session, x)
-        if self.processing:
+        if getattr(self.translator.opt, "use_vae", False):
+            wanted = self.with_mean_style(x)
+        elif self.processing:
             wanted = np.stack(self.translator(list(x)))
         else:
             wanted = self.translator.translate(torch.from_numpy(x)).numpy()
@@ -112,6 +119,15 @@ class Check:
         apart = np.abs(found.astype(np.float32) - wanted.astype(np.float32))
         height, width = x.shape[1:3] if self.processing else x.shape[2:]
         return ExportError(len(x), height, width, float(apart.max()), float((apart != 0).mean()))
+
+    def with_mean_style(self, x: np.ndarray) -> np.ndarray:
+        """Translate a batch with the style z = 0 of the graph of a VAE."""
+        t, model = self.translator, self.translator.model
+        real = [t.prepare(one) for one in x] if self.processing else list(torch.from_numpy(x))
+        labels = t.input.check(torch.stack(real), None)
+        with model.test_mode(map(str, range(len(labels)))):
+            fake = model.synthesis(labels, labels.new_zeros(len(labels), t.opt.z_dim))
+        return np.stack([tensor2im(one) for one in fake]) if self.processing else fake.numpy()
 
     def compare_noise(self, path: Path) -> None:
         """Run the noisy graph in a file twice; ValueError unless the images differ."""
@@ -131,6 +147,19 @@ class Check:
         if self.processing:
             return f"{row.difference:.0f} grey levels, {100 * row.share:.2g}% of the values"
         return f"{row.difference:.2g}"
+
+
+def label_batch(
+    labels: LabelInput, rng: np.random.Generator, shape: tuple[int, int, int], processing: bool
+) -> np.ndarray:
+    """Draw random label maps (N, H, W) in the graph's input format: class numbers, and edges."""
+    count, height, width = shape
+    last = labels.label_nc + labels.dontcare
+    if processing:
+        return rng.integers(0, last, (*shape, 1), dtype=np.uint8)
+    numbers = rng.integers(0, last, (count, 1, height, width))
+    edges = rng.integers(0, 2, (count, labels.channels - 1, height, width))
+    return np.concatenate([numbers, edges], 1)
 
 
 def session_of(path: Path) -> "InferenceSession":

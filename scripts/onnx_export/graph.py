@@ -6,14 +6,17 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import remove_spectral_norm
 
 from models.layers import InstanceNorm, PerImageBatchNorm
 from models.networks import Generator
+from models.semantic import FromLabels
 from util.color import lab_to_rgb, rgb_to_lab
+from util.label_maps import instance_edges
 
 if TYPE_CHECKING:
     import onnx
@@ -42,6 +45,48 @@ class AnySize(nn.Module):
         period = torch.full_like(i, torch.sym_max(2 * (size - 1), 1))
         i = i.remainder(period)
         return torch.minimum(i, period - i), torch.arange(size) + before
+
+
+class OnClasses(nn.Module):
+    """`FromLabels.forward` without branches: class numbers and edges, (N, 1 or 2, H, W) int64.
+
+    The style of a VAE is z = 0, the mean of all styles.
+    """
+
+    def __init__(self, synthesis: FromLabels):
+        super().__init__()
+        self.net, self.count = synthesis.net, synthesis.classes
+        self.z_dim = self.net.z_dim if getattr(self.net, "use_vae", False) else 0
+
+    def forward(self, labels: Tensor) -> Tensor:  # (N, 1 or 2, H, W) -> (N, output_nc, H, W)
+        rows, kept_rows = self._repeated(labels.shape[-2])
+        columns, kept_columns = self._repeated(labels.shape[-1])
+        x = labels.index_select(-2, rows).index_select(-1, columns)
+        hot = x[:, :1] == torch.arange(self.count).view(1, -1, 1, 1)
+        semantics = torch.cat([hot.float(), x[:, 1:].float()], 1)
+        y = self.net(semantics, *([torch.zeros(x.shape[0], self.z_dim)] if self.z_dim else []))
+        return y.index_select(-2, kept_rows).index_select(-1, kept_columns)
+
+    def _repeated(self, size: int) -> tuple[Tensor, Tensor]:
+        """Return the indices that pad a side by its nearest label, and those that crop it back."""
+        stride = self.net.stride
+        target = torch.sym_max((size + stride - 1) // stride * stride, self.net.min_size)
+        before = (target - size) // 2
+        i = (torch.arange(target) - before).clamp(min=0)
+        return torch.minimum(i, torch.full_like(i, size - 1)), torch.arange(size) + before
+
+
+class OnLabelMaps(nn.Module):
+    """`OnClasses` on uint8 class numbers (N, H, W, 1), whose edges are the instances' edges."""
+
+    def __init__(self, net: OnClasses, edges: bool):
+        super().__init__()
+        self.net, self.edges = net, edges
+
+    def forward(self, labels: Tensor) -> Tensor:  # (N, H, W, 1) -> uint8 (N, H, W, output_nc)
+        classes = labels.permute(0, 3, 1, 2).long()
+        parts = [classes, instance_edges(classes).long()] if self.edges else [classes]
+        return to_levels(self.net(torch.cat(parts, 1)))
 
 
 class Noise(nn.Module):
@@ -79,6 +124,13 @@ class OnPhotos(nn.Module):
         return to_levels(rgb * 2 - 1)
 
 
+def on_levels(net: nn.Module, opt: Any) -> nn.Module:
+    """Return a frozen network on images, or on label maps, of uint8."""
+    if isinstance(net, OnClasses):
+        return OnLabelMaps(net, edges=not opt.no_instance)
+    return OnPhotos(net) if opt.model == "colorization" else OnImages(net)
+
+
 def to_levels(y: Tensor) -> Tensor:
     """Turn (N, C, H, W) in [-1, 1] into uint8 (N, H, W, C), truncated as `tensor2im` does."""
     return ((y.permute(0, 2, 3, 1) + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)
@@ -87,10 +139,13 @@ def to_levels(y: Tensor) -> Tensor:
 def frozen_copy(net: nn.Module, *, noise: bool = False, any_size: bool = True) -> nn.Module:
     """Copy a network prepared for test.py into layers that ONNX supports.
 
-    Per-image norms become instance norm; dropout is removed, unless `noise` keeps it. Without
-    `any_size`, the padding is fixed to the size of the traced batch.
+    Per-image norms become instance norm; dropout is removed, unless `noise` keeps it. Spectral
+    norm is applied to the weights for good. Without `any_size`, the padding is fixed to the size
+    of the traced batch.
     """
-    net = copy.deepcopy(net).to(memory_format=torch.contiguous_format).requires_grad_(False)
+    of_labels = isinstance(net, FromLabels)
+    net = _copied(net).to(memory_format=torch.contiguous_format).requires_grad_(False)
+    net.train(net.training and not of_labels)  # which are tested with running statistics
     for name, module in list(net.named_modules()):
         if isinstance(module, InstanceNorm):
             new = nn.InstanceNorm2d(module.num_channels, module.eps)
@@ -103,9 +158,23 @@ def frozen_copy(net: nn.Module, *, noise: bool = False, any_size: bool = True) -
             continue
         parent, _, last = name.rpartition(".")
         setattr(net.get_submodule(parent), last, new)
+    if of_labels:
+        net = OnClasses(net) if net.classes else net
     if any_size and isinstance(net, Generator) and type(net).forward is Generator.forward:
         net = AnySize(net)
     return net.eval()
+
+
+def _copied(net: nn.Module) -> nn.Module:
+    """Copy a network; spectrally normalised weights become plain ones, as at test time."""
+    normed = [m for m in net.modules() if hasattr(m, "weight_orig")]
+    for module in normed:  # what the last pass has computed cannot be copied
+        module.weight = module.weight_orig.detach()
+    found = copy.deepcopy(net)
+    for module in found.modules():
+        if hasattr(module, "weight_orig"):
+            remove_spectral_norm(module)
+    return found
 
 
 def graph_of(

@@ -157,6 +157,8 @@ def test_missing_folders_are_named_with_all_layouts(tmp_path: Path) -> None:
 def test_flags_that_contradict_the_label_maps_are_refused(tmp_path: Path) -> None:
     root = draw_coloured(tmp_path / "d", stitched=False)
     refusal(lambda: LabelsDataset(options(root, "--range_A", "0,9")), "--range_A: is for images")
+    bicubic = options(root, "--filter_A", "bicubic")
+    refusal(lambda: LabelsDataset(bicubic), "--filter_A: side A holds the label maps")
     refusal(
         lambda: LabelsDataset(options(root, "--label_nc", "3")),
         "--label_nc 3: the label maps have 5",

@@ -5,32 +5,26 @@ from typing import Any
 import pytest
 import torch
 from conftest import refusal, step
+from support.graphs import graphs_of
+from support.label_batches import label_batch
 from support.training_plans import double_batch, double_nets
 from torch import Tensor, nn
 
+from models import weights
 from models.instance_features import FeatureBank
+from models.pix2pixHD_networks import GlobalGenerator, LocalEnhancer
 from models.semantic import FromLabels, one_hot
+from models.spade_networks import SPADEGenerator
 from options.test_options import TestOptions
+from training.cuda_graphs import WARM_UP
 from training.ema import EMA, estimate_statistics
-from util.label_maps import instance_edges
+from training.validation import mean_scores
 
 SPADE = ["--model", "spade", "--netG", "spade", "--label_nc", 4, "--no_vgg_loss"]
 HD = ["--model", "pix2pixHD", "--netG", "global", "--label_nc", 4, "--no_vgg_loss"]
 HD += ["--n_downsample_global", 2, "--n_blocks_global", 1]
 # Without what differs between one batch and its parts: batch norm and power iterations.
 PER_IMAGE = ["--norm_G", "spadeinstance3x3", "--norm_D", "instance"]
-
-
-def label_batch(seed: int = 0, *, size: int = 1, side: int = 64) -> dict[str, Any]:
-    """Make a batch of squares of four classes and five instances, and an image of noise."""
-    torch.manual_seed(100 + seed)
-    small = torch.randint(0, 4, (size, 1, 8, 8)).repeat_interleave(side // 8, 2)
-    label = small.repeat_interleave(side // 8, 3)
-    instance = label * 1000
-    instance[..., : side // 2] += 7
-    image = torch.rand(size, 3, side, side) * 2 - 1
-    found = {"label": label, "instance": instance, "edges": instance_edges(instance)}
-    return {**found, "image": image, "label_paths": [f"{seed}_{i}.png" for i in range(size)]}
 
 
 class Mean(nn.Module):
@@ -55,6 +49,21 @@ def test_label_maps_of_any_size_are_padded_by_the_nearest_label(height: int, wid
     torch.testing.assert_close(net.seen[:, :5, 0, 0], one_hot(labels, 5)[:, :5, 0, 0])
 
 
+@pytest.mark.parametrize(
+    "net",
+    [
+        GlobalGenerator(4, ngf=2, n_downs=2, n_blocks=1),
+        LocalEnhancer(4, ngf=2, n_downs=1, n_blocks=1),
+        SPADEGenerator(4, ngf=1),
+        SPADEGenerator(4, ngf=1, norm="instance"),
+    ],
+)
+def test_one_pixel_is_enough(net) -> None:
+    with torch.no_grad():
+        for size in ((1, 1), (2, 3), (1, 40)):
+            assert FromLabels(net.eval(), 4)(torch.zeros(1, 1, *size)).shape[2:] == size
+
+
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 1)])
 @pytest.mark.parametrize("flags", [[*SPADE, *PER_IMAGE], HD], ids=["spade", "pix2pixHD"])
 def test_accumulated_batches_train_as_one_batch(make, flags, sizes) -> None:
@@ -69,6 +78,25 @@ def test_accumulated_batches_train_as_one_batch(make, flags, sizes) -> None:
         parts.train_on([{k: v[a:b] for k, v in batch.items()} for a, b in pieces])
         losses = whole.get_current_losses()
         assert parts.get_current_losses() == pytest.approx(losses, rel=1e-6)
+
+
+@pytest.mark.parametrize(("flags", "methods"), [(SPADE, 4), (HD, 3)], ids=["spade", "pix2pixHD"])
+def test_replayed_methods_train_as_methods_that_are_run(make, flags, methods) -> None:
+    plain, graphed = make(*flags), make(*flags)
+    stand_in = graphs_of(graphed)
+    for seed in range(WARM_UP + 4):
+        for model in (plain, graphed):
+            step(model, label_batch(seed))
+            if seed == WARM_UP + 2:
+                model.last_scores = mean_scores(model, [label_batch(50)])
+                model.update_learning_rate()
+        if seed != WARM_UP + 2:
+            assert graphed.get_current_losses() == plain.get_current_losses(), seed
+    assert graphed.last_scores == plain.last_scores
+    assert stand_in.replays == 3 * methods
+    for net, wanted in zip(graphed.nets.values(), plain.nets.values(), strict=True):
+        for key, value in wanted.state_dict().items():
+            assert torch.equal(net.state_dict()[key], value), key
 
 
 def test_the_kl_divergence_is_a_sum_over_the_images_of_a_step(make) -> None:
@@ -190,7 +218,9 @@ def test_rgb_inputs_take_the_place_of_labels(make) -> None:
     model = make(*HD, "--dataset_mode", "aligned", "--label_nc", 0)
     images = {side: torch.rand(1, 3, 64, 64) for side in "AB"}
     step(model, {**images, "A_paths": ["a"], "B_paths": ["b"]})
-    assert model.semantics.shape[1] == 3 and torch.equal(model.visuals["real_A"], images["A"])
+    assert model.semantics.shape[1] == 3 and torch.equal(
+        model.get_current_visuals()["real_A"], images["A"]
+    )
     refusal(lambda: make(*HD, "--dataset_mode", "aligned"), "--label_nc 4", "--label_nc 0")
 
 
@@ -215,3 +245,21 @@ def test_a_generator_alone_is_tested(make, tmp_path) -> None:
     make(*HD).save_networks("latest")
     flags = [*HD[:-5], "--n_downsample_global", 2, "--n_blocks_global", 1, "--label_nc", 4]
     assert make(*flags, options=TestOptions).nets.keys() == {"G"}
+
+
+def test_an_enhancer_starts_from_the_generator_of_half_the_size(make, tmp_path, caplog) -> None:
+    caplog.set_level("INFO")
+    small = step(make(*HD, "--ngf", 8), label_batch())
+    small.save_networks("latest")
+    large = make(*HD, "--netG", "local", "--ngf", 4, "--num_D", 3)
+    weights.read(large.nets, "latest", tmp_path / "run", large.opt, grown=True)
+    assert "network G: what the file lacks starts from scratch: model1_1, model1_2" in caplog.text
+    assert "starts from scratch: scale2_layer0" in caplog.text
+    for name in "GD":
+        kept = small.nets[name].state_dict()
+        found = large.nets[name].state_dict()
+        shared = [key for key in found if key in kept and kept[key].shape == found[key].shape]
+        assert len(shared) > 10 and all(torch.equal(found[key], kept[key]) for key in shared)
+    other = make(*HD, "--ngf", 6)
+    read = weights.read
+    refusal(lambda: read(other.nets, "latest", tmp_path / "run", other.opt, grown=True), "G.pth")

@@ -30,7 +30,25 @@ PAPER = {
     # Table 3: patch sizes.
     **{f"patch_{n}": (GAN + L1 + D, COND, "unet_256") for n in (1, 16, 70, 286)},
 }
-BUILTIN = {"builtin", "builtin_cycle_gan", "builtin_colorization"}
+BUILTIN = {"builtin"} | {
+    f"builtin_{model}" for model in ("cycle_gan", "colorization", "spade", "pix2pixHD")
+}
+# SPADE and pix2pixHD as published: classes and unknown, edges or not, epochs, and what else counts.
+FAMILY = {
+    "spade_coco": ("spade", 183, True, 100, {"num_upsampling_layers": "normal"}),
+    "spade_ade20k": ("spade", 151, False, 200, {"num_upsampling_layers": "normal"}),
+    "spade_cityscapes": (
+        *("spade", 35, True, 200),
+        {"num_upsampling_layers": "more", "crop_size": 512, "aspect_ratio": 2.0},
+    ),
+    "pix2pixHD_cityscapes": ("pix2pixHD", 35, True, 200, {"netG": "global", "ngf": 64}),
+    "pix2pixHD_cityscapes_2048": (
+        *("pix2pixHD", 35, True, 200),
+        {"netG": "local", "ngf": 32, "num_D": 3, "niter_fix_global": 20},
+    ),
+    "spade_facades": ("spade", None, True, 200, {"direction": "BtoA"}),
+    "pix2pixHD_facades": ("pix2pixHD", None, True, 200, {"direction": "BtoA"}),
+}
 
 
 def config(name: str) -> list[str]:
@@ -44,7 +62,9 @@ def tiny(name: str) -> list[str]:
 
 
 def test_these_are_all_presets():
-    assert {path.stem for path in PRESETS.glob("*.yaml")} == PAPER.keys() | BUILTIN
+    assert {path.stem for path in PRESETS.glob("*.yaml")} == (
+        PAPER.keys() | FAMILY.keys() | BUILTIN
+    )
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -60,6 +80,16 @@ def test_a_preset_gives_its_row_of_the_paper_in_training(name):
     plain = TrainOptions().read(["--dataroot", "images"])
     said = {*read_yaml(PRESETS / f"{name}.yaml"), "config"}
     assert {k for k in vars(opt) if getattr(opt, k) != getattr(plain, k)} <= said
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_a_preset_gives_the_published_settings_of_a_family(name):
+    opt = TrainOptions().read([*config(name), "--dataroot", "images"])
+    model, classes, edges, epochs, more = FAMILY[name]
+    assert opt.model == model and opt.n_epochs + opt.n_epochs_decay == epochs
+    assert opt.no_instance != edges and {key: getattr(opt, key) for key in more} == more
+    if classes:
+        assert opt.label_nc + opt.contain_dontcare_label == classes
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -116,6 +146,8 @@ def test_every_model_has_a_run_on_the_built_in_data(options, tmp_path):
         ("pix2pix", "aligned", "unet_64", "BtoA"),
         ("cycle_gan", "unaligned", "resnet_6blocks", "BtoA"),
         ("colorization", "colorization", "unet_64", "AtoB"),
+        ("spade", "labels", "spade", "BtoA"),
+        ("pix2pixHD", "labels", "global", "BtoA"),
     ):
         opt = options().read(["--model", model, "--checkpoints_dir", str(tmp_path)])
         assert (opt.dataset_mode, opt.netG, opt.direction) == (dataset, netG, direction)

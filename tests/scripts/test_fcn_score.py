@@ -10,16 +10,16 @@ from PIL import Image
 from support.label_maps import label_map
 
 from data.aligned_dataset import pair_files
-from scripts.evaluation import fcn_score
+from scripts.evaluation import fcn_score, segmenter
 from scripts.evaluation.compare import ImageSet
 from scripts.evaluation.fcn_score import (
-    Segmenter,
     confusion,
     fcn_scores,
     read_pairs,
     scores,
     trained_reader,
 )
+from scripts.evaluation.segmenter import Segmenter
 
 CPU = torch.device("cpu")
 
@@ -84,7 +84,7 @@ def test_pairs_in_two_folders_are_read_alike(pairs, tmp_path):
 
 def test_its_weights_are_kept_by_what_the_files_hold(pairs, tmp_path, monkeypatch):
     trained = []
-    monkeypatch.setattr(fcn_score, "train", lambda *_: trained.append(1) or Segmenter(5))
+    monkeypatch.setattr(segmenter, "train", lambda *_: trained.append(1) or Segmenter(5))
     how = {"labels_are_A": False, "size": 64, "epochs": 1, "device": CPU}
     file = Path(pairs[3][0])
     content, stamp = file.read_bytes(), file.stat()
@@ -106,7 +106,7 @@ def test_it_reads_labels_off_photos_and_its_weights_are_kept(pairs, reader, tmp_
     def no_training(*args):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(fcn_score, "train", no_training)
+    monkeypatch.setattr(segmenter, "train", no_training)
     how = {"labels_are_A": False, "size": 64, "epochs": 20, "device": CPU}
     again = trained_reader(pairs, cache=tmp_path / "cache", **how)
     assert np.array_equal(again.palette, reader.palette) and len(reader.palette) == 5

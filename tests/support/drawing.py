@@ -72,8 +72,18 @@ def untrained(folder: Path, dataroot: Path, *flags: str) -> Path:
     torch.manual_seed(0)
     model = create_model(opt)
     model.setup(opt)
+    for net in model.nets.values():
+        settle_spectral_norms(net)
     model.save_networks("latest")
     return folder / "run"
+
+
+def settle_spectral_norms(net: torch.nn.Module) -> None:
+    """Find the largest singular values, as training does step by step."""
+    for module in net.modules():
+        for hook in module._forward_pre_hooks.values() if hasattr(module, "weight_orig") else ():
+            for _ in range(20):
+                hook.compute_weight(module, do_power_iteration=True)
 
 
 @contextlib.contextmanager

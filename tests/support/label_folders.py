@@ -63,3 +63,36 @@ def draw_coloured(root: Path, *, ending: str = ".png", stitched: bool = True) ->
                 save(root / f"{phase}A" / f"{i}.png", labels)
                 save(root / f"{phase}B" / f"{i}.png", image)
     return root
+
+
+def draw_label_folders(
+    root: Path,
+    *,
+    phases: tuple[str, ...] = ("train", "val", "test"),
+    classes: int = 4,
+    count: int = 2,
+    size: int = 72,
+    instances: bool = True,
+    images: bool = True,
+) -> Path:
+    """Write PHASE_label, PHASE_img and PHASE_inst with `count` files each: rectangles of classes,
+    which are also the instances, and images whose colours follow the classes.
+    """
+    table = np.random.default_rng(0).integers(0, 256, (classes, 3), dtype=np.uint8)
+    for n, phase in enumerate(phases):
+        for i in range(count):
+            generator = np.random.default_rng(100 * n + i)
+            labels = np.full((size, size), i % classes, np.uint8)
+            ids = np.zeros((size, size), np.uint16)
+            for k in range(2 * classes):
+                y, x = generator.integers(0, size - size // 3, 2)
+                area = np.s_[y : y + size // 3, x : x + size // 3]
+                labels[area], ids[area] = k % classes, 300 + k
+            kinds = {"label": labels}
+            kinds |= {"img": table[labels]} if images else {}
+            kinds |= {"inst": ids} if instances else {}
+            for kind, array in kinds.items():
+                folder = root / f"{phase}_{kind}"
+                folder.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(folder / f"{i}.png", compress_level=1)
+    return root

@@ -15,3 +15,8 @@ def label_map(seed: int, size: int = 96) -> np.ndarray:
             y, x = generator.integers(0, size - 24, 2)
             image[y : y + 24, x : x + 24] = COLOURS[k]
     return image
+
+
+SPADE = ("--model", "spade", "--netG", "spade", "--no_vgg_loss", "--init_gain", "1")
+HD = ("--model", "pix2pixHD", "--netG", "global", "--no_vgg_loss")
+HD += ("--n_downsample_global", "1", "--n_blocks_global", "1")

@@ -12,12 +12,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import TINY, draw_pairs, random_batch, refusal, step
+from support.graphs import graphs_of
 from support.training_plans import double_batch, double_nets
 from torch import Tensor
 
 from models.pix2pix_model import Pix2PixModel
 from models.template_model import TemplateModel
-from training.cuda_graphs import WARM_UP, CudaGraphs, CudaRecorder, enable_cuda_graphs
+from training.cuda_graphs import WARM_UP, CudaRecorder, enable_cuda_graphs
 from training.resume import resume
 from training.validation import mean_scores
 
@@ -30,60 +31,6 @@ MODELS = {
     "template": ["--model", "template", "--no_dropout"],
 }
 METHODS = {"template": 1, "cycle_gan": 2, "pix2pix without D": 2}  # that are captured; others: 3
-
-
-class StandIn:
-    """Behaves as CUDA graphs do, on any device: a replay computes what the capture computed, with
-    the plain values of the capture, from the tensors that the capture read and into those that it
-    made.
-    """
-
-    def __init__(self) -> None:
-        self.graphs: CudaGraphs | None = None
-        self.live: dict[str, Any] = {}  # what the last method left, with its autograd graph
-        self.replays = 0
-
-    def run(self, method: Callable[[], None]) -> None:
-        method()
-
-    def capture(self, method: Callable[[], None]) -> Callable[[], None]:
-        model = self.graphs.model
-        frozen, before = dict(vars(model)), tensors(vars(model))
-        method()
-        made = {k: v for k, v in tensors(vars(model)).items() if before.get(k) is not v}
-        self.live = dict(vars(model))
-
-        def replay() -> None:
-            self.replays += 1
-            attributes, buffers = dict(vars(model)), self.graphs.buffers
-            static = {k for k, v in attributes.items() if v is buffers.get(k)}
-            vars(model).update({k: v for k, v in frozen.items() if not isinstance(v, Tensor)})
-            vars(model).update({k: v for k, v in self.live.items() if k not in static})
-            model.losses, model.visuals = dict(model.losses), dict(model.visuals)
-            method()
-            self.live = dict(vars(model))
-            for key, value in tensors(vars(model)).items():
-                if key in made and made[key] is not value:
-                    made[key].data.copy_(value.data)
-            vars(model).update(attributes)  # Python sees nothing of a replay
-
-        return replay
-
-
-def tensors(values: dict[str, Any]) -> dict[tuple, Tensor]:
-    """The tensors that a method makes: attributes, losses, images."""
-    found = {}
-    for name, value in values.items():
-        items = value.items() if name in ("losses", "visuals") else [(None, value)]
-        found |= {(name, k): v for k, v in items if isinstance(v, Tensor)}
-    return found
-
-
-def graphs_of(model: Any) -> StandIn:
-    """Let a stand-in replay a model's methods."""
-    stand_in = StandIn()
-    stand_in.graphs = CudaGraphs(model, stand_in)
-    return stand_in
 
 
 SIZES = [4, 4, 4, 4, 4, 1, 4, 4, 4, 1]

@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import draw, result_images
 from PIL import Image
 from support.label_folders import classes, draw_coloured, draw_labels, photo, save
 from support.label_maps import COLOURS
 from support.label_model import LABEL_MODEL
 
+from data.labels_dataset import LabelsDataset
 from options.config_files import read_run
+from translator import Translator, run_options
 
 FLAGS = [
     *("--model", "paint", "--gpu_ids", "-1", "--num_threads", "0", "--batch_size", "2"),
@@ -51,6 +54,13 @@ def test_a_run_keeps_its_classes_for_tests_and_resumes(tmp_path, train, command,
     shutil.rmtree(root / "test_inst")
     assert command("test", *TEST).status == 0 and "no instance maps" in caplog.text
     assert len(result_images("r")) == 6
+    of_test = LabelsDataset(run_options(TEST))[1]
+    paletted = Image.open(of_test["label_paths"]).copy()
+    paletted.putpalette([*range(255, -1, -1)] * 3)
+    paletted.save("label.png")
+    prepare = Translator.load("checkpoints/r", gpu_ids=-1).prepare
+    for source in ("label.png", paletted, np.asarray(paletted)):  # the indices, whatever colours
+        assert torch.equal(prepare(source), of_test["label"])
     page = Path("results/r/test_latest/index.html").read_text()
     assert "Images do not have their original size" in page
 

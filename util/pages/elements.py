@@ -31,6 +31,7 @@ from PIL import Image
 from util.names import escaped
 
 Classes = Sequence[tuple[str, str]]  # "#rrggbb" and name of each class of label maps
+FEW_CLASSES = 40  # of a legend that is open from the start
 ASSETS = Path(__file__).resolve().parent
 
 
@@ -128,7 +129,8 @@ def class_legend(classes: Classes) -> details:
         small(span(style=f"background: {colour}"), escaped(name), cls="class")
         for colour, name in classes
     ]
-    return details(summary(f"{len(classes)} classes of label maps"), *marks, open=True)
+    opened = {"open": True} if len(classes) <= FEW_CLASSES else {}
+    return details(summary(f"{len(classes)} classes of label maps"), *marks, **opened)
 
 
 def image_size(path: Path) -> tuple[int, int]:

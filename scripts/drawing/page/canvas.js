@@ -1,10 +1,15 @@
 // A canvas painted without smoothing, so that pixels keep exact label colours.
 
 const MOST_UNDO_BYTES = 64 * 2 ** 20;
-const ALIKE = 40; // fill tolerance in pixel values (0 to 255)
+
+const channels = code => [1, 3, 5].map(i => parseInt(code.slice(i, i + 2), 16));
+const coded = (data, i) =>
+  "#" + [0, 1, 2].map(c => data[i + c].toString(16).padStart(2, "0")).join("");
 
 export class Painting {
-  constructor(canvas, paper) {
+  // `alike` is the tolerance of a fill, in pixel values (0 to 255).
+  constructor(canvas, paper, alike) {
+    this.alike = alike;
     this.canvas = canvas;
     this.context = canvas.getContext("2d", { willReadFrequently: true });
     this.paper = paper;
@@ -89,14 +94,14 @@ export class Painting {
     const { data, width, height } = pixels;
     const start = (at.y * width + at.x) * 4;
     const wanted = data.slice(start, start + 3);
-    const paint = [1, 3, 5].map(i => parseInt(colour.slice(i, i + 2), 16));
+    const paint = channels(colour);
     const seen = new Uint8Array(width * height);
     const waiting = [at.y * width + at.x];
     while (waiting.length) {
       const place = waiting.pop();
       const i = place * 4;
       const far = Math.max(...[0, 1, 2].map(c => Math.abs(data[i + c] - wanted[c])));
-      if (seen[place] || far > ALIKE) continue;
+      if (seen[place] || far > this.alike) continue;
       seen[place] = 1;
       paint.forEach((value, c) => { data[i + c] = value; });
       const x = place % width;
@@ -106,6 +111,27 @@ export class Painting {
       if (place < width * (height - 1)) waiting.push(place + width);
     }
     this.context.putImageData(pixels, 0, 0);
+  }
+
+  // The colour of a pixel as #rrggbb.
+  code({ x, y }) { return coded(this.context.getImageData(x, y, 1, 1).data, 0); }
+
+  // The squared distance of a pixel from a colour.
+  distance({ x, y }, code) {
+    const { data } = this.context.getImageData(x, y, 1, 1);
+    return channels(code).reduce((sum, value, c) => sum + (value - data[c]) ** 2, 0);
+  }
+
+  // The number of pixels of each colour, by #rrggbb.
+  counts() {
+    const { data } = this.pixels();
+    const found = new Map();
+    for (let i = 0; i < data.length; i += 4) {
+      const colour = (data[i] << 16) | (data[i + 1] << 8) | data[i + 2];
+      found.set(colour, (found.get(colour) ?? 0) + 1);
+    }
+    return new Map([...found].map(([colour, count]) =>
+      ["#" + colour.toString(16).padStart(6, "0"), count]));
   }
 
   file() { return new Promise(resolve => this.canvas.toBlob(resolve, "image/png")); }

@@ -1,17 +1,21 @@
 // The page logic: tools, palette, examples, files and translation.
 
 import { Painting } from "./canvas.js";
+import { Palette } from "./palette.js";
 import { Latest, ask } from "./translation.js";
 
 const $ = id => document.getElementById(id);
 const HINTS = {
   labels: "Paint label colours; the translation follows as you draw.",
+  classes: "Paint classes; the translation follows as you draw.",
   lines: "Draw lines; the translation follows as you draw.",
   photo: "Drop, paste or open an image; its translation appears beside it.",
 };
 
 const about = await (await ask("about")).json();
-const painting = new Painting($("canvas"), about.paper);
+// Classes of near colours are other classes; elsewhere a fill also takes the fringes of JPEG.
+const painting = new Painting($("canvas"), about.paper, about.classes ? 0 : 40);
+const palette = new Palette($("palette"), $("find"), about.colours, paint);
 let tool = "brush";
 let colour = about.colours.length ? about.colours[0][0] : "#000000";
 let from = null; // last point of a stroke, or first corner of a rectangle
@@ -80,12 +84,18 @@ function choose(name) {
 
 function paint(code) {
   colour = code;
-  if (tool === "eraser") choose("brush");
-  for (const button of $("palette").children) {
-    const mine = button.dataset.colour === code;
-    button.setAttribute("aria-checked", String(mine));
-    button.tabIndex = mine ? 0 : -1;
-  }
+  if (tool === "eraser" || tool === "pick") choose("brush");
+  palette.choose(code);
+  $("current").textContent = palette.name(code) || code;
+  $("current").style.setProperty("--colour", code);
+}
+
+// Take the palette's colour of a pixel for the brush.
+function pick(at) {
+  const [near] = about.colours
+    .map(([code]) => [code, painting.distance(at, code)])
+    .sort((a, b) => a[1] - b[1]);
+  paint(near[0]);
 }
 
 function place(event) {
@@ -99,6 +109,10 @@ function place(event) {
 }
 
 function begin(at) {
+  if (tool === "pick") {
+    pick(at);
+    return;
+  }
   painting.remember();
   from = at;
   if (tool === "fill") {
@@ -123,6 +137,13 @@ function go(at) {
     from = at;
   }
   changed();
+}
+
+// Say the class under the pointer.
+function tell(at) {
+  const name = palette.name(painting.code(at));
+  $("under").textContent = name;
+  $("under").hidden = !name;
 }
 
 function end() {
@@ -152,9 +173,12 @@ async function take(address, body) {
   try {
     const answer = await ask(address, body);
     const image = await createImageBitmap(await answer.blob());
-    if (painting.started) painting.remember();
+    const first = !painting.started;
+    if (!first) painting.remember();
     painting.started = true;
     painting.show(image);
+    palette.show(painting.counts());
+    if (palette.many && first) paint(palette.visible()[0].dataset.colour);
     $("drop").hidden = true;
     settled();
     changed();
@@ -195,29 +219,22 @@ function saveOutput() {
 function furnish() {
   document.title = `${about.name}: draw and translate`;
   $("title").textContent = about.name;
-  $("hint").textContent = HINTS[about.kind];
+  $("hint").textContent = HINTS[about.classes ? "classes" : about.kind];
   document.body.classList.add(about.kind);
   const draws = about.kind !== "photo";
-  for (const id of ["drawing", "palette", "keys", "clear"]) $(id).hidden = !draws;
+  for (const id of ["drawing", "brushes", "keys", "clear"]) $(id).hidden = !draws;
+  document.querySelector("[data-tool=pick]").hidden = about.kind !== "labels";
   $("canvas").setAttribute("aria-label", draws ? "Drawing" : "Input image");
   if (!draws) $("canvas").removeAttribute("tabindex");
   $("noise").hidden = !about.noise;
   $("examples").hidden = !about.examples;
   $("example").max = about.examples;
   $("count").textContent = `of ${about.examples}`;
-  if (about.kind === "lines") $("palette").hidden = true;
-  for (const [code, name] of about.colours) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.setAttribute("role", "radio");
-    button.dataset.colour = code;
-    button.style.setProperty("--colour", code);
-    button.textContent = name;
-    button.title = name || code;
-    button.setAttribute("aria-label", name || code);
-    button.classList.toggle("named", Boolean(name));
-    button.addEventListener("click", () => paint(code));
-    $("palette").append(button);
+  if (about.kind === "lines") $("brushes").hidden = true;
+  if (about.classes) {
+    $("palette").setAttribute("aria-label", "Class");
+    $("noise").firstElementChild.firstChild.data = "Style ";
+    $("noise").firstElementChild.title = "Random seed of the style";
   }
   [painting.canvas.width, painting.canvas.height] = about.size;
   painting.clear();
@@ -229,7 +246,7 @@ function furnish() {
 // Events -------------------------------------------------------------------------------------
 
 const KEYS = {
-  b: () => choose("brush"), r: () => choose("rectangle"), f: () => choose("fill"),
+  b: () => choose("brush"), p: () => { if (about.kind === "labels") choose("pick"); }, r: () => choose("rectangle"), f: () => choose("fill"),
   e: () => choose("eraser"), d: saveOutput,
   "[": () => { $("size").value = Number($("size").value) - 1; },
   "]": () => { $("size").value = Number($("size").value) + 1; },
@@ -249,6 +266,10 @@ function moveCursor([dx, dy], far) {
 
 function applyTool() {
   cursor ?? moveCursor([0, 0], false);
+  if (tool === "pick") {
+    pick(cursor);
+    return;
+  }
   if (under) {
     end(); // second corner of a rectangle
   } else {
@@ -280,7 +301,7 @@ function listen() {
     });
     canvas.addEventListener("blur", () => { $("cursor").hidden = true; });
     document.addEventListener("keydown", event => {
-      const typing = event.target.matches("input[type=number]");
+      const typing = event.target.matches("input:not([type=range])");
       const control = event.ctrlKey || event.metaKey;
       const key = event.key.toLowerCase();
       if (control && !typing && (key === "z" || key === "y")) {
@@ -290,15 +311,10 @@ function listen() {
         KEYS[key]?.();
       }
     });
-    $("palette").addEventListener("keydown", event => {
-      if (!ARROWS[event.key]) return;
-      const codes = about.colours.map(([code]) => code);
-      const [dx, dy] = ARROWS[event.key];
-      const next = (codes.indexOf(colour) + dx + dy + codes.length) % codes.length;
-      paint(codes[next]);
-      $("palette").children[next].focus();
-      event.preventDefault();
-    });
+    if (about.classes) {
+      canvas.addEventListener("pointermove", event => tell(place(event)));
+      canvas.addEventListener("pointerleave", () => { $("under").hidden = true; });
+    }
     for (const button of document.querySelectorAll("[data-tool]")) {
       button.addEventListener("click", () => choose(button.dataset.tool));
     }

@@ -30,7 +30,8 @@ def colour_list(text: str) -> str | list[str]:
 def add_class_flags(parser: Any) -> Any:
     """Add the flags of the classes, if a model has not added them yet; return the parser."""
     if "--label_nc" not in parser.flags():
-        _add_classes(parser.add_argument)
+        with parser.section("dataset labels"):
+            _add_classes(parser.add_argument)
     return parser
 
 

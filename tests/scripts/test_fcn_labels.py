@@ -1,0 +1,148 @@
+"""scripts.evaluate of runs on label maps: metrics, and the FCN-score with classes named."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import refusal
+from PIL import Image
+from support.drawing import draw_labels, untrained
+from support.label_folders import draw_label_folders
+from support.label_maps import SPADE
+
+from scripts.evaluation import segmenter
+from scripts.evaluation.compare import ImageSet
+from scripts.evaluation.fcn_labels import reader_of_labels
+from scripts.evaluation.fcn_score import class_note, confusion, fcn_scores, iou_by_class
+from scripts.evaluation.segmenter import UNKNOWN, Examples, Reader, Segmenter, kept_reader
+from translator import run_options
+from util.palette import default_colours
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run on four classes, two of which have names."""
+    data = draw_label_folders(tmp_path / "data", classes=4, size=64, count=4)
+    (data / "classes.txt").write_text("0: sky\n1: sea\n")
+    return untrained(tmp_path, data, *SPADE)
+
+
+def options(run: Path, *flags: str) -> Any:
+    return run_options(
+        ["--checkpoints_dir", str(run.parent), "--name", "run", "--gpu_ids", "-1", *flags]
+    )
+
+
+def test_unknown_pixels_do_not_count() -> None:
+    truth = torch.tensor([[0, 0, UNKNOWN, 1]])
+    found = torch.tensor([[0, 1, 1, 1]])
+    matrix = confusion(truth, found, 3)
+    assert matrix.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
+    iou = iou_by_class(matrix).tolist()
+    assert iou[:2] == [0.5, 0.5] and np.isnan(iou[2])
+
+
+def test_the_largest_classes_are_noted_with_their_names() -> None:
+    matrix = torch.diag(torch.tensor([1, 5, 0])) + torch.tensor([[0, 0, 1], [0, 0, 0], [0, 0, 0]])
+    note = class_note("r", ["sky", "sea", "sand"], {"outputs": matrix, "real photos": matrix})
+    assert note.endswith("sea 1.00 (1.00), sky 0.50 (0.50)") and "sand" not in note
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_a_segmenter_learns_from_the_label_maps(
+    run: Path, tmp_path: Path, monkeypatch, unknown: bool
+) -> None:
+    learnt = []
+
+    def train(photos, classes, count, epochs, device):
+        learnt.append((photos, classes, count))
+        return Segmenter(count)
+
+    monkeypatch.setattr(segmenter, "train", train)
+    flags = ["--label_nc", "3", "--contain_dontcare_label"] if unknown else []
+    if unknown:  # class 3 becomes unknown
+        for path in (tmp_path / "data").glob("*_label/*.png"):
+            labels = np.asarray(Image.open(path)).copy()
+            labels[labels == 3] = 255
+            Image.fromarray(labels).save(path)
+    opt = options(run, *flags)
+    args = SimpleNamespace(fcn_epochs=1, checkpoints_dir=tmp_path / "cache")
+    reader = reader_of_labels(opt, args, CPU)
+    ((photos, classes, count),) = learnt
+    assert photos.shape == (4, 64, 64, 3) and photos.dtype == torch.uint8
+    assert classes.shape == (4, 64, 64) and count == len(reader.palette) == (3 if unknown else 4)
+    stored = np.asarray(Image.open(tmp_path / "data/train_label/2.png")).astype(int)
+    wanted = np.where(stored == 255, UNKNOWN, stored)
+    assert np.array_equal(classes[2], wanted) and (UNKNOWN in wanted) == unknown
+    assert np.array_equal(photos[2], Image.open(tmp_path / "data/train_img/2.png"))
+    assert reader.names[:3] == ["sky", "sea", "class 2"]
+    colours = default_colours(4)
+    shown = np.where((wanted == UNKNOWN)[..., None], (224, 224, 192), colours[wanted.clip(0)])
+    image = torch.from_numpy(shown.astype(np.uint8)).permute(2, 0, 1)[None]
+    assert np.array_equal(reader.classes_of(image), wanted)
+    reader_of_labels(opt, args, CPU)  # again: kept
+    assert len(learnt) == 1
+
+
+def test_images_without_a_known_pixel_are_passed_over(tmp_path: Path) -> None:
+    photos = np.zeros((2, 32, 32, 3), np.uint8)
+    classes = np.full((2, 32, 32), UNKNOWN)
+    found = Examples(photos, classes, default_colours(3))
+    reader = kept_reader(("x",), lambda: found, epochs=1, cache=tmp_path, device=CPU)
+    assert all(weight.isfinite().all() for weight in reader.net.state_dict().values())
+
+
+def test_the_training_pairs_must_be_there(run: Path, tmp_path: Path) -> None:
+    args = SimpleNamespace(fcn_epochs=1, checkpoints_dir=tmp_path)
+    alone = draw_label_folders(tmp_path / "alone", images=False)
+    for folder in (tmp_path / "gone", alone):
+        opt = options(run, "--dataroot", str(folder))
+        refusal(
+            lambda opt=opt: reader_of_labels(opt, args, CPU), "--metrics FCN: needs", "training"
+        )
+
+
+def test_scores_name_the_classes_of_a_reader(tmp_path: Path) -> None:
+    labels = np.arange(4).repeat(4).reshape(4, 4).repeat(8, 0).repeat(8, 1)
+    paths = {}
+    for kind in ("fake", "real", "source"):
+        paths[kind] = {"a": tmp_path / f"{kind}.png"}
+        Image.fromarray(default_colours(4)[labels]).save(paths[kind]["a"])
+    images = ImageSet("r", **paths)
+    reader = Reader(Segmenter(4).eval(), default_colours(4), CPU, names=["sky", "sea", "2", "3"])
+    found = fcn_scores(reader, images)
+    assert "FCN per-pixel accuracy" in found and "FCN class IoU" in found
+    assert any("FCN IoU by class" in note and "sky" in note for note in images.notes)
+
+
+@pytest.mark.parametrize("coloured", [False, True])
+def test_evaluate_scores_a_run_on_label_maps(
+    command, tmp_path: Path, in_this_process, coloured: bool
+) -> None:
+    make = draw_labels if coloured else draw_label_folders
+    untrained(tmp_path, make(tmp_path / "data"), *SPADE)
+    result = command(
+        *("scripts.evaluate", "--name", "run", "--checkpoints_dir", tmp_path, "--gpu_ids", "-1"),
+        *(
+            "--metrics",
+            "L1,PSNR,SSIM,FCN",
+            "--fcn_epochs",
+            "1",
+            "--out",
+            "out",
+            "--num_threads",
+            "1",
+        ),
+    )
+    assert result.status == 0, result.err
+    (found,) = json.loads(Path("out/metrics.json").read_text())["runs"]
+    assert set(found["metrics"]) == {"L1", "PSNR", "SSIM"}
+    assert {"FCN per-pixel accuracy", "FCN class IoU"} <= found["together"].keys()
+    notes = json.loads(Path("out/metrics.json").read_text())["protocol"]
+    assert any("FCN IoU by class" in note and "class 1" in note for note in notes)

@@ -1,0 +1,49 @@
+"""Types of flags: functions that argparse calls with the text of a value."""
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import Any
+
+
+def number(
+    kind: type, at_least: float = -math.inf, at_most: float = math.inf, infinite: bool = False
+) -> Callable[[str], Any]:
+    """Return an argparse type: a finite `kind` in [at_least, at_most]."""
+
+    def convert(text: str) -> Any:
+        if infinite and text.lower() == "inf":
+            return math.inf
+        try:
+            value = kind(text)
+        except ValueError:
+            noun = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {noun}") from None
+        if not math.isfinite(value):
+            raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+        if not at_least <= value <= at_most:
+            limit = f"at least {at_least:g}" if value < at_least else f"at most {at_most:g}"
+            raise argparse.ArgumentTypeError(f"{text} is out of range: {limit}")
+        return value
+
+    return convert
+
+
+def pixel_range(text: str) -> str | list[float]:
+    """Return "auto", "percentile", or the two numbers of "LOW,HIGH"."""
+    if text in ("auto", "percentile"):
+        return text
+    values = [number(float)(part) for part in text.strip("[] ").split(",")]
+    if len(values) != 2 or values[0] >= values[1]:
+        order = "; LOW must be less than HIGH" if len(values) == 2 else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is not auto, percentile or LOW,HIGH{order}")
+    return values
+
+
+def gpu_list(text: str) -> list[int]:
+    """Return the GPU indices in "0", "0,1,2" or "-1" (CPU) as a list."""
+    try:
+        ids = [int(part) for part in text.strip("[] ").split(",") if part.strip()]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 0 or 0,1 or -1") from None
+    return [i for i in ids if i >= 0]
