@@ -23,6 +23,7 @@ LEAST = 1024  # places; below it, the search for windows takes as long as a conv
 MOST_OF_FEATURES = 0.7  # windows a place, of features that repeat
 PER_CHANNEL = 1 / 60  # windows a place for each channel of a label map: the zeros that are left out
 BEFORE_ANOTHER = 0.4  # at most for few channels, if a convolution of features that repeat follows
+FEW = 16  # channels of a label map below which no search pays, unless such a convolution follows
 APART = 32  # channels of maps from which on they are convolved apart from as many images
 
 
@@ -149,7 +150,10 @@ class LabelConv2d(nn.Conv2d):
             return None
         most = MOST_OF_FEATURES
         if isinstance(x, LabelMap):
-            most = max(channels * PER_CHANNEL, BEFORE_ANOTHER if self.repeats else 0)
+            most = channels * PER_CHANNEL if channels >= FEW else 0
+            most = max(most, BEFORE_ANOTHER) if self.repeats else most
+            if x.changes >= most:  # noise
+                return None
         windows = x.windows(self.kernel_size, self.stride, self.padding)
         return windows if windows.share <= most else None
 

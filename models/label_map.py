@@ -91,6 +91,7 @@ class LabelMap:
         self._kinds: tuple[NumberMap, Tensor] | None = None
         self._dense: Tensor | None = None
         self._halved: Tensor | None = None
+        self._changes: float | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -136,6 +137,14 @@ class LabelMap:
     def windows(self, *key: Size) -> Windows:
         """As `NumberMap.windows`; a number is that of a class together with an edge."""
         return self.kinds[0].windows(*key)
+
+    @property
+    def changes(self) -> float:
+        """The share of pixels that differ from their left neighbours: high if windows are many."""
+        if self._changes is None:
+            differ = (self.labels[..., 1:] != self.labels[..., :-1]).any(1)
+            self._changes = differ.double().mean().item() if differ.numel() else 0.0
+        return self._changes
 
     @property
     def kinds(self) -> tuple[NumberMap, Tensor]:
