@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.building import build
 from models.instance_features import FeatureBank, InstanceEncoder
+from models.label_convolution import dense
 from models.losses import feature_matching
 from models.networks import get_norm_layer
 from models.pix2pixHD_networks import GlobalGenerator, LocalEnhancer
@@ -112,13 +113,13 @@ class Pix2PixHDModel(SemanticModel):
     def forward(self) -> None:
         super().forward()
         if self.isTrain:
-            self.fake_AB = torch.cat([self.semantics, self.fake_B], 1).detach()  # the fake for D
+            self.fake_AB = torch.cat([dense(self.semantics), self.fake_B], 1).detach()  # for D
 
     def synthesize(self) -> None:
         """fake_B = G(labels), with the features of each instance under --instance_feat."""
-        labels = self.labels
+        labels = self.for_G()
         if self.opt.instance_feat:
-            labels = torch.cat([labels, self.features()], 1)
+            labels = torch.cat([self.labels, self.features()], 1)
         self.fake_B = self.synthesis(labels)  # (N, output_nc, H, W) in [-1, 1]
 
     def translate(self, real: Tensor) -> Tensor:
@@ -164,8 +165,7 @@ class Pix2PixHDModel(SemanticModel):
     def loss_G(self) -> Tensor:
         """G fools D at every scale, and gives D the features of the real image."""
         opt, D = self.opt, self.nets["D"]
-        fake = D(torch.cat([self.semantics, self.fake_B], 1))
-        real = D(torch.cat([self.semantics, self.real_B], 1))
+        fake, real = (D(image, self.semantics) for image in (self.fake_B, self.real_B))
         gan = self.criterionGAN(fake, target_is_real=True, for_discriminator=False)
         terms = {"G_GAN": opt.num_D * gan}  # a sum over the scales
         if self.lambda_feat:
@@ -179,9 +179,13 @@ class Pix2PixHDModel(SemanticModel):
     def loss_D(self) -> Tensor:
         """Half of D's loss on fakes and reals, summed over the scales."""
         D, scales = self.nets["D"], self.opt.num_D
-        D_fake = scales * self.criterionGAN(D(self.fake_AB), target_is_real=False)
-        real = torch.cat([self.semantics, self.real_B], 1)
-        D_real = scales * self.criterionGAN(D(real), target_is_real=True)
+        if self.opt.pool_size:  # labels of other images, too
+            fake = D(self.fake_AB)
+        else:
+            fake = D(self.fake_AB[:, self.semantic_nc :], self.semantics)
+        D_fake = scales * self.criterionGAN(fake, target_is_real=False)
+        real = D(self.real_B, self.semantics)
+        D_real = scales * self.criterionGAN(real, target_is_real=True)
         self.losses.update(D_real=D_real, D_fake=D_fake)
         return (D_fake + D_real) * 0.5
 

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
-from models.layers import InstanceNorm, halved
+from models.label_convolution import Beside, LabelConv2d, LabelReflectionPad2d, beside, half
+from models.label_map import LabelMap
+from models.layers import InstanceNorm
 from models.networks import ResnetBlock
 from models.recompute import run_in_parts
 
@@ -19,6 +21,8 @@ NormLayer = Callable[[int], nn.Module]
 
 class GlobalGenerator(nn.Module):
     """Down to a small map, residual blocks, up again (pix2pixHD §3.1: G1)."""
+
+    takes_label_maps = True
 
     def __init__(
         self,
@@ -42,14 +46,15 @@ class GlobalGenerator(nn.Module):
         layers += last(ngf, output_nc)
         self.model = nn.Sequential(*layers)
 
-    def forward(self, x: Tensor) -> Tensor:  # (N, input_nc, H, W) -> (N, output_nc, H, W)
+    def forward(self, x: Tensor | LabelMap) -> Tensor:
+        """(N, input_nc, H, W) -> (N, output_nc, H, W)."""
         return run_in_parts(self.model, x) if self.recompute else self.model(x)
 
 
 def first(input_nc: int, output_nc: int, norm_layer: NormLayer) -> list[nn.Module]:
     """Return the layers that turn an image into features of its size."""
-    conv = nn.Conv2d(input_nc, output_nc, 7)
-    return [nn.ReflectionPad2d(3), conv, norm_layer(output_nc), nn.ReLU(inplace=True)]
+    conv = LabelConv2d(input_nc, output_nc, 7)
+    return [LabelReflectionPad2d(3), conv, norm_layer(output_nc), nn.ReLU(inplace=True)]
 
 
 def last(input_nc: int, output_nc: int) -> list[nn.Module]:
@@ -74,6 +79,8 @@ class LocalEnhancer(nn.Module):
 
     Enhancer n adds the features of its image to those that come up from the next coarser one.
     """
+
+    takes_label_maps = True
 
     def __init__(
         self,
@@ -104,10 +111,11 @@ class LocalEnhancer(nn.Module):
             self.add_module(f"model{n}_1", nn.Sequential(*before))
             self.add_module(f"model{n}_2", nn.Sequential(*after))
 
-    def forward(self, x: Tensor) -> Tensor:  # (N, input_nc, H, W) -> (N, output_nc, H, W)
+    def forward(self, x: Tensor | LabelMap) -> Tensor:
+        """(N, input_nc, H, W) -> (N, output_nc, H, W)."""
         images = [x]  # from the full size down
         for _ in range(self.n_enhancers):
-            images.append(halved(images[-1]))
+            images.append(half(images[-1]))
         run = run_in_parts if self.recompute else nn.Module.__call__
         y = run(self.model, images.pop())
         for n in range(1, self.n_enhancers + 1):
@@ -148,17 +156,19 @@ class MultiscaleDiscriminator(nn.Module):
                 flat = nn.Sequential(*(part for layer in layers for part in layer))
                 self.add_module(f"layer{scale}", flat)
 
-    def forward(self, x: Tensor) -> list[list[Tensor]]:
+    def forward(self, x: Tensor, semantics: Tensor | LabelMap | None = None) -> list[list[Tensor]]:
         """(N, C, H, W) -> per scale, from the full size down, the features of every layer, of
         which the last is the prediction.
+
+        Semantic maps may be given apart from the images, as `beside` has it.
         """
-        found = []
+        x, found = beside(semantics, x), []
         for scale in reversed(range(self.num_D)):
             found.append(self.judge(x, scale))
-            x = halved(x)
+            x = half(x)
         return found
 
-    def judge(self, x: Tensor, scale: int) -> list[Tensor]:
+    def judge(self, x: Tensor | Beside, scale: int) -> list[Tensor]:
         """Return what one of the copies makes of an image."""
         if not self.features:
             return [getattr(self, f"layer{scale}")(x)]
@@ -182,7 +192,8 @@ def patch_layers(
     layers = []
     for n, (nc, wider) in enumerate(zip(widths, widths[1:], strict=False)):
         stride = 1 if n == n_layers else 2
-        conv = nn.Conv2d(nc, wider, 4, stride=stride, padding=2)
+        kind = nn.Conv2d if n else LabelConv2d
+        conv = kind(nc, wider, 4, stride=stride, padding=2)
         conv = spectral_norm(conv) if spectral and n else conv
         norm = [norm_layer(wider)] if norm_layer and n else []
         layers.append([conv, *norm, nn.LeakyReLU(0.2)])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models.base_model import BaseModel
 from models.building import build, check_loss_weights
+from models.label_map import LabelMap, one_hot, semantic_map
 from models.losses import GANLoss
 from models.perceptual_loss import PerceptualLoss
 from util.flag_types import number
@@ -24,9 +25,10 @@ class SemanticModel(BaseModel):
     """A model whose input is a map of classes, with the edges between instances if there are any.
 
     A subclass builds `nets`, and writes `synthesize` and the losses. `labels` (N, 1 or 2, H, W)
-    holds the class numbers and the edges, `semantics` (N, S, H, W) the same one-hot, `real_B`
-    (N, 3, H, W) in [-1, 1] the image, `fake_B` what G makes of the labels. Of a data set other than
-    `labels`, such as aligned, its input images take the place of both (--label_nc 0).
+    holds the class numbers and the edges, `semantics` (N, S, H, W) the same one-hot, or a
+    `LabelMap` that stands for it, `real_B` (N, 3, H, W) in [-1, 1] the image, `fake_B` what G makes
+    of the labels. Of a data set other than `labels`, such as aligned, its input images take the
+    place of both (--label_nc 0).
     """
 
     generators: Sequence[str]  # the values of --netG
@@ -112,7 +114,11 @@ class SemanticModel(BaseModel):
         parts += [self.to_device(batch, "edges")] if self.has_edges else []
         kind = torch.float32 if self.real_B is None else self.real_B.dtype
         self.labels = torch.cat([part.to(kind) for part in parts], 1)
-        self.semantics = one_hot(self.labels, self.classes)
+        self.semantics = semantic_map(self.labels, self.classes)
+
+    def for_G(self) -> Tensor | LabelMap:
+        """Return what `generator` takes of the labels."""
+        return self.semantics if isinstance(self.semantics, LabelMap) else self.labels
 
     @abstractmethod
     def synthesize(self) -> None:
@@ -158,10 +164,10 @@ class FromLabels(nn.Module):
         super().__init__()
         self.net, self.classes = net, classes
 
-    def forward(self, labels: Tensor, more: Tensor | None = None) -> Tensor:
+    def forward(self, labels: Tensor | LabelMap, more: Tensor | None = None) -> Tensor:
         """Class numbers and edges, (N, 1 or 2, H, W) floats -> (N, output_nc, H, W) in [-1, 1].
 
-        `more` goes to the generator as it is.
+        `more` goes to the generator as it is. A `LabelMap` keeps what is computed of it.
         """
         height, width = labels.shape[-2:]
         stride, least = self.net.stride, getattr(self.net, "min_size", 1)
@@ -169,16 +175,12 @@ class FromLabels(nn.Module):
         top, left = (h - height) // 2, (w - width) // 2
         if (h, w) != (height, width):
             beside = (left, w - width - left, top, h - height - top)
-            labels = F.pad(labels, beside, mode="replicate")
-        image = self.net(one_hot(labels, self.classes), *([] if more is None else [more]))
+            pad = LabelMap.padded if isinstance(labels, LabelMap) else F.pad
+            labels = pad(labels, beside, mode="replicate")
+        if isinstance(labels, Tensor):
+            known = getattr(self.net, "takes_label_maps", False)
+            semantics = (semantic_map if known else one_hot)(labels, self.classes)
+        else:
+            semantics = labels
+        image = self.net(semantics, *([] if more is None else [more]))
         return image[..., top : top + height, left : left + width].to(labels.dtype)
-
-
-def one_hot(labels: Tensor, classes: int) -> Tensor:
-    """Return class numbers and edges (N, 1 or 2, H, W) as (N, S, H, W): a channel a class, then
-    the edges. Without classes, images are returned as they are.
-    """
-    if not classes:
-        return labels
-    hot = F.one_hot(labels[:, 0].long(), classes).permute(0, 3, 1, 2).to(labels.dtype)
-    return torch.cat([hot, labels[:, 1:]], 1) if labels.shape[1] > 1 else hot

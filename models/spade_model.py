@@ -160,7 +160,7 @@ class SpadeModel(SemanticModel):
             self.mean, self.log_variance = self.nets["E"](self.real_B)
             noise = torch.randn_like(self.mean)
             z = noise * (0.5 * self.log_variance).exp() + self.mean
-        self.fake_B = self.synthesis(self.labels, z)  # (N, 3, H, W) in [-1, 1]
+        self.fake_B = self.synthesis(self.for_G(), z)  # (N, 3, H, W) in [-1, 1]
 
     def optimize_parameters(self) -> None:
         self.forward()
@@ -184,8 +184,7 @@ class SpadeModel(SemanticModel):
     def judge(self) -> tuple[Judgement, Judgement]:
         """Return what D makes of the fake and of the real images, as one batch."""
         images = torch.cat([self.fake_B.to(self.real_B.dtype), self.real_B])
-        seen = torch.cat([self.semantics.repeat(2, 1, 1, 1), images], 1)
-        scales = self.nets["D"](seen)
+        scales = self.nets["D"](images, self.semantics)
         halves = [[layer.chunk(2) for layer in layers] for layers in scales]
         fake, real = ([[pair[i] for pair in layers] for layers in halves] for i in (0, 1))
         return fake, real

@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
-from models.layers import InstanceNorm, halved, image_noise
+from models.label_convolution import LabelConv2d, apply, beside, half
+from models.label_map import LabelMap
+from models.layers import InstanceNorm, image_noise
 from models.pix2pixHD_networks import NormLayer, least_size
 from models.recompute import recomputed
 
@@ -40,13 +42,22 @@ class SPADE(nn.Module):
         super().__init__()
         self.param_free_norm = SPADE_NORMS[norm](nc)
         conv = {"kernel_size": kernel, "padding": kernel // 2}
-        self.mlp_shared = nn.Sequential(nn.Conv2d(semantic_nc, HIDDEN, **conv), nn.ReLU())
-        self.mlp_gamma = nn.Conv2d(HIDDEN, nc, **conv)
-        self.mlp_beta = nn.Conv2d(HIDDEN, nc, **conv)
+        shared = LabelConv2d(semantic_nc, HIDDEN, **conv, repeats=True)
+        self.mlp_shared = nn.Sequential(shared, nn.ReLU())
+        self.mlp_gamma = LabelConv2d(HIDDEN, nc, **conv)
+        self.mlp_beta = LabelConv2d(HIDDEN, nc, **conv)
 
-    def forward(self, x: Tensor, semantics: Tensor) -> Tensor:  # (N, nc, h, w) -> the same
-        hidden = self.mlp_shared(F.interpolate(semantics, size=x.shape[2:], mode="nearest"))
+    def forward(self, x: Tensor, semantics: Tensor | LabelMap) -> Tensor:  # (N, nc, h, w), the same
+        conv, relu = self.mlp_shared
+        hidden = apply(relu, conv(resized(semantics, x.shape[2:])))
         return self.param_free_norm(x) * (1 + self.mlp_gamma(hidden)) + self.mlp_beta(hidden)
+
+
+def resized(semantics: Tensor | LabelMap, size: tuple[int, int]) -> Tensor | LabelMap:
+    """Return a semantic map in the size (height, width) of features."""
+    if isinstance(semantics, LabelMap):
+        return semantics.resized(tuple(size))
+    return F.interpolate(semantics, size=size, mode="nearest")
 
 
 class SPADEResnetBlock(nn.Module):
@@ -76,7 +87,7 @@ class SPADEResnetBlock(nn.Module):
             self.conv_s = wrap(nn.Conv2d(input_nc, output_nc, 1, bias=False))
             self.norm_s = SPADE(input_nc, semantic_nc, norm, kernel)
 
-    def forward(self, x: Tensor, semantics: Tensor) -> Tensor:
+    def forward(self, x: Tensor, semantics: Tensor | LabelMap) -> Tensor:
         shortcut = self.conv_s(self.norm_s(x, semantics)) if self.learned_shortcut else x
         y = self.conv_0(F.leaky_relu(self.norm_0(x, semantics), SLOPE))
         return shortcut + self.conv_1(F.leaky_relu(self.norm_1(y, semantics), SLOPE))
@@ -88,6 +99,8 @@ class SPADEGenerator(nn.Module):
     The first map is a convolution of the shrunken semantic map, or with `use_vae` a linear layer
     of z (SPADE appendix A: image encoder).
     """
+
+    takes_label_maps = True
 
     def __init__(
         self,
@@ -118,7 +131,7 @@ class SPADEGenerator(nn.Module):
         if use_vae:
             self.fc = nn.Linear(z_dim, most * first_size[0] * first_size[1])
         else:
-            self.fc = nn.Conv2d(semantic_nc, most, 3, padding=1)
+            self.fc = LabelConv2d(semantic_nc, most, 3, padding=1)
         self.head_0 = block(most, most)
         self.G_middle_0 = block(most, most)
         self.G_middle_1 = block(most, most)
@@ -132,7 +145,7 @@ class SPADEGenerator(nn.Module):
             most // (32 if upsampling == "most" else 16), output_nc, 3, padding=1
         )
 
-    def forward(self, semantics: Tensor, z: Tensor | None = None) -> Tensor:
+    def forward(self, semantics: Tensor | LabelMap, z: Tensor | None = None) -> Tensor:
         """(N, S, H, W), and z (N, z_dim) under `use_vae` -> (N, output_nc, H, W) in [-1, 1].
 
         H and W are multiples of `stride`.
@@ -146,15 +159,15 @@ class SPADEGenerator(nn.Module):
             x = run(up, _double(x), semantics)
         return torch.tanh(self.conv_img(F.leaky_relu(x, SLOPE)))
 
-    def first_features(self, semantics: Tensor, z: Tensor | None) -> Tensor:
+    def first_features(self, semantics: Tensor | LabelMap, z: Tensor | None) -> Tensor:
         """Return the first feature map (N, 16·ngf, h, w)."""
         size = tuple(side // self.stride for side in semantics.shape[2:])
         if self.use_vae:
             if z is None:
-                z = image_noise(len(semantics), self.z_dim, semantics.device)
+                z = image_noise(semantics.shape[0], self.z_dim, self.fc.weight.device)
             x = self.fc(z).unflatten(1, (-1, *self.first_size))
             return x if size == self.first_size else F.interpolate(x, size=size, mode="nearest")
-        return self.fc(F.interpolate(semantics, size=size, mode="nearest"))
+        return self.fc(resized(semantics, size))
 
 
 def _double(x: Tensor) -> Tensor:
@@ -205,7 +218,8 @@ class NLayerDiscriminator(nn.Module):
         for i in range(n_layers):
             stride = 1 if i == n_layers - 1 else 2
             bias = i == 0 or norm_layer is None
-            conv = nn.Conv2d(widths[i], widths[i + 1], 4, stride=stride, padding=2, bias=bias)
+            kind = nn.Conv2d if i else LabelConv2d
+            conv = kind(widths[i], widths[i + 1], 4, stride=stride, padding=2, bias=bias)
             conv = spectral_norm(conv) if spectral and i else conv
             norm = norm_layer(widths[i + 1]) if norm_layer and i else None
             normed = nn.Sequential(conv, norm) if norm else conv
@@ -240,10 +254,13 @@ class MultiscaleDiscriminator(nn.Module):
             net = NLayerDiscriminator(input_nc, ndf, n_layers, norm_layer, spectral)
             self.add_module(f"discriminator_{i}", net)
 
-    def forward(self, x: Tensor) -> list[list[Tensor]]:
-        """(N, C, H, W) -> per scale, from the full size down, the features of every layer."""
-        found = []
+    def forward(self, x: Tensor, semantics: Tensor | LabelMap | None = None) -> list[list[Tensor]]:
+        """(N, C, H, W) -> per scale, from the full size down, the features of every layer.
+
+        Semantic maps may be given apart from the images, as `beside` has it.
+        """
+        x, found = beside(semantics, x), []
         for i in range(self.num_D):
             found.append(getattr(self, f"discriminator_{i}")(x))
-            x = halved(x)
+            x = half(x)
         return found

@@ -1,9 +1,9 @@
 """Benchmark this framework against plain PyTorch code: `python -m scripts.dev.benchmark`.
 
-The plain code is plain_pix2pix.py and plain_cyclegan.py beside this file: eager, float32, images
-decoded by PIL in every epoch. Both sides run in turn, each in its own process, with the same number
-of threads. Prints a table: the median of the rounds (min – max), the ratio, and the fraction of the
-machine's peak that ours reaches.
+The plain code is plain_pix2pix.py, plain_cyclegan.py and plain_spade.py beside this file: eager,
+float32, images decoded by PIL in every epoch, label maps one-hot. Both sides run in turn, each in
+its own process, with the same number of threads. Prints a table: the median of the rounds (min –
+max), the ratio, and the fraction of the machine's peak that ours reaches.
 """
 
 import json
@@ -37,7 +37,15 @@ from scripts.dev.measure import (
     side_by_side,
     work_of,
 )
-from scripts.dev.training_steps import CUDA, PRECISIONS, ceiling_of, cyclegan, memory, steps
+from scripts.dev.training_steps import (
+    CUDA,
+    PRECISIONS,
+    ceiling_of,
+    cyclegan,
+    memory,
+    spade,
+    steps,
+)
 from util.command import run_command
 from util.device import tune_malloc
 from util.files import ROOT
@@ -53,6 +61,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--batches", default="1,4,16", help="batch sizes of the training step")
     parser.add_argument(
         "--dataroot", help="folder with A|B pairs in train/; by default the built-in pairs"
+    )
+    parser.add_argument(
+        "--labels",
+        help="folder with label maps of COCO-Stuff for the step of SPADE; by default drawn ones",
     )
     parser.add_argument("--images", type=number(int, 1), default=400, help="images for test.py")
     parser.add_argument("--json", help="JSON file to write the numbers to")
@@ -212,6 +224,7 @@ def start(args: Any) -> Iterator[BenchmarkRow]:
 SECTIONS: dict[str, Callable[[Any], Iterator[BenchmarkRow]]] = {
     "step": steps,
     "cyclegan": cyclegan,
+    "spade": spade,
     "memory": memory,
     "data": pipeline,
     "test": testing,

@@ -8,7 +8,8 @@ import torch
 
 from models import create_model
 from options.train_options import TrainOptions
-from scripts.dev import plain_cyclegan, plain_pix2pix
+from scripts.dev import plain_cyclegan, plain_pix2pix, plain_spade
+from scripts.dev.label_batches import CLASSES, SPADE_FLAGS, label_batch
 from scripts.dev.measure import (
     BenchmarkRow,
     Spread,
@@ -34,22 +35,17 @@ REPEATS = 20 if CUDA else 1
 
 
 def our_step(batch: int, *flags: str) -> Step:
-    """Build our model, and return a training step on random images."""
-    flags = (
-        "--dataroot",
-        "none",
-        "--name",
-        "benchmark",
-        "--gpu_ids",
-        "0" if CUDA else "-1",
-        *flags,
-    )
+    """Build our model, and return a training step on random images, or on label maps."""
+    place = ("--dataroot", "none", "--name", "benchmark", "--gpu_ids", "0" if CUDA else "-1")
     with tempfile.TemporaryDirectory() as folder:
-        model = create_model(TrainOptions().read([*flags, "--checkpoints_dir", folder]))
+        model = create_model(TrainOptions().read([*place, *flags, "--checkpoints_dir", folder]))
         model.setup(model.opt)
     tune_malloc()  # as train.py does
-    paths = {f"{side}_paths": ["none"] * batch for side in "AB"}
-    images = {**random_images(batch), **paths}
+    if model.opt.dataset_mode == "labels":
+        images = label_batch(batch, model.opt.dataroot)
+    else:
+        paths = {f"{side}_paths": ["none"] * batch for side in "AB"}
+        images = {**random_images(batch), **paths}
 
     def step() -> None:
         model.set_input(images)
@@ -60,10 +56,17 @@ def our_step(batch: int, *flags: str) -> Step:
     return step
 
 
-def plain_step(batch: int, kind: str = "pix2pix") -> Step:
-    """Build the plain model, and return a training step on random images."""
+def plain_step(batch: int, kind: str = "pix2pix", dataroot: str = "none") -> Step:
+    """Build the plain model, and return a training step on random images, or on label maps."""
     device = torch.device("cuda" if CUDA else "cpu")
     torch.backends.cudnn.benchmark = True
+    if kind == "spade":
+        inputs = CLASSES + 1
+        nets = [plain_spade.Generator(inputs), plain_spade.Discriminator(inputs + 3)]
+        model = plain_spade.SPADE(*(net.to(device) for net in nets), CLASSES)
+        images = label_batch(batch, dataroot)
+        parts = ("label", "edges", "image")
+        return lambda: model.step(*(images[part].to(device) for part in parts))
     if kind == "pix2pix":
         nets = [plain_pix2pix.unet(), plain_pix2pix.patchgan()]
         model = plain_pix2pix.Pix2Pix(*(net.to(device) for net in nets))
@@ -91,17 +94,24 @@ def cyclegan(args: Any) -> Iterator[BenchmarkRow]:
     yield from compared("CycleGAN step, batch 1", args, 1, "cyclegan", flags)
 
 
+def spade(args: Any) -> Iterator[BenchmarkRow]:
+    """SPADE: 183 classes and edges, 256×256, no perceptual loss."""
+    dataroot = args.labels or "none"
+    flags = (*SPADE_FLAGS, "--dataroot", dataroot)
+    yield from compared("SPADE step, batch 1", args, 1, "spade", flags, (dataroot,))
+
+
 def compared(
-    what: str, args: Any, batch: int, kind: str, flags: tuple[str, ...]
+    what: str, args: Any, batch: int, kind: str, flags: tuple[str, ...], more: tuple[str, ...] = ()
 ) -> Iterator[BenchmarkRow]:
-    """Time the plain step, and ours in every precision."""
+    """Time the plain step, with `more` arguments, and ours in every precision."""
     ours = {
         name: (our_step, (batch, "--precision", precision, *flags, *own))
         for name, (precision, own) in VARIANTS.items()
     }
-    plain = {"plain": (plain_step, (batch, kind))}
+    plain = {"plain": (plain_step, (batch, kind, *more))}
     times = in_turn(plain | ours, args.rounds, repeats=REPEATS)
-    work = work_of(plain_step(batch, kind))
+    work = work_of(plain_step(batch, kind, *more))
     for name, (precision, _) in VARIANTS.items():
         ceiling = ceiling_of(precision, times[name].median, *work)
         yield BenchmarkRow(f"{what}, {name}", "s", times["plain"], times[name], ceiling)

@@ -7,8 +7,10 @@ import torch
 from conftest import TINY
 
 from models import create_model
+from models.label_map import LabelMap
 from options.train_options import TrainOptions
-from scripts.dev import plain_cyclegan, plain_pix2pix
+from scripts.dev import plain_cyclegan, plain_pix2pix, plain_spade
+from util.label_maps import instance_edges
 
 
 def make(tmp_path: Any, model: str, *flags: str) -> Any:
@@ -57,6 +59,31 @@ def test_plain_cyclegan_has_the_losses_of_ours(tmp_path):
     for net in (*ours.nets.values(), *nets):
         net.double()
     compare(ours, plain_cyclegan.CycleGAN(*nets), 1, torch.float64)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_plain_spade_has_the_losses_of_ours(tmp_path, batch):
+    flags = ["--dataset_mode", "labels", "--label_nc", "20", "--no_vgg_loss", "--netG", "spade"]
+    flags += ["--norm_D", "spectralinstance", "--n_layers_D", "4", "--netD", "multiscale"]
+    ours = make(tmp_path, "spade", *flags, "--batch_size", batch)
+    opt = ours.opt
+    G, D = plain_spade.Generator(21, opt.ngf), plain_spade.Discriminator(24, opt.ndf)
+    give(ours.nets["G"], G)
+    give(ours.nets["D"], D)
+    for net in (*ours.nets.values(), G, D):  # in float64, as the CycleGANs
+        net.double()
+    plain = plain_spade.SPADE(G, D, 20)
+    for seed in range(5):
+        torch.manual_seed(seed)
+        small = torch.randint(0, 20, (batch, 1, 4, 4))
+        label = small.repeat_interleave(16, 2).repeat_interleave(16, 3)
+        image = torch.rand(batch, 3, 64, 64, dtype=torch.float64) * 2 - 1
+        edges = instance_edges(label).double()
+        ours.set_input({"label": label, "edges": edges, "image": image, "label_paths": ["none"]})
+        ours.optimize_parameters()
+        wanted = {k: value.item() for k, value in plain.step(label, edges, image).items()}
+        assert isinstance(ours.semantics, LabelMap)  # of distinct windows, not one-hot
+        assert ours.get_current_losses() == pytest.approx(wanted, rel=1e-6)
 
 
 def compare(ours: Any, plain: Any, batch: int, dtype: torch.dtype = torch.float32) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import refusal
 
-from scripts.dev import benchmark, measure, plain_pix2pix, training_steps
+from scripts.dev import benchmark, measure, plain_pix2pix, plain_spade, training_steps
 from scripts.dev.measure import BenchmarkRow, Spread
 from scripts.dev.training_steps import our_step, plain_step
 
@@ -96,6 +96,8 @@ def test_an_unknown_section_is_refused():
 
 def small_plain(batch: int, *kind: str) -> measure.Step:
     with pytest.MonkeyPatch.context() as patch:
+        for name in ("Generator", "Discriminator"):
+            patch.setattr(plain_spade, name, partial(getattr(plain_spade, name), width=8))
         for name in ("unet", "patchgan"):
             patch.setattr(plain_pix2pix, name, partial(getattr(plain_pix2pix, name), width=8))
         return plain_step(batch, *kind)
@@ -106,7 +108,7 @@ def small_ours(batch: int, *flags: str) -> measure.Step:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("section", ["step", "memory", "test", "start"])
+@pytest.mark.parametrize("section", ["step", "spade", "memory", "test", "start"])
 def test_every_section_measures(section, pairs, capsys, monkeypatch):
     monkeypatch.setattr(training_steps, "plain_step", small_plain)
     monkeypatch.setattr(training_steps, "our_step", small_ours)
