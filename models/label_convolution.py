@@ -1,7 +1,7 @@
 """Convolutions of label maps, computed once for each distinct window: torch only.
 
 A convolution of a one-hot map is a sum of weight columns picked by label, and a label map has few
-distinct windows (`models.label_map`).
+distinct windows (`models.label_windows`).
 """
 
 from collections.abc import Callable
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from models.label_map import LabelMap, Windows
+from models.label_windows import LabelMap, Windows
 from models.layers import halved
 
 CHUNK = 2**14  # pixels whose gradients are added up in one go: more lose digits
 
 # Where it is faster, forward and backward: measured on one core (AVX-512) with 3 to 184 channels,
 # k 3, 4 and 7, 16×16 to 256×256, and maps of COCO-Stuff with 0 to 100% of their pixels random.
-# `LabelMap`s come only from the CPU (`models.label_map.semantic_map`).
+# `LabelMap`s come only from the CPU (`models.label_windows.semantic_map`).
 LEAST = 1024  # places; below it, the search for windows takes as long as a convolution
 MOST_OF_FEATURES = 0.7  # windows a place, of features that repeat
 PER_CHANNEL = 1 / 60  # windows a place for each channel of a label map: the zeros that are left out

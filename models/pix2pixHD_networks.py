@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
 from models.label_convolution import Beside, LabelConv2d, LabelReflectionPad2d, beside, half
-from models.label_map import LabelMap
+from models.label_windows import LabelMap
 from models.layers import InstanceNorm
 from models.networks import ResnetBlock
 from models.recompute import run_in_parts

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models.base_model import BaseModel
 from models.building import build, check_loss_weights
-from models.label_map import LabelMap, one_hot, semantic_map
+from models.label_windows import LabelMap, one_hot, semantic_map
 from models.losses import GANLoss
 from models.perceptual_loss import PerceptualLoss
 from util.flag_types import number

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
 from models.label_convolution import LabelConv2d, apply, beside, half
-from models.label_map import LabelMap
+from models.label_windows import LabelMap
 from models.layers import InstanceNorm, image_noise
 from models.pix2pixHD_networks import NormLayer, least_size
 from models.recompute import recomputed

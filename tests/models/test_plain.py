@@ -7,7 +7,7 @@ import torch
 from conftest import TINY
 
 from models import create_model
-from models.label_map import LabelMap
+from models.label_windows import LabelMap
 from options.train_options import TrainOptions
 from scripts.dev import plain_cyclegan, plain_pix2pix, plain_spade
 from util.label_maps import instance_edges
