@@ -35,7 +35,7 @@ class LabelsDataset(BaseDataset):
 
     @staticmethod
     def modify_commandline_options(parser: Any, is_train: bool) -> Any:
-        return add_label_flags(parser)
+        return add_label_flags(parser, is_train)
 
     @classmethod
     def derived_options(cls, opt: Any) -> dict[str, Any]:

@@ -92,9 +92,9 @@ def _add_validation(parser: FlagParser) -> None:
         )
         add(
             "--best_metric",
-            choices=["L1", "PSNR", "SSIM", "MS-SSIM"],
+            choices=["L1", "PSNR", "SSIM", "MS-SSIM", "pixel_accuracy", "mIoU"],
             help="metric that selects best_net_G.pth; by default L1, or the loss if there are no "
-            "targets",
+            "targets; the last two need --fcn_epochs",
         )
         add(
             "--early_stop",

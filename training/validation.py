@@ -12,9 +12,10 @@ from models import schedules
 from models.base_model import BaseModel
 from options.train_options import last_epoch
 from training.health import check_weights
+from training.label_scores import LabelScores
 from training.state import TrainingState
 from util.distributed import all_gather
-from util.metrics import FEW_IMAGES, compare, eight_bit, lower_is_better
+from util.metrics import FEW_IMAGES, LABEL_METRICS, compare, eight_bit, lower_is_better
 from util.seeding import seeded
 
 log = logging.getLogger(__name__)
@@ -22,25 +23,34 @@ log = logging.getLogger(__name__)
 MANY_SINCE_BEST = 5  # validations without a better one that are worth a word
 
 
-def mean_scores(model: BaseModel, batches: Iterable[dict[str, Any]]) -> dict[str, float]:
-    """Return the mean over all images of each metric that every image is large enough for.
+def mean_scores(
+    model: BaseModel, batches: Iterable[dict[str, Any]], labels: LabelScores | None = None
+) -> dict[str, float]:
+    """Return the mean over all images of each metric that every image is large enough for, and the
+    scores of the classes that can be read from the images.
 
     Running statistics and the random state of the training stay as they are; noise that a model
     draws itself is the same in each validation.
     """
     found: list[dict[str, list[float]]] = []
+    if labels:
+        labels.restart()
     with seeded(model.opt.seed):
         for batch in batches:
             model.set_input(batch)
             model.test()
             if pair := model.metric_pair():
-                values = compare(*map(eight_bit, pair))
+                fake, real = map(eight_bit, pair)
+                if labels:
+                    labels.add(fake, batch["label"])
+                values = compare(fake, real)
                 found.append({name: each.tolist() for name, each in values.items()})
             else:
                 found.append({"loss": [model.validation_loss().item()]})
     found = [scores for part in all_gather(found) for scores in part]  # each process has a part
     names = [name for name in found[0] if all(name in one for one in found)]
-    return {name: fmean(chain.from_iterable(one[name] for one in found)) for name in names}
+    means = {name: fmean(chain.from_iterable(one[name] for one in found)) for name in names}
+    return means | (labels.scores() if labels else {})
 
 
 class Validation:
@@ -58,12 +68,16 @@ class Validation:
                 "--val_freq: fewer than %d images are too few to tell which epoch is the best",
                 FEW_IMAGES,
             )
-        names = list(mean_scores(state.model, islice(batches, 1)))
+        self.labels = None
+        if getattr(opt, "fcn_epochs", 0):
+            self.labels = LabelScores(opt, state.model.device)
+        names = list(mean_scores(state.model, islice(batches, 1), self.labels))
         self.metric = opt.best_metric or names[0]
         if self.metric not in names:
+            more = "; it needs --fcn_epochs" if self.metric in LABEL_METRICS else ""
             raise ValueError(
                 f"--best_metric {self.metric}: not measured for these images; measured are "
-                f"{', '.join(names)}"
+                f"{', '.join(names)}{more}"
             )
         self.column = self.metric + ("_ema" if state.ema else "")
         progress = state.progress
@@ -79,11 +93,13 @@ class Validation:
     def measure(self) -> dict[str, float]:
         """Return the mean of each metric over all images, as `NAME_ema` for the EMA."""
         model, ema = self.state.model, self.state.ema
-        found = mean_scores(model, self.batches)
+        found = mean_scores(model, self.batches, self.labels)
         if ema:
             with ema.applied():
-                averaged = mean_scores(model, self.batches)
+                averaged = mean_scores(model, self.batches, self.labels)
             found |= {f"{name}_ema": value for name, value in averaged.items()}
+        if self.labels:
+            log.info("%s", self.labels.by_class())
         return found
 
     def update_best(self, epoch: int, scores: dict[str, float]) -> float:

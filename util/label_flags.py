@@ -35,10 +35,20 @@ def add_class_flags(parser: Any) -> Any:
     return parser
 
 
-def add_label_flags(parser: Any) -> Any:
+def add_label_flags(parser: Any, is_train: bool) -> Any:
     """Add the flags of label maps; return the parser."""
     add_class_flags(parser)
     _add_folders(parser.add_argument)
+    if is_train:
+        parser.add_argument(
+            "--fcn_epochs",
+            type=whole,
+            default=0,
+            role="training",
+            help="with --val_freq: also measure pixel accuracy and mIoU, the classes that a "
+            "network reads in the outputs; it first learns for so many epochs, e.g. 10, from the "
+            "training images; 0: do not",
+        )
     return parser
 
 

@@ -99,11 +99,13 @@ METRICS = {
         "SSIM's window at 5 sizes, halved by averaging, weights of the paper, negative means as 0",
     ),
 }
+# Of the classes that a segmenter reads in images (training/label_scores.py):
+PIXEL_ACCURACY, MIOU = LABEL_METRICS = ("pixel_accuracy", "mIoU")
 
 
 def lower_is_better(name: str) -> bool:
     """Return whether lower values of a metric or a loss are better."""
-    return name not in METRICS or METRICS[name].lower_is_better
+    return METRICS[name].lower_is_better if name in METRICS else name not in LABEL_METRICS
 
 
 def eight_bit(images: Tensor) -> Tensor:

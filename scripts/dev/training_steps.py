@@ -7,9 +7,11 @@ from typing import Any
 import torch
 
 from models import create_model
+from models.label_convolution import LabelConv2d
+from models.label_windows import one_hot, semantic_map
 from options.train_options import TrainOptions
 from scripts.dev import plain_cyclegan, plain_pix2pix, plain_spade
-from scripts.dev.label_batches import CLASSES, SPADE_FLAGS, label_batch
+from scripts.dev.label_batches import CLASSES, SIZE, SPADE_FLAGS, label_batch
 from scripts.dev.measure import (
     BenchmarkRow,
     Spread,
@@ -95,10 +97,31 @@ def cyclegan(args: Any) -> Iterator[BenchmarkRow]:
 
 
 def spade(args: Any) -> Iterator[BenchmarkRow]:
-    """SPADE: 183 classes and edges, 256×256, no perceptual loss."""
+    """SPADE: 183 classes and edges, 256×256, no perceptual loss; and one layer of its generator."""
     dataroot = args.labels or "none"
+    sides = {"plain": (shared_layer, (dataroot, False)), "ours": (shared_layer, (dataroot, True))}
+    times = in_turn(sides, args.rounds)
+    what = "a norm's first layer (mlp_shared) on its label map, forward and backward"
+    yield BenchmarkRow(what, "s", times["plain"], times["ours"])
     flags = (*SPADE_FLAGS, "--dataroot", dataroot)
     yield from compared("SPADE step, batch 1", args, 1, "spade", flags, (dataroot,))
+
+
+def shared_layer(dataroot: str, as_labels: bool) -> Step:
+    """Return the forward and backward pass of the first layer of a SPADE norm, on a new label map
+    or on its one-hot map.
+    """
+    device = torch.device("cuda" if CUDA else "cpu")
+    batch = label_batch(1, dataroot)
+    labels = torch.cat([batch["label"].float(), batch["edges"]], 1).to(device)
+    layer = LabelConv2d(CLASSES + 1, 128, 3, padding=1).to(device)
+    grad = torch.randn(1, 128, SIZE, SIZE, device=device)
+
+    def step() -> None:
+        x = semantic_map(labels, CLASSES) if as_labels else one_hot(labels, CLASSES)
+        layer(x).backward(grad)
+
+    return step
 
 
 def compared(

@@ -17,16 +17,14 @@ from torch import Tensor
 from data.aligned_dataset import pair_files
 from data.image_files import read_pair
 from data.label_palette import find_palette
+from models.segmenter import Examples, Reader, kept_reader
 from options.config_files import read_run
 from scripts.evaluation.compare import ImageSet, pixels
-from scripts.evaluation.fcn_labels import reader_of_labels
 from scripts.evaluation.network_metrics import frechet_distance, missing_packages
-from scripts.evaluation.segmenter import UNKNOWN, Examples, Reader, kept_reader
+from training.label_scores import reader_of_labels
 from util.hashes import hash_files
 from util.palette import nearest_colour
-
-MOST_NAMED = 24  # classes whose IoU is noted
-SCORES = ("per-pixel accuracy", "per-class accuracy", "class IoU")
+from util.segmentation_scores import SCORES, confusion, iou_by_class, largest_classes, scores
 
 
 def trained_reader(
@@ -74,37 +72,6 @@ def read_pairs(
     return photos, labels
 
 
-def confusion(truth: Tensor, found: Tensor, classes: int) -> Tensor:
-    """Return the confusion matrix in pixels: true classes in rows, predicted ones in columns.
-
-    Pixels whose true class is UNKNOWN do not count.
-    """
-    known = truth != UNKNOWN
-    both = truth[known] * classes + found[known]
-    return torch.bincount(both, minlength=classes**2).view(classes, classes)
-
-
-def scores(matrix: Tensor) -> dict[str, float]:
-    """Return the three scores of §4.1; classes missing from the truth are ignored.
-
-    Source: Long et al., arXiv:1411.4038, §5 (pixel accuracy, mean accuracy, mean IU).
-    """
-    right, truth, found = matrix.diag().double(), matrix.sum(1).double(), matrix.sum(0).double()
-    there = truth > 0
-    values = (
-        right.sum() / truth.sum(),
-        (right / truth)[there].mean(),
-        (right / (truth + found - right))[there].mean(),
-    )
-    return {score: value.item() for score, value in zip(SCORES, values, strict=True)}
-
-
-def iou_by_class(matrix: Tensor) -> Tensor:
-    """Return the IoU of each class, (K,) float64; NaN for one that the truth lacks."""
-    right, truth, found = matrix.diag().double(), matrix.sum(1).double(), matrix.sum(0).double()
-    return torch.where(truth > 0, right / (truth + found - right), torch.nan)
-
-
 def fcn_of_run(images: ImageSet, args: Any, device: torch.device) -> dict[str, dict[str, float]]:
     """Return each score for a run's outputs and for two references, and FCN-FD of the outputs.
 
@@ -112,8 +79,9 @@ def fcn_of_run(images: ImageSet, args: Any, device: torch.device) -> dict[str, d
     bound). FCN-FD is the Fréchet distance of outputs and real photos in the segmenter's features.
     ValueError if the run's inputs are not label maps.
     """
+    how = {"epochs": args.fcn_epochs, "cache": args.checkpoints_dir, "device": device}
     if images.options is not None and images.options.dataset_mode == "labels":
-        return fcn_scores(reader_of_labels(images.options, args, device), images)
+        return fcn_scores(reader_of_labels(images.options, **how), images)
     opt = read_run(args.checkpoints_dir / (images.run or images.name))
     root = Path(args.dataroot or opt.get("dataroot") or "")
     pairs = pair_files(root, "train") if opt.get("dataset_mode", "aligned") == "aligned" else None
@@ -126,9 +94,7 @@ def fcn_of_run(images: ImageSet, args: Any, device: torch.device) -> dict[str, d
         list(zip(*pairs, strict=True)),
         labels_are_A=opt.get("direction", "AtoB") == "AtoB",
         size=int(opt.get("crop_size", 256)),
-        epochs=args.fcn_epochs,
-        cache=args.checkpoints_dir,
-        device=device,
+        **how,
     )
     return fcn_scores(reader, images)
 
@@ -165,8 +131,7 @@ def fcn_scores(reader: Reader, images: ImageSet) -> dict[str, dict[str, float]]:
 def class_note(name: str, classes: Sequence[str], matrices: dict[str, Tensor]) -> str:
     """Return a line with the IoU of the largest classes on the outputs and on the real photos."""
     fake, real = (iou_by_class(matrices[kind]).tolist() for kind in ("outputs", "real photos"))
-    sizes = matrices["outputs"].sum(1)
-    there = [i for i in sizes.argsort(descending=True).tolist() if sizes[i]]
-    each = [f"{classes[i]} {fake[i]:.2f} ({real[i]:.2f})" for i in there[:MOST_NAMED]]
-    which = f" (the {MOST_NAMED} largest of {len(there)})" if len(there) > MOST_NAMED else ""
+    shown, there = largest_classes(matrices["outputs"])
+    each = [f"{classes[i]} {fake[i]:.2f} ({real[i]:.2f})" for i in shown]
+    which = f" (the {len(shown)} largest of {there})" if len(shown) < there else ""
     return f"{name}: FCN IoU by class{which}, in brackets of the real photos: {', '.join(each)}"

@@ -10,16 +10,12 @@ from PIL import Image
 from support.label_maps import label_map
 
 from data.aligned_dataset import pair_files
-from scripts.evaluation import fcn_score, segmenter
+from models import segmenter
+from models.segmenter import Segmenter
+from scripts.evaluation import fcn_score
 from scripts.evaluation.compare import ImageSet
-from scripts.evaluation.fcn_score import (
-    confusion,
-    fcn_scores,
-    read_pairs,
-    scores,
-    trained_reader,
-)
-from scripts.evaluation.segmenter import Segmenter
+from scripts.evaluation.fcn_score import fcn_scores, read_pairs, trained_reader
+from util.segmentation_scores import confusion, scores
 
 CPU = torch.device("cpu")
 

@@ -1,6 +1,10 @@
-"""scripts.evaluate of runs on label maps: metrics, and the FCN-score with classes named."""
+"""The classes that a segmenter reads in generated images: in validations, and in scripts.evaluate
+of runs on label maps.
+"""
 
 import json
+import re
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,19 +12,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import refusal
+from conftest import TINY, refusal
 from PIL import Image
 from support.drawing import draw_labels, untrained
 from support.label_folders import draw_label_folders
 from support.label_maps import SPADE
 
-from scripts.evaluation import segmenter
+from models import segmenter
+from models.segmenter import Examples, Reader, Segmenter, kept_reader
 from scripts.evaluation.compare import ImageSet
-from scripts.evaluation.fcn_labels import reader_of_labels
-from scripts.evaluation.fcn_score import class_note, confusion, fcn_scores, iou_by_class
-from scripts.evaluation.segmenter import UNKNOWN, Examples, Reader, Segmenter, kept_reader
+from scripts.evaluation.fcn_score import class_note, fcn_scores
+from training import label_scores
+from training.label_scores import LabelScores, reader_of_labels
 from translator import run_options
+from util.displays.val_log import ScoreLog
 from util.palette import default_colours
+from util.segmentation_scores import UNKNOWN, confusion, iou_by_class
 
 CPU = torch.device("cpu")
 
@@ -72,8 +79,8 @@ def test_a_segmenter_learns_from_the_label_maps(
             labels[labels == 3] = 255
             Image.fromarray(labels).save(path)
     opt = options(run, *flags)
-    args = SimpleNamespace(fcn_epochs=1, checkpoints_dir=tmp_path / "cache")
-    reader = reader_of_labels(opt, args, CPU)
+    how = {"epochs": 1, "cache": tmp_path / "cache", "device": CPU}
+    reader = reader_of_labels(opt, **how)
     ((photos, classes, count),) = learnt
     assert photos.shape == (4, 64, 64, 3) and photos.dtype == torch.uint8
     assert classes.shape == (4, 64, 64) and count == len(reader.palette) == (3 if unknown else 4)
@@ -86,7 +93,7 @@ def test_a_segmenter_learns_from_the_label_maps(
     shown = np.where((wanted == UNKNOWN)[..., None], (224, 224, 192), colours[wanted.clip(0)])
     image = torch.from_numpy(shown.astype(np.uint8)).permute(2, 0, 1)[None]
     assert np.array_equal(reader.classes_of(image), wanted)
-    reader_of_labels(opt, args, CPU)  # again: kept
+    reader_of_labels(opt, **how)  # again: kept
     assert len(learnt) == 1
 
 
@@ -99,13 +106,57 @@ def test_images_without_a_known_pixel_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_the_training_pairs_must_be_there(run: Path, tmp_path: Path) -> None:
-    args = SimpleNamespace(fcn_epochs=1, checkpoints_dir=tmp_path)
     alone = draw_label_folders(tmp_path / "alone", images=False)
     for folder in (tmp_path / "gone", alone):
         opt = options(run, "--dataroot", str(folder))
-        refusal(
-            lambda opt=opt: reader_of_labels(opt, args, CPU), "--metrics FCN: needs", "training"
-        )
+        read = partial(reader_of_labels, opt, epochs=1, cache=tmp_path, device=CPU)
+        refusal(read, "--metrics FCN: needs", "training")
+
+
+class ReadsStripes:
+    """A segmenter that takes the first channel of an image for its classes."""
+
+    names = ("sky", "class 1", "sea")
+
+    def read(self, photo: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return photo[0, 0].long(), torch.zeros(1)
+
+
+def test_a_validation_scores_the_classes_of_all_its_images(monkeypatch) -> None:
+    monkeypatch.setattr(label_scores, "reader_of_labels", lambda *args, **how: ReadsStripes())
+    opt = SimpleNamespace(label_nc=3, fcn_epochs=1, checkpoints_dir="none")
+    scores = LabelScores(opt, CPU)
+    for _ in range(2):  # the second validation starts anew
+        scores.restart()
+        scores.add(torch.tensor([[[[0, 0, 1, 2]]]]).byte(), torch.tensor([[[[0, 1, 1, 3]]]]))
+        scores.add(torch.tensor([[[[1, 1]]]]).byte(), torch.tensor([[[[1, 1]]]]))
+        # Class 0: 1 of 1 right, union 2. Class 1: 3 of 4 right, union 4. 3 is unknown.
+        assert scores.scores() == {"pixel_accuracy": 4 / 5, "mIoU": (1 / 2 + 3 / 4) / 2}
+        assert scores.by_class() == "val IoU by class: class 1 0.75, sky 0.50"
+
+
+def test_a_training_measures_the_classes_and_keeps_the_best(run: Path, command, caplog) -> None:
+    data = run.parent / "data"
+    result = command(
+        *("train", *TINY, *SPADE, "--dataset_mode", "labels", "--dataroot", data, "--name", "s"),
+        *("--load_size", 64, "--crop_size", 64, "--n_epochs", 2, "--ema", "0.9", "--val_freq", 1),
+        *("--fcn_epochs", 1, "--best_metric", "mIoU", "--save_epoch_freq", 1, "--no_html"),
+    )
+    assert result.status == 0, result.err
+    lines = ScoreLog(Path("checkpoints/s/val_log.csv"), continued=True).lines
+    columns = {"pixel_accuracy", "mIoU", "pixel_accuracy_ema", "mIoU_ema"}
+    assert len(lines) == 2 and all(columns <= line.values.keys() for line in lines)
+    assert all(0 <= line.values[name] <= 1 for line in lines for name in columns)
+    best = max(lines, key=lambda line: line.values["mIoU_ema"])
+    assert f"best epoch by val mIoU_ema: {best.epoch}" in caplog.text
+    assert "val IoU by class: " in caplog.text and re.search(r"sky \d\.\d\d", caplog.text)
+
+
+def test_the_best_mIoU_needs_its_network(run: Path, command) -> None:
+    place = ["--dataset_mode", "labels", "--dataroot", run.parent / "data", "--name", "s"]
+    sizes = ["--load_size", "64", "--crop_size", "64", "--val_freq", "1", "--best_metric", "mIoU"]
+    result = command("train", *TINY, *SPADE, *place, *sizes)
+    assert result.status == 2 and "--fcn_epochs" in result.err
 
 
 def test_scores_name_the_classes_of_a_reader(tmp_path: Path) -> None:

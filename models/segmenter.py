@@ -1,4 +1,6 @@
-"""The segmentation network of the FCN-score: its training, and what it reads in photos."""
+"""The segmentation network of the FCN-score (pix2pix §4.1): its training, and what it reads in
+photos.
+"""
 
 import hashlib
 import logging
@@ -15,11 +17,11 @@ from tqdm import tqdm
 
 from util.checkpoint import load, save
 from util.palette import nearest_colour
+from util.segmentation_scores import UNKNOWN
 
 log = logging.getLogger(__name__)
 
 WIDTH, LEVELS, BATCH, RATE = 16, 4, 8, 2e-3
-UNKNOWN = -100  # class of pixels that do not count, as in F.cross_entropy
 
 
 class Segmenter(nn.Module):

@@ -1,0 +1,113 @@
+"""How well the classes of label maps can be read from generated images (the FCN-score of pix2pix,
+§4.1): in a validation, and by `scripts.evaluate`.
+"""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.class_names import named_classes
+from models.segmenter import Examples, Reader, kept_reader
+from util.distributed import all_gather, local_main_first
+from util.hashes import hash_files
+from util.metrics import MIOU, PIXEL_ACCURACY
+from util.palette import shown_colours
+from util.registry import find_class
+from util.segmentation_scores import UNKNOWN, confusion, iou_by_class, largest_classes, scores
+
+
+class LabelScores:
+    """Pixel accuracy and mean IoU of the classes that a segmenter reads in generated images."""
+
+    def __init__(self, opt: Any, device: torch.device):
+        """Train the segmenter on the label maps and images of the training, unless it is kept."""
+        self.label_nc = opt.label_nc
+        with local_main_first():
+            how = {"epochs": opt.fcn_epochs, "cache": Path(opt.checkpoints_dir), "device": device}
+            self.reader = reader_of_labels(opt, **how)
+        self.restart()
+
+    def restart(self) -> None:
+        self.matrix = torch.zeros(self.label_nc, self.label_nc, dtype=torch.long)
+
+    def add(self, images: Tensor, labels: Tensor) -> None:
+        """Read images (N, C, H, W) uint8, made from label maps (N, 1, H, W)."""
+        for image, label in zip(images, labels, strict=True):
+            found, _ = self.reader.read(rgb(image)[None])
+            truth = torch.where(label[0] < self.label_nc, label[0], UNKNOWN).cpu()
+            self.matrix += confusion(truth, found, self.label_nc)
+
+    def scores(self) -> dict[str, float]:
+        """Return both scores over the images of all processes."""
+        self.matrix = torch.stack(all_gather(self.matrix)).sum(0)
+        found = scores(self.matrix)
+        return {PIXEL_ACCURACY: found["per-pixel accuracy"], MIOU: found["class IoU"]}
+
+    def by_class(self) -> str:
+        """Return a line with the IoU of the largest classes."""
+        iou, (shown, there) = iou_by_class(self.matrix), largest_classes(self.matrix)
+        which = f" (the {len(shown)} largest of {there})" if len(shown) < there else ""
+        each = ", ".join(f"{self.reader.names[i]} {iou[i]:.2f}" for i in shown)
+        return f"val IoU by class{which}: {each}"
+
+
+def reader_of_labels(opt: Any, *, epochs: int, cache: Path, device: torch.device) -> Reader:
+    """Train a segmenter on the label maps and images that a run is trained on, or load it from
+    `cache`.
+
+    `opt` are the run's options. ValueError if these files are missing.
+    """
+    dataset, size = training_pairs(opt), opt.crop_size
+    content = hash_files([*dataset.label_paths, *dataset.image_paths])
+    meaning = (opt.label_nc, opt.label_offset, opt.contain_dontcare_label, opt.label_colours)
+    colours = shown_colours(opt)  # the last one is that of unknown pixels
+
+    def examples() -> Examples:
+        items = [dataset[i] for i in range(len(dataset))]
+        photos = np.stack([levels(item["image"]) for item in items])
+        classes = np.stack([item["label"][0].numpy() for item in items])
+        return Examples(photos, np.where(classes < opt.label_nc, classes, UNKNOWN), colours[:-1])
+
+    what = ("labels", content, meaning, size)
+    reader = kept_reader(what, examples, epochs=epochs, cache=cache, device=device)
+    names = [name for _, name in named_classes(opt)]
+    reader.names = [f"class {name}" if name.isdecimal() else name for name in names]
+    if opt.contain_dontcare_label:
+        reader.unknown = colours[-1:]
+    return reader
+
+
+def training_pairs(opt: Any) -> Any:
+    """Return the label maps and images of the training, all at --crop_size.
+
+    ValueError names what is missing.
+    """
+    flag = "--fcn_epochs" if opt.isTrain else "--metrics FCN"
+    changes = {"phase": "train", "preprocess": "resize_and_crop", "load_size": opt.crop_size}
+    changes |= {"no_flip": True, "tile": None, "serial_batches": True}
+    changes |= {} if opt.isTrain else {"max_dataset_size": float("inf")}
+    options = Namespace(**{**vars(opt), **changes})
+    try:
+        dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(options)
+    except ValueError as error:
+        raise ValueError(f"{flag}: needs the training's label maps; {error}") from None
+    if not dataset.image_paths:
+        raise ValueError(
+            f"{flag}: needs the training images of {opt.name}, and {opt.dataroot} has none; "
+            f"choose another folder with --dataroot"
+        )
+    return dataset
+
+
+def levels(image: Tensor) -> np.ndarray:
+    """Return an image (C, H, W) in [-1, 1] as (H, W, 3) uint8."""
+    return (rgb(image) + 1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+
+
+def rgb(image: Tensor) -> Tensor:
+    """Return an image (C, H, W) as (3, H, W); of other than 3 channels, the first is shown."""
+    return image if len(image) == 3 else image[:1].expand(3, -1, -1)

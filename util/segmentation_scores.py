@@ -1,0 +1,53 @@
+"""Scores of predicted classes of pixels against the true ones, from a confusion matrix."""
+
+import torch
+from torch import Tensor
+
+UNKNOWN = -100  # class of pixels that do not count, as in F.cross_entropy
+PIXEL_ACCURACY, CLASS_ACCURACY, CLASS_IOU = SCORES = (
+    "per-pixel accuracy",
+    "per-class accuracy",
+    "class IoU",
+)
+
+MOST_NAMED = 24  # classes whose IoU is told
+
+
+def confusion(truth: Tensor, found: Tensor, classes: int) -> Tensor:
+    """Return the confusion matrix in pixels: true classes in rows, predicted ones in columns.
+
+    Pixels whose true class is UNKNOWN do not count.
+    """
+    known = truth != UNKNOWN
+    both = truth[known] * classes + found[known]
+    return torch.bincount(both, minlength=classes**2).view(classes, classes)
+
+
+def scores(matrix: Tensor) -> dict[str, float]:
+    """Return the three scores of pix2pix §4.1; classes missing from the truth are ignored.
+
+    Source: Long et al., arXiv:1411.4038, §5 (pixel accuracy, mean accuracy, mean IU).
+    """
+    right, truth, found = matrix.diag().double(), matrix.sum(1).double(), matrix.sum(0).double()
+    there = truth > 0
+    values = (
+        right.sum() / truth.sum(),
+        (right / truth)[there].mean(),
+        (right / (truth + found - right))[there].mean(),
+    )
+    return {score: value.item() for score, value in zip(SCORES, values, strict=True)}
+
+
+def iou_by_class(matrix: Tensor) -> Tensor:
+    """Return the IoU of each class, (K,) float64; NaN for one that the truth lacks."""
+    right, truth, found = matrix.diag().double(), matrix.sum(1).double(), matrix.sum(0).double()
+    return torch.where(truth > 0, right / (truth + found - right), torch.nan)
+
+
+def largest_classes(matrix: Tensor) -> tuple[list[int], int]:
+    """Return the classes with most pixels in the truth, at most MOST_NAMED, and how many there are
+    in all.
+    """
+    sizes = matrix.sum(1)
+    there = [i for i in sizes.argsort(descending=True).tolist() if sizes[i]]
+    return there[:MOST_NAMED], len(there)
