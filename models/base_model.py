@@ -133,8 +133,7 @@ class BaseModel(ABC):
 
     def make_optimizer(self, *nets: nn.Module) -> Optimizer:
         """Build the Adam that trains these networks together."""
-        rate = building.rate_of(self.nets, nets, self.opt)
-        return building.build_adam(nets, rate, (self.opt.beta1, self.opt.beta2), self.device)
+        return building.build_optimizer(self.nets, nets, self.opt, self.device)
 
     def to_device(self, batch: dict[str, Any], name: str) -> Tensor:
         """Move the images `name` of a batch to the device; ValueError if the batch lacks them."""

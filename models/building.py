@@ -111,6 +111,13 @@ def rate_of(named: dict[str, nn.Module], nets: Iterable[nn.Module], opt: Any) ->
     return opt.lr if own is None else own
 
 
+def build_optimizer(
+    named: dict[str, nn.Module], nets: Iterable[nn.Module], opt: Any, device: torch.device
+) -> Optimizer:
+    """Build the Adam that trains some of a model's networks together, as the options say."""
+    return build_adam(nets, rate_of(named, nets, opt), (opt.beta1, opt.beta2), device)
+
+
 def build_adam(
     nets: Iterable[nn.Module], lr: float, betas: tuple[float, float], device: torch.device
 ) -> Optimizer:

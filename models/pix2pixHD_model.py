@@ -90,6 +90,7 @@ class Pix2PixHDModel(SemanticModel):
         if not self.isTrain:
             return
         self.nets["D"] = self.make_discriminator(self.semantic_nc + opt.output_nc)
+        self.nets["D"].recompute = opt.checkpoint_activations
         trained = [self.nets[name] for name in ("G", "E") if name in self.nets]
         self.optimizers["G"] = self.make_optimizer(*trained)
         self.optimizers["D"] = self.make_optimizer(self.nets["D"])

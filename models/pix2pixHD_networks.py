@@ -14,7 +14,7 @@ from models.label_convolution import Beside, LabelConv2d, LabelReflectionPad2d, 
 from models.label_windows import LabelMap
 from models.layers import InstanceNorm
 from models.networks import ResnetBlock
-from models.recompute import run_in_parts
+from models.recompute import recomputed, run_in_parts
 
 NormLayer = Callable[[int], nn.Module]
 
@@ -146,6 +146,7 @@ class MultiscaleDiscriminator(nn.Module):
         """
         super().__init__()
         self.num_D, self.n_layers, self.features = num_D, n_layers, features
+        self.recompute = False
         self.min_size = least_size(num_D)
         for scale in range(num_D):
             layers = patch_layers(input_nc, ndf, n_layers, norm_layer, spectral)
@@ -171,10 +172,11 @@ class MultiscaleDiscriminator(nn.Module):
     def judge(self, x: Tensor | Beside, scale: int) -> list[Tensor]:
         """Return what one of the copies makes of an image."""
         if not self.features:
-            return [getattr(self, f"layer{scale}")(x)]
-        features = []
+            layers = getattr(self, f"layer{scale}")
+            return [run_in_parts(layers, x) if self.recompute else layers(x)]
+        run, features = recomputed if self.recompute else nn.Module.__call__, []
         for n in range(self.n_layers + 2):
-            x = getattr(self, f"scale{scale}_layer{n}")(x)
+            x = run(getattr(self, f"scale{scale}_layer{n}"), x)
             features.append(x)
         return features
 

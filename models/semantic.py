@@ -51,7 +51,7 @@ class SemanticModel(BaseModel):
                 "--checkpoint_activations",
                 action="store_true",
                 role="speed",
-                help="less memory and more time: compute again what the backward pass of G needs",
+                help="less memory and more time: compute again what the backward passes need",
             )
         return parser
 

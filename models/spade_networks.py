@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
-from models.label_convolution import LabelConv2d, apply, beside, half
+from models.label_convolution import Beside, LabelConv2d, apply, beside, half
 from models.label_windows import LabelMap
 from models.layers import InstanceNorm, image_noise
 from models.pix2pixHD_networks import NormLayer, least_size
@@ -226,10 +226,10 @@ class NLayerDiscriminator(nn.Module):
             self.add_module(f"model{i}", nn.Sequential(normed, nn.LeakyReLU(SLOPE)))
         self.add_module(f"model{n_layers}", nn.Sequential(nn.Conv2d(widths[-1], 1, 4, padding=2)))
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        features = []
+    def forward(self, x: Tensor | Beside, recompute: bool = False) -> list[Tensor]:
+        run, features = recomputed if recompute else nn.Module.__call__, []
         for i in range(self.count):
-            x = getattr(self, f"model{i}")(x)
+            x = run(getattr(self, f"model{i}"), x)
             features.append(x)
         return features
 
@@ -249,7 +249,7 @@ class MultiscaleDiscriminator(nn.Module):
     ):
         """`spectral` normalises the weights of all convolutions but the first and last."""
         super().__init__()
-        self.num_D, self.min_size = num_D, least_size(num_D)
+        self.num_D, self.min_size, self.recompute = num_D, least_size(num_D), False
         for i in range(num_D):
             net = NLayerDiscriminator(input_nc, ndf, n_layers, norm_layer, spectral)
             self.add_module(f"discriminator_{i}", net)
@@ -261,6 +261,6 @@ class MultiscaleDiscriminator(nn.Module):
         """
         x, found = beside(semantics, x), []
         for i in range(self.num_D):
-            found.append(getattr(self, f"discriminator_{i}")(x))
+            found.append(getattr(self, f"discriminator_{i}")(x, self.recompute))
             x = half(x)
         return found

@@ -44,13 +44,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def peak_bytes(flags: Sequence[str], size: tuple[int, int]) -> int:
-    """Return the peak memory of one training step: of the GPU, or of the process on a CPU."""
+    """Return the peak memory of training steps: of the GPU, or of the process on a CPU."""
     with tempfile.TemporaryDirectory() as folder:
         place = ["--dataroot", folder, "--checkpoints_dir", folder, "--preprocess", "none"]
         opt = TrainOptions().read(["--label_nc", "35", *place, *flags])
         model = create_model(opt)
         model.setup(opt)
-        model.train_on([random_batch(opt, size)])
+        for _ in range(2):  # the second beside the optimizers' state
+            model.train_on([random_batch(opt, size)])
     if model.device.type == "cuda":
         return torch.cuda.max_memory_allocated()
     import resource  # not on Windows

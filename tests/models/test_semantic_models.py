@@ -235,6 +235,7 @@ def test_rgb_inputs_take_the_place_of_labels(make) -> None:
         ([*SPADE, "--norm_G", "spectralbatch"], ["--norm_G", "spectralspadesyncbatch3x3"]),
         ([*HD, "--instance_feat", "--no_instance"], ["--instance_feat", "--no_instance"]),
         ([*SPADE, "--num_D", 7], ["--crop_size 128"]),
+        ([*SPADE, "--num_upsampling_layers", "more"], ["--crop_size 64", "one pixel", "128"]),
         ([*SPADE[:-1], "--vgg_weights", "none.pth"], ["--vgg_weights none.pth", "--no_vgg_loss"]),
     ],
 )
