@@ -32,6 +32,8 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(("--resume", "--continue"), "--continue_train"),
     "--load_pretrain": "--init_from",
+    "--preprocess_mode": "--preprocess",
+    "--data_type": "--precision",
     **dict.fromkeys(("--device", "--gpu", "--gpus", "--cuda", "--cpu"), "--gpu_ids"),
     **dict.fromkeys(("--amp", "--fp16", "--bf16", "--half"), "--precision bf16"),
     **dict.fromkeys(("--generator", "--arch"), "--netG"),
