@@ -6,6 +6,7 @@ import importlib
 import io
 import logging
 import os
+import re
 import shlex
 import socket
 import subprocess
@@ -166,6 +167,9 @@ def small(line: str) -> tuple[str, list[str]]:
     _, script, *flags = [part for part in shlex.split(line) if part != "-m"]
     name = script.removesuffix(".py")
     extra = shlex.split(SMALL[name])
+    if name == "train" and re.search(r"(--model |presets/)(spade|pix2pixHD)", line):
+        del extra[(at := extra.index("--netG")) : at + 2]
+        flags.append("--no_vgg_loss")
     for flag, value in zip(extra[::2], extra[1::2], strict=True):
         if flag not in flags:
             flags += [flag, value]

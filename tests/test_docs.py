@@ -12,6 +12,7 @@ import pytest
 from conftest import draw, draw_pairs, small
 from PIL import Image
 from support.documents import PAGES, ROOT, blocks, lines
+from support.label_folders import coloured, draw_coloured
 
 from options.config_files import PRESETS
 from scripts.evaluation.network_metrics import INCEPTION
@@ -93,6 +94,23 @@ def test_the_commands_of_the_page_of_the_data_run(command: Callable[..., SimpleN
         np.save(f"datasets/scans/{side}/0.npy", np.arange(72 * 80.0).reshape(72, 80))
     assert len(lines(PAGES["datasets.md"])) == 8
     run_lines(command, lines(PAGES["datasets.md"]))
+
+
+@pytest.mark.slow
+def test_the_page_of_label_maps_runs(command: Callable[..., SimpleNamespace]) -> None:
+    page = PAGES["labels.md"]
+    draw_coloured(Path("datasets/facades"))
+    Path("labels").mkdir()
+    for path in ("labels/0.png", "labels.png"):
+        Image.fromarray(coloured(0)).save(path)
+    assert len(lines(page)) == 6
+    run_lines(command, lines(page))
+    assert Path("photos/0.png").exists() and list(Path("checkpoints/facades_spade").glob("*.onnx"))
+    (code,) = blocks(page, "python")
+    found = {}
+    exec(code, found)
+    assert Image.open("photo.png").size == (64, 64)
+    assert found["photo"].shape == (64, 64, 3) and found["photos"].shape == (1, 3, 256, 256)
 
 
 @pytest.mark.slow
