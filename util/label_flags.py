@@ -40,15 +40,15 @@ def add_label_flags(parser: Any, is_train: bool) -> Any:
     add_class_flags(parser)
     _add_folders(parser.add_argument)
     if is_train:
-        parser.add_argument(
-            "--fcn_epochs",
-            type=whole,
-            default=0,
-            role="training",
-            help="with --val_freq: also measure pixel accuracy and mIoU, the classes that a "
-            "network reads in the outputs; it first learns for so many epochs, e.g. 10, from the "
-            "training images; 0: do not",
-        )
+        with parser.section("validation of labels", role="training"):
+            parser.add_argument(
+                "--fcn_epochs",
+                type=whole,
+                default=0,
+                help="with --val_freq: also measure pixel accuracy and mIoU, the classes that a "
+                "network reads in the outputs; it first learns for so many epochs, e.g. 10, from "
+                "the training images; 0: do not",
+            )
     return parser
 
 
