@@ -4,7 +4,9 @@ import contextlib
 import importlib.util
 import io
 import os
+import random
 import stat
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -228,3 +230,14 @@ def in_mode(image: Image.Image, mode: str) -> Image.Image:
     """Return an open image in one of PIL's modes."""
     image.load()
     return image if image.mode == mode else image.convert(mode)  # convert would copy it
+
+
+def sizes_of(files: Sequence[str], seconds: float = 1.0) -> dict[str, tuple[int, int]]:
+    """Return the (width, height), upright, of a random subset of files, within `seconds`."""
+    end, found = time.monotonic() + seconds, {}
+    for path in random.Random(0).sample(files, len(files)):
+        with contextlib.suppress(ValueError, OSError):  # what cannot be read is reported elsewhere
+            found[path] = image_size(path)
+        if time.monotonic() > end:
+            break
+    return {path: found[path] for path in files if path in found}

@@ -1,5 +1,6 @@
 """Label maps with their images and instance maps, for semantic image synthesis."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,14 @@ from data.base_dataset import BaseDataset, filter_of, prefix_errors
 from data.builtin_facades import is_builtin
 from data.channels import check_channels, to_channels
 from data.class_names import named_classes
-from data.image_files import halves, load_image_or_array, load_unconverted
+from data.image_files import (
+    BadImageError,
+    halves,
+    image_size,
+    load_image_or_array,
+    load_unconverted,
+    sizes_of,
+)
 from data.image_types import ImageLike
 from data.label_folders import existing_label_files, label_side
 from data.label_options import check_flags, derived_label_options
@@ -22,6 +30,9 @@ from util.label_maps import instance_edges
 
 NEAREST = FILTERS["nearest"]
 INSTANCE = "instance"  # the side of the instance maps, beside A and B
+EQUAL_SIZES = "make the sizes equal or use --preprocess resize_and_crop"
+ONE_SIZE = "both maps of an image need one size"
+Size = tuple[int, int]
 Read = list[ImageLike]  # a label map, its image and its instance map, those that are there
 
 
@@ -60,8 +71,22 @@ class LabelsDataset(BaseDataset):
         self.filters[self.image_side] = filter_of(opt, self.image_side)
         self.found: list[str] = []  # remarks on the label maps of all phases
         known = len(files.labels) <= MANY or "label_nc" not in getattr(opt, "given", ())
-        if opt.isTrain and opt.phase not in ("val", "test") and known:
-            self._look_at_all_phases()
+        if opt.isTrain and opt.phase not in ("val", "test"):
+            if opt.on_bad_image == "error":
+                self._compare_sizes()
+            if known:
+                self._look_at_all_phases()
+
+    def _compare_sizes(self) -> None:
+        """Raise a ValueError if files of an item differ in size, as far as a second shows."""
+        same = {INSTANCE: self.instance_paths}
+        same |= {} if self.geometry.any_size or self.half is not None else {"": self.image_paths}
+        for side, files in same.items():
+            label_of = dict(zip(files, self.label_paths, strict=bool(files)))
+            for path, size in sizes_of(files).items():
+                fix = ONE_SIZE if side == INSTANCE else EQUAL_SIZES
+                with contextlib.suppress(BadImageError):  # reported elsewhere
+                    check_sizes(size, path, image_size(label_of[path]), label_of[path], fix)
 
     def _look_at_all_phases(self) -> None:
         scan = None if is_builtin(self.root) else scan_labels(self.opt)
@@ -126,12 +151,12 @@ class LabelsDataset(BaseDataset):
         if self.image_paths:
             found.append(self.read_image(self.image_paths[index]))
             if not self.geometry.any_size:
-                fix = "make the sizes equal or use --preprocess resize_and_crop"
-                check_sizes(found[1], self.image_paths[index], found[0], label_path, fix)
+                path = self.image_paths[index]
+                check_sizes(found[1].size, path, found[0].size, label_path, EQUAL_SIZES)
         if self.instance_paths:
-            found.append(read_instances(self.instance_paths[index], self.max_pixels))
-            fix = "both maps of an image need one size"
-            check_sizes(found[-1], self.instance_paths[index], found[0], label_path, fix)
+            path = self.instance_paths[index]
+            found.append(read_instances(path, self.max_pixels))
+            check_sizes(found[-1].size, path, found[0].size, label_path, ONE_SIZE)
         return found
 
     def read_image(self, path: str) -> ImageLike:
@@ -177,10 +202,9 @@ class LabelsDataset(BaseDataset):
         return numbers
 
 
-def check_sizes(one: ImageLike, path: str, other: ImageLike, other_path: str, fix: str) -> None:
-    """Raise a ValueError if two images of an item differ in size."""
-    if one.size != other.size:
+def check_sizes(one: Size, path: str, other: Size, other_path: str, fix: str) -> None:
+    """Raise a ValueError if two images of an item differ in size, (width, height)."""
+    if one != other:
         raise ValueError(
-            f"{path} has {one.width}x{one.height} pixels and {other_path} "
-            f"{other.width}x{other.height}: {fix}"
+            f"{path} has {one[0]}x{one[1]} pixels and {other_path} {other[0]}x{other[1]}: {fix}"
         )

@@ -37,14 +37,15 @@ from util.registry import find_class
 log = logging.getLogger(__name__)
 
 MOST_ALIKE = 3  # files with the same remark that are listed one by one
-# The flags of train.py that choose the model of a type of dataset.
-MODELS = {
+# The flags of train.py that each type of dataset is read with.
+FLAGS = {
     "aligned": (),
     "unaligned": ("--model", "cycle_gan"),
     "single": (),
     "colorization": ("--model", "colorization"),
-    "labels": (),
+    "labels": ("--on_bad_image", "skip"),  # `label_findings` names all that are bad
 }
+OF_LABELS = ("spade", "pix2pixHD")  # models whose data are label maps
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -55,9 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--dataroot", type=Path, required=True, help="folder of the images")
     add(
         "--dataset_mode",
-        choices=list(MODELS),
-        default="aligned",
-        help="type of dataset; aligned also checks pairs",
+        choices=list(FLAGS),
+        help="type of dataset; by default that of --model; aligned also checks pairs",
     )
     add(
         "--num_threads",
@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="number of processes",
     )
     args, more = parser.parse_known_args(argv)
+    args.dataset_mode = args.dataset_mode or dataset_mode_of(more)
     asked = {phase: options_of(args, phase, more) for phase in phases_of(args)}
     of_labels = asked.values() if args.dataset_mode == "labels" else ()
     numbers, of_items = label_findings(of_labels)
@@ -80,6 +81,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         found += pairs(args.dataroot, paths, damaged)
     remarks = [remark for opt in asked.values() for remark in data_remarks(opt)]
     report(found, len(paths), remarks)
+
+
+def dataset_mode_of(flags: Sequence[str]) -> str:
+    """Return the type of dataset that the --model of the flags reads; aligned without one."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model")
+    model = parser.parse_known_args(flags)[0].model
+    modes = {"cycle_gan": "unaligned", "colorization": "colorization"}
+    return modes.get(model, "labels" if model in OF_LABELS else "aligned")
 
 
 def label_findings(asked: Iterable[Options]) -> tuple[set[str], list[Finding]]:
@@ -131,7 +141,7 @@ def phase_folders(root: Path, phase: str) -> list[Path]:
 def options_of(args: argparse.Namespace, phase: str, more: Sequence[str]) -> Options:
     """Return the options with which train.py would read a phase."""
     flags = ["--dataroot", str(args.dataroot), "--dataset_mode", args.dataset_mode]
-    return TrainOptions().read([*flags, *MODELS[args.dataset_mode], "--phase", phase, *more])
+    return TrainOptions().read([*flags, *FLAGS[args.dataset_mode], "--phase", phase, *more])
 
 
 def data_remarks(opt: Options) -> list[Remark]:

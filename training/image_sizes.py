@@ -1,15 +1,12 @@
 """A look at the sizes of all images before a training that leaves them different."""
 
-import contextlib
 import logging
-import random
-import time
 from typing import Any
 
 from data import Loader
 from data.base_dataset import BaseDataset
 from data.dataset_files import all_files
-from data.image_files import image_size
+from data.image_files import sizes_of
 from models.base_model import BaseModel
 from models.networks import Discriminator, Generator
 from util.distributed import world_size
@@ -104,14 +101,3 @@ def output_sizes(images: BaseDataset, files: list[str]) -> dict[str, Size]:
     if stitched:
         found = {path: (width // 2, height) for path, (width, height) in found.items()}
     return {path: images.geometry.output_size(size) for path, size in found.items()}
-
-
-def sizes_of(files: list[str], seconds: float = 1.0) -> dict[str, Size]:
-    """Return the (width, height), upright, of a random subset of files, within `seconds`."""
-    end, found = time.monotonic() + seconds, {}
-    for path in random.Random(0).sample(files, len(files)):
-        with contextlib.suppress(ValueError, OSError):  # what cannot be read is reported elsewhere
-            found[path] = image_size(path)
-        if time.monotonic() > end:
-            break
-    return {path: found[path] for path in files if path in found}

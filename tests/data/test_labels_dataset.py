@@ -176,11 +176,14 @@ def test_a_bad_item_is_skipped_or_named(tmp_path: Path, caplog: Any) -> None:
 
 def test_maps_of_other_sizes_are_named(tmp_path: Path) -> None:
     root = draw_labels(tmp_path / "d")
-    save(root / "train_inst" / "0.png", classes(0, (1, 2), (30, 20)))
-    refusal(lambda: dataset(root)[0], "train_inst/0.png has 30x20", "24x20: both maps of an image")
     photo(root / "train_img" / "1.jpg", 0, (40, 20))
     assert dataset(root)[1]["image"].shape == (3, 16, 16)
-    refusal(lambda: dataset(root, *WHOLE)[1], "train_img/1.jpg has 40x20", "--preprocess resize")
+    refusal(lambda: dataset(root, *WHOLE), "train_img/1.jpg has 40x20", "--preprocess resize")
+    save(root / "train_inst" / "0.png", classes(0, (1, 2), (30, 20)))
+    said = "train_inst/0.png has 30x20", "24x20: both maps of an image"
+    refusal(lambda: dataset(root), *said)
+    skipping = dataset(root, "--on_bad_image", "skip")
+    refusal(lambda: skipping[0], *said)
 
 
 def test_validation_reads_val_in_order_without_flips(tmp_path: Path) -> None:

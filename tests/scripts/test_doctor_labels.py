@@ -20,8 +20,8 @@ def diagnose(tmp_path: Path, monkeypatch, caplog, capsys) -> Callable[..., tuple
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
 
-    def run(root: Path, *flags: str) -> tuple[int, str]:
-        words = ["--dataroot", str(root), "--dataset_mode", "labels", "--num_threads", "1"]
+    def run(root: Path, *flags: str, asked: str = "--model spade") -> tuple[int, str]:
+        words = ["--dataroot", str(root), *asked.split(), "--num_threads", "1"]
         status = run_command(doctor.main, [*words, *flags])
         return status, caplog.text + capsys.readouterr().err
 
@@ -35,18 +35,28 @@ def test_right_label_maps_get_no_remark(tmp_path, diagnose) -> None:
     assert status == 0 and "24 images, 0 bad, 0 remarks" in said
 
 
-def test_all_wrong_files_of_all_phases_are_named(tmp_path, diagnose) -> None:
+@pytest.mark.parametrize("asked", ["--dataset_mode labels", "--model pix2pixHD"])
+def test_all_wrong_files_of_all_phases_are_named(tmp_path, diagnose, asked: str) -> None:
     root = draw_labels(tmp_path / "d")
     save(root / "val_label" / "0.png", classes(0, (0, 77)))
     save(root / "train_inst" / "1.png", classes(0, (1, 2), (8, 8)))
     photo(root / "train_inst" / "2.png", 0)
     (root / "test_label" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    status, said = diagnose(root, "--label_nc", "3", "--on_bad_image", "skip")
+    status, said = diagnose(root, "--label_nc", "3", asked=asked)
     assert status == 1 and "4 of 27 images would stop a training" in said
     assert "val_label/0.png: holds the class number 77" in said
     assert "train_inst/1.png: has 8x8 pixels and" in said
     assert "train_inst/2.png: is RGB, but an instance map has one channel" in said
     assert said.count("test_label/0.png") == 1
+
+
+def test_all_maps_of_colours_among_numbers_are_named(tmp_path, diagnose) -> None:
+    root = draw_labels(tmp_path / "d")
+    for name in ("train_label/1.png", "train_label/2.png", "val_label/0.png"):
+        photo(root / name, 0)
+    status, said = diagnose(root)
+    assert status == 1 and "3 of 27 images would stop a training" in said
+    assert said.count("is RGB, but a label map has one channel") == 3
 
 
 @pytest.mark.skipif(not COCO.is_dir(), reason="the images of COCO-Stuff are not here")

@@ -128,7 +128,7 @@ def test_a_resumed_run_remembers_scores_best_and_averages(train):
 
 def test_a_run_that_gets_no_better_stops_early(train, monkeypatch):
     scores = iter([0.0, 0.5, 0.3, 0.4, 0.6, 0.2, 0.1])
-    monkeypatch.setattr(validation, "mean_scores", lambda model, batches: {"L1": next(scores)})
+    monkeypatch.setattr(validation, "mean_scores", lambda *_: {"L1": next(scores)})
     result = train("r", "--n_epochs", "9", "--early_stop", "2")  # the first look is not judged
     assert result.status == 0, result.err
     assert [s.values["L1"] for s in log("r")] == [0.5, 0.3, 0.4, 0.6]
@@ -139,7 +139,7 @@ def test_a_run_that_gets_no_better_stops_early(train, monkeypatch):
 
 
 def test_another_metric_begins_anew(train, monkeypatch):
-    monkeypatch.setattr(validation, "mean_scores", lambda model, batches: {"L1": 0.5, "PSNR": 10.0})
+    monkeypatch.setattr(validation, "mean_scores", lambda *_: {"L1": 0.5, "PSNR": 10.0})
     assert train("r", "--val_freq", "1").status == 0
     flags = ["--continue_train", "--n_epochs", "2", "--best_metric", "PSNR"]
     assert "best PSNR: 10.0000 of epoch 2" in train("r", *flags).out
@@ -175,7 +175,7 @@ def test_of_equal_scores_the_first_is_the_best_and_nan_never_is(
     train, monkeypatch, metric, values, best
 ):
     scores = iter([{"L1": 1.0, "PSNR": 1.0}, *({"L1": v, "PSNR": v} for v in values)])
-    monkeypatch.setattr(validation, "mean_scores", lambda model, batches: next(scores))
+    monkeypatch.setattr(validation, "mean_scores", lambda *_: next(scores))
     flags = ["--best_metric", metric, "--n_epochs", "3", "--save_epoch_freq", "1"]
     result = train("r", *flags)
     assert result.status == 0, result.err
@@ -184,7 +184,7 @@ def test_of_equal_scores_the_first_is_the_best_and_nan_never_is(
 
 
 def test_a_score_that_is_nan_from_the_start_stops_early_without_a_best(train, monkeypatch):
-    monkeypatch.setattr(validation, "mean_scores", lambda model, batches: {"L1": math.nan})
+    monkeypatch.setattr(validation, "mean_scores", lambda *_: {"L1": math.nan})
     result = train("r", "--early_stop", "2", "--n_epochs", "4")
     assert result.status == 0 and "stopped early: no best L1 yet" in result.out, result.err
     assert len(log("r")) == 2 and not list(Path("checkpoints/r").glob("best_*"))
@@ -194,7 +194,7 @@ def test_a_score_that_is_nan_from_the_start_stops_early_without_a_best(train, mo
 def test_weights_that_are_not_finite_do_not_become_the_best(train, monkeypatch, ema, damaged):
     """Scores of 8-bit images hide them."""
 
-    def measure(model: Any, batches: Any) -> dict[str, float]:
+    def measure(model: Any, batches: Any, labels: Any) -> dict[str, float]:
         nonlocal looks
         looks += 1
         if looks == damaged:
