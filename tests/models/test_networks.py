@@ -178,7 +178,8 @@ def test_choices_of_the_flags_are_the_names_that_the_code_knows():
     choices = {name: set(a.choices) for name, a in parser.options().items() if a.choices}
     assert choices == {
         "norm": set(NORMS),
-        "norm_D": {*NORMS} - {"sync_batch"} | {"spectral", "spectralinstance", "spectralbatch"},
+        "norm_D": {"instance", "batch", "none"}
+        | {f"spectral{n}" for n in ("", "instance", "batch")},
         "init_type": set(networks.INITS),
         "cache": set(CACHES),
         "alpha": set(BACKGROUNDS),
