@@ -32,27 +32,40 @@ class LabelScores:
         self.restart()
 
     def restart(self) -> None:
-        self.matrix = torch.zeros(self.label_nc, self.label_nc, dtype=torch.long)
+        """Begin another validation."""
+        self.of_fake, self.of_real = torch.zeros(2, self.label_nc, self.label_nc).long()
 
-    def add(self, images: Tensor, labels: Tensor) -> None:
-        """Read images (N, C, H, W) uint8, made from label maps (N, 1, H, W)."""
-        for image, label in zip(images, labels, strict=True):
-            found, _ = self.reader.read(rgb(image)[None])
-            truth = torch.where(label[0] < self.label_nc, label[0], UNKNOWN).cpu()
-            self.matrix += confusion(truth, found, self.label_nc)
+    def add(self, fake: Tensor, real: Tensor, labels: Tensor) -> None:
+        """Read outputs and real images, (N, C, H, W) uint8, of label maps (N, 1, H, W)."""
+        for images, matrix in ((fake, self.of_fake), (real, self.of_real)):
+            for image, label in zip(images, labels, strict=True):
+                found, _ = self.reader.read(rgb(image)[None])
+                truth = torch.where(label[0] < self.label_nc, label[0], UNKNOWN).cpu()
+                matrix += confusion(truth, found, self.label_nc)
 
     def scores(self) -> dict[str, float]:
-        """Return both scores over the images of all processes."""
-        self.matrix = torch.stack(all_gather(self.matrix)).sum(0)
-        found = scores(self.matrix)
-        return {PIXEL_ACCURACY: found["per-pixel accuracy"], MIOU: found["class IoU"]}
+        """Return both scores of the outputs of all processes."""
+        sums = torch.stack(all_gather(torch.stack([self.of_fake, self.of_real]))).sum(0)
+        self.of_fake, self.of_real = sums
+        return named(self.of_fake)
 
     def by_class(self) -> str:
         """Return a line with the IoU of the largest classes."""
-        iou, (shown, there) = iou_by_class(self.matrix), largest_classes(self.matrix)
+        iou, (shown, there) = iou_by_class(self.of_fake), largest_classes(self.of_fake)
         which = f" (the {len(shown)} largest of {there})" if len(shown) < there else ""
         each = ", ".join(f"{self.reader.names[i]} {iou[i]:.2f}" for i in shown)
         return f"val IoU by class{which}: {each}"
+
+    def of_real_images(self) -> str:
+        """Return a line with the scores of the real images, for comparison."""
+        each = " ".join(f"{name}: {value:.4f}" for name, value in named(self.of_real).items())
+        return f"the real val images have {each}"
+
+
+def named(matrix: Tensor) -> dict[str, float]:
+    """Return the two scores of a validation by name."""
+    found = scores(matrix)
+    return {PIXEL_ACCURACY: found["per-pixel accuracy"], MIOU: found["class IoU"]}
 
 
 def reader_of_labels(opt: Any, *, epochs: int, cache: Path, device: torch.device) -> Reader:

@@ -42,7 +42,7 @@ def mean_scores(
             if pair := model.metric_pair():
                 fake, real = map(eight_bit, pair)
                 if labels:
-                    labels.add(fake, batch["label"])
+                    labels.add(fake, real, batch["label"])
                 values = compare(fake, real)
                 found.append({name: each.tolist() for name, each in values.items()})
             else:
@@ -99,7 +99,7 @@ class Validation:
                 averaged = mean_scores(model, self.batches, self.labels)
             found |= {f"{name}_ema": value for name, value in averaged.items()}
         if self.labels:
-            log.info("%s", self.labels.by_class())
+            log.info("%s; %s", self.labels.by_class(), self.labels.of_real_images())
         return found
 
     def update_best(self, epoch: int, scores: dict[str, float]) -> float:

@@ -128,11 +128,14 @@ def test_a_validation_scores_the_classes_of_all_its_images(monkeypatch) -> None:
     scores = LabelScores(opt, CPU)
     for _ in range(2):  # the second validation starts anew
         scores.restart()
-        scores.add(torch.tensor([[[[0, 0, 1, 2]]]]).byte(), torch.tensor([[[[0, 1, 1, 3]]]]))
-        scores.add(torch.tensor([[[[1, 1]]]]).byte(), torch.tensor([[[[1, 1]]]]))
+        labels = torch.tensor([[[[0, 1, 1, 3]]]])
+        scores.add(torch.tensor([[[[0, 0, 1, 2]]]]).byte(), labels.byte(), labels)
+        labels = torch.tensor([[[[1, 1]]]])
+        scores.add(labels.byte(), labels.byte(), labels)
         # Class 0: 1 of 1 right, union 2. Class 1: 3 of 4 right, union 4. 3 is unknown.
         assert scores.scores() == {"pixel_accuracy": 4 / 5, "mIoU": (1 / 2 + 3 / 4) / 2}
         assert scores.by_class() == "val IoU by class: class 1 0.75, sky 0.50"
+        assert scores.of_real_images().endswith("pixel_accuracy: 1.0000 mIoU: 1.0000")
 
 
 def test_a_training_measures_the_classes_and_keeps_the_best(run: Path, command, caplog) -> None:
@@ -149,6 +152,7 @@ def test_a_training_measures_the_classes_and_keeps_the_best(run: Path, command, 
     assert all(0 <= line.values[name] <= 1 for line in lines for name in columns)
     best = max(lines, key=lambda line: line.values["mIoU_ema"])
     assert f"best epoch by val mIoU_ema: {best.epoch}" in caplog.text
+    assert "the real val images have pixel_accuracy: " in caplog.text
     assert "val IoU by class: " in caplog.text and re.search(r"sky \d\.\d\d", caplog.text)
 
 
