@@ -34,13 +34,15 @@ class LabelReader:
     colours: tuple[str, ...] = ()  # "#rrggbb" of the classes; () for files of numbers
     half: int | None = None  # of stitched files: 0 for the left half, 1 for the right
     max_pixels: float = MAX_PIXELS
+    trained: bool = False  # whether the classes are those of a trained run, which stay
 
     @classmethod
     def from_options(cls, opt: Any, half: int | None = None) -> "LabelReader":
         """Return the reader for the label maps of a run."""
         colours = tuple(opt.label_colours) if isinstance(opt.label_colours, list) else ()
         how = (opt.label_nc, opt.contain_dontcare_label, opt.label_offset or 0)
-        return cls(*how, colours=colours, half=half, max_pixels=opt.max_pixels)
+        more = {"max_pixels": opt.max_pixels, "trained": not opt.isTrain}
+        return cls(*how, colours=colours, half=half, **more)
 
     def read(self, path: str | Path) -> Image.Image:
         """Return the class numbers of a file, as `as_numbers` does; ValueError names the file."""
@@ -81,7 +83,9 @@ class LabelReader:
     def why_wrong(self, number: int) -> str:
         """Return what is wrong with a number in a file that is no class."""
         last = self.label_nc - 1 + self.offset
-        fix = f"--label_nc {number + 1 - self.offset} makes it a class"
+        if self.trained:
+            return f"holds the class number {number}; this run has the classes {self.offset} to {last}"
+        fix = "leave out --label_nc, and the classes are counted"
         if number < self.offset:
             fix = "--contain_dontcare_label makes it unknown"
         elif number == UNKNOWN and not self.dontcare:

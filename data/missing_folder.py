@@ -187,7 +187,10 @@ def _place_for(loose: list[str], root: Path, opt: Any, home: str) -> str:
 
 
 def _alone(opt: Any) -> str:
-    return "" if opt.isTrain else ", or --model test if they are inputs alone"
+    if opt.isTrain:
+        return ""
+    alone = "--label_dir" if opt.dataset_mode == "labels" else "--model test"
+    return f", or {alone} if they are inputs alone"
 
 
 def _loose(folder: Path) -> list[str]:

@@ -171,6 +171,8 @@ class FromLabels(nn.Module):
         """
         height, width = labels.shape[-2:]
         stride, least = self.net.stride, getattr(self.net, "min_size", 1)
+        if self.net.training and labels.shape[0] == 1:
+            least = max(least, 2 * stride)  # no norm learns from features of one pixel
         h, w = (max(-(-side // stride) * stride, least) for side in (height, width))
         top, left = (h - height) // 2, (w - width) // 2
         if (h, w) != (height, width):

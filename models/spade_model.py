@@ -101,21 +101,8 @@ class SpadeModel(SemanticModel):
         self.nets["D"] = build(opt, self.make_netD)
         self.nets["D"].recompute = opt.checkpoint_activations
         check_crop(self.nets["D"], opt)
-        self.check_first_size()
         self.make_optimizers()
         self.updates = {"G": self.loss_G, "D": self.loss_D}
-
-    def check_first_size(self) -> None:
-        """Raise a ValueError if G starts at a single pixel, of which batch norm learns nothing."""
-        opt, stride = self.opt, self.nets["G"].stride
-        of_batch = norm_of_G(opt.norm_G)[1] != "instance"
-        if of_batch and opt.batch_size == 1 and opt.preprocess.endswith("crop"):
-            if opt.crop_size <= stride:
-                raise ValueError(
-                    f"--crop_size {opt.crop_size}: with --num_upsampling_layers "
-                    f"{opt.num_upsampling_layers} G starts at one pixel, of which a batch norm "
-                    f"learns nothing; use --crop_size {2 * stride} or --batch_size 2"
-                )
 
     def make_optimizers(self) -> None:
         """Build the Adam of G (and E), and that of D; under TTUR, D learns four times as fast."""

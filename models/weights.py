@@ -230,12 +230,16 @@ def read(
 
 def with_grown_parts(net: nn.Module, loaded: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     """Return the weights of a file, with those of a network that the file lacks; log which these
-    are. A file of another width is returned as it is.
+    are. A file of another network or width is returned as it is.
     """
     wanted = net.state_dict()
     shared = {key: value for key, value in loaded.items() if key in wanted}
     missing = wanted.keys() - shared.keys()
-    if not missing or any(value.shape != wanted[key].shape for key, value in shared.items()):
+    if (
+        not shared
+        or not missing
+        or any(value.shape != wanted[key].shape for key, value in shared.items())
+    ):
         return loaded
     parts = ", ".join(sorted({key.partition(".")[0] for key in missing}))
     log.info("network %s: what the file lacks starts from scratch: %s", name, parts)

@@ -153,7 +153,8 @@ class BaseOptions:
         if builtin and (labels := {**config, **flags}.get("label_dir")):
             preset = {"dataroot": labels}  # of --dataset_mode labels: not the built-in data
         if not self.is_train:
-            preset = {k: v for k, v in preset.items() if k in carried}
+            of_data = ("dataroot", "direction")  # a run has sizes of its own
+            preset = {k: v for k, v in preset.items() if k in (of_data if saved else carried)}
         saved = {k: v for k, v in saved.items() if k in carried and k in parser.options()}
         opt = Options()
         opt.defaults = vars(parser.parse_args([]))

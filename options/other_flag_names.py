@@ -34,6 +34,7 @@ ELSEWHERE = {
     "--load_pretrain": "--init_from",
     "--preprocess_mode": "--preprocess",
     "--data_type": "--precision",
+    **dict.fromkeys(("--label_feat", "--load_features", "--n_clusters"), "--instance_feat"),
     **dict.fromkeys(("--device", "--gpu", "--gpus", "--cuda", "--cpu"), "--gpu_ids"),
     **dict.fromkeys(("--amp", "--fp16", "--bf16", "--half"), "--precision bf16"),
     **dict.fromkeys(("--generator", "--arch"), "--netG"),

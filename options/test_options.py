@@ -30,6 +30,7 @@ class TestOptions(BaseOptions):
         are suggested for a mistyped flag.
         """
         self.infer, self.batches, self.also = infer, batches, also
+        self.sizes: set[str] = set()  # options of sizes that are those of the run
 
     def saved_options(
         self, parser: FlagParser, run: Path, by_hand: dict[str, Any]
@@ -42,6 +43,9 @@ class TestOptions(BaseOptions):
         if suffix and model != "test":
             raise ValueError(f"--model_suffix {suffix}: works only with --model test")
         kept = saved
+        # Label maps that are only scaled are tested at the size of the training.
+        same = saved.get("preprocess") == "scale_width" and "preprocess" not in by_hand
+        self.sizes = {"load_size"} if same and saved.get("dataset_mode") == "labels" else set()
         given, of_run = by_hand.get("direction"), saved.get("direction", "AtoB")
         if model == trained in ("pix2pix", "colorization") and given not in (None, of_run):
             log.warning(
@@ -59,6 +63,9 @@ class TestOptions(BaseOptions):
         elif trained == "cycle_gan" and model in ("cycle_gan", "test"):
             kept = kept | _generator_options(saved, by_hand.get("direction"), suffix)
         return kept
+
+    def carried_options(self, parser: FlagParser) -> set[str]:
+        return super().carried_options(parser) | self.sizes
 
     def foreign_options(self, hooks: list[Callable[..., Any]]) -> set[str]:
         # One file serves both commands: ignore flags that only train.py has.

@@ -63,7 +63,13 @@ OUR_FLAGS = {
     "lr_D": DISCRIMINATOR,
     "lambda_feat": Need("--netD multiscale", lambda opt: opt.netD == "multiscale" and has_D(opt)),
     "no_conditional_D": DISCRIMINATOR,
-    "vgg_weights": Need("--lambda_vgg above 0", lambda opt: opt.lambda_vgg > 0),
+    "vgg_weights": Need(
+        "--lambda_vgg above 0, or with --no_vgg_loss",
+        lambda opt: opt.lambda_vgg > 0 and not getattr(opt, "no_vgg_loss", False),
+    ),
+    "fcn_epochs": Need("--val_freq", lambda opt: opt.val_freq > 0 or not opt.fcn_epochs),
+    "z_dim": Need("--use_vae", lambda opt: opt.use_vae),
+    "niter_fix_global": Need("--netG local", lambda opt: opt.netG == "local"),
 }
 
 

@@ -79,7 +79,7 @@ def test_numbers_that_are_no_class_are_named_with_file_and_flag(tmp_path: Path) 
     save(root / "train_label" / "1.png", classes(0, (0, 255)))
     how = lambda *flags: LabelsDataset(options(root, *flags))  # noqa: E731
     words = ("train_label/0.png: holds the class number 25", "--label_nc 20 allows 0 to 19")
-    refusal(lambda: how("--label_nc", "20"), *words, "--label_nc 26")
+    refusal(lambda: how("--label_nc", "20"), *words, "leave out --label_nc")
     words = ("train_label/1.png: holds the class number 255", "--contain_dontcare_label")
     refusal(lambda: how("--label_nc", "26"), *words)
     words = ("train_label/0.png: holds the class number 0", "--contain_dontcare_label makes it")

@@ -1,5 +1,6 @@
 """translator.py with a run on label maps: files, index maps and tensors in, images out."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,7 @@ def test_other_inputs_that_are_no_label_maps_are_refused(t, labels, words: list[
 
 def test_a_file_with_other_numbers_is_named(t, tmp_path: Path) -> None:
     Image.fromarray(np.full((8, 8), 200, np.uint8)).save(tmp_path / "a.png")
-    refusal(lambda: t(tmp_path / "a.png"), "a.png", "class number 200", "--label_nc 4")
+    refusal(lambda: t(tmp_path / "a.png"), "a.png", "class number 200", "this run has the classes 0 to 3")
 
 
 def test_instances_must_fit_their_label_map(t, data, tmp_path: Path) -> None:
@@ -169,6 +170,14 @@ def test_instances_must_fit_their_label_map(t, data, tmp_path: Path) -> None:
     refusal(lambda: t(torch.zeros(1, 8, 8), instances=whole), "second channel")
     Image.fromarray(whole).save(tmp_path / "0.png")
     refusal(lambda: t(data / "test_label", instances=tmp_path), "--instances", "1.png")
+
+
+def test_weights_alone_have_no_small_sizes(run: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(run / "latest_net_G.pth", alone)
+    t = Translator.load(alone, gpu_ids=-1)
+    assert t(np.zeros((300, 300), np.uint8)).shape == (256, 256, 3)
 
 
 def test_a_run_on_images_takes_no_instances(tmp_path: Path) -> None:

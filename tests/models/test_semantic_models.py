@@ -235,12 +235,18 @@ def test_rgb_inputs_take_the_place_of_labels(make) -> None:
         ([*SPADE, "--norm_G", "spectralbatch"], ["--norm_G", "spectralspadesyncbatch3x3"]),
         ([*HD, "--instance_feat", "--no_instance"], ["--instance_feat", "--no_instance"]),
         ([*SPADE, "--num_D", 7], ["--crop_size 128"]),
-        ([*SPADE, "--num_upsampling_layers", "more"], ["--crop_size 64", "one pixel", "128"]),
         ([*SPADE[:-1], "--vgg_weights", "none.pth"], ["--vgg_weights none.pth", "--no_vgg_loss"]),
     ],
 )
 def test_what_does_not_fit_is_refused(make, flags, said) -> None:
     refusal(lambda: make(*flags), *said)
+
+
+def test_a_single_image_that_becomes_one_pixel_is_padded_in_training(make) -> None:
+    model = make(*SPADE, "--num_upsampling_layers", "more")  # 64 pixels, halved six times
+    step(model, label_batch(size=1))
+    assert model.fake_B.shape[2:] == model.real_B.shape[2:]
+    assert all(value.isfinite() for value in model.losses.values())
 
 
 def test_a_generator_alone_is_tested(make, tmp_path) -> None:

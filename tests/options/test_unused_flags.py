@@ -3,7 +3,7 @@
 import logging
 
 import pytest
-from conftest import TINY
+from conftest import TINY, refusal
 
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
@@ -76,8 +76,23 @@ def test_the_commands_of_a_test_take_them_too(caplog) -> None:
 
 
 def test_every_flag_of_the_tables_exists() -> None:
-    opt = TrainOptions().read(BASE)
-    assert all(hasattr(opt, name) for name in {**REFERENCE_FLAGS, **OUR_FLAGS})
+    models = [[], ["--model", "spade"], ["--model", "pix2pixHD"]]
+    known = {name for flags in models for name in vars(TrainOptions().read([*BASE, *flags]))}
+    assert {**REFERENCE_FLAGS, **OUR_FLAGS}.keys() <= known
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--model spade --fcn_epochs 3 --val_freq 0", "--fcn_epochs: does nothing without --val_freq"),
+        ("--model spade --z_dim 8", "--z_dim: does nothing without --use_vae"),
+        ("--model pix2pixHD --niter_fix_global 2", "nothing without --netG local"),
+        ("--model pix2pixHD --no_vgg_loss --vgg_weights x.pth", "or with --no_vgg_loss"),
+    ],
+)
+def test_flags_of_label_maps_that_do_nothing_are_refused(flags: str, said: str) -> None:
+    base = [flag for flag in BASE if flag not in ("--netG", "unet_64")]
+    refusal(lambda: TrainOptions().read([*base, *flags.split()]), said)
 
 
 def test_usual_flags_of_the_tests_all_do_something(caplog) -> None:
