@@ -84,7 +84,9 @@ class LabelReader:
         """Return what is wrong with a number in a file that is no class."""
         last = self.label_nc - 1 + self.offset
         if self.trained:
-            return f"holds the class number {number}; this run has the classes {self.offset} to {last}"
+            return (
+                f"holds the class number {number}; this run has the classes {self.offset} to {last}"
+            )
         fix = "leave out --label_nc, and the classes are counted"
         if number < self.offset:
             fix = "--contain_dontcare_label makes it unknown"

@@ -158,7 +158,12 @@ def test_other_inputs_that_are_no_label_maps_are_refused(t, labels, words: list[
 
 def test_a_file_with_other_numbers_is_named(t, tmp_path: Path) -> None:
     Image.fromarray(np.full((8, 8), 200, np.uint8)).save(tmp_path / "a.png")
-    refusal(lambda: t(tmp_path / "a.png"), "a.png", "class number 200", "this run has the classes 0 to 3")
+    refusal(
+        lambda: t(tmp_path / "a.png"),
+        "a.png",
+        "class number 200",
+        "this run has the classes 0 to 3",
+    )
 
 
 def test_instances_must_fit_their_label_map(t, data, tmp_path: Path) -> None:

@@ -84,7 +84,10 @@ def test_every_flag_of_the_tables_exists() -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ("--model spade --fcn_epochs 3 --val_freq 0", "--fcn_epochs: does nothing without --val_freq"),
+        (
+            "--model spade --fcn_epochs 3 --val_freq 0",
+            "--fcn_epochs: does nothing without --val_freq",
+        ),
         ("--model spade --z_dim 8", "--z_dim: does nothing without --use_vae"),
         ("--model pix2pixHD --niter_fix_global 2", "nothing without --netG local"),
         ("--model pix2pixHD --no_vgg_loss --vgg_weights x.pth", "or with --no_vgg_loss"),

@@ -154,7 +154,7 @@ def test_a_run_without_examples_has_its_classes_all_the_same(tmp_path: Path, run
 def test_every_class_comes_back_from_its_colour() -> None:
     opt = {"label_nc": 182, "contain_dontcare_label": True, "label_colours": None}
     opt |= {"label_offset": 0, "max_pixels": 10**9, "dataroot": "-", "checkpoints_dir": "-"}
-    canvas = ClassCanvas(SimpleNamespace(**opt, name="none"))
+    canvas = ClassCanvas(SimpleNamespace(**opt, name="none", isTrain=False))
     index = np.arange(183)[None]
     image = Image.fromarray(canvas.colours[index])
     assert np.array_equal(canvas.classes(image), index)
