@@ -79,12 +79,11 @@ class LabelsDataset(BaseDataset):
 
     def _compare_sizes(self) -> None:
         """Raise a ValueError if files of an item differ in size, as far as a second shows."""
-        same = {INSTANCE: self.instance_paths}
-        same |= {} if self.geometry.any_size or self.half is not None else {"": self.image_paths}
-        for side, files in same.items():
-            label_of = dict(zip(files, self.label_paths, strict=bool(files)))
+        stitched = self.half is not None
+        images = [] if self.geometry.any_size or stitched else self.image_paths
+        for files, fix in ((self.instance_paths, ONE_SIZE), (images, EQUAL_SIZES)):
+            label_of = dict(zip(files, self.label_paths, strict=False))  # there may be no files
             for path, size in sizes_of(files).items():
-                fix = ONE_SIZE if side == INSTANCE else EQUAL_SIZES
                 with contextlib.suppress(BadImageError):  # reported elsewhere
                     check_sizes(size, path, image_size(label_of[path]), label_of[path], fix)
 

@@ -51,8 +51,7 @@ class LabelScores:
 
     def by_class(self) -> str:
         """Return a line with the IoU of the largest classes."""
-        iou, (shown, there) = iou_by_class(self.of_fake), largest_classes(self.of_fake)
-        which = f" (the {len(shown)} largest of {there})" if len(shown) < there else ""
+        iou, (shown, which) = iou_by_class(self.of_fake), largest_classes(self.of_fake)
         each = ", ".join(f"{self.reader.names[i]} {iou[i]:.2f}" for i in shown)
         return f"val IoU by class{which}: {each}"
 

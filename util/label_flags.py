@@ -45,9 +45,9 @@ def add_label_flags(parser: Any, is_train: bool) -> Any:
                 "--fcn_epochs",
                 type=whole,
                 default=0,
-                help="with --val_freq: also measure pixel accuracy and mIoU, the classes that a "
-                "network reads in the outputs; it first learns for so many epochs, e.g. 10, from "
-                "the training images; 0: do not",
+                help="epochs, e.g. 10, in which a network learns to read the classes in the "
+                "training images; each validation (--val_freq) then measures pixel accuracy and "
+                "mIoU of what it reads in the outputs; 0: none",
             )
     return parser
 

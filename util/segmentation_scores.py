@@ -4,11 +4,7 @@ import torch
 from torch import Tensor
 
 UNKNOWN = -100  # class of pixels that do not count, as in F.cross_entropy
-PIXEL_ACCURACY, CLASS_ACCURACY, CLASS_IOU = SCORES = (
-    "per-pixel accuracy",
-    "per-class accuracy",
-    "class IoU",
-)
+SCORES = ("per-pixel accuracy", "per-class accuracy", "class IoU")
 
 MOST_NAMED = 24  # classes whose IoU is told
 
@@ -44,10 +40,11 @@ def iou_by_class(matrix: Tensor) -> Tensor:
     return torch.where(truth > 0, right / (truth + found - right), torch.nan)
 
 
-def largest_classes(matrix: Tensor) -> tuple[list[int], int]:
-    """Return the classes with most pixels in the truth, at most MOST_NAMED, and how many there are
-    in all.
+def largest_classes(matrix: Tensor) -> tuple[list[int], str]:
+    """Return the classes with most pixels in the truth, at most MOST_NAMED, and words that say so
+    if there are more.
     """
     sizes = matrix.sum(1)
     there = [i for i in sizes.argsort(descending=True).tolist() if sizes[i]]
-    return there[:MOST_NAMED], len(there)
+    more = len(there) > MOST_NAMED
+    return there[:MOST_NAMED], f" (the {MOST_NAMED} largest of {len(there)})" if more else ""

@@ -131,7 +131,6 @@ def fcn_scores(reader: Reader, images: ImageSet) -> dict[str, dict[str, float]]:
 def class_note(name: str, classes: Sequence[str], matrices: dict[str, Tensor]) -> str:
     """Return a line with the IoU of the largest classes on the outputs and on the real photos."""
     fake, real = (iou_by_class(matrices[kind]).tolist() for kind in ("outputs", "real photos"))
-    shown, there = largest_classes(matrices["outputs"])
+    shown, which = largest_classes(matrices["outputs"])
     each = [f"{classes[i]} {fake[i]:.2f} ({real[i]:.2f})" for i in shown]
-    which = f" (the {len(shown)} largest of {there})" if len(shown) < there else ""
     return f"{name}: FCN IoU by class{which}, in brackets of the real photos: {', '.join(each)}"

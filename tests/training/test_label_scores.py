@@ -126,7 +126,7 @@ def test_a_validation_scores_the_classes_of_all_its_images(monkeypatch) -> None:
     monkeypatch.setattr(label_scores, "reader_of_labels", lambda *args, **how: ReadsStripes())
     opt = SimpleNamespace(label_nc=3, fcn_epochs=1, checkpoints_dir="none")
     scores = LabelScores(opt, CPU)
-    for _ in range(2):  # the second validation starts anew
+    for _ in range(2):  # the second validation counts from zero
         scores.restart()
         labels = torch.tensor([[[[0, 1, 1, 3]]]])
         scores.add(torch.tensor([[[[0, 0, 1, 2]]]]).byte(), labels.byte(), labels)
