@@ -27,7 +27,8 @@ from data.image_folder import SIDES, by_stem, make_dataset, side_folders
 from data.labels_dataset import LabelsDataset
 from data.value_range import chosen_ranges, fitted_ranges
 from options.base_options import Options
-from options.parser import OneLineParser, number
+from options.parser import FlagParser, OneLineParser, number
+from options.shared_flags import add_shared_flags
 from options.train_options import TrainOptions
 from util.command import run_command, setup_logging
 from util.errors import RunStopped
@@ -45,7 +46,6 @@ FLAGS = {
     "colorization": ("--model", "colorization"),
     "labels": ("--on_bad_image", "skip"),  # `label_findings` names all that are bad
 }
-OF_LABELS = ("spade", "pix2pixHD")  # models whose data are label maps
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -88,8 +88,12 @@ def dataset_mode_of(flags: Sequence[str]) -> str:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--model")
     model = parser.parse_known_args(flags)[0].model
-    modes = {"cycle_gan": "unaligned", "colorization": "colorization"}
-    return modes.get(model, "labels" if model in OF_LABELS else "aligned")
+    if model is None:
+        return "aligned"
+    add_shared_flags(of_model := FlagParser())
+    find_class("models", model, "--model").modify_commandline_options(of_model, True)
+    mode = of_model.get_default("dataset_mode")
+    return mode if mode in FLAGS else "aligned"
 
 
 def label_findings(asked: Iterable[Options]) -> tuple[set[str], list[Finding]]:
