@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 RATE = 2  # patches are matched on features halved once, and pasted at the full size of these
 LEAST_NORM = 1e-4  # of a patch that is normalised
 SHARPNESS = 10.0  # of the softmax
-BLOCK = 1 << 23  # scores in memory at a time, 32 MB, in each of five places
+BLOCK = 1 << 23  # scores in memory at a time: 32 MB, in each of three places
 
 
 def contextual_attention(
