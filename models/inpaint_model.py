@@ -33,7 +33,8 @@ class InpaintModel(BaseModel):
         parser: argparse.ArgumentParser, is_train: bool
     ) -> argparse.ArgumentParser:
         parser.set_defaults(dataset_mode="inpaint", netG="inpaint", netD="sn_patch", norm="none")
-        parser.set_defaults(no_dropout=True, init_type="xavier", init_gain=1.0)
+        # Gates of 1/2 halve the features of each layer: with a gain of 1 nothing of them is left.
+        parser.set_defaults(no_dropout=True, init_type="xavier", init_gain=2.0)
         with parser.section("networks of inpaint", role="network"):
             add = partial(parser.add_argument, carry=True)
             add(
@@ -150,6 +151,8 @@ def check_choices(opt: Any) -> None:
     for flag, known in (("netG", "inpaint"), ("netD", "sn_patch")):
         if getattr(opt, flag) != known:
             raise ValueError(f"--{flag} {getattr(opt, flag)}: --model inpaint has {known} alone")
+    if opt.dataset_mode == "aligned":  # which has no masks
+        raise ValueError("--dataset_mode aligned: --model inpaint needs --dataset_mode inpaint")
     if opt.direction != "AtoB":
         raise ValueError(f"--direction {opt.direction}: does nothing for --model inpaint")
     if opt.isTrain and opt.gan_mode == "wgangp":

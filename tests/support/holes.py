@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from conftest import TINY, draw
+from conftest import draw
 from PIL import Image
 
 SMALL = ["--model", "inpaint", "--netG", "inpaint", "--cnum", "4", "--ndf", "4"]
-# Small sizes and networks, in place of those of `TINY`.
-INPAINT = [*TINY, *SMALL, "--batch_size", "2", "--load_size", "36", "--crop_size", "32"]
+# After `TINY`, in place of its sizes and networks.
+INPAINT = [*SMALL, "--batch_size", "2", "--load_size", "36", "--crop_size", "32"]
 
 
 def draw_photos(root: Path, count: int = 3, size: tuple[int, int] = (48, 40)) -> Path:
