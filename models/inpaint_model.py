@@ -133,17 +133,24 @@ class InpaintModel(BaseModel):
 
     def get_current_visuals(self) -> dict[str, Tensor]:
         """Return the image with a white hole, stage 1, the filled image and the whole one, as
-        (N, 3, H, W) of uint8.
+        (N, 3, H, W) of uint8. The hole is where the first and the last differ.
         """
         real, mask = self.real_B, self.mask
-        shown = {"real_A": pasted(torch.ones_like(real), real, mask), **self.visuals}
-        found = {name: in_bytes(image, real, mask) for name, image in shown.items()}
-        found["stage_1"] = in_bytes(self.stage_1, real, torch.ones_like(mask))
-        found["real_B"] = in_bytes(real, real, torch.zeros_like(mask))
-        return {name: found[name] for name in self.visual_names}
+        whole = in_bytes(real, real, torch.zeros_like(mask))
+        white = torch.full_like(whole, 255)
+        white[:, :1] -= (whole == 255).all(1, keepdim=True).byte()
+        return {
+            "real_A": torch.where(mask > 0, white, whole),
+            "stage_1": in_bytes(self.stage_1, real, torch.ones_like(mask)),
+            "fake_B": in_bytes(self.fake_B, real, mask),
+            "real_B": whole,
+        }
 
     def metric_pair(self) -> tuple[Tensor, Tensor]:
         return self.fake_B, self.real_B
+
+    def metric_hole(self) -> Tensor:
+        return self.mask
 
 
 def check_choices(opt: Any) -> None:

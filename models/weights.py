@@ -29,8 +29,7 @@ log = logging.getLogger(__name__)
 UNETS = {6: "unet_64", 7: "unet_128", 8: "unet_256", 9: "unet_512", 10: "unet_1024"}
 # Keys by which a generator is known; what comes before them is a prefix of all its keys.
 FIRST = re.compile(
-    r"(?:^|\.)(model\.(?:model\.0|\d+\.conv_block\.1)\.weight|conv_img\.weight|"
-    r"allconv17\.conv\.weight)$"
+    r"(?:^|\.)((?:model\.(?:model\.0|\d+\.conv_block\.1)|conv_img|allconv17\.conv)\.weight)$"
 )
 ENCDECS = {6: "encdec_64", 7: "encdec_128", 8: "encdec_256"}
 
@@ -44,9 +43,8 @@ def describe_generator(weights: dict[str, Tensor], model: str = "") -> dict[str,
     """
     weights = _below_prefix(weights)
     of_model = describe_inpaint_generator(weights) or describe_label_generator(weights)
-    if of_model and (model == of_model["model"] or not _describe_plain(weights)):
-        return of_model
-    return _describe_plain(weights)
+    known = of_model and (model == of_model["model"] or not _describe_plain(weights))
+    return of_model if known else _describe_plain(weights)
 
 
 def _describe_plain(weights: dict[str, Tensor]) -> dict[str, Any]:
