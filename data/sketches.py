@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from data.base_dataset import prefix_errors
 from data.image_files import load_image
@@ -21,10 +22,12 @@ def edges_of(image: np.ndarray) -> np.ndarray:
 
 
 def load_sketch(path: str | Path, max_pixels: float = MAX_PIXELS) -> np.ndarray:
-    """Read the lines of a sketch, bool (H, W); they are dark on light, or light on dark.
-
-    ValueError names a file without lines, or one that is all lines.
-    """
+    """Read the lines of a sketch, bool (H, W); ValueError names a file that is no image."""
     with prefix_errors(str(path)):
-        light = np.asarray(load_image(path, max_pixels).convert("L")) >= LIGHT
-        return ~light if light.mean() > 0.5 else light
+        return lines_of(load_image(path, max_pixels))
+
+
+def lines_of(image: Image.Image) -> np.ndarray:
+    """Return the lines of a sketch, bool (H, W): what is dark on light, or light on dark."""
+    light = np.asarray(image.convert("RGB").convert("L")) >= LIGHT
+    return ~light if light.mean() > 0.5 else light

@@ -27,6 +27,7 @@ class InpaintModel(BaseModel):
     loss_names = ("G_GAN", "G_L1_stage_1", "G_L1", "D_real", "D_fake")
     visual_names = ("real_A", "stage_1", "fake_B", "real_B")
     graphed = ("forward", "update_D", "update_G")
+    fills_holes = True  # translator.py gives `translate` masks
 
     @staticmethod
     def modify_commandline_options(
