@@ -12,7 +12,13 @@ from torch import Tensor
 
 from models.base_model import BaseModel
 from models.building import build, check_loss_weights
-from models.inpaint_networks import ATTENTIONS, InpaintGenerator, SNPatchDiscriminator
+from models.inpaint_networks import (
+    ATTENTIONS,
+    HoleFiller,
+    InpaintGenerator,
+    SNPatchDiscriminator,
+    pasted,
+)
 from models.losses import GANLoss
 from util.flag_types import number
 
@@ -120,13 +126,8 @@ class InpaintModel(BaseModel):
         self.losses.update(terms)
         return sum(terms.values())
 
-    def translate(self, real: Tensor) -> Tensor:
-        """Fill images: (N, 4, H, W), or (N, 5, H, W) under --guided, the image in [-1, 1], its
-        mask and its sketch, both 0 or 1 -> (N, 3, H, W) in [-1, 1].
-        """
-        image, mask, sketch = real[:, :3], real[:, 3:4], real[:, 4:]
-        _, stage_2 = self.nets["G"](image, mask, sketch if self.opt.guided else None)
-        return pasted(stage_2, image, mask)
+    def generator(self) -> HoleFiller:
+        return HoleFiller(self.nets["G"])
 
     def to_image(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return the filled image as (N, 3, H, W) of uint8: around the hole the image's bytes."""
@@ -165,11 +166,6 @@ def check_choices(opt: Any) -> None:
         raise ValueError(f"--direction {opt.direction}: does nothing for --model inpaint")
     if opt.isTrain and opt.gan_mode == "wgangp":
         raise ValueError("--gan_mode wgangp: --model inpaint has no gradient penalty; use hinge")
-
-
-def pasted(filling: Tensor, image: Tensor, mask: Tensor) -> Tensor:
-    """Return an image with a filling in its hole."""
-    return filling * mask + image * (1 - mask)
 
 
 def in_bytes(filling: Tensor, image: Tensor, mask: Tensor) -> Tensor:

@@ -219,6 +219,27 @@ def _padded(x: Tensor) -> Tensor:
     return F.pad(x, (0, right, 0, below), mode="replicate") if below or right else x
 
 
+class HoleFiller(nn.Module):
+    """A generator on one tensor of image, mask and sketch, which gives the filled image."""
+
+    def __init__(self, net: InpaintGenerator):
+        super().__init__()
+        self.net = net
+
+    def forward(self, real: Tensor) -> Tensor:
+        """(N, 4, H, W), or (N, 5, H, W) if guided: the image in [-1, 1], its mask and its sketch,
+        both 0 or 1 -> (N, 3, H, W) in [-1, 1].
+        """
+        image, mask = real[:, :3], real[:, 3:4]
+        _, fine = self.net(image, mask, real[:, 4:] if self.net.guided else None)
+        return pasted(fine, image, mask)
+
+
+def pasted(filling: Tensor, image: Tensor, mask: Tensor) -> Tensor:
+    """Return an image with a filling in its hole."""
+    return filling * mask + image * (1 - mask)
+
+
 class SpectralConv2d(nn.Conv2d):
     """A convolution whose weights are divided by their largest singular value (arXiv:1802.05957).
 

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from data.value_range import read_ranges
+from models.inpaint_networks import HoleFiller
 from models.semantic import FromLabels
 from models.weights import infer_options
 from options.parser import OneLineParser, number
@@ -120,6 +121,11 @@ def check_flags(args: argparse.Namespace, asked: Any) -> None:
         raise ValueError("--instance_feat: a graph has no features of instances; use test.py")
     if args.dropout and asked.eval:
         raise ValueError("--dropout: --eval turns dropout off; leave one of them out")
+    if asked.dataset_mode == "inpaint":
+        if not args.size:
+            raise ValueError("--size: --model inpaint needs the HEIGHT,WIDTH of its graph")
+        if args.processing:
+            raise ValueError("--processing: --model inpaint takes images in [-1, 1]; leave it out")
     if not args.processing:
         return
     if read_ranges(asked):
@@ -139,7 +145,7 @@ def weights_of(translator: Translator) -> Path:
     """Return the file that the generator's weights were read from."""
     opt, model = translator.opt, translator.model
     generator = model.generator()
-    generator = generator.net if isinstance(generator, FromLabels) else generator
+    generator = generator.net if isinstance(generator, FromLabels | HoleFiller) else generator
     name = next(name for name, net in model.nets.items() if net is generator)
     epoch = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
     return model.save_dir / f"{epoch}_net_{name}{'_ema' if opt.use_ema else ''}.pth"
@@ -164,7 +170,7 @@ def write_graph(
         net = frozen_copy(translator.model.generator(), noise=noise, any_size=not args.size)
         if args.processing:
             net = on_levels(net, translator.opt)
-        model = graph_of(net, like, args.size, args.opset)
+        model = graph_of(net, check.inputs(like), args.size, args.opset)
         onnx.helper.set_model_props(model, source)
         file.seek(0)
         file.truncate()

@@ -8,27 +8,14 @@ import pytest
 import torch
 from conftest import draw, refusal
 from PIL import Image
-from support.holes import SMALL, draw_photos, save_mask
+from support.holes import draw_photos, save_mask, saved_run
 
 from data.mask_files import as_image
 from data.transforms import to_tensor
-from models import create_model
-from options.train_options import TrainOptions
 from scripts import translate
 from translator import Translator
 
 SIZE = (48, 40)
-
-
-def saved_run(folder: Path, *flags: str) -> Path:
-    """Save an untrained model as a run."""
-    place = ["--checkpoints_dir", str(folder), "--name", "run", "--dataroot", str(folder)]
-    opt = TrainOptions().read([*place, *SMALL, "--crop_size", "32", "--gpu_ids", "-1", *flags])
-    torch.manual_seed(0)
-    model = create_model(opt)
-    model.setup(opt)
-    model.save_networks("latest")
-    return folder / "run"
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import torch
 from support.plain_attention import plain_attention
 from torch import Tensor
 
+from models import contextual_attention as module
 from models.contextual_attention import contextual_attention, resize_nearest
 
 SIZES = [(16, 16), (12, 20), (15, 16), (9, 13), (2, 10), (2, 2), (1, 1), (7, 3)]
@@ -50,6 +51,16 @@ def test_float32_is_as_near(fuse) -> None:
         found = with_gradient(contextual_attention, x, mask, fuse=fuse, block=block)
         for one, other in zip(found, wanted, strict=True):
             assert (one - other).abs().max() < 1e-5 * max(1, other.abs().max())
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("size", SIZES)
+def test_an_export_has_the_same_in_few_operations(size, fuse, monkeypatch) -> None:
+    x, mask = inputs(*size)
+    wanted = contextual_attention(x, mask, fuse=fuse)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    monkeypatch.setattr(module, "attention_in_blocks", None)
+    torch.testing.assert_close(contextual_attention(x, mask, fuse=fuse), wanted)
 
 
 def test_fusing_changes_the_features() -> None:

@@ -8,6 +8,9 @@ import torch
 from conftest import draw
 from PIL import Image
 
+from models import create_model
+from options.train_options import TrainOptions
+
 SMALL = ["--model", "inpaint", "--netG", "inpaint", "--cnum", "4", "--ndf", "4"]
 # After `TINY`, in place of its sizes and networks.
 INPAINT = [*SMALL, "--batch_size", "2", "--load_size", "36", "--crop_size", "32"]
@@ -45,3 +48,14 @@ def hole_batch(
     if guided:
         found["sketch"] = (torch.rand(size, 1, side, side) > 0.9).float()
     return {**found, "A_paths": [f"{seed}_{i}.png" for i in range(size)]}
+
+
+def saved_run(folder: Path, *flags: str) -> Path:
+    """Save an untrained model as a run."""
+    place = ["--checkpoints_dir", str(folder), "--name", "run", "--dataroot", str(folder)]
+    opt = TrainOptions().read([*place, *SMALL, "--crop_size", "32", "--gpu_ids", "-1", *flags])
+    torch.manual_seed(0)
+    model = create_model(opt)
+    model.setup(opt)
+    model.save_networks("latest")
+    return folder / "run"
