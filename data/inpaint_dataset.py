@@ -12,7 +12,7 @@ from torch import Tensor
 
 from data.base_dataset import BaseDataset, prefix_errors
 from data.builtin_facades import is_builtin
-from data.image_files import DEEP, in_mode, load_image_or_array, split_pair
+from data.image_files import DEEP, in_mode, load_image_or_array, sizes_of, split_pair
 from data.image_folder import check_partners, make_dataset, one_by_stem
 from data.image_types import ImageArray, ImageLike
 from data.mask_files import MaskFolder, alpha_mask, as_image, check_same_size, load_mask
@@ -72,6 +72,10 @@ class InpaintDataset(BaseDataset):
         self.sketches = self._partners(beside / f"{opt.phase}_{SKETCH}") if self.guided else {}
         self.folder = MaskFolder(opt.mask_dir, "--mask_dir") if opt.mask_dir else None
         self.filters |= {MASK: NEAREST, SKETCH: NEAREST}
+        if opt.on_bad_image == "error" and self.half is None:
+            for path, size in sizes_of(self.A_paths).items():  # as far as a second shows
+                with prefix_errors(path):
+                    check_size(*self.geometry.output_size(size))
 
     def _partners(self, folder: Path) -> dict[str, str]:
         """Return the file of each image's stem in a folder; {} if there is no such folder.
