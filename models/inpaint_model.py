@@ -40,8 +40,8 @@ class InpaintModel(BaseModel):
         parser: argparse.ArgumentParser, is_train: bool
     ) -> argparse.ArgumentParser:
         parser.set_defaults(dataset_mode="inpaint", netG="inpaint", netD="sn_patch", norm="none")
-        # Gates of 1/2 halve the features of each layer: with a gain of 1 nothing of them is left.
-        parser.set_defaults(no_dropout=True, init_type="xavier", init_gain=2.0)
+        # kaiming: gates of 1/2 halve the features of each layer, of which little would be left.
+        parser.set_defaults(no_dropout=True, init_type="kaiming")
         with parser.section("networks of inpaint", role="network"):
             add = partial(parser.add_argument, carry=True)
             add(

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from data import builtin_facades
+from data.hole_input import HoleInput
 from data.label_input import LabelInput
 from data.label_palette import exact_palette, find_palette, flat_pixels
 from data.value_range import chosen_ranges, read_ranges
@@ -77,6 +78,11 @@ def describe_run(translator: Translator, named: bool = False) -> tuple[Subject, 
     """
     opt = translator.opt
     check_shown(opt)
+    if isinstance(translator.input, HoleInput):
+        raise ValueError(
+            f"--name {opt.name}: fills holes, which this page has no brush for; "
+            f"scripts.translate --mask fills them"
+        )
     examples = inputs_of(opt, opt.phase)
     if isinstance(translator.input, LabelInput):
         if named and not examples:

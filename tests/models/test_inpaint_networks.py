@@ -1,5 +1,8 @@
 """The networks of DeepFillv2: keys and shapes of the published weights, outputs as recorded."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from support.recorded import assert_recorded, filled, noise, state_dicts, traces
@@ -140,3 +143,27 @@ def test_only_training_moves_the_vectors_of_spectral_norms() -> None:
 def test_d_judges_places_of_any_size() -> None:
     netD = SNPatchDiscriminator(5, 4)
     assert netD(torch.rand(2, 5, 128, 65)).shape == (2, 16 * 2 * 2)
+
+
+MEASURE = """
+import resource, torch
+from models.inpaint_networks import HoleFiller, InpaintGenerator
+torch.set_num_threads(1)
+net = HoleFiller(InpaintGenerator().eval())
+x = torch.rand(1, 4, 1024, 1024) * 2 - 1
+x[:, 3] = 0
+x[:, 3, 256:512, 300:800] = 1
+with torch.inference_mode():
+    net(x[..., :64, :64])
+    before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+    net(x)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 - before / 2**30)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_an_image_of_1024_pixels_a_side_takes_at_most_2_gb() -> None:
+    found = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert float(found.stdout) < 2

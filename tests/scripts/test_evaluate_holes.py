@@ -53,6 +53,7 @@ def test_the_page_of_a_test_says_what_each_image_is(run: np.ndarray) -> None:
     page = Path("results/holes/test_latest/index.html").read_text()
     places = [page.index(what) for what in ("input with hole", "stage 1", "result", "truth")]
     assert places == sorted(places)
+    assert "Holes: the masks in test_mask/." in page
     shown = result_images("holes")
     assert (shown["0_real_A.png"][run] >= 254).all()
 
