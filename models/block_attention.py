@@ -35,6 +35,18 @@ def attention_in_blocks(
     return torch.cat([BlockAttention.apply(*part, size, rows, fuse) for part in parts])
 
 
+HELD: list[Any] = []  # what captured CUDA graphs read
+
+
+def held(of: Any, device: torch.device) -> Any:
+    """Keep for good what a CUDA graph will read that is being captured, since graphs refer to
+    memory alone and caches forget.
+    """
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        HELD.append(of)
+    return of
+
+
 def kept(numbers: list[int], device: torch.device) -> Tensor:
     """Return numbers as a tensor that autograd takes, wherever it is first needed."""
     with torch.inference_mode(False):
@@ -152,6 +164,10 @@ class Blocks:
         for start in range(0, count, self.rows):
             yield start, min(start + self.rows, count)
 
+    def neighbours(self, start: int, stop: int) -> Neighbours:
+        device = self.keys.device
+        return held(neighbours(*self.size, start, stop, device), device)
+
     def room(self, name: str, count: int) -> Tensor:
         """Return the memory `name` as `count` rows of scores, (n, count, L)."""
         shape = len(self.keys), count, self.keys.shape[1]
@@ -163,7 +179,7 @@ class Blocks:
     def weights(self, start: int, stop: int) -> Tensor:
         """Return how much of each patch every query of a block takes, (n, stop − start, L)."""
         if self.fuse:
-            needed = neighbours(*self.size, start, stop, self.keys.device)
+            needed = self.neighbours(start, stop)
             raw, scores = self.queries.index_select(1, needed.raw), self.room("a", len(needed.raw))
             torch.bmm(raw, self.keys.mT, out=scores)
             scores = self.diagonal(scores, needed.by_row, "b")
@@ -185,7 +201,7 @@ class Blocks:
         grad.sub_(weights.mul_(grad.sum(2, keepdim=True))).mul_(self.sharpness)
         if not self.fuse:
             return torch.arange(start, stop, device=grad.device), grad
-        needed = neighbours(*self.size, start, stop, self.keys.device)
+        needed = self.neighbours(start, stop)
         after = self.with_zeros("a", grad)
         before = self.diagonal(after, needed.back_by_column, "b")
         turned = before.unflatten(2, self.size[::-1]).mT

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.block_attention import BLOCK, SHARPNESS, attention_in_blocks, kept
+from models.block_attention import BLOCK, SHARPNESS, attention_in_blocks, held, kept
 
 RATE = 2  # patches are matched on features halved once, and pasted at the full size of these
 LEAST_NORM = 1e-4  # of a patch that is normalised
@@ -78,7 +78,8 @@ def resize_nearest(x: Tensor, height: int, width: int) -> Tensor:
     for dim, size in ((-2, height), (-1, width)):
         if x.shape[dim] != size:  # an export keeps nothing, since its tensors are no real ones
             nearest = _nearest.__wrapped__ if torch.compiler.is_exporting() else _nearest
-            x = x.index_select(dim, nearest(x.shape[dim], size, x.device))
+            index = held(nearest(x.shape[dim], size, x.device), x.device)
+            x = x.index_select(dim, index)
     return x
 
 

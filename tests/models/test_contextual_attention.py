@@ -9,6 +9,7 @@ import torch
 from support.plain_attention import plain_attention
 from torch import Tensor
 
+from models import block_attention
 from models import contextual_attention as module
 from models.contextual_attention import contextual_attention, resize_nearest
 
@@ -105,6 +106,16 @@ def test_nearest_pixels_are_those_of_aligned_corners(size, target) -> None:
     x = torch.arange(size * size, dtype=torch.float32).view(1, 1, size, size)
     index = torch.linspace(0, size - 1, target, dtype=torch.float64).add(0.5).floor().long()
     assert torch.equal(resize_nearest(x, target, target), x[:, :, index][..., index])
+
+
+def test_what_a_cuda_graph_reads_is_kept_for_good(monkeypatch) -> None:
+    monkeypatch.setattr(block_attention, "HELD", [])
+    x, mask = inputs(8, 8)
+    contextual_attention(x, mask)
+    assert block_attention.HELD == []
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    assert block_attention.held(x, torch.device("cpu")) is x and block_attention.HELD == []
+    assert block_attention.held(x, torch.device("cuda")) is x and block_attention.HELD[0] is x
 
 
 MEASURE = """

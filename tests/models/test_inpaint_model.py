@@ -117,7 +117,7 @@ def test_bf16_trains_with_weights_and_images_of_float32(make) -> None:
 
 
 def test_an_ema_follows_g(make) -> None:
-    model = make(*SMALL)
+    model = make(*SMALL, "--lr", "0.01")
     ema = EMA(model.nets, decay=0.5)
     for seed in range(3):
         step(model, hole_batch(seed, size=2))
