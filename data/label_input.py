@@ -50,6 +50,8 @@ class LabelInput:
             found = [self.numbers(stored)]
         if instances is not None:
             with prefix_errors(named(instances, f"{name}: instances")):
+                if not (self.edges or self.ids):
+                    raise ValueError("this run was trained without instance maps; leave it out")
                 ids = self._instance_numbers(instances, tuple(size))
         else:
             ids = found[0]
@@ -155,6 +157,8 @@ def with_instances(
     labels: Iterable[Any], instances: Iterable[Any] | None
 ) -> Iterator[tuple[Any, Any]]:
     """Yield each label map with its instance map, or None; ValueError unless all have one."""
+    if isinstance(instances, str | Path | Image.Image):
+        raise ValueError(f"instances: expected a list, one for each image, got {instances}")
     maps: Iterator[Any] = repeat(None) if instances is None else iter(instances)
     for number, one in enumerate(labels):
         ids = next(maps, maps)

@@ -13,7 +13,9 @@ from models.label_weights import (
     describe_label_discriminator,
     describe_label_generator,
     is_the_same,
+    is_within_local,
     of_published,
+    within_local,
 )
 from util.checkpoint import (
     load_weights,
@@ -28,6 +30,7 @@ log = logging.getLogger(__name__)
 UNETS = {6: "unet_64", 7: "unet_128", 8: "unet_256", 9: "unet_512", 10: "unet_1024"}
 # Keys by which a generator is known; what comes before them is a prefix of all its keys.
 FIRST = re.compile(r"(?:^|\.)(model\.(?:model\.0|\d+\.conv_block\.1)\.weight|conv_img\.weight)$")
+RESNETS = ("resnet_6blocks", "resnet_9blocks")
 ENCDECS = {6: "encdec_64", 7: "encdec_128", 8: "encdec_256"}
 
 
@@ -39,10 +42,10 @@ def describe_generator(weights: dict[str, Tensor], model: str = "") -> dict[str,
     generator with two halvings; `model` tells which.
     """
     weights = _below_prefix(weights)
-    of_labels = describe_label_generator(weights)
-    if of_labels and (model == of_labels["model"] or not _describe_plain(weights)):
+    of_labels, plain = describe_label_generator(weights), _describe_plain(weights)
+    if of_labels and (model == of_labels["model"] or plain.get("netG") not in RESNETS):
         return of_labels
-    return _describe_plain(weights)
+    return plain
 
 
 def _describe_plain(weights: dict[str, Tensor]) -> dict[str, Any]:
@@ -139,6 +142,8 @@ def differing_flags(weights: dict[str, Tensor], opt: Any) -> str:
     if described and "model" not in described and model in ("spade", "pix2pixHD"):
         described["model"] = "pix2pix"
     described = described or describe_discriminator(weights) or describe_encoder(weights)
+    if is_within_local(described, opt):
+        described = within_local(described, opt)
     different = []
     for name, value in described.items():
         now = getattr(opt, name, None if name == "semantic_nc" else value)
@@ -176,6 +181,8 @@ def check_fit(
             raise ValueError(f"{path}: holds a generator in place of a discriminator")
         flags = differing_flags(loaded, opt)
         hint = f"it was made with {flags}; use the same flags" if flags else f"differing: {odd[0]}"
+        if flags and is_within_local(describe_generator(loaded, opt.model), opt):
+            hint = f"--netG local around it needs {flags}"
         raise ValueError(f"{path}: does not fit the network of these options; {hint}")
     if damaged := [name for name, value in loaded.items() if not value.isfinite().all()]:
         raise ValueError(f"{path}: {damaged[0]} holds NaN or infinite values; use an older epoch")
@@ -197,9 +204,20 @@ def infer_options(run: Path) -> dict[str, Any]:
     elif "semantic_nc" in found:
         found = of_published(run, files[0], found)
     if found:
-        flags = " ".join(f"{name}={value}" for name, value in found.items())
-        log.info("%s has no saved options; its weights show %s", run, flags)
+        log.info("%s has no saved options; its weights show %s", run, _as_typed(found))
     return found
+
+
+def _as_typed(options: dict[str, Any]) -> str:
+    """Return options as flags, and the channels of label maps, which are no flag, in words."""
+    flags = [
+        f"--{name}" if value is True else f"--{name} {value}"
+        for name, value in options.items()
+        if value is not False and name != "semantic_nc"
+    ]
+    if channels := options.get("semantic_nc"):
+        flags.append(f"and label maps of {channels} channels")
+    return " ".join(flags)
 
 
 def write(nets: dict[str, nn.Module], tag: int | str, folder: Path) -> None:
