@@ -156,7 +156,7 @@ def check_partners(
         unread = unread_partner(folder, alone[0])
         raise ValueError(
             f"{flag}: {here[alone[0]]} has no partner {alone[0]}.* in {folder} ({len(alone)} "
-            f"images have none){unread or '; give both images of a pair the same name'}"
+            f"without one){unread or '; give both images of a pair the same name'}"
         )
 
 

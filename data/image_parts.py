@@ -5,6 +5,8 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from data.image_folder import check_partners, make_dataset, one_by_stem
 
 Parts = dict[str, Any]  # of one image, or of several: by name, such as mask
@@ -14,6 +16,9 @@ OWNERS = {"instances": "label maps", "mask": "--model inpaint", "sketch": "--gui
 
 def with_parts(images: Iterable[Any], parts: Parts) -> Iterator[tuple[Any, Parts]]:
     """Yield each image with its own parts; ValueError unless all have one of each kind."""
+    for name, of in parts.items():
+        if isinstance(of, str | Path | Image.Image):
+            raise ValueError(f"{name}: expected a list, one for each image, got {of}")
     every = {name: iter(of) for name, of in parts.items()}
     for number, image in enumerate(images):
         own = {name: next(of, every) for name, of in every.items()}

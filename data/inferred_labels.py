@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 def inferred_classes(channels: int, opt: Any) -> dict[str, Any]:
     """Return the options of label maps that have so many channels, as flags and files say.
 
-    What was assumed is logged. ValueError for flags that do not fit the channels.
+    What was assumed is logged, as a warning where neither flags nor data tell. ValueError for
+    flags that do not fit the channels.
     """
     files = label_files(opt)
     switches = opt.contain_dontcare_label, opt.no_instance
@@ -29,7 +30,9 @@ def inferred_classes(channels: int, opt: Any) -> dict[str, Any]:
             f"(without --no_instance)"
         )
     name, known = KNOWN_CHANNELS.get(channels, ("", None))
-    log.info(
+    guessed = found != known and opt.label_nc is None and not instances
+    log.log(
+        logging.WARNING if guessed else logging.INFO,
         "the %d channels of label maps are taken for %s%s; --label_nc, --contain_dontcare_label "
         "and --no_instance say it otherwise",
         *(channels, found.describe(), f", as of {name}" if found == known else ""),
@@ -52,3 +55,10 @@ def label_files(opt: Any) -> LabelFiles | None:
     with contextlib.suppress(ValueError):
         return find_label_files(opt)
     return None
+
+
+def lacks_label_maps(opt: Any) -> bool:
+    """Return whether weights alone would be tested on the built-in images, with other classes."""
+    alone = "semantic_nc" in getattr(opt, "inferred", {})
+    of_builtin = is_builtin(opt.dataroot) and not opt.label_dir
+    return alone and of_builtin and not (opt.label_nc == len(BUILTIN) and opt.no_instance)

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from PIL import Image
+
 from data.aligned_dataset import pair_files
 from data.image_files import open_image
 from data.image_folder import check_partners, make_dataset, one_by_stem, side_folders
@@ -108,14 +110,36 @@ def labels_of_all_phases(opt: Any) -> dict[str, LabelFiles]:
     return found
 
 
+def phases_without_instances(opt: Any) -> list[str]:
+    """Return the phases, of --phase and, before a training, val, that have no instance maps."""
+    lacking = []
+    for phase in dict.fromkeys((opt.phase, *(["val"] if opt.isTrain else []))):
+        with contextlib.suppress(ValueError):  # of a phase that this training does not read
+            files = find_label_files(Namespace(**{**vars(opt), "phase": phase}))
+            if files and not files.instances:
+                lacking.append(phase)
+    return lacking
+
+
 def hold_colours(files: LabelFiles, opt: Any) -> bool:
     """Return whether the label maps are colours: on request, or as one of two sides A and B."""
     if opt.label_colours or files.stitched:
         return True
     for path in files.labels if files.layout == "sides" else []:
         with contextlib.suppress(ValueError), open_image(path) as image:
-            return image.mode in ("RGB", "RGBA", "P", "CMYK") or image.format == "JPEG"
+            return image.mode == "P" or _has_colours(image)
     return False  # class numbers, as in one grey channel
+
+
+def is_coloured(path: str) -> bool:
+    """Return whether a file holds colours, which are no class numbers, as its header says."""
+    with contextlib.suppress(ValueError), open_image(path) as image:
+        return _has_colours(image)
+    return False
+
+
+def _has_colours(image: Image.Image) -> bool:
+    return image.mode in ("RGB", "RGBA", "CMYK") or image.format == "JPEG"
 
 
 def phase_folders(root: Path, phase: str) -> Folders:

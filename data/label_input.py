@@ -50,6 +50,8 @@ class LabelInput:
             found = [self.numbers(stored)]
         if instances is not None:
             with prefix_errors(named(instances, f"{name}: instances")):
+                if not (self.edges or self.ids):
+                    raise ValueError("this run was trained without instance maps; leave it out")
                 ids = self._instance_numbers(instances, tuple(size))
         else:
             ids = found[0]

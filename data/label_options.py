@@ -1,6 +1,8 @@
 """Options that follow from the label maps, and flags that contradict them."""
 
 import logging
+import os
+from functools import cache
 from typing import Any
 
 from data.builtin_facades import is_builtin
@@ -11,6 +13,8 @@ from data.label_scan import scan_labels
 from util.palette import as_hex
 
 log = logging.getLogger(__name__)
+
+ORDER = {"val": 1, "test": 2}  # of the phases that are told; that of the training is 0
 
 
 def derived_label_options(opt: Any) -> dict[str, Any]:
@@ -49,8 +53,12 @@ def of_no_run(opt: Any) -> bool:
     return opt.isTrain and not (opt.continue_train or opt.init_from)
 
 
-def check_flags(opt: Any, side: str) -> None:
-    """Raise a ValueError for flags that contradict the label maps."""
+def check_flags(opt: Any, side: str, two_sides: bool) -> None:
+    """Raise a ValueError for flags that contradict the label maps, which are those of one of
+    `two_sides`, or in a folder of their own.
+    """
+    if "direction" in getattr(opt, "given", ()) and not two_sides:
+        _say_no_direction(opt.direction)
     if getattr(opt, f"range_{side}") != "auto":
         raise ValueError(f"--range_{side}: is for images; side {side} holds the label maps")
     flag = f"filter_{side}"
@@ -61,6 +69,18 @@ def check_flags(opt: Any, side: str) -> None:
         raise ValueError(
             f"--label_nc {opt.label_nc}: the label maps have {colours} colours; leave it out"
         )
+
+
+@cache
+def _say_no_direction(direction: str) -> None:
+    """Say once that --direction does nothing; commands for A|B images pass it along."""
+    log.warning("--direction %s does nothing: the label maps have a folder of their own", direction)
+
+
+@cache
+def _say_count(classes: int, what: str, root: str) -> None:
+    """Say once, for the data of a folder, how many classes there are."""
+    log.info("--label_nc %d: %s", classes, what)
 
 
 def _counted(opt: Any, coloured: bool, offset: int, dontcare: bool) -> dict[str, Any]:
@@ -74,7 +94,8 @@ def _counted(opt: Any, coloured: bool, offset: int, dontcare: bool) -> dict[str,
     colours = opt.label_colours if own else scan.colours
     counted = len(colours) if own else scan.label_nc(offset, dontcare)
     if opt.label_nc is None:
-        what = "the colours of --label_colours" if own else f"counted in {', '.join(scan.phases)}"
-        log.info("--label_nc %d: %s", counted, what)
+        phases = [] if own else sorted(scan.phases, key=lambda phase: ORDER.get(phase, 0))
+        what = "the colours of --label_colours" if own else f"counted in {', '.join(phases)}"
+        _say_count(counted, what, os.path.abspath(opt.dataroot))
     found = {"label_nc": counted if opt.label_nc is None else opt.label_nc}
     return {**found, "label_colours": colours} if colours else found

@@ -18,7 +18,13 @@ from util.palette import from_hex, nearest_and_distance
 UNKNOWN = 255  # the number of unknown pixels in files
 FAR = 64.0  # distance in pixel values of a pixel that has no label's colour
 MOST_FAR = 0.5  # most of a label map's pixels that are FAR; photos have more
+EXACT, FEW_ODD = 2.0, 0.01  # distance of pixels of a label's grey; share of others in a file
 ONE_CHANNEL = ("L", "P", "1")
+GREY = ("L", "1")
+
+
+class NotNumbers(ValueError):
+    """An image of colours, or of other values, where whole numbers are expected."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +41,19 @@ class LabelReader:
     half: int | None = None  # of stitched files: 0 for the left half, 1 for the right
     max_pixels: float = MAX_PIXELS
     trained: bool = False  # whether the classes are those of a trained run, which stay
+    two_sides: bool = False  # whether --direction says where the label maps are
+    colours_unknown: bool = False  # whether only weights tell of the classes
 
     @classmethod
-    def from_options(cls, opt: Any, half: int | None = None) -> "LabelReader":
+    def from_options(
+        cls, opt: Any, half: int | None = None, two_sides: bool = False
+    ) -> "LabelReader":
         """Return the reader for the label maps of a run."""
         colours = tuple(opt.label_colours) if isinstance(opt.label_colours, list) else ()
         how = (opt.label_nc, opt.contain_dontcare_label, opt.label_offset or 0)
-        more = {"max_pixels": opt.max_pixels, "trained": not opt.isTrain}
-        return cls(*how, colours=colours, half=half, **more)
+        more = {"max_pixels": opt.max_pixels, "trained": not opt.isTrain, "two_sides": two_sides}
+        alone = "semantic_nc" in getattr(opt, "inferred", {})
+        return cls(*how, colours=colours, half=half, colours_unknown=alone, **more)
 
     def read(self, path: str | Path) -> Image.Image:
         """Return the class numbers of a file, as `as_numbers` does; ValueError names the file."""
@@ -57,16 +68,27 @@ class LabelReader:
         return self._of_colours(image) if self.colours else self._of_numbers(image)
 
     def _of_colours(self, image: ImageLike) -> np.ndarray:
-        found, distance = nearest_and_distance(as_rgb(image), from_hex(list(self.colours)))
+        colours = from_hex(list(self.colours))
+        found, distance = nearest_and_distance(as_rgb(image), colours)
+        grey = getattr(image, "mode", "") in GREY and (np.ptp(colours, axis=1) > 0).any()
+        if grey and (distance > EXACT).mean() > FEW_ODD:
+            raise ValueError(
+                "is grey, of class numbers perhaps, but the label maps of this run are colours"
+            )
         if (share := (distance > FAR).mean()) > MOST_FAR:
+            side = " --direction says which side holds the labels" if self.two_sides else ""
             raise ValueError(
                 f"{share:.0%} of the pixels have none of the {len(self.colours)} label colours; is "
-                f"it a photo? --direction says which side holds the labels"
+                f"it a photo?{side}"
             )
         return found
 
     def _of_numbers(self, image: ImageLike) -> np.ndarray:
-        stored = label_numbers(image)
+        try:
+            stored = label_numbers(image)
+        except NotNumbers as error:
+            fix = ", or give the colours in the order of the classes, --label_colours #rrggbb,…"
+            raise ValueError(f"{error}{fix if self.colours_unknown else ''}") from None
         found = stored - self.offset
         unknown = ((stored == UNKNOWN) | (found < 0)) & self.dontcare
         wrong = ((found < 0) | (found >= self.label_nc)) & ~unknown
@@ -100,7 +122,7 @@ class LabelReader:
 
 def label_numbers(image: ImageLike) -> np.ndarray:
     """Return the numbers (H, W) int64 of a label map as they are in its file."""
-    return numbers_of(image, "a label map", ", or give --label_colours auto, which reads colours")
+    return numbers_of(image, "a label map")
 
 
 def as_numbers(values: np.ndarray) -> Image.Image:
@@ -121,10 +143,10 @@ def as_rgb(image: ImageLike) -> np.ndarray:
     return np.asarray(in_mode(image, "RGB"))
 
 
-def numbers_of(image: ImageLike, what: str, or_else: str = "") -> np.ndarray:
+def numbers_of(image: ImageLike, what: str) -> np.ndarray:
     """Return the numbers (H, W) int64 of an image of one channel, as they are in its file.
 
-    ValueError names `what` it was to be, and another fix `or_else`.
+    NotNumbers says `what` it was to be.
     """
     if isinstance(image, HighDepthImage):
         values = image.array()
@@ -137,9 +159,7 @@ def numbers_of(image: ImageLike, what: str, or_else: str = "") -> np.ndarray:
         return np.asarray(image).astype(np.int64)
     else:
         kind = image.mode
-    raise ValueError(
-        f"is {kind}, but {what} has one channel of whole numbers: save it as grey PNG{or_else}"
-    )
+    raise NotNumbers(f"is {kind}, but {what} has one channel of whole numbers: save it as grey PNG")
 
 
 def read_instances(path: str | Path, max_pixels: float = MAX_PIXELS) -> Image.Image:

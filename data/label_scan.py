@@ -12,12 +12,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.base_dataset import prefix_errors
 from data.image_files import halves, load_unconverted
 from data.image_types import ImageLike
-from data.label_folders import LabelFiles, hold_colours, label_side, labels_of_all_phases
+from data.label_folders import (
+    LabelFiles,
+    hold_colours,
+    is_coloured,
+    label_side,
+    labels_of_all_phases,
+)
 from data.label_palette import RARE, ColourCounts, ExactColours
-from data.label_reader import as_rgb, label_numbers
+from data.label_reader import NotNumbers, as_rgb, label_numbers
 from data.label_values import LabelValues
 from util import distributed
 from util.errors import one_line
@@ -102,9 +107,15 @@ class Looker:
     def numbers(self) -> LabelValues:
         """Find the numbers in the files."""
         found: dict[str, dict[str, str]] = {phase: {} for phase in self.phases}
-        for phase, path, numbers in self._each(numbers_in):
-            for number in numbers:
-                found[phase].setdefault(str(number), path)
+        try:
+            for phase, path, numbers in self._each(numbers_in):
+                for number in numbers:
+                    found[phase].setdefault(str(number), path)
+        except NotNumbers as error:
+            if all(map(is_coloured, self.phases[self.opt.phase].labels)):
+                hint = ", or give --label_colours auto, which reads colours"
+                raise ValueError(f"{error}{hint}") from None
+            raise
         return LabelValues(found, [])
 
     def colours(self) -> LabelValues:
@@ -141,10 +152,10 @@ class Looker:
         some = {opt.phase: trained._replace(labels=trained.labels[:CHUNK])}
         images = Looker(opt, some)._each(as_rgb)
         most, path = max((len(np.unique(packed(rgb))), path) for _, path, rgb in images)
-        return (
-            f"{path}: has {most} colours, but a label map has at most {MOST}, each in areas; "
-            f"--direction {opt.direction} takes side {side} as labels"
-        )
+        text = f"{path}: has {most} colours, but a label map has at most {MOST}, each in areas"
+        if trained.layout != "sides":
+            return f"{text}; is it a photo?"
+        return f"{text}; --direction {opt.direction} takes side {side} as labels"
 
     @property
     def _first(self) -> str:
@@ -170,10 +181,12 @@ class Looker:
         try:
             image, half = load_unconverted(path, self.opt.max_pixels), self.half[phase]
             image = image if half is None else halves(image, path)[half]
-            with prefix_errors(path):
-                return look(image)
         except ValueError as error:
             return error
+        try:
+            return look(image)
+        except ValueError as error:
+            return type(error)(f"{path}: {error}")
 
 
 def numbers_in(image: ImageLike) -> list[int]:

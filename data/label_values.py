@@ -3,8 +3,10 @@
 from typing import Any, NamedTuple
 
 from data.label_reader import UNKNOWN
+from util.palette import SAME_COLOUR, from_hex, nearest_and_distance
 
 MOST_CLASSES = 1000  # of a count; label maps with larger numbers need --label_nc
+TOO_MANY = 1.2  # times the classes that label maps hold; a larger --label_nc is remarked
 NAMED = 6  # classes that a remark names
 
 
@@ -43,6 +45,7 @@ class LabelValues(NamedTuple):
                 f"pixels?); --contain_dontcare_label makes them unknown: {classes} classes in "
                 f"place of {opt.label_nc}"
             )
+        found += self._too_many_classes(opt) + self._colours_of_no_class(opt)
         (trained, learned), *others = self.phases.items()
         for phase, held in others:
             unseen = [v for v in held if v not in learned and self._is_class(v, opt)]
@@ -55,6 +58,33 @@ class LabelValues(NamedTuple):
                     f"learned: {', '.join(unseen[:NAMED])}{more}{file}"
                 )
         return found
+
+    def _too_many_classes(self, opt: Any) -> list[str]:
+        """Return a remark on a --label_nc far above the numbers of the label maps."""
+        offset, dontcare = opt.label_offset or 0, opt.contain_dontcare_label
+        numbers = [n - offset for n in self.numbers() if is_class(n, offset, dontcare)]
+        last = max(numbers, default=0)
+        if opt.label_nc <= TOO_MANY * (last + 1) or "label_nc" not in getattr(opt, "given", ()):
+            return []
+        return [
+            f"labels: --label_nc {opt.label_nc}, but no label map has a class above {last}; the "
+            f"others are not learned"
+        ]
+
+    def _colours_of_no_class(self, opt: Any) -> list[str]:
+        """Return a remark on colours of label maps that are far from those of all classes."""
+        if not self.colours or not isinstance(opt.label_colours, list):
+            return []
+        own, classes = from_hex(self.colours), from_hex(opt.label_colours)
+        odd = nearest_and_distance(own[None], classes)[1][0] > SAME_COLOUR
+        named = [colour for colour, far in zip(self.colours, odd, strict=True) if far]
+        if not named:
+            return []
+        more = f" and {len(named) - NAMED} more" if named[NAMED:] else ""
+        return [
+            f"labels: no class has the colours {', '.join(named[:NAMED])}{more}; they count as the "
+            f"nearest one of --label_colours"
+        ]
 
     def numbers(self) -> dict[int, str]:
         """Return the numbers in all files, each with a file that holds it; {} of colours."""

@@ -1,6 +1,5 @@
 """Label maps with their images and instance maps, for semantic image synthesis."""
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,29 +9,32 @@ from torch import Tensor
 from data.base_dataset import BaseDataset, filter_of, prefix_errors
 from data.builtin_facades import is_builtin
 from data.channels import check_channels, to_channels
-from data.class_names import named_classes
+from data.class_names import BUILTIN, named_classes
 from data.image_files import (
-    BadImageError,
     halves,
-    image_size,
     load_image_or_array,
     load_unconverted,
-    sizes_of,
 )
 from data.image_types import ImageLike
-from data.label_folders import existing_label_files, label_side
+from data.inferred_labels import lacks_label_maps
+from data.label_folders import existing_label_files, label_side, phases_without_instances
 from data.label_options import check_flags, derived_label_options
 from data.label_reader import LabelReader, as_numbers, numbers_tensor, read_instances
 from data.label_scan import MANY, scan_labels
+from data.label_sizes import (
+    EQUAL_SIZES,
+    ONE_SIZE,
+    check_images,
+    check_instances,
+    check_sizes,
+    size_remarks,
+)
 from data.transforms import FILTERS, Geometry, pixels
 from util.label_flags import add_label_flags
 from util.label_maps import instance_edges
 
 NEAREST = FILTERS["nearest"]
 INSTANCE = "instance"  # the side of the instance maps, beside A and B
-EQUAL_SIZES = "make the sizes equal or use --preprocess resize_and_crop"
-ONE_SIZE = "both maps of an image need one size"
-Size = tuple[int, int]
 Read = list[ImageLike]  # a label map, its image and its instance map, those that are there
 
 
@@ -58,14 +60,20 @@ class LabelsDataset(BaseDataset):
             raise ValueError(
                 "--label_nc 0: --dataset_mode aligned reads inputs that are RGB images"
             )
+        if lacks_label_maps(opt):
+            raise ValueError(
+                f"--dataroot: name a folder with label maps of {opt.label_nc} classes for these "
+                f"weights; the built-in images have {len(BUILTIN)}"
+            )
         files = existing_label_files(opt)
         if opt.label_nc is None:
             raise ValueError("--label_nc: give the number of classes of the label maps")
-        self.label_paths, self.image_paths, self.instance_paths, _ = files
+        self.label_paths, self.image_paths, self.instance_paths, layout = files
         self.label_side, self.image_side = "BA" if label_side(opt) == "B" else "AB"
         self.half = "AB".index(self.image_side) if files.stitched else None
-        self.reader = LabelReader.from_options(opt, None if self.half is None else 1 - self.half)
-        check_flags(opt, self.label_side)
+        half, two_sides = None if self.half is None else 1 - self.half, layout == "sides"
+        self.reader = LabelReader.from_options(opt, half, two_sides)
+        check_flags(opt, self.label_side, two_sides)
         check_channels(opt.output_nc, "output_nc", self.image_paths)
         self.filters = dict.fromkeys((self.label_side, INSTANCE), NEAREST)
         self.filters[self.image_side] = filter_of(opt, self.image_side)
@@ -73,19 +81,15 @@ class LabelsDataset(BaseDataset):
         known = len(files.labels) <= MANY or "label_nc" not in getattr(opt, "given", ())
         if opt.isTrain and opt.phase not in ("val", "test"):
             if opt.on_bad_image == "error":
-                self._compare_sizes()
+                self._check_sizes()
             if known:
                 self._look_at_all_phases()
 
-    def _compare_sizes(self) -> None:
-        """Raise a ValueError if files of an item differ in size, as far as a second shows."""
-        stitched = self.half is not None
-        images = [] if self.geometry.any_size or stitched else self.image_paths
-        for files, fix in ((self.instance_paths, ONE_SIZE), (images, EQUAL_SIZES)):
-            label_of = dict(zip(files, self.label_paths, strict=False))  # there may be no files
-            for path, size in sizes_of(files).items():
-                with contextlib.suppress(BadImageError):  # reported elsewhere
-                    check_sizes(size, path, image_size(label_of[path]), label_of[path], fix)
+    def _check_sizes(self) -> None:
+        """Raise a ValueError if files of an item differ in size where they must not."""
+        check_instances(self.instance_paths, self.label_paths, self.max_pixels)
+        if self.half is None and not self.geometry.any_size:
+            check_images(self.image_paths, self.label_paths)
 
     def _look_at_all_phases(self) -> None:
         scan = None if is_builtin(self.root) else scan_labels(self.opt)
@@ -176,11 +180,16 @@ class LabelsDataset(BaseDataset):
         return named_classes(self.opt)
 
     def remarks(self) -> list[str]:
-        """Return remarks on the classes in all phases, and on missing instance maps."""
-        if self.opt.no_instance or self.instance_paths:
-            return self.found
-        lacking = f"labels: --phase {self.opt.phase} has no instance maps; the edges are those of"
-        return [*self.found, f"{lacking} the classes"]
+        """Return remarks on the classes in all phases, on sizes, and on missing instance maps."""
+        found = [*self.found]
+        if self.half is None and self.geometry.any_size:
+            found += size_remarks(self.image_paths, self.label_paths)
+        lacking = [] if self.opt.no_instance else phases_without_instances(self.opt)
+        for phase in lacking:
+            found.append(
+                f"labels: {phase} has no instance maps; the edges are those of the classes"
+            )
+        return found
 
     load_single = staticmethod(load_unconverted)
 
@@ -199,11 +208,3 @@ class LabelsDataset(BaseDataset):
             return numbers_tensor(pixels(geometry.center_crop(found)))
 
         return numbers
-
-
-def check_sizes(one: Size, path: str, other: Size, other_path: str, fix: str) -> None:
-    """Raise a ValueError if two images of an item differ in size, (width, height)."""
-    if one != other:
-        raise ValueError(
-            f"{path} has {one[0]}x{one[1]} pixels and {other_path} {other[0]}x{other[1]}: {fix}"
-        )

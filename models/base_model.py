@@ -203,10 +203,12 @@ class BaseModel(ABC):
         """Step the schedules after an epoch; `plateau` follows `metric`, and waits for one."""
         schedules.step(self.schedulers, metric)
 
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate of the first optimizer."""
-        return float(next(iter(self.optimizers.values())).param_groups[0]["lr"])
+    def learning_rates(self) -> str:
+        """Return the learning rate in words, by optimizer if they differ."""
+        rates = {name: of.param_groups[0]["lr"] for name, of in self.optimizers.items()}
+        if len(set(rates.values())) == 1:
+            return f"{next(iter(rates.values())):.7f}"
+        return ", ".join(f"{rate:.7f} of {name}" for name, rate in rates.items())
 
     # Testing --------------------------------------------------------------------------
 

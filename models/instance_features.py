@@ -31,8 +31,10 @@ class InstanceEncoder(nn.Module):
 
         Every pixel of an instance has the mean of its features.
         """
+        height, width = image.shape[-2:]
+        features = self.model(image)[..., :height, :width]  # larger, if the sides do not halve
         return torch.stack(
-            [averaged(of, ids[0]) for of, ids in zip(self.model(image), instances, strict=True)]
+            [averaged(of, ids[0]) for of, ids in zip(features, instances, strict=True)]
         )
 
 

@@ -1,5 +1,6 @@
 """What weights tell of the networks of SPADE and pix2pixHD, and which flags build those."""
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,12 @@ from torch import Tensor
 
 from models.spade_networks import HALVINGS
 from util.checkpoint import load_weights
-from util.label_maps import split_channels
+from util.label_maps import KNOWN_CHANNELS, split_channels
+
+log = logging.getLogger(__name__)
 
 Weights = dict[str, Tensor]
+FEATURES = 3  # the default of --feat_num
 
 # How the published weights were trained, where their shapes do not tell: by model and channels.
 PUBLISHED: dict[tuple[str, int], dict[str, Any]] = {
@@ -139,6 +143,21 @@ def describe_encoder(weights: Weights) -> dict[str, Any]:
     return {"feat_num": convs[-1][0], "nef": convs[0][0], "n_downsample_E": downs}
 
 
+def is_within_local(described: dict[str, Any], opt: Any) -> bool:
+    """Return whether the weights are of a global generator, around which a training adds local
+    enhancers.
+    """
+    grows = getattr(opt, "isTrain", False) and getattr(opt, "netG", "") == "local"
+    return grows and described.get("netG") == "global"
+
+
+def within_local(described: dict[str, Any], opt: Any) -> dict[str, Any]:
+    """Return the options of a local enhancer around a global generator of this description: each
+    enhancer halves the width (pix2pixHD §3.2).
+    """
+    return described | {"netG": "local", "ngf": described["ngf"] >> opt.n_local_enhancers}
+
+
 def is_the_same(name: str, described: dict[str, Any], opt: Any) -> bool:
     """Return whether an option fits weights that are described otherwise, since their shapes do
     not tell.
@@ -168,27 +187,46 @@ def first_area(*, crop_size: int, aspect_ratio: float, num_upsampling_layers: st
 
 def channel_flags(count: int, opt: Any) -> str:
     """Return the flags of label maps, or images, of `count` channels that differ from the
-    options.
+    options; " or " stands between flags of which the channels do not tell.
     """
     if getattr(opt, "dataset_mode", "labels") != "labels" and opt.model == "pix2pixHD":
         return f"--input_nc {count}"
     own = getattr(opt, "label_nc", None)
     switches = {n: bool(getattr(opt, n, False)) for n in ("contain_dontcare_label", "no_instance")}
-    found = split_channels(count, own) or split_channels(count, None, *switches.values())
-    found = found or split_channels(count)
-    flags = [] if own == found.label_nc else [f"--label_nc {found.label_nc}"]
-    for name, now in switches.items():
-        if now != getattr(found, name):
-            flags.append(f"no --{name}" if now else f"--{name}")
-    return " ".join(flags)
+    ways = [split_channels(count, own), split_channels(count, None, *switches.values())]
+    ways = [way for way in ways if way] or [split_channels(count)]
+    known = KNOWN_CHANNELS.get(count, ("", None))[1]
+    texts = []
+    for way in [known] if known in ways else ways:
+        flags = [] if own == way.label_nc else [f"--label_nc {way.label_nc}"]
+        for name, now in switches.items():
+            if now != getattr(way, name):
+                flags.append(f"no --{name}" if now else f"--{name}")
+        texts.append(" ".join(flags))
+    return " or ".join(dict.fromkeys(texts))
 
 
 def of_published(run: Path, generator: Path, found: dict[str, Any]) -> dict[str, Any]:
     """Add to a description what the run's other files, and the known published ones, tell."""
-    encoder = run / generator.name.replace("_net_G", "_net_E")
+    encoder, features = (
+        run / generator.name.replace("_net_G", f"_net_{name}") for name in ("E", "features")
+    )
+    count = found["semantic_nc"]
     if found["model"] == "pix2pixHD" and encoder.is_file():
         found |= {"instance_feat": True, **describe_encoder(load_weights(encoder))}
         found["semantic_nc"] -= found.get("feat_num", 0)
+        if not features.is_file():
+            log.warning(
+                "%s is not there: --use_encoded_image takes the look of instances from images",
+                features,
+            )
+    elif found["model"] == "pix2pixHD" and count - FEATURES in KNOWN_CHANNELS:
+        log.warning(
+            "%s takes %d channels, %d of %s and %d of features if it was trained with "
+            "--instance_feat; then it needs %s and %s",
+            *(generator, count, count - FEATURES, KNOWN_CHANNELS[count - FEATURES][0], FEATURES),
+            *(encoder, features),
+        )
     if (found["model"], found["semantic_nc"]) == ("pix2pixHD", 3):
         found |= {"dataset_mode": "aligned", "input_nc": 3, "label_nc": 0}  # of RGB images
     return found | PUBLISHED.get((found["model"], found["semantic_nc"]), {})

@@ -20,6 +20,8 @@ from models.semantic import SemanticModel
 from util.flag_types import number
 from util.image_pool import ImagePool
 
+NO_IMAGES = "--use_encoded_image: needs an image beside each label map"
+
 
 class Pix2PixHDModel(SemanticModel):
     """min_G (max_D Σ_scales GAN) + λ · feature matching + λ · perceptual loss (pix2pixHD eq. 5).
@@ -81,12 +83,14 @@ class Pix2PixHDModel(SemanticModel):
         super().__init__(opt)
         if opt.instance_feat and opt.no_instance:
             raise ValueError("--instance_feat: needs instance maps; leave out --no_instance")
+        self.encodes_images = opt.instance_feat and getattr(opt, "use_encoded_image", False)
         self.norm_layer = get_norm_layer(opt.norm)
         self.make_synthesis()
         if opt.instance_feat:
             shape = opt.output_nc, opt.feat_num, opt.nef, opt.n_downsample_E, self.norm_layer
             self.nets["E"] = build(opt, lambda: InstanceEncoder(*shape))
-            self.nets["features"] = FeatureBank(self.classes, opt.feat_num)
+            if not self.encodes_images:
+                self.nets["features"] = FeatureBank(self.classes, opt.feat_num)
         if not self.isTrain:
             return
         self.nets["D"] = self.make_discriminator(self.semantic_nc + opt.output_nc)
@@ -128,6 +132,8 @@ class Pix2PixHDModel(SemanticModel):
         instances, which look as ones of the training.
         """
         if self.opt.instance_feat:
+            if self.encodes_images:
+                raise ValueError(f"{NO_IMAGES}; leave it out to draw features of the training")
             labels, instances = real[:, :-1], real[:, -1:].long()
             real = torch.cat([labels, self.nets["features"].draw(labels, instances)], 1)
         return super().translate(real)
@@ -138,8 +144,9 @@ class Pix2PixHDModel(SemanticModel):
         They are those of the real image, or, at test time, of instances of the training.
         """
         testing = torch.is_inference_mode_enabled()
-        from_image = getattr(self.opt, "use_encoded_image", False) and self.real_B is not None
-        if testing and not from_image:
+        if testing and self.encodes_images and self.real_B is None:
+            raise ValueError(NO_IMAGES)
+        if testing and not self.encodes_images:
             return self.nets["features"].draw(self.labels, self.instances)
         found = self.nets["E"](self.real_B, self.instances)
         if torch.is_grad_enabled():

@@ -114,7 +114,7 @@ def kept_reader(
         net.load_state_dict(kept["weights"])
         return Reader(net.to(device).eval(), palette, device)
     photos, classes, palette = examples()
-    log.info("FCN: %d label colours; training on %d images", len(palette), len(photos))
+    log.info("FCN: %d classes; training on %d images", len(palette), len(photos))
     images, labels = torch.from_numpy(photos), torch.from_numpy(classes)
     net = train(images, labels, len(palette), epochs, device)
     cache.mkdir(parents=True, exist_ok=True)

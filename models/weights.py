@@ -14,7 +14,9 @@ from models.label_weights import (
     describe_label_discriminator,
     describe_label_generator,
     is_the_same,
+    is_within_local,
     of_published,
+    within_local,
 )
 from util.checkpoint import (
     load_weights,
@@ -31,6 +33,7 @@ UNETS = {6: "unet_64", 7: "unet_128", 8: "unet_256", 9: "unet_512", 10: "unet_10
 FIRST = re.compile(
     r"(?:^|\.)((?:model\.(?:model\.0|\d+\.conv_block\.1)|conv_img|allconv17\.conv)\.weight)$"
 )
+RESNETS = ("resnet_6blocks", "resnet_9blocks")
 ENCDECS = {6: "encdec_64", 7: "encdec_128", 8: "encdec_256"}
 
 
@@ -43,8 +46,10 @@ def describe_generator(weights: dict[str, Tensor], model: str = "") -> dict[str,
     """
     weights = _below_prefix(weights)
     of_model = describe_inpaint_generator(weights) or describe_label_generator(weights)
-    known = of_model and (model == of_model["model"] or not _describe_plain(weights))
-    return of_model if known else _describe_plain(weights)
+    plain = _describe_plain(weights)
+    if of_model and (model == of_model["model"] or plain.get("netG") not in RESNETS):
+        return of_model
+    return plain
 
 
 def _describe_plain(weights: dict[str, Tensor]) -> dict[str, Any]:
@@ -141,6 +146,8 @@ def differing_flags(weights: dict[str, Tensor], opt: Any) -> str:
     if described and "model" not in described and model in ("spade", "pix2pixHD", "inpaint"):
         described["model"] = "pix2pix"
     described = described or describe_discriminator(weights) or describe_encoder(weights)
+    if is_within_local(described, opt):
+        described = within_local(described, opt)
     different = []
     for name, value in described.items():
         now = getattr(opt, name, None if name == "semantic_nc" else value)
@@ -178,6 +185,8 @@ def check_fit(
             raise ValueError(f"{path}: holds a generator in place of a discriminator")
         flags = differing_flags(loaded, opt)
         hint = f"it was made with {flags}; use the same flags" if flags else f"differing: {odd[0]}"
+        if flags and is_within_local(describe_generator(loaded, opt.model), opt):
+            hint = f"--netG local around it needs {flags}"
         raise ValueError(f"{path}: does not fit the network of these options; {hint}")
     if damaged := [name for name, value in loaded.items() if not value.isfinite().all()]:
         raise ValueError(f"{path}: {damaged[0]} holds NaN or infinite values; use an older epoch")
@@ -201,9 +210,20 @@ def infer_options(run: Path) -> dict[str, Any]:
     elif found.get("model") == "inpaint":
         found["preprocess"] = "none"
     if found:
-        flags = " ".join(f"{name}={value}" for name, value in found.items())
-        log.info("%s has no saved options; its weights show %s", run, flags)
+        log.info("%s has no saved options; its weights show %s", run, _as_typed(found))
     return found
+
+
+def _as_typed(options: dict[str, Any]) -> str:
+    """Return options as flags, and the channels of label maps, which are no flag, in words."""
+    flags = [
+        f"--{name}" if value is True else f"--{name} {value}"
+        for name, value in options.items()
+        if value is not False and name != "semantic_nc"
+    ]
+    if channels := options.get("semantic_nc"):
+        flags.append(f"and label maps of {channels} channels")
+    return " ".join(flags)
 
 
 def write(nets: dict[str, nn.Module], tag: int | str, folder: Path) -> None:

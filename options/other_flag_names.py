@@ -35,6 +35,8 @@ ELSEWHERE = {
     "--preprocess_mode": "--preprocess",
     "--data_type": "--precision",
     **dict.fromkeys(("--label_feat", "--load_features", "--n_clusters"), "--instance_feat"),
+    **dict.fromkeys(("--init_variance", "--init_std"), "--init_gain"),
+    "--tf_log": "--use_tensorboard",
     **dict.fromkeys(("--device", "--gpu", "--gpus", "--cuda", "--cpu"), "--gpu_ids"),
     **dict.fromkeys(("--amp", "--fp16", "--bf16", "--half"), "--precision bf16"),
     **dict.fromkeys(("--generator", "--arch"), "--netG"),
@@ -45,4 +47,23 @@ ELSEWHERE = {
     **dict.fromkeys(("--val_interval", "--eval_freq"), "--val_freq"),
     **dict.fromkeys(("--log_freq", "--log_interval"), "--print_freq"),
     **dict.fromkeys(("--save_freq", "--save_interval"), "--save_epoch_freq"),
+}
+
+# Flags of other programs that have no counterpart, and what takes their place.
+WITHOUT_COUNTERPART = {
+    **dict.fromkeys(
+        ("--export_onnx", "--onnx", "--engine"), "python -m scripts.export writes ONNX"
+    ),
+    "--optimizer": "Adam trains all networks (--lr, --beta1)",
+    **dict.fromkeys(("--netE", "--norm_E"), "--use_vae has one encoder, the published one"),
+    "--cluster_path": "--instance_feat keeps the features of the training with the weights",
+    "--local_rank": "torchrun sets the rank; leave it out",
+    "--load_from_opt_file": "--config FILE.yaml reads flags from a file",
+    "--D_steps_per_G": "D learns once for each step of G",
+}
+
+# Values of flags in other programs, and ours.
+VALUES_ELSEWHERE = {
+    "--direction": {"a2b": "AtoB", "b2a": "BtoA", "a_to_b": "AtoB", "b_to_a": "BtoA"},
+    "--gan_mode": {"ls": "lsgan", "original": "vanilla", "w": "wgangp", "bce": "vanilla"},
 }

@@ -9,11 +9,18 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from options.other_flag_names import ELSEWHERE, RENAMED
+from options.other_flag_names import (
+    ELSEWHERE,
+    RENAMED,
+    VALUES_ELSEWHERE,
+    WITHOUT_COUNTERPART,
+)
 from options.roles import ROLES
 from util.flag_types import gpu_list, number, pixel_range  # noqa: F401, found here too
 
-REQUIRED = "the following arguments are required"  # argparse's own words
+# argparse's own words
+REQUIRED = "the following arguments are required"
+INVALID_CHOICE = re.compile(r"(--\w+): invalid choice: '([^']*)'")
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -38,6 +45,11 @@ class OneLineParser(argparse.ArgumentParser):
         message = message.replace("ignored explicit argument", "takes no value, leave out")
         if message.startswith(REQUIRED) and (mistyped := self.mistyped()):
             message = self.describe_unknown(mistyped)
+        if choice := INVALID_CHOICE.match(message):
+            flag, value = choice.groups()
+            known = [str(one) for one in self._option_string_actions[flag].choices]
+            ours = VALUES_ELSEWHERE.get(flag, {}).get(value.lower())
+            message += f"; did you mean {ours}?" if ours else nearest(value, known)
         raise ValueError(self.source + " ".join(message.split()))
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -67,6 +79,8 @@ class OneLineParser(argparse.ArgumentParser):
         known = self._option_string_actions
         if owner := self.owner(flag.removeprefix("--")):
             return f"{flag}: {owner}"
+        if flag in WITHOUT_COUNTERPART:
+            return f"{flag}: unknown flag; {WITHOUT_COUNTERPART[flag]}"
         near = closest(flag, [*known, *self.also])
         ours = (RENAMED.get(flag) or ELSEWHERE.get(flag, "")).split(" or ")
         if named := [one for one in ours if one.partition(" ")[0] in known]:

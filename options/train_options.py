@@ -27,6 +27,7 @@ class TrainOptions(BaseOptions):
     def __init__(self, infer: Callable[[Path], dict[str, Any]] | None = None):
         """`infer` finds the options of networks without saved options from their weights."""
         self.infer = infer
+        self.of_networks = False  # whether saved options are only those of the networks
 
     def saved_options(
         self, parser: FlagParser, run: Path, by_hand: dict[str, Any]
@@ -39,16 +40,20 @@ class TrainOptions(BaseOptions):
             check_foreign_run(parser, run, read_run(run), by_hand)
         if not by_hand.get("init_from"):
             return {}
-        # --init_from keeps the flags of the networks.
+        # --init_from keeps the flags of the networks, also those that a model adds later.
         source = existing_run(by_hand["init_from"], "--init_from")
         saved = read_run(source) or (self.infer(source) if self.infer else {})
         say_other_direction(source, saved, by_hand)
-        roles = parser.roles(self.phase)
-        kept = {name for name, role in roles.items() if role == "network"} - {"precision"}
-        return {k: v for k, v in saved.items() if k in kept | {"input_nc", "output_nc"}}
+        self.of_networks = True
+        kept, known = self.carried_options(parser), parser.options()
+        return {k: v for k, v in saved.items() if k in kept or k not in known}
 
     def carried_options(self, parser: FlagParser) -> set[str]:
-        return {name for name, role in parser.roles(self.phase).items() if role != "launch"}
+        roles = parser.roles(self.phase)
+        if not self.of_networks:
+            return {name for name, role in roles.items() if role != "launch"}
+        kept = {name for name, role in roles.items() if role == "network"} - {"precision"}
+        return kept | {"input_nc", "output_nc"}
 
     def finish(self, parser: FlagParser, opt: Options) -> None:
         super().finish(parser, opt)

@@ -45,6 +45,10 @@ REFERENCE_FLAGS = {
     "aspect_ratio": Need(  # of test.py it also stretches the results
         "--preprocess fixed", lambda opt: not opt.isTrain or opt.preprocess == "fixed"
     ),
+    "input_nc": Need(
+        "a --dataset_mode other than labels (--label_nc is the number of classes)",
+        lambda opt: opt.dataset_mode != "labels",
+    ),
     "lambda_L1": Need(
         "a --pixel_loss other than none", lambda opt: getattr(opt, "pixel_loss", "") != "none"
     ),
@@ -68,6 +72,7 @@ OUR_FLAGS = {
         lambda opt: opt.lambda_vgg > 0 and not getattr(opt, "no_vgg_loss", False),
     ),
     "fcn_epochs": Need("--val_freq", lambda opt: opt.val_freq > 0 or not opt.fcn_epochs),
+    "use_encoded_image": Need("--instance_feat", lambda opt: opt.instance_feat),
     "z_dim": Need("--use_vae", lambda opt: opt.use_vae),
     "niter_fix_global": Need("--netG local", lambda opt: opt.netG == "local"),
 }

@@ -175,7 +175,8 @@ def report(found: list[Finding], count: int, remarks: list[Remark]) -> None:
     for remark in remarks:
         log.info("%s%s", "BAD  " if remark.fatal else "     ", remark.what)
     others = len(found) - len(bad) + len(remarks)
-    log.info("%d images, %d bad, %d remarks", count, len(bad), others)
+    plural = "s" * (others != 1)
+    log.info("%d images, %d bad, %d remark%s", count, len(bad), others, plural)
     if bad:
         raise RunStopped(
             f"{len(bad)} of {count} images would stop a training: repair or delete them, or train "

@@ -62,12 +62,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     weights = weights_of(translator)
     output = args.output or weights.with_suffix(".onnx")
     make_folder(output.parent, "--output")
+    earlier = ", in place of an earlier file" if output.exists() else ""
     with atomic_write(output) as file, atomic_write(output.with_suffix(".md")) as text:
         source = origin(weights, asked)
         model, rows = write_graph(file, translator, args, source)
         made = {"source": source, "net": net, "model": model, "rows": rows}
         text.write(utf8(card(output, opt=asked, args=args, **made)))
-    log.info("written: %s", output)
+    log.info("written: %s%s", output, earlier)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

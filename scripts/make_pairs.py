@@ -175,7 +175,7 @@ def partners_of(source: Path, paths: Sequence[Path]) -> dict[Path, str]:
     if alone := sorted(mine.keys() - theirs.keys()):
         raise ValueError(
             f"IN: {mine[alone[0]][0]} has no partner {B / alone[0]}.* ({len(alone)} of {len(mine)} "
-            f"images have none){unread_partner(B, alone[0]) or '; add it or remove the image'}"
+            f"without one){unread_partner(B, alone[0]) or '; add it or remove the image'}"
         )
     for stem in mine:
         if (count := len(theirs[stem])) > 1:

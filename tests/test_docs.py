@@ -9,12 +9,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from conftest import draw, draw_pairs, small
 from PIL import Image
 from support.documents import PAGES, ROOT, blocks, lines
 from support.holes import draw_photos, save_mask
 from support.label_folders import coloured, draw_coloured
 
+from models.spade_networks import SPADEGenerator
 from options.config_files import PRESETS
 from scripts.evaluation.network_metrics import INCEPTION
 
@@ -56,7 +58,7 @@ def test_every_preset_of_the_tables_is_on_the_page_of_the_paper() -> None:
     family = {name for name in names if name.startswith(("spade_", "pix2pixHD_"))}
     rows = {page: set(re.findall(r"presets/(\w+\.yaml)` \|", PAGES[page])) for page in PAGES}
     assert rows["paper.md"] == names - family and len(names - family) == 13
-    assert rows["labels.md"] == family and len(family) == 7
+    assert rows["labels.md"] == rows["labels.zh-CN.md"] == family and len(family) == 7
 
 
 def run_lines(command: Callable[..., SimpleNamespace], page: list[str]) -> None:
@@ -104,14 +106,23 @@ def test_the_page_of_label_maps_runs(command: Callable[..., SimpleNamespace]) ->
     Path("labels").mkdir()
     for path in ("labels/0.png", "labels.png"):
         Image.fromarray(coloured(0)).save(path)
-    assert len(lines(page)) == 6
+    assert len(lines(page)) == 11
     run_lines(command, lines(page))
+    for name, size in (("small_half", 128), ("small_full", 256)):
+        made = Image.open(f"results/{name}/test_latest/images/0_fake_B.png")
+        assert made.size == (size, size)
+    assert Path("results_labels/facades_spade/test_latest/images/0_fake_B.png").exists()
     assert Path("photos/0.png").exists() and list(Path("checkpoints/facades_spade").glob("*.onnx"))
-    (code,) = blocks(page, "python")
+    code, published = blocks(page, "python")
     found = {}
     exec(code, found)
     assert Image.open("photo.png").size == (64, 64)
     assert found["photo"].shape == (64, 64, 3) and found["photos"].shape == (1, 3, 256, 256)
+    Path("checkpoints/coco_pretrained").mkdir()
+    weights = SPADEGenerator(184, ngf=4).state_dict()
+    torch.save(weights, "checkpoints/coco_pretrained/latest_net_G.pth")
+    exec(published, found)
+    assert Image.open("cows.png").size == (256, 256)
 
 
 @pytest.mark.slow

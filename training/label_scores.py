@@ -19,6 +19,8 @@ from util.palette import shown_colours
 from util.registry import find_class
 from util.segmentation_scores import UNKNOWN, confusion, iou_by_class, largest_classes, scores
 
+SHOWN = 6  # classes whose IoU each validation tells
+
 
 class LabelScores:
     """Pixel accuracy and mean IoU of the classes that a segmenter reads in generated images."""
@@ -29,15 +31,24 @@ class LabelScores:
         with local_main_first():
             how = {"epochs": opt.fcn_epochs, "cache": Path(opt.checkpoints_dir), "device": device}
             self.reader = reader_of_labels(opt, **how)
+        self.said = False  # whether the scores of the real images are told
         self.restart()
 
     def restart(self) -> None:
         """Begin another validation."""
-        self.of_fake, self.of_real = torch.zeros(2, self.label_nc, self.label_nc).long()
+        self.of_fake, *others = torch.zeros(3, self.label_nc, self.label_nc).long()
+        if not self.said:
+            self.of_real, self.of_plain = others
 
     def add(self, fake: Tensor, real: Tensor, labels: Tensor) -> None:
-        """Read outputs and real images, (N, C, H, W) uint8, of label maps (N, 1, H, W)."""
-        for images, matrix in ((fake, self.of_fake), (real, self.of_real)):
+        """Read outputs and, until `of_references`, real images, (N, C, H, W) uint8, of label maps
+        (N, 1, H, W).
+        """
+        seen = [(fake, self.of_fake)]
+        if not self.said:
+            plain = real.float().mean((2, 3), keepdim=True).to(real.dtype).expand_as(real)
+            seen += [(real, self.of_real), (plain, self.of_plain)]
+        for images, matrix in seen:
             for image, label in zip(images, labels, strict=True):
                 found, _ = self.reader.read(rgb(image)[None])
                 truth = torch.where(label[0] < self.label_nc, label[0], UNKNOWN).cpu()
@@ -45,20 +56,35 @@ class LabelScores:
 
     def scores(self) -> dict[str, float]:
         """Return both scores of the outputs of all processes."""
-        sums = torch.stack(all_gather(torch.stack([self.of_fake, self.of_real]))).sum(0)
-        self.of_fake, self.of_real = sums
+        own = torch.stack([self.of_fake, self.of_real, self.of_plain])
+        self.of_fake, *others = torch.stack(all_gather(own)).sum(0)
+        if not self.said:
+            self.of_real, self.of_plain = others
         return named(self.of_fake)
 
     def by_class(self) -> str:
         """Return a line with the IoU of the largest classes."""
-        iou, (shown, which) = iou_by_class(self.of_fake), largest_classes(self.of_fake)
+        shown, which = largest_classes(self.of_fake, most=SHOWN)
+        iou = iou_by_class(self.of_fake)
         each = ", ".join(f"{self.reader.names[i]} {iou[i]:.2f}" for i in shown)
         return f"val IoU by class{which}: {each}"
 
-    def of_real_images(self) -> str:
-        """Return a line with the scores of the real images, for comparison."""
-        each = " ".join(f"{name}: {value:.4f}" for name, value in named(self.of_real).items())
-        return f"the real val images have {each}"
+    def of_references(self) -> str:
+        """Return a line with the scores of the real images and, if they are no better, of plain
+        ones; "" from the second call on, since they stay the same.
+        """
+        if self.said:
+            return ""
+        self.said = True
+        real, plain = named(self.of_real), named(self.of_plain)
+        each = " ".join(f"{name}: {value:.4f}" for name, value in real.items())
+        line = f"the real val images have {each}"
+        if real[MIOU] > plain[MIOU]:
+            return line
+        return (
+            f"{line}, no better than plain images of their mean colour: the network has learnt too "
+            f"little to judge outputs; raise --fcn_epochs"
+        )
 
 
 def named(matrix: Tensor) -> dict[str, float]:

@@ -167,7 +167,7 @@ def restore(state: TrainingState, checkpoint: dict[str, Any]) -> None:
             set_random_states(checkpoint["random"][distributed.rank()])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ValueError(
-            f"{state_path(opt)}: does not fit this training ({one_line(error)})"
+            f"{state_path(opt)}: does not fit this training ({one_line(error, 160)})"
             f"{changes_as_hint(opt, checkpoint)}"
         ) from None
 

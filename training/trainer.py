@@ -54,7 +54,7 @@ class Trainer:
             started, epoch = time.perf_counter(), self.progress.epoch
             trained = self.train_epoch()
             due = bool(self.validation) and self.validation.due(epoch)
-            rate = self.model.learning_rate
+            rates = self.model.learning_rates()
             self.model.update_learning_rate(self.validate(epoch) if due else None)
             if trained:
                 self.reporter.show_samples(epoch)
@@ -68,7 +68,7 @@ class Trainer:
             slow_start = epoch == first and seconds < 60  # caches, autotuning, first calls
             left = time_left(seconds * (last - epoch)) if trained and not slow_start else ""
             self.visualizer.end_epoch(
-                f"epoch {epoch}/{last} took {seconds:.0f} s, learning rate {rate:.7f}{left}"
+                f"epoch {epoch}/{last} took {seconds:.0f} s, learning rate {rates}{left}"
             )
             if stop_early:
                 log.info("stopped early: %s", self.validation.best_summary())

@@ -99,7 +99,8 @@ class Validation:
                 averaged = mean_scores(model, self.batches, self.labels)
             found |= {f"{name}_ema": value for name, value in averaged.items()}
         if self.labels:
-            log.info("%s; %s", self.labels.by_class(), self.labels.of_real_images())
+            lines = self.labels.by_class(), self.labels.of_references()
+            log.info("%s", "; ".join(filter(None, lines)))
         return found
 
     def update_best(self, epoch: int, scores: dict[str, float]) -> float:

@@ -15,9 +15,10 @@ class RunStopped(Exception):
         self.status = status
 
 
-def one_line(error: Exception) -> str:
-    """Return an error's message on one line."""
-    return " ".join(str(error).split())
+def one_line(error: Exception, most: int | None = None) -> str:
+    """Return an error's message on one line, of at most so many characters."""
+    text = " ".join(str(error).split())
+    return text if most is None or len(text) <= most else f"{text[: most - 1]}…"
 
 
 def with_source_line(error: Exception) -> Exception:

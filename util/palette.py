@@ -82,27 +82,51 @@ def from_hex(texts: list[str]) -> np.ndarray:
     return unpacked(np.int32([int(text.removeprefix("#"), 16) for text in texts]))
 
 
-NAMED = re.compile(r"(?:(\d+)\s*[:,\t]|(#[0-9a-fA-F]{6})\s*[:,]?)\s*(\S.*)")
+NAMED = re.compile(r"(?:(\d+)|(#[0-9a-fA-F]{6}))\s*[:,\s]\s*(\S.*)")
+SAME_COLOUR = 32.0  # greatest distance, in pixel values, of a colour in a file from a class's
 
 
 def read_class_names(path: Path, colours: np.ndarray) -> list[str]:
     """Return the names of the classes of `colours` (K, 3) from a file, "" for one without a name.
 
     The file has one name a line: those of the classes 0, 1, …, or `NUMBER: NAME`, or
-    `#rrggbb NAME`. ValueError names the file and the line; [] if there is no such file.
+    `#rrggbb NAME`; lines that start with "# " are comments. ValueError names the file and the
+    line; [] if there is no such file.
     """
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    names = [""] * len(colours)
-    for place, line in enumerate(filter(None, map(str.strip, lines))):
-        number, name = place, line
-        if found := NAMED.fullmatch(line):
-            digits, colour, name = found.groups()
-            near = nearest_colour(from_hex([colour])[None], colours) if colour else digits
-            number = int(np.ravel(near)[0])
-        if number >= len(names):
-            last = len(names) - 1
-            raise ValueError(f"{path}: {line!r} names class {number}; the classes are 0 to {last}")
-        names[number] = name
-    return names
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("# ")]
+    names, line_of = {}, {}
+    for place, line in enumerate(lines):
+        try:
+            number, name = _class_in(line, place, colours)
+            if number in names:
+                raise ValueError(f"class {number} has a name already, {names[number]!r}")
+        except ValueError as error:
+            raise ValueError(f"{path}: {line!r}: {error}") from None
+        names[number], line_of[number] = name, line
+    if names and (last := max(names)) >= len(colours):
+        raise ValueError(
+            f"{path}: {line_of[last]!r} names class {last}, but the classes are 0 to "
+            f"{len(colours) - 1}; a training with --label_nc {last + 1} has it"
+        )
+    return [names.get(number, "") for number in range(len(colours))]
+
+
+def _class_in(line: str, place: int, colours: np.ndarray) -> tuple[int, str]:
+    """Return the number and the name of a line's class; ValueError says what is wrong."""
+    found = NAMED.fullmatch(line)
+    if not found:
+        if line.startswith("#"):
+            raise ValueError("expected #rrggbb and a name")
+        return place, line
+    digits, colour, name = found.groups()
+    if digits:
+        return int(digits), name
+    nearest, distance = nearest_and_distance(from_hex([colour])[None], colours)
+    if distance.item() > SAME_COLOUR:
+        known = as_hex(colours)[nearest.item()]
+        raise ValueError(f"no class has this colour; the nearest is {known}")
+    return int(nearest.item()), name

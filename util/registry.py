@@ -1,11 +1,14 @@
 """Find models and datasets by file name: `models/foo_model.py` holds the class `FooModel`."""
 
+import difflib
 import importlib
 
 from util.files import ROOT as _ROOT
 
+# Other names of models.
+MODELS = {"gaugan": "spade", "pix2pix_hd": "pix2pixHD", "cyclegan": "cycle_gan"}
 # Names of datasets in SPADE, and what is the same here.
-ELSEWHERE = {
+DATASETS = {
     "coco": "--dataset_mode labels --label_nc 182 --contain_dontcare_label",
     "ade20k": "--dataset_mode labels --label_nc 150 --contain_dontcare_label --no_instance",
     "cityscapes": "--dataset_mode labels --label_nc 35 --preprocess fixed --aspect_ratio 2",
@@ -27,8 +30,8 @@ def find_class(package: str, name: str, flag: str) -> type:
     names if the file is missing, and names the expected class if the file lacks it.
     """
     if name not in known(package):
-        ours = f"; here it is {ELSEWHERE[name]}" if package == "data" and name in ELSEWHERE else ""
-        raise ValueError(f"{flag} {name}: unknown; known are {', '.join(known(package))}{ours}")
+        known_ones = ", ".join(known(package))
+        raise ValueError(f"{flag} {name}: unknown; known are {known_ones}{_meant(package, name)}")
     stem = name + _suffix(package)
     module = importlib.import_module(f"{package}.{stem}")
     wanted = stem.replace("_", "").lower()
@@ -39,6 +42,16 @@ def find_class(package: str, name: str, flag: str) -> type:
         f"{flag} {name}: {package}/{stem}.py holds no class named "
         f"{''.join(word.title() for word in stem.split('_'))}"
     )
+
+
+def _meant(package: str, name: str) -> str:
+    """Return "; did you mean X?", or what another program's dataset is here; "" for no idea."""
+    if package == "data" and name in DATASETS:
+        return f"; here it is {DATASETS[name]}"
+    ours = {one.lower(): one for one in known(package)}
+    ours |= MODELS if package == "models" else {}
+    near = difflib.get_close_matches(name.lower(), ours, n=1)
+    return f"; did you mean {ours[near[0]]}?" if near else ""
 
 
 def _suffix(package: str) -> str:

@@ -40,11 +40,11 @@ def iou_by_class(matrix: Tensor) -> Tensor:
     return torch.where(truth > 0, right / (truth + found - right), torch.nan)
 
 
-def largest_classes(matrix: Tensor) -> tuple[list[int], str]:
-    """Return the classes with most pixels in the truth, at most MOST_NAMED, and words that say so
-    if there are more.
+def largest_classes(matrix: Tensor, most: int = MOST_NAMED) -> tuple[list[int], str]:
+    """Return the classes with most pixels in the truth, at most so many, and words that say so if
+    there are more.
     """
     sizes = matrix.sum(1)
     there = [i for i in sizes.argsort(descending=True).tolist() if sizes[i]]
-    more = len(there) > MOST_NAMED
-    return there[:MOST_NAMED], f" (the {MOST_NAMED} largest of {len(there)})" if more else ""
+    more = len(there) > most
+    return there[:most], f" (the {most} largest of {len(there)})" if more else ""

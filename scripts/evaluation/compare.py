@@ -98,7 +98,7 @@ def from_folders(fake: Path, real: Path, paired: bool = True) -> ImageSet:
             flag, other = "--real", fake
         raise ValueError(
             f"{flag}: {found[flag][alone[0]]} has no partner of that name in the other folder "
-            f"({len(alone)} images have none)"
+            f"({len(alone)} without one)"
             f"{unread_partner(other, alone[0]) or '; give pairs equal names'}{_of_test(fake)}"
         )
     return ImageSet(fake.name, found["--fake"], found["--real"])

@@ -95,7 +95,11 @@ def test_instance_maps_photos_and_jpeg_are_no_label_maps(tmp_path: Path) -> None
     save(root / "train_label" / "0.png", np.full((20, 24), 33_000, np.uint16))
     refusal(lambda: options(root), "train_label/0.png: holds the number 33000", "--label_nc 33001")
     photo(root / "train_label" / "0.png", 0)
-    refusal(lambda: options(root), "train_label/0.png: is RGB", "--label_colours auto")
+    refusal(lambda: options(root), "train_label/0.png: is RGB", "save it as grey PNG")
+    photo(root / "train_label" / "1.png", 1)
+    photo(root / "train_label" / "2.png", 2)
+    refusal(lambda: options(root), "train_label/0.png: is RGB", "or give --label_colours auto")
+    draw_labels(tmp_path / "d")
     (root / "train_label" / "0.png").unlink()
     save(root / "train_label" / "0.jpg", classes(0, (0, 40)))
     refusal(lambda: options(root), "train_label/0.jpg: is JPEG, which changes numbers", "PNG")
@@ -138,13 +142,45 @@ def test_classes_have_names(tmp_path: Path) -> None:
     (root / "classes.txt").write_text("sky\n2: bus stop\n")
     assert class_names(opt) == ["sky", "", "bus stop"]
     assert LabelsDataset(opt).classes()[0] == ("#000000", "sky")
-    (root / "classes.txt").write_text("a\nb\nc\nd\n")
-    refusal(lambda: class_names(opt), "classes.txt: 'd' names class 3", "0 to 2")
+    (root / "classes.txt").write_text("a\nb\nc\nd\ne\n")
+    words = "classes.txt: 'e' names class 4, but the classes are 0 to 2", "--label_nc 5"
+    refusal(lambda: class_names(opt), *words)
+    (root / "classes.txt").write_text("# of my atlas\n2 bus stop\n0\tsky\n")
+    assert class_names(opt) == ["sky", "", "bus stop"]
+    (root / "classes.txt").write_text("sky\n0: sea\n")
+    refusal(lambda: class_names(opt), "classes.txt: '0: sea': class 0 has a name already, 'sky'")
     root = draw_coloured(tmp_path / "c")
     (root / "classes.txt").write_text("#ff9f01 roof\n#0030ff wall\n")
     opt = options(root, "--direction", "BtoA")
     names = dict(zip(opt.label_colours, class_names(opt), strict=True))
     assert names["#ff9f01"] == "roof" and names["#0030ff"] == "wall" and names["#ae0001"] == ""
+    (root / "classes.txt").write_text("#ff9f01 roof\n#00ff00 grass\n")
+    refusal(lambda: class_names(opt), "'#00ff00 grass': no class has this colour; the nearest is #")
+    (root / "classes.txt").write_text("#ff9f roof\n")
+    refusal(lambda: class_names(opt), "'#ff9f roof': expected #rrggbb and a name")
+
+
+def test_a_label_nc_far_above_the_classes_is_said(tmp_path: Path) -> None:
+    root = draw_labels(tmp_path / "d")
+    (remark,) = LabelsDataset(options(root, "--label_nc", "30")).remarks()
+    assert "--label_nc 30, but no label map has a class above 2" in remark
+    assert LabelsDataset(options(root, "--label_nc", "3")).remarks() == []
+
+
+def test_colours_of_no_class_are_said(tmp_path: Path) -> None:
+    root = draw_coloured(tmp_path / "d")
+    own = ",".join(as_hex(np.uint8(COLOURS))[:4])
+    data = LabelsDataset(options(root, "--direction", "BtoA", "--label_colours", own))
+    (remark,) = data.remarks()
+    assert f"no class has the colours {as_hex(np.uint8(COLOURS))[4]}; they count as" in remark
+
+
+def test_grey_files_of_a_run_on_colours_are_no_photos(tmp_path: Path) -> None:
+    root = draw_coloured(tmp_path / "d", stitched=False)
+    opt = options(root)
+    save(root / "trainA" / "1.png", classes(0, (0, 40, 200), (96, 96)))
+    data = LabelsDataset(opt)
+    refusal(lambda: data[1], "trainA/1.png: is grey, of class numbers perhaps", "are colours")
 
 
 @pytest.mark.slow

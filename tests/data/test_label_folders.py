@@ -9,7 +9,7 @@ import pytest
 from conftest import refusal
 from support.label_folders import classes, draw_coloured, draw_labels, photo, save
 
-from data import create_validation_dataset
+from data import create_validation_dataset, label_options
 from data.label_folders import existing_label_files, find_label_files
 from data.labels_dataset import LabelsDataset
 from options.test_options import TestOptions
@@ -172,3 +172,20 @@ def test_flags_that_contradict_the_label_maps_are_refused(tmp_path: Path) -> Non
 def test_the_datasets_of_spade_are_named_as_ours(tmp_path: Path, name: str) -> None:
     how = lambda: TrainOptions().read(["--dataset_mode", name])  # noqa: E731
     refusal(how, f"--dataset_mode {name}: unknown", "here it is --dataset_mode labels")
+
+
+def test_a_validation_without_instance_maps_is_said_before_the_training(tmp_path: Path) -> None:
+    root = draw_labels(tmp_path / "d")
+    assert LabelsDataset(options(root)).remarks() == []
+    shutil.rmtree(root / "val_inst")
+    (remark,) = LabelsDataset(options(root)).remarks()
+    assert remark == "labels: val has no instance maps; the edges are those of the classes"
+    assert LabelsDataset(options(root, "--no_instance")).remarks() == []
+
+
+def test_flags_of_two_sides_are_said_to_do_nothing(tmp_path: Path, caplog: Any) -> None:
+    label_options._say_no_direction.cache_clear()
+    root = draw_labels(tmp_path / "d")
+    LabelsDataset(options(root, "--direction", "BtoA", "--input_nc", "1"))
+    assert "--direction BtoA does nothing: the label maps have a folder" in caplog.text
+    assert "--input_nc does nothing without a --dataset_mode other than labels" in caplog.text

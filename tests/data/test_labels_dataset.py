@@ -177,7 +177,10 @@ def test_a_bad_item_is_skipped_or_named(tmp_path: Path, caplog: Any) -> None:
 def test_maps_of_other_sizes_are_named(tmp_path: Path) -> None:
     root = draw_labels(tmp_path / "d")
     photo(root / "train_img" / "1.jpg", 0, (40, 20))
-    assert dataset(root)[1]["image"].shape == (3, 16, 16)
+    data = dataset(root)
+    assert data[1]["image"].shape == (3, 16, 16)
+    (remark,) = data.remarks()
+    assert "train_img/1.jpg has 40x20 pixels and" in remark and "label/1.png 24x20" in remark
     refusal(lambda: dataset(root, *WHOLE), "train_img/1.jpg has 40x20", "--preprocess resize")
     save(root / "train_inst" / "0.png", classes(0, (1, 2), (30, 20)))
     said = "train_inst/0.png has 30x20", "24x20: both maps of an image"

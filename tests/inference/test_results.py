@@ -183,7 +183,7 @@ def test_weights_without_options_tell_their_architecture(
     result = command("test", *args)
     assert result.status == 0, result.err
     said = [m for m in caplog.messages if "no saved options" in m]
-    assert len(said) == 1 and f"netG={netG}" in said[0] and f"norm={norm}" in said[0]
+    assert len(said) == 1 and f"--netG {netG} " in said[0] and f"--norm {norm} " in said[0]
     assert images("bare")["0_real_A.png"].shape == (64, 64)
 
 

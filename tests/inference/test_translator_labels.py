@@ -97,6 +97,16 @@ def test_a_batch_a_list_and_a_folder_are_translated_one_by_one(t, data) -> None:
         assert near(dict(enumerate(map(np.asarray, found))), dict(enumerate(alone)))
 
 
+def test_instance_maps_come_one_for_each_image(t, data, monkeypatch) -> None:
+    labels, instances = files(data)
+    words = f"instances: expected a list, one for each image, got {instances}"
+    refusal(lambda: t([labels, labels], instances=instances), words)
+    refusal(lambda: t([labels, labels], instances=[instances]), "instances: expected one for each")
+    monkeypatch.setattr(t.input, "edges", False)
+    words = "this run was trained without instance maps"
+    refusal(lambda: t(labels, instances=instances), str(instances), words)
+
+
 def test_edges_are_those_of_the_classes_unless_there_are_instances(t, data) -> None:
     labels, instances = files(data)
     own, classes = t.prepare(labels, instances=instances), t.prepare(labels)
@@ -147,7 +157,7 @@ def test_tensors_that_are_no_label_maps_are_refused(t, labels: Any, words: list[
         (np.full((8, 8), 4), ["image 0", "class number 4", "0 to 3"]),
         (np.full((8, 8), -1), ["class number -1"]),
         (np.zeros((8, 8)), ["integers", "float64 of the shape (8, 8)"]),
-        (np.zeros((8, 8, 3), np.uint8), ["RGB", "--label_colours"]),
+        (np.zeros((8, 8, 3), np.uint8), ["RGB", "save it as grey PNG"]),
         (Image.new("RGB", (8, 8)), ["image 0", "RGB", "one channel"]),
         (torch.zeros(8, 8), ["image 0", "(1 or 2, H, W)"]),
     ],

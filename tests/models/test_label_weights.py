@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import refusal, result_images
-from support.label_folders import draw_label_folders
+from support.label_folders import draw_coloured, draw_label_folders
 from support.recorded import state_dicts
 from torch import nn
 
@@ -180,6 +180,7 @@ def spade_options(**changes: Any) -> SimpleNamespace:
             {"contain_dontcare_label": False, "label_nc": 9},
             "--label_nc 182 --contain_dontcare_label",
         ),
+        ({"label_nc": 183}, "--label_nc 182"),  # and not: no --contain_dontcare_label
         ({"use_vae": True}, "no --use_vae"),
         ({"ngf": 8, "model": "pix2pixHD"}, "--model spade --ngf 64"),
     ],
@@ -187,6 +188,23 @@ def spade_options(**changes: Any) -> SimpleNamespace:
 def test_the_flags_in_which_a_spade_differs(changes: dict[str, Any], said: str) -> None:
     weights = on_meta(partial(SPADEGenerator, 184))
     assert differing_flags(weights, spade_options(**changes)) == said
+
+
+def test_flags_of_which_the_channels_do_not_tell_are_alternatives() -> None:
+    weights = on_meta(partial(SPADEGenerator, 40))
+    said = differing_flags(weights, spade_options(label_nc=39))
+    assert said == "no --contain_dontcare_label or --label_nc 38"
+
+
+@pytest.mark.parametrize(("ngf", "said"), [(32, ""), (64, "--ngf 32"), (16, "--ngf 32")])
+def test_a_global_generator_is_within_enhancers_of_half_its_width(ngf: int, said: str) -> None:
+    opt = SimpleNamespace(
+        **{"model": "pix2pixHD", "netG": "local", "ngf": ngf, "isTrain": True, "input_nc": 36},
+        **{"n_local_enhancers": 1, "norm": "instance", "n_downsample_global": 4},
+        **{"n_blocks_global": 9, "output_nc": 3, "label_nc": 35, "contain_dontcare_label": False},
+        no_instance=False,
+    )
+    assert differing_flags(on_meta(partial(GlobalGenerator, 36)), opt) == said
 
 
 def test_weights_of_pix2pix_in_a_run_of_spade_are_said_to_be_so() -> None:
@@ -258,6 +276,44 @@ def test_an_encoder_beside_the_weights_gives_the_features_of_instances(tmp_path:
     flags = ["--checkpoints_dir", str(tmp_path), "--name", "r", "--dataroot", "-", *CPU]
     opt = run_options(flags)
     assert (opt.instance_feat, opt.feat_num, opt.nef, opt.label_nc) == (True, 3, 4, 35)
+
+
+def test_weights_with_features_of_instances_say_what_they_need(
+    command: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    net = GlobalGenerator(39, 3, 2, 2, 1)
+    data = draw_label_folders(tmp_path / "data", phases=("test",))
+    flags = ("--checkpoints_dir", tmp_path, "--name", "r", "--dataroot", data, *CPU)
+    run = put(tmp_path / "r", net)
+    assert command("test", *flags).status == 0
+    assert "39 channels, 36 of Cityscapes and 3 of features if" in caplog.text
+    assert "latest_net_E.pth and " in caplog.text
+    put(run, InstanceEncoder(nef=4), "E")
+    result = command("test", *flags)
+    assert result.status == 2 and "latest_net_features.pth" in result.err
+    assert "--use_encoded_image takes the look of instances from images" in caplog.text
+    result = command("test", *flags, "--use_encoded_image")
+    assert result.status == 0, result.err
+    alone = ("--label_dir", data / "test_label", "--use_encoded_image")
+    result = command("test", *flags, *alone)
+    assert result.status == 2 and "--use_encoded_image: needs an image beside" in result.err
+    t = Translator.load(run, gpu_ids=-1, use_encoded_image=True)
+    with pytest.raises(ValueError, match="--use_encoded_image: needs an image"):
+        t(np.zeros((16, 16), np.uint8))
+
+
+def test_weights_alone_are_not_tested_on_images_of_other_classes(command, tmp_path, caplog) -> None:
+    put(tmp_path / "r", SPADEGenerator(20, ngf=1))
+    flags = ("--checkpoints_dir", tmp_path, "--name", "r", *CPU)
+    result = command("test", *flags)
+    assert result.status == 2
+    assert "--dataroot: name a folder with label maps of 20 classes" in result.err
+    said = [r for r in caplog.records if "20 channels of label maps are taken for" in r.message]
+    assert said[-1].levelname == "WARNING"  # neither flags nor data tell
+    data = draw_coloured(tmp_path / "data", stitched=False)
+    result = command("test", *flags, "--label_dir", data / "testA")
+    assert result.status == 2 and "is RGB, but a label map" in result.err
+    assert "in the order of the classes, --label_colours #rrggbb,…" in result.err
 
 
 @pytest.mark.parametrize(

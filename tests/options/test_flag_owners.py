@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import TINY, refusal
 
-from options.other_flag_names import ELSEWHERE, RENAMED
+from options.other_flag_names import ELSEWHERE, RENAMED, WITHOUT_COUNTERPART
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from scripts import doctor, download, evaluate, make_pairs, sweep
@@ -52,6 +52,30 @@ def test_a_flag_of_another_program_is_told_ours(foreign: str, ours: str) -> None
     refusal(lambda: TrainOptions().read([foreign, "5"]), f"{foreign}: ", f"mean {ours}?")
 
 
+@pytest.mark.parametrize("flag", WITHOUT_COUNTERPART)
+def test_a_flag_without_a_counterpart_is_told_what_takes_its_place(flag: str) -> None:
+    for model in ("pix2pix", "spade", "pix2pixHD"):
+        words = f"{flag}: unknown flag; {WITHOUT_COUNTERPART[flag]}"
+        refusal(lambda model=model: TrainOptions().read(["--model", model, flag, "5"]), words)
+
+
+@pytest.mark.parametrize(
+    ("flag", "given", "ours"),
+    [
+        ("--gan_mode", "ls", "lsgan"),
+        ("--gan_mode", "original", "vanilla"),
+        ("--direction", "B2A", "BtoA"),
+        ("--model", "gaugan", "spade"),
+        ("--model", "SPADE", "spade"),
+        ("--model", "pix2pixhd", "pix2pixHD"),
+        ("--model", "CycleGAN", "cycle_gan"),
+        ("--dataset_mode", "label", "labels"),
+    ],
+)
+def test_a_value_of_another_program_is_told_ours(flag: str, given: str, ours: str) -> None:
+    refusal(lambda: TrainOptions().read([flag, given]), f"{flag}", given, f"did you mean {ours}?")
+
+
 def test_what_is_told_exists() -> None:
     known = {
         f"--{name}" for read in (TrainOptions, TestOptions) for name in vars(read().read(ALONE))
@@ -59,7 +83,7 @@ def test_what_is_told_exists() -> None:
     known |= {f"--{name}" for name in vars(TrainOptions().read([*ALONE, "--model", "pix2pixHD"]))}
     for proposed in (*RENAMED.values(), *ELSEWHERE.values()):
         assert {one.partition(" ")[0] for one in proposed.split(" or ")} <= known
-    assert not known & ELSEWHERE.keys()
+    assert not known & (ELSEWHERE.keys() | WITHOUT_COUNTERPART.keys())
 
 
 def test_all_unknown_flags_are_named() -> None:

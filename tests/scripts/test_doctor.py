@@ -184,7 +184,7 @@ def test_a_folder_that_is_not_there_is_one_line(command: Command) -> None:
 @needs_facades
 def test_the_facades_are_in_good_health(command: Command, caplog) -> None:
     result = command("scripts.doctor", "--dataroot", FACADES / "val", "--num_threads", "1")
-    assert result.status == 0 and "100 images, 0 bad, 1 remarks" in caplog.text
+    assert result.status == 0 and "100 images, 0 bad, 1 remark" in caplog.text
     assert f"{FACADES / 'val'}: expected train/ with A|B images" in caplog.text
 
 

@@ -62,5 +62,5 @@ def test_all_maps_of_colours_among_numbers_are_named(tmp_path, diagnose) -> None
 @pytest.mark.skipif(not COCO.is_dir(), reason="the images of COCO-Stuff are not here")
 def test_real_label_maps_get_the_remarks_that_are_right(diagnose) -> None:
     status, said = diagnose(COCO, "--contain_dontcare_label")
-    assert status == 0 and "63 images, 0 bad, 1 remarks" in said
+    assert status == 0 and "63 images, 0 bad, 1 remark" in said
     assert "val has class numbers that train lacks" in said

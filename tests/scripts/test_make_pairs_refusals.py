@@ -105,7 +105,7 @@ def test_combine_names_a_image_without_partner(tmp_path, capfd):
     source = two_folders(tmp_path / "in")
     (source / "B" / "sub" / "2.png").unlink()
     args = ["--task", "combine", source, tmp_path / "out"]
-    wanted = f"{source / 'B' / 'sub' / '2'}.* (1 of 4 images have none)"
+    wanted = f"{source / 'B' / 'sub' / '2'}.* (1 of 4 without one)"
     complaint(capfd, make_pairs.main, args, wanted)
     assert not (tmp_path / "out").exists()
 

@@ -69,7 +69,7 @@ def test_published_weights_of_g_alone_start_a_run_with_a_new_d(earlier) -> None:
     result = earlier("--name", "new", *SMALL, "--init_from", published, "--lr", "0", "--ndf", "4")
     assert result.status == 0, result.err
     assert equal(published / "latest_net_G.pth", NEW / "latest_net_G.pth")
-    assert "weights show netG=unet_64 ngf=6" in result.out
+    assert "weights show --netG unet_64 --ngf 6" in result.out
     assert "network D starts from scratch" in result.out
 
 

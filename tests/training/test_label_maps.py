@@ -108,6 +108,8 @@ def broken(root: Path, how: str) -> list[str]:
         return ["--label_colours", "auto"]
     elif how == "unpaired":
         label.rename(label.with_name("x.png"))
+    elif how == "RGB instances":
+        photo(instance, 0)
     elif how == "instance size":
         save(instance, classes(0, (1, 2), (8, 8)))
     elif how == "image size":
@@ -120,9 +122,10 @@ def broken(root: Path, how: str) -> list[str]:
 
 BROKEN = {
     "number": r"train_label/1.png: holds the class number 25, .*leave out --label_nc",
-    "RGB": r"train_label/1.png: is RGB, .*--label_colours auto",
+    "RGB": r"train_label/1.png: is RGB, .*save it as grey PNG",
     "photo": r"train_label/\d.png: has \d+ colours, but a label map has at most 256",
     "unpaired": r"--dataroot: .*train_label/x.png has no partner",
+    "RGB instances": r"train_inst/1.png: is RGB, but an instance map has one channel",
     "instance size": r"train_inst/1.png has 8x8 pixels and .*train_label/1.png 24x20",
     "image size": r"train_img/1.jpg has 8x8 pixels and .* --preprocess resize_and_crop",
     "folder": r"--dataroot: .*train_img is missing",
@@ -135,3 +138,18 @@ def test_bad_label_maps_end_with_one_line_and_status_2(tmp_path, train, how) -> 
     result = train(root, *broken(root, how))
     assert result.status == 2 and len(result.err.splitlines()) == 1
     assert re.search(BROKEN[how], result.err), result.err
+
+
+def test_a_start_from_weights_keeps_what_its_networks_were_made_with(tmp_path, train) -> None:
+    earlier = draw_labels(tmp_path / "d", numbers=(0, 1, 2, 7, 255))
+    flags = ["--no_instance", "--contain_dontcare_label"]
+    assert train(earlier, *flags).status == 0
+    new = draw_labels(tmp_path / "new", numbers=(0, 1))
+    start = ["--name", "new", "--init_from", "checkpoints/r", "--lr", "0"]
+    result = train(new, *start)
+    assert result.status == 0, result.err
+    saved = read_run(Path("checkpoints/new"))
+    assert (saved["label_nc"], saved["contain_dontcare_label"], saved["no_instance"]) == (8, 1, 1)
+    both = [torch.load(f"checkpoints/{run}/latest_net_G.pth") for run in ("r", "new")]
+    weights = [key for key in both[0] if "running" not in key and "num_batches" not in key]
+    assert weights and all(torch.equal(both[0][key], both[1][key]) for key in weights)

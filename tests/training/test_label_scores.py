@@ -126,7 +126,7 @@ def test_a_validation_scores_the_classes_of_all_its_images(monkeypatch) -> None:
     monkeypatch.setattr(label_scores, "reader_of_labels", lambda *args, **how: ReadsStripes())
     opt = SimpleNamespace(label_nc=3, fcn_epochs=1, checkpoints_dir="none")
     scores = LabelScores(opt, CPU)
-    for _ in range(2):  # the second validation counts from zero
+    for again in (False, True):  # the second validation counts from zero
         scores.restart()
         labels = torch.tensor([[[[0, 1, 1, 3]]]])
         scores.add(torch.tensor([[[[0, 0, 1, 2]]]]).byte(), labels.byte(), labels)
@@ -135,7 +135,19 @@ def test_a_validation_scores_the_classes_of_all_its_images(monkeypatch) -> None:
         # Class 0: 1 of 1 right, union 2. Class 1: 3 of 4 right, union 4. 3 is unknown.
         assert scores.scores() == {"pixel_accuracy": 4 / 5, "mIoU": (1 / 2 + 3 / 4) / 2}
         assert scores.by_class() == "val IoU by class: class 1 0.75, sky 0.50"
-        assert scores.of_real_images().endswith("pixel_accuracy: 1.0000 mIoU: 1.0000")
+        told = scores.of_references()
+        assert told == "" if again else told.endswith("pixel_accuracy: 1.0000 mIoU: 1.0000")
+
+
+def test_a_reader_that_learned_nothing_is_said_to_judge_nothing(monkeypatch) -> None:
+    monkeypatch.setattr(label_scores, "reader_of_labels", lambda *args, **how: ReadsStripes())
+    monkeypatch.setattr(ReadsStripes, "read", lambda self, photo: (photo[0, 0].long() * 0, None))
+    scores = LabelScores(SimpleNamespace(label_nc=3, fcn_epochs=1, checkpoints_dir="none"), CPU)
+    labels = torch.tensor([[[[0, 1, 2, 2]]]])
+    scores.add(labels.byte(), labels.byte(), labels)
+    scores.scores()
+    told = scores.of_references()
+    assert "no better than plain images" in told and "raise --fcn_epochs" in told
 
 
 def test_a_training_measures_the_classes_and_keeps_the_best(run: Path, command, caplog) -> None:

@@ -33,7 +33,7 @@ def train(command: Callable[..., SimpleNamespace], caplog, monkeypatch) -> Any:
         result = command("train", *FLAGS, *more, *flags)
         assert result.status == 0, result.err
         lines = [m for m in caplog.messages if "learning rate" in m]
-        result.rates = [float(line.split("learning rate ")[1]) for line in lines]
+        result.rates = [float(line.split("learning rate ")[1].split()[0]) for line in lines]
         return result
 
     return run
