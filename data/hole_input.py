@@ -55,13 +55,14 @@ class HoleInput:
             for one in maps:
                 check_same_size(one, whole.size)
             check_hole(maps[0])
-            found = [to_tensor(self._fitted(in_mode(whole, "RGB")))]
-            found += [(to_tensor(self._fitted(as_image(one))) > 0).float() for one in maps]
+            found = [to_tensor(self.fitted(in_mode(whole, "RGB")))]
+            found += [(to_tensor(self.fitted(as_image(one))) > 0).float() for one in maps]
             check_size(*found[0].shape[:0:-1])
         missing = self.channels - 2 - len(maps)
         return torch.cat([*found, *[torch.zeros_like(found[1])] * (missing - 1)])
 
-    def _fitted(self, image: Image.Image) -> ImageLike:
+    def fitted(self, image: Image.Image) -> ImageLike:
+        """Return an image, or a map of mode L, at the size that the network gets."""
         method = FILTERS["nearest"] if image.mode == "L" else None
         return self.geometry.center_crop(self.geometry.resize(image, method))
 

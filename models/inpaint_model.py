@@ -57,6 +57,13 @@ class InpaintModel(BaseModel):
                 help="contextual: G also looks for patches in the rest of the image; none: not",
             )
             add("--guided", action="store_true", help="lines of a sketch steer what G fills in")
+            add(
+                "--hole_noise",
+                type=number(float, 0),
+                default=0.0,
+                help="standard deviation of noise in the hole of the input, by which --seed gives "
+                "other fillings; 0, as published, gives always the same",
+            )
         if is_train:
             parser.set_defaults(gan_mode="hinge", pool_size=0, batch_size=16, lr=1e-4)
             weight = partial(parser.add_argument, type=number(float, 0), role="training")
@@ -66,7 +73,7 @@ class InpaintModel(BaseModel):
     def __init__(self, opt: Any):
         super().__init__(opt)
         check_choices(opt)
-        make = partial(InpaintGenerator, opt.cnum, opt.attention, opt.guided)
+        make = partial(InpaintGenerator, opt.cnum, opt.attention, opt.guided, opt.hole_noise)
         self.nets["G"] = build(opt, make)
         if not self.isTrain:
             return

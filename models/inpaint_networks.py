@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.contextual_attention import contextual_attention, resize_nearest
+from models.layers import image_noise
 
 SLOPE = 0.2  # of D's leaky ReLUs
 STRIDE = 8  # an image's sides are multiples of it: features are halved twice, patches once more
@@ -139,6 +140,7 @@ class InpaintGenerator(nn.Module):
 
     The fine one has two branches, of which one looks for patches in the rest of the image; without
     `attention` it has the other alone. `guided`: lines of a sketch steer what is filled in (§3.5).
+    `hole_noise` is the standard deviation of noise in the hole of the input, 0 as published.
     """
 
     def __init__(
@@ -146,6 +148,7 @@ class InpaintGenerator(nn.Module):
         cnum: int = 48,
         attention: str = "contextual",
         guided: bool = False,
+        hole_noise: float = 0.0,
         *,
         fuse: bool = True,
     ):
@@ -156,6 +159,7 @@ class InpaintGenerator(nn.Module):
         if attention not in ATTENTIONS:
             raise ValueError(f"--attention {attention}: known are {', '.join(ATTENTIONS)}")
         self.attention, self.guided, self.fuse = attention == "contextual", guided, fuse
+        self.hole_noise = hole_noise
         quarter = cnum // 4
         last = self._add(STAGE_1, 5 + guided, quarter)
         self.conv17 = LastConv2d(last, 3)
@@ -191,6 +195,9 @@ class InpaintGenerator(nn.Module):
         """
         height, width = image.shape[-2:]
         inputs = [image * (1 - mask), mask] + ([sketch] if self.guided else [])
+        if self.hole_noise:
+            z = image_noise(len(image), image[0].numel(), image.device).view_as(image)
+            inputs[0] = inputs[0] + (self.hole_noise * mask * z).to(image.dtype)
         image, mask, *sketches = (_padded(of) for of in inputs)
         ones = torch.ones_like(mask)
         x = torch.cat([image, ones, mask, *(sketch * mask for sketch in sketches)], 1)

@@ -57,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     require_packages(args.opset)
     translator = Translator(options.read([*args.test_flags, *FIXED]))
     net = translator.model.generator()
+    if getattr(translator.opt, "hole_noise", 0):
+        net.net.hole_noise = 0.0
+        log.info("--hole_noise: the file fills holes without noise")
     if args.dropout and not any(isinstance(module, nn.Dropout) for module in net.modules()):
         raise ValueError("--dropout: this generator has none; leave it out")
     weights = weights_of(translator)
