@@ -18,6 +18,7 @@ from data.image_folder import by_stem, make_dataset, unread_partner
 from util.files import naming
 from util.metrics import HOLE_METRICS, METRICS, Interval, bootstrap, compare, lower_is_better
 
+MOST_HOLE = 0.95  # of an image's pixels
 MOST_ERROR = 0.5  # of the range [0, 1]: the error that heat maps show in their brightest colour
 
 
@@ -118,14 +119,19 @@ def measure(images: ImageSet, metrics: Sequence[str], processes: int) -> Result:
     A metric that some image is too small for is left out; it is a ValueError if `metrics` names it.
     """
     names = images.names
-    if not images.holes and (others := [name for name in metrics if name in HOLE_METRICS]):
-        raise ValueError(f"--metrics {others[0]}: needs runs of --dataset_mode inpaint")
+    asked = [name for name in metrics if name in HOLE_METRICS]  # of pairs with holes, too
+    holes = images.holes or bool(asked)
+    if asked and not images.source:
+        raise ValueError(f"--metrics {asked[0]}: needs runs, whose inputs show the holes")
     files = [(images.fake[name], images.real[name]) for name in names]
-    if images.holes:
+    if holes:
         files = [(*pair, images.source[name]) for pair, name in zip(files, names, strict=True)]
-    with ThreadPoolExecutor(processes) as pool:
-        found = list(pool.map(compare_files, files))
-    each, known = {}, METRICS | (HOLE_METRICS if images.holes else {})
+    try:
+        with ThreadPoolExecutor(processes) as pool:
+            found = list(pool.map(compare_files, files))
+    except NoHole as error:
+        raise ValueError(f"--metrics {asked[0]}: {error}") from None
+    each, known = {}, METRICS | (HOLE_METRICS if holes else {})
     for metric in known:
         if all(metric in values for values in found):
             each[metric] = {n: values[metric] for n, values in zip(names, found, strict=True)}
@@ -138,6 +144,20 @@ def measure(images: ImageSet, metrics: Sequence[str], processes: int) -> Result:
     return Result(images, {m: v for m, v in each.items() if m in metrics or not metrics})
 
 
+class NoHole(ValueError):
+    """An input that is not its target with a hole."""
+
+
+def hole_of(path: Path, source: Tensor, real: Tensor) -> Tensor:
+    """Return where an input differs from its target, (1, 1, H, W); NoHole if that is everywhere."""
+    if source.shape != real.shape:
+        raise NoHole(f"{path} has another size or other channels than its target")
+    hole = (source != real).any(1, keepdim=True)
+    if hole.float().mean() > MOST_HOLE:
+        raise NoHole(f"{path} is not its target with a hole; both differ everywhere")
+    return hole
+
+
 def compare_files(files: tuple[Path, ...]) -> dict[str, float]:
     """Return the metrics of one output and its target, and if the input is given, in its hole."""
     fake, real, *source = (pixels(path) for path in files)
@@ -146,7 +166,7 @@ def compare_files(files: tuple[Path, ...]) -> dict[str, float]:
         raise ValueError(
             f"{files[0]} has {sizes[0]} pixels and {files[1]} {sizes[1]}: resize them to one size"
         )
-    hole = (source[0] != real).any(1, keepdim=True) if source else None
+    hole = hole_of(files[2], source[0], real) if source else None
     return {name: value.item() for name, value in compare(fake, real, hole).items()}
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TINY, refusal, result_images
+from conftest import TINY, draw_pairs, refusal, result_images
+from PIL import Image
 from support.holes import INPAINT, draw_photos, save_mask
 
 from scripts import evaluate
@@ -64,5 +65,38 @@ def test_scores_in_holes_need_holes(tmp_path: Path) -> None:
     out = ["--out", str(tmp_path / "out")]
     refusal(
         lambda: evaluate.main([*flags, *out, "--metrics", "hole_L1"]),
-        *("--metrics hole_L1", "--dataset_mode inpaint"),
+        *("--metrics hole_L1: needs runs, whose inputs show the holes",),
     )
+
+
+def test_pairs_with_holes_are_measured_in_them_on_request(command: Any, tmp_path: Path) -> None:
+    photos = draw_photos(tmp_path / "photos", size=(64, 64))
+    for phase in ("train", "test"):
+        (tmp_path / "pairs" / phase).mkdir(parents=True)
+        for i in range(3):
+            whole = np.asarray(Image.open(photos / phase / f"{i}.png"))
+            holed = whole.copy()
+            holed[10:40, 20:30] = 255
+            pair = Image.fromarray(np.concatenate([holed, whole], 1))
+            pair.save(tmp_path / "pairs" / phase / f"{i}.png")
+    place = ("--dataroot", tmp_path / "pairs", "--name", "pairs", "--no_html", "--crop_size", 64)
+    assert command("train", *TINY, *place, "--load_size", 64).status == 0
+    evaluate.main(["--name", "pairs", "--metrics", "hole_L1", "L1", *CPU])
+    (folder,) = Path("results/pairs").glob("*_evaluation")
+    (found,) = json.loads((folder / "metrics.json").read_text())["runs"]
+    images = result_images("pairs")
+    errors = [
+        np.abs(images[f"{i}_fake_B.png"].astype(float) - images[f"{i}_real_B.png"])[10:40, 20:30]
+        for i in range(3)
+    ]
+    wanted = np.mean([error.mean() for error in errors]) / 255
+    assert found["metrics"]["hole_L1"]["mean"] == pytest.approx(wanted)
+    assert command("train", *TINY, "--dataroot", photos_of(tmp_path), "--name", "q").status == 0
+    words = "--metrics hole_L1", "is not its target with a hole"
+    refusal(lambda: evaluate.main(["--name", "q", "--metrics", "hole_L1", *CPU]), *words)
+
+
+def photos_of(root: Path) -> Path:
+    """Write A|B pairs that differ everywhere."""
+    draw_pairs(root / "other", count=2)
+    return root / "other"
