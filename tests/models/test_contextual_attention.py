@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from support.plain_attention import plain_attention
 from torch import Tensor
 
 from models import block_attention
 from models import contextual_attention as module
 from models.contextual_attention import contextual_attention, resize_nearest
+from scripts.dev.plain_attention import plain_attention
 
 SIZES = [(16, 16), (12, 20), (15, 16), (9, 13), (2, 10), (2, 2), (1, 1), (7, 3)]
 
