@@ -15,8 +15,10 @@ from torch import Tensor
 
 from data.base_dataset import BaseDataset
 from data.high_depth_output import high_depth_values
+from data.hole_input import HoleInput
 from data.image_folder import make_dataset
-from data.label_input import LabelInput, instances_of, with_instances
+from data.image_parts import Parts, parts_of_each, with_parts
+from data.label_input import LabelInput
 from data.large_images import LargeImage, ShownRows, large_images
 from data.user_input import ImageInput, Source, numbered
 from data.value_range import chosen_ranges, read_ranges
@@ -55,7 +57,9 @@ class Translator:
         saved = kept[self._side][1:] if self._side in kept else None
         how = opt, self._preprocess_single
         if getattr(self.model, "has_labels", False):  # --model spade, pix2pixHD
-            self.input: LabelInput | ImageInput = LabelInput(*how)
+            self.input: LabelInput | HoleInput | ImageInput = LabelInput(*how)
+        elif getattr(self.model, "fills_holes", False):  # --model inpaint
+            self.input = HoleInput(opt)
         else:
             load = getattr(dataset, "load_single", BaseDataset.load_single)
             self.input = ImageInput(*how, self._ranges.get(self._side, saved), load)
@@ -74,7 +78,9 @@ class Translator:
         named = [f"--{name}" if v is True else f"--{name}={v}" for name, v in given.items()]
         return cls(run_options([*folder, *flags, *named]))
 
-    def __call__(self, images: Any, seed: int | None = None, instances: Any = None) -> Any:
+    def __call__(
+        self, images: Any, seed: int | None = None, instances: Any = None, **parts: Any
+    ) -> Any:
         """Translate one image or several; the type of the input decides the type of the output.
 
         A file or a PIL image gives a PIL image; an array (H, W) or (H, W, C), uint8 in 0..255,
@@ -86,38 +92,38 @@ class Translator:
 
         A run on label maps takes those, as files, PIL images or arrays (H, W, 3) like its own, as
         arrays (H, W) of class numbers, or as tensors (see `translate`); `instances` are their
-        instance maps, in the same form. Without them the classes are the instances.
+        instance maps, in the same form, by default the classes. A run that fills holes takes `mask`
+        and, with --guided, `sketch` (see `HoleInput`).
 
         `seed` (default: --seed) and the file's stem determine the noise; without a file, the
         image's number in the list or batch does. ValueError names an unusable image.
         """
+        parts = {k: v for k, v in (parts | {"instances": instances}).items() if v is not None}
         if isinstance(images, str | Path) and os.path.isdir(images):
             files = make_dataset(images, flag="images")
-            maps = None if instances is None else instances_of(files, images, instances)
-            return dict(zip(files, self.each(files, seed, maps), strict=True))
+            found = self.each(files, seed, **parts_of_each(files, images, parts))
+            return dict(zip(files, found, strict=True))
         if isinstance(images, list | tuple):
-            return list(self.each(images, seed, instances))
+            return list(self.each(images, seed, **parts))
         if getattr(images, "ndim", 0) != 4:
-            return next(self.each([images], seed, None if instances is None else [instances]))
+            return next(self.each([images], seed, **{name: [one] for name, one in parts.items()}))
         if not len(images):
             raise ValueError("expected at least one image, got an empty batch")
         stack = torch.stack if isinstance(images, Tensor) else np.stack
-        return stack(list(self.each(images, seed, instances)))
+        return stack(list(self.each(images, seed, **parts)))
 
     def each(
-        self,
-        images: Iterable[Source | Tensor],
-        seed: int | None = None,
-        instances: Iterable[Source] | None = None,
+        self, images: Iterable[Any], seed: int | None = None, instances: Any = None, **parts: Any
     ) -> Iterator[Any]:
         """Yield the translation of each image, like `__call__`; at most --batch_size images, all
         of one size, are in memory at a time.
         """
+        parts |= {} if instances is None else {"instances": instances}
         if isinstance(images, str | Path):
             raise ValueError(f"each: expected several images, got {images}; t(…) takes one")
         batch: list[tuple[Any, Tensor, str]] = []
-        for number, (image, ids) in enumerate(with_instances(images, instances)):
-            real, name = self._to_input(image, number, ids)
+        for number, (image, own) in enumerate(with_parts(images, parts)):
+            real, name = self._to_input(image, number, own)
             if batch and (len(batch) == self.opt.batch_size or batch[0][1].shape != real.shape):
                 yield from self._translate_batch(batch, seed)
                 batch = []
@@ -160,15 +166,14 @@ class Translator:
         self.model.test()
         return self.model.get_current_visuals()
 
-    def prepare(
-        self, image: Source, name: str = "the image", instances: Source | None = None
-    ) -> Tensor:
+    def prepare(self, image: Source, name: str = "the image", **parts: Source) -> Tensor:
         """Return an image as input of the generator, (input_nc, H, W) in [-1, 1]; of label maps
         the class numbers and edges, (1 or 2, H, W) floats.
 
-        ValueError says what is wrong, prefixed by the file or, without a file, by `name`.
+        `parts` are `instances`, or `mask` and `sketch`. ValueError says what is wrong, prefixed by
+        the file or, without a file, by `name`.
         """
-        return self.input.prepare(image, name, instances)
+        return self.input.prepare(image, name, **parts)
 
     def _visuals_of_large(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         side = self._side if self._side in batch else "A"  # --model test has only A
@@ -194,15 +199,13 @@ class Translator:
             )
         return fake.tensor()
 
-    def _to_input(
-        self, image: Source | Tensor, number: int, instances: Source | None
-    ) -> tuple[Tensor, str]:
+    def _to_input(self, image: Source | Tensor, number: int, parts: Parts) -> tuple[Tensor, str]:
         """Return the generator's input, and the name that determines the noise."""
         if isinstance(image, str | Path):
-            return self._large(str(image)) or self.prepare(image, instances=instances), str(image)
+            return self._large(str(image)) or self.prepare(image, **parts), str(image)
         if not isinstance(image, Tensor):
-            return self.prepare(image, f"image {number}", instances), str(number)
-        self.input.check_one(image, f"image {number}", instances)
+            return self.prepare(image, f"image {number}", **parts), str(number)
+        self.input.check_one(image, f"image {number}", **parts)
         return image, str(number)
 
     def _large(self, path: str) -> LargeImage | None:

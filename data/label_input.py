@@ -1,7 +1,6 @@
 """Label maps outside a dataset, from files, PIL images, arrays and tensors."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import repeat
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from data.base_dataset import prefix_errors
 from data.image_files import load_unconverted
-from data.image_folder import check_partners, make_dataset, one_by_stem
+from data.image_parts import refuse_parts
 from data.image_types import ImageLike
 from data.label_reader import UNKNOWN, as_numbers, numbers_of, numbers_tensor
 from data.transforms import FILTERS, Geometry, pixels
@@ -36,7 +35,7 @@ class LabelInput:
         self.geometry = Geometry.from_options(opt, FILTERS["nearest"])
 
     def prepare(
-        self, labels: Source, name: str = "the image", instances: Source | None = None
+        self, labels: Source, name: str = "the image", instances: Source | None = None, **parts: Any
     ) -> Tensor:
         """Return a label map, and its instance map, as `channels` of floats, (channels, H, W).
 
@@ -45,6 +44,7 @@ class LabelInput:
         are the instances. ValueError says what is wrong, prefixed by the file, else by `name`.
         """
         with prefix_errors(named(labels, name)):
+            refuse_parts(parts, (), "translates label maps")
             stored = self._class_numbers(labels)
             size = stored.shape[::-1] if isinstance(stored, np.ndarray) else stored.size
             found = [self.numbers(stored)]
@@ -59,8 +59,9 @@ class LabelInput:
         found += [ids] if self.ids else []
         return torch.cat([channel.float() for channel in found])
 
-    def check_one(self, labels: Tensor, name: str, instances: Any = None) -> None:
+    def check_one(self, labels: Tensor, name: str, instances: Any = None, **parts: Any) -> None:
         """Raise a ValueError for the shape of a tensor that is no single label map."""
+        refuse_parts(parts, (), "translates label maps")
         if instances is not None:
             raise ValueError(f"{name}: instances of a tensor are its second channel, their edges")
         if labels.dim() != 3 or not 1 <= len(labels) <= self.channels:
@@ -151,33 +152,6 @@ class LabelInput:
         _, numbers = np.unique(values, return_inverse=True)
         image: Image.Image = as_numbers(numbers.reshape(values.shape))
         return numbers_tensor(pixels(self.geometry.center_crop(self.geometry.resize(image))))
-
-
-def with_instances(
-    labels: Iterable[Any], instances: Iterable[Any] | None
-) -> Iterator[tuple[Any, Any]]:
-    """Yield each label map with its instance map, or None; ValueError unless all have one."""
-    if isinstance(instances, str | Path | Image.Image):
-        raise ValueError(f"instances: expected a list, one for each image, got {instances}")
-    maps: Iterator[Any] = repeat(None) if instances is None else iter(instances)
-    for number, one in enumerate(labels):
-        ids = next(maps, maps)
-        if ids is maps:
-            raise ValueError(f"instances: expected one for each image, got {number}")
-        yield one, ids
-
-
-def instances_of(files: Sequence[str], folder: str | Path, instances: str | Path) -> list[str]:
-    """Return the instance maps, by the same stem, of files of a folder of label maps.
-
-    ValueError names a file that has no partner.
-    """
-    labels = one_by_stem(Path(folder), list(files), "images")
-    maps = make_dataset(instances, flag="--instances")
-    found = one_by_stem(Path(instances), maps, "--instances")
-    check_partners(labels, found, Path(instances), "--instances")
-    stems = {path: stem for stem, path in labels.items()}
-    return [found[stems[path]] for path in files]
 
 
 def is_index_map(source: Any) -> bool:

@@ -33,6 +33,7 @@ CHECKED = (
     "single",
     "colorization",
     "labels",
+    "inpaint",
 )  # as scripts.doctor knows them
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from data.base_dataset import prefix_errors
 from data.image_files import load_image_or_array
+from data.image_parts import refuse_parts
 from data.image_types import HIGH_DEPTH_MODES, HighDepthImage, ImageLike
 from data.metadata import orientation, upright
 from data.pixel_limit import MAX_PIXELS
@@ -80,19 +81,19 @@ class ImageInput:
         self.channels, self.max_pixels = opt.input_nc, opt.max_pixels
         self.preprocess, self.value_range, self.load = preprocess, value_range, load
 
-    def prepare(self, image: Source, name: str = "the image", instances: Any = None) -> Tensor:
-        """Return an image as input of the generator.
+    def prepare(self, image: Source, name: str = "the image", **parts: Any) -> Tensor:
+        """Return an image as input of the generator; it takes no parts.
 
         ValueError says what is wrong, prefixed by the file or, without a file, by `name`.
         """
         with prefix_errors(str(image) if isinstance(image, str | Path) else name):
-            if instances is not None:
-                raise ValueError("instances are for label maps; this run translates images")
+            refuse_parts(parts, (), "translates images")
             loaded = as_image(image, self.value_range, self.max_pixels, self.load)
             return self.preprocess(loaded)
 
-    def check_one(self, image: Tensor, name: str, instances: Any = None) -> None:
+    def check_one(self, image: Tensor, name: str, **parts: Any) -> None:
         """Raise a ValueError for the shape of a tensor that is no single image."""
+        refuse_parts(parts, (), "translates images")
         if image.dim() != 3 or len(image) != self.channels:
             raise ValueError(
                 f"{name}: expected a tensor ({self.channels}, H, W), got {tuple(image.shape)}"

@@ -94,7 +94,9 @@ def check_results_folder(opt: Any) -> None:
     """Raise ValueError if the results folder is inside the input folder."""
     root, results = Path(opt.dataroot), Path(opt.results_dir).resolve()
     phase = [root / opt.phase, *side_folders(root, opt.phase).values()]
-    for folder in [root] if opt.dataset_mode == "single" else phase:
+    whole = opt.dataset_mode == "single"
+    whole |= opt.dataset_mode == "inpaint" and not (root / opt.phase).is_dir()
+    for folder in [root] if whole else phase:
         if results.is_relative_to(folder.resolve()):
             raise ValueError(
                 f"--results_dir {opt.results_dir}: lies in the input folder {folder}; "
@@ -103,9 +105,11 @@ def check_results_folder(opt: Any) -> None:
 
 
 def add_notes(opt: Any, page: HTML) -> None:
-    """Add notes about batch norm, dropout and tiling to the page or the log."""
+    """Add notes about batch norm, dropout, holes and tiling to the page or the log."""
     if note := statistics_and_noise(opt):
         page.add_note(note)
+    if opt.dataset_mode == "inpaint":
+        page.add_note(f"Holes: {source_of_holes(opt)}.")
     if opt.tile and opt.preprocess.endswith("crop") and opt.crop_size <= opt.tile:
         log.warning(
             "--tile %d: has no effect, because --preprocess %s makes images of %d pixels; "
@@ -134,6 +138,16 @@ def statistics_and_noise(opt: Any) -> str:
     if batch_norm and not opt.eval:
         notes.append("--eval uses running statistics and no dropout.")
     return " ".join(notes)
+
+
+def source_of_holes(opt: Any) -> str:
+    """Return where the holes of a test's images come from."""
+    if (Path(opt.dataroot) / f"{opt.phase}_mask").is_dir():
+        return f"the masks in {opt.phase}_mask/"
+    by_seed = f"drawn from --seed {opt.seed} and the file's name"
+    if opt.mask_dir:
+        return f"the masks of --mask_dir, of the same name or {by_seed}"
+    return f"where an image is transparent, else {by_seed} (--masks {opt.masks})"
 
 
 def of_label_model(opt: Any) -> str:

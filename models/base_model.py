@@ -111,6 +111,12 @@ class BaseModel(ABC):
         """
         return None
 
+    def metric_hole(self) -> Tensor | None:
+        """Return the holes of `metric_pair`, (N, 1, H, W) of 0 or 1; None unless they are filled
+        images.
+        """
+        return None
+
     def validation_loss(self) -> Tensor:
         """Return a scalar, lower is better, after `test` on a validation batch."""
         raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from models.inpaint_weights import describe_inpaint_discriminator, describe_inpaint_generator
 from models.label_weights import (
     channel_flags,
     describe_encoder,
@@ -29,22 +30,25 @@ log = logging.getLogger(__name__)
 
 UNETS = {6: "unet_64", 7: "unet_128", 8: "unet_256", 9: "unet_512", 10: "unet_1024"}
 # Keys by which a generator is known; what comes before them is a prefix of all its keys.
-FIRST = re.compile(r"(?:^|\.)(model\.(?:model\.0|\d+\.conv_block\.1)\.weight|conv_img\.weight)$")
+FIRST = re.compile(
+    r"(?:^|\.)((?:model\.(?:model\.0|\d+\.conv_block\.1)|conv_img|allconv17\.conv)\.weight)$"
+)
 RESNETS = ("resnet_6blocks", "resnet_9blocks")
 ENCDECS = {6: "encdec_64", 7: "encdec_128", 8: "encdec_256"}
 
 
 def describe_generator(weights: dict[str, Tensor], model: str = "") -> dict[str, Any]:
     """Return netG, ngf, norm, upsample, input_nc, output_nc, no_dropout of a generator's weights,
-    or what `describe_label_generator` finds; empty for any other network.
+    or what the functions for other models find; empty for any other network.
 
     Dropout shows in a ResNet only, where it shifts the keys. A ResNet is also pix2pixHD's global
     generator with two halvings; `model` tells which.
     """
     weights = _below_prefix(weights)
-    of_labels, plain = describe_label_generator(weights), _describe_plain(weights)
-    if of_labels and (model == of_labels["model"] or plain.get("netG") not in RESNETS):
-        return of_labels
+    of_model = describe_inpaint_generator(weights) or describe_label_generator(weights)
+    plain = _describe_plain(weights)
+    if of_model and (model == of_model["model"] or plain.get("netG") not in RESNETS):
+        return of_model
     return plain
 
 
@@ -114,10 +118,10 @@ def _norm(weights: dict[str, Tensor], conv_bias: str, norm_weight: str) -> str:
 
 def describe_discriminator(weights: dict[str, Tensor]) -> dict[str, Any]:
     """Return netD, ndf, norm, n_layers_D of a discriminator's weights, or what
-    `describe_label_discriminator` finds; empty for other networks.
+    the functions for other models find; empty for other networks.
     """
-    if found := describe_label_discriminator(weights):
-        return found
+    if of_model := describe_label_discriminator(weights) or describe_inpaint_discriminator(weights):
+        return of_model
     # The first and the last module are convolutions.
     net, places = ("net", (0, 5)) if "net.5.weight" in weights else ("model", _modules(weights))
     first, last = (weights.get(f"{net}.{place}.weight") for place in (places[0], places[-1]))
@@ -139,7 +143,7 @@ def differing_flags(weights: dict[str, Tensor], opt: Any) -> str:
     """Return the flags, as typed, in which a network's weights differ from the options."""
     model = getattr(opt, "model", "")
     described = describe_generator(weights, model)
-    if described and "model" not in described and model in ("spade", "pix2pixHD"):
+    if described and "model" not in described and model in ("spade", "pix2pixHD", "inpaint"):
         described["model"] = "pix2pix"
     described = described or describe_discriminator(weights) or describe_encoder(weights)
     if is_within_local(described, opt):
@@ -203,6 +207,8 @@ def infer_options(run: Path) -> dict[str, Any]:
         found["model"] = "colorization"
     elif "semantic_nc" in found:
         found = of_published(run, files[0], found)
+    elif found.get("model") == "inpaint":
+        found["preprocess"] = "none"
     if found:
         log.info("%s has no saved options; its weights show %s", run, _as_typed(found))
     return found

@@ -92,9 +92,12 @@ def _add_validation(parser: FlagParser) -> None:
         )
         add(
             "--best_metric",
-            choices=["L1", "PSNR", "SSIM", "MS-SSIM", "pixel_accuracy", "mIoU"],
+            choices=[
+                *("L1", "PSNR", "SSIM", "MS-SSIM", "hole_L1", "hole_L2", "hole_PSNR", "hole_SSIM"),
+                *("pixel_accuracy", "mIoU"),
+            ],
             help="metric that selects best_net_G.pth; by default L1, or the loss if there are no "
-            "targets; the last two need --fcn_epochs",
+            "targets; hole_*: of --model inpaint; the last two need --fcn_epochs",
         )
         add(
             "--early_stop",

@@ -44,6 +44,7 @@ FLAGS = {
     "unaligned": ("--model", "cycle_gan"),
     "single": (),
     "colorization": ("--model", "colorization"),
+    "inpaint": ("--model", "inpaint"),
     "labels": ("--on_bad_image", "skip"),  # `label_findings` names all that are bad
 }
 

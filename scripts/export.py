@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from data.value_range import read_ranges
+from models.inpaint_networks import HoleFiller
 from models.semantic import FromLabels
 from models.weights import infer_options
 from options.parser import OneLineParser, number
@@ -56,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     require_packages(args.opset)
     translator = Translator(options.read([*args.test_flags, *FIXED]))
     net = translator.model.generator()
+    if getattr(translator.opt, "hole_noise", 0):
+        net.net.hole_noise = 0.0
+        log.info("--hole_noise: the file fills holes without noise")
     if args.dropout and not any(isinstance(module, nn.Dropout) for module in net.modules()):
         raise ValueError("--dropout: this generator has none; leave it out")
     weights = weights_of(translator)
@@ -121,6 +125,11 @@ def check_flags(args: argparse.Namespace, asked: Any) -> None:
         raise ValueError("--instance_feat: a graph has no features of instances; use test.py")
     if args.dropout and asked.eval:
         raise ValueError("--dropout: --eval turns dropout off; leave one of them out")
+    if asked.dataset_mode == "inpaint":
+        if not args.size:
+            raise ValueError("--size: --model inpaint needs the HEIGHT,WIDTH of its graph")
+        if args.processing:
+            raise ValueError("--processing: --model inpaint takes images in [-1, 1]; leave it out")
     if not args.processing:
         return
     if read_ranges(asked):
@@ -140,7 +149,7 @@ def weights_of(translator: Translator) -> Path:
     """Return the file that the generator's weights were read from."""
     opt, model = translator.opt, translator.model
     generator = model.generator()
-    generator = generator.net if isinstance(generator, FromLabels) else generator
+    generator = generator.net if isinstance(generator, FromLabels | HoleFiller) else generator
     name = next(name for name, net in model.nets.items() if net is generator)
     epoch = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
     return model.save_dir / f"{epoch}_net_{name}{'_ema' if opt.use_ema else ''}.pth"
@@ -165,7 +174,7 @@ def write_graph(
         net = frozen_copy(translator.model.generator(), noise=noise, any_size=not args.size)
         if args.processing:
             net = on_levels(net, translator.opt)
-        model = graph_of(net, like, args.size, args.opset)
+        model = graph_of(net, check.inputs(like), args.size, args.opset)
         onnx.helper.set_model_props(model, source)
         file.seek(0)
         file.truncate()

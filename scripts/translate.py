@@ -21,8 +21,8 @@ from tqdm import tqdm
 from data.high_depth_output import write_array
 from data.image_files import image_size
 from data.image_folder import is_image_file, make_dataset
+from data.image_parts import Parts, files_of_parts
 from data.image_types import StoredType
-from data.label_input import instances_of
 from data.large_images import LARGE
 from data.missing_folder import look_stitched
 from options.parser import OneLineParser
@@ -32,6 +32,13 @@ from util.command import run_command, setup_logging
 from util.files import atomic_write, run_folder
 
 log = logging.getLogger(__name__)
+
+# What is given beside IN.
+PARTS = {
+    "instances": "instance map of the label map",
+    "mask": "mask, with a white hole, of the image",
+    "sketch": "lines that steer what fills the hole of the image",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -64,8 +71,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 "their halves: put them into the folder test/ of a --dataroot",
                 args.IN,
             )
-        maps = instance_maps(args.instances, args.IN, names)
-        count = translate_all(translator, paths, targets, maps)
+        parts = {name: getattr(args, name) for name in PARTS if getattr(args, name)}
+        count = translate_all(translator, paths, targets, files_of_parts(parts, args.IN, names))
         if args.OUT == "-":
             sys.stdout.buffer.write(out.read_bytes())
         else:
@@ -73,28 +80,17 @@ def main(argv: Sequence[str] | None = None) -> None:
             log.info("%d image%s: %s", count, "s" * (count != 1), place)
 
 
-def instance_maps(given: Path | None, source: str, names: list[str]) -> list[str | None]:
-    """Return the instance map of each label map: --instances, or the files of its folder."""
-    if given is None:
-        return [None] * len(names)
-    if not given.exists():
-        raise ValueError(f"--instances {given}: no such file or folder")
-    if given.is_dir() != Path(source).is_dir():
-        raise ValueError(f"--instances {given}: must be a file or a folder as IN is")
-    return list(instances_of(names, source, given)) if given.is_dir() else [str(given)]
-
-
 def translate_all(
     translator: Translator,
     paths: Sequence[Path],
     targets: Sequence[Path],
-    instances: Sequence[str | None],
+    parts: Sequence[Parts],
 ) -> int:
     """Translate and write the images; return their number, without those that are skipped."""
-    count, rows = 0, list(zip(paths, targets, instances, strict=True))
-    for path, target, ids in tqdm(rows, unit="img", disable=None):
+    count, rows = 0, list(zip(paths, targets, parts, strict=True))
+    for path, target, own in tqdm(rows, unit="img", disable=None):
         try:
-            image = translator(path, instances=ids)
+            image = translator(path, **own)
         except ValueError as error:
             if translator.opt.on_bad_image != "skip":
                 raise
@@ -124,7 +120,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--overwrite", action="store_true", help="replace files that exist")
-    add("--instances", type=Path, help="instance map of the label map IN, or their folder")
+    for name, what in PARTS.items():
+        add(f"--{name}", type=Path, help=f"{what} IN, or their folder")
     words, flags = positionals(sys.argv[1:] if argv is None else argv, {"--overwrite"})
     args, args.test_flags = parser.parse_known_args(flags)
     args.flags = parser.flags()

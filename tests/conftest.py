@@ -167,9 +167,10 @@ def small(line: str) -> tuple[str, list[str]]:
     _, script, *flags = [part for part in shlex.split(line) if part != "-m"]
     name = script.removesuffix(".py")
     extra = shlex.split(SMALL[name])
-    if name == "train" and re.search(r"(--model |presets/)(spade|pix2pixHD)", line):
+    own = re.search(r"(--model |presets/)(spade|pix2pixHD|inpaint)", line)
+    if name == "train" and own:
         del extra[(at := extra.index("--netG")) : at + 2]
-        flags.append("--no_vgg_loss")
+        flags += ["--cnum", "4"] if own[2] == "inpaint" else ["--no_vgg_loss"]
     for flag, value in zip(extra[::2], extra[1::2], strict=True):
         if flag not in flags:
             flags += [flag, value]

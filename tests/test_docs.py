@@ -13,6 +13,7 @@ import torch
 from conftest import draw, draw_pairs, small
 from PIL import Image
 from support.documents import PAGES, ROOT, blocks, lines
+from support.holes import draw_photos, save_mask
 from support.label_folders import coloured, draw_coloured
 
 from models.spade_networks import SPADEGenerator
@@ -245,3 +246,20 @@ def test_the_weights_that_are_brought_by_hand_have_the_names_that_are_looked_for
 def test_images_are_there(page: str) -> None:
     for target in re.findall(r"!\[[^]]*\]\(([^)]+)\)", PAGES[page]):
         assert Image.open(ROOT / "docs" / target).size[0] > 100, target
+
+
+def test_the_page_of_filled_holes_runs(command: Callable[..., SimpleNamespace]) -> None:
+    page = PAGES["inpainting.md"]
+    draw_photos(Path("datasets/photos"), count=2)
+    draw((48, 40)).save("photo.png")
+    save_mask(Path("mask.png"))
+    training, testing, drawing, *others = lines(page)
+    assert "scripts.draw" in drawing and len(others) == 3  # a page is tried in a browser
+    others = [testing, *others]
+    run_lines(command, [f"{training} --batch_size 2"])
+    (code,) = blocks(page, "python")
+    exec(code, {})
+    assert Image.open("filled.png").size == (48, 40)
+    Path("filled.png").unlink()
+    run_lines(command, others)
+    assert Path("filled.png").exists() and list(Path("checkpoints/photos_filled").glob("*.onnx"))

@@ -3,10 +3,12 @@
 import pytest
 import torch
 from conftest import TINY, random_batch, result_images, step
+from support.holes import INPAINT, draw_photos
 from support.servers import free_port
 from support.torchruns import ROOT, draw_houses, drive_in_two, ours, torchrun
 from support.training_plans import deviation, double_batch, double_nets, drive
 
+from models.contextual_attention import contextual_attention
 from models.data_parallel import average_gradients
 from util.distributed import launch
 from util.metrics import compare
@@ -41,6 +43,31 @@ def test_metrics_are_those_of_the_cpu():
     found, wanted = compare(fake.cuda(), real.cuda()), compare(fake, real)
     for name, values in wanted.items():
         torch.testing.assert_close(found[name], values, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("block", [300, 1 << 23])
+def test_contextual_attention_is_that_of_the_cpu(fuse, block):
+    torch.manual_seed(0)
+    x, mask = torch.randn(2, 5, 24, 18, dtype=torch.float64), torch.zeros(2, 1, 24, 18).double()
+    mask[0, :, 3:9, 4:7], mask[1, :, 10:, :5] = 1, 1
+    found = []
+    for device in ("cpu", "cuda"):
+        leaf = x.to(device).requires_grad_()
+        y = contextual_attention(leaf, mask.to(device), fuse=fuse, block=block)
+        y.square().sum().backward()
+        found.append((y.detach().cpu(), leaf.grad.cpu()))
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
+
+
+def test_a_run_that_fills_holes_goes_on_and_is_tested(command, tmp_path):
+    place = ["--dataroot", draw_photos(tmp_path / "photos"), "--name", "run", "--gpu_ids", "0"]
+    train = [*TINY, *INPAINT, *place, "--batch_size", 1, "--val_freq", 1]
+    for n_epochs, more in ((3, []), (5, ["--continue_train"])):
+        done = command("train", *train, "--n_epochs", n_epochs, *more)
+        assert done.status == 0, done.err
+    assert command("test", *place).status == 0
+    assert len(result_images("run")) == 12
 
 
 def test_two_processes_on_a_gpu_train_what_one_trains(tmp_path):

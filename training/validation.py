@@ -43,7 +43,7 @@ def mean_scores(
                 fake, real = map(eight_bit, pair)
                 if labels:
                     labels.add(fake, real, batch["label"])
-                values = compare(fake, real)
+                values = compare(fake, real, model.metric_hole())
                 found.append({name: each.tolist() for name, each in values.items()})
             else:
                 found.append({"loss": [model.validation_loss().item()]})

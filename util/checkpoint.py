@@ -58,14 +58,17 @@ def fingerprint(state_dicts: Iterable[dict[str, Tensor]]) -> str:
 def load_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict onto the CPU; nothing in the file is executed.
 
-    It may be the only one in a dict, such as {"state_dict": …}, of a model that torch.compile or
-    DataParallel has wrapped. ValueError names the file if it is absent or damaged, and says what
+    It may be the only one in a dict, such as {"state_dict": …}, or of several the one that the file
+    is named after: "G" of latest_net_G.pth. torch.compile or DataParallel may have wrapped the
+    model. ValueError names the file if it is absent or damaged, and says what
     it holds if that is no state dict.
     """
     loaded = load(path)
     if not _is_state_dict(loaded):
         inside = loaded if isinstance(loaded, dict) else {}
         found = [name for name, value in inside.items() if _is_state_dict(value) and value]
+        named = path.stem.removesuffix("_ema").rpartition("_net_")[2]
+        found = [named] if named in found else found
         if len(found) != 1:
             raise ValueError(f"{path}: not a state dict of tensors, but {_what(loaded, found)}")
         log.info("%s: reading its %s", path, found[0])

@@ -71,10 +71,43 @@ def _likeness_and_contrast(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return likeness, (2 * covariance + C2) / (variances + C2)
 
 
-class Metric(NamedTuple):
-    """A metric of generated images against their targets."""
+def hole_l1(fake: Tensor, real: Tensor, hole: Tensor) -> Tensor:
+    """Return the mean absolute difference in the holes, (N,); holes (N, 1, H, W) are 0 or 1."""
+    return _mean_in((fake - real).abs(), hole)
 
-    function: Callable[[Tensor, Tensor], Tensor]
+
+def hole_l2(fake: Tensor, real: Tensor, hole: Tensor) -> Tensor:
+    """Return the mean squared difference in the holes, (N,)."""
+    return _mean_in((fake - real).square(), hole)
+
+
+def hole_psnr(fake: Tensor, real: Tensor, hole: Tensor) -> Tensor:
+    """Return the peak signal-to-noise ratio in the holes in dB, (N,)."""
+    return (-10 * hole_l2(fake, real, hole).log10()).clamp(max=MOST_PSNR)
+
+
+def hole_ssim(fake: Tensor, real: Tensor, hole: Tensor) -> Tensor:
+    """Return the structural similarity of the windows with their middle in the holes, (N,); of a
+    hole too near the edge for that, of all windows that touch it.
+    """
+    likeness, contrast = _likeness_and_contrast(fake, real)
+    half = WINDOW // 2
+    middles = hole[..., half:-half, half:-half]
+    touching = F.max_pool2d(hole, WINDOW, stride=1)
+    chosen = torch.where(middles.amax((1, 2, 3), keepdim=True) > 0, middles, touching)
+    found = _mean_in(likeness * contrast, chosen)
+    return torch.where(hole.amax((1, 2, 3)) > 0, found, torch.ones_like(found))
+
+
+def _mean_in(values: Tensor, hole: Tensor) -> Tensor:
+    """Return the mean over all channels of the pixels in a hole, (N,); 0 without a hole."""
+    return (values.mean(1, keepdim=True) * hole).sum((1, 2, 3)) / hole.sum((1, 2, 3)).clamp(min=1)
+
+
+class Metric(NamedTuple):
+    """A metric of generated images against their targets; those in holes also take the holes."""
+
+    function: Callable[..., Tensor]
     lower_is_better: bool
     least: int  # the least pixels of the shorter side
     protocol: str
@@ -99,13 +132,23 @@ METRICS = {
         "SSIM's window at 5 sizes, halved by averaging, weights of the paper, negative means as 0",
     ),
 }
+# Of images with filled holes (--model inpaint).
+HOLE_METRICS = {
+    "hole_L1": Metric(hole_l1, True, 1, "L1 over the pixels of the hole"),
+    "hole_L2": Metric(hole_l2, True, 1, "mean squared difference over the pixels of the hole"),
+    "hole_PSNR": Metric(hole_psnr, False, 1, "PSNR over the pixels of the hole"),
+    "hole_SSIM": Metric(
+        hole_ssim, False, WINDOW, "SSIM over the windows with their middle in the hole"
+    ),
+}
 # Of the classes that a segmenter reads in images (training/label_scores.py):
 PIXEL_ACCURACY, MIOU = LABEL_METRICS = ("pixel_accuracy", "mIoU")
 
 
 def lower_is_better(name: str) -> bool:
     """Return whether lower values of a metric or a loss are better."""
-    return METRICS[name].lower_is_better if name in METRICS else name not in LABEL_METRICS
+    known = METRICS | HOLE_METRICS
+    return known[name].lower_is_better if name in known else name not in LABEL_METRICS
 
 
 def eight_bit(images: Tensor) -> Tensor:
@@ -113,8 +156,9 @@ def eight_bit(images: Tensor) -> Tensor:
     return ((images.float() + 1) / 2 * 255).clamp(0, 255).byte()
 
 
-def compare(fake: Tensor, real: Tensor) -> dict[str, Tensor]:
-    """Return each metric, (N,) float64 on the CPU, of uint8 (N, C, H, W) images.
+def compare(fake: Tensor, real: Tensor, hole: Tensor | None = None) -> dict[str, Tensor]:
+    """Return each metric, (N,) float64 on the CPU, of uint8 (N, C, H, W) images; with holes
+    (N, 1, H, W), 0 or 1, also the metrics in these.
 
     Metrics that need larger images are absent. ValueError if the shapes differ.
     """
@@ -124,10 +168,14 @@ def compare(fake: Tensor, real: Tensor) -> dict[str, Tensor]:
     # float64, because SSIM's variances are differences of nearly equal numbers; MPS lacks it.
     device = fake.device if fake.is_cuda else "cpu"
     pair = [image.to(device).double() / 255 for image in (fake, real)]
+    found = {name: (metric, pair) for name, metric in METRICS.items()}
+    if hole is not None:
+        given = [*pair, hole.to(device).double()]
+        found |= {name: (metric, given) for name, metric in HOLE_METRICS.items()}
     size = min(fake.shape[-2:])
     return {
-        name: metric.function(*pair).cpu()
-        for name, metric in METRICS.items()
+        name: metric.function(*of).cpu()
+        for name, (metric, of) in found.items()
         if size >= metric.least
     }
 

@@ -21,7 +21,7 @@ def tensor2im(image: Tensor | np.ndarray, imtype: type = np.uint8) -> np.ndarray
     if isinstance(image, torch.Tensor):
         image = image.detach().cpu()
         if image.dtype == torch.uint8:
-            return image.reshape(image.shape[-3:]).permute(1, 2, 0).numpy()
+            return image.reshape(-1, *image.shape[-3:])[0].permute(1, 2, 0).numpy()
         array = (image if image.dtype == torch.float64 else image.float()).numpy()
     elif image.ndim < 4:
         return image.astype(imtype)

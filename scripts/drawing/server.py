@@ -2,7 +2,8 @@
 
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from data.transforms import Geometry
 from scripts.drawing.labels import ClassCanvas
 from scripts.drawing.subject import Inputs, Subject, exact
-from scripts.drawing.uploads import MOST_PIXELS, file_in_form, image_in
+from scripts.drawing.uploads import MOST_PIXELS, file_in_form, image_in, stacked
 from translator import Translator
 from util.errors import one_line
 from util.util import tensor2im
@@ -82,6 +83,7 @@ class Studio:
         self.translator, self.subject, self.examples = translator, subject, examples
         self.geometry = Geometry.from_options(translator.opt)
         self.canvas = ClassCanvas(translator.opt) if subject.classes else None
+        self.fills_holes = subject.kind == "holes"
         self.turn = anyio.CapacityLimiter(1)
 
     async def page(self, request: Request) -> Response:
@@ -101,32 +103,54 @@ class Studio:
         """POST an image file: return the network's input for it, as PNG."""
         body = await self.body(request)
         shown = self.canvas.shown if self.canvas else exact
+        if self.fills_holes:  # an image without a hole
+            return await self.answer(request, lambda: self.fitted(body))
         return await self.answer(request, lambda: shown(self.prepared(body)))
 
     async def translate(self, request: Request) -> Response:
-        """POST an image file, ?seed=N: return its translation as PNG."""
+        """POST an image file, ?seed=N: return its translation as PNG.
+
+        With ?parts=mask or ?parts=mask,sketch, the file holds an image and below it its parts.
+        """
         try:
             seed = int(request.query_params.get("seed", "0"))
         except ValueError:
             seed = -1
         if not 0 <= seed < 2**63:
             raise HTTPException(400, "seed: must be a whole number from 0")
+        parts = [name for name in request.query_params.get("parts", "").split(",") if name]
         body = await self.body(request)
-        return await self.answer(request, lambda: self.translated(body, seed))
+        return await self.answer(request, lambda: self.translated(body, seed, parts))
 
-    def prepared(self, body: bytes) -> Any:
+    def prepared(self, body: bytes, parts: Sequence[str] = ()) -> Any:
         """Return the network's input for an image file, (input_nc, H, W) in [-1, 1]; for a run on
         label maps class numbers and edges, (1 or 2, H, W).
 
-        HTTPException if it is too large, from the file's header where that tells.
+        `parts` are what lies below the image in the file. HTTPException if it is too large, from
+        the file's header where that tells.
         """
         numbers = self.canvas is not None and self.canvas.of_numbers
-        image = image_in(body, self.check_size, one_channel=numbers)
+        count = 1 + len(parts)
+        check = self.check_size if count == 1 else partial(self.check_stack, count)
+        image, *below = stacked(image_in(body, check, numbers, self.fills_holes), count)
         self.check_size(image.size)
-        real = self.translator.prepare(self.canvas.classes(image) if self.canvas else image)
+        image = self.canvas.classes(image) if self.canvas else image
+        real = self.translator.prepare(image, **dict(zip(parts, below, strict=True)))
         height, width = real.shape[1:]  # of a user's dataset, any size
         refuse_larger((width, height), MOST_TRANSLATED)
         return real
+
+    def fitted(self, body: bytes) -> np.ndarray:
+        """Return an image without a hole as the network will get it, (H, W, 3) uint8."""
+        image = image_in(body, self.check_size)
+        self.check_size(image.size)
+        return np.asarray(self.translator.input.fitted(image))
+
+    def check_stack(self, count: int, size: tuple[int, int]) -> None:
+        """Raise an HTTPException if one of `count` images below each other is too large."""
+        if size[1] % count:
+            raise HTTPException(400, f"parts: {size[1]} rows are no {count} images of one height")
+        self.check_size((size[0], size[1] // count))
 
     def check_size(self, size: tuple[int, int]) -> None:
         """Raise an HTTPException if an image of (width, height) is too large when it is resized."""
@@ -134,9 +158,9 @@ class Studio:
         refuse_larger(resized, MOST_PIXELS, size)
         refuse_larger(final, MOST_TRANSLATED, size)
 
-    def translated(self, body: bytes, seed: int) -> np.ndarray:
+    def translated(self, body: bytes, seed: int, parts: Sequence[str] = ()) -> np.ndarray:
         """Return the translation of an image file, (H, W, 1 or 3) uint8."""
-        real = self.prepared(body)[None]
+        real = self.prepared(body, parts)[None]
         fake = self.translator.translate(real, seed=seed)
         return tensor2im(self.translator.model.to_image(real.to(fake), fake))
 

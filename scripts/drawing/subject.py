@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from data import builtin_facades
+from data.hole_input import HoleInput
 from data.label_input import LabelInput
 from data.label_palette import exact_palette, find_palette, flat_pixels
 from data.value_range import chosen_ranges, read_ranges
@@ -25,6 +26,7 @@ LOOKED_AT = 40  # maximum number of images to search for a palette
 NEAR = 24  # tolerance in pixel values for paper and for grey
 LEAST_PAPER = 0.6  # minimum fraction of bare paper in a line drawing
 MOST_AREAS = 0.01  # maximum fraction of ink among its flat pixels
+HOLE_BRUSHES = {"#ff3df2": "Hole", "#00e0ff": "Line"}  # colours that show both on any image
 SIZE = 256  # minimum side in pixels at which images are analysed
 
 
@@ -60,7 +62,7 @@ class Subject(NamedTuple):
     """The facts about a run that the page needs."""
 
     name: str
-    kind: str  # labels, lines or photo
+    kind: str  # labels, lines, photo or holes
     colours: list[tuple[str, str]]  # brush colours: (#rrggbb, name or "")
     paper: str  # background colour of an empty drawing
     size: tuple[int, int]  # (width, height) of an empty drawing
@@ -78,6 +80,10 @@ def describe_run(translator: Translator, named: bool = False) -> tuple[Subject, 
     opt = translator.opt
     check_shown(opt)
     examples = inputs_of(opt, opt.phase)
+    if isinstance(translator.input, HoleInput):
+        if named and not examples:
+            Inputs(opt)  # raises the error with the reason
+        return describe_holes(opt, examples), examples
     if isinstance(translator.input, LabelInput):
         if named and not examples:
             Inputs(opt)  # raises the error with the reason
@@ -126,6 +132,19 @@ def describe_classes(opt: Any, examples: Inputs | None) -> Subject:
         examples=len(examples) if examples else 0,
         noise=getattr(opt, "use_vae", False) or getattr(opt, "instance_feat", False),
         classes=True,
+    )
+
+
+def describe_holes(opt: Any, examples: Inputs | None) -> Subject:
+    """Describe a run that fills holes: its brushes paint a hole and, if guided, lines in it."""
+    return Subject(
+        name=opt.name,
+        kind="holes",
+        colours=[*HOLE_BRUSHES.items()][: 1 + opt.guided],
+        paper="#ffffff",
+        size=size_of(examples, opt),
+        examples=len(examples) if examples else 0,
+        noise=opt.hole_noise > 0,
     )
 
 

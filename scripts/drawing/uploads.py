@@ -47,12 +47,16 @@ async def file_in_form(body: bytes, headers: Headers) -> bytes:
 
 
 def image_in(
-    body: bytes, check_size: Callable[[tuple[int, int]], None], one_channel: bool = False
+    body: bytes,
+    check_size: Callable[[tuple[int, int]], None],
+    one_channel: bool = False,
+    alpha: bool = False,
 ) -> Image.Image:
     """Return the image in a file's bytes, rotated upright, as RGB; HTTPException if unreadable.
 
-    With `one_channel`, an image of one keeps its values. `check_size` is called with the upright
-    (width, height) before anything is decoded.
+    With `one_channel`, an image of one keeps its values; with `alpha`, an image of one keeps its
+    alpha channel. `check_size` is called with the upright (width, height) before anything is
+    decoded.
     """
     if not body:
         raise HTTPException(400, "the file is empty")
@@ -73,6 +77,9 @@ def image_in(
                 if one_channel and file.mode in ONE_CHANNEL and file.format != "JPEG":
                     file.load()
                     return upright(file, orientation(file))
+                if alpha and file.mode == "RGBA":
+                    file.load()
+                    return upright(file, orientation(file))
                 return upright_rgb(file)
     except Image.DecompressionBombError:
         raise HTTPException(413, "the image has too many pixels; make it smaller") from None
@@ -80,3 +87,9 @@ def image_in(
         raise HTTPException(415, f"not an image ({', '.join(FORMATS)})") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise HTTPException(422, f"the image is damaged ({reason(error)})") from None
+
+
+def stacked(image: Image.Image, count: int) -> list[Image.Image]:
+    """Return `count` images of one height that lie below each other in an image."""
+    width, height = image.width, image.height // count
+    return [image.crop((0, i * height, width, (i + 1) * height)) for i in range(count)]

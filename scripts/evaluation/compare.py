@@ -16,8 +16,9 @@ from torch import Tensor
 from data.image_files import load_image
 from data.image_folder import by_stem, make_dataset, unread_partner
 from util.files import naming
-from util.metrics import METRICS, Interval, bootstrap, compare, lower_is_better
+from util.metrics import HOLE_METRICS, METRICS, Interval, bootstrap, compare, lower_is_better
 
+MOST_HOLE = 0.95  # of an image's pixels
 MOST_ERROR = 0.5  # of the range [0, 1]: the error that heat maps show in their brightest colour
 
 
@@ -34,6 +35,11 @@ class ImageSet:
     settings: list[str] | None = None  # the flags of the run that are not default
     run: str = ""  # the run's name, where `name` tells more
     options: Any = None  # of test.py, if it made the outputs
+
+    @property
+    def holes(self) -> bool:
+        """Whether these are filled images: their holes are where input and target differ."""
+        return getattr(self.options, "dataset_mode", "") == "inpaint"
 
     @property
     def names(self) -> list[str]:
@@ -113,31 +119,55 @@ def measure(images: ImageSet, metrics: Sequence[str], processes: int) -> Result:
     A metric that some image is too small for is left out; it is a ValueError if `metrics` names it.
     """
     names = images.names
-    pairs = [(images.fake[name], images.real[name]) for name in names]
-    with ThreadPoolExecutor(processes) as pool:
-        found = list(pool.map(compare_files, pairs))
-    each = {}
-    for metric in METRICS:
+    asked = [name for name in metrics if name in HOLE_METRICS]  # of pairs with holes, too
+    holes = images.holes or bool(asked)
+    if asked and not images.source:
+        raise ValueError(f"--metrics {asked[0]}: needs runs, whose inputs show the holes")
+    files = [(images.fake[name], images.real[name]) for name in names]
+    if holes:
+        files = [(*pair, images.source[name]) for pair, name in zip(files, names, strict=True)]
+    try:
+        with ThreadPoolExecutor(processes) as pool:
+            found = list(pool.map(compare_files, files))
+    except NoHole as error:
+        raise ValueError(f"--metrics {asked[0]}: {error}") from None
+    each, known = {}, METRICS | (HOLE_METRICS if holes else {})
+    for metric in known:
         if all(metric in values for values in found):
             each[metric] = {n: values[metric] for n, values in zip(names, found, strict=True)}
         elif metric in metrics:
             name = next(n for n, values in zip(names, found, strict=True) if metric not in values)
             raise ValueError(
-                f"--metrics {metric}: needs images of at least {METRICS[metric].least} pixels a "
+                f"--metrics {metric}: needs images of at least {known[metric].least} pixels a "
                 f"side; {images.fake[name]} is smaller"
             )
     return Result(images, {m: v for m, v in each.items() if m in metrics or not metrics})
 
 
-def compare_files(pair: tuple[Path, Path]) -> dict[str, float]:
-    """Return the metrics of one output and its target."""
-    fake, real = (pixels(path) for path in pair)
+class NoHole(ValueError):
+    """An input that is not its target with a hole."""
+
+
+def hole_of(path: Path, source: Tensor, real: Tensor) -> Tensor:
+    """Return where an input differs from its target, (1, 1, H, W); NoHole if that is everywhere."""
+    if source.shape != real.shape:
+        raise NoHole(f"{path} has another size or other channels than its target")
+    hole = (source != real).any(1, keepdim=True)
+    if hole.float().mean() > MOST_HOLE:
+        raise NoHole(f"{path} is not its target with a hole; both differ everywhere")
+    return hole
+
+
+def compare_files(files: tuple[Path, ...]) -> dict[str, float]:
+    """Return the metrics of one output and its target, and if the input is given, in its hole."""
+    fake, real, *source = (pixels(path) for path in files)
     if fake.shape[-2:] != real.shape[-2:]:
         sizes = [f"{p.shape[-1]}x{p.shape[-2]}" for p in (fake, real)]
         raise ValueError(
-            f"{pair[0]} has {sizes[0]} pixels and {pair[1]} {sizes[1]}: resize them to one size"
+            f"{files[0]} has {sizes[0]} pixels and {files[1]} {sizes[1]}: resize them to one size"
         )
-    return {name: value.item() for name, value in compare(fake, real).items()}
+    hole = hole_of(files[2], source[0], real) if source else None
+    return {name: value.item() for name, value in compare(fake, real, hole).items()}
 
 
 def pixels(path: Path) -> Tensor:

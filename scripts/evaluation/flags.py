@@ -7,13 +7,13 @@ from typing import Any
 
 from options.parser import OneLineParser, gpu_list, nearest, number
 from scripts.evaluation.network_metrics import PROTOCOLS, TOGETHER
-from util.metrics import METRICS
+from util.metrics import HOLE_METRICS, METRICS
 
-KNOWN = [*METRICS, *PROTOCOLS]
+KNOWN = [*METRICS, *HOLE_METRICS, *PROTOCOLS]
 ABOUT = """Measure the distance of outputs to targets. Several names are compared side by side;
 --fake DIR --real DIR compares two folders. Other flags, such as --eval, are passed on to test.py.
 docs/metrics.md explains each number."""
-DEFAULT = "by default the first four that the size allows"
+DEFAULT = "by default the first four that the size allows, and those in holes if there are any"
 
 
 def parse(argv: Sequence[str] | None) -> Any:

@@ -14,14 +14,14 @@ from scripts.evaluation.fcn_score import fcn_of_run
 from scripts.evaluation.network_metrics import PROTOCOLS, SPLITS, TOGETHER, inception_metrics, lpips
 from util.device import pick_device
 from util.files import atomic_write
-from util.metrics import FEW_IMAGES, METRICS
+from util.metrics import FEW_IMAGES, HOLE_METRICS, METRICS
 from util.names import escaped, legible
 
 
 def everything(images: ImageSet, args: Any) -> Result:
     """Compute the chosen metrics; by default those that need no pretrained network."""
     metrics = args.metrics
-    simple = [metric for metric in metrics if metric in METRICS]
+    simple = [metric for metric in metrics if metric in METRICS | HOLE_METRICS]
     result = Result(images, {})
     if simple or not metrics:
         result = measure(images, simple, args.num_threads)
@@ -58,7 +58,7 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
         made = {"outputs": next(iter(made.values()))}
     notes += [f"{name}: {how}" for name, how in made.items()]
     used = names_of(result.each for result in results)
-    about = {metric: METRICS[metric].protocol for metric in METRICS} | PROTOCOLS
+    about = {name: of.protocol for name, of in (METRICS | HOLE_METRICS).items()} | PROTOCOLS
     used += [metric for metric in args.metrics if metric in PROTOCOLS and metric not in used]
     fill = {"subset": args.kid_subset, "splits": SPLITS, "epochs": args.fcn_epochs}
     notes += [f"{metric}: {about[metric].format(**fill)}" for metric in used]

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from data.value_range import read_ranges
+from models.inpaint_networks import STRIDE, HoleFiller
 from models.layers import InstanceNorm
 from models.networks import Generator
 from models.semantic import FromLabels
@@ -58,6 +59,8 @@ def origin(weights: Path, opt: Any) -> dict[str, str]:
     if opt.dataset_mode == "labels":
         classes = "label_nc", "contain_dontcare_label", "no_instance"
         names = (*OF_LABELS.get(opt.model, ("ngf",)), *classes, "output_nc")
+    elif opt.model == "inpaint":
+        names = ("cnum", "attention", "guided")
     flags = {name: getattr(opt, name) for name in names}
     return {
         "run": opt.name,
@@ -101,6 +104,8 @@ def statistics(opt: Any, net: nn.Module) -> str:
 
 def padding(args: argparse.Namespace, net: nn.Module) -> str:
     """Describe the padding for sizes that are not a multiple of the network's stride."""
+    if isinstance(net, HoleFiller):
+        return f"by the nearest pixels to multiples of {STRIDE}, fixed for this size; cropped back"
     if isinstance(net, FromLabels) and net.classes:
         fixed = ", fixed for this size" if args.size else ""
         return f"by the nearest label to multiples of {net.net.stride}{fixed}; cropped back"
@@ -115,6 +120,9 @@ def processing(opt: Any, args: argparse.Namespace) -> str:
     """Describe the mapping between image values and network values."""
     if opt.dataset_mode == "labels":
         return of_labels(opt, args)
+    if opt.model == "inpaint":
+        sketch = ", the sketch 1 on lines" * opt.guided
+        return f"none: the image in [-1, 1], the mask 1 in the hole{sketch}, else 0"
     colours = opt.model == "colorization"
     if args.processing and colours:
         return "RGB in 0..255 to L, with the new a and b back to RGB"
@@ -144,11 +152,12 @@ def interface(model: "onnx.ModelProto", args: argparse.Namespace) -> Iterator[tu
     """Yield (name, description) of the input, the output and the versions."""
     import onnx
 
-    for name, values in (("input", model.graph.input), ("output", model.graph.output)):
-        kind = values[0].type.tensor_type
+    inputs = [("input", value) for value in model.graph.input]
+    for name, value in [*inputs, ("output", model.graph.output[0])]:
+        kind = value.type.tensor_type
         shape = ", ".join(dim.dim_param or str(dim.dim_value) for dim in kind.shape.dim)
         dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
-        yield name, f"`{values[0].name}`: {dtype} ({shape})"
+        yield name, f"`{value.name}`: {dtype} ({shape})"
     yield "opset", str(args.opset)
     yield "written with", f"torch {torch.__version__}, onnx {onnx.__version__}"
 
@@ -171,6 +180,9 @@ def example(output: Path, opt: Any, args: argparse.Namespace) -> Iterator[str]:
     """Yield the lines of a Python example that translates an image."""
     if opt.dataset_mode == "labels":
         yield from label_example(output, opt, args)
+        return
+    if opt.model == "inpaint":
+        yield from hole_example(output, opt, args)
         return
     colours = opt.model == "colorization"
     ins, outs = (3, 3) if colours and args.processing else (opt.input_nc, opt.output_nc)
@@ -197,6 +209,25 @@ def example(output: Path, opt: Any, args: argparse.Namespace) -> Iterator[str]:
     if not args.processing:
         yield "fake = ((fake.transpose(0, 2, 3, 1) + 1) / 2 * 255).clip(0, 255).astype(np.uint8)"
     yield f'Image.fromarray(fake[0{", ..., 0" if outs == 1 else ""}]).save("output.png")'
+
+
+def hole_example(output: Path, opt: Any, args: argparse.Namespace) -> Iterator[str]:
+    """Yield the lines of a Python example that fills a hole."""
+    height, width = args.size
+    fitted = f".resize(({width}, {height})"
+    yield "import numpy as np, onnxruntime"
+    yield "from PIL import Image"
+    yield f'session = onnxruntime.InferenceSession("{output.name}")'
+    yield f'image = np.asarray(Image.open("image.png").convert("RGB"){fitted}))[None]'
+    yield f'mask = np.asarray(Image.open("mask.png").convert("L"){fitted}, 0)) >= 128  # (H, W)'
+    yield "x = image.transpose(0, 3, 1, 2) / np.float32(127.5) - 1"
+    yield "inputs = {'image': x, 'mask': mask[None, None].astype(np.float32)}"
+    if opt.guided:
+        yield "inputs['sketch'] = np.zeros_like(inputs['mask'])  # 1 on lines"
+    yield "(fake,) = session.run(None, inputs)"
+    yield "fake = ((fake.transpose(0, 2, 3, 1) + 1) / 2 * 255).clip(0, 255).astype(np.uint8)"
+    yield "fake = np.where(mask[None, ..., None], fake, image)  # the rest to the byte"
+    yield 'Image.fromarray(fake[0]).save("output.png")'
 
 
 def label_example(output: Path, opt: Any, args: argparse.Namespace) -> Iterator[str]:

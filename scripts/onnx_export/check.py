@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from data.hole_input import HoleInput
 from data.label_input import LabelInput
+from data.masks import box_mask
 from models.semantic import FromLabels
 from translator import Translator
 from util.errors import one_line
@@ -57,6 +59,8 @@ class Check:
         rng, opt = np.random.default_rng(0), self.translator.opt
         if isinstance(labels := self.translator.input, LabelInput):
             return label_batch(labels, rng, (count, height, width), self.processing)
+        if isinstance(holes := self.translator.input, HoleInput):
+            return hole_batch(holes, rng, (count, height, width))
         if not self.processing:
             shape = (count, opt.input_nc, height, width)
             return rng.uniform(-1, 1, shape).astype(np.float32)
@@ -67,6 +71,13 @@ class Check:
         """Return a batch for tracing the network."""
         crop = self.translator.opt.crop_size
         return self.batch(2, *(self.size or (crop, 2 * crop)))
+
+    def inputs(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the inputs of a graph by name, of a batch as `translate` takes it."""
+        if not isinstance(self.translator.input, HoleInput):
+            return {"input": batch}
+        names = ["image", *self.translator.input.parts]
+        return dict(zip(names, batch.split([3] + [1] * (len(names) - 1), 1), strict=True))
 
     def sizes(self) -> list[tuple[int, int, int]]:
         """Return the (batch, height, width) to compare, starting with the training size."""
@@ -104,7 +115,8 @@ class Check:
 
     def measured(self, session: "InferenceSession", x: np.ndarray) -> ExportError:
         """Return the difference of a session's translation of a batch from the translator's."""
-        found = run_graph(session, x)
+        given = self.inputs(torch.from_numpy(x))
+        found = run_graph(session, {name: one.numpy() for name, one in given.items()})
         if getattr(self.translator.opt, "use_vae", False):
             wanted = self.with_mean_style(x)
         elif self.processing:
@@ -131,7 +143,7 @@ class Check:
 
     def compare_noise(self, path: Path) -> None:
         """Run the noisy graph in a file twice; ValueError unless the images differ."""
-        x, session = self.batch(*self.sizes()[0]), session_of(path)
+        x, session = {"input": self.batch(*self.sizes()[0])}, session_of(path)
         runs = np.stack([run_graph(session, x), run_graph(session, x)]).astype(np.float32)
         if not np.isfinite(runs).all() or not (apart := np.abs(runs[0] - runs[1])).any():
             raise ValueError(f"--dropout: the graph has no noise, {NOTHING}; leave it out")
@@ -162,6 +174,19 @@ def label_batch(
     return np.concatenate([numbers, edges], 1)
 
 
+def hole_batch(
+    holes: HoleInput, rng: np.random.Generator, shape: tuple[int, int, int]
+) -> np.ndarray:
+    """Draw random images (N, H, W) with a hole each, and the lines of sketches if there are any."""
+    count, height, width = shape
+    parts = [rng.uniform(-1, 1, (count, 3, height, width)), np.zeros((count, 1, height, width))]
+    for i in range(count):
+        parts[1][i, 0] = box_mask((width, height), rng)
+    if holes.guided:
+        parts.append(rng.random((count, 1, height, width)) < 0.1)
+    return np.concatenate(parts, 1).astype(np.float32)
+
+
 def session_of(path: Path) -> "InferenceSession":
     """Load a file with onnxruntime; ValueError if onnx or onnxruntime reject it."""
     import onnx
@@ -182,12 +207,13 @@ def session_of(path: Path) -> "InferenceSession":
         ) from None
 
 
-def run_graph(session: "InferenceSession", x: np.ndarray) -> np.ndarray:
+def run_graph(session: "InferenceSession", inputs: dict[str, np.ndarray]) -> np.ndarray:
     """Translate a batch; ValueError if onnxruntime cannot."""
     try:
-        return session.run(None, {"input": x})[0]
+        return session.run(None, inputs)[0]
     except Exception as error:
+        shapes = " ".join(str(x.shape) for x in inputs.values())
         raise ValueError(
-            f"onnxruntime cannot run the graph on {x.shape}, {NOTHING}; --size HEIGHT,WIDTH "
+            f"onnxruntime cannot run the graph on {shapes}, {NOTHING}; --size HEIGHT,WIDTH "
             f"makes a simpler graph ({one_line(error)})"
         ) from None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm
 
+from models.inpaint_networks import HoleFiller
 from models.layers import InstanceNorm, PerImageBatchNorm
 from models.networks import Generator
 from models.semantic import FromLabels
@@ -89,6 +90,18 @@ class OnLabelMaps(nn.Module):
         return to_levels(self.net(torch.cat(parts, 1)))
 
 
+class OnHoles(nn.Module):
+    """`HoleFiller.forward` on an image (N, 3, H, W), its mask and its sketch (N, 1, H, W)."""
+
+    def __init__(self, filler: HoleFiller):
+        super().__init__()
+        self.filler = filler
+
+    def forward(self, image: Tensor, mask: Tensor, sketch: Tensor | None = None) -> Tensor:
+        sketches = [] if sketch is None else [sketch]
+        return self.filler(torch.cat([image, mask, *sketches], 1))  # (N, 3, H, W)
+
+
 class Noise(nn.Module):
     """Dropout that stays in the graph: new noise at every run and for every image."""
 
@@ -158,6 +171,8 @@ def frozen_copy(net: nn.Module, *, noise: bool = False, any_size: bool = True) -
             continue
         parent, _, last = name.rpartition(".")
         setattr(net.get_submodule(parent), last, new)
+    if isinstance(net, HoleFiller):
+        net = OnHoles(net)
     if of_labels:
         net = OnClasses(net) if net.classes else net
     if any_size and isinstance(net, Generator) and type(net).forward is Generator.forward:
@@ -178,25 +193,26 @@ def _copied(net: nn.Module) -> nn.Module:
 
 
 def graph_of(
-    net: nn.Module, like: Tensor, size: tuple[int, int] | None, opset: int
+    net: nn.Module, inputs: dict[str, Tensor], size: tuple[int, int] | None, opset: int
 ) -> "onnx.ModelProto":
-    """Return the ONNX model of a network, for any number of images shaped like `like`.
+    """Return the ONNX model of a network, for any number of images shaped like its `inputs`.
 
     H and W are dynamic, or fixed to `size`; ValueError if torch.onnx cannot export.
     """
-    rows = 1 if like.dtype == torch.uint8 else 2  # (N, H, W, C) or (N, C, H, W)
+    given = tuple(inputs.values())
+    rows = 1 if given[0].dtype == torch.uint8 else 2  # (N, H, W, C) or (N, C, H, W)
     names = {0: "batch"} | ({} if size else {rows: "height", rows + 1: "width"})
     free = {axis: torch.export.Dim(name) for axis, name in names.items()}
     try:
         with _quiet():
             program = torch.onnx.export(
                 net,
-                (like,),
+                given,
                 dynamo=True,
                 opset_version=opset,
-                input_names=["input"],
+                input_names=[*inputs],
                 output_names=["output"],
-                dynamic_shapes=(free,),
+                dynamic_shapes=(free,) * len(inputs),
                 external_data=False,
                 verbose=False,
             )

@@ -22,7 +22,10 @@ ALONE = ["--dataroot", "images"]
     [
         ("--lambda_gan 0", ["--lambda_gan", "did you mean --lambda_GAN?"]),
         ("--lambda_A 5", ["--lambda_A", "is a flag of --model cycle_gan"]),
-        ("--model cycle_gan --lambda_L1 5", ["is a flag of --model colorization or pix2pix"]),
+        (
+            "--model cycle_gan --lambda_L1 5",
+            ["is a flag of --model colorization or inpaint or pix2pix"],
+        ),
         ("--grey_contrast 3", ["is a flag of --dataset_mode template"]),
         ("--dropout_at_test off", ["is a flag of test.py"]),
         ("--model_suffix _A", ["is a flag of test.py"]),

@@ -31,7 +31,7 @@ PAPER = {
     **{f"patch_{n}": (GAN + L1 + D, COND, "unet_256") for n in (1, 16, 70, 286)},
 }
 BUILTIN = {"builtin"} | {
-    f"builtin_{model}" for model in ("cycle_gan", "colorization", "spade", "pix2pixHD")
+    f"builtin_{model}" for model in ("cycle_gan", "colorization", "spade", "pix2pixHD", "inpaint")
 }
 # SPADE and pix2pixHD as published: classes and unknown, edges or not, epochs, and what else counts.
 FAMILY = {
@@ -148,6 +148,7 @@ def test_every_model_has_a_run_on_the_built_in_data(options, tmp_path):
         ("colorization", "colorization", "unet_64", "AtoB"),
         ("spade", "labels", "spade", "BtoA"),
         ("pix2pixHD", "labels", "global", "BtoA"),
+        ("inpaint", "inpaint", "inpaint", "AtoB"),
     ):
         opt = options().read(["--model", model, "--checkpoints_dir", str(tmp_path)])
         assert (opt.dataset_mode, opt.netG, opt.direction) == (dataset, netG, direction)

@@ -76,7 +76,7 @@ def test_the_commands_of_a_test_take_them_too(caplog) -> None:
 
 
 def test_every_flag_of_the_tables_exists() -> None:
-    models = [[], ["--model", "spade"], ["--model", "pix2pixHD"]]
+    models = [[], *(["--model", name] for name in ("spade", "pix2pixHD", "inpaint"))]
     known = {name for flags in models for name in vars(TrainOptions().read([*BASE, *flags]))}
     known |= vars(TestOptions().read([*BASE, "--model", "pix2pixHD"])).keys()
     assert {**REFERENCE_FLAGS, **OUR_FLAGS}.keys() <= known

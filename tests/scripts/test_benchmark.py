@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import refusal
 
-from scripts.dev import benchmark, measure, plain_pix2pix, plain_spade, training_steps
+from scripts.dev import attention, benchmark, measure, plain_pix2pix, plain_spade, training_steps
 from scripts.dev.measure import BenchmarkRow, Spread
 from scripts.dev.training_steps import our_step, plain_step
 
@@ -31,6 +31,17 @@ def test_steps_are_timed_in_turn_and_warm_up_does_not_count(monkeypatch):
     found = measure.side_by_side(steps, rounds=2)
     assert calls == ["plain", "ours"] * 3
     assert found == {"plain": (2, 1, 3), "ours": (3.5, 2, 5)}
+
+
+@pytest.mark.slow
+def test_the_attention_is_measured_beside_the_plain_one(capsys):
+    attention.main(["--sizes", "64,520", "--rounds", "1"])
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if "×" in line]
+    assert [row[1] for row in rows] == ["forward", "forward and backward"] * 2
+    plain, ours, ratio, memory = zip(*(row[2:6] for row in rows), strict=True)
+    assert all(plain[:2]) and plain[2:] == ("", "") and ratio[2:] == ("", "")  # too large at once
+    assert all(float(seconds.removesuffix(" s")) >= 0 for seconds in ours)
+    assert 0 < float(memory[0].split(" GB")[0]) < float(memory[2].split(" GB")[0])
 
 
 def sleeper(seconds: float) -> measure.Step:

@@ -32,8 +32,8 @@ def double_nets(model: BaseModel) -> None:
 
 def double_batch(batch: dict[str, Any]) -> dict[str, Any]:
     """Return a batch for such a model."""
-    images = [side for side in ("A", "B", "image", "edges") if side in batch]
-    return batch | {side: batch[side].double() for side in images}
+    names = ("A", "B", "image", "edges", "mask", "sketch")
+    return batch | {name: batch[name].double() for name in names if name in batch}
 
 
 class Run:

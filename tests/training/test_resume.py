@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import TINY, draw_pairs, refusal
+from support.holes import INPAINT, draw_photos
 from support.label_folders import draw_labels
 
 from models.pix2pix_model import Pix2PixModel
@@ -36,6 +37,7 @@ FAMILY = {
         *("--netG", "global", "--n_downsample_global", "2", "--n_blocks_global", "1"),
         *("--instance_feat", "--pool_size", "2", *LABELS),
     ],
+    "inpaint": [*INPAINT, "--ema", "0.9", "--guided", "--dataroot", "photos"],
 }
 POLICIES = ["step", "plateau", "cosine"]  # linear is the default of all other tests
 # Five images, three epochs; dropout, mirroring, crops, pool.
@@ -48,6 +50,7 @@ def run(command: Command, caplog: pytest.LogCaptureFixture) -> Callable[..., Sim
     """Train on five images: `run(name, flags, stop_after=step)`; `out` is what it said."""
     draw_pairs(Path("data"), count=5)
     draw_labels(Path("labels"), count=5)
+    draw_photos(Path("photos"), count=5)
 
     def train_(name: str, *flags: Any, stop_after: int = 0, by: int = signal.SIGINT):
         steps = 0

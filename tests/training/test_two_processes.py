@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import FACADES, TINY
+from support.holes import INPAINT
 from support.torchruns import draw_houses, drive_in_two
 from support.training_plans import deviation, drive
 
@@ -24,11 +25,15 @@ PLANS = {"double": (20, True, 0)} | {f"single_{seed}": (8, False, seed) for seed
 RESNET = ["--model", "cycle_gan", "--netG", "resnet_6blocks", "--pool_size", "0"]
 LABELS = ["--dataset_mode", "labels", "--no_vgg_loss"]
 FAMILY = {
-    "spade": ["--model", "spade", "--netG", "spade", "--norm_G", "spectralspadeinstance3x3"],
+    "spade": [
+        *("--model", "spade", "--netG", "spade", "--norm_G", "spectralspadeinstance3x3"),
+        *LABELS,
+    ],
     "pix2pixHD": [
         *("--model", "pix2pixHD", "--netG", "global"),
-        *("--n_downsample_global", "2", "--n_blocks_global", "2"),
+        *("--n_downsample_global", "2", "--n_blocks_global", "2", *LABELS),
     ],
+    "inpaint": [*INPAINT, "--direction", "AtoB", "--guided"],
 }
 DATA = ["drawn", pytest.param("facades", marks=pytest.mark.skipif(not FACADES.is_dir(), reason=""))]
 
@@ -46,7 +51,7 @@ def plans(folder: Path, roots: dict[str, Path]) -> dict[str, dict[str, Any]]:
                 found[name] = {"flags": chosen, "steps": steps, "double": double}
         for model, flags in FAMILY.items():
             name = f"{data}_{model}"
-            chosen = [*FLAGS, *LABELS, *flags, *place, name]
+            chosen = [*FLAGS, *flags, *place, name]
             found[name] = {"flags": chosen, "steps": 6, "double": True}
         name = f"{data}_resnet"
         found[name] = {"flags": [*FLAGS, *RESNET, *place, name], "steps": 8, "double": True}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import correlate, gaussian_filter
 
-from util.metrics import METRICS, bootstrap, compare
+from util.metrics import HOLE_METRICS, METRICS, bootstrap, compare
 
 
 def pair(height: int, width: int, channels: int = 3, noise: float = 20) -> tuple:
@@ -100,6 +100,63 @@ def test_equal_images_are_as_near_as_can_be_and_noise_moves_every_metric():
 )
 def test_a_metric_is_left_out_where_the_size_does_not_allow_it(size, names):
     assert list(compare(*pair(size, size + 7))) == names
+
+
+def box(*span: slice, size: tuple[int, int] = (40, 30), count: int = 1) -> torch.Tensor:
+    hole = torch.zeros(count, 1, *size)
+    hole[(..., *span)] = 1
+    return hole
+
+
+def test_metrics_in_a_hole_are_those_of_its_pixels() -> None:
+    fake, real = pair(40, 30, noise=30)
+    rows, columns = slice(8, 31), slice(7, 25)
+    inside = compare(fake[..., rows, columns], real[..., rows, columns])
+    found = compare(fake, real, box(rows, columns))
+    assert found.keys() >= HOLE_METRICS.keys()
+    assert found["hole_L1"].item() == pytest.approx(inside["L1"].item(), abs=1e-12)
+    assert found["hole_PSNR"].item() == pytest.approx(inside["PSNR"].item(), abs=1e-9)
+    assert found["hole_L2"].item() == pytest.approx(10 ** (-inside["PSNR"].item() / 10))
+    larger = compare(fake[..., 3:36, 2:30], real[..., 3:36, 2:30])  # with half a window around it
+    assert found["hole_SSIM"].item() == pytest.approx(larger["SSIM"].item(), abs=1e-9)
+    assert compare(fake, real).keys().isdisjoint(HOLE_METRICS)
+
+
+def test_what_lies_around_the_hole_does_not_count() -> None:
+    fake, real = pair(40, 30, noise=30)
+    hole = box(slice(15, 20), slice(12, 16))
+    before = compare(fake, real, hole)
+    fake[..., :3, :], fake[..., 35:, :] = 0, 255
+    after = compare(fake, real, hole)
+    assert all(before[name] == after[name] for name in HOLE_METRICS)
+    assert before["L1"] != after["L1"]
+    fake[..., 17, 13] ^= 255
+    changed = compare(fake, real, hole)
+    assert all(changed[name] != after[name] for name in HOLE_METRICS)
+
+
+def test_a_hole_in_a_corner_has_the_windows_that_touch_it() -> None:
+    fake, real = pair(40, 30, noise=30)
+    hole = box(slice(0, 2), slice(0, 3))
+    corner = compare(fake[..., :12, :13], real[..., :12, :13])["SSIM"].item()
+    assert compare(fake, real, hole)["hole_SSIM"].item() == pytest.approx(corner, abs=1e-9)
+
+
+def test_without_a_hole_images_are_equal_in_it() -> None:
+    fake, real = pair(40, 30, noise=30)
+    found = compare(fake, real, box(slice(0), slice(0)))
+    wanted = {"hole_L1": 0, "hole_L2": 0, "hole_PSNR": 100, "hole_SSIM": 1}
+    assert {name: found[name].item() for name in HOLE_METRICS} == wanted
+
+
+def test_each_image_of_a_batch_has_a_hole_of_its_own() -> None:
+    pairs = [pair(40, 30, noise=noise) for noise in (1, 30)]
+    holes = [box(slice(3, 9), slice(20)), box(slice(20, 33), slice(4, 30))]
+    fake, real = (torch.cat(side) for side in zip(*pairs, strict=True))
+    together = compare(fake, real, torch.cat(holes))
+    for i, (images, hole) in enumerate(zip(pairs, holes, strict=True)):
+        for name, value in compare(*images, hole).items():
+            assert together[name][i].item() == pytest.approx(value.item(), abs=1e-12)
 
 
 def test_opposite_structure_gives_a_negative_ssim_and_an_ms_ssim_of_zero():

@@ -34,6 +34,12 @@ def test_tensor2im_truncates_and_clips(value, level):
     assert got.dtype == np.uint8 and (got == level).all()
 
 
+def test_the_first_image_of_a_batch_of_bytes_is_returned_as_it_is():
+    batch = torch.arange(2 * 3 * 4 * 5, dtype=torch.uint8).view(2, 3, 4, 5)
+    for images in (batch, batch[:1], batch[0]):
+        assert np.array_equal(tensor2im(images), batch[0].permute(1, 2, 0).numpy())
+
+
 def test_tensor2im_gives_the_formula_for_all_of_the_range():
     values = torch.linspace(-1, 1, 999).reshape(1, 27, 37)
     expected = np.floor((values.numpy()[0] + np.float32(1)) / 2 * 255)

@@ -9,6 +9,13 @@ PAIRED = {
     "real_B": "target",
     "rec_A": "input reconstructed",
 }
+# Holes that are filled in two stages.
+FILLED = {
+    "real_A": "input with hole",
+    "stage_1": "stage 1",
+    "fake_B": "result",
+    "real_B": "truth",
+}
 # CycleGAN translates both ways and has no targets.
 BOTH_WAYS = {
     "real_A": "input A",
@@ -27,7 +34,7 @@ def captions(labels: Collection[str]) -> dict[str, str]:
 
     An unknown label is its own caption.
     """
-    known = BOTH_WAYS if "fake_A" in labels else PAIRED
+    known = BOTH_WAYS if "fake_A" in labels else FILLED if "stage_1" in labels else PAIRED
     order = list(known)
 
     def place(label: str) -> int:

@@ -73,20 +73,23 @@ export class Painting {
   }
 
   dot(x, y, size, colour) {
-    this.context.fillStyle = colour;
     const radius = size / 2;
     const first = Math.round(y - radius + 0.25);
     for (let row = first; row < first + size; row++) {
       const up = row + 0.5 - (first + radius);
       const half = Math.max(Math.round(Math.sqrt(Math.max(radius * radius - up * up, 0)) * 2), 1);
-      this.context.fillRect(Math.round(x - half / 2 + 0.25), row, half, 1);
+      this.box(Math.round(x - half / 2 + 0.25), row, half, 1, colour);
     }
   }
 
   rectangle(a, b, colour) {
-    this.context.fillStyle = colour;
     const [x, y] = [Math.min(a.x, b.x), Math.min(a.y, b.y)];
-    this.context.fillRect(x, y, Math.abs(a.x - b.x) + 1, Math.abs(a.y - b.y) + 1);
+    this.box(x, y, Math.abs(a.x - b.x) + 1, Math.abs(a.y - b.y) + 1, colour);
+  }
+
+  box(x, y, width, height, colour) {
+    this.context.fillStyle = colour;
+    this.context.fillRect(x, y, width, height);
   }
 
   fill(at, colour) {
@@ -136,3 +139,86 @@ export class Painting {
 
   file() { return new Promise(resolve => this.canvas.toBlob(resolve, "image/png")); }
 }
+
+// An image in which brushes mark what is to be filled: its own pixels are never changed.
+export class HolePainting extends Painting {
+  // `colours` are those of the brushes: of a hole and, if there is one, of lines in it.
+  constructor(canvas, colours) {
+    super(canvas, "", 0);
+    this.colours = colours;
+    this.image = null; // what is below the marks, as ImageData
+    this.marks = null; // for each pixel 0, or 1 + the number of its brush
+  }
+
+  get marked() { return Boolean(this.marks?.some(mark => mark)); }
+
+  show(image) {
+    super.show(image);
+    this.image = super.pixels();
+    this.marks = new Uint8Array(this.width * this.height);
+  }
+
+  clear() {
+    this.marks?.fill(0);
+    this.render(0, 0, this.width, this.height);
+  }
+
+  pixels() { return { image: this.image, marks: this.marks?.slice() }; }
+
+  restore({ image, marks }) {
+    this.image = image;
+    this.marks = marks?.slice() ?? null;
+    if (!image) return;
+    this.resize(image.width, image.height);
+    this.render(0, 0, image.width, image.height);
+  }
+
+  // Mark a box with the brush of a colour; with none, the image shows again.
+  box(x, y, width, height, colour) {
+    if (!this.image) return;
+    const [left, top] = [Math.max(x, 0), Math.max(y, 0)];
+    const [right, bottom] = [Math.min(x + width, this.width), Math.min(y + height, this.height)];
+    if (left >= right || top >= bottom) return;
+    const mark = this.colours.indexOf(colour) + 1;
+    for (let row = top; row < bottom; row++) {
+      this.marks.fill(mark, row * this.width + left, row * this.width + right);
+    }
+    if (mark) super.box(left, top, right - left, bottom - top, colour);
+    else this.render(left, top, right - left, bottom - top);
+  }
+
+  render(x, y, width, height) {
+    if (!this.image) return;
+    const shown = new ImageData(this.image.data.slice(), this.image.width);
+    const paints = this.colours.map(channels);
+    this.marks.forEach((mark, i) => { if (mark) shown.data.set(paints[mark - 1], 4 * i); });
+    this.context.putImageData(shown, 0, 0, x, y, width, height);
+  }
+
+  counts() { return new Map(); }
+
+  // The image as it is; null if there is none.
+  picture() {
+    if (!this.image) return null;
+    const { width, height } = this.image;
+    const sheet = new OffscreenCanvas(width, height);
+    sheet.getContext("2d").putImageData(this.image, 0, 0);
+    return sheet.convertToBlob({ type: "image/png" });
+  }
+
+  // The image, below it what is to be filled in white and, if there is a brush for them, the lines.
+  file() {
+    const { width, height } = this.image;
+    const sheet = new OffscreenCanvas(width, height * (1 + this.colours.length));
+    const context = sheet.getContext("2d");
+    context.putImageData(this.image, 0, 0);
+    this.colours.forEach((_, brush) => {
+      const map = new ImageData(width, height);
+      this.marks.forEach((mark, i) => map.data.set(white(mark > brush), 4 * i));
+      context.putImageData(map, 0, height * (1 + brush));
+    });
+    return sheet.convertToBlob({ type: "image/png" });
+  }
+}
+
+const white = yes => (yes ? [255, 255, 255, 255] : [0, 0, 0, 255]);

@@ -1,6 +1,6 @@
 // The page logic: tools, palette, examples, files and translation.
 
-import { Painting } from "./canvas.js";
+import { HolePainting, Painting } from "./canvas.js";
 import { Palette } from "./palette.js";
 import { Latest, ask } from "./translation.js";
 
@@ -10,11 +10,15 @@ const HINTS = {
   classes: "Paint classes; the translation follows as you draw.",
   lines: "Draw lines; the translation follows as you draw.",
   photo: "Drop, paste or open an image; its translation appears beside it.",
+  holes: "Drop, paste or open an image, and paint over what should go.",
 };
 
 const about = await (await ask("about")).json();
 // Classes of near colours are other classes; elsewhere a fill also takes the fringes of JPEG.
-const painting = new Painting($("canvas"), about.paper, about.classes ? 0 : 40);
+const holes = about.kind === "holes";
+const painting = holes
+  ? new HolePainting($("canvas"), about.colours.map(([code]) => code))
+  : new Painting($("canvas"), about.paper, about.classes ? 0 : 40);
 const palette = new Palette($("palette"), $("find"), about.colours, paint);
 let tool = "brush";
 let colour = about.colours.length ? about.colours[0][0] : "#000000";
@@ -40,17 +44,18 @@ $("message").querySelector("button").addEventListener("click", settled);
 
 const latest = new Latest(async () => {
   const started = performance.now();
+  if (holes && !painting.marked) {
+    $("state").textContent = painting.image ? "nothing to fill yet" : "";
+    await show(await painting.picture());
+    $("output").setAttribute("aria-busy", String(latest.waits));
+    return;
+  }
   $("output").setAttribute("aria-busy", "true");
   $("state").textContent = "translating…";
   try {
-    const answer = await ask(`translate?seed=${seed()}`, await painting.file());
-    const blob = await answer.blob();
-    if (link) URL.revokeObjectURL(link);
-    link = URL.createObjectURL(blob);
-    $("result").src = link;
-    await $("result").decode();
-    $("result").hidden = false;
-    $("download").disabled = false;
+    const parts = holes ? `&parts=${["mask", "sketch"].slice(0, about.colours.length)}` : "";
+    const answer = await ask(`translate?seed=${seed()}${parts}`, await painting.file());
+    await show(await answer.blob());
     $("state").textContent = `${Math.round(performance.now() - started)} ms`;
   } catch (error) {
     $("state").textContent = "";
@@ -59,6 +64,16 @@ const latest = new Latest(async () => {
   }
   $("output").setAttribute("aria-busy", String(latest.waits));
 });
+
+// Show an image as the output.
+async function show(blob) {
+  if (link) URL.revokeObjectURL(link);
+  link = blob && URL.createObjectURL(blob);
+  $("result").hidden = $("download").disabled = !blob;
+  if (!blob) return;
+  $("result").src = link;
+  await $("result").decode();
+}
 
 function changed() {
   $("undo").disabled = !painting.done.length;
@@ -109,6 +124,7 @@ function place(event) {
 }
 
 function begin(at) {
+  if (holes && !painting.image) return;
   if (tool === "pick") {
     pick(at);
     return;
@@ -151,7 +167,7 @@ function end() {
 }
 
 function ink() {
-  return tool === "eraser" ? about.paper : colour;
+  return tool === "eraser" ? painting.paper : colour;
 }
 
 function step(direction) {
@@ -205,7 +221,7 @@ function save(address, name) {
 }
 
 async function saveInput() {
-  const address = URL.createObjectURL(await painting.file());
+  const address = URL.createObjectURL(await (holes ? painting.picture() : painting.file()));
   save(address, `${about.name}_input.png`);
   setTimeout(() => URL.revokeObjectURL(address), 1000);
 }
@@ -224,6 +240,7 @@ function furnish() {
   const draws = about.kind !== "photo";
   for (const id of ["drawing", "brushes", "keys", "clear"]) $(id).hidden = !draws;
   document.querySelector("[data-tool=pick]").hidden = about.kind !== "labels";
+  document.querySelector("[data-tool=fill]").hidden = holes;
   $("canvas").setAttribute("aria-label", draws ? "Drawing" : "Input image");
   if (!draws) $("canvas").removeAttribute("tabindex");
   $("noise").hidden = !about.noise;
@@ -246,7 +263,7 @@ function furnish() {
 // Events -------------------------------------------------------------------------------------
 
 const KEYS = {
-  b: () => choose("brush"), p: () => { if (about.kind === "labels") choose("pick"); }, r: () => choose("rectangle"), f: () => choose("fill"),
+  b: () => choose("brush"), p: () => { if (about.kind === "labels") choose("pick"); }, r: () => choose("rectangle"), f: () => { if (!holes) choose("fill"); },
   e: () => choose("eraser"), d: saveOutput,
   "[": () => { $("size").value = Number($("size").value) - 1; },
   "]": () => { $("size").value = Number($("size").value) + 1; },
@@ -354,7 +371,7 @@ furnish();
 listen();
 if (about.examples) {
   await example(1);
-} else if (about.kind === "photo") {
+} else if (about.kind === "photo" || holes) {
   $("drop").hidden = false;
   $("undo").disabled = $("redo").disabled = true;
 } else {

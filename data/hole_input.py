@@ -1,0 +1,110 @@
+"""Images with holes outside a dataset, from files, PIL images, arrays and tensors."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from data.base_dataset import prefix_errors
+from data.image_files import DEEP, in_mode, load_unconverted
+from data.image_parts import refuse_parts
+from data.image_types import ImageArray, ImageLike
+from data.mask_files import alpha_mask, as_image, check_hole, check_same_size, mask_of
+from data.sketches import lines_of
+from data.transforms import FILTERS, Geometry, to_tensor
+from data.user_input import Source, numbered
+from data.user_input import as_image as image_of
+from util.inpainting import check_size
+
+WHAT = "fills holes"
+
+
+class HoleInput:
+    """The images that a run of --model inpaint takes: RGB in [-1, 1], the mask, 1 in the hole, and
+    with --guided the sketch, 1 on lines.
+    """
+
+    def __init__(self, opt: Any):
+        self.guided, self.channels, self.max_pixels = opt.guided, 4 + opt.guided, opt.max_pixels
+        self.parts = ("mask", "sketch") if opt.guided else ("mask",)
+        self.geometry = Geometry.from_options(opt)
+
+    def prepare(self, image: Source, name: str = "the image", **parts: Source) -> Tensor:
+        """Return an image, its mask and its sketch as `channels`, (channels, H, W).
+
+        The parts are `mask`, by default where the image is transparent, and `sketch`, by default
+        without lines: files, PIL images, or arrays (H, W), of bools or with white holes. ValueError
+        says what is wrong, prefixed by the file, else by `name`.
+        """
+        with prefix_errors(named(image, name)):
+            refuse_parts(parts, self.parts, f"{WHAT}{'' if self.guided else ' without --guided'}")
+            whole = image_of(image, max_pixels=self.max_pixels)
+            if isinstance(whole, ImageArray):
+                raise ValueError(DEEP)
+            mask = alpha_mask(whole) if "mask" not in parts else None
+            if mask is None and "mask" not in parts:
+                raise ValueError("give its mask, or make it transparent in the hole")
+        maps = [mask] if mask is not None else [self._map(parts["mask"], f"{name}: mask", mask_of)]
+        if self.guided and "sketch" in parts:
+            maps.append(self._map(parts["sketch"], f"{name}: sketch", lines_of))
+        with prefix_errors(named(image, name)):
+            for one in maps:
+                check_same_size(one, whole.size)
+            check_hole(maps[0])
+            found = [to_tensor(self.fitted(in_mode(whole, "RGB")))]
+            found += [(to_tensor(self.fitted(as_image(one))) > 0).float() for one in maps]
+            check_size(*found[0].shape[:0:-1])
+        missing = self.channels - 2 - len(maps)
+        return torch.cat([*found, *[torch.zeros_like(found[1])] * (missing - 1)])
+
+    def fitted(self, image: Image.Image) -> ImageLike:
+        """Return an image, or a map of mode L, at the size that the network gets."""
+        method = FILTERS["nearest"] if image.mode == "L" else None
+        return self.geometry.center_crop(self.geometry.resize(image, method))
+
+    def _map(self, source: Source, name: str, read: Any) -> np.ndarray:
+        """Return a mask or a sketch as bools (H, W)."""
+        with prefix_errors(named(source, name)):
+            if isinstance(source, np.ndarray) and source.dtype == bool:
+                return source.reshape(source.shape[:2])
+            if isinstance(source, np.ndarray) and source.dtype.kind in "ui" and source.max() <= 1:
+                return source.reshape(source.shape[:2]) > 0
+            load = load_unconverted
+            return read(image_of(source, max_pixels=self.max_pixels, load=load))
+
+    def check_one(self, image: Tensor, name: str, **parts: Any) -> None:
+        """Raise a ValueError for the shape of a tensor that is no single image with its hole."""
+        if parts:
+            raise ValueError(f"{name}: the {next(iter(parts))} of a tensor is one of its channels")
+        if image.dim() != 3 or len(image) != self.channels:
+            raise ValueError(
+                f"{name}: expected a tensor ({self.channels}, H, W), got {tuple(image.shape)}"
+            )
+
+    def check(self, real: Tensor, names: Sequence[str] | None) -> Tensor:
+        """Return images with their holes (N, channels, H, W) if their values are right."""
+        if not isinstance(real, Tensor) or real.dim() != 4 or real.shape[1] != self.channels:
+            shape = tuple(getattr(real, "shape", ())) or type(real).__name__
+            raise ValueError(
+                f"expected a tensor (N, {self.channels}, H, W), image and mask"
+                f"{' and sketch' * self.guided}, got {shape}"
+            )
+        if not real.is_floating_point() or not real.numel():
+            raise ValueError(f"expected floats, got {real.dtype} of the shape {tuple(real.shape)}")
+        for name, one in zip(names or numbered(real), real.detach(), strict=True):
+            with prefix_errors(f"image {name}"):
+                if not one[:3].abs().max() <= 1.5:  # rejects NaN; resizing may overshoot 1 a little
+                    raise ValueError("expected values in [-1, 1]")
+                if not ((one[3:] == 0) | (one[3:] == 1)).all():
+                    raise ValueError("mask and sketch are 0 or 1")
+                check_size(*one.shape[:0:-1])
+        return real
+
+
+def named(source: Any, name: str) -> str:
+    """Return what errors call a source: its file, else `name`."""
+    return str(source) if isinstance(source, str | Path) else name

@@ -1,0 +1,216 @@
+"""Images with holes to fill: drawn anew in each epoch of a training, fixed at test time."""
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from data.base_dataset import BaseDataset, prefix_errors
+from data.builtin_facades import is_builtin
+from data.image_files import DEEP, in_mode, load_image_or_array, sizes_of, split_pair
+from data.image_folder import check_partners, make_dataset, one_by_stem
+from data.image_types import ImageArray, ImageLike
+from data.mask_files import MaskFolder, alpha_mask, as_image, check_same_size, load_mask
+from data.masks import MASKS
+from data.missing_folder import missing_folder
+from data.sketches import edges_of, load_sketch
+from data.transforms import FILTERS, pixels, to_tensor
+from util.inpainting import check_size
+from util.seeding import image_seed
+
+MASK, SKETCH = "mask", "sketch"  # sides of an item, beside the image A
+NEAREST = FILTERS["nearest"]
+
+
+class InpaintDataset(BaseDataset):
+    """The images in `dataroot/phase`, or at test time in `dataroot`, each with a hole.
+
+    In training the holes are drawn (--masks), or taken from --mask_dir: the file of the image's
+    stem, else any. In validation and test they are those in `phase_mask/` by the same stem, where
+    the image is transparent, or drawn from --seed and the image's stem alone. Of the built-in A|B
+    images it uses the photo.
+    """
+
+    @staticmethod
+    def modify_commandline_options(parser: Any, is_train: bool) -> Any:
+        add = parser.add_argument
+        add(
+            "--masks",
+            choices=[*MASKS],
+            default="both",
+            role="data",
+            carry=True,
+            help="holes that are drawn: a box, brush strokes, or both",
+        )
+        add(
+            "--mask_dir",
+            role="data",
+            help="folder of masks, white is the hole: the one of the image's stem, else any",
+        )
+        return parser
+
+    def __init__(self, opt: Any):
+        super().__init__(opt)
+        for side in "AB":
+            if getattr(opt, f"range_{side}") != "auto":
+                raise ValueError(f"--range_{side}: images to fill have 8 bits, from 0 to 255")
+        for flag in ("input_nc", "output_nc"):
+            if getattr(opt, flag) != 3:
+                raise ValueError(f"--{flag} {getattr(opt, flag)}: images to fill are RGB, 3")
+        self.guided, self.drawn_anew = getattr(opt, "guided", False), trains(opt)
+        self.half = 0 if is_builtin(opt.dataroot) else None  # the photo of an A|B image
+        folder = image_folder(opt)
+        self.A_paths = image_files(folder, opt)
+        self.stems = {path: stem for stem, path in one_by_stem(folder, self.A_paths).items()}
+        beside = Path(opt.dataroot)
+        self.own = self._partners(beside / f"{opt.phase}_{MASK}") if not self.drawn_anew else {}
+        self.sketches = self._partners(beside / f"{opt.phase}_{SKETCH}") if self.guided else {}
+        self.folder = MaskFolder(opt.mask_dir, "--mask_dir") if opt.mask_dir else None
+        self.filters |= {MASK: NEAREST, SKETCH: NEAREST}
+        if opt.on_bad_image == "error" and self.half is None:
+            for path, size in sizes_of(self.A_paths).items():  # as far as a second shows
+                with prefix_errors(path):
+                    check_size(*self.geometry.output_size(size))
+
+    def _partners(self, folder: Path) -> dict[str, str]:
+        """Return the file of each image's stem in a folder; {} if there is no such folder.
+
+        ValueError names an image without one.
+        """
+        if not folder.is_dir():
+            return {}
+        found = one_by_stem(folder, make_dataset(folder))
+        check_partners({stem: path for path, stem in self.stems.items()}, found, folder)
+        return found
+
+    def __len__(self) -> int:
+        return len(self.A_paths)
+
+    def files_by_side(self) -> dict[str, list[str]]:
+        def partners(of: dict[str, str]) -> list[str]:
+            return [of[self.stems[path]] for path in self.A_paths] if of else []
+
+        masks = partners(self.own) or (self.folder.paths if self.folder else [])
+        sides = {"A": self.A_paths, MASK: masks, SKETCH: partners(self.sketches)}
+        return {side: files for side, files in sides.items() if files}
+
+    def has_range(self, side: str) -> bool:
+        return False
+
+    def paths(self, index: int) -> dict[str, str]:
+        """Return A_paths, and mask_paths and sketch_paths if masks and sketches are in files."""
+        path = self.A_paths[index]
+        found = {"A_paths": path}
+        if self.own or self.folder:
+            found["mask_paths"] = self.partner(path) or self.folder.any(self.number(path))
+        if self.sketches:
+            found["sketch_paths"] = self.sketches[self.stems[path]]
+        return found
+
+    def partner(self, path: str) -> str | None:
+        """Return the file of an image's own mask; None without one."""
+        stem = self.stems[path]
+        return self.own.get(stem) or (self.folder.of(stem) if self.folder else None)
+
+    def number(self, path: str) -> int:
+        """Return what an image's mask is drawn from: the item's seed, or --seed and the stem."""
+        if self.drawn_anew:
+            return random.getrandbits(63)
+        return image_seed(self.opt.seed, path)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return an item: its files, A_size, the original (width, height), and with one crop and
+        one flip
+
+        - A: float32 (3, H, W) in [-1, 1],
+        - mask: float32 (1, H, W), 1 in the hole,
+        - with --guided, sketch: float32 (1, H, W), 1 on lines.
+        """
+        paths = self.paths(index)
+        path = paths["A_paths"]
+        found, size = self.load_resized(path, lambda: self.read(path), ("A", MASK, SKETCH))
+        params = self.geometry.draw(size)
+        with prefix_errors(path):
+            image, *others = (pixels(self.geometry.crop_and_flip(one, params)) for one in found)
+            check_size(*image.size)
+        maps = [other.array()[..., 0] > 0 for other in others]
+        sketch = maps.pop() if self.sketches else None
+        mask = maps[0] if maps else self.draw(paths, image.size)
+        item: dict[str, Any] = {**paths, "A_size": size, "A": to_tensor(image)}
+        item["mask"] = as_channel(mask)
+        if self.guided:
+            item["sketch"] = as_channel(edges_of(image.array()) if sketch is None else sketch)
+        return item
+
+    def draw(self, paths: dict[str, str], size: tuple[int, int]) -> np.ndarray:
+        """Return the mask of an image that has none of its own, (H, W), for its (width, height)."""
+        if "mask_paths" in paths:
+            mask = as_image(load_mask(paths["mask_paths"], self.max_pixels))
+            return np.asarray(mask.resize(size, NEAREST)) > 0
+        rng = np.random.default_rng(self.number(paths["A_paths"]))
+        return MASKS[self.opt.masks](size, rng)
+
+    def read(self, path: str) -> list[ImageLike]:
+        """Read an image, its own mask if it has one, and its sketch if there are any: 255 in the
+        hole and on lines. ValueError names a file that cannot be used.
+        """
+        image = self.read_image(path)
+        found: list[ImageLike] = [in_mode(image, "RGB")]
+        own = self.partner(path)
+        mask = load_mask(own, self.max_pixels) if own else None
+        if mask is None and not self.drawn_anew:
+            with prefix_errors(path):
+                mask = alpha_mask(image)
+        lines = self.sketches.get(self.stems[path])
+        sketch = load_sketch(lines, self.max_pixels) if lines else None
+        for file, one in ((own or path, mask), (lines, sketch)):
+            if one is not None:
+                with prefix_errors(file):
+                    check_same_size(one, image.size)
+                found.append(as_image(one))
+        return found
+
+    def read_image(self, path: str) -> Image.Image:
+        """Read an image of 8 bits, RGB or RGBA."""
+        if self.half is not None:
+            return split_pair(path, self.max_pixels)[self.half]
+        image = load_image_or_array(path, self.max_pixels)
+        if isinstance(image, ImageArray):
+            raise ValueError(f"{path}: {DEEP}")
+        return image
+
+    def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:
+        path = self.A_paths[index]
+        return {"A": (path, in_mode(self.read_image(path), "RGB"))}
+
+
+def trains(opt: Any) -> bool:
+    """Return whether these are images to learn from, not those of a validation or a test."""
+    return opt.isTrain and opt.phase not in ("val", "test")
+
+
+def image_folder(opt: Any) -> Path:
+    """Return the folder of the images; ValueError if it is missing."""
+    root = Path(opt.dataroot)
+    if (root / opt.phase).is_dir():
+        return root / opt.phase
+    if opt.isTrain or not root.is_dir():
+        raise missing_folder(opt, f"{opt.phase}/ with images")
+    return root
+
+
+def image_files(folder: Path, opt: Any) -> list[str]:
+    """Return the images in a folder; masks and sketches may lie in folders of it."""
+    others = [os.path.join(folder, f"{opt.phase}_{side}", "") for side in (MASK, SKETCH)]
+    found = [path for path in make_dataset(folder) if not path.startswith(tuple(others))]
+    return found[: int(min(opt.max_dataset_size, len(found)))]
+
+
+def as_channel(of: np.ndarray) -> Tensor:
+    """Return bools (H, W) as float32 (1, H, W)."""
+    return torch.from_numpy(of.astype(np.float32))[None]

@@ -1,0 +1,105 @@
+"""Masks in files, and in the alpha channel of images: white, or transparent, is the hole.
+
+A mask is bool (H, W), True in the hole.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from data.base_dataset import prefix_errors
+from data.image_files import load_unconverted
+from data.image_folder import by_stem, make_dataset
+from data.image_types import ImageArray, ImageLike
+from data.pixel_limit import MAX_PIXELS
+
+THRESHOLD = 128  # of 0 to 255: from here on, a pixel of a mask is in the hole
+GREY = 32, 223  # values that are neither black nor white
+MOST_GREY = 0.05  # share of the pixels, more than smooth edges of lines have
+RULE = f"white, from {THRESHOLD} of 255, is the hole, black is kept"
+
+
+def load_mask(path: str | Path, max_pixels: float = MAX_PIXELS) -> np.ndarray:
+    """Read a mask; ValueError names a file that is no mask of black and white."""
+    with prefix_errors(str(path)):
+        return mask_of(load_unconverted(path, max_pixels))
+
+
+def mask_of(image: ImageLike) -> np.ndarray:
+    """Return the mask that an image shows; ValueError says what is wrong with it."""
+    if isinstance(image, ImageArray):
+        low, high = image.range
+        values = (image.array().astype(float).mean(2) - low) / (high - low) * 255
+    else:
+        values = np.asarray(image.convert("RGB").convert("L"), float)
+    return checked(values)
+
+
+def checked(values: np.ndarray) -> np.ndarray:
+    """Return the mask of values (H, W) in 0..255; ValueError if they are grey, or all alike."""
+    grey = float(((values >= GREY[0]) & (values <= GREY[1])).mean())
+    if grey > MOST_GREY:
+        raise ValueError(
+            f"{grey:.0%} of the mask are grey values, {GREY[0]} to {GREY[1]}; a mask is black and "
+            f"white: {RULE}"
+        )
+    mask = values >= THRESHOLD
+    check_hole(mask)
+    return mask
+
+
+def check_hole(mask: np.ndarray) -> None:
+    """Raise a ValueError for a mask without a hole, or without anything else."""
+    if not mask.any():
+        raise ValueError(f"the mask is empty, there is nothing to fill; {RULE}")
+    if mask.all():
+        raise ValueError(f"the mask is full, there is nothing to fill the hole from; {RULE}")
+
+
+def check_same_size(mask: np.ndarray, size: tuple[int, int]) -> None:
+    """Raise a ValueError if a mask has another (width, height) than its image."""
+    height, width = mask.shape
+    if (width, height) != size:
+        raise ValueError(
+            f"the mask has {width}x{height} pixels, its image {size[0]}x{size[1]}; both need one "
+            f"size"
+        )
+
+
+def alpha_mask(image: ImageLike) -> np.ndarray | None:
+    """Return where an image of 8 bits is transparent; None if it is nowhere.
+
+    ValueError if it is everywhere.
+    """
+    if not isinstance(image, Image.Image) or "A" not in image.getbands():
+        return None
+    mask = np.asarray(image.getchannel("A")) < THRESHOLD
+    if not mask.any():
+        return None
+    if mask.all():
+        raise ValueError("is transparent everywhere, there is nothing to fill the hole from")
+    return mask
+
+
+def as_image(mask: np.ndarray) -> Image.Image:
+    """Return a mask as an image, 255 in the hole."""
+    return Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
+
+
+class MaskFolder:
+    """The masks of a folder, by the stem of their images."""
+
+    def __init__(self, folder: str | Path, flag: str):
+        """ValueError names `flag` if the folder holds no images."""
+        self.folder = Path(folder)
+        self.paths = make_dataset(folder, flag=flag)
+        self.by_stem = {stem: found[0] for stem, found in by_stem(self.folder, self.paths).items()}
+
+    def of(self, stem: str) -> str | None:
+        """Return the mask of the image with a stem, the path without its ending; None without."""
+        return self.by_stem.get(stem)
+
+    def any(self, number: int) -> str:
+        """Return one of the masks, by a random number from 0."""
+        return self.paths[number % len(self.paths)]

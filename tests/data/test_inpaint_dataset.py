@@ -1,0 +1,240 @@
+"""Items of images with holes: which masks they get, and when they are drawn anew."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import draw, refusal
+from PIL import Image
+from support.holes import draw_photos, save_mask
+from torch import Tensor
+
+from data import create_dataset, create_validation_dataset
+from data.inpaint_dataset import InpaintDataset
+from data.mask_files import as_image
+from data.transforms import to_tensor
+from options.test_options import TestOptions
+from options.train_options import TrainOptions
+
+WHOLE = ["--preprocess", "none", "--no_flip"]
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return draw_photos(tmp_path / "photos")
+
+
+def options(root: Path, *flags: Any, kind: type = TrainOptions) -> Any:
+    small = ["--load_size", "36", "--crop_size", "32", "--num_threads", "0", "--gpu_ids", "-1"]
+    small += ["--batch_size", "1", "--model", "inpaint"]
+    return kind().read(["--dataroot", str(root), *small, *map(str, flags)])
+
+
+def dataset(root: Path, *flags: Any, kind: type = TrainOptions) -> InpaintDataset:
+    return InpaintDataset(options(root, *flags, kind=kind))
+
+
+def items(root: Path, *flags: Any, kind: type = TestOptions, epoch: int = 1) -> list[dict]:
+    """Return the items of an epoch as the loader gives them, sorted by their files."""
+    loader = create_dataset(options(root, *flags, "--no_data_check", kind=kind))
+    loader.set_epoch(epoch)
+    return sorted(loader, key=lambda batch: batch["A_paths"])
+
+
+def masks(*args: Any, **how: Any) -> Tensor:
+    return torch.cat([batch["mask"] for batch in items(*args, **how)])
+
+
+def test_an_item_has_an_image_and_a_mask(root: Path) -> None:
+    item = dataset(root, *WHOLE)[1]
+    assert torch.equal(item["A"], to_tensor(draw((48, 40), 1)))
+    assert item["mask"].shape == (1, 40, 48) and item["mask"].dtype == torch.float32
+    assert item["mask"].unique().tolist() == [0, 1]
+    assert item["A_size"] == (48, 40) and item["A_paths"].endswith("train/1.png")
+    assert "sketch" not in item and "mask_paths" not in item
+
+
+def test_the_masks_of_a_training_follow_from_seed_epoch_and_index(root: Path) -> None:
+    first = masks(root, kind=TrainOptions)
+    assert torch.equal(first, masks(root, "--num_threads", 1, kind=TrainOptions))
+    assert not torch.equal(first[0], first[1])
+    later, other = (
+        masks(root, kind=TrainOptions, epoch=2),
+        masks(root, "--seed", 5, kind=TrainOptions),
+    )
+    for one in (later, other):
+        assert all(not torch.equal(a, b) for a, b in zip(first, one, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["box", "brush", "both"])
+def test_the_kind_of_holes_is_that_of_the_flag(root: Path, kind: str) -> None:
+    for mask in masks(root, "--masks", kind, *WHOLE, kind=TrainOptions):
+        rows, columns = (mask[0].any(dim).nonzero().flatten() for dim in (1, 0))
+        filled = len(rows) * len(columns) == int(mask.sum())
+        assert filled == (kind == "box")
+
+
+def test_the_masks_of_a_test_follow_from_seed_and_stem_alone(root: Path) -> None:
+    all_masks = masks(root)
+    assert torch.equal(all_masks, masks(root))
+    assert not torch.equal(all_masks, masks(root, "--seed", 3))
+    (root / "test" / "0.png").unlink()  # the others keep theirs, whatever their place
+    assert torch.equal(all_masks[1:], masks(root))
+    draw((48, 40), 9).save(root / "test" / "2.png")
+    assert torch.equal(all_masks[1:], masks(root))
+
+
+def test_shards_and_batches_give_the_same_masks(root: Path) -> None:
+    loader = create_dataset(options(root, "--batch_size", 3, kind=TestOptions))
+    assert torch.equal(next(iter(loader))["mask"], masks(root))
+    loader.restrict_to([2])
+    assert torch.equal(next(iter(loader))["mask"], masks(root)[2:])
+
+
+def test_a_validation_has_the_same_masks_in_every_pass(root: Path) -> None:
+    loader = create_validation_dataset(options(root))
+    first, second = (torch.cat([batch["mask"] for batch in loader]) for _ in range(2))
+    assert torch.equal(first, second) and len(first) == 3
+
+
+def test_masks_of_a_phase_are_paired_by_stem(root: Path) -> None:
+    wanted = [save_mask(root / "test_mask" / f"{i}.png", box=(i, 2, 20, 9 + i)) for i in range(3)]
+    found = masks(root, "--preprocess", "none")
+    assert np.array_equal(found[:, 0].numpy() > 0, np.stack(wanted))
+    assert items(root)[1]["mask_paths"] == [str(root / "test_mask" / "1.png")]
+    (root / "test_mask" / "1.png").unlink()
+    refusal(lambda: dataset(root, kind=TestOptions), "1.png", "no partner")
+
+
+def test_a_training_leaves_the_masks_of_its_phase_alone(root: Path) -> None:
+    drawn = masks(root, kind=TrainOptions)
+    for i in range(3):
+        save_mask(root / "train_mask" / f"{i}.png")
+    assert torch.equal(drawn, masks(root, kind=TrainOptions))
+
+
+def test_transparent_pixels_are_the_hole_of_a_test(root: Path) -> None:
+    image, hole = draw((48, 40), 201), np.zeros((40, 48), bool)
+    hole[5:15, 10:30] = True
+    drawn = masks(root, "--preprocess", "none")
+    image.putalpha(Image.eval(as_image(hole), lambda value: 255 - value))
+    image.save(root / "test" / "1.png")
+    batch = items(root, "--preprocess", "none")[1]
+    assert np.array_equal(batch["mask"][0, 0].numpy() > 0, hole)
+    assert torch.equal(batch["A"][0], to_tensor(draw((48, 40), 201)))
+    assert torch.equal(masks(root, "--preprocess", "none")[[0, 2]], drawn[[0, 2]])
+
+
+def test_a_folder_of_masks_pairs_by_stem_and_draws_for_the_others(root: Path) -> None:
+    folder = root / "holes"
+    own = save_mask(folder / "1.png")
+    save_mask(folder / "x.png", (96, 80), (0, 0, 48, 40))  # the upper left quarter
+    save_mask(folder / "y.png", (50, 50), (25, 0, 50, 50))  # the right half
+    seen: set[tuple[int, int, int]] = set()
+    for epoch in range(1, 13):
+        found = masks(root, "--mask_dir", folder, *WHOLE, kind=TrainOptions, epoch=epoch)
+        assert np.array_equal(found[1, 0].numpy() > 0, own)
+        seen.add(tuple(int(mask.sum()) for mask in found))
+    assert {areas[0] for areas in seen} == {20 * 24, 24 * 40, int(own.mean() * 40 * 48)}
+    tested = masks(root, "--mask_dir", folder, *WHOLE)
+    assert torch.equal(tested, masks(root, "--mask_dir", folder, *WHOLE))
+
+
+def test_own_masks_are_cropped_and_flipped_with_their_images(root: Path) -> None:
+    for i in range(3):  # the hole is where the image is white
+        mask = save_mask(root / "holes" / f"{i}.png", box=(0, 0, 17, 40))
+        image = np.asarray(draw((48, 40), i)) // 2
+        Image.fromarray(np.where(mask[..., None], 255, image).astype(np.uint8)).save(
+            root / "train" / f"{i}.png"
+        )
+    flags = ["--mask_dir", root / "holes", "--preprocess", "crop"]
+    for epoch in range(1, 5):
+        for batch in items(root, *flags, kind=TrainOptions, epoch=epoch):
+            assert torch.equal(batch["mask"][:, 0] > 0, (batch["A"] == 1).all(1))
+
+
+def test_images_of_a_test_may_lie_in_the_root(root: Path) -> None:
+    for path in (root / "test").iterdir():
+        shutil.move(path, root)
+    for phase in ("train", "val", "test"):
+        shutil.rmtree(root / phase)
+    for i in range(3):
+        save_mask(root / "test_mask" / f"{i}.png")
+    found = items(root)
+    assert [Path(batch["A_paths"][0]).name for batch in found] == ["0.png", "1.png", "2.png"]
+    assert all("mask_paths" in batch for batch in found)
+    refusal(lambda: dataset(root), "train/ with images")
+
+
+def test_sketches_are_edges_or_lines_of_files(root: Path) -> None:
+    for i in range(3):
+        image = Image.new("RGB", (48, 40), (0, 0, 0))
+        image.paste((255, 255, 255), (24, 0, 48, 40))
+        image.save(root / "train" / f"{i}.png")
+    (sketch,) = dataset(root, "--guided", *WHOLE)[0]["sketch"]
+    columns = sketch.any(0).nonzero().flatten().tolist()
+    assert columns and all(22 <= column <= 25 for column in columns)
+    for i in range(3):
+        lines = save_mask(root / "train_sketch" / f"{i}.png", box=(4, 9, 30, 11))
+    assert np.array_equal(dataset(root, "--guided", *WHOLE)[0]["sketch"][0].numpy() > 0, lines)
+    dark = Image.eval(as_image(lines), lambda value: 255 - value)
+    dark.save(root / "train_sketch" / "0.png")
+    assert np.array_equal(dataset(root, "--guided", *WHOLE)[0]["sketch"][0].numpy() > 0, lines)
+    save_mask(root / "train_sketch" / "0.png", (47, 40))
+    refusal(lambda: dataset(root, "--guided")[0], "0.png", "47x40", "48x40")
+
+
+def test_a_cache_changes_nothing(root: Path) -> None:
+    for i in range(2):
+        save_mask(root / "holes" / f"{i}.png")
+    flags = ["--mask_dir", root / "holes", "--guided"]
+    for epoch in (1, 2):
+        plain, kept = (
+            items(root, *flags, "--cache", cache, kind=TrainOptions, epoch=epoch)
+            for cache in ("none", "ram")
+        )
+        for one, other in zip(plain, kept, strict=True):
+            assert all(torch.equal(one[key], other[key]) for key in ("A", "mask", "sketch"))
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "words"),
+    [
+        ((47, 40), (8, 6, 20, 30), ["47x40", "48x40", "one size"]),
+        ((48, 40), (0, 0, 0, 0), ["mask is empty"]),
+        ((48, 40), (0, 0, 48, 40), ["mask is full"]),
+    ],
+    ids=["size", "empty", "full"],
+)
+def test_bad_masks_are_refused_with_their_files(root: Path, size, box, words) -> None:
+    for i in range(3):
+        save_mask(root / "test_mask" / f"{i}.png", size, box)
+    refusal(lambda: dataset(root, kind=TestOptions)[0], str(root / "test_mask" / "0.png"), *words)
+
+
+def test_images_too_small_for_the_attention_are_refused(root: Path) -> None:
+    draw((15, 40), 0).save(root / "train" / "0.png")
+    refusal(lambda: dataset(root, *WHOLE)[0], "0.png", "15x40", "at least 16x16")
+    draw((16, 16), 0).save(root / "train" / "0.png")
+    assert dataset(root, *WHOLE)[0]["mask"].shape == (1, 16, 16)
+
+
+def test_images_of_more_than_8_bits_are_refused(root: Path) -> None:
+    Image.fromarray(np.full((40, 48), 30_000, np.uint16)).save(root / "train" / "0.png")
+    refusal(lambda: dataset(root)[0], "0.png", "more than 8 bits")
+    refusal(lambda: dataset(root, "--range_A", "0,9"), "--range_A", "8 bits")
+    refusal(lambda: dataset(root, "--input_nc", 1), "--input_nc 1", "RGB")
+
+
+def test_the_built_in_images_are_photos(few_builtin, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    opt = TrainOptions().read(["--model", "inpaint", "--gpu_ids", "-1", "--num_threads", "0"])
+    item = create_dataset(opt).item(0)
+    assert item["A"].shape == (1, 3, 64, 64) and item["mask"].shape == (1, 1, 64, 64)
+    pair = Image.open(item["A_paths"][0])
+    photo = pair.crop((0, 0, pair.width // 2, pair.height))
+    assert abs(np.asarray(photo).mean() / 127.5 - 1 - item["A"].mean()) < 0.1

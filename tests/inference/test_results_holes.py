@@ -1,0 +1,82 @@
+"""Results of images with holes: where the holes come from, shards, folders."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import draw, result_images
+from PIL import Image
+from support.holes import draw_photos, save_mask, saved_run
+
+CPU = ("--gpu_ids", "-1", "--num_threads", "0", "--preprocess", "none")
+
+
+@pytest.fixture
+def tested(command: Any, tmp_path: Path) -> Any:
+    """Test an untrained run on images: `tested(*flags)`."""
+    saved_run(tmp_path)
+    root = draw_photos(tmp_path / "photos")
+    place = ("--checkpoints_dir", tmp_path, "--name", "run", "--dataroot", root)
+    return lambda *flags: command("test", *place, *CPU, *flags)
+
+
+def notes() -> str:
+    page = Path("results/run/test_latest/index.html").read_text()
+    return re.sub(r"<[^>]+>", "", page)
+
+
+def test_the_page_says_where_the_holes_come_from(tested: Any, tmp_path: Path) -> None:
+    assert tested("--seed", 3).status == 0
+    assert "where an image is transparent, else drawn from --seed 3" in notes()
+    assert "(--masks both)" in notes()
+    save_mask(tmp_path / "holes" / "0.png")
+    assert tested("--mask_dir", tmp_path / "holes").status == 0
+    assert "the masks of --mask_dir, of the same name or drawn from --seed 0" in notes()
+
+
+def test_shards_give_the_images_of_the_whole(tested: Any) -> None:
+    assert tested().status == 0
+    whole = result_images("run")
+    shutil.rmtree("results")
+    for shard in (1, 0):
+        assert tested("--num_shards", 2, "--shard_id", shard).status == 0
+    assert tested("--page_only").status == 0
+    found = result_images("run")
+    assert found.keys() == whole.keys() and len(whole) == 12
+    assert all(np.array_equal(found[name], whole[name]) for name in whole)
+    assert not np.array_equal(whole["0_fake_B.png"], whole["0_real_B.png"])
+
+
+def test_known_pixels_are_those_of_the_file_to_the_byte(tested: Any, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "photos" / "test" / "0.png")
+    mask = [save_mask(tmp_path / "photos" / "test_mask" / f"{i}.png") for i in range(3)][0]
+    assert tested("--precision", "bf16").status == 0
+    images = result_images("run")
+    for kind in ("real_A", "fake_B", "real_B"):
+        assert np.array_equal(images[f"0_{kind}.png"][~mask], noise[~mask]), kind
+
+
+def test_finished_images_are_skipped_until_their_masks_change(tested: Any, tmp_path: Path) -> None:
+    for i in range(3):
+        save_mask(tmp_path / "photos" / "test_mask" / f"{i}.png")
+    assert tested().status == 0
+    before = result_images("run")
+    save_mask(tmp_path / "photos" / "test_mask" / "1.png", box=(2, 2, 9, 9))
+    assert tested("--skip_finished").status == 0
+    after = result_images("run")
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert changed >= {"1_real_A.png", "1_fake_B.png"} and all(n.startswith("1_") for n in changed)
+
+
+def test_results_do_not_go_among_the_images_of_the_root(tested: Any, tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    for phase in ("train", "val", "test"):
+        shutil.rmtree(root / phase)
+    draw((48, 40)).save(root / "a.png")
+    result = tested("--results_dir", root / "results")
+    assert result.status == 2 and "lies in the input folder" in result.err
+    assert tested().status == 0 and "a_fake_B.png" in result_images("run")

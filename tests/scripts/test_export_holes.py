@@ -1,0 +1,75 @@
+"""ONNX files of runs that fill holes: image, mask and sketch in, as the run fills them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from conftest import draw
+from PIL import Image
+from support.holes import save_mask, saved_run
+
+from translator import Translator
+
+CPU = ("--gpu_ids", "-1")
+
+
+@pytest.mark.parametrize(
+    ("flags", "size"),
+    [
+        ([], (40, 48)),
+        (["--guided"], (32, 32)),
+        (["--attention", "none"], (37, 23)),
+    ],
+    ids=["contextual", "guided", "none"],
+)
+def test_the_graph_fills_holes_as_the_run_does(command: Any, tmp_path: Path, flags, size) -> None:
+    run = saved_run(tmp_path, *flags)
+    place = ("--checkpoints_dir", tmp_path, "--name", "run")
+    result = command("scripts.export", *place, "--size", ",".join(map(str, size)))
+    assert result.status == 0, result.err
+    session = onnxruntime.InferenceSession(run / "latest_net_G.onnx")
+    names = ["image", "mask"] + ["sketch"] * ("--guided" in flags)
+    assert [value.name for value in session.get_inputs()] == names
+    rng = np.random.default_rng(1)
+    parts = [rng.uniform(-1, 1, (2, 3, *size)), np.zeros((2, 1, *size)), rng.random((2, 1, *size))]
+    parts[1][0, :, 3:20, 4:12], parts[1][1, :, 9:14, 6:20] = 1, 1
+    parts[2] = parts[2] < 0.1
+    inputs = {n: of.astype(np.float32) for n, of in zip(names, parts, strict=False)}
+    (found,) = session.run(None, inputs)
+    t = Translator.load(run, gpu_ids=-1)
+    wanted = t.translate(torch.from_numpy(np.concatenate([*inputs.values()], 1))).numpy()
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    inputs["mask"] = inputs["mask"][::-1].copy()
+    assert np.abs(session.run(None, inputs)[0] - wanted).max() > 0.1
+
+
+def test_the_example_on_the_card_runs(command: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    run = saved_run(tmp_path)
+    place = ("--checkpoints_dir", tmp_path, "--name", "run")
+    assert command("scripts.export", *place, "--size", "40,48").status == 0
+    card = (run / "latest_net_G.md").read_text()
+    assert (
+        "--cnum 4 --attention contextual" in card and "`mask`: float32 (batch, 1, 40, 48)" in card
+    )
+    monkeypatch.chdir(run)
+    draw((48, 40), 1).save("image.png")
+    hole = save_mask(run / "mask.png")
+    exec(re.search(r"```python\n(.*?)```", card, re.DOTALL)[1], {})
+    found = np.asarray(Image.open("output.png")).astype(int)
+    t = Translator.load(run, gpu_ids=-1, preprocess="none")
+    wanted = np.asarray(t("image.png", mask=hole))
+    assert np.abs(found - wanted).max() <= 1 and np.array_equal(found[~hole], wanted[~hole])
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [([], "--size: --model inpaint needs"), (["--size", "32", "--processing"], "--processing")],
+)
+def test_what_a_graph_cannot_have_is_refused(command: Any, tmp_path: Path, flags, words) -> None:
+    saved_run(tmp_path)
+    result = command("scripts.export", "--checkpoints_dir", tmp_path, "--name", "run", *flags)
+    assert result.status == 2 and words in result.err
