@@ -13,7 +13,6 @@ from support.holes import draw_photos, save_mask, saved_run
 from data.mask_files import as_image
 from data.transforms import to_tensor
 from scripts import translate
-from scripts.drawing.subject import describe_run
 from translator import Translator
 
 SIZE = (48, 40)
@@ -125,10 +124,6 @@ def test_what_cannot_be_filled_is_refused_in_one_line(run: Path, hole: np.ndarra
     refusal(lambda: t.translate(torch.cat([real[:3], real[3:] / 2])[None]), "are 0 or 1")
     refusal(lambda: t.translate(real[None, :, :9]), "48x9 pixels")
     refusal(lambda: t.translate(real[None].long()), "expected floats")
-
-
-def test_the_drawing_page_says_that_it_has_no_brush_for_holes(run: Path) -> None:
-    refusal(lambda: describe_run(load(run)), "--name run: fills holes", "scripts.translate --mask")
 
 
 def test_the_command_takes_masks_and_sketches(guided_run: Path, tmp_path: Path) -> None:

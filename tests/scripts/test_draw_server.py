@@ -320,12 +320,12 @@ def test_one_turn_after_the_other_and_no_more_than_may_wait(page, monkeypatch):
     monkeypatch.setattr(server, "MOST_WAITING", 3)
     translated, busy = server.Studio.translated, []
 
-    def slowly(studio, body, seed):
+    def slowly(studio, *given):
         busy.append(1)
         assert len(busy) == 1, "two translations at once"
         time.sleep(0.3)
         busy.pop()
-        return translated(studio, body, seed)
+        return translated(studio, *given)
 
     monkeypatch.setattr(server.Studio, "translated", slowly)
     body = png(draw((64, 64)))
@@ -353,7 +353,7 @@ def test_who_does_not_get_a_turn_or_does_not_send_is_told(page, monkeypatch):
 
 
 def test_a_failure_in_the_network_is_said_without_an_end(page, monkeypatch, caplog):
-    def fails(studio, body, seed):
+    def fails(studio, *given):
         raise RuntimeError("out of\nmemory")
 
     monkeypatch.setattr(server.Studio, "translated", fails)
