@@ -15,14 +15,22 @@ from data.builtin_facades import is_builtin
 from data.image_files import DEEP, in_mode, load_image_or_array, sizes_of, split_pair
 from data.image_folder import check_partners, make_dataset, one_by_stem
 from data.image_types import ImageArray, ImageLike
-from data.mask_files import MaskFolder, alpha_mask, as_image, check_same_size, load_mask
+from data.mask_files import (
+    MaskFolder,
+    alpha_mask,
+    as_image,
+    check_same_size,
+    holes_of_some,
+    load_mask,
+)
 from data.masks import MASKS
-from data.missing_folder import missing_folder
-from data.sketches import edges_of, load_sketch
+from data.missing_folder import look_stitched, missing_folder
+from data.sketches import edges_of, load_sketch, require_edges
 from data.transforms import FILTERS, pixels, to_tensor
 from util.inpainting import check_size
 from util.seeding import image_seed
 
+MOST_HOLE = 0.6  # share of white in masks, from which on they look inverted
 MASK, SKETCH = "mask", "sketch"  # sides of an item, beside the image A
 NEAREST = FILTERS["nearest"]
 
@@ -71,11 +79,14 @@ class InpaintDataset(BaseDataset):
         self.own = self._partners(beside / f"{opt.phase}_{MASK}") if not self.drawn_anew else {}
         self.sketches = self._partners(beside / f"{opt.phase}_{SKETCH}") if self.guided else {}
         self.folder = MaskFolder(opt.mask_dir, "--mask_dir") if opt.mask_dir else None
+        if self.guided and not self.sketches:
+            require_edges(opt.phase)
         self.filters |= {MASK: NEAREST, SKETCH: NEAREST}
         if opt.on_bad_image == "error" and self.half is None:
             for path, size in sizes_of(self.A_paths).items():  # as far as a second shows
                 with prefix_errors(path):
                     check_size(*self.geometry.output_size(size))
+            holes_of_some(self.mask_files())
 
     def _partners(self, folder: Path) -> dict[str, str]:
         """Return the file of each image's stem in a folder; {} if there is no such folder.
@@ -98,6 +109,26 @@ class InpaintDataset(BaseDataset):
         masks = partners(self.own) or (self.folder.paths if self.folder else [])
         sides = {"A": self.A_paths, MASK: masks, SKETCH: partners(self.sketches)}
         return {side: files for side, files in sides.items() if files}
+
+    def mask_files(self) -> list[str]:
+        """Return the files of masks that the items may get."""
+        return [*self.own.values()] or (self.folder.paths if self.folder else [])
+
+    def remarks(self) -> list[str]:
+        """Return remarks on masks that are white but for a small part, and on A|B images."""
+        found = []
+        try:
+            shares = holes_of_some(self.mask_files())
+        except ValueError:  # said when it is read
+            shares = []
+        if shares and np.median(shares) > MOST_HOLE:
+            found.append(
+                f"masks: white, which is the hole, covers {np.median(shares):.0%} of the masks; "
+                f"invert them if black is to be filled"
+            )
+        if self.half is None and look_stitched(self.A_paths, wide_is_enough=False):
+            found.append("the images look like A|B images; a hole is drawn in both halves as one")
+        return found
 
     def has_range(self, side: str) -> bool:
         return False

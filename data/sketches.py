@@ -13,6 +13,17 @@ SIGMA = 2.0  # pixels that Canny's edges are blurred by before they are found
 LIGHT = 128  # of 0 to 255: from here on, a pixel of a sketch is light
 
 
+def require_edges(phase: str) -> None:
+    """Raise a ValueError if the package that finds edges is missing."""
+    try:
+        import skimage.feature  # noqa: F401
+    except ImportError as error:
+        raise ValueError(
+            f"--guided: {error}; edges of photos need `pip install scikit-image`, or put lines "
+            f"into {phase}_sketch/"
+        ) from None
+
+
 def edges_of(image: np.ndarray) -> np.ndarray:
     """Return Canny's edges of an image (H, W, 3) of uint8: bool (H, W)."""
     from skimage.feature import canny

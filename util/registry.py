@@ -6,7 +6,13 @@ import importlib
 from util.files import ROOT as _ROOT
 
 # Other names of models.
-MODELS = {"gaugan": "spade", "pix2pix_hd": "pix2pixHD", "cyclegan": "cycle_gan"}
+MODELS = {
+    "deepfill": "inpaint",
+    "inpainting": "inpaint",
+    "gaugan": "spade",
+    "pix2pix_hd": "pix2pixHD",
+    "cyclegan": "cycle_gan",
+}
 # Names of datasets in SPADE, and what is the same here.
 DATASETS = {
     "coco": "--dataset_mode labels --label_nc 182 --contain_dontcare_label",

@@ -1,13 +1,14 @@
 """Items of images with holes: which masks they get, and when they are drawn anew."""
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import draw, refusal
+from conftest import draw, draw_pairs, refusal
 from PIL import Image
 from support.holes import draw_photos, save_mask
 from torch import Tensor
@@ -238,3 +239,32 @@ def test_the_built_in_images_are_photos(few_builtin, tmp_path, monkeypatch) -> N
     pair = Image.open(item["A_paths"][0])
     photo = pair.crop((0, 0, pair.width // 2, pair.height))
     assert abs(np.asarray(photo).mean() / 127.5 - 1 - item["A"].mean()) < 0.1
+
+
+def test_bad_masks_are_found_before_a_training(root: Path) -> None:
+    save_mask(root / "holes" / "any.png", box=(0, 0, 0, 0))
+    flags = ("--mask_dir", root / "holes")
+    refusal(lambda: dataset(root, *flags), "holes/any.png: the mask is empty")
+    assert len(dataset(root, *flags, "--on_bad_image", "skip")) == 3
+    save_mask(root / "holes" / "any.png", box=(1, 1, 47, 39))
+    (remark,) = dataset(root, *flags).remarks()
+    assert "covers 91% of the masks; invert them if black is to be filled" in remark
+    save_mask(root / "holes" / "any.png", box=(1, 1, 20, 20))
+    assert dataset(root, *flags).remarks() == []
+
+
+def test_pairs_in_place_of_photos_are_said(root: Path) -> None:
+    for path in (root / "train").iterdir():
+        path.unlink()
+    draw_pairs(root, size=(96, 80))
+    (remark,) = dataset(root).remarks()
+    assert "look like A|B images" in remark
+
+
+def test_a_guided_run_says_what_finds_edges(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage.feature", None)
+    assert len(dataset(root)) == 3
+    words = "--guided: ", "pip install scikit-image", "train_sketch/"
+    refusal(lambda: dataset(root, "--guided"), *words)
+    shutil.copytree(root / "train", root / "train_sketch")
+    assert len(dataset(root, "--guided")) == 3

@@ -66,6 +66,7 @@ def test_a_flag_without_a_counterpart_is_told_what_takes_its_place(flag: str) ->
         ("--gan_mode", "original", "vanilla"),
         ("--direction", "B2A", "BtoA"),
         ("--model", "gaugan", "spade"),
+        ("--model", "DeepFillv2", "inpaint"),
         ("--model", "SPADE", "spade"),
         ("--model", "pix2pixhd", "pix2pixHD"),
         ("--model", "CycleGAN", "cycle_gan"),
