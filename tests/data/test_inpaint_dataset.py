@@ -214,7 +214,7 @@ def test_a_cache_changes_nothing(root: Path) -> None:
 def test_bad_masks_are_refused_with_their_files(root: Path, size, box, words) -> None:
     for i in range(3):
         save_mask(root / "test_mask" / f"{i}.png", size, box)
-    refusal(lambda: dataset(root, kind=TestOptions)[0], str(root / "test_mask" / "0.png"), *words)
+    refusal(lambda: dataset(root, kind=TestOptions)[0], str(root / "test_mask"), ".png: ", *words)
 
 
 def test_images_too_small_for_the_attention_are_refused(root: Path) -> None:
