@@ -126,6 +126,18 @@ def test_what_cannot_be_filled_is_refused_in_one_line(run: Path, hole: np.ndarra
     refusal(lambda: t.translate(real[None].long()), "expected floats")
 
 
+@pytest.mark.parametrize("noise", [0, 1])
+def test_the_seed_gives_another_filling_only_with_noise(tmp_path: Path, noise, hole) -> None:
+    strong = ("--init_type", "normal", "--init_gain", "0.4")
+    t = load(saved_run(tmp_path, "--hole_noise", str(noise), *strong))
+    photo = tmp_path / "photo.png"
+    first, again, other = (np.asarray(t(photo, mask=hole, seed=seed)) for seed in (1, 1, 2))
+    assert np.array_equal(first, again) and np.array_equal(first[~hole], other[~hole])
+    assert np.array_equal(first[hole], other[hole]) == (not noise)
+    beside = t([draw(SIZE, 5), photo], mask=[hole, hole], seed=1)[1]  # each has noise of its own
+    assert np.array_equal(np.asarray(beside), first)
+
+
 def test_the_command_takes_masks_and_sketches(guided_run: Path, tmp_path: Path) -> None:
     root = draw_photos(tmp_path / "photos")
     hole = [save_mask(root / "holes" / f"{i}.png") for i in range(3)][0]
