@@ -23,8 +23,9 @@ CPU = ("--gpu_ids", "-1")
         ([], (40, 48)),
         (["--guided"], (32, 32)),
         (["--attention", "none"], (37, 23)),
+        (["--hole_noise", "1"], (32, 40)),  # a graph has no noise
     ],
-    ids=["contextual", "guided", "none"],
+    ids=["contextual", "guided", "none", "noise"],
 )
 def test_the_graph_fills_holes_as_the_run_does(command: Any, tmp_path: Path, flags, size) -> None:
     run = saved_run(tmp_path, *flags)
@@ -41,6 +42,7 @@ def test_the_graph_fills_holes_as_the_run_does(command: Any, tmp_path: Path, fla
     inputs = {n: of.astype(np.float32) for n, of in zip(names, parts, strict=False)}
     (found,) = session.run(None, inputs)
     t = Translator.load(run, gpu_ids=-1)
+    t.model.nets["G"].hole_noise = 0.0
     wanted = t.translate(torch.from_numpy(np.concatenate([*inputs.values()], 1))).numpy()
     np.testing.assert_allclose(found, wanted, atol=1e-4)
     inputs["mask"] = inputs["mask"][::-1].copy()
