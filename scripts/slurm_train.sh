@@ -20,7 +20,8 @@
 set -euo pipefail
 : "${SLURM_JOB_NODELIST:?is not set; start this script with sbatch scripts/slurm_train.sh}"
 
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+nodes=$(scontrol show hostnames "$SLURM_JOB_NODELIST") # a line each
+first=${nodes%%$'\n'*}
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1  # any node may host the new rendezvous after a restart
 port=$((29500 + SLURM_JOB_ID % 1000))
 # One agent per machine starts a process for each GPU. If one fails, even because of a wrong flag, it
