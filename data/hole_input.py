@@ -1,5 +1,6 @@
 """Images with holes outside a dataset, from files, PIL images, arrays and tensors."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,21 @@ from data.base_dataset import prefix_errors
 from data.image_files import DEEP, in_mode, load_unconverted
 from data.image_parts import refuse_parts
 from data.image_types import ImageArray, ImageLike
-from data.mask_files import alpha_mask, as_image, check_hole, check_same_size, mask_of
+from data.mask_files import (
+    MOST_HOLE,
+    alpha_mask,
+    as_image,
+    check_hole,
+    check_same_size,
+    mask_of,
+)
 from data.sketches import lines_of
 from data.transforms import FILTERS, Geometry, to_tensor
 from data.user_input import Source, numbered
 from data.user_input import as_image as image_of
 from util.inpainting import check_size
+
+log = logging.getLogger(__name__)
 
 WHAT = "fills holes"
 
@@ -47,14 +57,20 @@ class HoleInput:
                 raise ValueError(DEEP)
             mask = alpha_mask(whole) if "mask" not in parts else None
             if mask is None and "mask" not in parts:
-                raise ValueError("give its mask, or make it transparent in the hole")
-        maps = [mask] if mask is not None else [self._map(parts["mask"], f"{name}: mask", mask_of)]
+                raise ValueError("give its mask (--mask), or make it transparent in the hole")
+        size = whole.size
+        if mask is None:
+            mask = self._map(parts["mask"], f"{name}: mask", mask_of, size)
+        maps = [mask]
         if self.guided and "sketch" in parts:
-            maps.append(self._map(parts["sketch"], f"{name}: sketch", lines_of))
+            maps.append(self._map(parts["sketch"], f"{name}: sketch", lines_of, size))
         with prefix_errors(named(image, name)):
-            for one in maps:
-                check_same_size(one, whole.size)
             check_hole(maps[0])
+            if (share := maps[0].mean()) > MOST_HOLE:
+                log.warning(
+                    "%s: %.0f%% of the image is the hole; invert the mask if black is to be filled",
+                    *(named(image, name), 100 * share),
+                )
             found = [to_tensor(self.fitted(in_mode(whole, "RGB")))]
             found += [(to_tensor(self.fitted(as_image(one))) > 0).float() for one in maps]
             check_size(*found[0].shape[:0:-1])
@@ -66,15 +82,18 @@ class HoleInput:
         method = FILTERS["nearest"] if image.mode == "L" else None
         return self.geometry.center_crop(self.geometry.resize(image, method))
 
-    def _map(self, source: Source, name: str, read: Any) -> np.ndarray:
-        """Return a mask or a sketch as bools (H, W)."""
+    def _map(self, source: Source, name: str, read: Any, size: tuple[int, int]) -> np.ndarray:
+        """Return a mask or a sketch as bools (H, W) of the (width, height) of its image."""
         with prefix_errors(named(source, name)):
             if isinstance(source, np.ndarray) and source.dtype == bool:
-                return source.reshape(source.shape[:2])
-            if isinstance(source, np.ndarray) and source.dtype.kind in "ui" and source.max() <= 1:
-                return source.reshape(source.shape[:2]) > 0
-            load = load_unconverted
-            return read(image_of(source, max_pixels=self.max_pixels, load=load))
+                found = source.reshape(source.shape[:2])
+            elif isinstance(source, np.ndarray) and source.dtype.kind in "ui" and source.max() <= 1:
+                found = source.reshape(source.shape[:2]) > 0
+            else:
+                load = load_unconverted
+                found = read(image_of(source, max_pixels=self.max_pixels, load=load))
+            check_same_size(found, size)
+            return found
 
     def check_one(self, image: Tensor, name: str, **parts: Any) -> None:
         """Raise a ValueError for the shape of a tensor that is no single image with its hole."""

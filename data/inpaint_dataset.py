@@ -16,6 +16,7 @@ from data.image_files import DEEP, in_mode, load_image_or_array, sizes_of, split
 from data.image_folder import check_partners, make_dataset, one_by_stem
 from data.image_types import ImageArray, ImageLike
 from data.mask_files import (
+    MOST_HOLE,
     MaskFolder,
     alpha_mask,
     as_image,
@@ -30,7 +31,6 @@ from data.transforms import FILTERS, pixels, to_tensor
 from util.inpainting import check_size
 from util.seeding import image_seed
 
-MOST_HOLE = 0.6  # share of white in masks, from which on they look inverted
 MASK, SKETCH = "mask", "sketch"  # sides of an item, beside the image A
 NEAREST = FILTERS["nearest"]
 

@@ -20,6 +20,7 @@ from data.pixel_limit import MAX_PIXELS
 THRESHOLD = 128  # of 0 to 255: from here on, a pixel of a mask is in the hole
 GREY = 32, 223  # values that are neither black nor white
 MOST_GREY = 0.05  # share of the pixels, more than smooth edges of lines have
+MOST_HOLE = 0.6  # share of the hole, from which on a mask looks inverted
 RULE = f"white, from {THRESHOLD} of 255, is the hole, black is kept"
 
 
@@ -61,12 +62,11 @@ def check_hole(mask: np.ndarray) -> None:
 
 
 def check_same_size(mask: np.ndarray, size: tuple[int, int]) -> None:
-    """Raise a ValueError if a mask has another (width, height) than its image."""
+    """Raise a ValueError if a mask or a sketch has another (width, height) than its image."""
     height, width = mask.shape
     if (width, height) != size:
         raise ValueError(
-            f"the mask has {width}x{height} pixels, its image {size[0]}x{size[1]}; both need one "
-            f"size"
+            f"has {width}x{height} pixels, its image {size[0]}x{size[1]}; both need one size"
         )
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from data.base_dataset import prefix_errors
-from data.image_files import load_image
+from data.image_files import DEEP, load_unconverted
+from data.image_types import ImageArray, ImageLike
 from data.pixel_limit import MAX_PIXELS
 
 SIGMA = 2.0  # pixels that Canny's edges are blurred by before they are found
@@ -35,10 +36,18 @@ def edges_of(image: np.ndarray) -> np.ndarray:
 def load_sketch(path: str | Path, max_pixels: float = MAX_PIXELS) -> np.ndarray:
     """Read the lines of a sketch, bool (H, W); ValueError names a file that is no image."""
     with prefix_errors(str(path)):
-        return lines_of(load_image(path, max_pixels))
+        return lines_of(load_unconverted(path, max_pixels))
 
 
-def lines_of(image: Image.Image) -> np.ndarray:
-    """Return the lines of a sketch, bool (H, W): what is dark on light, or light on dark."""
+def lines_of(image: ImageLike) -> np.ndarray:
+    """Return the lines of a sketch, bool (H, W): what is dark on light, or light on dark.
+
+    What is transparent is white. ValueError for an image of more than 8 bits.
+    """
+    if isinstance(image, ImageArray):
+        raise ValueError(DEEP)
+    if "A" in image.getbands():
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image.convert("RGBA"))
     light = np.asarray(image.convert("RGB").convert("L")) >= LIGHT
     return ~light if light.mean() > 0.5 else light

@@ -126,6 +126,27 @@ def test_what_cannot_be_filled_is_refused_in_one_line(run: Path, hole: np.ndarra
     refusal(lambda: t.translate(real[None].long()), "expected floats")
 
 
+def test_transparent_paper_of_a_sketch_is_white(guided_run: Path, tmp_path: Path, hole) -> None:
+    t, photo = load(guided_run), tmp_path / "photo.png"
+    lines = np.zeros(hole.shape, bool)
+    lines[12, 8:20] = True
+    clear = Image.new("RGBA", SIZE, (0, 0, 0, 0))
+    clear.paste((0, 0, 0, 255), mask=as_image(lines))
+    clear.save(tmp_path / "lines.png")
+    wanted = np.asarray(t(photo, mask=hole, sketch=lines))
+    for sketch in (clear, tmp_path / "lines.png"):
+        assert np.array_equal(np.asarray(t(photo, mask=hole, sketch=sketch)), wanted)
+    assert not np.array_equal(np.asarray(t(photo, mask=hole)), wanted)
+
+
+def test_a_hole_of_nearly_the_whole_image_is_said(run: Path, tmp_path: Path, hole, caplog) -> None:
+    t = load(run)
+    t(tmp_path / "photo.png", mask=hole)
+    assert "invert the mask" not in caplog.text
+    t(tmp_path / "photo.png", mask=~hole)
+    assert "photo.png: 85% of the image is the hole; invert the mask if black" in caplog.text
+
+
 @pytest.mark.parametrize("noise", [0, 1])
 def test_the_seed_gives_another_filling_only_with_noise(tmp_path: Path, noise, hole) -> None:
     strong = ("--init_type", "normal", "--init_gain", "0.4")

@@ -110,7 +110,7 @@ def test_what_is_opened_is_the_image_as_the_network_gets_it(page: SimpleNamespac
         ("translate?parts=x", (64, SIDE), "x: unknown; known are instances, mask, sketch"),
         ("translate?parts=instances", (64, SIDE), "instances: needs label maps"),
         ("translate?parts=mask", (64, SIDE), "the mask is empty"),
-        ("translate", (SIDE, SIDE), "give its mask, or make it transparent in the hole"),
+        ("translate", (SIDE, SIDE), "give its mask (--mask), or make it transparent"),
     ],
 )
 def test_what_cannot_be_filled_is_refused(page: SimpleNamespace, address, shape, words) -> None:
