@@ -35,6 +35,8 @@ class BaseDataset(Dataset, ABC):
     every item with (seed, epoch, index).
     """
 
+    reads_alpha = False  # whether items hold what the alpha channels of the files say
+
     @staticmethod
     def modify_commandline_options(
         parser: argparse.ArgumentParser, is_train: bool

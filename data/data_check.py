@@ -64,7 +64,7 @@ def sample_images(dataset: Any, index: int, opt: Any) -> dict[str, SampleImage]:
     try:
         read = dataset.images(index) if isinstance(dataset, BaseDataset) else {}
         if read:
-            ranges, dropped = dataset.ranges, opt.alpha == "ignore"
+            ranges, dropped = dataset.ranges, opt.alpha == "ignore" and not dataset.reads_alpha
             return {side: of_file(*read[side], ranges.get(side), dropped) for side in read}
         item, _ = SeededDataset(dataset, opt.seed)[0, index]
     except (ValueError, OSError):

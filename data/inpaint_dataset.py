@@ -12,6 +12,7 @@ from torch import Tensor
 
 from data.base_dataset import BaseDataset, prefix_errors
 from data.builtin_facades import is_builtin
+from data.channels import to_channels
 from data.image_files import DEEP, in_mode, load_image_or_array, sizes_of, split_pair
 from data.image_folder import check_partners, make_dataset, one_by_stem
 from data.image_types import ImageArray, ImageLike
@@ -71,6 +72,7 @@ class InpaintDataset(BaseDataset):
             if getattr(opt, flag) != 3:
                 raise ValueError(f"--{flag} {getattr(opt, flag)}: images to fill are RGB, 3")
         self.guided, self.drawn_anew = getattr(opt, "guided", False), trains(opt)
+        self.reads_alpha = not self.drawn_anew  # transparent pixels are the hole
         self.half = 0 if is_builtin(opt.dataroot) else None  # the photo of an A|B image
         folder = image_folder(opt)
         self.A_paths = image_files(folder, opt)
@@ -191,7 +193,8 @@ class InpaintDataset(BaseDataset):
         hole and on lines. ValueError names a file that cannot be used.
         """
         image = self.read_image(path)
-        found: list[ImageLike] = [in_mode(image, "RGB")]
+        alpha = "ignore" if self.reads_alpha else self.opt.alpha
+        found: list[ImageLike] = [to_channels(image, 3, alpha)]
         own = self.partner(path)
         mask = load_mask(own, self.max_pixels) if own else None
         if mask is None and not self.drawn_anew:

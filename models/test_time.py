@@ -29,7 +29,10 @@ def prepare_for_test(nets: dict[str, nn.Module], opt: Any) -> None:
         net.eval()
     for net in nets.values() if opt.tile else ():
         if not isinstance(net, Generator):
-            raise ValueError(f"--tile: {type(net).__name__} is no networks.Generator")
+            raise ValueError(
+                f"--tile: is not for --model {opt.model}, whose {type(net).__name__} is no "
+                f"networks.Generator; leave it out"
+            )
         tiles = net.model = Tiles(net, opt.tile, opt.overlap)
         log.info("%s", tiles.describe())
 

@@ -128,6 +128,12 @@ def test_transparent_pixels_are_the_hole_of_a_test(root: Path) -> None:
     assert np.array_equal(batch["mask"][0, 0].numpy() > 0, hole)
     assert torch.equal(batch["A"][0], to_tensor(draw((48, 40), 201)))
     assert torch.equal(masks(root, "--preprocess", "none")[[0, 2]], drawn[[0, 2]])
+    assert create_dataset(options(root, kind=TestOptions)).remarks == []  # alpha is not ignored
+    image.save(root / "train" / "1.png")
+    (remark,) = create_dataset(options(root)).remarks
+    assert "alpha channel" in remark and "--alpha white puts images on white" in remark
+    white = dataset(root, *WHOLE, "--alpha", "white")[1]["A"]
+    assert (white[:, torch.from_numpy(hole)] == 1).all()
 
 
 def test_a_folder_of_masks_pairs_by_stem_and_draws_for_the_others(root: Path) -> None:
