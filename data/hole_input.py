@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from data.mask_files import (
 )
 from data.sketches import lines_of
 from data.transforms import FILTERS, Geometry, to_tensor
-from data.user_input import Source, numbered
+from data.user_input import Source, check_shape, named, numbered
 from data.user_input import as_image as image_of
 from util.inpainting import check_size
 
@@ -99,10 +98,7 @@ class HoleInput:
         """Raise a ValueError for the shape of a tensor that is no single image with its hole."""
         if parts:
             raise ValueError(f"{name}: the {next(iter(parts))} of a tensor is one of its channels")
-        if image.dim() != 3 or len(image) != self.channels:
-            raise ValueError(
-                f"{name}: expected a tensor ({self.channels}, H, W), got {tuple(image.shape)}"
-            )
+        check_shape(image, self.channels, name)
 
     def check(self, real: Tensor, names: Sequence[str] | None) -> Tensor:
         """Return images with their holes (N, channels, H, W) if their values are right."""
@@ -122,8 +118,3 @@ class HoleInput:
                     raise ValueError("mask and sketch are 0 or 1")
                 check_size(*one.shape[:0:-1])
         return real
-
-
-def named(source: Any, name: str) -> str:
-    """Return what errors call a source: its file, else `name`."""
-    return str(source) if isinstance(source, str | Path) else name

@@ -1,4 +1,4 @@
-"""Images with holes to fill: drawn anew in each epoch of a training, fixed at test time."""
+"""Images with holes to fill: other holes in each epoch of a training, fixed ones at test time."""
 
 import os
 import random

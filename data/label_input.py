@@ -1,7 +1,6 @@
 """Label maps outside a dataset, from files, PIL images, arrays and tensors."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from data.image_parts import refuse_parts
 from data.image_types import ImageLike
 from data.label_reader import UNKNOWN, as_numbers, numbers_of, numbers_tensor
 from data.transforms import FILTERS, Geometry, pixels
-from data.user_input import Source, as_image, numbered
+from data.user_input import Source, as_image, named, numbered
 from util.label_maps import instance_edges
 
 
@@ -163,8 +162,3 @@ def is_index_map(source: Any) -> bool:
 
 def described(array: np.ndarray) -> str:
     return f"{array.dtype} of the shape {array.shape}"
-
-
-def named(source: Any, name: str) -> str:
-    """Return what errors call a source: its file, else `name`."""
-    return str(source) if isinstance(source, str | Path) else name

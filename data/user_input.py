@@ -86,7 +86,7 @@ class ImageInput:
 
         ValueError says what is wrong, prefixed by the file or, without a file, by `name`.
         """
-        with prefix_errors(str(image) if isinstance(image, str | Path) else name):
+        with prefix_errors(named(image, name)):
             refuse_parts(parts, (), "translates images")
             loaded = as_image(image, self.value_range, self.max_pixels, self.load)
             return self.preprocess(loaded)
@@ -94,10 +94,7 @@ class ImageInput:
     def check_one(self, image: Tensor, name: str, **parts: Any) -> None:
         """Raise a ValueError for the shape of a tensor that is no single image."""
         refuse_parts(parts, (), "translates images")
-        if image.dim() != 3 or len(image) != self.channels:
-            raise ValueError(
-                f"{name}: expected a tensor ({self.channels}, H, W), got {tuple(image.shape)}"
-            )
+        check_shape(image, self.channels, name)
 
     def check(self, real: Tensor, names: Sequence[str] | None) -> Tensor:
         """Return images (N, input_nc, H, W) if they are floats in [-1, 1], else ValueError."""
@@ -114,6 +111,17 @@ class ImageInput:
             if not value <= 1.5:  # rejects NaN; resizing may overshoot 1 a little
                 raise ValueError(f"image {name}: expected a tensor in [-1, 1], got {value:g}")
         return real
+
+
+def named(source: Any, name: str) -> str:
+    """Return what errors call a source: its file, else `name`."""
+    return str(source) if isinstance(source, str | Path) else name
+
+
+def check_shape(image: Tensor, channels: int, name: str) -> None:
+    """Raise a ValueError unless a tensor is (channels, H, W)."""
+    if image.dim() != 3 or len(image) != channels:
+        raise ValueError(f"{name}: expected a tensor ({channels}, H, W), got {tuple(image.shape)}")
 
 
 def numbered(images: Tensor) -> list[str]:

@@ -197,8 +197,8 @@ export class HolePainting extends Painting {
 
   counts() { return new Map(); }
 
-  // The image as it is; null if there is none.
-  picture() {
+  // The file of the image without marks; null if there is no image.
+  unmarked() {
     if (!this.image) return null;
     const { width, height } = this.image;
     const sheet = new OffscreenCanvas(width, height);

@@ -46,7 +46,7 @@ const latest = new Latest(async () => {
   const started = performance.now();
   if (holes && !painting.marked) {
     $("state").textContent = painting.image ? "nothing to fill yet" : "";
-    await show(await painting.picture());
+    await show(await painting.unmarked());
     $("output").setAttribute("aria-busy", String(latest.waits));
     return;
   }
@@ -221,7 +221,7 @@ function save(address, name) {
 }
 
 async function saveInput() {
-  const address = URL.createObjectURL(await (holes ? painting.picture() : painting.file()));
+  const address = URL.createObjectURL(await (holes ? painting.unmarked() : painting.file()));
   save(address, `${about.name}_input.png`);
   setTimeout(() => URL.revokeObjectURL(address), 1000);
 }
