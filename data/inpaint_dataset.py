@@ -1,5 +1,6 @@
 """Images with holes to fill: other holes in each epoch of a training, fixed ones at test time."""
 
+import logging
 import os
 import random
 from pathlib import Path
@@ -32,6 +33,8 @@ from data.transforms import FILTERS, pixels, to_tensor
 from util.inpainting import check_size
 from util.seeding import image_seed
 
+log = logging.getLogger(__name__)
+
 MASK, SKETCH = "mask", "sketch"  # sides of an item, beside the image A
 NEAREST = FILTERS["nearest"]
 
@@ -59,6 +62,7 @@ class InpaintDataset(BaseDataset):
         add(
             "--mask_dir",
             role="data",
+            carry=True,
             help="folder of masks, white is the hole: the one of the image's stem, else any",
         )
         return parser
@@ -70,7 +74,10 @@ class InpaintDataset(BaseDataset):
                 raise ValueError(f"--range_{side}: images to fill have 8 bits, from 0 to 255")
         for flag in ("input_nc", "output_nc"):
             if getattr(opt, flag) != 3:
-                raise ValueError(f"--{flag} {getattr(opt, flag)}: images to fill are RGB, 3")
+                raise ValueError(
+                    f"--{flag} {getattr(opt, flag)}: images to fill are RGB; leave it out, grey "
+                    f"images become RGB"
+                )
         self.guided, self.drawn_anew = getattr(opt, "guided", False), trains(opt)
         self.reads_alpha = not self.drawn_anew  # transparent pixels are the hole
         self.half = 0 if is_builtin(opt.dataroot) else None  # the photo of an A|B image
@@ -80,7 +87,7 @@ class InpaintDataset(BaseDataset):
         beside = Path(opt.dataroot)
         self.own = self._partners(beside / f"{opt.phase}_{MASK}") if not self.drawn_anew else {}
         self.sketches = self._partners(beside / f"{opt.phase}_{SKETCH}") if self.guided else {}
-        self.folder = MaskFolder(opt.mask_dir, "--mask_dir") if opt.mask_dir else None
+        self.folder = mask_folder(opt)
         if self.guided and not self.sketches:
             require_edges(opt.phase)
         self.filters |= {MASK: NEAREST, SKETCH: NEAREST}
@@ -236,6 +243,15 @@ def image_folder(opt: Any) -> Path:
     if opt.isTrain or not root.is_dir():
         raise missing_folder(opt, f"{opt.phase}/ with images")
     return root
+
+
+def mask_folder(opt: Any) -> MaskFolder | None:
+    """Return the masks of --mask_dir; None without it, or if a test lacks that of the training."""
+    given = opt.isTrain or "mask_dir" in getattr(opt, "given", ())
+    if opt.mask_dir and not given and not Path(opt.mask_dir).is_dir():
+        log.warning("--mask_dir %s of the training is not there; holes are drawn", opt.mask_dir)
+        return None
+    return MaskFolder(opt.mask_dir, "--mask_dir") if opt.mask_dir else None
 
 
 def image_files(folder: Path, opt: Any) -> list[str]:

@@ -110,6 +110,10 @@ def add_notes(opt: Any, page: HTML) -> None:
         page.add_note(note)
     if opt.dataset_mode == "inpaint":
         page.add_note(f"Holes: {source_of_holes(opt)}.")
+        if opt.guided:
+            beside = Path(opt.dataroot) / f"{opt.phase}_sketch"
+            lines = f"those in {beside.name}/" if beside.is_dir() else "edges of the image"
+            page.add_note(f"Lines, black in the hole: {lines}.")
     if opt.tile and opt.preprocess.endswith("crop") and opt.crop_size <= opt.tile:
         log.warning(
             "--tile %d: has no effect, because --preprocess %s makes images of %d pixels; "

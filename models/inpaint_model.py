@@ -142,14 +142,17 @@ class InpaintModel(BaseModel):
 
     def get_current_visuals(self) -> dict[str, Tensor]:
         """Return the image with a white hole, stage 1, the filled image and the whole one, as
-        (N, 3, H, W) of uint8. The hole is where the first and the last differ.
+        (N, 3, H, W) of uint8. The lines of a sketch are black in the hole.
+
+        The hole is where the first and the last differ: in a white or black pixel by 1.
         """
         real, mask = self.real_B, self.mask
         whole = in_bytes(real, real, torch.zeros_like(mask))
-        white = torch.full_like(whole, 255)
-        white[:, :1] -= (whole == 255).all(1, keepdim=True).byte()
+        lines = torch.zeros_like(mask) if self.sketch is None else self.sketch
+        hole = torch.where(lines > 0, 0, 255).byte().expand_as(whole).clone()
+        hole[:, :1] ^= (whole == hole).all(1, keepdim=True).byte()
         return {
-            "real_A": torch.where(mask > 0, white, whole),
+            "real_A": torch.where(mask > 0, hole, whole),
             "stage_1": in_bytes(self.stage_1, real, torch.ones_like(mask)),
             "fake_B": in_bytes(self.fake_B, real, mask),
             "real_B": whole,
@@ -166,7 +169,9 @@ def check_choices(opt: Any) -> None:
     """Raise a ValueError for a choice that this model does not have."""
     for flag, known in (("netG", "inpaint"), ("netD", "sn_patch")):
         if getattr(opt, flag) != known:
-            raise ValueError(f"--{flag} {getattr(opt, flag)}: --model inpaint has {known} alone")
+            raise ValueError(
+                f"--{flag} {getattr(opt, flag)}: --model inpaint has {known} alone; leave it out"
+            )
     if opt.dataset_mode == "aligned":  # which has no masks
         raise ValueError("--dataset_mode aligned: --model inpaint needs --dataset_mode inpaint")
     if opt.direction != "AtoB":

@@ -201,7 +201,7 @@ def channel_flags(count: int, opt: Any) -> str:
         flags = [] if own == way.label_nc else [f"--label_nc {way.label_nc}"]
         for name, now in switches.items():
             if now != getattr(way, name):
-                flags.append(f"no --{name}" if now else f"--{name}")
+                flags.append(f"without --{name}" if now else f"--{name}")
         texts.append(" ".join(flags))
     return " or ".join(dict.fromkeys(texts))
 

@@ -247,6 +247,8 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "encdec_128": partial(UnetGenerator, num_downs=7, skip=False),
     "encdec_256": partial(UnetGenerator, num_downs=8, skip=False),
 }
+# Values of --netG that are networks of one model alone.
+MODEL_OF = {"global": "pix2pixHD", "local": "pix2pixHD", "spade": "spade", "inpaint": "inpaint"}
 
 
 def define_G(
@@ -262,10 +264,12 @@ def define_G(
     *,
     upsample: str = "transpose",
 ) -> Generator:
-    """Build and initialise a generator; ValueError for a name not in its dict.
+    """Build and initialise a generator; ValueError for a name not in `GENERATORS`.
 
     Built on the CPU. `gpu_ids` is accepted for compatibility and ignored, here and below.
     """
+    if netG in MODEL_OF:
+        raise ValueError(f"--netG {netG}: is a network of --model {MODEL_OF[netG]} alone")
     build = _lookup(GENERATORS, netG, "--netG")
     _lookup(dict.fromkeys(UPSAMPLES), upsample, "--upsample")
     net = build(

@@ -59,7 +59,7 @@ class SemanticModel(BaseModel):
         super().__init__(opt)
         if opt.netG not in self.generators:
             known = " and ".join(self.generators)
-            raise ValueError(f"--netG {opt.netG}: --model {opt.model} has {known}")
+            raise ValueError(f"--netG {opt.netG}: --model {opt.model} has {known}; leave it out")
         self.has_labels = opt.dataset_mode == "labels"
         if not self.has_labels and opt.label_nc:
             raise ValueError(

@@ -156,7 +156,7 @@ def differing_flags(weights: dict[str, Tensor], opt: Any) -> str:
         if name == "semantic_nc":
             different.append(channel_flags(value, opt))
         elif isinstance(value, bool):
-            different.append(f"--{name}" if value else f"no --{name}")
+            different.append(f"--{name}" if value else f"without --{name}")
         else:
             different.append(f"--{name} {value}")
     return " ".join(filter(None, different))

@@ -31,6 +31,7 @@ class TestOptions(BaseOptions):
         """
         self.infer, self.batches, self.also = infer, batches, also
         self.sizes: set[str] = set()  # options of sizes that are those of the run
+        self.of_run: dict[str, Any] = {}
 
     def saved_options(
         self, parser: FlagParser, run: Path, by_hand: dict[str, Any]
@@ -38,6 +39,7 @@ class TestOptions(BaseOptions):
         saved = read_run(run)
         if not saved and self.infer is not None:
             saved = self.inferred = self.infer(run)
+        self.of_run = saved
         trained, suffix = saved.get("model"), by_hand.get("model_suffix")
         model = by_hand.get("model", trained)
         if suffix and model != "test":
@@ -88,6 +90,12 @@ class TestOptions(BaseOptions):
         if opt.batch_size is None:  # images in a batch need one size
             several = self.batches and opt.preprocess.endswith("crop") and not opt.tile
             opt.batch_size = max(1, 16 * 256**2 // opt.crop_size**2) if several else 1
+        if getattr(opt, "hole_noise", 0) and not self.of_run.get("hole_noise"):
+            log.warning(
+                "--hole_noise %g: the run was trained without noise, and its G fills holes worse "
+                "with it",
+                opt.hole_noise,
+            )
         super().finish(parser, opt)
 
 

@@ -96,8 +96,8 @@ def _add_validation(parser: FlagParser) -> None:
                 *("L1", "PSNR", "SSIM", "MS-SSIM", "hole_L1", "hole_L2", "hole_PSNR", "hole_SSIM"),
                 *("pixel_accuracy", "mIoU"),
             ],
-            help="metric that selects best_net_G.pth; by default L1, or the loss if there are no "
-            "targets; hole_*: of --model inpaint; the last two need --fcn_epochs",
+            help="metric that selects best_net_G.pth; by default L1, hole_L1 of --model inpaint, "
+            "or the loss if there are no targets; the last two need --fcn_epochs",
         )
         add(
             "--early_stop",

@@ -25,6 +25,10 @@ DISCRIMINATOR = Need("--lambda_GAN above 0", has_D)
 RESIZING = Need(
     "a --preprocess that resizes to it", lambda opt: opt.preprocess.startswith(("resize", "scale"))
 )
+OTHER_GENERATORS = ("inpaint", "spade", "global", "local")  # values of --netG
+GENERATOR = Need(
+    "a ResNet, a U-Net or an encoder-decoder (--netG)", lambda opt: opt.netG not in OTHER_GENERATORS
+)
 VISDOM = Need("--display_id above 0", lambda opt: opt.display_id > 0)
 PAGE = Need("the page, which --no_html turns off", lambda opt: not opt.no_html)
 
@@ -37,6 +41,14 @@ REFERENCE_FLAGS = {
         "--netD n_layers or multiscale",
         lambda opt: opt.netD in ("n_layers", "multiscale") and has_D(opt),
     ),
+    "ngf": Need(
+        "a --netG other than inpaint, whose width is --cnum", lambda opt: opt.netG != "inpaint"
+    ),
+    "norm": Need(
+        "a --netG other than inpaint, which has none, and spade, which has --norm_G",
+        lambda opt: opt.netG not in ("inpaint", "spade"),
+    ),
+    "no_dropout": GENERATOR,
     "netD": DISCRIMINATOR,
     "ndf": DISCRIMINATOR,
     "gan_mode": DISCRIMINATOR,
@@ -63,7 +75,11 @@ REFERENCE_FLAGS = {
 # Flags that only this framework has: giving one that does nothing is a mistake, and an error.
 OUR_FLAGS = {
     "num_D": Need("--netD multiscale", lambda opt: opt.netD == "multiscale" and has_D(opt)),
-    "norm_D": DISCRIMINATOR,
+    "norm_D": Need(
+        "--lambda_GAN above 0, and a --netD other than sn_patch",
+        lambda opt: has_D(opt) and opt.netD != "sn_patch",
+    ),
+    "upsample": GENERATOR,
     "lr_D": DISCRIMINATOR,
     "lambda_feat": Need("--netD multiscale", lambda opt: opt.netD == "multiscale" and has_D(opt)),
     "no_conditional_D": DISCRIMINATOR,

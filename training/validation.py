@@ -72,7 +72,7 @@ class Validation:
         if getattr(opt, "fcn_epochs", 0):
             self.labels = LabelScores(opt, state.model.device)
         names = list(mean_scores(state.model, islice(batches, 1), self.labels))
-        self.metric = opt.best_metric or names[0]
+        self.metric = opt.best_metric or ("hole_L1" if "hole_L1" in names else names[0])
         if self.metric not in names:
             more = "; it needs --fcn_epochs" if self.metric in LABEL_METRICS else ""
             raise ValueError(

@@ -23,6 +23,19 @@ def tested(command: Any, tmp_path: Path) -> Any:
     return lambda *flags: command("test", *place, *CPU, *flags)
 
 
+@pytest.fixture
+def tested_run(command: Any, tmp_path: Path) -> Any:
+    """Test an untrained run of flags: `tested_run("--guided", *flags of test.py)`."""
+
+    def run(of_run: str, *flags: Any) -> Any:
+        saved_run(tmp_path, *of_run.split())
+        place = ("--checkpoints_dir", tmp_path, "--name", "run")
+        root = draw_photos(tmp_path / "photos")
+        return command("test", *place, "--dataroot", root, *CPU, *flags)
+
+    return run
+
+
 def notes() -> str:
     page = Path("results/run/test_latest/index.html").read_text()
     return re.sub(r"<[^>]+>", "", page)
@@ -35,6 +48,53 @@ def test_the_page_says_where_the_holes_come_from(tested: Any, tmp_path: Path) ->
     save_mask(tmp_path / "holes" / "0.png")
     assert tested("--mask_dir", tmp_path / "holes").status == 0
     assert "the masks of --mask_dir, of the same name or drawn from --seed 0" in notes()
+
+
+def test_the_masks_of_the_training_are_those_of_a_test(tested_run: Any, tmp_path: Path) -> None:
+    mask = save_mask(tmp_path / "holes" / "any.png")
+    assert tested_run(f"--mask_dir {tmp_path / 'holes'}").status == 0
+    assert "the masks of --mask_dir" in notes()
+    images = result_images("run")
+    assert np.array_equal((images["0_real_A.png"] != images["0_real_B.png"]).any(2), mask)
+    assert tested_run(f"--mask_dir {tmp_path / 'holes'}", "--mask_dir", "").status == 0
+    assert "where an image is transparent" in notes()
+
+
+def test_masks_of_the_training_that_are_gone_are_said(tested_run: Any, caplog: Any) -> None:
+    assert tested_run("--mask_dir gone").status == 0
+    assert "--mask_dir gone of the training is not there; holes are drawn" in caplog.text
+    result = tested_run("--mask_dir gone", "--mask_dir", "gone")
+    assert result.status == 2 and "--mask_dir" in result.err
+
+
+def test_the_page_of_a_guided_run_says_where_the_lines_come_from(
+    tested_run: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos" / "test_sketch"
+    folder.mkdir(parents=True)
+    for i in range(3):
+        Image.new("L", (48, 40), 255).save(folder / f"{i}.png")
+    assert tested_run("--guided").status == 0
+    assert "Lines, black in the hole: those in test_sketch/." in notes()
+    shutil.rmtree(folder)
+    pytest.importorskip("skimage")
+    assert tested_run("--guided").status == 0
+    assert "Lines, black in the hole: edges of the image." in notes()
+
+
+@pytest.mark.parametrize(("of_run", "given", "said"), [(0, 1, True), (1, 2, False), (1, 0, False)])
+def test_noise_that_a_run_does_not_know_is_said(
+    tested_run: Any, caplog: Any, of_run: float, given: float, said: bool
+) -> None:
+    assert tested_run(f"--hole_noise {of_run}", "--hole_noise", given).status == 0
+    assert (f"--hole_noise {given}: the run was trained without noise" in caplog.text) == said
+
+
+@pytest.mark.parametrize("model", ["test", "pix2pix", "cycle_gan", "spade"])
+def test_another_model_names_that_of_the_run(tested_run: Any, model: str) -> None:
+    result = tested_run("", "--model", model)
+    assert result.status == 2
+    assert ("--model inpaint" if model != "spade" else "--netG") in result.err
 
 
 def test_shards_give_the_images_of_the_whole(tested: Any) -> None:

@@ -134,7 +134,8 @@ def test_the_shown_images_keep_the_bytes_around_the_hole(make, guided: bool) -> 
     model = make(*SMALL, *(["--guided"] if guided else []))
     batch = hole_batch(size=2, guided=guided)
     batch["A"][0, :, 6:9, 8:12] = 1  # white, as a hole is shown
-    assert batch["mask"][0, :, 6:9, 8].all()
+    batch["A"][0, :, 9:12, 8:12] = -1  # black, as lines are shown
+    assert batch["mask"][0, :, 6:12, 8].all()
     model.set_input(batch)
     model.test()
     shown = model.get_current_visuals()
@@ -145,7 +146,9 @@ def test_the_shown_images_keep_the_bytes_around_the_hole(make, guided: bool) -> 
     assert torch.equal(shown["real_B"], bytes_)
     assert torch.equal(shown["fake_B"][~hole], bytes_[~hole])
     assert torch.equal(shown["real_A"][~hole], bytes_[~hole])
-    assert (shown["real_A"][hole] >= 254).all()
+    lines = (batch["sketch"].bool() if guided else torch.zeros(1).bool()).expand_as(bytes_)
+    assert (shown["real_A"][hole & lines] <= 1).all()
+    assert (shown["real_A"][hole & ~lines] >= 254).all()
     differ = (shown["real_A"] != shown["real_B"]).any(1, keepdim=True)
     assert torch.equal(differ, batch["mask"].bool())
     assert not torch.equal(shown["fake_B"][hole], bytes_[hole])

@@ -59,7 +59,7 @@ def test_keys_around_other_shapes_have_no_flags(shape) -> None:
         ({}, ""),
         ({"cnum": 16}, "--cnum 48"),
         ({"attention": "none"}, "--attention contextual"),
-        ({"guided": True}, "no --guided"),
+        ({"guided": True}, "without --guided"),
         ({"model": "spade", "netG": "spade"}, "--model inpaint --netG inpaint"),
     ],
 )

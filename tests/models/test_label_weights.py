@@ -175,13 +175,13 @@ def spade_options(**changes: Any) -> SimpleNamespace:
         ({"norm_G": "spectralspadebatch3x3"}, ""),
         ({"norm_G": "spadeinstance3x3"}, "--norm_G spectralspadesyncbatch3x3"),
         ({"label_nc": 40}, "--label_nc 182"),
-        ({"no_instance": True}, "no --no_instance"),
+        ({"no_instance": True}, "without --no_instance"),
         (
             {"contain_dontcare_label": False, "label_nc": 9},
             "--label_nc 182 --contain_dontcare_label",
         ),
-        ({"label_nc": 183}, "--label_nc 182"),  # and not: no --contain_dontcare_label
-        ({"use_vae": True}, "no --use_vae"),
+        ({"label_nc": 183}, "--label_nc 182"),  # and not: without --contain_dontcare_label
+        ({"use_vae": True}, "without --use_vae"),
         ({"ngf": 8, "model": "pix2pixHD"}, "--model spade --ngf 64"),
     ],
 )
@@ -193,7 +193,7 @@ def test_the_flags_in_which_a_spade_differs(changes: dict[str, Any], said: str) 
 def test_flags_of_which_the_channels_do_not_tell_are_alternatives() -> None:
     weights = on_meta(partial(SPADEGenerator, 40))
     said = differing_flags(weights, spade_options(label_nc=39))
-    assert said == "no --contain_dontcare_label or --label_nc 38"
+    assert said == "without --contain_dontcare_label or --label_nc 38"
 
 
 @pytest.mark.parametrize(("ngf", "said"), [(32, ""), (64, "--ngf 32"), (16, "--ngf 32")])

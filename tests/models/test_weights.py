@@ -128,7 +128,7 @@ def test_differing_flags_are_those_to_type(made_with, flags):
 
 def test_dropout_in_the_weights_asks_to_leave_the_flag_out():
     weights = generator_weights(netG="resnet_6blocks")
-    assert differing_flags(weights, options(no_dropout=True)) == "no --no_dropout"
+    assert differing_flags(weights, options(no_dropout=True)) == "without --no_dropout"
 
 
 def test_a_sync_norm_in_the_options_fits_the_plain_one_in_the_file():

@@ -21,6 +21,10 @@ SAID = [
     ("--lambda_GAN 0 --ndf 8 --pool_size 5", "--ndf, --pool_size do nothing without --lambda_GAN"),
     ("--display_port 1 --display_env x", "--display_port, --display_env do nothing without --dis"),
     ("--wandb_project_name x", "--wandb_project_name does nothing without --use_wandb"),
+    ("--model inpaint --ngf 32", "--ngf does nothing without a --netG other than inpaint, whose"),
+    ("--model inpaint --norm batch", "--norm does nothing without a --netG other than inpaint"),
+    ("--model spade --norm batch", "--norm does nothing without a --netG other than inpaint, w"),
+    ("--model pix2pixHD --no_dropout", "--no_dropout does nothing without a ResNet, a U-Net or"),
     ("--no_html --update_html_freq 9", "--update_html_freq does nothing without the page"),
 ]
 UNSAID = [
@@ -30,6 +34,8 @@ UNSAID = [
     "--lr_policy step --lr_decay_iters 10",
     "--display_id 1 --display_port 1",
     "--model cycle_gan --pool_size 9 --netD pixel",
+    "--model pix2pixHD --ngf 32 --norm batch",
+    "--model spade --ngf 32",
     "--n_epochs 7",
 ]
 
@@ -55,6 +61,11 @@ def test_nothing_is_said_of_flags_that_do_something(flags, caplog):
     ("flags", "why"),
     [
         ("--lambda_GAN 0 --no_conditional_D", "--no_conditional_D: does nothing without --lambda"),
+        (
+            "--model inpaint --norm_D none",
+            "--norm_D: does nothing without --lambda_GAN above 0, and",
+        ),
+        ("--model inpaint --upsample resize", "--upsample: does nothing without a ResNet, a U-Net"),
         ("--vgg_weights x.pth", "--vgg_weights: does nothing without --lambda_vgg above 0"),
     ],
 )

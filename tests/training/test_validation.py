@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import TINY, draw_pairs
 from PIL import Image
+from support.holes import INPAINT, draw_photos
 
 from training import validation
 from util.checkpoint import saved_progress
@@ -51,6 +52,15 @@ def loss_lines(name: str) -> list[str]:
 
 
 EPOCHS = ["--n_epochs", "4", "--save_epoch_freq", "1"]
+
+
+def test_the_best_epoch_of_filled_holes_is_that_of_the_holes(command) -> None:
+    root = draw_photos(Path("photos"))
+    place = ["--dataroot", root, "--name", "holes", "--no_html", "--val_freq", "1"]
+    assert command("train", *TINY, *INPAINT, *place, "--n_epochs", "2").status == 0
+    scores = {s.epoch: s.values["hole_L1"] for s in log("holes")}
+    progress = saved_progress(Path("checkpoints/holes"))
+    assert (progress["best_metric"], progress["best"]) == ("hole_L1", min(scores.values()))
 
 
 @pytest.mark.parametrize(("metric", "best_of"), [("L1", min), ("PSNR", max), (None, min)])
