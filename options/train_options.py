@@ -58,6 +58,7 @@ class TrainOptions(BaseOptions):
     def finish(self, parser: FlagParser, opt: Options) -> None:
         super().finish(parser, opt)
         self._check_start(parser, opt)
+        check_vgg_weights(parser, opt)
         if opt.model == "pix2pix" and opt.dataset_mode == "unaligned" and not opt.serial_batches:
             log.warning(
                 "--dataset_mode unaligned: pairs each A with any B, which --model pix2pix cannot "
@@ -88,6 +89,14 @@ class TrainOptions(BaseOptions):
         if not (opt.continue_train or opt.init_from) and (opt.epoch != "latest" or opt.load_iter):
             flag = "--load_iter" if opt.load_iter else "--epoch"
             log.warning("%s is ignored: a run without --continue_train starts from scratch", flag)
+
+
+def check_vgg_weights(parser: FlagParser, opt: Options) -> None:
+    """Raise ValueError, before any image is read, if the file --vgg_weights is missing."""
+    path, switch = getattr(opt, "vgg_weights", None), getattr(opt, "no_vgg_loss", None)
+    if path and opt.lambda_vgg > 0 and not switch and not Path(path).is_file():
+        way = "" if switch is None else "; --no_vgg_loss trains without them"
+        parser.error(f"--vgg_weights {path}: no such file; torchvision's is vgg19-*.pth{way}")
 
 
 def check_foreign_run(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import refusal
 
 from options.base_options import COMMANDS, Options
 from options.config_files import read_run, read_yaml
@@ -337,3 +338,10 @@ def test_every_flag_has_a_help_text(command: str) -> None:
     parser = FlagParser()
     COMMANDS[command](parser)
     assert all(action.help for action in parser.options().values())
+
+
+@pytest.mark.parametrize("flags", ["--lambda_vgg 1", "--model spade --dataroot x"])
+def test_missing_vgg_weights_are_said_before_images_are_read(flags: str) -> None:
+    given = [*flags.split(), "--vgg_weights", "gone.pth"]
+    refusal(lambda: TrainOptions().read(given), "--vgg_weights gone.pth", "no such file")
+    assert TrainOptions().read(["--model", "spade", "--no_vgg_loss"]).vgg_weights is None
