@@ -36,6 +36,7 @@ class BaseDataset(Dataset, ABC):
     """
 
     reads_alpha = False  # whether items hold what the alpha channels of the files say
+    only_8_bits: tuple[str, ...] = ()  # sides of files that may not have more bits a channel
 
     @staticmethod
     def modify_commandline_options(
@@ -162,6 +163,11 @@ class BaseDataset(Dataset, ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return item `index`; ValueError names the file of an unusable image."""
+
+
+def trains(opt: Any) -> bool:
+    """Return whether these are images to learn from, not those of a validation or a test."""
+    return opt.isTrain and opt.phase not in ("val", "test")
 
 
 def filter_of(opt: Any, side: str) -> Image.Resampling:
