@@ -146,7 +146,9 @@ def check_flags(args: argparse.Namespace, asked: Any) -> None:
 def check_flags_of_holes(args: argparse.Namespace) -> None:
     """Raise a ValueError for flags that the graph of a run that fills holes does not have."""
     if not args.size:
-        raise ValueError("--size: --model inpaint needs it; its graph has one size, such as --size 256")
+        raise ValueError(
+            "--size: --model inpaint needs it; its graph has one size, such as --size 256"
+        )
     if min(args.size) < LEAST_SIDE:
         size = ",".join(map(str, args.size))
         raise ValueError(

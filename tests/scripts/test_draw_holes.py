@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import draw, refusal
 from PIL import Image
+from support.documents import PAGES
 from support.drawing import Page, array, png, post, served
 from support.holes import draw_photos, save_mask, saved_run
 
@@ -90,6 +92,21 @@ def test_parts_lie_below_the_image_in_the_order_they_are_named_in(page: SimpleNa
     for address in ("parts=sketch,mask", "parts=sketch&parts=mask", "parts=sketch,%20mask"):
         found = array(post(page, f"translate?{address}", sheet(image, lines, mask)))
         assert np.array_equal(found, wanted)
+
+
+def test_the_commands_of_the_documents_fill_a_hole(root: Path) -> None:
+    image, mask, _ = parts()
+    files = {
+        "transparent.png": png(transparent(image, mask[..., 0] > 0)),
+        "photo_and_mask.png": sheet(image, mask),
+    }
+    text = PAGES["using.md"] + PAGES["inpainting.md"]
+    asked = re.findall(r"^curl --data-binary @(\S+) -o filled\.png \S+8000/([^\s\"]+)", text, re.M)
+    assert {name for name, _ in asked} == files.keys()
+    with served(saved_run(root / "of_documents")) as address:
+        found = [array(post(SimpleNamespace(address=address), what, files[n])) for n, what in asked]
+    kept = mask[..., 0] == 0
+    assert all(np.array_equal(one[kept], image[kept]) for one in found)
 
 
 def test_what_is_opened_is_the_image_as_the_network_gets_it(page: SimpleNamespace) -> None:
