@@ -71,12 +71,13 @@ def unread_folders(opt: Any) -> Iterator[str]:
         yield f"{folder}: is read with --guided alone"
 
 
-def without_image(side: str, opt: Any, images: dict[str, str], found: dict[str, str]) -> str:
-    """Return a remark on masks, or sketches, that have no image; "" if all have one."""
+def without_image(
+    side: str, opt: Any, images: dict[str, str], found: dict[str, str]
+) -> Iterator[str]:
+    """Yield a remark if masks, or sketches, have no image; all files are by stem."""
     odd = sorted(found.keys() - images.keys())
-    if not odd or len(images) >= opt.max_dataset_size:  # the others may have one
-        return ""
-    return (
-        f"{len(odd)} of {len(found)} files in {folder_of(side, opt)} have no image of their name, "
-        f"such as {found[odd[0]]}, and are not read"
-    )
+    if odd and len(images) < opt.max_dataset_size:  # else images that are left out may have them
+        yield (
+            f"{len(odd)} of {len(found)} files in {folder_of(side, opt)} have no image of their "
+            f"name, such as {found[odd[0]]}, and are not read"
+        )
