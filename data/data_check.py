@@ -55,8 +55,6 @@ def check_data(
     remarks += [Remark(what) for what in pairs.remarks(opt)]
     if isinstance(dataset, BaseDataset):
         remarks += [Remark(what) for what in dataset.remarks()]
-        found = (enlarged_remark(side, of, dataset.geometry) for side, of in sorted(sides.items()))
-        remarks += [Remark(what) for what in found if what]
     if text := remark_on_made_pairs(opt):
         remarks.append(Remark(text))
     return sorted(remarks, key=lambda remark: not remark.fatal), sides
@@ -143,20 +141,23 @@ def side_remarks(side: str, of: SideStatistics, opt: Any) -> Iterator[Remark]:
             f"{side}: mixes files of {' and '.join(sorted(of.types))}, each scaled by the range "
             f"of its type; --range_{side} LOW,HIGH scales all alike"
         )
+    if text := enlarged_remark(of, opt):
+        yield Remark(f"{side}: {text}")
 
 
-def enlarged_remark(side: str, of: SideStatistics, geometry: Geometry) -> str:
+def enlarged_remark(of: SideStatistics, opt: Any) -> str:
     """Return a remark if images are much smaller than the networks get them; "" if none is."""
-    enlarged = []
+    geometry, enlarged = Geometry.from_options(opt), []
     for path, (width, height) in of.sizes.items():
         to = geometry.resized_size((width, height))
         if to[0] >= MOST_ENLARGED * width and to[1] >= MOST_ENLARGED * height:
             enlarged.append(f"{path} ({width}x{height} to {to[0]}x{to[1]})")
     if not enlarged:
         return ""
+    fix = "a smaller --load_size and --crop_size" if opt.isTrain else "--preprocess none"
     return (
-        f"{side}: {len(enlarged)} of {of.count} images are enlarged {MOST_ENLARGED} times or more, "
-        f"such as {enlarged[0]}: use larger ones, or a smaller --load_size and --crop_size"
+        f"{len(enlarged)} of {of.count} images are enlarged {MOST_ENLARGED} times or more, such as "
+        f"{enlarged[0]}: use larger ones, or {fix}"
     )
 
 

@@ -72,7 +72,7 @@ def unread_folders(opt: Any) -> Iterator[str]:
 
 
 def without_image(
-    side: str, opt: Any, images: dict[str, str], found: dict[str, str]
+    side: str, opt: Any, *, images: dict[str, str], found: dict[str, str]
 ) -> Iterator[str]:
     """Yield a remark if masks, or sketches, have no image; all files are by stem."""
     odd = sorted(found.keys() - images.keys())

@@ -12,7 +12,7 @@ from torch import Tensor
 from data.base_dataset import prefix_errors
 from data.channels import eight_bits
 from data.image_files import in_mode
-from data.image_parts import refuse_parts
+from data.image_parts import Parts, refuse_parts
 from data.image_types import ImageLike
 from data.mask_files import (
     MOST_HOLE,
@@ -57,10 +57,10 @@ class HoleInput:
             if mask is None and "mask" not in parts:
                 raise ValueError("give its mask (--mask), or make it transparent in the hole")
         if mask is None:
-            mask = self._map(parts["mask"], "mask", name, whole.size, mask_of)
+            mask = self._map(parts, "mask", mask_of, image=name, size=whole.size)
         maps = [mask]
         if self.guided and "sketch" in parts:
-            maps.append(self._map(parts["sketch"], "sketch", name, whole.size, lines_of))
+            maps.append(self._map(parts, "sketch", lines_of, image=name, size=whole.size))
         with prefix_errors(name):
             check_hole(maps[0])
             if (share := maps[0].mean()) > MOST_HOLE:
@@ -86,11 +86,11 @@ class HoleInput:
         return self.geometry.center_crop(self.geometry.resize(image, method))
 
     def _map(
-        self, source: Source, part: str, name: str, size: tuple[int, int], read: Reader
+        self, parts: Parts, part: str, read: Reader, *, image: str, size: tuple[int, int]
     ) -> np.ndarray:
         """Return the mask or the sketch of an image of (width, height) as bools (H, W)."""
-        with prefix_errors(named(source, f"{name}: {part}")):
-            found = map_of(source, read, f"a {part}", self.max_pixels)
+        with prefix_errors(named(parts[part], f"{image}: {part}")):
+            found = map_of(parts[part], read, name=f"a {part}", max_pixels=self.max_pixels)
             check_same_size(found, size)
             return found
 

@@ -68,6 +68,7 @@ def inspect(
 
 def check_headers(
     files: list[str],
+    *,
     seconds: float = 2.0,
     max_pixels: float = MAX_PIXELS,
     only_8_bits: Collection[str] = (),

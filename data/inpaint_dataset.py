@@ -145,7 +145,7 @@ class InpaintDataset(BaseDataset):
         """
         found = [*unread_folders(self.opt)]
         for side, files in ((MASK, self.own), (SKETCH, self.sketches)):
-            found += without_image(side, self.opt, self.by_stem, files)
+            found += without_image(side, self.opt, images=self.by_stem, found=files)
         try:
             shares = self.hole_shares
         except ValueError:  # said when it is read

@@ -76,8 +76,9 @@ def checked(values: np.ndarray) -> np.ndarray:
     grey = float(((values >= GREY[0]) & (values <= GREY[1])).mean())
     if grey > MOST_GREY:
         raise ValueError(
-            f"{grey:.0%} of the mask are grey values, {GREY[0]} to {GREY[1]}; make it black and "
-            f"white, the hole from {THRESHOLD} of 255 on, and save it as PNG, since JPEG blurs it"
+            f"{grey:.0%} of the mask are grey values, {GREY[0]} to {GREY[1]} (at most "
+            f"{MOST_GREY:.0%} may be); make it black and white, the hole from {THRESHOLD} of 255 "
+            f"on, and save it as PNG, since JPEG blurs it"
         )
     mask = values >= THRESHOLD
     check_hole(mask)

@@ -64,8 +64,9 @@ def lines_of(image: ImageLike) -> np.ndarray:
     grey = float(((values >= GREY[0]) & (values <= GREY[1])).mean())
     if grey > MOST_GREY:
         raise ValueError(
-            f"{grey:.0%} of the sketch are grey values, {GREY[0]} to {GREY[1]}, as in a photo; a "
-            f"sketch has dark lines on light, or light on dark: raise its contrast, or give edges"
+            f"{grey:.0%} of the sketch are grey values, {GREY[0]} to {GREY[1]}, as in a photo (at "
+            f"most {MOST_GREY:.0%} may be); a sketch has dark lines on light, or light on dark: "
+            f"raise its contrast, or give edges"
         )
     light = values >= LIGHT
     return ~light if light.mean() > 0.5 else light

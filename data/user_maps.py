@@ -18,7 +18,7 @@ Reader = Callable[[ImageLike], np.ndarray]  # an image -> its mask, or its lines
 
 
 def map_of(
-    source: Source | Tensor, read: Reader, name: str = "a map", max_pixels: float = MAX_PIXELS
+    source: Source | Tensor, read: Reader, *, name: str = "a map", max_pixels: float = MAX_PIXELS
 ) -> np.ndarray:
     """Return a mask or a sketch as bools (H, W); `read` finds it in an image.
 

@@ -295,6 +295,11 @@ def test_small_images_that_are_enlarged_are_said(root: Path) -> None:
     (remark,) = create_dataset(options(root)).remarks
     assert remark.startswith("A: 2 of 3 images are enlarged 4 times or more, such as ")
     assert "/train/0.png (8x9 to 36x36)" in remark and "a smaller --load_size" in remark
+    draw((8, 8), 2).save(root / "test" / "2.png")
+    (remark,) = create_dataset(options(root, kind=TestOptions)).remarks
+    assert "1 of 3 images" in remark and remark.endswith(
+        "(8x8 to 36x36): use larger ones, or --preprocess none"
+    )
     draw((48, 40), 0).save(root / "train" / "0.png")
     draw((10, 9), 0).save(root / "train" / "1.png")  # 3.6 times as wide
     assert create_dataset(options(root)).remarks == []

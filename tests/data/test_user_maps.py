@@ -84,7 +84,7 @@ def test_bools_are_lines_also_where_they_are_most() -> None:
     ],
 )
 def test_what_is_no_mask_is_refused_in_one_line(source: Any, words: list[str]) -> None:
-    refusal(lambda: map_of(source, mask_of, "a mask"), *words)
+    refusal(lambda: map_of(source, mask_of, name="a mask"), *words)
 
 
 def test_a_tensor_on_a_graph_stays_as_it_is() -> None:
