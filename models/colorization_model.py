@@ -29,6 +29,11 @@ class ColorizationModel(Pix2PixModel):
                 f"--input_nc {opt.input_nc} --output_nc {opt.output_nc}: colorization goes from 1 "
                 f"channel (L) to 2 (ab), as --dataset_mode colorization gives them"
             )
+        if "color" in getattr(opt, "diffaug", ""):
+            raise ValueError(
+                f"--diffaug {opt.diffaug}: color is for RGB and grey images, and D sees ab; leave "
+                f"it out"
+            )
         super().__init__(opt)
 
     def get_current_visuals(self) -> dict[str, Tensor]:

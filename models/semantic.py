@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models.base_model import BaseModel
 from models.building import build, check_loss_weights
+from models.label_convolution import dense
 from models.label_windows import LabelMap, one_hot, semantic_map
 from models.losses import GANLoss
 from models.perceptual_loss import PerceptualLoss
@@ -75,6 +76,7 @@ class SemanticModel(BaseModel):
             if opt.netD != "multiscale":
                 raise ValueError(f"--netD {opt.netD}: --model {opt.model} has multiscale alone")
             check_loss_weights(opt, "lambda_feat", "lambda_vgg")
+            self.augment = self.make_augment(image=slice(-opt.output_nc, None))
             self.lambda_feat = 0.0 if opt.no_ganFeat_loss else opt.lambda_feat
             self.lambda_vgg = 0.0 if opt.no_vgg_loss else opt.lambda_vgg
             self.criterionGAN = GANLoss(opt.gan_mode)
@@ -129,6 +131,17 @@ class SemanticModel(BaseModel):
         self.visuals = {"fake_B": self.fake_B}
         if self.real_B is not None:
             self.visuals["real_B"] = self.real_B
+
+    def discriminator_input(self, image: Tensor) -> Tensor:
+        """Return what D sees of an image: joined to the semantic map."""
+        return torch.cat([dense(self.semantics), image.to(self.labels.dtype)], 1)
+
+    def augmented(self, *images: Tensor) -> tuple[Tensor, ...]:
+        """Return what D sees of images, changed by --diffaug."""
+        return self.augment(*map(self.discriminator_input, images))
+
+    def reals(self) -> list[tuple[nn.Module, Tensor]]:
+        return [(self.nets["D"], self.discriminator_input(self.real_B))]
 
     def get_current_visuals(self) -> dict[str, Tensor]:
         real_A = self.labels

@@ -1,6 +1,7 @@
 """The flags that only train.py has."""
 
 from options.parser import FlagParser, number
+from util.flag_types import some_of
 
 _COUNT = number(int, at_least=1)
 
@@ -55,6 +56,20 @@ def _add_training(parser: FlagParser) -> None:
             help="type of GAN loss",
         )
         add("--pool_size", type=number(int, 0), default=50, help="number of older fakes kept for D")
+        add(
+            "--diffaug",
+            type=some_of("color", "translation", "cutout"),
+            default="",
+            metavar="NAMES",
+            help="random changes of what D sees, for few images: color,translation,cutout or some",
+        )
+        add(
+            "--lambda_r1",
+            type=number(float, 0),
+            default=0.0,
+            help="weight γ of R1, γ/2 · (gradient of D on real images)², in every 16th step; 0: "
+            "none",
+        )
 
 
 def _add_resume(parser: FlagParser) -> None:

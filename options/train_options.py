@@ -58,6 +58,8 @@ class TrainOptions(BaseOptions):
     def finish(self, parser: FlagParser, opt: Options) -> None:
         super().finish(parser, opt)
         self._check_start(parser, opt)
+        if opt.lambda_r1 and opt.gan_mode == "wgangp":
+            parser.error("--lambda_r1: --gan_mode wgangp has a gradient penalty of its own")
         check_vgg_weights(parser, opt)
         if opt.model == "pix2pix" and opt.dataset_mode == "unaligned" and not opt.serial_batches:
             log.warning(

@@ -81,6 +81,8 @@ OUR_FLAGS = {
     ),
     "upsample": GENERATOR,
     "lr_D": DISCRIMINATOR,
+    "diffaug": DISCRIMINATOR,
+    "lambda_r1": DISCRIMINATOR,
     "lambda_feat": Need("--netD multiscale", lambda opt: opt.netD == "multiscale" and has_D(opt)),
     "no_conditional_D": DISCRIMINATOR,
     "vgg_weights": Need(

@@ -29,6 +29,18 @@ def number(
     return convert
 
 
+def some_of(*known: str) -> Callable[[str], str]:
+    """Return an argparse type: names among the `known`, separated by commas, or none."""
+
+    def convert(text: str) -> str:
+        names = [name.strip() for name in text.strip("[] ").split(",") if name.strip()]
+        if odd := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(f"{odd[0]!r} is not one of {', '.join(known)}")
+        return ",".join(dict.fromkeys(names))
+
+    return convert
+
+
 def pixel_range(text: str) -> str | list[float]:
     """Return "auto", "percentile", or the two numbers of "LOW,HIGH"."""
     if text in ("auto", "percentile"):
