@@ -164,6 +164,11 @@ class BaseDataset(Dataset, ABC):
         """Return item `index`; ValueError names the file of an unusable image."""
 
 
+def trains(opt: Any) -> bool:
+    """Return whether these are images to learn from, not those of a validation or a test."""
+    return opt.isTrain and opt.phase not in ("val", "test")
+
+
 def filter_of(opt: Any, side: str) -> Image.Resampling:
     """Return the filter that resizes the images of a side."""
     return FILTERS[getattr(opt, f"filter_{side}", "bicubic")]

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.base_dataset import BaseDataset, prefix_errors
+from data.base_dataset import BaseDataset, prefix_errors, trains
 from data.builtin_facades import is_builtin
 from data.channels import to_channels
 from data.image_files import DEEP, in_mode, load_image_or_array, sizes_of, split_pair
@@ -228,11 +228,6 @@ class InpaintDataset(BaseDataset):
     def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:
         path = self.A_paths[index]
         return {"A": (path, in_mode(self.read_image(path), "RGB"))}
-
-
-def trains(opt: Any) -> bool:
-    """Return whether these are images to learn from, not those of a validation or a test."""
-    return opt.isTrain and opt.phase not in ("val", "test")
 
 
 def image_folder(opt: Any) -> Path:
