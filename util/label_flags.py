@@ -57,14 +57,14 @@ def add_label_flags(parser: Any, is_train: bool) -> Any:
 
 def add_label_aug(parser: Any) -> None:
     """Add the flag that distorts inputs that are label maps in a training."""
-    parser.add_argument(
-        "--label_aug",
-        type=number(float, 0, 0.5),
-        default=0.0,
-        role="training",
-        help="random distortions of inputs that are label maps, in training: standard deviation of "
-        "the displacements in parts of the shorter side, e.g. 0.01; 0: none",
-    )
+    with parser.section("training on label maps", role="training"):
+        parser.add_argument(
+            "--label_aug",
+            type=number(float, 0, 0.5),
+            default=0.0,
+            help="random distortions of inputs that are label maps: standard deviation of the "
+            "displacements in parts of the shorter side, e.g. 0.01; 0: none",
+        )
 
 
 def _add_classes(add: Any) -> None:
