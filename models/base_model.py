@@ -104,6 +104,13 @@ class BaseModel(ABC):
         """Convert the output for `real` to an image, (N, C, H, W); colorization adds `real`."""
         return fake
 
+    @classmethod
+    def targets_of(cls, batch: dict[str, Any], opt: Any) -> Tensor | None:
+        """Return a batch's targets as images, (N, C, H, W) in [-1, 1] or uint8, as the test writes
+        them; None if it has none. No network is needed.
+        """
+        return batch.get("A" if opt.direction == "BtoA" else "B")
+
     def metric_pair(self) -> tuple[Tensor, Tensor] | None:
         """Return outputs and targets, (N, C, H, W) in [-1, 1], after `test` on a validation batch.
 

@@ -41,6 +41,10 @@ class ColorizationModel(Pix2PixModel):
     def to_image(self, real: Tensor, fake: Tensor) -> Tensor:
         return to_rgb(real, fake)
 
+    @classmethod
+    def targets_of(cls, batch: dict[str, Any], opt: Any) -> Tensor:
+        return to_rgb(batch["A"], batch["B"])
+
     def metric_pair(self) -> tuple[Tensor, Tensor]:
         """The images that L makes with each ab."""
         visuals = self.get_current_visuals()
