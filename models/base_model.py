@@ -114,6 +114,13 @@ class BaseModel(ABC):
         """Convert the output for `real` to an image, (N, C, H, W); colorization adds `real`."""
         return fake
 
+    @classmethod
+    def targets_of(cls, batch: dict[str, Any], opt: Any) -> Tensor | None:
+        """Return a batch's targets as images, (N, C, H, W) in [-1, 1] or uint8, as the test writes
+        them; None if it has none. No network is needed.
+        """
+        return batch.get("A" if opt.direction == "BtoA" else "B")
+
     def metric_pair(self) -> tuple[Tensor, Tensor] | None:
         """Return outputs and targets, (N, C, H, W) in [-1, 1], after `test` on a validation batch.
 
@@ -149,8 +156,7 @@ class BaseModel(ABC):
 
     def make_augment(self, image: slice = slice(None)) -> DiffAugment:
         """Build the changes of --diffaug; the channels `image` of what D sees are an image."""
-        policy = getattr(self.opt, "diffaug", "")
-        return DiffAugment(policy.split(",") if policy else (), image)
+        return DiffAugment(getattr(self.opt, "diffaug", None) or (), image)
 
     def make_optimizer(self, *nets: nn.Module) -> Optimizer:
         """Build the Adam that trains these networks together."""

@@ -149,6 +149,12 @@ class SemanticModel(BaseModel):
             real_A = in_colours(real_A[:, :1].long(), shown_colours(self.opt))
         return {"real_A": real_A, **super().get_current_visuals()}
 
+    @classmethod
+    def targets_of(cls, batch: dict[str, Any], opt: Any) -> Tensor | None:
+        return (
+            batch.get("image") if opt.dataset_mode == "labels" else super().targets_of(batch, opt)
+        )
+
     def metric_pair(self) -> tuple[Tensor, Tensor]:
         return self.fake_B, self.real_B
 

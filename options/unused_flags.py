@@ -90,6 +90,7 @@ OUR_FLAGS = {
         lambda opt: opt.lambda_vgg > 0 and not getattr(opt, "no_vgg_loss", False),
     ),
     "fcn_epochs": Need("--val_freq", lambda opt: opt.val_freq > 0 or not opt.fcn_epochs),
+    "val_metrics": Need("--val_freq", lambda opt: opt.val_freq > 0),
     "use_encoded_image": Need("--instance_feat", lambda opt: opt.instance_feat),
     "z_dim": Need("--use_vae", lambda opt: opt.use_vae),
     "niter_fix_global": Need("--netG local", lambda opt: opt.netG == "local"),

@@ -29,14 +29,18 @@ def number(
     return convert
 
 
-def some_of(*known: str) -> Callable[[str], str]:
-    """Return an argparse type: names among the `known`, separated by commas, or none."""
+def names_of(*known: str) -> Callable[[str], list[str]]:
+    """Return an argparse type: some of the known names, separated by commas or spaces."""
 
-    def convert(text: str) -> str:
-        names = [name.strip() for name in text.strip("[] ").split(",") if name.strip()]
-        if odd := [name for name in names if name not in known]:
-            raise argparse.ArgumentTypeError(f"{odd[0]!r} is not one of {', '.join(known)}")
-        return ",".join(dict.fromkeys(names))
+    def convert(text: str) -> list[str]:
+        found = list(dict.fromkeys(text.replace(",", " ").split()))
+        if unknown := [name for name in found if name not in known]:
+            raise argparse.ArgumentTypeError(
+                f"{unknown[0]!r} is unknown; known are {', '.join(known)}"
+            )
+        if not found:
+            raise argparse.ArgumentTypeError(f"name one of {', '.join(known)}")
+        return found
 
     return convert
 

@@ -185,12 +185,12 @@ def test_d_sees_input_and_image_moved_together(make, monkeypatch) -> None:
 
 def test_names_are_checked(make) -> None:
     refusal(lambda: TrainOptions().read(["--diffaug", "colour"]), "--diffaug", "'colour'", "color")
-    assert TrainOptions().read(["--diffaug", " cutout,color,color"]).diffaug == "cutout,color"
+    assert TrainOptions().read(["--diffaug", " cutout,color,color"]).diffaug == ["cutout", "color"]
     of_ab = ["--model", "colorization", "--diffaug", "color,cutout"]
-    refusal(lambda: make(*of_ab), "--diffaug color,cutout", "ab")
+    refusal(lambda: make(*of_ab), "--diffaug color", "ab")
     make("--model", "colorization", "--diffaug", "cutout")
     model = make("--model", "template")
-    opt = Namespace(**vars(model.opt) | {"diffaug": "cutout"})
+    opt = Namespace(**vars(model.opt) | {"diffaug": ["cutout"]})
     refusal(lambda: check_model_supports(model, opt), "--diffaug", "template")
 
 
