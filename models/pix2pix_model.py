@@ -11,7 +11,7 @@ from models import networks
 from models.base_model import BaseModel
 from models.building import check_loss_weights
 from models.losses import PIXEL_LOSSES, feature_matching
-from models.perceptual_loss import PerceptualLoss
+from models.perceptual_loss import add_perceptual_flags, build_perceptual
 from util.image_pool import ImagePool
 
 
@@ -52,7 +52,7 @@ class Pix2PixModel(BaseModel):
                 default=0.0,
                 help="weight of feature matching in D; needs --netD multiscale",
             )
-            add("--vgg_weights", help="vgg19-*.pth for --lambda_vgg; downloaded by default")
+            add_perceptual_flags(add)
         return parser
 
     def __init__(self, opt: Any):
@@ -80,7 +80,7 @@ class Pix2PixModel(BaseModel):
         if opt.lambda_vgg:
             if opt.output_nc not in (1, 3):
                 raise ValueError("--lambda_vgg: needs images of 1 or 3 channels (--output_nc)")
-            self.perceptual = PerceptualLoss(opt.vgg_weights).to(self.device)
+            self.perceptual = build_perceptual(opt.perceptual, opt.vgg_weights).to(self.device)
 
     @property
     def netG(self) -> torch.nn.Module:

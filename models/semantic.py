@@ -16,7 +16,7 @@ from models.building import build, check_loss_weights
 from models.label_convolution import dense
 from models.label_windows import LabelMap, one_hot, semantic_map
 from models.losses import GANLoss
-from models.perceptual_loss import PerceptualLoss
+from models.perceptual_loss import FeatureLoss, add_perceptual_flags, build_perceptual
 from util.flag_types import number
 from util.label_flags import add_class_flags
 from util.palette import in_colours, shown_colours
@@ -47,7 +47,7 @@ class SemanticModel(BaseModel):
             add("--lambda_vgg", type=weight, default=10.0, help="weight of the perceptual loss")
             add("--no_ganFeat_loss", action="store_true", help="no feature matching")
             add("--no_vgg_loss", action="store_true", help="no perceptual loss")
-            add("--vgg_weights", help="vgg19-*.pth of the perceptual loss; downloaded by default")
+            add_perceptual_flags(add)
             parser.add_argument(
                 "--checkpoint_activations",
                 action="store_true",
@@ -89,10 +89,11 @@ class SemanticModel(BaseModel):
         self.nets["G"].recompute = self.isTrain and self.opt.checkpoint_activations
         self.synthesis = FromLabels(self.nets["G"], self.classes)
 
-    def make_perceptual(self) -> PerceptualLoss:
+    def make_perceptual(self) -> FeatureLoss:
         """Build the perceptual loss; ValueError if its weights are not there."""
         try:
-            loss = PerceptualLoss(self.opt.vgg_weights, imagenet=False).to(self.device)
+            chosen = self.opt.perceptual, self.opt.vgg_weights
+            loss = build_perceptual(*chosen, imagenet=False).to(self.device)
         except ValueError as error:
             raise ValueError(f"{error}; --no_vgg_loss trains without them") from None
         loss.recompute = self.opt.checkpoint_activations

@@ -96,7 +96,8 @@ class TrainOptions(BaseOptions):
 def check_vgg_weights(parser: FlagParser, opt: Options) -> None:
     """Raise ValueError, before any image is read, if the file --vgg_weights is missing."""
     path, switch = getattr(opt, "vgg_weights", None), getattr(opt, "no_vgg_loss", None)
-    if path and opt.lambda_vgg > 0 and not switch and not Path(path).is_file():
+    used = path and opt.lambda_vgg > 0 and not switch and opt.perceptual == "vgg19"
+    if used and not Path(path).is_file():
         way = "" if switch is None else "; --no_vgg_loss trains without them"
         parser.error(f"--vgg_weights {path}: no such file; torchvision's is vgg19-*.pth{way}")
 
