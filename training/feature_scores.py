@@ -109,6 +109,12 @@ class FeatureScores:
                 f"--best_metric {opt.best_metric}: is measured with the network that this training "
                 f"has in its loss (--perceptual {opt.perceptual}); choose another"
             )
+        if trained_with_these(vars(opt)):
+            log.warning(
+                "%s: measures with the network that trains; it judges no setting", self.flag
+            )
+        if model.visuals:
+            outputs_of(model)  # an error now, and not after the first epoch
         self.reader = FeatureReader(model.device, self.flag)
         like_test = Namespace(**{**vars(opt), "load_size": opt.crop_size})
         self.reference = training_reference(like_test, self.reader)

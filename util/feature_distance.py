@@ -4,8 +4,8 @@ A set of N images has N features of F numbers, (N, F) float64.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,29 +21,38 @@ BLOCK = 1024  # rows of a kernel matrix in memory
 KERNEL_SCALE = 1000.0  # customary for such small numbers
 
 
-def frechet_distance(x: Tensor, y: Tensor) -> float:
-    """Return |μ₁ − μ₂|² + tr(C₁ + C₂ − 2 (C₁C₂)^½) of Gaussians fitted to two sets.
+class Gaussian(NamedTuple):
+    """A Gaussian fitted to features; `root` (R, F), R <= F, with rootᵀ · root its covariance C."""
+
+    mean: Tensor
+    root: Tensor
+    trace: Tensor  # of C
+
+
+def fitted(x: Tensor) -> Gaussian:
+    """Return the Gaussian of a set; its covariance is that over N − 1."""
+    mean = x.mean(0)
+    root = (x - mean) / (len(x) - 1) ** 0.5
+    if len(root) > root.shape[1]:
+        root = torch.linalg.qr(root, mode="r").R
+    return Gaussian(mean, root, root.square().sum())
+
+
+def between(one: Gaussian, other: Gaussian) -> float:
+    """Return |μ₁ − μ₂|² + tr(C₁ + C₂ − 2 (C₁C₂)^½), the Fréchet distance.
 
     Source: Dowson and Landau, "The Fréchet distance between multivariate normal distributions",
     J. Multivariate Analysis 1982.
     """
-    (mean_x, x), (mean_y, y) = _centred(x), _centred(y)
-    # With C = XᵀX for X of N rows, tr (C₁C₂)^½ is the sum of the singular values of X₁X₂ᵀ, which
-    # is far smaller than C if N is.
-    root = torch.linalg.svdvals(_few_rows(x) @ _few_rows(y).T).sum()
-    distance = (mean_x - mean_y).square().sum() + x.square().sum() + y.square().sum() - 2 * root
-    return distance.item()
+    # tr (C₁C₂)^½ is the sum of the singular values of root₁ · root₂ᵀ, which is small if N is.
+    product = torch.linalg.svdvals(one.root @ other.root.T).sum()
+    away = (one.mean - other.mean).square().sum()
+    return (away + one.trace + other.trace - 2 * product).item()
 
 
-def _centred(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean, and X with XᵀX the covariance (over N − 1)."""
-    mean = x.mean(0)
-    return mean, (x - mean) / (len(x) - 1) ** 0.5
-
-
-def _few_rows(x: Tensor) -> Tensor:
-    """Return a matrix of at most F rows with the same XᵀX."""
-    return x if len(x) <= x.shape[1] else torch.linalg.qr(x, mode="r").R
+def frechet_distance(x: Tensor, y: Tensor) -> float:
+    """Return the Fréchet distance of Gaussians fitted to two sets."""
+    return between(fitted(x), fitted(y))
 
 
 def kernel_distances(x: Tensor, y: Tensor, parts: Tensor) -> Tensor:
@@ -123,8 +132,9 @@ def halves_of(count: int) -> Tensor:
 
 def frechet(x: Tensor, y: Tensor) -> Distance:
     """Return the Fréchet distance of two sets."""
-    halves = [frechet_distance(x[part > 0], y) for part in halves_of(len(x)).T]
-    return Distance(frechet_distance(x, y), np.array(halves), len(x))
+    reference = fitted(y)
+    halves = [between(fitted(x[part > 0]), reference) for part in halves_of(len(x)).T]
+    return Distance(between(fitted(x), reference), np.array(halves), len(x))
 
 
 def kernel(x: Tensor, y: Tensor) -> Distance:
@@ -152,7 +162,7 @@ class MeasuredDistance:
 
     outputs: Distance
     floor: Distance | None  # of as many real images, if there are so many
-    reference: str = field(default="")  # the digest of the reference
+    reference: str = ""  # the digest of the reference
     own: bool = False  # whether the outputs' network was trained with these features
 
     def above_floor(self) -> Interval | None:

@@ -3,12 +3,13 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, draw, draw_pairs, draw_sets
+from conftest import TINY, draw, draw_pairs, draw_sets, refusal
 from PIL import Image
 from support.drawing import untrained
 from support.feature_net import FeatureNet
@@ -21,7 +22,7 @@ from data import create_dataset
 from models import efficientnet_lite
 from options.parser import FlagParser
 from options.train_options import TrainOptions
-from training.feature_scores import asked_for, training_reference
+from training.feature_scores import asked_for, outputs_of, training_reference
 from translator import run_options
 from util.displays.val_log import ScoreLog
 from util.registry import find_class
@@ -168,8 +169,20 @@ def test_a_training_with_these_features_is_not_judged_by_them(train, feature_net
     own = ["--perceptual", "efficientnet_lite0"]
     result = train("r", *own, "--best_metric", "FD-EffLite0")
     assert result.status == 2 and "--best_metric FD-EffLite0: is measured with" in result.err
-    assert train("r", *own, *ASKED).status == 0  # the numbers may be seen
+    result = train("r", *own, *ASKED)  # the numbers may be seen
+    assert result.status == 0 and "measures with the network that trains" in result.out
     assert train("s", "--best_metric", "FD-EffLite0").status == 0
+
+
+def test_a_model_that_shows_no_output_is_refused():
+    model = SimpleNamespace(
+        opt=SimpleNamespace(model="x"),
+        get_current_visuals=lambda: {"seen": torch.zeros(1, 3, 2, 2)},
+        metric_pair=lambda: None,
+    )
+    refusal(lambda: outputs_of(model), "--val_metrics: --model x has neither an image fake_B")
+    model.metric_pair = lambda: (torch.ones(2, 3, 2, 2), None)
+    assert [image.tolist() for image in outputs_of(model)] == [[[[255] * 3] * 2] * 2] * 2
 
 
 # The training images that others are measured against ----------------------------------------
