@@ -26,6 +26,11 @@ class Finding(NamedTuple):
     def __str__(self) -> str:
         return f"{self.path}: {self.what}"
 
+    @classmethod
+    def of(cls, path: str, error: ValueError) -> "Finding":
+        """Return why training cannot use a file."""
+        return cls(path, str(error).removeprefix(path).lstrip(": "), fatal=True)
+
 
 def inspect(path: str, *, whole: bool = True, max_pixels: float = MAX_PIXELS) -> list[Finding]:
     """Return findings about an image file; `whole` also decodes all pixels."""
@@ -49,7 +54,7 @@ def inspect(path: str, *, whole: bool = True, max_pixels: float = MAX_PIXELS) ->
                 load_image(path, max_pixels)
         return found
     except ValueError as error:
-        return [Finding(path, str(error).removeprefix(f"{path}: "), fatal=True)]
+        return [Finding.of(path, error)]
     except Exception as error:  # PIL's plugins raise nearly anything on a damaged file
         return [Finding(path, f"cannot be read as an image ({reason(error)})", fatal=True)]
 

@@ -22,7 +22,6 @@ from data.mask_files import (
     MaskFolder,
     alpha_mask,
     as_image,
-    check_same_size,
     holes_of_some,
     load_mask,
 )
@@ -85,8 +84,8 @@ class InpaintDataset(BaseDataset):
         self.A_paths = image_files(folder, opt)
         self.stems = {path: stem for stem, path in one_by_stem(folder, self.A_paths).items()}
         beside = Path(opt.dataroot)
-        self.own = self._partners(beside / f"{opt.phase}_{MASK}") if not self.drawn_anew else {}
-        self.sketches = self._partners(beside / f"{opt.phase}_{SKETCH}") if self.guided else {}
+        self.own = self.files_beside(beside / f"{opt.phase}_{MASK}") if not self.drawn_anew else {}
+        self.sketches = self.files_beside(beside / f"{opt.phase}_{SKETCH}") if self.guided else {}
         self.folder = mask_folder(opt)
         if self.guided and not self.sketches:
             require_edges(opt.phase)
@@ -97,7 +96,7 @@ class InpaintDataset(BaseDataset):
                     check_size(*self.geometry.output_size(size))
             holes_of_some(self.mask_files())
 
-    def _partners(self, folder: Path) -> dict[str, str]:
+    def files_beside(self, folder: Path) -> dict[str, str]:
         """Return the file of each image's stem in a folder; {} if there is no such folder.
 
         ValueError names an image without one.
@@ -201,20 +200,14 @@ class InpaintDataset(BaseDataset):
         """
         image = self.read_image(path)
         alpha = "ignore" if self.reads_alpha else self.opt.alpha
-        found: list[ImageLike] = [to_channels(image, 3, alpha)]
-        own = self.partner(path)
-        mask = load_mask(own, self.max_pixels) if own else None
+        own, lines = self.partner(path), self.sketches.get(self.stems[path])
+        mask = load_mask(own, self.max_pixels, image.size) if own else None
         if mask is None and not self.drawn_anew:
             with prefix_errors(path):
                 mask = alpha_mask(image)
-        lines = self.sketches.get(self.stems[path])
-        sketch = load_sketch(lines, self.max_pixels) if lines else None
-        for file, one in ((own or path, mask), (lines, sketch)):
-            if one is not None:
-                with prefix_errors(file):
-                    check_same_size(one, image.size)
-                found.append(as_image(one))
-        return found
+        sketch = load_sketch(lines, self.max_pixels, image.size) if lines else None
+        maps = [as_image(one) for one in (mask, sketch) if one is not None]
+        return [to_channels(image, 3, alpha), *maps]
 
     def read_image(self, path: str) -> Image.Image:
         """Read an image of 8 bits, RGB or RGBA."""

@@ -30,6 +30,7 @@ class LabelInput:
         self.label_nc, self.dontcare = opt.label_nc, opt.contain_dontcare_label
         self.edges, self.ids = not opt.no_instance, getattr(opt, "instance_feat", False)
         self.channels = 1 + self.edges + self.ids
+        self.parts = ("instances",) if self.channels > 1 else ()
         self.numbers, self.max_pixels = numbers, opt.max_pixels
         self.geometry = Geometry.from_options(opt, FILTERS["nearest"])
 

@@ -24,10 +24,17 @@ MOST_HOLE = 0.6  # share of the hole, from which on a mask looks inverted
 RULE = f"white, from {THRESHOLD} of 255, is the hole, black is kept"
 
 
-def load_mask(path: str | Path, max_pixels: float = MAX_PIXELS) -> np.ndarray:
-    """Read a mask; ValueError names a file that is no mask of black and white."""
+def load_mask(
+    path: str | Path, max_pixels: float = MAX_PIXELS, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Read a mask; ValueError names a file that is no mask of black and white, or one that has
+    another (width, height) than its image.
+    """
     with prefix_errors(str(path)):
-        return mask_of(load_unconverted(path, max_pixels))
+        mask = mask_of(load_unconverted(path, max_pixels))
+        if size:
+            check_same_size(mask, size)
+        return mask
 
 
 def mask_of(image: ImageLike) -> np.ndarray:

@@ -8,10 +8,13 @@ from PIL import Image
 from data.base_dataset import prefix_errors
 from data.image_files import DEEP, load_unconverted
 from data.image_types import ImageArray, ImageLike
+from data.mask_files import check_same_size
 from data.pixel_limit import MAX_PIXELS
 
 SIGMA = 2.0  # pixels that Canny's edges are blurred by before they are found
 LIGHT = 128  # of 0 to 255: from here on, a pixel of a sketch is light
+MIDDLE = 64, 191  # values that neither lines nor the paper have
+MOST_MIDDLE = 0.4  # share of the pixels, more than scans of pencil lines have; most photos have it
 
 
 def require_edges(phase: str) -> None:
@@ -33,10 +36,17 @@ def edges_of(image: np.ndarray) -> np.ndarray:
     return canny(grey, sigma=SIGMA)
 
 
-def load_sketch(path: str | Path, max_pixels: float = MAX_PIXELS) -> np.ndarray:
-    """Read the lines of a sketch, bool (H, W); ValueError names a file that is no image."""
+def load_sketch(
+    path: str | Path, max_pixels: float = MAX_PIXELS, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Read the lines of a sketch, bool (H, W); ValueError names a file that is no image, or one
+    that has another (width, height) than its image.
+    """
     with prefix_errors(str(path)):
-        return lines_of(load_unconverted(path, max_pixels))
+        lines = lines_of(load_unconverted(path, max_pixels))
+        if size:
+            check_same_size(lines, size)
+        return lines
 
 
 def lines_of(image: ImageLike) -> np.ndarray:
@@ -44,10 +54,24 @@ def lines_of(image: ImageLike) -> np.ndarray:
 
     What is transparent is white. ValueError for an image of more than 8 bits.
     """
+    light = greys_of(image) >= LIGHT
+    return ~light if light.mean() > 0.5 else light
+
+
+def looks_like_photo(image: ImageLike) -> bool:
+    """Return whether a sketch has as many values between dark and light as photos have."""
+    greys = greys_of(image)
+    return bool(((greys >= MIDDLE[0]) & (greys <= MIDDLE[1])).mean() > MOST_MIDDLE)
+
+
+def greys_of(image: ImageLike) -> np.ndarray:
+    """Return the grey values of a sketch, (H, W) uint8; what is transparent is white.
+
+    ValueError for an image of more than 8 bits.
+    """
     if isinstance(image, ImageArray):
         raise ValueError(DEEP)
     if "A" in image.getbands():
         paper = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(paper, image.convert("RGBA"))
-    light = np.asarray(image.convert("RGB").convert("L")) >= LIGHT
-    return ~light if light.mean() > 0.5 else light
+    return np.asarray(image.convert("RGB").convert("L"))

@@ -70,6 +70,8 @@ def as_image(
 class ImageInput:
     """The images that a run's generator takes, (input_nc, H, W) in [-1, 1]."""
 
+    parts: tuple[str, ...] = ()  # what `prepare` takes beside an image
+
     def __init__(
         self,
         opt: Any,
@@ -87,13 +89,13 @@ class ImageInput:
         ValueError says what is wrong, prefixed by the file or, without a file, by `name`.
         """
         with prefix_errors(named(image, name)):
-            refuse_parts(parts, (), "translates images")
+            refuse_parts(parts, self.parts, "translates images")
             loaded = as_image(image, self.value_range, self.max_pixels, self.load)
             return self.preprocess(loaded)
 
     def check_one(self, image: Tensor, name: str, **parts: Any) -> None:
         """Raise a ValueError for the shape of a tensor that is no single image."""
-        refuse_parts(parts, (), "translates images")
+        refuse_parts(parts, self.parts, "translates images")
         check_shape(image, self.channels, name)
 
     def check(self, real: Tensor, names: Sequence[str] | None) -> Tensor:

@@ -47,6 +47,8 @@ ELSEWHERE = {
     **dict.fromkeys(("--val_interval", "--eval_freq"), "--val_freq"),
     **dict.fromkeys(("--log_freq", "--log_interval"), "--print_freq"),
     **dict.fromkeys(("--save_freq", "--save_interval"), "--save_epoch_freq"),
+    **dict.fromkeys(("--masks_dir", "--mask_root", "--mask_folder", "--mask_path"), "--mask_dir"),
+    **dict.fromkeys(("--mask_type", "--mask_mode"), "--masks"),
 }
 
 # Flags of other programs that have no counterpart, and what takes their place.
@@ -60,6 +62,16 @@ WITHOUT_COUNTERPART = {
     "--local_rank": "torchrun sets the rank; leave it out",
     "--load_from_opt_file": "--config FILE.yaml reads flags from a file",
     "--D_steps_per_G": "D learns once for each step of G",
+    **dict.fromkeys(
+        ("--mask", "--test_mask", "--mask_file"),
+        "masks are files of the images' names in test_mask/, beside test/, or in --mask_dir; for "
+        "one image: python -m scripts.translate --mask",
+    ),
+    **dict.fromkeys(
+        ("--sketch", "--sketch_dir", "--test_sketch"),
+        "--guided reads sketches, files of the images' names, from test_sketch/, beside test/; for "
+        "one image: python -m scripts.translate --sketch",
+    ),
 }
 
 # Values of flags in other programs, and ours.

@@ -6,14 +6,11 @@ flags, such as --input_nc or --range_A, are those of train.py.
 """
 
 import argparse
-import contextlib
 import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/doctor.py
@@ -22,14 +19,15 @@ from tqdm import tqdm
 
 from data.data_check import Remark, check_data
 from data.image_check import Finding, inspect
-from data.image_files import BadImageError, image_size
-from data.image_folder import SIDES, by_stem, make_dataset, side_folders
-from data.labels_dataset import LabelsDataset
+from data.image_folder import make_dataset
 from data.value_range import chosen_ranges, fitted_ranges
 from options.base_options import Options
 from options.parser import FlagParser, OneLineParser, number
 from options.shared_flags import add_shared_flags
 from options.train_options import TrainOptions
+from scripts.diagnosis.holes import hole_findings
+from scripts.diagnosis.labels import label_findings
+from scripts.diagnosis.pairs import pairs
 from util.command import run_command, setup_logging
 from util.errors import RunStopped
 from util.process_pool import worker_pool
@@ -44,9 +42,13 @@ FLAGS = {
     "unaligned": ("--model", "cycle_gan"),
     "single": (),
     "colorization": ("--model", "colorization"),
-    "inpaint": ("--model", "inpaint"),
-    "labels": ("--on_bad_image", "skip"),  # `label_findings` names all that are bad
+    # With skip, the datasets leave it to `OF_ITEMS` to name what is bad.
+    "inpaint": ("--model", "inpaint", "--on_bad_image", "skip"),
+    "labels": ("--on_bad_image", "skip"),
 }
+# What looks at the items of a type of dataset; returns also the files of which `inspect` is to
+# say no more than that they are bad.
+OF_ITEMS = {"inpaint": hole_findings, "labels": label_findings}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -69,19 +71,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, more = parser.parse_known_args(argv)
     args.dataset_mode = args.dataset_mode or dataset_mode_of(more)
     asked = {phase: options_of(args, phase, more) for phase in phases_of(args)}
-    of_labels = asked.values() if args.dataset_mode == "labels" else ()
-    numbers, of_items = label_findings(of_labels)
     paths = make_dataset(args.dataroot)
-    found = [*ignored(args.dataroot, paths), *of_items]
+    look = OF_ITEMS.get(args.dataset_mode)
+    right, of_items = look(asked.values()) if look else (set(), [])
+    found = ignored(args.dataroot, paths)
     with worker_pool(min(args.num_threads, len(paths))) as pool:
         results = pool.map(inspect, paths, chunksize=16)
         for findings in tqdm(results, total=len(paths), unit="img", disable=None):
-            found += [one for one in findings if one.fatal or one.path not in numbers]
+            found += [one for one in findings if one.fatal or one.path not in right]
     damaged = {finding.path for finding in found if finding.fatal}
+    found += {one for one in of_items if one.path not in damaged}
     if args.dataset_mode == "aligned":
         found += pairs(args.dataroot, paths, damaged)
-    remarks = [remark for opt in asked.values() for remark in data_remarks(opt)]
-    report(found, len(paths), remarks)
+    remarks = dict.fromkeys(remark for opt in asked.values() for remark in data_remarks(opt))
+    report(found, len(paths), list(remarks))
 
 
 def dataset_mode_of(flags: Sequence[str]) -> str:
@@ -95,34 +98,6 @@ def dataset_mode_of(flags: Sequence[str]) -> str:
     find_class("models", model, "--model").modify_commandline_options(of_model, True)
     mode = of_model.get_default("dataset_mode")
     return mode if mode in FLAGS else "aligned"
-
-
-def label_findings(asked: Iterable[Options]) -> tuple[set[str], list[Finding]]:
-    """Return the files of label and instance maps, and what is wrong with items of label maps."""
-    numbers: set[str] = set()
-    found = []
-    for opt in asked:
-        with contextlib.suppress(ValueError):  # `data_remarks` says it
-            dataset = LabelsDataset(opt)
-            numbers |= {*dataset.label_paths, *dataset.instance_paths} - {*dataset.image_paths}
-            with ThreadPoolExecutor() as pool:
-                found += filter(
-                    None, pool.map(partial(label_finding, dataset), range(len(dataset)))
-                )
-    return numbers, found
-
-
-def label_finding(dataset: LabelsDataset, index: int) -> Finding | None:
-    """Return why an item of label maps cannot be used; None if it can, or `inspect` says why."""
-    try:
-        dataset.read(index)
-    except BadImageError:
-        return None
-    except ValueError as error:
-        files = dataset.paths(index).values()
-        path = next(file for file in files if str(error).startswith(file))
-        return Finding(path, str(error).removeprefix(path).lstrip(": "), fatal=True)
-    return None
 
 
 def phases_of(args: argparse.Namespace) -> list[str]:
@@ -196,41 +171,6 @@ def ignored(root: Path, paths: list[str]) -> list[Finding]:
     )
     names = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
     return [Finding(str(root), f"also holds files that are ignored: {names}")] if others else []
-
-
-def pairs(root: Path, paths: list[str], damaged: set[str]) -> Iterator[Finding]:
-    """Yield problems of pairs: missing partners, different sizes, odd widths."""
-    names = [path.name for path in root.iterdir() if path.is_dir()]
-    endings = [pattern.removeprefix("{}") for both in SIDES for pattern in both]
-    phases = {n.removesuffix(end) for n in names for end in endings if n.endswith(end)}
-    found = [side_folders(root, phase) for phase in sorted(phases)]
-    of_two = sorted({tuple(sides.values()) for sides in found if len(sides) == 2})
-    for A, B in of_two:
-        yield from _of_two_folders(A, B, paths, damaged)
-    if not of_two:
-        for path in paths:
-            if path not in damaged and (width := image_size(path)[0]) % 2:
-                what = f"is {width} pixels wide; an A|B image needs an even width"
-                yield Finding(path, what, fatal=True)
-
-
-def _of_two_folders(A: Path, B: Path, paths: list[str], damaged: set[str]) -> Iterator[Finding]:
-    of_A, of_B = (
-        by_stem(folder, (path for path in paths if Path(path).is_relative_to(folder)))
-        for folder in (A, B)
-    )
-    for name in sorted(of_A.keys() ^ of_B.keys()):
-        path = (of_A.get(name) or of_B[name])[0]
-        yield Finding(path, "has no partner in the other folder", fatal=True)
-    for name in sorted(of_A.keys() & of_B.keys()):
-        if not damaged.isdisjoint(of_A[name] + of_B[name]):
-            continue
-        sizes = [image_size(path) for (path, *_) in (of_A[name], of_B[name])]
-        if sizes[0] != sizes[1]:
-            what = "{}x{}, its partner {}x{} pixels".format(*sizes[0], *sizes[1])
-            yield Finding(
-                of_A[name][0], f"has {what}; use --preprocess resize_and_crop, which accepts both"
-            )
 
 
 if __name__ == "__main__":

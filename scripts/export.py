@@ -29,6 +29,7 @@ from scripts.onnx_export.graph import frozen_copy, graph_of, on_levels
 from translator import Translator
 from util.command import run_command, setup_logging
 from util.files import atomic_write, make_folder
+from util.inpainting import LEAST_SIDE
 from util.names import utf8
 
 if TYPE_CHECKING:
@@ -126,10 +127,7 @@ def check_flags(args: argparse.Namespace, asked: Any) -> None:
     if args.dropout and asked.eval:
         raise ValueError("--dropout: --eval turns dropout off; leave one of them out")
     if asked.dataset_mode == "inpaint":
-        if not args.size:
-            raise ValueError("--size: --model inpaint needs the HEIGHT,WIDTH of its graph")
-        if args.processing:
-            raise ValueError("--processing: --model inpaint takes images in [-1, 1]; leave it out")
+        check_flags_of_holes(args)
     if not args.processing:
         return
     if read_ranges(asked):
@@ -143,6 +141,23 @@ def check_flags(args: argparse.Namespace, asked: Any) -> None:
                 f"--processing: needs images of 1 or 3 channels, this run has --{name} "
                 f"{getattr(asked, name)}; leave it out"
             )
+
+
+def check_flags_of_holes(args: argparse.Namespace) -> None:
+    """Raise a ValueError for flags that the graph of a run that fills holes does not have."""
+    if not args.size:
+        raise ValueError(
+            "--size: --model inpaint needs it; its graph has one size, such as --size 256"
+        )
+    if min(args.size) < LEAST_SIDE:
+        size = ",".join(map(str, args.size))
+        raise ValueError(
+            f"--size {size}: --model inpaint needs at least {LEAST_SIDE} pixels a side"
+        )
+    if args.processing:
+        raise ValueError("--processing: --model inpaint takes images in [-1, 1]; leave it out")
+    if args.dropout:
+        raise ValueError("--dropout: --model inpaint has none; leave it out")
 
 
 def weights_of(translator: Translator) -> Path:

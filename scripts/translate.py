@@ -63,16 +63,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.OUT == "-":
             out = out.with_suffix(stored.ending)
         targets = list(outputs(paths, source, out, stored.ending))
-        check_targets(paths, targets, stored, args.overwrite)
         names = [str(path) for path in paths]
+        given = {name: getattr(args, name) for name in PARTS if getattr(args, name)}
+        parts = files_of_parts(given, args.IN, names)
+        check_targets(read_files(paths, parts), targets, stored, args.overwrite)
         if look_stitched(names, wide_is_enough=False, max_pixels=LARGE):
             log.warning(
                 "%s: looks like A|B images; each is translated as one image. test.py translates "
                 "their halves: put them into the folder test/ of a --dataroot",
                 args.IN,
             )
-        parts = {name: getattr(args, name) for name in PARTS if getattr(args, name)}
-        count = translate_all(translator, paths, targets, files_of_parts(parts, args.IN, names))
+        count = translate_all(translator, paths, targets, parts)
         if args.OUT == "-":
             sys.stdout.buffer.write(out.read_bytes())
         else:
@@ -163,13 +164,17 @@ def outputs(paths: Sequence[Path], source: Path, out: Path, ending: str) -> Iter
         yield target
 
 
+def read_files(paths: Sequence[Path], parts: Sequence[Parts]) -> set[Path]:
+    """Return the files of images and of their parts, resolved."""
+    return {Path(file).resolve() for file in (*paths, *(f for own in parts for f in own.values()))}
+
+
 def check_targets(
-    paths: Sequence[Path], targets: Sequence[Path], stored: StoredType, overwrite: bool
+    read: set[Path], targets: Sequence[Path], stored: StoredType, overwrite: bool
 ) -> None:
-    """Raise ValueError for a file that is an input, that exists, or that has another format."""
-    inputs = {path.resolve() for path in paths}
+    """Raise ValueError for a file that is `read`, that exists, or that has another format."""
     for target in targets:
-        if target.resolve() in inputs:
+        if target.resolve() in read:
             raise ValueError(f"OUT {target}: is an input; choose another place")
         if target.exists() and not overwrite:
             raise ValueError(f"OUT {target}: exists; --overwrite replaces it")

@@ -13,7 +13,7 @@ import torch
 from conftest import draw, draw_pairs, small
 from PIL import Image
 from support.documents import PAGES, ROOT, blocks, lines
-from support.holes import draw_photos, save_mask
+from support.holes import draw_photos, save_mask, saved_run
 from support.label_folders import coloured, draw_coloured
 
 from models.spade_networks import SPADEGenerator
@@ -194,7 +194,7 @@ def test_the_page_on_using_a_model_runs(command, facades, served) -> None:
     draw((70, 50)).save("sketch.png")
     run_lines(command, [trained, *lines(page)])
     assert len(lines(page)) == 4 and len(served) == 1
-    assert page.count("http://127.0.0.1:8000/") == 4  # test_draw_server asks the same
+    assert page.count("http://127.0.0.1:8000/") == 6  # the tests of the servers ask the same
     assert Image.open("photo.png").size == (70, 50) and any(Path("photos").iterdir())
     for code in blocks(page, "python"):
         exec(code, {})
@@ -256,15 +256,24 @@ def test_images_are_there(page: str) -> None:
 def test_the_page_of_filled_holes_runs(command: Callable[..., SimpleNamespace]) -> None:
     page = PAGES["inpainting.md"]
     draw_photos(Path("datasets/photos"), count=2)
-    draw((48, 40)).save("photo.png")
-    save_mask(Path("mask.png"))
+    for name in ("photo.png", "photos/0.png", "photos/1.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        draw((48, 40)).save(name)
+    hole = [save_mask(Path(name)) for name in ("mask.png", "masks/0.png", "masks/1.png")][0]
+    save_mask(Path("sketch.png"), box=(10, 12, 18, 14))
     training, testing, drawing, *others = lines(page)
-    assert "scripts.draw" in drawing and len(others) == 3  # a page is tried in a browser
-    others = [testing, *others]
-    run_lines(command, [f"{training} --batch_size 2"])
-    (code,) = blocks(page, "python")
-    exec(code, {})
+    assert "scripts.draw" in drawing and len(others) == 6  # a page is tried in a browser
+    run_lines(command, [f"{training} --batch_size 2", testing])
+    saved_run(Path("checkpoints"), "--guided").rename("checkpoints/photos_guided")
+    sheet, translating = blocks(page, "python")
+    exec(translating, {})
     assert Image.open("filled.png").size == (48, 40)
-    Path("filled.png").unlink()
-    run_lines(command, others)
-    assert Path("filled.png").exists() and list(Path("checkpoints/photos_filled").glob("*.onnx"))
+    exec(sheet, {})  # test_draw_holes.py sends it
+    stacked = np.asarray(Image.open("photo_and_mask.png"))
+    assert np.array_equal(stacked[40:, :, 0] > 0, hole)
+    for line in others:
+        Path("filled.png").unlink(missing_ok=True)
+        run_lines(command, [line])
+        assert Path("filled.png").exists() == line.endswith("photo.png filled.png")
+    assert len(list(Path("filled").iterdir())) == 2
+    assert list(Path("checkpoints/photos_filled").glob("*.onnx"))

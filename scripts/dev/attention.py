@@ -13,7 +13,7 @@ from torch import Tensor
 from models.contextual_attention import contextual_attention
 from models.inpaint_networks import InpaintGenerator
 from options.parser import OneLineParser, number
-from scripts.dev.measure import Spread, Step, machine, peak_memory, side_by_side
+from scripts.dev.measure import Spread, Step, machine, peak_memory, quarter_hole, side_by_side
 from scripts.dev.plain_attention import plain_attention
 from util.command import run_command
 from util.device import tune_malloc
@@ -53,12 +53,11 @@ def times(size: int, learns: bool, rounds: int) -> list[str]:
 
 
 def attention(attend: Callable[[Tensor, Tensor], Tensor], size: int, learns: bool) -> Step:
-    """Return a pass of the attention of one image, with a hole of a fourth of its area."""
+    """Return a pass of the attention of one image with a hole."""
     torch.manual_seed(0)
     side = size // 4
     x = torch.randn(1, CHANNELS, side, side, requires_grad=learns)
-    mask = torch.zeros(1, 1, side, side)
-    mask[..., side // 4 : 3 * side // 4, side // 4 : 3 * side // 4] = 1
+    mask = quarter_hole(1, side, side)
 
     def step() -> None:
         with torch.set_grad_enabled(learns):
@@ -74,9 +73,8 @@ def generator(size: int) -> Step:
     """Return the forward pass of a published generator."""
     tune_malloc()
     net = InpaintGenerator().eval()
-    image, mask = torch.zeros(1, 3, size, size), torch.zeros(1, 1, size, size)
-    mask[..., size // 4 : size // 2, size // 4 : size // 2] = 1
-    return torch.inference_mode()(partial(net, image, mask))
+    image = torch.zeros(1, 3, size, size)
+    return torch.inference_mode()(partial(net, image, quarter_hole(1, size, size)))
 
 
 if __name__ == "__main__":

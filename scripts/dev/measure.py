@@ -50,6 +50,13 @@ class BenchmarkRow(NamedTuple):
         return 1 / ratio if self.unit == "images/s" else ratio
 
 
+def quarter_hole(count: int, height: int, width: int) -> torch.Tensor:
+    """Return masks (N, 1, H, W), 1 in a hole in the middle of a fourth of the area."""
+    mask = torch.zeros(count, 1, height, width)
+    mask[..., height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 1
+    return mask
+
+
 def side_by_side(steps: dict[str, Step], rounds: int, warm_up: int = 1) -> dict[str, Spread]:
     """Return the seconds of each step. Steps alternate, so that a busy machine slows all."""
     found: dict[str, list[float]] = {name: [] for name in steps}

@@ -16,6 +16,7 @@ import torch
 from models import create_model
 from options.parser import OneLineParser
 from options.train_options import TrainOptions
+from scripts.dev.measure import quarter_hole
 from util.command import python, run_command
 from util.label_maps import instance_edges
 
@@ -77,8 +78,7 @@ def random_batch(opt: Any, size: tuple[int, int]) -> dict[str, Any]:
     """
     width, height = size
     if opt.dataset_mode == "inpaint":
-        mask = torch.zeros(opt.batch_size, 1, height, width)
-        mask[..., height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 1
+        mask = quarter_hole(opt.batch_size, height, width)
         image = torch.rand(opt.batch_size, 3, height, width) * 2 - 1
         sketch = torch.zeros_like(mask)
         return {"A": image, "mask": mask, "sketch": sketch, "A_paths": ["r"] * opt.batch_size}

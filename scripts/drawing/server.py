@@ -1,18 +1,14 @@
 """The web server of scripts/draw.py: page, examples and translation, with limits on load."""
 
 import io
-import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import anyio
 import numpy as np
 from PIL import Image
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -20,60 +16,29 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from data.image_files import in_mode
+from data.mask_files import alpha_mask
 from data.transforms import Geometry
+from scripts.drawing.guard import Guard, refused
 from scripts.drawing.labels import ClassCanvas
-from scripts.drawing.subject import Inputs, Subject, exact
-from scripts.drawing.uploads import MOST_PIXELS, file_in_form, image_in, stacked
+from scripts.drawing.subject import Inputs, Subject, exact, with_hole
+from scripts.drawing.uploads import (
+    MOST_PIXELS,
+    file_in_form,
+    height_of_each,
+    image_in,
+    parts_of,
+    stacked,
+)
 from translator import Translator
-from util.errors import one_line
 from util.util import tensor2im
-
-log = logging.getLogger(__name__)
 
 PAGE = Path(__file__).resolve().parent / "page"
 MOST_BYTES = 16 * 2**20  # maximum size of an upload
 MOST_TRANSLATED = 4 * 2**20  # maximum number of pixels given to the network
-MOST_WAITING = 8  # concurrent POST requests; further ones are refused
 MOST_SECONDS = 60  # timeout for receiving a body, and for waiting in the queue
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
-
-
-class Guard:
-    """Refuses requests from pages of other sites, and POSTs beyond `MOST_WAITING` at once."""
-
-    def __init__(self, app: ASGIApp):
-        self.app, self.working = app, 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
-
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        origin = headers.get("origin")
-        posted, answer = scope["method"] == "POST", self.app
-        if origin and urlsplit(origin).netloc != headers.get("host"):
-            answer = error_response(403, "only the page of this server may send images")
-        elif posted and self.working >= MOST_WAITING:
-            answer = error_response(503, "too many images at once; try again")
-        self.working += posted
-        try:
-            await answer(scope, receive, with_headers)
-        finally:
-            self.working -= posted
+NO_HOLE = "where is the hole? Make it transparent, or put the mask below the image: ?parts={}"
 
 
 class Studio:
@@ -103,14 +68,15 @@ class Studio:
         """POST an image file: return the network's input for it, as PNG."""
         body = await self.body(request)
         shown = self.canvas.shown if self.canvas else exact
-        if self.fills_holes:  # an image without a hole
+        if self.fills_holes:
             return await self.answer(request, lambda: self.fitted(body))
         return await self.answer(request, lambda: shown(self.prepared(body)))
 
     async def translate(self, request: Request) -> Response:
         """POST an image file, ?seed=N: return its translation as PNG.
 
-        With ?parts=mask or ?parts=mask,sketch, the file holds an image and below it its parts.
+        With ?parts=mask, ?parts=mask,sketch or ?parts=instances, the file holds an image and below
+        it its parts.
         """
         try:
             seed = int(request.query_params.get("seed", "0"))
@@ -118,7 +84,7 @@ class Studio:
             seed = -1
         if not 0 <= seed < 2**63:
             raise HTTPException(400, "seed: must be a whole number from 0")
-        parts = [name for name in request.query_params.get("parts", "").split(",") if name]
+        parts = parts_of(request.query_params, self.translator.input.parts)
         body = await self.body(request)
         return await self.answer(request, lambda: self.translated(body, seed, parts))
 
@@ -131,9 +97,14 @@ class Studio:
         """
         numbers = self.canvas is not None and self.canvas.of_numbers
         count = 1 + len(parts)
-        check = self.check_size if count == 1 else partial(self.check_stack, count)
+
+        def check(size: tuple[int, int]) -> None:
+            self.check_size((size[0], height_of_each(size, count)))
+
         image, *below = stacked(image_in(body, check, numbers, self.fills_holes), count)
         self.check_size(image.size)
+        if self.fills_holes and "mask" not in parts and alpha_mask(image) is None:
+            raise HTTPException(422, NO_HOLE.format(",".join(self.translator.input.parts)))
         image = self.canvas.classes(image) if self.canvas else image
         real = self.translator.prepare(image, **dict(zip(parts, below, strict=True)))
         height, width = real.shape[1:]  # of a user's dataset, any size
@@ -141,16 +112,14 @@ class Studio:
         return real
 
     def fitted(self, body: bytes) -> np.ndarray:
-        """Return an image without a hole as the network will get it, (H, W, 3) uint8."""
-        image = image_in(body, self.check_size)
+        """Return an image to fill as the network will get it, (H, W, 3) uint8; (H, W, 4) if it is
+        transparent where the hole is.
+        """
+        image = image_in(body, self.check_size, alpha=True)
         self.check_size(image.size)
-        return np.asarray(self.translator.input.fitted(image))
-
-    def check_stack(self, count: int, size: tuple[int, int]) -> None:
-        """Raise an HTTPException if one of `count` images below each other is too large."""
-        if size[1] % count:
-            raise HTTPException(400, f"parts: {size[1]} rows are no {count} images of one height")
-        self.check_size((size[0], size[1] // count))
+        if alpha_mask(image) is None:
+            return np.asarray(self.translator.input.fitted(in_mode(image, "RGB")))
+        return with_hole(self.translator.prepare(image)[:4])
 
     def check_size(self, size: tuple[int, int]) -> None:
         """Raise an HTTPException if an image of (width, height) is too large when it is resized."""
@@ -218,16 +187,6 @@ def make_app(studio: Studio, hosts: list[str]) -> Starlette:
     )
 
 
-async def refused(request: Request, error: Exception) -> Response:
-    """Return an error response: 4xx for a bad request, 500 for a RuntimeError."""
-    if isinstance(error, HTTPException):
-        return error_response(error.status_code, error.detail)
-    if isinstance(error, ValueError):
-        return error_response(422, one_line(error))
-    log.error("%s", one_line(error))
-    return error_response(500, "the translation failed; see the server's log for the reason")
-
-
 def refuse_larger(
     size: tuple[int, int], most: int, uploaded: tuple[int, int] | None = None
 ) -> None:
@@ -242,13 +201,8 @@ def refuse_larger(
         )
 
 
-def error_response(status: int, why: str) -> Response:
-    """Return a JSON response with an error message."""
-    return JSONResponse({"error": why}, status)
-
-
 def png(array: np.ndarray) -> bytes:
-    """Return (H, W, 1 or 3) uint8 as a PNG file."""
+    """Return (H, W, 1, 3 or 4) uint8 as a PNG file."""
     file = io.BytesIO()
     image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
     image.save(file, "PNG", compress_level=1)

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from data import builtin_facades
 from data.hole_input import HoleInput
+from data.inpaint_dataset import InpaintDataset
 from data.label_input import LabelInput
 from data.label_palette import exact_palette, find_palette, flat_pixels
+from data.mask_files import alpha_mask
 from data.value_range import chosen_ranges, read_ranges
 from scripts.drawing.labels import SAMPLE, ClassCanvas
 from translator import Translator
@@ -46,16 +49,33 @@ class Inputs:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Return image `index`, (H, W, 1 or 3) uint8; label maps have the colours of the canvas."""
+        """Return image `index`, (H, W, 1 or 3) uint8; label maps have the colours of the canvas.
+
+        An image whose transparent pixels are its hole is (H, W, 4).
+        """
         item = self.dataset[index]
         if self.canvas:
             return self.canvas.shown(item["label"])
+        if isinstance(self.dataset, InpaintDataset) and self.shows_hole(item["A_paths"]):
+            return with_hole(torch.cat([item["A"], item["mask"]]))
         return exact(item[self.side] if self.side in item else item["A"])
+
+    def shows_hole(self, path: str) -> bool:
+        """Return whether the hole of an image is where the image is transparent."""
+        if self.dataset.partner(path):
+            return False
+        return alpha_mask(self.dataset.read_image(path)) is not None
 
 
 def exact(real: Tensor) -> np.ndarray:
     """Return an input (C, H, W) in [-1, 1] as (H, W, C) uint8, with its file's exact values."""
     return (real + 1).mul(127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+
+
+def with_hole(real: Tensor) -> np.ndarray:
+    """Return an image and its mask, (4, H, W), as (H, W, 4) uint8, transparent in the hole."""
+    alpha = np.where(real[3].numpy() > 0, 0, 255).astype(np.uint8)
+    return np.dstack([exact(real[:3]), alpha])
 
 
 class Subject(NamedTuple):

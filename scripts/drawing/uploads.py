@@ -2,14 +2,14 @@
 
 import io
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from PIL import Image, UnidentifiedImageError
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from data.image_files import reason, upright_rgb
+from data.image_files import in_mode, reason, upright_rgb
 from data.image_types import has_high_depth
 from data.label_reader import ONE_CHANNEL
 from data.metadata import orientation, upright, upright_size
@@ -54,8 +54,8 @@ def image_in(
 ) -> Image.Image:
     """Return the image in a file's bytes, rotated upright, as RGB; HTTPException if unreadable.
 
-    With `one_channel`, an image of one keeps its values; with `alpha`, an image of one keeps its
-    alpha channel. `check_size` is called with the upright (width, height) before anything is
+    With `one_channel`, an image of one keeps its values; with `alpha`, one that may be transparent
+    is RGBA. `check_size` is called with the upright (width, height) before anything is
     decoded.
     """
     if not body:
@@ -77,9 +77,9 @@ def image_in(
                 if one_channel and file.mode in ONE_CHANNEL and file.format != "JPEG":
                     file.load()
                     return upright(file, orientation(file))
-                if alpha and file.mode == "RGBA":
+                if alpha and file.has_transparency_data:
                     file.load()
-                    return upright(file, orientation(file))
+                    return in_mode(upright(file, orientation(file)), "RGBA")
                 return upright_rgb(file)
     except Image.DecompressionBombError:
         raise HTTPException(413, "the image has too many pixels; make it smaller") from None
@@ -89,7 +89,30 @@ def image_in(
         raise HTTPException(422, f"the image is damaged ({reason(error)})") from None
 
 
+def parts_of(query: QueryParams, known: Sequence[str]) -> list[str]:
+    """Return the parts that lie below the image in a file, from the top, as ?parts= names them.
+
+    `known` are those of the run. HTTPException unless all of them are named; a mask may be left
+    out, as the hole may be transparent.
+    """
+    words = ",".join(query.getlist("parts")).split(",")
+    parts = [word.strip() for word in words if word.strip()]
+    missing = {*known} - {*parts, "mask"}
+    if parts and (missing or {*parts} - {*known} or len(parts) > len({*parts})):
+        takes = f"parts={','.join(known)}" if known else "no parts"
+        fix = "; a black sketch has no lines" if missing == {"sketch"} else ""
+        raise HTTPException(400, f"parts={','.join(parts)}: this run takes {takes}{fix}")
+    return parts
+
+
+def height_of_each(size: tuple[int, int], count: int) -> int:
+    """Return the height of `count` images below each other; HTTPException if they have none."""
+    if size[1] % count:
+        raise HTTPException(400, f"parts: {size[1]} rows are no {count} images of one height")
+    return size[1] // count
+
+
 def stacked(image: Image.Image, count: int) -> list[Image.Image]:
     """Return `count` images of one height that lie below each other in an image."""
-    width, height = image.width, image.height // count
+    width, height = image.width, height_of_each(image.size, count)
     return [image.crop((0, i * height, width, (i + 1) * height)) for i in range(count)]

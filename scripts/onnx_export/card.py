@@ -16,6 +16,7 @@ from models.networks import Generator
 from models.semantic import FromLabels
 from options.roles import as_flags
 from scripts.onnx_export.check import ExportError
+from scripts.onnx_export.example import example
 
 if TYPE_CHECKING:
     import onnx
@@ -174,82 +175,3 @@ def differences(rows: list[ExportError], args: argparse.Namespace, what: str) ->
     for row in rows:
         off = f" {100 * row.share:.2g}% |" * args.processing
         yield f"| {row.batch} | {row.height} | {row.width} | {row.difference:.2g} |{off}"
-
-
-def example(output: Path, opt: Any, args: argparse.Namespace) -> Iterator[str]:
-    """Yield the lines of a Python example that translates an image."""
-    if opt.dataset_mode == "labels":
-        yield from label_example(output, opt, args)
-        return
-    if opt.model == "inpaint":
-        yield from hole_example(output, opt, args)
-        return
-    colours = opt.model == "colorization"
-    ins, outs = (3, 3) if colours and args.processing else (opt.input_nc, opt.output_nc)
-    session = f'session = onnxruntime.InferenceSession("{output.name}")'
-    height, width = args.size or (opt.crop_size, opt.crop_size)
-    if not {ins, outs} <= {1, 3} or read_ranges(opt):
-        yield "import numpy as np, onnxruntime"
-        yield session
-        yield f"x = np.zeros((1, {ins}, {height}, {width}), np.float32)  # images in [-1, 1]"
-        yield '(fake,) = session.run(None, {"input": x})'
-        yield f"print(fake.shape)  # (1, {outs}, {height}, {width}), in [-1, 1]"
-        return
-    resized = f".resize(({width}, {height}))" if args.size else ""
-    levels = "np.asarray(image)[None]" if ins == 3 else "np.asarray(image)[None, ..., None]"
-    yield "import numpy as np, onnxruntime"
-    yield "from PIL import Image"
-    yield session
-    yield f'image = Image.open("input.png").convert("{"RGB" if ins == 3 else "L"}"){resized}'
-    if args.processing:
-        yield f"x = {levels}"
-    else:
-        yield f"x = {levels}.transpose(0, 3, 1, 2) / np.float32(127.5) - 1"
-    yield '(fake,) = session.run(None, {"input": x})'
-    if not args.processing:
-        yield "fake = ((fake.transpose(0, 2, 3, 1) + 1) / 2 * 255).clip(0, 255).astype(np.uint8)"
-    yield f'Image.fromarray(fake[0{", ..., 0" if outs == 1 else ""}]).save("output.png")'
-
-
-def hole_example(output: Path, opt: Any, args: argparse.Namespace) -> Iterator[str]:
-    """Yield the lines of a Python example that fills a hole."""
-    height, width = args.size
-    fitted = f".resize(({width}, {height})"
-    yield "import numpy as np, onnxruntime"
-    yield "from PIL import Image"
-    yield f'session = onnxruntime.InferenceSession("{output.name}")'
-    yield f'image = np.asarray(Image.open("image.png").convert("RGB"){fitted}))[None]'
-    yield f'mask = np.asarray(Image.open("mask.png").convert("L"){fitted}, 0)) >= 128  # (H, W)'
-    yield "x = image.transpose(0, 3, 1, 2) / np.float32(127.5) - 1"
-    yield "inputs = {'image': x, 'mask': mask[None, None].astype(np.float32)}"
-    if opt.guided:
-        yield "inputs['sketch'] = np.zeros_like(inputs['mask'])  # 1 on lines"
-    yield "(fake,) = session.run(None, inputs)"
-    yield "fake = ((fake.transpose(0, 2, 3, 1) + 1) / 2 * 255).clip(0, 255).astype(np.uint8)"
-    yield "fake = np.where(mask[None, ..., None], fake, image)  # the rest to the byte"
-    yield 'Image.fromarray(fake[0]).save("output.png")'
-
-
-def label_example(output: Path, opt: Any, args: argparse.Namespace) -> Iterator[str]:
-    """Yield the lines of a Python example that translates a label map."""
-    resized = ""
-    if args.size:
-        height, width = args.size
-        resized = f".resize(({width}, {height}), Image.NEAREST)"
-    yield "import numpy as np, onnxruntime"
-    yield "from PIL import Image"
-    yield f'session = onnxruntime.InferenceSession("{output.name}")'
-    yield f'labels = np.asarray(Image.open("labels.png"){resized})  # (H, W) of class numbers'
-    if args.processing:
-        yield "x = labels[None, ..., None].astype(np.uint8)"
-    elif opt.no_instance:
-        yield "x = labels[None, None].astype(np.int64)"
-    else:
-        yield "padded = np.pad(labels, 1, mode='edge')"
-        yield "edges = (padded[:-2, 1:-1] != labels) | (padded[2:, 1:-1] != labels)"
-        yield "edges |= (padded[1:-1, :-2] != labels) | (padded[1:-1, 2:] != labels)"
-        yield "x = np.stack([labels, edges])[None].astype(np.int64)"
-    yield '(fake,) = session.run(None, {"input": x})'
-    if not args.processing:
-        yield "fake = ((fake.transpose(0, 2, 3, 1) + 1) / 2 * 255).clip(0, 255).astype(np.uint8)"
-    yield 'Image.fromarray(fake[0]).save("output.png")'

@@ -54,9 +54,24 @@ def test_a_flag_of_another_program_is_told_ours(foreign: str, ours: str) -> None
 
 @pytest.mark.parametrize("flag", WITHOUT_COUNTERPART)
 def test_a_flag_without_a_counterpart_is_told_what_takes_its_place(flag: str) -> None:
-    for model in ("pix2pix", "spade", "pix2pixHD"):
+    for model in ("pix2pix", "spade", "pix2pixHD", "inpaint"):
         words = f"{flag}: unknown flag; {WITHOUT_COUNTERPART[flag]}"
         refusal(lambda model=model: TrainOptions().read(["--model", model, flag, "5"]), words)
+
+
+@pytest.mark.parametrize("read", [TrainOptions, TestOptions])
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--mask", "test_mask/, beside test/, or in --mask_dir"),
+        ("--test_mask", "test_mask/, beside test/, or in --mask_dir"),
+        ("--mask_root", "did you mean --mask_dir?"),
+        ("--mask_type", "did you mean --masks?"),
+        ("--sketch", "test_sketch/, beside test/"),
+    ],
+)
+def test_flags_of_masks_and_sketches_are_told_their_place(read, flag: str, words: str) -> None:
+    refusal(lambda: read().read([*ALONE, "--model", "inpaint", flag, "x"]), f"{flag}: ", words)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +96,8 @@ def test_what_is_told_exists() -> None:
     known = {
         f"--{name}" for read in (TrainOptions, TestOptions) for name in vars(read().read(ALONE))
     }
-    known |= {f"--{name}" for name in vars(TrainOptions().read([*ALONE, "--model", "pix2pixHD"]))}
+    for model in ("pix2pixHD", "inpaint"):
+        known |= {f"--{name}" for name in vars(TrainOptions().read([*ALONE, "--model", model]))}
     for proposed in (*RENAMED.values(), *ELSEWHERE.values()):
         assert {one.partition(" ")[0] for one in proposed.split(" or ")} <= known
     assert not known & (ELSEWHERE.keys() | WITHOUT_COUNTERPART.keys())

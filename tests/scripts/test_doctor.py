@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 from conftest import FACADES, draw, draw_pairs, needs_facades
 from PIL import Image
-from support.holes import draw_photos
 
 from data.high_depth_output import png_of
 from data.image_check import inspect
-from scripts import doctor
-from util.errors import RunStopped
 
 Command = Callable[..., SimpleNamespace]
 
@@ -201,16 +198,3 @@ def test_pairs_in_two_folders_may_have_any_width(command, tmp_path, caplog, name
     result = command("scripts.doctor", "--dataroot", tmp_path / "d", "--num_threads", "1")
     assert result.status == 1 and "pixels wide" not in caplog.text
     assert caplog.text.count("has no partner in the other folder") == 2
-
-
-def test_images_with_holes_are_checked_with_their_masks(tmp_path, monkeypatch, caplog):
-    monkeypatch.chdir(tmp_path)
-    root = draw_photos(tmp_path / "photos")
-    run = ["--dataroot", str(root), "--model", "inpaint", "--num_threads", "1", "--gpu_ids", "-1"]
-    doctor.main(run)
-    assert "9 images, 0 bad" in caplog.text
-    draw((9, 40)).save(root / "train" / "0.png")
-    caplog.clear()
-    with pytest.raises(RunStopped):
-        doctor.main([*run, "--preprocess", "none"])
-    assert "0.png: 9x40 pixels" in caplog.text

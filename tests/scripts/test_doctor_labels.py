@@ -1,37 +1,20 @@
 """The doctor on label maps: no remarks on numbers that are right, all files that are not."""
 
 import shutil
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from conftest import SHARED
 from support.label_folders import classes, draw_labels, photo, save
 
-from scripts import doctor
-from util.command import run_command
-
+pytest_plugins = ["support.diagnosing"]
 COCO = SHARED / "datasets" / "coco_stuff"
-
-
-@pytest.fixture
-def diagnose(tmp_path: Path, monkeypatch, caplog, capsys) -> Callable[..., tuple[int, str]]:
-    """Run the doctor in an empty folder: status and all that it says."""
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-
-    def run(root: Path, *flags: str, asked: str = "--model spade") -> tuple[int, str]:
-        words = ["--dataroot", str(root), *asked.split(), "--num_threads", "1"]
-        status = run_command(doctor.main, [*words, *flags])
-        return status, caplog.text + capsys.readouterr().err
-
-    return run
+SPADE = ("--model", "spade")
 
 
 def test_right_label_maps_get_no_remark(tmp_path, diagnose) -> None:
     root = draw_labels(tmp_path / "d")
     shutil.rmtree(root / "test_img")  # which a test does not need
-    status, said = diagnose(root)
+    status, said = diagnose(root, *SPADE)
     assert status == 0 and "24 images, 0 bad, 0 remarks" in said
 
 
@@ -42,7 +25,7 @@ def test_all_wrong_files_of_all_phases_are_named(tmp_path, diagnose, asked: str)
     save(root / "train_inst" / "1.png", classes(0, (1, 2), (8, 8)))
     photo(root / "train_inst" / "2.png", 0)
     (root / "test_label" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    status, said = diagnose(root, "--label_nc", "3", asked=asked)
+    status, said = diagnose(root, *asked.split(), "--label_nc", "3")
     assert status == 1 and "4 of 27 images would stop a training" in said
     assert "val_label/0.png: holds the class number 77" in said
     assert "train_inst/1.png: has 8x8 pixels and" in said
@@ -54,13 +37,13 @@ def test_all_maps_of_colours_among_numbers_are_named(tmp_path, diagnose) -> None
     root = draw_labels(tmp_path / "d")
     for name in ("train_label/1.png", "train_label/2.png", "val_label/0.png"):
         photo(root / name, 0)
-    status, said = diagnose(root)
+    status, said = diagnose(root, *SPADE)
     assert status == 1 and "3 of 27 images would stop a training" in said
     assert said.count("is RGB, but a label map has one channel") == 3
 
 
 @pytest.mark.skipif(not COCO.is_dir(), reason="the images of COCO-Stuff are not here")
 def test_real_label_maps_get_the_remarks_that_are_right(diagnose) -> None:
-    status, said = diagnose(COCO, "--contain_dontcare_label")
+    status, said = diagnose(COCO, *SPADE, "--contain_dontcare_label")
     assert status == 0 and "63 images, 0 bad, 1 remark" in said
     assert "val has class numbers that train lacks" in said

@@ -1,7 +1,5 @@
 """The drawing page of a run on label maps: the brush is a class."""
 
-import contextlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +8,7 @@ import pytest
 import requests
 from conftest import draw, near, refusal
 from PIL import Image
-from support.drawing import Page, a_browser, a_page, array, draw_labels, png, served, untrained
+from support.drawing import array, draw_labels, png, post, served, untrained
 from support.label_folders import draw_label_folders
 from support.label_maps import SPADE
 
@@ -19,6 +17,7 @@ from scripts.drawing.subject import describe_run
 from translator import Translator
 from util.palette import default_colours
 
+pytest_plugins = ["support.drawing_pages"]
 NAMES = ["sky", "sea", "sand", ""]
 
 
@@ -42,28 +41,6 @@ def many(root: Path) -> Path:
     made = untrained(root / "many", root / "data", *SPADE, *flags)
     (made / "classes.txt").write_text("\n".join(f"kind {n}" for n in range(59)))
     return made
-
-
-@pytest.fixture(scope="module")
-def page(run: Path) -> Iterator[SimpleNamespace]:
-    with served(run) as address:
-        yield SimpleNamespace(address=address, run=run)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with a_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def show(browser: object) -> Iterator[Callable[..., Page]]:
-    with contextlib.ExitStack() as pages:
-        yield lambda address, **how: pages.enter_context(a_page(browser, address, **how))
-
-
-def post(page: SimpleNamespace, what: str, body: bytes) -> requests.Response:
-    return requests.post(f"{page.address}{what}", data=body, timeout=60)
 
 
 # The server -----------------------------------------------------------------------------
@@ -131,6 +108,17 @@ def test_a_file_of_numbers_or_of_colours_is_opened_as_colours(page: SimpleNamesp
     example = requests.get(f"{page.address}example/0", timeout=9)
     labels = np.asarray(Image.open(labels_of(page.run)[0]))
     assert np.array_equal(array(example), default_colours(4)[labels])
+
+
+def test_instance_maps_may_lie_below_the_labels(page: SimpleNamespace) -> None:
+    rng = np.random.default_rng(2)
+    index, ids = rng.integers(0, 4, (2, 64, 64)).astype(np.uint8)
+    both = png(Image.fromarray(np.concatenate([index, ids])))
+    found = array(post(page, "translate?parts=instances", both))
+    wanted = Translator.load(page.run, gpu_ids=-1)(index, instances=ids, seed=0)
+    assert near({"": found}, {"": wanted})
+    said = post(page, "translate?parts=mask", both).json()["error"]
+    assert said == "parts=mask: this run takes parts=instances"
 
 
 def test_what_is_no_label_map_is_refused_in_one_line(page: SimpleNamespace) -> None:

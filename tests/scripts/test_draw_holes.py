@@ -2,21 +2,23 @@
 
 import contextlib
 import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import requests
 from conftest import draw, refusal
 from PIL import Image
-from support.drawing import Page, a_browser, a_page, array, png, served
-from support.holes import draw_photos, saved_run
+from support.documents import PAGES
+from support.drawing import Page, array, png, post, served
+from support.holes import draw_photos, save_mask, saved_run
 
 from scripts.drawing.subject import describe_run
 from translator import Translator
 
+pytest_plugins = ["support.drawing_pages"]
 STRONG = ["--init_type", "normal", "--init_gain", "0.4"]  # untrained, and yet it answers
 GUIDED = ["--guided", "--hole_noise", "1", *STRONG]
 SIDE = 32
@@ -30,28 +32,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(root: Path) -> Path:
     return saved_run(root, *GUIDED)
-
-
-@pytest.fixture(scope="module")
-def page(run: Path) -> Iterator[SimpleNamespace]:
-    with served(run) as address:
-        yield SimpleNamespace(address=address, run=run)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with a_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def show(browser: object) -> Iterator[Callable[..., Page]]:
-    with contextlib.ExitStack() as pages:
-        yield lambda address, **how: pages.enter_context(a_page(browser, address, **how))
-
-
-def post(page: SimpleNamespace, what: str, body: bytes) -> requests.Response:
-    return requests.post(f"{page.address}{what}", data=body, timeout=60)
 
 
 def sheet(*images: np.ndarray) -> bytes:
@@ -91,10 +71,42 @@ def test_a_hole_below_the_image_or_transparent_is_filled(page: SimpleNamespace) 
     wanted = ((wanted[0].permute(1, 2, 0).numpy() + 1) / 2 * 255).clip(0, 255).astype(np.uint8)
     assert np.array_equal(filled[hole], wanted[hole])
     assert np.array_equal(filled[~hole], image[~hole]) and (filled != image).any()
-    without = array(post(page, "translate?seed=3&parts=mask", sheet(image, mask)))
-    rgba = Image.fromarray(np.dstack([image, np.where(hole, 0, 255).astype(np.uint8)]))
+    none = np.zeros_like(lines)
+    without = array(post(page, "translate?seed=3&parts=mask,sketch", sheet(image, mask, none)))
+    rgba = transparent(image, hole)
     assert np.array_equal(array(post(page, "translate?seed=3", png(rgba))), without)
     assert (without != filled).any()
+    both = np.asarray(Image.fromarray(lines).convert("RGBA"))
+    below = sheet(np.asarray(rgba), both)
+    assert np.array_equal(array(post(page, "translate?seed=3&parts=sketch", below)), filled)
+
+
+def transparent(image: np.ndarray, hole: np.ndarray) -> Image.Image:
+    """Return an image that is transparent in its hole (H, W)."""
+    return Image.fromarray(np.dstack([image, np.where(hole, 0, 255).astype(np.uint8)]))
+
+
+def test_parts_lie_below_the_image_in_the_order_they_are_named_in(page: SimpleNamespace) -> None:
+    image, mask, lines = parts()
+    wanted = array(post(page, "translate?parts=mask,sketch", sheet(image, mask, lines)))
+    for address in ("parts=sketch,mask", "parts=sketch&parts=mask", "parts=sketch,%20mask"):
+        found = array(post(page, f"translate?{address}", sheet(image, lines, mask)))
+        assert np.array_equal(found, wanted)
+
+
+def test_the_commands_of_the_documents_fill_a_hole(root: Path) -> None:
+    image, mask, _ = parts()
+    files = {
+        "transparent.png": png(transparent(image, mask[..., 0] > 0)),
+        "photo_and_mask.png": sheet(image, mask),
+    }
+    text = PAGES["using.md"] + PAGES["inpainting.md"]
+    asked = re.findall(r"^curl --data-binary @(\S+) -o filled\.png \S+8000/([^\s\"]+)", text, re.M)
+    assert {name for name, _ in asked} == files.keys()
+    with served(saved_run(root / "of_documents")) as address:
+        found = [array(post(SimpleNamespace(address=address), what, files[n])) for n, what in asked]
+    kept = mask[..., 0] == 0
+    assert all(np.array_equal(one[kept], image[kept]) for one in found)
 
 
 def test_what_is_opened_is_the_image_as_the_network_gets_it(page: SimpleNamespace) -> None:
@@ -103,19 +115,55 @@ def test_what_is_opened_is_the_image_as_the_network_gets_it(page: SimpleNamespac
     assert array(post(page, "open", png(draw((80, 60), 1)))).shape == (SIDE, SIDE, 3)
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_an_image_that_is_opened_keeps_its_transparent_hole(page: SimpleNamespace, mode) -> None:
+    image, mask, _ = parts()
+    hole = mask[..., 0] > 0
+    if mode == "P":
+        file = transparent(image, hole).quantize(200)
+    else:
+        file = transparent(image, hole).convert(mode)
+    found = array(post(page, "open", png(file)))
+    assert np.array_equal(found[..., 3] == 0, hole) and set(np.unique(found[..., 3])) == {0, 255}
+    wanted = np.asarray(file.convert("RGBA"))
+    assert np.array_equal(found[~hole], wanted[~hole])
+    assert np.array_equal(array(post(page, "translate", png(file)))[~hole], wanted[..., :3][~hole])
+    opaque = Image.fromarray(image).convert("RGBA")
+    assert array(post(page, "open", png(opaque))).shape == (SIDE, SIDE, 3)
+
+
+def test_an_example_shows_its_transparent_hole_unless_a_mask_counts(tmp_path: Path) -> None:
+    run, (image, mask, _) = saved_run(tmp_path), parts()
+    (tmp_path / "test").mkdir()
+    transparent(image, mask[..., 0] > 0).save(tmp_path / "test" / "0.png")
+    Image.fromarray(image).save(tmp_path / "test" / "1.png")  # its hole is drawn
+    _, examples = describe_run(Translator.load(run, gpu_ids=-1))
+    assert np.array_equal(examples[0][..., 3] == 0, mask[..., 0] > 0)
+    assert examples[1].shape == (SIDE, SIDE, 3)
+    for name in ("0.png", "1.png"):
+        save_mask(tmp_path / "test_mask" / name, (SIDE, SIDE), (2, 2, 9, 9))
+    _, examples = describe_run(Translator.load(run, gpu_ids=-1))
+    assert examples[0].shape == (SIDE, SIDE, 3)
+
+
 @pytest.mark.parametrize(
-    ("address", "shape", "words"),
+    ("query", "height", "words"),
     [
-        ("translate?parts=mask", (33, SIDE), "parts: 33 rows are no 2 images of one height"),
-        ("translate?parts=x", (64, SIDE), "x: unknown; known are instances, mask, sketch"),
-        ("translate?parts=instances", (64, SIDE), "instances: needs label maps"),
-        ("translate?parts=mask", (64, SIDE), "the mask is empty"),
-        ("translate", (SIDE, SIDE), "give its mask (--mask), or make it transparent"),
+        ("parts=mask,sketch", 97, "parts: 97 rows are no 3 images of one height"),
+        ("parts=mask,sketch", 96, "the mask is empty"),
+        ("parts=mask", 96, "parts=mask: this run takes parts=mask,sketch; a black sketch has no"),
+        ("parts=sketch", 64, "where is the hole? Make it transparent, or put the mask below"),
+        ("parts=mask,sketch,x", 128, "parts=mask,sketch,x: this run takes parts=mask,sketch"),
+        ("parts=mask,sketch,mask", 128, "this run takes parts=mask,sketch"),
+        ("parts=instances", 64, "parts=instances: this run takes parts=mask,sketch"),
+        ("", SIDE, "where is the hole? Make it transparent, or put the mask below the image: "
+         "?parts=mask,sketch"),
     ],
-)
-def test_what_cannot_be_filled_is_refused(page: SimpleNamespace, address, shape, words) -> None:
-    answer = post(page, address, png(Image.new("RGB", shape[::-1])))
-    assert 400 <= answer.status_code < 500 and words in answer.json()["error"]
+)  # fmt: skip
+def test_what_cannot_be_filled_is_refused_in_one_line(page, query, height, words) -> None:
+    answer = post(page, f"translate?{query}", png(Image.new("RGB", (SIDE, height))))
+    said = answer.json()["error"]
+    assert 400 <= answer.status_code < 500 and words in said and "\n" not in said
 
 
 # The page -------------------------------------------------------------------------------
@@ -205,6 +253,36 @@ def test_an_image_that_is_opened_has_no_hole_and_can_be_saved(show, page) -> Non
     window.press("Undo")
     window.until(lambda: window.input().shape == (SIDE, SIDE, 3))
     assert not np.array_equal(window.input(), opened)
+
+
+@pytest.mark.slow
+def test_a_transparent_image_that_is_opened_shows_its_hole_and_keeps_it(show, page) -> None:
+    window = show(page.address)
+    image, mask, _ = parts(9)
+    hole = mask[..., 0] > 0
+    window.upload("cut.png", png(transparent(image, hole)))
+    window.until(lambda: np.array_equal(window.input()[~hole], image[~hole]))
+    brush = np.array([0xFF, 0x3D, 0xF2])
+    assert (window.input()[hole] == brush).all()
+    window.wait()
+    filled = pixels(window.output())
+    wanted = array(post(page, "translate?seed=0", png(transparent(image, hole))))
+    assert np.array_equal(filled, wanted)
+    painted(window, ((2, 2), (5, 5)))
+    window.press("Eraser")
+    window.page.fill("#size", "30")
+    window.drag((3, 3), (28, 28))
+    window.wait()
+    assert (window.input()[hole] == brush).all()
+    assert np.array_equal(window.input()[~hole], image[~hole])
+    window.press("Clear")
+    window.wait()
+    assert np.array_equal(pixels(window.output()), filled)
+    kept = np.asarray(Image.open(io.BytesIO(window.download("Save input")[1])))
+    assert np.array_equal(kept[..., 3] == 0, hole)
+    for _ in range(4):  # clear, eraser, rectangle, open
+        window.press("Undo")
+    window.until(lambda: window.shows_example(1))
 
 
 @pytest.mark.slow

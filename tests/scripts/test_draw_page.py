@@ -1,8 +1,7 @@
 """The page of scripts/draw.py in a browser."""
 
-import contextlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,8 +11,6 @@ from PIL import Image
 from support.drawing import (
     COLOURS,
     Page,
-    a_browser,
-    a_page,
     draw_labels,
     draw_lines,
     png,
@@ -21,13 +18,8 @@ from support.drawing import (
     untrained,
 )
 
+pytest_plugins = ["support.drawing_pages"]
 pytestmark = pytest.mark.slow  # servers, browsers: seconds each
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with a_browser() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +28,6 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     root = tmp_path_factory.mktemp("labels")
     with served(untrained(root, draw_labels(root / "labels"))) as address:
         yield address
-
-
-@pytest.fixture
-def show(browser) -> Iterator[Callable[..., Page]]:
-    """Open a page; at the end nothing may have gone wrong on it."""
-    with contextlib.ExitStack() as pages:
-        yield lambda address, **how: pages.enter_context(a_page(browser, address, **how))
 
 
 def colour_of(page: Page, number: int) -> np.ndarray:

@@ -18,9 +18,9 @@ import pytest
 import requests
 from conftest import draw, near
 from PIL import Image
-from support.drawing import COLOURS, array, draw_labels, png, served, untrained
+from support.drawing import COLOURS, array, draw_labels, png, post, served, untrained
 
-from scripts.drawing import server
+from scripts.drawing import guard, server
 from translator import Translator
 
 
@@ -31,10 +31,6 @@ def page(tmp_path_factory: pytest.TempPathFactory):
     run = untrained(root, draw_labels(root / "labels"))
     with served(run) as address:
         yield SimpleNamespace(address=address, run=run, root=root)
-
-
-def post(page: SimpleNamespace, what: str, body: bytes, **how) -> requests.Response:
-    return requests.post(f"{page.address}{what}", data=body, timeout=60, **how)
 
 
 def refused(answer: requests.Response, status: int, *words: str) -> None:
@@ -140,6 +136,12 @@ def test_bad_bytes_get_a_reason(page, what, body, status, words):
 def test_a_body_without_a_length_is_counted_as_it_comes(page):
     parts = (b"\0" * 2**20 for _ in range(40))
     refused(requests.post(f"{page.address}open", data=parts, timeout=60), 413, "16 MB")
+
+
+def test_parts_are_refused_by_a_run_that_takes_none(page):
+    answer = post(page, "translate?parts=mask", png(draw((64, 128))))
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "parts=mask: this run takes no parts"
 
 
 @pytest.mark.parametrize("seed", ["-1", "x", "1.5", str(2**63), "9" * 5000])
@@ -317,7 +319,7 @@ def test_fifty_at_once_are_answered_or_turned_away(page):
 
 
 def test_one_turn_after_the_other_and_no_more_than_may_wait(page, monkeypatch):
-    monkeypatch.setattr(server, "MOST_WAITING", 3)
+    monkeypatch.setattr(guard, "MOST_WAITING", 3)
     translated, busy = server.Studio.translated, []
 
     def slowly(studio, *given):

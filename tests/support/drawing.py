@@ -110,6 +110,11 @@ def png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
+def post(page: Any, what: str, body: bytes, **how: Any) -> requests.Response:
+    """Send a file to a server, the `address` of a page."""
+    return requests.post(f"{page.address}{what}", data=body, timeout=60, **how)
+
+
 def array(answer: requests.Response) -> np.ndarray:
     """Return the image of an answer."""
     assert answer.status_code == 200, answer.text

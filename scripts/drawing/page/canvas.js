@@ -153,15 +153,20 @@ export class HolePainting extends Painting {
   get marked() { return Boolean(this.marks?.some(mark => mark)); }
 
   show(image) {
+    this.context.clearRect(0, 0, this.width, this.height);
     super.show(image);
     this.image = super.pixels();
     this.marks = new Uint8Array(this.width * this.height);
+    this.clear();
   }
 
   clear() {
-    this.marks?.fill(0);
+    this.marks?.forEach((_, i) => { this.marks[i] = this.missing(i); });
     this.render(0, 0, this.width, this.height);
   }
+
+  // The mark of a pixel without a brush: 1, a hole, where the image itself is transparent.
+  missing(i) { return Number(this.image.data[4 * i + 3] === 0); }
 
   pixels() { return { image: this.image, marks: this.marks?.slice() }; }
 
@@ -173,7 +178,7 @@ export class HolePainting extends Painting {
     this.render(0, 0, image.width, image.height);
   }
 
-  // Mark a box with the brush of a colour; with none, the image shows again.
+  // Mark a box with the brush of a colour; with none, the image shows again as it was opened.
   box(x, y, width, height, colour) {
     if (!this.image) return;
     const [left, top] = [Math.max(x, 0), Math.max(y, 0)];
@@ -181,7 +186,9 @@ export class HolePainting extends Painting {
     if (left >= right || top >= bottom) return;
     const mark = this.colours.indexOf(colour) + 1;
     for (let row = top; row < bottom; row++) {
-      this.marks.fill(mark, row * this.width + left, row * this.width + right);
+      for (let i = row * this.width + left; i < row * this.width + right; i++) {
+        this.marks[i] = mark || this.missing(i);
+      }
     }
     if (mark) super.box(left, top, right - left, bottom - top, colour);
     else this.render(left, top, right - left, bottom - top);
@@ -190,14 +197,14 @@ export class HolePainting extends Painting {
   render(x, y, width, height) {
     if (!this.image) return;
     const shown = new ImageData(this.image.data.slice(), this.image.width);
-    const paints = this.colours.map(channels);
+    const paints = this.colours.map(code => [...channels(code), 255]);
     this.marks.forEach((mark, i) => { if (mark) shown.data.set(paints[mark - 1], 4 * i); });
     this.context.putImageData(shown, 0, 0, x, y, width, height);
   }
 
   counts() { return new Map(); }
 
-  // The file of the image without marks; null if there is no image.
+  // The file of the image as it was opened; null if there is no image.
   unmarked() {
     if (!this.image) return null;
     const { width, height } = this.image;

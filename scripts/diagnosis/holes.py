@@ -1,0 +1,111 @@
+"""What is wrong with images to fill, their masks and their sketches."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from data.image_check import Finding
+from data.image_files import load_unconverted
+from data.image_folder import by_stem, list_images
+from data.inpaint_dataset import MASK, SKETCH, InpaintDataset
+from data.mask_files import MOST_HOLE, alpha_mask, load_mask
+from data.sketches import load_sketch, looks_like_photo
+from options.base_options import Options
+from util.inpainting import check_size
+
+MOSTLY_HOLE = f"more than {MOST_HOLE:.0%} of it are the hole; invert it if black is to be filled"
+
+PHOTO = "looks like a photo; a sketch has dark lines on light, or light ones on dark"
+
+
+class Incomplete(InpaintDataset):
+    """The images of a phase, some of which may lack their mask or their sketch."""
+
+    def files_beside(self, folder: Path) -> dict[str, str]:
+        """Return a file of each stem in a folder."""
+        found = by_stem(folder, list_images(folder).images)
+        return {stem: paths[0] for stem, paths in found.items()}
+
+
+def hole_findings(asked: Iterable[Options]) -> tuple[set[str], list[Finding]]:
+    """Return the files in which alpha, a palette, one or 16 bits are as good as 8 of grey, and
+    what is wrong with images to fill, their masks and their sketches.
+    """
+    right: set[str] = set()
+    found: list[Finding] = []
+    for opt in asked:
+        with contextlib.suppress(ValueError):  # `data_remarks` says it
+            dataset = Incomplete(opt)
+            masks = dataset.mask_files()
+            own = {path: dataset.partner(path) for path in dataset.A_paths}
+            right |= {*masks, *filter(None, own.values()), *dataset.sketches.values()}
+            right |= {path for path in own if dataset.reads_alpha and not own[path]}
+            found += [*unread(dataset), *unpaired(dataset)]
+            others = [] if dataset.own else [*{*masks} - {*own.values()}]  # any image may get them
+            with ThreadPoolExecutor() as pool:
+                found += chain(
+                    *pool.map(partial(item_findings, dataset), dataset.A_paths),
+                    *pool.map(lambda path: findings(path, partial(load_mask, path)), others),
+                )
+    return right, found
+
+
+def unread(dataset: InpaintDataset) -> Iterator[Finding]:
+    """Yield the folders of masks and sketches that a phase does not read."""
+    of_phase = f"{dataset.root}/{dataset.opt.phase}"
+    masks, sketches = Path(f"{of_phase}_{MASK}"), Path(f"{of_phase}_{SKETCH}")
+    if dataset.drawn_anew and masks.is_dir() and not dataset.folder:
+        yield Finding(str(masks), f"is not read in training; --mask_dir {masks} reads it")
+    if not dataset.guided and sketches.is_dir():
+        yield Finding(str(sketches), "is read with --guided alone")
+
+
+def unpaired(dataset: InpaintDataset) -> Iterator[Finding]:
+    """Yield images without the mask or the sketch that others have, and those without images."""
+    images = {stem: path for path, stem in dataset.stems.items()}
+    all_read = len(images) < dataset.opt.max_dataset_size
+    for side, files in ((MASK, dataset.own), (SKETCH, dataset.sketches)):
+        for stem in images.keys() - files.keys() if files else ():
+            what = f"has no {side} of its name in {dataset.opt.phase}_{side}/"
+            yield Finding(images[stem], what, fatal=True)
+        for stem in files.keys() - images.keys() if all_read else ():
+            yield Finding(files[stem], "has no image of its name, and is not read")
+
+
+def item_findings(dataset: InpaintDataset, path: str) -> list[Finding]:
+    """Return what is wrong with an image to fill, its own mask and its sketch."""
+    try:
+        image = dataset.read_image(path)
+        check_size(*dataset.geometry.output_size(image.size))
+    except ValueError as error:
+        return [Finding.of(path, error)]
+    how = dataset.max_pixels, image.size
+    mask, sketch = dataset.partner(path), dataset.sketches.get(dataset.stems[path])
+    found = []
+    if mask:
+        found += findings(mask, lambda: load_mask(mask, *how))
+    elif dataset.reads_alpha:
+        found += findings(path, lambda: alpha_mask(image))
+    if sketch:
+        found += findings(sketch, lambda: load_sketch(sketch, *how)) or photo_findings(sketch)
+    return found
+
+
+def photo_findings(sketch: str) -> list[Finding]:
+    """Return a remark on the file of a sketch if it looks like a photo."""
+    return [Finding(sketch, PHOTO)] if looks_like_photo(load_unconverted(sketch)) else []
+
+
+def findings(path: str, read: Callable[[], np.ndarray | None]) -> list[Finding]:
+    """Return what is wrong with the file of a mask or a sketch, (H, W), which `read` returns."""
+    try:
+        found = read()
+    except ValueError as error:
+        return [Finding.of(path, error)]
+    large = found is not None and found.mean() > MOST_HOLE
+    return [Finding(path, MOSTLY_HOLE)] if large else []
