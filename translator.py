@@ -93,7 +93,7 @@ class Translator:
         A run on label maps takes those, as files, PIL images or arrays (H, W, 3) like its own, as
         arrays (H, W) of class numbers, or as tensors (see `translate`); `instances` are their
         instance maps, in the same form, by default the classes. A run that fills holes takes `mask`
-        and, with --guided, `sketch` (see `HoleInput`).
+        and, with --guided, `sketch` (see `map_of`). Of several images each has a part of its own.
 
         `seed` (default: --seed) and the file's stem determine the noise; without a file, the
         image's number in the list or batch does. ValueError names an unusable image.
@@ -141,10 +141,6 @@ class Translator:
         `names`, such as file names, determine the noise; the default is the image's number.
         ValueError names an image with values outside [-1.5, 1.5], or with other class numbers.
         """
-        if names is None:
-            names = list(
-                map(str, range(len(real) if isinstance(real, Tensor) and real.ndim else 0))
-            )
         if seed is not None and (not isinstance(seed, int | np.integer) or seed < 0):
             raise ValueError(f"seed {seed!r}: must be a whole number from 0")
         real = self.input.check(real, names)
@@ -202,7 +198,8 @@ class Translator:
     def _to_input(self, image: Source | Tensor, number: int, parts: Parts) -> tuple[Tensor, str]:
         """Return the generator's input, and the name that determines the noise."""
         if isinstance(image, str | Path):
-            return self._large(str(image)) or self.prepare(image, **parts), str(image)
+            large = None if parts else self._large(str(image))
+            return large or self.prepare(image, **parts), str(image)
         if not isinstance(image, Tensor):
             return self.prepare(image, f"image {number}", **parts), str(number)
         self.input.check_one(image, f"image {number}", **parts)

@@ -2,6 +2,7 @@
 
 import logging
 from argparse import Namespace
+from collections.abc import Collection
 from typing import Any
 
 from data import builtin_facades
@@ -46,7 +47,7 @@ def create_dataset(
     by_side = dataset.files_by_side() if isinstance(dataset, BaseDataset) else {}
     if opt.isTrain:
         files = all_files(by_side)
-        check_before_training(files, opt)
+        check_before_training(files, opt, only_8_bits(dataset, by_side))
         if isinstance(dataset, BaseDataset):
             dataset.cache = shared_cache(files, opt.cache, run_folder(opt))
         if not files and opt.cache in ("ram", "disk"):
@@ -86,9 +87,17 @@ def look_at_data(dataset: Any, opt: Any) -> tuple[list[str], dict[str, SideStati
     return [remark.what for remark in remarks], sides
 
 
-def check_before_training(files: list[str], opt: Any) -> None:
-    """Check images before training instead of failing in mid-epoch."""
-    bad = check_headers(files, max_pixels=opt.max_pixels)
+def only_8_bits(dataset: Any, by_side: dict[str, list[str]]) -> set[str]:
+    """Return the files of the sides of a dataset that may not have more than 8 bits."""
+    sides = getattr(dataset, "only_8_bits", ())
+    return {path for side in sides for path in by_side.get(side, ())}
+
+
+def check_before_training(files: list[str], opt: Any, of_8_bits: Collection[str] = ()) -> None:
+    """Check images before training instead of failing in mid-epoch; in those `of_8_bits` more bits
+    are an error.
+    """
+    bad = check_headers(files, max_pixels=opt.max_pixels, only_8_bits=of_8_bits)
     if not bad:
         return
     if opt.on_bad_image == "error":

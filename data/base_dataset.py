@@ -36,6 +36,7 @@ class BaseDataset(Dataset, ABC):
     """
 
     reads_alpha = False  # whether items hold what the alpha channels of the files say
+    only_8_bits: tuple[str, ...] = ()  # sides of files that may not have more bits a channel
 
     @staticmethod
     def modify_commandline_options(

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data.image_files import channels_of_some, in_mode
-from data.image_types import HighDepthImage, ImageArray, ImageLike
+from data.image_files import DEEP, channels_of_some, in_mode
+from data.image_types import KINDS, HighDepthImage, ImageArray, ImageLike
 
 CHANNEL_MODES = {1: "L", 3: "RGB"}
 BACKGROUNDS = {"ignore": None, "white": 1.0, "black": 0.0}  # of --alpha, in [0, 1]
@@ -40,6 +40,18 @@ def to_channels(image: ImageLike, channels: int, alpha: str = "ignore") -> Image
     if isinstance(image, HighDepthImage):
         return image.with_channels(channels)
     return in_mode(image, CHANNEL_MODES[channels])
+
+
+def eight_bits(image: ImageLike) -> Image.Image:
+    """Return an image of 8 bits as one of PIL; ValueError if it has more, or other channels."""
+    if not isinstance(image, HighDepthImage):
+        return image
+    if image.stored_type.dtype != "uint8":
+        raise ValueError(DEEP)
+    if image.kind not in KINDS.values() or image.looks_channels_first:
+        raise ValueError(f"has {image.channels} channels; convert it to grey or RGB")
+    array = image.array().astype(np.uint8)
+    return Image.fromarray(array[..., 0] if image.channels == 1 else array)
 
 
 def on_background(image: ImageLike, level: float) -> ImageLike:

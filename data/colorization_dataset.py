@@ -11,8 +11,8 @@ from torch import Tensor
 
 from data.base_dataset import BaseDataset, prefix_errors
 from data.builtin_facades import is_builtin
-from data.channels import to_channels
-from data.image_files import load_image, split_pair
+from data.channels import eight_bits, to_channels
+from data.image_files import in_mode, load_image_or_array, split_pair
 from data.image_folder import make_dataset
 from data.image_types import ImageArray, ImageLike
 from data.missing_folder import missing_folder
@@ -25,6 +25,8 @@ class ColorizationDataset(BaseDataset):
 
     From the built-in A|B images it uses the photo half.
     """
+
+    only_8_bits = ("A", "B")
 
     @staticmethod
     def modify_commandline_options(
@@ -81,7 +83,10 @@ class ColorizationDataset(BaseDataset):
 
     def read(self, path: str) -> Image.Image:
         """Read a file's image in RGB."""
-        return split_pair(path)[0] if self.photo_only else load_image(path, self.max_pixels)
+        if self.photo_only:
+            return split_pair(path)[0]
+        with prefix_errors(path):
+            return in_mode(eight_bits(load_image_or_array(path, self.max_pixels)), "RGB")
 
 
 def lab_of(rgb: ImageArray) -> tuple[Tensor, Tensor]:

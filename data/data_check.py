@@ -16,13 +16,14 @@ from data.made_pairs import remark_on_made_pairs
 from data.pair_statistics import PairStatistics
 from data.sampler import SeededDataset
 from data.side_statistics import SampleImage, SideStatistics, fitting_range, no_data_value
-from data.transforms import pixels
+from data.transforms import Geometry, pixels
 
 SAMPLE = 32  # most items that are looked at
 SECONDS = 2.0  # after which no further item is looked at
 LEAST_USED = 1 / 8  # least share of the range that images use
 MOST_OUTSIDE = 0.02  # most values outside the range; `percentile` leaves 1% outside
 MOST_CONSTANT = 0.1  # most images of one colour
+MOST_ENLARGED = 4  # times the width and the height of an image
 
 
 class Remark(NamedTuple):
@@ -54,6 +55,8 @@ def check_data(
     remarks += [Remark(what) for what in pairs.remarks(opt)]
     if isinstance(dataset, BaseDataset):
         remarks += [Remark(what) for what in dataset.remarks()]
+        found = (enlarged_remark(side, of, dataset.geometry) for side, of in sorted(sides.items()))
+        remarks += [Remark(what) for what in found if what]
     if text := remark_on_made_pairs(opt):
         remarks.append(Remark(text))
     return sorted(remarks, key=lambda remark: not remark.fatal), sides
@@ -140,6 +143,21 @@ def side_remarks(side: str, of: SideStatistics, opt: Any) -> Iterator[Remark]:
             f"{side}: mixes files of {' and '.join(sorted(of.types))}, each scaled by the range "
             f"of its type; --range_{side} LOW,HIGH scales all alike"
         )
+
+
+def enlarged_remark(side: str, of: SideStatistics, geometry: Geometry) -> str:
+    """Return a remark if images are much smaller than the networks get them; "" if none is."""
+    enlarged = []
+    for path, (width, height) in of.sizes.items():
+        to = geometry.resized_size((width, height))
+        if to[0] >= MOST_ENLARGED * width and to[1] >= MOST_ENLARGED * height:
+            enlarged.append(f"{path} ({width}x{height} to {to[0]}x{to[1]})")
+    if not enlarged:
+        return ""
+    return (
+        f"{side}: {len(enlarged)} of {of.count} images are enlarged {MOST_ENLARGED} times or more, "
+        f"such as {enlarged[0]}: use larger ones, or a smaller --load_size and --crop_size"
+    )
 
 
 def constant_remark(side: str, of: SideStatistics, text: str) -> str:

@@ -10,9 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from data.base_dataset import prefix_errors
-from data.image_files import DEEP, in_mode, load_unconverted
+from data.channels import eight_bits
+from data.image_files import in_mode
 from data.image_parts import refuse_parts
-from data.image_types import ImageArray, ImageLike
+from data.image_types import ImageLike
 from data.mask_files import (
     MOST_HOLE,
     alpha_mask,
@@ -25,11 +26,10 @@ from data.sketches import lines_of
 from data.transforms import FILTERS, Geometry, to_tensor
 from data.user_input import Source, check_shape, named, numbered
 from data.user_input import as_image as image_of
+from data.user_maps import Reader, map_of
 from util.inpainting import check_size
 
 log = logging.getLogger(__name__)
-
-WHAT = "fills holes"
 
 
 class HoleInput:
@@ -46,33 +46,37 @@ class HoleInput:
         """Return an image, its mask and its sketch as `channels`, (channels, H, W).
 
         The parts are `mask`, by default where the image is transparent, and `sketch`, by default
-        without lines: files, PIL images, or arrays (H, W), of bools or with white holes. ValueError
-        says what is wrong, prefixed by the file, else by `name`.
+        without lines, of any kind that `map_of` takes. ValueError says what is wrong, prefixed by
+        the file, else by `name`.
         """
-        with prefix_errors(named(image, name)):
-            refuse_parts(parts, self.parts, f"{WHAT}{'' if self.guided else ' without --guided'}")
-            whole = image_of(image, max_pixels=self.max_pixels)
-            if isinstance(whole, ImageArray):
-                raise ValueError(DEEP)
+        name = named(image, name)
+        with prefix_errors(name):
+            refuse_parts(parts, self.parts, "fills holes" + " without --guided" * (not self.guided))
+            whole = eight_bits(image_of(image, max_pixels=self.max_pixels))
             mask = alpha_mask(whole) if "mask" not in parts else None
             if mask is None and "mask" not in parts:
                 raise ValueError("give its mask (--mask), or make it transparent in the hole")
-        size = whole.size
         if mask is None:
-            mask = self._map(parts["mask"], f"{name}: mask", mask_of, size)
+            mask = self._map(parts["mask"], "mask", name, whole.size, mask_of)
         maps = [mask]
         if self.guided and "sketch" in parts:
-            maps.append(self._map(parts["sketch"], f"{name}: sketch", lines_of, size))
-        with prefix_errors(named(image, name)):
+            maps.append(self._map(parts["sketch"], "sketch", name, whole.size, lines_of))
+        with prefix_errors(name):
             check_hole(maps[0])
             if (share := maps[0].mean()) > MOST_HOLE:
                 log.warning(
                     "%s: %.0f%% of the image is the hole; invert the mask if black is to be filled",
-                    *(named(image, name), 100 * share),
+                    *(name, 100 * share),
                 )
             found = [to_tensor(self.fitted(in_mode(whole, "RGB")))]
             found += [(to_tensor(self.fitted(as_image(one))) > 0).float() for one in maps]
-            check_size(*found[0].shape[:0:-1])
+            check_size(*found[0].shape[:0:-1], self.geometry.size_flag)
+            if found[1].min() == found[1].max():
+                left = "only" if found[1].any() else "nothing of"
+                raise ValueError(
+                    f"--preprocess {self.geometry.preprocess} leaves {left} the hole; "
+                    f"--preprocess none keeps the whole image"
+                )
         missing = self.channels - 2 - len(maps)
         return torch.cat([*found, *[torch.zeros_like(found[1])] * (missing - 1)])
 
@@ -81,23 +85,22 @@ class HoleInput:
         method = FILTERS["nearest"] if image.mode == "L" else None
         return self.geometry.center_crop(self.geometry.resize(image, method))
 
-    def _map(self, source: Source, name: str, read: Any, size: tuple[int, int]) -> np.ndarray:
-        """Return a mask or a sketch as bools (H, W) of the (width, height) of its image."""
-        with prefix_errors(named(source, name)):
-            if isinstance(source, np.ndarray) and source.dtype == bool:
-                found = source.reshape(source.shape[:2])
-            elif isinstance(source, np.ndarray) and source.dtype.kind in "ui" and source.max() <= 1:
-                found = source.reshape(source.shape[:2]) > 0
-            else:
-                load = load_unconverted
-                found = read(image_of(source, max_pixels=self.max_pixels, load=load))
+    def _map(
+        self, source: Source, part: str, name: str, size: tuple[int, int], read: Reader
+    ) -> np.ndarray:
+        """Return the mask or the sketch of an image of (width, height) as bools (H, W)."""
+        with prefix_errors(named(source, f"{name}: {part}")):
+            found = map_of(source, read, f"a {part}", self.max_pixels)
             check_same_size(found, size)
             return found
 
     def check_one(self, image: Tensor, name: str, **parts: Any) -> None:
         """Raise a ValueError for the shape of a tensor that is no single image with its hole."""
         if parts:
-            raise ValueError(f"{name}: the {next(iter(parts))} of a tensor is one of its channels")
+            raise ValueError(
+                f"{name}: a tensor holds its {next(iter(parts))} as a channel: "
+                f"t(t.prepare(image, mask=mask)) makes one"
+            )
         check_shape(image, self.channels, name)
 
     def check(self, real: Tensor, names: Sequence[str] | None) -> Tensor:

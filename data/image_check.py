@@ -4,12 +4,13 @@ import os
 import random
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
+from data.channels import eight_bits
 from data.image_files import load_image, open_image, reason
 from data.image_types import has_high_depth, read_high_depth
 from data.metadata import orientation
@@ -32,8 +33,12 @@ class Finding(NamedTuple):
         return cls(path, str(error).removeprefix(path).lstrip(": "), fatal=True)
 
 
-def inspect(path: str, *, whole: bool = True, max_pixels: float = MAX_PIXELS) -> list[Finding]:
-    """Return findings about an image file; `whole` also decodes all pixels."""
+def inspect(
+    path: str, *, whole: bool = True, max_pixels: float = MAX_PIXELS, only_8_bits: bool = False
+) -> list[Finding]:
+    """Return findings about an image file; `whole` also decodes all pixels, and with
+    `only_8_bits` more bits are fatal.
+    """
     try:
         if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe would take forever
             return [Finding(path, "is no file", fatal=True)]
@@ -42,6 +47,8 @@ def inspect(path: str, *, whole: bool = True, max_pixels: float = MAX_PIXELS) ->
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             if image := read_high_depth(path, max_pixels):
+                if only_8_bits:
+                    eight_bits(image)
                 return [
                     Finding(path, f"holds {image.stored_type.dtype}, {image.channels} channels")
                 ]
@@ -60,14 +67,22 @@ def inspect(path: str, *, whole: bool = True, max_pixels: float = MAX_PIXELS) ->
 
 
 def check_headers(
-    files: list[str], seconds: float = 2.0, max_pixels: float = MAX_PIXELS
+    files: list[str],
+    seconds: float = 2.0,
+    max_pixels: float = MAX_PIXELS,
+    only_8_bits: Collection[str] = (),
 ) -> list[Finding]:
-    """Return the fatal findings in the headers of a random subset of files, within `seconds`."""
+    """Return the fatal findings in the headers of a random subset of files, within `seconds`.
+
+    In the files `only_8_bits` more bits are fatal.
+    """
     end, kinds = time.monotonic() + seconds, set()
     found: list[Finding] = []
     for path in random.Random(0).sample(files, len(files)):
         started = time.monotonic()
-        findings = inspect(path, whole=False, max_pixels=max_pixels)
+        findings = inspect(
+            path, whole=False, max_pixels=max_pixels, only_8_bits=path in only_8_bits
+        )
         found += [finding for finding in findings if finding.fatal]
         if (kind := Path(path).suffix.lower()) not in kinds:  # the first imports a decoder
             kinds.add(kind)

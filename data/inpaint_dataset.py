@@ -1,9 +1,8 @@
 """Images with holes to fill: other holes in each epoch of a training, fixed ones at test time."""
 
-import logging
-import os
+import contextlib
 import random
-from pathlib import Path
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -13,28 +12,28 @@ from torch import Tensor
 
 from data.base_dataset import BaseDataset, prefix_errors, trains
 from data.builtin_facades import is_builtin
-from data.channels import to_channels
-from data.image_files import DEEP, in_mode, load_image_or_array, sizes_of, split_pair
-from data.image_folder import check_partners, make_dataset, one_by_stem
-from data.image_types import ImageArray, ImageLike
-from data.mask_files import (
-    MOST_HOLE,
-    MaskFolder,
-    alpha_mask,
-    as_image,
-    holes_of_some,
-    load_mask,
+from data.channels import eight_bits, to_channels
+from data.hole_folders import (
+    MASK,
+    SKETCH,
+    image_files,
+    image_folder,
+    mask_folder,
+    partners,
+    unread_folders,
+    without_image,
 )
+from data.image_files import in_mode, load_image_or_array, sizes_of, split_pair
+from data.image_folder import one_by_stem
+from data.image_types import ImageLike
+from data.mask_files import MOST_HOLE, alpha_mask, as_image, load_mask, shares_of_some
 from data.masks import MASKS
-from data.missing_folder import look_stitched, missing_folder
+from data.missing_folder import look_stitched
 from data.sketches import edges_of, load_sketch, require_edges
 from data.transforms import FILTERS, pixels, to_tensor
 from util.inpainting import check_size
 from util.seeding import image_seed
 
-log = logging.getLogger(__name__)
-
-MASK, SKETCH = "mask", "sketch"  # sides of an item, beside the image A
 NEAREST = FILTERS["nearest"]
 
 
@@ -46,6 +45,8 @@ class InpaintDataset(BaseDataset):
     the image is transparent, or drawn from --seed and the image's stem alone. Of the built-in A|B
     images it uses the photo.
     """
+
+    only_8_bits = ("A", SKETCH)
 
     @staticmethod
     def modify_commandline_options(parser: Any, is_train: bool) -> Any:
@@ -77,56 +78,76 @@ class InpaintDataset(BaseDataset):
                     f"--{flag} {getattr(opt, flag)}: images to fill are RGB; leave it out, grey "
                     f"images become RGB"
                 )
-        self.guided, self.drawn_anew = getattr(opt, "guided", False), trains(opt)
-        self.reads_alpha = not self.drawn_anew  # transparent pixels are the hole
+        self.guided, self.training = getattr(opt, "guided", False), trains(opt)
+        self.reads_alpha = not self.training  # transparent pixels are the hole
         self.half = 0 if is_builtin(opt.dataroot) else None  # the photo of an A|B image
         folder = image_folder(opt)
         self.A_paths = image_files(folder, opt)
-        self.stems = {path: stem for stem, path in one_by_stem(folder, self.A_paths).items()}
-        beside = Path(opt.dataroot)
-        self.own = self.files_beside(beside / f"{opt.phase}_{MASK}") if not self.drawn_anew else {}
-        self.sketches = self.files_beside(beside / f"{opt.phase}_{SKETCH}") if self.guided else {}
+        self.by_stem = one_by_stem(folder, self.A_paths)
+        self.stems = {path: stem for stem, path in self.by_stem.items()}
+        self.own = self.files_beside(MASK) if not self.training else {}
+        self.sketches = self.files_beside(SKETCH) if self.guided else {}
         self.folder = mask_folder(opt)
         if self.guided and not self.sketches:
             require_edges(opt.phase)
         self.filters |= {MASK: NEAREST, SKETCH: NEAREST}
         if opt.on_bad_image == "error" and self.half is None:
-            for path, size in sizes_of(self.A_paths).items():  # as far as a second shows
-                with prefix_errors(path):
-                    check_size(*self.geometry.output_size(size))
-            holes_of_some(self.mask_files())
+            self.check_some()
 
-    def files_beside(self, folder: Path) -> dict[str, str]:
-        """Return the file of each image's stem in a folder; {} if there is no such folder.
+    def files_beside(self, side: str) -> dict[str, str]:
+        """Return the masks, or the sketches, of the phase by stem; {} if there are none.
 
         ValueError names an image without one.
         """
-        if not folder.is_dir():
-            return {}
-        found = one_by_stem(folder, make_dataset(folder))
-        check_partners({stem: path for path, stem in self.stems.items()}, found, folder)
-        return found
+        return partners(side, self.opt, self.by_stem)
+
+    def check_some(self) -> None:
+        """Raise a ValueError for an image that becomes too small, a mask or a sketch that cannot
+        be used, as far as a second for each of the three shows.
+        """
+        for path, size in sizes_of(self.A_paths).items():
+            self.check_output(path, size)
+        _ = self.hole_shares  # reads masks
+        shares_of_some(
+            self.partners_of(self.sketches), partial(load_sketch, max_pixels=self.max_pixels)
+        )
+
+    def check_output(self, path: str, size: tuple[int, int]) -> None:
+        """Raise a ValueError if an image of (width, height) becomes too small for the networks."""
+        flag = self.geometry.size_flag
+        with contextlib.nullcontext() if flag else prefix_errors(path):
+            check_size(*self.geometry.output_size(size), flag)
+
+    @cached_property
+    def hole_shares(self) -> list[float]:
+        """The share of the hole in some of the masks; ValueError names a file that is no mask."""
+        return shares_of_some(self.mask_files(), partial(load_mask, max_pixels=self.max_pixels))
 
     def __len__(self) -> int:
         return len(self.A_paths)
 
     def files_by_side(self) -> dict[str, list[str]]:
-        def partners(of: dict[str, str]) -> list[str]:
-            return [of[self.stems[path]] for path in self.A_paths] if of else []
-
-        masks = partners(self.own) or (self.folder.paths if self.folder else [])
-        sides = {"A": self.A_paths, MASK: masks, SKETCH: partners(self.sketches)}
+        sides = {"A": self.A_paths, MASK: self.mask_files()}
+        sides[SKETCH] = self.partners_of(self.sketches)
         return {side: files for side, files in sides.items() if files}
 
     def mask_files(self) -> list[str]:
         """Return the files of masks that the items may get."""
-        return [*self.own.values()] or (self.folder.paths if self.folder else [])
+        return self.partners_of(self.own) or (self.folder.paths if self.folder else [])
+
+    def partners_of(self, found: dict[str, str]) -> list[str]:
+        """Return the files of the images' masks, or of their sketches, in the images' order."""
+        return [found[stem] for stem in self.by_stem if stem in found]
 
     def remarks(self) -> list[str]:
-        """Return remarks on masks that are white but for a small part, and on A|B images."""
-        found = []
+        """Return remarks on folders and files that are not read, on masks that are white but for
+        a small part, and on A|B images.
+        """
+        found = [*unread_folders(self.opt)]
+        for side, files in ((MASK, self.own), (SKETCH, self.sketches)):
+            found += without_image(side, self.opt, self.by_stem, files)
         try:
-            shares = holes_of_some(self.mask_files())
+            shares = self.hole_shares
         except ValueError:  # said when it is read
             shares = []
         if shares and np.median(shares) > MOST_HOLE:
@@ -158,7 +179,7 @@ class InpaintDataset(BaseDataset):
 
     def number(self, path: str) -> int:
         """Return what an image's mask is drawn from: the item's seed, or --seed and the stem."""
-        if self.drawn_anew:
+        if self.training:
             return random.getrandbits(63)
         return image_seed(self.opt.seed, path)
 
@@ -176,7 +197,7 @@ class InpaintDataset(BaseDataset):
         params = self.geometry.draw(size)
         with prefix_errors(path):
             image, *others = (pixels(self.geometry.crop_and_flip(one, params)) for one in found)
-            check_size(*image.size)
+        self.check_output(path, size)
         maps = [other.array()[..., 0] > 0 for other in others]
         sketch = maps.pop() if self.sketches else None
         mask = maps[0] if maps else self.draw(paths, image.size)
@@ -202,7 +223,7 @@ class InpaintDataset(BaseDataset):
         alpha = "ignore" if self.reads_alpha else self.opt.alpha
         own, lines = self.partner(path), self.sketches.get(self.stems[path])
         mask = load_mask(own, self.max_pixels, image.size) if own else None
-        if mask is None and not self.drawn_anew:
+        if mask is None and not self.training:
             with prefix_errors(path):
                 mask = alpha_mask(image)
         sketch = load_sketch(lines, self.max_pixels, image.size) if lines else None
@@ -213,40 +234,12 @@ class InpaintDataset(BaseDataset):
         """Read an image of 8 bits, RGB or RGBA."""
         if self.half is not None:
             return split_pair(path, self.max_pixels)[self.half]
-        image = load_image_or_array(path, self.max_pixels)
-        if isinstance(image, ImageArray):
-            raise ValueError(f"{path}: {DEEP}")
-        return image
+        with prefix_errors(path):
+            return eight_bits(load_image_or_array(path, self.max_pixels))
 
     def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:
         path = self.A_paths[index]
         return {"A": (path, in_mode(self.read_image(path), "RGB"))}
-
-
-def image_folder(opt: Any) -> Path:
-    """Return the folder of the images; ValueError if it is missing."""
-    root = Path(opt.dataroot)
-    if (root / opt.phase).is_dir():
-        return root / opt.phase
-    if opt.isTrain or not root.is_dir():
-        raise missing_folder(opt, f"{opt.phase}/ with images")
-    return root
-
-
-def mask_folder(opt: Any) -> MaskFolder | None:
-    """Return the masks of --mask_dir; None without it, or if a test lacks that of the training."""
-    given = opt.isTrain or "mask_dir" in getattr(opt, "given", ())
-    if opt.mask_dir and not given and not Path(opt.mask_dir).is_dir():
-        log.warning("--mask_dir %s of the training is not there; holes are drawn", opt.mask_dir)
-        return None
-    return MaskFolder(opt.mask_dir, "--mask_dir") if opt.mask_dir else None
-
-
-def image_files(folder: Path, opt: Any) -> list[str]:
-    """Return the images in a folder; masks and sketches may lie in folders of it."""
-    others = [os.path.join(folder, f"{opt.phase}_{side}", "") for side in (MASK, SKETCH)]
-    found = [path for path in make_dataset(folder) if not path.startswith(tuple(others))]
-    return found[: int(min(opt.max_dataset_size, len(found)))]
 
 
 def as_channel(of: np.ndarray) -> Tensor:

@@ -5,7 +5,7 @@ A mask is bool (H, W), True in the hole.
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,15 @@ from PIL import Image
 from data.base_dataset import prefix_errors
 from data.image_files import load_unconverted
 from data.image_folder import by_stem, make_dataset
-from data.image_types import ImageArray, ImageLike
+from data.image_types import HighDepthImage, ImageLike
 from data.pixel_limit import MAX_PIXELS
 
 THRESHOLD = 128  # of 0 to 255: from here on, a pixel of a mask is in the hole
 GREY = 32, 223  # values that are neither black nor white
 MOST_GREY = 0.05  # share of the pixels, more than smooth edges of lines have
 MOST_HOLE = 0.6  # share of the hole, from which on a mask looks inverted
-RULE = f"white, from {THRESHOLD} of 255, is the hole, black is kept"
+WHITES = 1, 255, 65535  # of masks in numbers of any type
+FIX = f"paint the hole white, from {THRESHOLD} of 255, and the rest black"
 
 
 def load_mask(
@@ -39,12 +40,35 @@ def load_mask(
 
 def mask_of(image: ImageLike) -> np.ndarray:
     """Return the mask that an image shows; ValueError says what is wrong with it."""
-    if isinstance(image, ImageArray):
-        low, high = image.range
-        values = (image.array().astype(float).mean(2) - low) / (high - low) * 255
+    if not isinstance(image, HighDepthImage):
+        check_colours(image)
+        values, high = np.asarray(image.convert("RGB").convert("L")), 255.0
+    elif image.kind or image.looks_channels_first:
+        values, high = image.with_channels(1).array()[..., 0], image.high
     else:
-        values = np.asarray(image.convert("RGB").convert("L"), float)
-    return checked(values)
+        raise ValueError(f"has {image.channels} channels; a mask is grey or RGB")
+    if not np.isfinite(values).all():
+        raise ValueError("holds NaN or infinite values")
+    return checked(values.astype(float) * 255 / white_of(float(values.max()), high))
+
+
+def check_colours(image: Image.Image) -> None:
+    """Raise a ValueError for a mask of one colour, of which only the alpha channel varies."""
+    if not image.has_transparency_data:
+        return
+    *colours, alpha = image.convert("RGBA").getextrema()
+    if alpha[0] < alpha[1] and all(low == high for low, high in colours):
+        raise ValueError(
+            f"the mask is of one colour, only its alpha channel varies; {FIX}, without transparency"
+        )
+
+
+def white_of(largest: float, high: float = 255.0) -> float:
+    """Return the white of a mask by its largest value: 1, 255, 65535 or the type's `high`, the
+    first that is large enough. Floats, of `high` 1, may be bytes too.
+    """
+    known = [white for white in (*WHITES, high) if white <= high or high == 1]
+    return min((white for white in known if largest <= white), default=high)
 
 
 def checked(values: np.ndarray) -> np.ndarray:
@@ -52,8 +76,8 @@ def checked(values: np.ndarray) -> np.ndarray:
     grey = float(((values >= GREY[0]) & (values <= GREY[1])).mean())
     if grey > MOST_GREY:
         raise ValueError(
-            f"{grey:.0%} of the mask are grey values, {GREY[0]} to {GREY[1]}; a mask is black and "
-            f"white: {RULE}"
+            f"{grey:.0%} of the mask are grey values, {GREY[0]} to {GREY[1]}; make it black and "
+            f"white, the hole from {THRESHOLD} of 255 on, and save it as PNG, since JPEG blurs it"
         )
     mask = values >= THRESHOLD
     check_hole(mask)
@@ -63,17 +87,19 @@ def checked(values: np.ndarray) -> np.ndarray:
 def check_hole(mask: np.ndarray) -> None:
     """Raise a ValueError for a mask without a hole, or without anything else."""
     if not mask.any():
-        raise ValueError(f"the mask is empty, there is nothing to fill; {RULE}")
+        raise ValueError(f"the mask is empty, there is nothing to fill; {FIX}")
     if mask.all():
-        raise ValueError(f"the mask is full, there is nothing to fill the hole from; {RULE}")
+        raise ValueError(f"the mask is full, there is nothing to fill the hole from; {FIX}")
 
 
 def check_same_size(mask: np.ndarray, size: tuple[int, int]) -> None:
     """Raise a ValueError if a mask or a sketch has another (width, height) than its image."""
     height, width = mask.shape
     if (width, height) != size:
+        turned = ", upright as the EXIF orientations of both say" * ((height, width) == size)
         raise ValueError(
-            f"has {width}x{height} pixels, its image {size[0]}x{size[1]}; both need one size"
+            f"has {width}x{height} pixels, its image {size[0]}x{size[1]}{turned}; both need one "
+            f"size"
         )
 
 
@@ -82,9 +108,9 @@ def alpha_mask(image: ImageLike) -> np.ndarray | None:
 
     ValueError if it is everywhere.
     """
-    if not isinstance(image, Image.Image) or "A" not in image.getbands():
+    if not isinstance(image, Image.Image) or not image.has_transparency_data:
         return None
-    mask = np.asarray(image.getchannel("A")) < THRESHOLD
+    mask = np.asarray(image.convert("RGBA").getchannel("A")) < THRESHOLD
     if not mask.any():
         return None
     if mask.all():
@@ -97,14 +123,15 @@ def as_image(mask: np.ndarray) -> Image.Image:
     return Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
 
 
-def holes_of_some(paths: Sequence[str], seconds: float = 1.0) -> list[float]:
-    """Return the share of the hole in a random subset of masks, as many as `seconds` allow.
-
-    ValueError names a file that is no mask.
+def shares_of_some(
+    paths: Sequence[str], load: Callable[[str], np.ndarray], seconds: float = 1.0
+) -> list[float]:
+    """Return the share of the hole, or of the lines, in a random subset of masks or sketches, as
+    many as `load` reads in `seconds`.
     """
     end, shares = time.monotonic() + seconds, []
     for path in random.Random(0).sample(paths, len(paths)):
-        shares.append(float(load_mask(path).mean()))
+        shares.append(float(load(path).mean()))
         if time.monotonic() > end:
             break
     return shares

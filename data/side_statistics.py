@@ -32,6 +32,7 @@ class SideStatistics:
         self.not_finite: list[str] = []  # files with NaN or infinite values
         self.constant: list[str] = []  # files that are one colour for the networks
         self.alpha: list[str] = []  # files whose alpha channel varies
+        self.sizes: dict[str, tuple[int, int]] = {}  # (width, height) of files, before resizing
         self.types: Counter[str] = Counter()
         self.range: tuple[float, float] = (0.0, 0.0)  # that becomes [-1, 1], of the first image
         self.grey = self.whole = True  # equal channels; no fractions
@@ -43,6 +44,8 @@ class SideStatistics:
         self.count += 1
         self.range = self.range if self.sampled else (image.low, image.high)
         self.types[image.stored_type] += 1
+        if image.stored_type:
+            self.sizes[image.path] = image.array.shape[1::-1]
         if image.alpha:
             self.alpha.append(image.path)
         flat = image.array.reshape(-1, image.array.shape[2])

@@ -6,15 +6,16 @@ import numpy as np
 from PIL import Image
 
 from data.base_dataset import prefix_errors
-from data.image_files import DEEP, load_unconverted
-from data.image_types import ImageArray, ImageLike
-from data.mask_files import check_same_size
+from data.channels import eight_bits
+from data.image_files import load_unconverted
+from data.image_types import ImageLike
+from data.mask_files import check_same_size, white_of
 from data.pixel_limit import MAX_PIXELS
 
 SIGMA = 2.0  # pixels that Canny's edges are blurred by before they are found
 LIGHT = 128  # of 0 to 255: from here on, a pixel of a sketch is light
-MIDDLE = 64, 191  # values that neither lines nor the paper have
-MOST_MIDDLE = 0.4  # share of the pixels, more than scans of pencil lines have; most photos have it
+GREY = 64, 191  # values that neither lines nor the paper have
+MOST_GREY = 0.5  # share of the pixels, more than scans of pencil lines have; most photos have it
 
 
 def require_edges(phase: str) -> None:
@@ -40,7 +41,7 @@ def load_sketch(
     path: str | Path, max_pixels: float = MAX_PIXELS, size: tuple[int, int] | None = None
 ) -> np.ndarray:
     """Read the lines of a sketch, bool (H, W); ValueError names a file that is no image, or one
-    that has another (width, height) than its image.
+    that is a photo or has another (width, height) than its image.
     """
     with prefix_errors(str(path)):
         lines = lines_of(load_unconverted(path, max_pixels))
@@ -52,26 +53,19 @@ def load_sketch(
 def lines_of(image: ImageLike) -> np.ndarray:
     """Return the lines of a sketch, bool (H, W): what is dark on light, or light on dark.
 
-    What is transparent is white. ValueError for an image of more than 8 bits.
+    What is transparent is white. ValueError for an image of more than 8 bits, and for a photo.
     """
-    light = greys_of(image) >= LIGHT
-    return ~light if light.mean() > 0.5 else light
-
-
-def looks_like_photo(image: ImageLike) -> bool:
-    """Return whether a sketch has as many values between dark and light as photos have."""
-    greys = greys_of(image)
-    return bool(((greys >= MIDDLE[0]) & (greys <= MIDDLE[1])).mean() > MOST_MIDDLE)
-
-
-def greys_of(image: ImageLike) -> np.ndarray:
-    """Return the grey values of a sketch, (H, W) uint8; what is transparent is white.
-
-    ValueError for an image of more than 8 bits.
-    """
-    if isinstance(image, ImageArray):
-        raise ValueError(DEEP)
-    if "A" in image.getbands():
+    image = eight_bits(image)
+    if image.has_transparency_data:
         paper = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(paper, image.convert("RGBA"))
-    return np.asarray(image.convert("RGB").convert("L"))
+    values = np.asarray(image.convert("RGB").convert("L"), float)
+    values = values * 255 / white_of(values.max())
+    grey = float(((values >= GREY[0]) & (values <= GREY[1])).mean())
+    if grey > MOST_GREY:
+        raise ValueError(
+            f"{grey:.0%} of the sketch are grey values, {GREY[0]} to {GREY[1]}, as in a photo; a "
+            f"sketch has dark lines on light, or light on dark: raise its contrast, or give edges"
+        )
+    light = values >= LIGHT
+    return ~light if light.mean() > 0.5 else light

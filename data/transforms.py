@@ -79,6 +79,13 @@ class Geometry:
         return (self.crop_size, self.crop_size) if self._crops else self.resized_size(size)
 
     @property
+    def size_flag(self) -> str:
+        """The flag that the smaller side comes from, without dashes; "" if it is the image's."""
+        if self.preprocess == "scale_width" and self.load_size <= self.crop_size:
+            return "load_size"
+        return "" if self.preprocess == "none" else "crop_size"
+
+    @property
     def any_size(self) -> bool:
         """Whether images of all sizes and ratios come out alike, so that a pair may differ."""
         return self.preprocess in ("resize_and_crop", "fixed")

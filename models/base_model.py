@@ -56,6 +56,10 @@ class BaseModel(ABC):
         """
         return parser
 
+    @staticmethod  # noqa: B027
+    def check_options(opt: Any) -> None:
+        """Raise a ValueError for options that the model cannot have, before any image is read."""
+
     def __init__(self, opt: Any):
         self.opt = opt
         self.isTrain: bool = opt.isTrain

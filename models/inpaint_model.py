@@ -70,9 +70,12 @@ class InpaintModel(BaseModel):
             weight("--lambda_L1", default=1.0, help="weight of the pixel loss of each stage")
         return parser
 
+    @staticmethod
+    def check_options(opt: Any) -> None:
+        check_choices(opt)
+
     def __init__(self, opt: Any):
         super().__init__(opt)
-        check_choices(opt)
         make = partial(InpaintGenerator, opt.cnum, opt.attention, opt.guided, opt.hole_noise)
         self.nets["G"] = build(opt, make)
         if not self.isTrain:
@@ -185,8 +188,11 @@ def check_choices(opt: Any) -> None:
             raise ValueError(
                 f"--{flag} {getattr(opt, flag)}: --model inpaint has {known} alone; leave it out"
             )
-    if opt.dataset_mode == "aligned":  # which has no masks
-        raise ValueError("--dataset_mode aligned: --model inpaint needs --dataset_mode inpaint")
+    if opt.dataset_mode in ("aligned", "colorization", "labels", "single", "unaligned"):
+        raise ValueError(
+            f"--dataset_mode {opt.dataset_mode}: has no masks; --model inpaint needs "
+            f"--dataset_mode inpaint"
+        )
     if opt.direction != "AtoB":
         raise ValueError(f"--direction {opt.direction}: does nothing for --model inpaint")
     if opt.isTrain and opt.gan_mode == "wgangp":

@@ -169,6 +169,7 @@ class BaseOptions:
         opt.given, opt.inferred = {*config, *flags}, self.inferred
         self.finish(parser, opt)
         check_unused_flags(parser, opt, flags)
+        classes[0].check_options(opt)
         derived = getattr(classes[-1], "derived_options", None)  # a user's dataset may lack it
         vars(opt).update(derived(opt) if derived else {})
         return opt

@@ -5,29 +5,26 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 
+from data.hole_folders import MASK, SKETCH, folder_of
 from data.image_check import Finding
-from data.image_files import load_unconverted
 from data.image_folder import by_stem, list_images
-from data.inpaint_dataset import MASK, SKETCH, InpaintDataset
+from data.inpaint_dataset import InpaintDataset
 from data.mask_files import MOST_HOLE, alpha_mask, load_mask
-from data.sketches import load_sketch, looks_like_photo
+from data.sketches import load_sketch
 from options.base_options import Options
-from util.inpainting import check_size
 
 MOSTLY_HOLE = f"more than {MOST_HOLE:.0%} of it are the hole; invert it if black is to be filled"
-
-PHOTO = "looks like a photo; a sketch has dark lines on light, or light ones on dark"
 
 
 class Incomplete(InpaintDataset):
     """The images of a phase, some of which may lack their mask or their sketch."""
 
-    def files_beside(self, folder: Path) -> dict[str, str]:
-        """Return a file of each stem in a folder."""
+    def files_beside(self, side: str) -> dict[str, str]:
+        """Return a file of each stem in the folder of a side."""
+        folder = folder_of(side, self.opt)
         found = by_stem(folder, list_images(folder).images)
         return {stem: paths[0] for stem, paths in found.items()}
 
@@ -45,7 +42,7 @@ def hole_findings(asked: Iterable[Options]) -> tuple[set[str], list[Finding]]:
             own = {path: dataset.partner(path) for path in dataset.A_paths}
             right |= {*masks, *filter(None, own.values()), *dataset.sketches.values()}
             right |= {path for path in own if dataset.reads_alpha and not own[path]}
-            found += [*unread(dataset), *unpaired(dataset)]
+            found += unpaired(dataset)
             others = [] if dataset.own else [*{*masks} - {*own.values()}]  # any image may get them
             with ThreadPoolExecutor() as pool:
                 found += chain(
@@ -53,16 +50,6 @@ def hole_findings(asked: Iterable[Options]) -> tuple[set[str], list[Finding]]:
                     *pool.map(lambda path: findings(path, partial(load_mask, path)), others),
                 )
     return right, found
-
-
-def unread(dataset: InpaintDataset) -> Iterator[Finding]:
-    """Yield the folders of masks and sketches that a phase does not read."""
-    of_phase = f"{dataset.root}/{dataset.opt.phase}"
-    masks, sketches = Path(f"{of_phase}_{MASK}"), Path(f"{of_phase}_{SKETCH}")
-    if dataset.drawn_anew and masks.is_dir() and not dataset.folder:
-        yield Finding(str(masks), f"is not read in training; --mask_dir {masks} reads it")
-    if not dataset.guided and sketches.is_dir():
-        yield Finding(str(sketches), "is read with --guided alone")
 
 
 def unpaired(dataset: InpaintDataset) -> Iterator[Finding]:
@@ -81,7 +68,7 @@ def item_findings(dataset: InpaintDataset, path: str) -> list[Finding]:
     """Return what is wrong with an image to fill, its own mask and its sketch."""
     try:
         image = dataset.read_image(path)
-        check_size(*dataset.geometry.output_size(image.size))
+        dataset.check_output(path, image.size)
     except ValueError as error:
         return [Finding.of(path, error)]
     how = dataset.max_pixels, image.size
@@ -92,13 +79,8 @@ def item_findings(dataset: InpaintDataset, path: str) -> list[Finding]:
     elif dataset.reads_alpha:
         found += findings(path, lambda: alpha_mask(image))
     if sketch:
-        found += findings(sketch, lambda: load_sketch(sketch, *how)) or photo_findings(sketch)
+        found += findings(sketch, lambda: load_sketch(sketch, *how))
     return found
-
-
-def photo_findings(sketch: str) -> list[Finding]:
-    """Return a remark on the file of a sketch if it looks like a photo."""
-    return [Finding(sketch, PHOTO)] if looks_like_photo(load_unconverted(sketch)) else []
 
 
 def findings(path: str, read: Callable[[], np.ndarray | None]) -> list[Finding]:

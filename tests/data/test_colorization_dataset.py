@@ -165,3 +165,16 @@ def test_an_unreadable_file_is_named(folder):
     path = folder / "train" / "b.png"
     path.write_bytes(path.read_bytes()[:60])
     refusal(lambda: dataset(folder)[0], str(path))
+
+
+def test_images_of_more_than_8_bits_are_refused_before_a_training(folder):
+    deep = folder / "train" / "b.png"
+    Image.fromarray(np.full((40, 48), 30_000, np.uint16)).save(deep)
+    words = f"{deep}: has more than 8 bits a channel; convert it to 8 bits"
+    refusal(lambda: create_dataset(options(folder)), words)
+    refusal(lambda: dataset(folder)[0], words)
+    deep.unlink()
+    np.save(folder / "train" / "b.npy", np.asarray(draw((40, 30), seed=1)))
+    item = dataset(folder, *WHOLE)[0]
+    expected = lab(draw((40, 30), seed=1))[:1] / 50 - 1
+    np.testing.assert_allclose(item["A"], expected, rtol=0, atol=1e-6)

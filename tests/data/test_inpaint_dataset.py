@@ -11,11 +11,12 @@ import torch
 from conftest import draw, draw_pairs, refusal
 from PIL import Image
 from support.holes import draw_photos, save_mask
+from support.holes import hole_dataset as dataset
+from support.holes import hole_options as options
 from torch import Tensor
 
 from data import create_dataset, create_validation_dataset
-from data.inpaint_dataset import InpaintDataset
-from data.mask_files import as_image
+from data.mask_files import as_image, load_mask
 from data.transforms import to_tensor
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
@@ -27,16 +28,6 @@ WHOLE = ["--preprocess", "none", "--no_flip"]
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return draw_photos(tmp_path / "photos")
-
-
-def options(root: Path, *flags: Any, kind: type = TrainOptions) -> Any:
-    small = ["--load_size", "36", "--crop_size", "32", "--num_threads", "0", "--gpu_ids", "-1"]
-    small += ["--batch_size", "1", "--model", "inpaint"]
-    return kind().read(["--dataroot", str(root), *small, *map(str, flags)])
-
-
-def dataset(root: Path, *flags: Any, kind: type = TrainOptions) -> InpaintDataset:
-    return InpaintDataset(options(root, *flags, kind=kind))
 
 
 def items(root: Path, *flags: Any, kind: type = TestOptions, epoch: int = 1) -> list[dict]:
@@ -107,8 +98,6 @@ def test_masks_of_a_phase_are_paired_by_stem(root: Path) -> None:
     found = masks(root, "--preprocess", "none")
     assert np.array_equal(found[:, 0].numpy() > 0, np.stack(wanted))
     assert items(root)[1]["mask_paths"] == [str(root / "test_mask" / "1.png")]
-    (root / "test_mask" / "1.png").unlink()
-    refusal(lambda: dataset(root, kind=TestOptions), "1.png", "no partner")
 
 
 def test_a_training_leaves_the_masks_of_its_phase_alone(root: Path) -> None:
@@ -164,19 +153,6 @@ def test_own_masks_are_cropped_and_flipped_with_their_images(root: Path) -> None
             assert torch.equal(batch["mask"][:, 0] > 0, (batch["A"] == 1).all(1))
 
 
-def test_images_of_a_test_may_lie_in_the_root(root: Path) -> None:
-    for path in (root / "test").iterdir():
-        shutil.move(path, root)
-    for phase in ("train", "val", "test"):
-        shutil.rmtree(root / phase)
-    for i in range(3):
-        save_mask(root / "test_mask" / f"{i}.png")
-    found = items(root)
-    assert [Path(batch["A_paths"][0]).name for batch in found] == ["0.png", "1.png", "2.png"]
-    assert all("mask_paths" in batch for batch in found)
-    refusal(lambda: dataset(root), "train/ with images")
-
-
 def test_sketches_are_edges_or_lines_of_files(root: Path) -> None:
     for i in range(3):
         image = Image.new("RGB", (48, 40), (0, 0, 0))
@@ -212,8 +188,8 @@ def test_a_cache_changes_nothing(root: Path) -> None:
     ("size", "box", "words"),
     [
         ((47, 40), (8, 6, 20, 30), ["47x40", "48x40", "one size"]),
-        ((48, 40), (0, 0, 0, 0), ["mask is empty"]),
-        ((48, 40), (0, 0, 48, 40), ["mask is full"]),
+        ((48, 40), (0, 0, 0, 0), ["mask is empty", "paint the hole white"]),
+        ((48, 40), (0, 0, 48, 40), ["mask is full", "the rest black"]),
     ],
     ids=["size", "empty", "full"],
 )
@@ -230,11 +206,40 @@ def test_images_too_small_for_the_attention_are_refused(root: Path) -> None:
     assert dataset(root, *WHOLE)[0]["mask"].shape == (1, 16, 16)
 
 
+def test_the_flag_that_makes_images_too_small_is_named(root: Path) -> None:
+    start = "makes images of"
+    for flags, words in (
+        (["--crop_size", 8], f"--crop_size: {start} 8x8 pixels, too few for the attention"),
+        (["--preprocess", "fixed", "--crop_size", 12], f"--crop_size: {start} 12x12 pixels"),
+        (["--preprocess", "scale_width", "--load_size", 9, "--crop_size", 9], "--load_size: "),
+        (["--preprocess", "scale_width", "--load_size", 18, "--crop_size", 9], "--crop_size: "),
+    ):
+        with pytest.raises(ValueError, match=f"^{words}.*16x16; use a larger {words[:11]}"):
+            dataset(root, *flags)
+    fitting = ["--preprocess", "scale_width", "--load_size", 24, "--crop_size", 16]
+    assert dataset(root, *fitting)[0]["mask"].shape == (1, 20, 24)
+
+
 def test_images_of_more_than_8_bits_are_refused(root: Path) -> None:
     Image.fromarray(np.full((40, 48), 30_000, np.uint16)).save(root / "train" / "0.png")
-    refusal(lambda: dataset(root)[0], "0.png", "more than 8 bits")
+    deep = f"{root}/train/0.png: has more than 8 bits a channel; convert it to 8 bits"
+    refusal(lambda: create_dataset(options(root)), deep)  # before any network is built
+    skipping = create_dataset(options(root, "--on_bad_image", "skip"))
+    assert {batch["A_paths"][0][-5] for batch in skipping} == {"1", "2"}
+    refusal(lambda: dataset(root)[0], deep)
     refusal(lambda: dataset(root, "--range_A", "0,9"), "--range_A", "8 bits")
     refusal(lambda: dataset(root, "--input_nc", 1), "--input_nc 1", "RGB")
+    np.save(root / "train" / "0.npy", np.asarray(draw((48, 40), 0)))  # of 8 bits
+    (root / "train" / "0.png").unlink()
+    item = create_dataset(options(root, *WHOLE, "--serial_batches")).item(0)
+    assert torch.equal(item["A"][0], to_tensor(draw((48, 40), 0)))
+
+
+def test_masks_of_16_bits_are_no_deep_images(root: Path) -> None:
+    hole = save_mask(root / "holes" / "0.png")
+    Image.fromarray(np.uint16(65535 * hole)).save(root / "holes" / "0.png")
+    item = create_dataset(options(root, *WHOLE, "--mask_dir", root / "holes", "--serial_batches"))
+    assert np.array_equal(item.item(0)["mask"][0, 0].numpy() > 0, hole)
 
 
 def test_the_built_in_images_are_photos(few_builtin, tmp_path, monkeypatch) -> None:
@@ -259,6 +264,42 @@ def test_bad_masks_are_found_before_a_training(root: Path) -> None:
     assert dataset(root, *flags).remarks() == []
 
 
+def test_masks_are_read_once_before_a_training(root: Path, monkeypatch) -> None:
+    for i in range(4):
+        save_mask(root / "holes" / f"{i}.png", box=(1, 1, 47, 39))
+    read: list[str] = []
+
+    def load(path: str, **how: Any) -> np.ndarray:
+        read.append(path)
+        return load_mask(path, **how)
+
+    monkeypatch.setattr("data.inpaint_dataset.load_mask", load)
+    data = dataset(root, "--mask_dir", root / "holes")
+    assert "covers 91% of the masks" in data.remarks()[0]
+    assert sorted(read) == [str(root / "holes" / f"{i}.png") for i in range(4)]
+
+
+def test_photos_in_place_of_sketches_are_refused_before_a_training(root: Path) -> None:
+    shutil.copytree(root / "train", root / "train_sketch")
+    words = "as in a photo", "dark lines on light"
+    refusal(lambda: dataset(root, "--guided"), f"{root}/train_sketch/", *words)
+    assert len(dataset(root, "--guided", "--on_bad_image", "skip")) == 3
+    for i in range(3):
+        Image.new("L", (48, 40), 255).save(root / "train_sketch" / f"{i}.png")  # without lines
+    assert not dataset(root, "--guided")[0]["sketch"].any()
+
+
+def test_small_images_that_are_enlarged_are_said(root: Path) -> None:
+    for i in range(2):
+        draw((8, 9), i).save(root / "train" / f"{i}.png")
+    (remark,) = create_dataset(options(root)).remarks
+    assert remark.startswith("A: 2 of 3 images are enlarged 4 times or more, such as ")
+    assert "/train/0.png (8x9 to 36x36)" in remark and "a smaller --load_size" in remark
+    draw((48, 40), 0).save(root / "train" / "0.png")
+    draw((10, 9), 0).save(root / "train" / "1.png")  # 3.6 times as wide
+    assert create_dataset(options(root)).remarks == []
+
+
 def test_pairs_in_place_of_photos_are_said(root: Path) -> None:
     for path in (root / "train").iterdir():
         path.unlink()
@@ -272,5 +313,6 @@ def test_a_guided_run_says_what_finds_edges(root: Path, monkeypatch: pytest.Monk
     assert len(dataset(root)) == 3
     words = "--guided: ", "pip install scikit-image", "train_sketch/"
     refusal(lambda: dataset(root, "--guided"), *words)
-    shutil.copytree(root / "train", root / "train_sketch")
+    for i in range(3):
+        save_mask(root / "train_sketch" / f"{i}.png")
     assert len(dataset(root, "--guided")) == 3

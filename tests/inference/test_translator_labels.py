@@ -184,7 +184,8 @@ def test_instances_must_fit_their_label_map(t, data, tmp_path: Path) -> None:
     refusal(lambda: t([whole, whole], instances=[whole]), "one for each image, got 1")
     refusal(lambda: t(torch.zeros(1, 8, 8), instances=whole), "second channel")
     Image.fromarray(whole).save(tmp_path / "0.png")
-    refusal(lambda: t(data / "test_label", instances=tmp_path), "--instances", "1.png")
+    words = "instances: no instances for", "test_label/1.png", "add 1.png there"
+    refusal(lambda: t(data / "test_label", instances=tmp_path), *words)
 
 
 def test_weights_alone_have_no_small_sizes(run: Path, tmp_path: Path) -> None:

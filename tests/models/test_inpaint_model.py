@@ -14,6 +14,7 @@ from torch import Tensor
 
 from models.inpaint_model import in_bytes, pasted
 from options.test_options import TestOptions
+from options.train_options import TrainOptions
 from training.cuda_graphs import WARM_UP
 from training.ema import EMA
 from training.validation import mean_scores
@@ -198,11 +199,17 @@ def test_scores_compare_the_filled_image_with_the_whole_one(make) -> None:
         (["--direction", "BtoA"], ["--direction BtoA", "does nothing"]),
         (["--gan_mode", "wgangp"], ["--gan_mode wgangp", "hinge"]),
         (["--cnum", "6"], ["--cnum 6", "multiple of 4"]),
-        (["--dataset_mode", "aligned"], ["--dataset_mode aligned", "--dataset_mode inpaint"]),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(make, flags, words) -> None:
     refusal(lambda: make(*SMALL, *flags), *words)
+
+
+@pytest.mark.parametrize("mode", ["aligned", "unaligned", "single", "colorization", "labels"])
+def test_data_without_masks_are_refused_before_they_are_read(mode: str) -> None:
+    flags = [*SMALL, "--dataroot", "missing", "--dataset_mode", mode]
+    words = f"--dataset_mode {mode}: has no masks", "needs --dataset_mode inpaint"
+    refusal(lambda: TrainOptions().read(flags), *words)
 
 
 def test_a_saved_run_gives_the_images_of_the_training(make) -> None:

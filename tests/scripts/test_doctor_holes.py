@@ -86,8 +86,8 @@ def test_all_wrong_sketches_are_named_if_they_are_read(root: Path, diagnose) -> 
     assert "0.png" not in said
     save_lines(sketches / "9.png")
     status, said = diagnose(root, *INPAINT, "--guided")
-    assert status == 1 and "2 of 16 images" in said
-    assert f"     {sketches}/0.png: looks like a photo" in said
+    assert status == 1 and "3 of 16 images" in said
+    assert f"BAD  {sketches}/0.png: " in said and "grey values, 64 to 191, as in a photo" in said
     assert f"BAD  {sketches}/1.png: has 24x20 pixels, its image 48x40" in said
     assert f"BAD  {sketches}/2.png: has more than 8 bits a channel" in said
     assert f"     {sketches}/9.png: has no image of its name" in said
@@ -146,4 +146,5 @@ def test_real_photos_are_told_from_lines(tmp_path: Path, diagnose) -> None:
         else:
             save_lines(tmp_path / "d" / "train_sketch" / f"{i}.png", (256, 256))
     status, said = diagnose(tmp_path / "d", *INPAINT, "--guided")
-    assert status == 0 and "train_sketch/0.png and 3 other files: looks like a photo" in said
+    assert status == 1 and "4 of 16 images would stop" in said
+    assert said.count("grey values, 64 to 191, as in a photo") == 4

@@ -8,6 +8,7 @@ import torch
 from conftest import draw
 from PIL import Image
 
+from data.inpaint_dataset import InpaintDataset
 from models import create_model
 from options.train_options import TrainOptions
 
@@ -34,6 +35,18 @@ def save_mask(
     mask[box[1] : box[3], box[0] : box[2]] = True
     Image.fromarray(np.uint8(255 * mask)).save(path)
     return mask
+
+
+def hole_options(root: Path, *flags: Any, kind: type = TrainOptions) -> Any:
+    """Return the options of a small run on the photos of `draw_photos`."""
+    small = ["--load_size", "36", "--crop_size", "32", "--num_threads", "0", "--gpu_ids", "-1"]
+    small += ["--batch_size", "1", "--model", "inpaint"]
+    return kind().read(["--dataroot", str(root), *small, *map(str, flags)])
+
+
+def hole_dataset(root: Path, *flags: Any, kind: type = TrainOptions) -> InpaintDataset:
+    """Return the images with holes that these flags read."""
+    return InpaintDataset(hole_options(root, *flags, kind=kind))
 
 
 def hole_batch(
