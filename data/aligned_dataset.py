@@ -4,13 +4,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from data.base_dataset import BaseDataset, prefix_errors
+from data.base_dataset import BaseDataset, prefix_errors, trains
 from data.channels import side_channels, to_channels
 from data.image_files import read_pair
 from data.image_folder import check_partners, make_dataset, one_by_stem, side_folders
 from data.image_types import ImageLike
+from data.label_distortion import classes_of, draw_distortion, moved
 from data.large_images import large_images
 from data.missing_folder import check_not_two_folders, missing_folder
+from util.label_flags import add_label_aug
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +25,15 @@ class AlignedDataset(BaseDataset):
     Both images of a pair share the crop and the flip.
     """
 
+    @staticmethod
+    def modify_commandline_options(parser: Any, is_train: bool) -> Any:
+        if is_train:
+            add_label_aug(parser)
+        return parser
+
     def __init__(self, opt: Any):
         super().__init__(opt)
+        self.label_aug = getattr(opt, "label_aug", 0.0) if trains(opt) else 0.0
         found = pair_files(Path(opt.dataroot), opt.phase, opt.max_dataset_size)
         if not found:
             tree = f"{opt.phase}/ with A|B images, or {opt.phase}A/ and {opt.phase}B/"
@@ -55,6 +64,10 @@ class AlignedDataset(BaseDataset):
         for side, image, path in zip("AB", pair, paths, strict=True):
             with prefix_errors(path):
                 item[side] = self.crop_and_normalize(image, side, params)
+        if self.label_aug:
+            source = self.opt.direction[0]
+            where = draw_distortion(classes_of(item[source]), self.label_aug)
+            item[source] = moved(item[source], where)
         return item
 
     def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:

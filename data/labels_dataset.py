@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from data.base_dataset import BaseDataset, filter_of, prefix_errors
+from data.base_dataset import BaseDataset, filter_of, prefix_errors, trains
 from data.builtin_facades import is_builtin
 from data.channels import check_channels, to_channels
 from data.class_names import BUILTIN, named_classes
@@ -17,6 +17,7 @@ from data.image_files import (
 )
 from data.image_types import ImageLike
 from data.inferred_labels import lacks_label_maps
+from data.label_distortion import draw_distortion, moved
 from data.label_folders import existing_label_files, label_side, phases_without_instances
 from data.label_options import check_flags, derived_label_options
 from data.label_reader import LabelReader, as_numbers, numbers_tensor, read_instances
@@ -79,7 +80,8 @@ class LabelsDataset(BaseDataset):
         self.filters[self.image_side] = filter_of(opt, self.image_side)
         self.found: list[str] = []  # remarks on the label maps of all phases
         known = len(files.labels) <= MANY or "label_nc" not in getattr(opt, "given", ())
-        if opt.isTrain and opt.phase not in ("val", "test"):
+        self.label_aug = getattr(opt, "label_aug", 0.0) if trains(opt) else 0.0
+        if trains(opt):
             if opt.on_bad_image == "error":
                 self._check_sizes()
             if known:
@@ -139,6 +141,9 @@ class LabelsDataset(BaseDataset):
                 else:
                     name = "label" if side == self.label_side else "instance"
                     item[name] = numbers_tensor(self.geometry.crop_and_flip(image, params))
+        if self.label_aug:
+            where = draw_distortion(item["label"][0].numpy(), self.label_aug)
+            item |= {name: moved(item[name], where) for name in ("label", INSTANCE) if name in item}
         if not self.opt.no_instance:
             item.setdefault("instance", item["label"])
             item["edges"] = instance_edges(item["instance"])

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from models import building, data_parallel, networks, precision, schedules, weights
+from models.diffaug import DiffAugment
 from models.grad_accum import accumulate
 from models.layers import frozen_but
+from models.lazy_r1 import LazyR1
 from models.test_time import prepare_for_test, test_mode
 from util.device import memory_format_for, pick_device, use_tf32
 from util.distributed import is_main_process
@@ -75,6 +77,8 @@ class BaseModel(ABC):
         self.visuals: dict[str, Tensor] = {}
         self.image_paths: list[str] = []
         self.loss_weight = 1.0  # of this rank in the current batch
+        self.augment = DiffAugment()  # of what D sees; `make_augment` in a subclass with D
+        self.r1 = LazyR1(getattr(opt, "lambda_r1", 0.0))
         # How `setup` starts; training/resume.py sets both.
         self.loads_weights: bool = not opt.isTrain or opt.continue_train
         self.first_epoch: int | None = None  # of the schedules; None: --epoch_count
@@ -96,6 +100,12 @@ class BaseModel(ABC):
         """Train for one step on the current input."""
         raise ValueError(f"--model {self.opt.model}: cannot be trained")
 
+    def reals(self) -> Iterable[tuple[nn.Module, Tensor]]:
+        """Return each discriminator with the real images of the current input as it sees them,
+        (N, C, H, W): `--lambda_r1` takes the gradient there.
+        """
+        raise ValueError(f"--lambda_r1: --model {self.opt.model} lacks reals(self)")
+
     def generator(self) -> nn.Module:
         """Return the network that translates an image, (N, input_nc, …) → (N, output_nc, …)."""
         return self.nets["G"]
@@ -107,6 +117,13 @@ class BaseModel(ABC):
     def to_image(self, real: Tensor, fake: Tensor) -> Tensor:
         """Convert the output for `real` to an image, (N, C, H, W); colorization adds `real`."""
         return fake
+
+    @classmethod
+    def targets_of(cls, batch: dict[str, Any], opt: Any) -> Tensor | None:
+        """Return a batch's targets as images, (N, C, H, W) in [-1, 1] or uint8, as the test writes
+        them; None if it has none. No network is needed.
+        """
+        return batch.get("A" if opt.direction == "BtoA" else "B")
 
     def metric_pair(self) -> tuple[Tensor, Tensor] | None:
         """Return outputs and targets, (N, C, H, W) in [-1, 1], after `test` on a validation batch.
@@ -140,6 +157,10 @@ class BaseModel(ABC):
     def make_discriminator(self, input_nc: int) -> networks.Discriminator:
         """Build a discriminator as the options say; ValueError if the crop is too small for it."""
         return building.build_discriminator(self.opt, input_nc)
+
+    def make_augment(self, image: slice = slice(None)) -> DiffAugment:
+        """Build the changes of --diffaug; the channels `image` of what D sees are an image."""
+        return DiffAugment(getattr(self.opt, "diffaug", None) or (), image)
 
     def make_optimizer(self, *nets: nn.Module) -> Optimizer:
         """Build the Adam that trains these networks together."""
@@ -202,6 +223,7 @@ class BaseModel(ABC):
         else:
             self.set_input(batches[0])
             self.optimize_parameters()
+        self.r1.step(self, batches)
 
     def update_learning_rate(self, metric: float | None = None) -> None:
         """Step the schedules after an epoch; `plateau` follows `metric`, and waits for one."""
@@ -256,7 +278,10 @@ class BaseModel(ABC):
         values = [torch.as_tensor(value).detach().float() for value in losses.values()]
         numbers = torch.stack(values).tolist() if values else []
         means = data_parallel.reduce_losses(numbers, self.loss_weight)
-        return dict(zip(losses, means, strict=True))
+        found = dict(zip(losses, means, strict=True))
+        if self.r1.gamma:
+            (found["D_R1"],) = data_parallel.reduce_losses([float(self.r1.last)], 1.0)
+        return found
 
     def get_image_paths(self) -> list[str]:
         """Return the files of the current input."""
@@ -285,12 +310,15 @@ class BaseModel(ABC):
         weights.read(self.nets, epoch, self.save_dir, self.opt)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that changes in a training: networks, optimizers, schedulers, image pools."""
+        """Return all that changes in a training: networks, optimizers, schedulers, image pools,
+        the steps towards the next R1.
+        """
         return {
             "networks": {name: net.state_dict() for name, net in self.nets.items()},
             "optimizers": {name: optim.state_dict() for name, optim in self.optimizers.items()},
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "pools": {name: pool.state_dict() for name, pool in self.pools.items()},
+            "r1": self.r1.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any], *, rates: bool = True) -> None:
@@ -308,6 +336,7 @@ class BaseModel(ABC):
             schedules.load(scheduler, saved)
         for name, pool in self.pools.items():
             pool.load_state_dict(state["pools"][name])
+        self.r1.load_state_dict(state.get("r1", {"steps": 0, "last": 0.0}))  # of an older version
 
 
 def in_order(values: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

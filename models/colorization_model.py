@@ -29,6 +29,8 @@ class ColorizationModel(Pix2PixModel):
                 f"--input_nc {opt.input_nc} --output_nc {opt.output_nc}: colorization goes from 1 "
                 f"channel (L) to 2 (ab), as --dataset_mode colorization gives them"
             )
+        if "color" in (getattr(opt, "diffaug", None) or ()):
+            raise ValueError("--diffaug color: for RGB and grey images; D sees ab, leave it out")
         super().__init__(opt)
 
     def get_current_visuals(self) -> dict[str, Tensor]:
@@ -40,6 +42,10 @@ class ColorizationModel(Pix2PixModel):
 
     def to_image(self, real: Tensor, fake: Tensor) -> Tensor:
         return to_rgb(real, fake)
+
+    @classmethod
+    def targets_of(cls, batch: dict[str, Any], opt: Any) -> Tensor:
+        return to_rgb(batch["A"], batch["B"])
 
     def metric_pair(self) -> tuple[Tensor, Tensor]:
         """The images that L makes with each ab."""

@@ -60,6 +60,7 @@ class CycleGANModel(BaseModel):
             )
         self.netD_A = self.nets["D_A"] = self.make_discriminator(opt.output_nc)
         self.netD_B = self.nets["D_B"] = self.make_discriminator(opt.input_nc)
+        self.augment = self.make_augment()
         self.criterionGAN = networks.GANLoss(opt.gan_mode)
         self.pools["fake_B_pool"] = ImagePool(opt.pool_size, opt.seed)
         self.pools["fake_A_pool"] = ImagePool(opt.pool_size, opt.seed + 1)
@@ -136,16 +137,21 @@ class CycleGANModel(BaseModel):
 
     def generator_gan_loss(self, netD: nn.Module, fake: Tensor) -> Tensor:
         """G's side of the GAN loss."""
+        (fake,) = self.augment(fake)
         return self.criterionGAN(netD(fake), target_is_real=True, for_discriminator=False)
 
     def discriminator_loss(self, netD: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         """D's side of it, `fake` without gradients."""
+        real, fake = self.augment(real, fake)
         on_real = self.criterionGAN(netD(real), target_is_real=True)
         on_fake = self.criterionGAN(netD(fake), target_is_real=False)
         loss = (on_real + on_fake) * 0.5
         if self.opt.gan_mode == "wgangp":
             loss = loss + networks.gradient_penalty(netD, real, fake)
         return loss
+
+    def reals(self) -> list[tuple[nn.Module, Tensor]]:
+        return [(self.netD_A, self.real_B), (self.netD_B, self.real_A)]
 
     def validation_loss(self) -> Tensor:
         """The L1 distance of both cycles, since there is no target."""

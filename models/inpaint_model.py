@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.base_model import BaseModel
 from models.building import build, check_loss_weights
@@ -82,6 +82,7 @@ class InpaintModel(BaseModel):
             return
         check_loss_weights(opt, "lambda_L1")
         self.nets["D"] = build(opt, lambda: SNPatchDiscriminator(4 + opt.guided, opt.ndf))
+        self.augment = self.make_augment(image=slice(0, 3))
         self.criterionGAN = GANLoss(opt.gan_mode)
         for name, net in (("D", self.nets["D"]), ("G", self.nets["G"])):
             self.optimizers[name] = self.make_optimizer(net)
@@ -113,9 +114,16 @@ class InpaintModel(BaseModel):
 
     def judge(self, *images: Tensor) -> tuple[Tensor, ...]:
         """Return what D makes of images with this batch's masks, all in one batch."""
-        sketch = [] if self.sketch is None else [self.sketch * self.mask]
-        seen = [torch.cat([image, self.mask, *sketch], 1) for image in images]
+        seen = self.augment(*map(self.discriminator_input, images))
         return self.nets["D"](torch.cat(seen)).chunk(len(images))
+
+    def discriminator_input(self, image: Tensor) -> Tensor:
+        """Return what D sees of an image: joined to the mask, and to the sketch in the hole."""
+        sketch = [] if self.sketch is None else [self.sketch * self.mask]
+        return torch.cat([image, self.mask, *sketch], 1)
+
+    def reals(self) -> list[tuple[nn.Module, Tensor]]:
+        return [(self.nets["D"], self.discriminator_input(self.real_B))]
 
     def loss_D(self) -> Tensor:
         """D tells filled images from whole ones."""
@@ -160,6 +168,11 @@ class InpaintModel(BaseModel):
             "fake_B": in_bytes(self.fake_B, real, mask),
             "real_B": whole,
         }
+
+    @classmethod
+    def targets_of(cls, batch: dict[str, Any], opt: Any) -> Tensor:
+        whole = batch["A"]
+        return in_bytes(whole, whole, torch.zeros_like(whole[:, :1]))
 
     def metric_pair(self) -> tuple[Tensor, Tensor]:
         return self.fake_B, self.real_B

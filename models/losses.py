@@ -97,6 +97,23 @@ def gradient_penalty(netD: nn.Module, real: Tensor, fake: Tensor, weight: float 
     return weight * ((gradient.flatten(1) + 1e-16).norm(dim=1) - 1).square().mean()
 
 
+def r1_penalty(netD: nn.Module, real: Tensor, image: slice = slice(None)) -> Tensor:
+    """E‖∇_x D(x)‖² over real images x, the channels `image` of `real` (arXiv:1801.04406, §4.1).
+
+    `real` (N, C, H, W) is what D sees. The logits of all patches, and of all scales, count as one
+    sum. D runs in the type of its weights, without autocast.
+    """
+    start, stop, _ = image.indices(real.shape[1])
+    x = real[:, start:stop].detach().requires_grad_(True)
+    seen = torch.cat([real[:, :start].detach(), x, real[:, stop:].detach()], 1)
+    with torch.autocast(real.device.type, enabled=False):
+        judged = netD(seen)
+        logits = [judged] if isinstance(judged, Tensor) else [layers[-1] for layers in judged]
+        score = sum(each.float().sum() for each in logits)
+        (gradient,) = torch.autograd.grad(score, x, create_graph=True)
+    return gradient.square().flatten(1).sum(1).mean()
+
+
 def middle(images: Tensor, height: int, width: int) -> Tensor:
     """Return the middle (N, C, height, width) of larger images."""
     top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from models.building import build
 from models.instance_features import FeatureBank, InstanceEncoder
-from models.label_convolution import dense
 from models.losses import feature_matching
 from models.networks import get_norm_layer
 from models.pix2pixHD_networks import GlobalGenerator, LocalEnhancer
@@ -118,7 +117,7 @@ class Pix2PixHDModel(SemanticModel):
     def forward(self) -> None:
         super().forward()
         if self.isTrain:
-            self.fake_AB = torch.cat([dense(self.semantics), self.fake_B], 1).detach()  # for D
+            self.fake_AB = self.discriminator_input(self.fake_B).detach()  # for D
 
     def synthesize(self) -> None:
         """fake_B = G(labels), with the features of each instance under --instance_feat."""
@@ -173,7 +172,10 @@ class Pix2PixHDModel(SemanticModel):
     def loss_G(self) -> Tensor:
         """G fools D at every scale, and gives D the features of the real image."""
         opt, D = self.opt, self.nets["D"]
-        fake, real = (D(image, self.semantics) for image in (self.fake_B, self.real_B))
+        if self.augment.policy:
+            fake, real = map(D, self.augmented(self.fake_B, self.real_B))
+        else:
+            fake, real = (D(image, self.semantics) for image in (self.fake_B, self.real_B))
         gan = self.criterionGAN(fake, target_is_real=True, for_discriminator=False)
         terms = {"G_GAN": opt.num_D * gan}  # a sum over the scales
         if self.lambda_feat:
@@ -187,12 +189,16 @@ class Pix2PixHDModel(SemanticModel):
     def loss_D(self) -> Tensor:
         """Half of D's loss on fakes and reals, summed over the scales."""
         D, scales = self.nets["D"], self.opt.num_D
-        if self.opt.pool_size:  # labels of other images, too
-            fake = D(self.fake_AB)
+        if self.augment.policy:
+            seen = self.fake_AB, self.discriminator_input(self.real_B)
+            fake, real = map(D, self.augment(*seen))
         else:
-            fake = D(self.fake_AB[:, self.semantic_nc :], self.semantics)
+            if self.opt.pool_size:  # labels of other images, too
+                fake = D(self.fake_AB)
+            else:
+                fake = D(self.fake_AB[:, self.semantic_nc :], self.semantics)
+            real = D(self.real_B, self.semantics)
         D_fake = scales * self.criterionGAN(fake, target_is_real=False)
-        real = D(self.real_B, self.semantics)
         D_real = scales * self.criterionGAN(real, target_is_real=True)
         self.losses.update(D_real=D_real, D_fake=D_fake)
         return (D_fake + D_real) * 0.5

@@ -11,7 +11,7 @@ from models import networks
 from models.base_model import BaseModel
 from models.building import check_loss_weights
 from models.losses import PIXEL_LOSSES, feature_matching
-from models.perceptual_loss import PerceptualLoss
+from models.perceptual_loss import add_perceptual_flags, build_perceptual
 from util.image_pool import ImagePool
 
 
@@ -52,7 +52,7 @@ class Pix2PixModel(BaseModel):
                 default=0.0,
                 help="weight of feature matching in D; needs --netD multiscale",
             )
-            add("--vgg_weights", help="vgg19-*.pth for --lambda_vgg; downloaded by default")
+            add_perceptual_flags(add)
         return parser
 
     def __init__(self, opt: Any):
@@ -66,6 +66,7 @@ class Pix2PixModel(BaseModel):
             # D sees input and output together, unless it is not conditional.
             seen = opt.output_nc if opt.no_conditional_D else opt.input_nc + opt.output_nc
             self.nets["D"] = self.make_discriminator(seen)
+            self.augment = self.make_augment(image=slice(-opt.output_nc, None))
             self.optimizers["D"] = self.make_optimizer(self.netD)
             self.updates["D"] = self.loss_D
             self.criterionGAN = networks.GANLoss(opt.gan_mode)
@@ -79,7 +80,7 @@ class Pix2PixModel(BaseModel):
         if opt.lambda_vgg:
             if opt.output_nc not in (1, 3):
                 raise ValueError("--lambda_vgg: needs images of 1 or 3 channels (--output_nc)")
-            self.perceptual = PerceptualLoss(opt.vgg_weights).to(self.device)
+            self.perceptual = build_perceptual(opt.perceptual, opt.vgg_weights).to(self.device)
 
     @property
     def netG(self) -> torch.nn.Module:
@@ -133,7 +134,7 @@ class Pix2PixModel(BaseModel):
 
     def loss_D(self) -> Tensor:
         """Half of D's loss on fakes and reals: halved to slow D down relative to G (§3.3)."""
-        real, fake = self.discriminator_input(self.real_B), self.fake_AB
+        real, fake = self.augment(self.discriminator_input(self.real_B), self.fake_AB)
         D_fake = self.criterionGAN(self.netD(fake), target_is_real=False)
         D_real = self.criterionGAN(self.netD(real), target_is_real=True)
         self.losses.update(D_real=D_real, D_fake=D_fake)
@@ -146,14 +147,15 @@ class Pix2PixModel(BaseModel):
         """G fools the updated D, and stays near the target (eq. 4)."""
         opt, terms = self.opt, {}
         if opt.lambda_GAN:
-            prediction = self.netD(self.discriminator_input(self.fake_B))
+            images = [self.fake_B, self.real_B] if opt.lambda_feat else [self.fake_B]
+            fake, *real = self.augment(*map(self.discriminator_input, images))
+            prediction = self.netD(fake)
             terms["G_GAN"] = opt.lambda_GAN * self.criterionGAN(
                 prediction, target_is_real=True, for_discriminator=False
             )
             if opt.lambda_feat:
-                of_real = self.netD(self.discriminator_input(self.real_B))
                 each = opt.lambda_feat * 4 / (opt.n_layers_D + 1)  # as pix2pixHD weights layers
-                terms["G_GAN_Feat"] = each * feature_matching(prediction, of_real)
+                terms["G_GAN_Feat"] = each * feature_matching(prediction, self.netD(*real))
         if pixel_loss := PIXEL_LOSSES[opt.pixel_loss]:
             name, distance = pixel_loss
             terms[name] = opt.lambda_L1 * distance(self.fake_B, self.real_B)
@@ -161,6 +163,9 @@ class Pix2PixModel(BaseModel):
             terms["G_VGG"] = opt.lambda_vgg * self.perceptual(self.fake_B, self.real_B)
         self.losses.update(terms)
         return sum(terms.values())
+
+    def reals(self) -> list[tuple[torch.nn.Module, Tensor]]:
+        return [(self.netD, self.discriminator_input(self.real_B))]
 
     def metric_pair(self) -> tuple[Tensor, Tensor]:
         return self.fake_B, self.real_B

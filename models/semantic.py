@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from models.base_model import BaseModel
 from models.building import build, check_loss_weights
+from models.label_convolution import dense
 from models.label_windows import LabelMap, one_hot, semantic_map
 from models.losses import GANLoss
-from models.perceptual_loss import PerceptualLoss
+from models.perceptual_loss import FeatureLoss, add_perceptual_flags, build_perceptual
 from util.flag_types import number
 from util.label_flags import add_class_flags
 from util.palette import in_colours, shown_colours
@@ -46,7 +47,7 @@ class SemanticModel(BaseModel):
             add("--lambda_vgg", type=weight, default=10.0, help="weight of the perceptual loss")
             add("--no_ganFeat_loss", action="store_true", help="no feature matching")
             add("--no_vgg_loss", action="store_true", help="no perceptual loss")
-            add("--vgg_weights", help="vgg19-*.pth of the perceptual loss; downloaded by default")
+            add_perceptual_flags(add)
             parser.add_argument(
                 "--checkpoint_activations",
                 action="store_true",
@@ -75,6 +76,7 @@ class SemanticModel(BaseModel):
             if opt.netD != "multiscale":
                 raise ValueError(f"--netD {opt.netD}: --model {opt.model} has multiscale alone")
             check_loss_weights(opt, "lambda_feat", "lambda_vgg")
+            self.augment = self.make_augment(image=slice(-opt.output_nc, None))
             self.lambda_feat = 0.0 if opt.no_ganFeat_loss else opt.lambda_feat
             self.lambda_vgg = 0.0 if opt.no_vgg_loss else opt.lambda_vgg
             self.criterionGAN = GANLoss(opt.gan_mode)
@@ -87,10 +89,11 @@ class SemanticModel(BaseModel):
         self.nets["G"].recompute = self.isTrain and self.opt.checkpoint_activations
         self.synthesis = FromLabels(self.nets["G"], self.classes)
 
-    def make_perceptual(self) -> PerceptualLoss:
+    def make_perceptual(self) -> FeatureLoss:
         """Build the perceptual loss; ValueError if its weights are not there."""
         try:
-            loss = PerceptualLoss(self.opt.vgg_weights, imagenet=False).to(self.device)
+            chosen = self.opt.perceptual, self.opt.vgg_weights
+            loss = build_perceptual(*chosen, imagenet=False).to(self.device)
         except ValueError as error:
             raise ValueError(f"{error}; --no_vgg_loss trains without them") from None
         loss.recompute = self.opt.checkpoint_activations
@@ -130,11 +133,28 @@ class SemanticModel(BaseModel):
         if self.real_B is not None:
             self.visuals["real_B"] = self.real_B
 
+    def discriminator_input(self, image: Tensor) -> Tensor:
+        """Return what D sees of an image: joined to the semantic map."""
+        return torch.cat([dense(self.semantics), image.to(self.labels.dtype)], 1)
+
+    def augmented(self, *images: Tensor) -> tuple[Tensor, ...]:
+        """Return what D sees of images, changed by --diffaug."""
+        return self.augment(*map(self.discriminator_input, images))
+
+    def reals(self) -> list[tuple[nn.Module, Tensor]]:
+        return [(self.nets["D"], self.discriminator_input(self.real_B))]
+
     def get_current_visuals(self) -> dict[str, Tensor]:
         real_A = self.labels
         if self.has_labels:
             real_A = in_colours(real_A[:, :1].long(), shown_colours(self.opt))
         return {"real_A": real_A, **super().get_current_visuals()}
+
+    @classmethod
+    def targets_of(cls, batch: dict[str, Any], opt: Any) -> Tensor | None:
+        return (
+            batch.get("image") if opt.dataset_mode == "labels" else super().targets_of(batch, opt)
+        )
 
     def metric_pair(self) -> tuple[Tensor, Tensor]:
         return self.fake_B, self.real_B

@@ -184,8 +184,11 @@ class SpadeModel(SemanticModel):
 
     def judge(self) -> tuple[Judgement, Judgement]:
         """Return what D makes of the fake and of the real images, as one batch."""
-        images = torch.cat([self.fake_B.to(self.real_B.dtype), self.real_B])
-        scales = self.nets["D"](images, self.semantics)
+        images = self.fake_B.to(self.real_B.dtype), self.real_B
+        if self.augment.policy:
+            scales = self.nets["D"](torch.cat(self.augmented(*images)))
+        else:
+            scales = self.nets["D"](torch.cat(images), self.semantics)
         halves = [[layer.chunk(2) for layer in layers] for layers in scales]
         fake, real = ([[pair[i] for pair in layers] for layers in halves] for i in (0, 1))
         return fake, real

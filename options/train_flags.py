@@ -1,6 +1,7 @@
 """The flags that only train.py has."""
 
 from options.parser import FlagParser, number
+from util.flag_types import names_of
 
 _COUNT = number(int, at_least=1)
 
@@ -55,6 +56,19 @@ def _add_training(parser: FlagParser) -> None:
             help="type of GAN loss",
         )
         add("--pool_size", type=number(int, 0), default=50, help="number of older fakes kept for D")
+        add(
+            "--diffaug",
+            type=names_of("color", "translation", "cutout"),
+            metavar="NAMES",
+            help="random changes of what D sees, for few images: color,translation,cutout or some",
+        )
+        add(
+            "--lambda_r1",
+            type=number(float, 0),
+            default=0.0,
+            help="weight γ of R1, γ/2 · (gradient of D on real images)², in every 16th step; 0: "
+            "none",
+        )
 
 
 def _add_resume(parser: FlagParser) -> None:
@@ -94,10 +108,18 @@ def _add_validation(parser: FlagParser) -> None:
             "--best_metric",
             choices=[
                 *("L1", "PSNR", "SSIM", "MS-SSIM", "hole_L1", "hole_L2", "hole_PSNR", "hole_SSIM"),
-                *("pixel_accuracy", "mIoU"),
+                *("pixel_accuracy", "mIoU", "FD-EffLite0", "KD-EffLite0"),
             ],
             help="metric that selects best_net_G.pth; by default L1, hole_L1 of --model inpaint, "
-            "or the loss if there are no targets; the last two need --fcn_epochs",
+            "or the loss if there are no targets; pixel_accuracy and mIoU need --fcn_epochs",
+        )
+        add(
+            "--val_metrics",
+            type=names_of("FD-EffLite0", "KD-EffLite0"),
+            metavar="NAMES",
+            help="metrics over all validation images that are also measured, FD-EffLite0, "
+            "KD-EffLite0 or both with a comma: distances to the training images in the features "
+            "of EfficientNet-Lite0, which two packages bring",
         )
         add(
             "--early_stop",

@@ -58,6 +58,8 @@ class TrainOptions(BaseOptions):
     def finish(self, parser: FlagParser, opt: Options) -> None:
         super().finish(parser, opt)
         self._check_start(parser, opt)
+        if opt.lambda_r1 and opt.gan_mode == "wgangp":
+            parser.error("--lambda_r1: --gan_mode wgangp has a gradient penalty of its own")
         check_vgg_weights(parser, opt)
         if opt.model == "pix2pix" and opt.dataset_mode == "unaligned" and not opt.serial_batches:
             log.warning(
@@ -94,7 +96,8 @@ class TrainOptions(BaseOptions):
 def check_vgg_weights(parser: FlagParser, opt: Options) -> None:
     """Raise ValueError, before any image is read, if the file --vgg_weights is missing."""
     path, switch = getattr(opt, "vgg_weights", None), getattr(opt, "no_vgg_loss", None)
-    if path and opt.lambda_vgg > 0 and not switch and not Path(path).is_file():
+    used = path and opt.lambda_vgg > 0 and not switch and opt.perceptual == "vgg19"
+    if used and not Path(path).is_file():
         way = "" if switch is None else "; --no_vgg_loss trains without them"
         parser.error(f"--vgg_weights {path}: no such file; torchvision's is vgg19-*.pth{way}")
 

@@ -21,6 +21,11 @@ def has_D(opt: Any) -> bool:
     return getattr(opt, "lambda_GAN", 1) > 0
 
 
+def compares_features(opt: Any) -> bool:
+    """Return whether a model has a perceptual loss."""
+    return opt.lambda_vgg > 0 and not getattr(opt, "no_vgg_loss", False)
+
+
 DISCRIMINATOR = Need("--lambda_GAN above 0", has_D)
 RESIZING = Need(
     "a --preprocess that resizes to it", lambda opt: opt.preprocess.startswith(("resize", "scale"))
@@ -81,13 +86,17 @@ OUR_FLAGS = {
     ),
     "upsample": GENERATOR,
     "lr_D": DISCRIMINATOR,
+    "diffaug": DISCRIMINATOR,
+    "lambda_r1": DISCRIMINATOR,
     "lambda_feat": Need("--netD multiscale", lambda opt: opt.netD == "multiscale" and has_D(opt)),
     "no_conditional_D": DISCRIMINATOR,
     "vgg_weights": Need(
-        "--lambda_vgg above 0, or with --no_vgg_loss",
-        lambda opt: opt.lambda_vgg > 0 and not getattr(opt, "no_vgg_loss", False),
+        "--lambda_vgg above 0, or with --no_vgg_loss, or another --perceptual",
+        lambda opt: compares_features(opt) and opt.perceptual == "vgg19",
     ),
+    "perceptual": Need("--lambda_vgg above 0, or with --no_vgg_loss", compares_features),
     "fcn_epochs": Need("--val_freq", lambda opt: opt.val_freq > 0 or not opt.fcn_epochs),
+    "val_metrics": Need("--val_freq", lambda opt: opt.val_freq > 0),
     "use_encoded_image": Need("--instance_feat", lambda opt: opt.instance_feat),
     "z_dim": Need("--use_vae", lambda opt: opt.use_vae),
     "niter_fix_global": Need("--netG local", lambda opt: opt.netG == "local"),

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     setup_logging()
     parser = OneLineParser(prog="python -m scripts.doctor", description=__doc__)
     add = parser.add_argument
-    add("--dataroot", type=Path, required=True, help="folder of the images")
+    add("--dataroot", type=Path, help="folder of the images")
     add(
         "--dataset_mode",
         choices=list(FLAGS),
@@ -69,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="number of processes",
     )
     args, more = parser.parse_known_args(argv)
+    if args.dataroot is None:
+        raise ValueError(without_folder(parser, more))
     args.dataset_mode = args.dataset_mode or dataset_mode_of(more)
     asked = {phase: options_of(args, phase, more) for phase in phases_of(args)}
     paths = make_dataset(args.dataroot)
@@ -85,6 +87,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         found += pairs(args.dataroot, paths, damaged)
     remarks = dict.fromkeys(remark for opt in asked.values() for remark in data_remarks(opt))
     report(found, len(paths), list(remarks))
+
+
+def without_folder(parser: OneLineParser, more: Sequence[str]) -> str:
+    """Return what is wrong with a command that does not name its folder; `more` are other words."""
+    for flag in parser.mistyped():
+        if "--dataroot" in (wrong := parser.describe_unknown([flag])):
+            return wrong
+    folder = next((word for word in more if Path(word).is_dir()), "FOLDER")
+    return f"--dataroot: name the folder of the images: --dataroot {folder}"
 
 
 def dataset_mode_of(flags: Sequence[str]) -> str:

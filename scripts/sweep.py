@@ -10,7 +10,7 @@ the trainings go to a folder of that name in --checkpoints_dir.
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -22,6 +22,7 @@ from options.shared_flags import add_shared_flags
 from options.test_options import TestOptions
 from options.train_flags import add_train_flags
 from scripts.evaluation.compare import Result, better, names_of
+from scripts.evaluation.feature_distances import OWN
 from scripts.evaluation.flags import needs_pairs
 from scripts.evaluation.flags import parse as parse_evaluation
 from scripts.evaluation.outputs import from_run
@@ -105,7 +106,7 @@ def measured(run: Run, how: Any) -> Result:
 def compare(plan: Plan, results: dict[Run, Result], how: Any, out: Path) -> None:
     """Write the table over all seeds, all values, and a page with the first seed's images."""
     values = values_of(results)
-    rows = table(values)
+    rows = table(values, own_metrics(results))
     lines = [f"| {' | '.join(row)} |" for row in rows]
     lines.insert(1, "|---" * len(rows[0]) + "|")
     seeds = ", ".join(map(str, plan.seeds))
@@ -138,12 +139,25 @@ def values_of(results: dict[Run, Result]) -> Values:
     return values
 
 
-def table(values: Values) -> list[list[str]]:
-    """Return the heading and one row of text per label: mean ± spread over the seeds."""
+def own_metrics(results: dict[Run, Result]) -> set[tuple[str, str]]:
+    """Return (row, metric) of the scores that cannot judge: those by the training's own network."""
+    found = [
+        (run.label, m, of) for run, result in results.items() for m, of in result.distances.items()
+    ]
+    return {(label, metric) for label, metric, of in found if of.own}
+
+
+def table(values: Values, marked: Collection[tuple[str, str]] = ()) -> list[list[str]]:
+    """Return the heading and one row of text per label: mean ± spread over the seeds.
+
+    The scores in `marked`, (label, metric), get a mark.
+    """
     metrics = names_of(values.values())
     rows = [["", *(f"{metric} ({better(metric)} is better)" for metric in metrics)]]
     for label, found in values.items():
-        rows.append([label, *(_mean_and_spread(found.get(metric, [])) for metric in metrics)])
+        cells = [_mean_and_spread(found.get(metric, [])) for metric in metrics]
+        marks = [f" {OWN}" if (label, metric) in marked else "" for metric in metrics]
+        rows.append([label, *(cell + mark for cell, mark in zip(cells, marks, strict=True))])
     return rows
 
 

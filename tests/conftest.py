@@ -23,17 +23,19 @@ import torch
 import torch.nn.functional as F
 import uvicorn
 from PIL import Image
+from support.feature_net import FeatureNet
 from support.training_plans import double_batch, double_nets
 from torch import nn
 
 import data
 import models
 from data import builtin_facades
-from models import create_model
+from models import create_model, efficientnet_lite
 from models.base_model import BaseModel
 from options.base_options import BaseOptions, Options
 from options.train_options import TrainOptions
-from scripts.evaluation import outputs
+from scripts.evaluation import feature_distances, outputs
+from scripts.evaluation import flags as evaluation_flags
 from scripts.sweeps import train_runs
 from util import registry
 from util.command import run_command
@@ -295,6 +297,17 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py"])
     monkeypatch.setattr(train_runs.subprocess, "Popen", InThisProcess)
     monkeypatch.setattr(outputs.subprocess, "run", InThisProcess)
+
+
+@pytest.fixture
+def feature_net(monkeypatch: pytest.MonkeyPatch) -> Iterator[FeatureNet]:
+    """Let the metrics of EfficientNet-Lite0 read a small network, which needs no package."""
+    net = FeatureNet()
+    monkeypatch.setattr(efficientnet_lite, "efficientnet_lite0", lambda flag: net)
+    monkeypatch.setattr(evaluation_flags, "require_packages", lambda flag: None)
+    feature_distances.reader_on.cache_clear()
+    yield net
+    feature_distances.reader_on.cache_clear()
 
 
 @pytest.fixture

@@ -159,7 +159,9 @@ def run_cells(command: Callable[..., SimpleNamespace], page: str, cells: list[st
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_page_of_the_metrics_run(command, facades, in_this_process) -> None:
+def test_the_commands_of_the_page_of_the_metrics_run(
+    command, facades, in_this_process, feature_net
+) -> None:
     for name in ("facades", "facades_bf16"):
         line = f"python train.py --dataroot ./datasets/facades --direction BtoA --name {name}"
         run_lines(command, [line, f"python test.py --name {name}"])
@@ -168,7 +170,7 @@ def test_the_commands_of_the_page_of_the_metrics_run(command, facades, in_this_p
         Path(folder, "0.png").symlink_to(
             Path(f"results/facades/test_latest/images/0_{kind}.png").resolve()
         )
-    *simple, fcn, sweep = lines(PAGES["metrics.md"])
+    *simple, fcn, distances, sweep = lines(PAGES["metrics.md"])
     assert len(simple) == 4
     run_lines(command, simple)
     ((file, plan),) = re.findall(
@@ -178,6 +180,9 @@ def test_the_commands_of_the_page_of_the_metrics_run(command, facades, in_this_p
     run_lines(command, [sweep])
     assert len(list(Path("checkpoints/lambda").glob("*/latest_net_G.pth"))) == 4
     assert Path("results/lambda/index.html").exists()
+    name, flags = small(distances)
+    result = command(name, *flags)
+    assert result.status == 2 and "needs at least 4 outputs, not 1" in result.err
     name, flags = small(fcn)
     result = command(name, *flags)  # these images are painted with more than a few colours
     assert result.status == 2 and "--metrics FCN: needs label maps" in result.err

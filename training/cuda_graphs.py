@@ -229,4 +229,6 @@ def enable_cuda_graphs(model: BaseModel, opt: Any) -> CudaGraphs | None:
         if is_so:
             log.info("no CUDA graphs with %s: each kernel is launched by itself", reason)
             return None
+    if getattr(opt, "lambda_r1", 0):
+        log.info("--lambda_r1: R1, in every 16th step, is not in a CUDA graph")
     return CudaGraphs(model, CudaRecorder(model.device))

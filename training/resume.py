@@ -83,6 +83,10 @@ def check_model_supports(model: BaseModel, opt: Any) -> None:
             f"--ema: averages networks whose name begins with G, and --model {opt.model} has "
             f"{', '.join(model.nets)}"
         )
+    if opt.lambda_r1 and own.reals is base.reals:
+        raise ValueError(f"--lambda_r1: --model {opt.model} lacks reals(self) (docs/extend.md)")
+    if opt.diffaug and not model.augment.policy:
+        raise ValueError(f"--diffaug: --model {opt.model} has no `augment` (docs/extend.md)")
     if opt.grad_accum > 1 and not model.updates:
         raise ValueError(f"--grad_accum: --model {opt.model} lacks `updates` (docs/extend.md)")
 

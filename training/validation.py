@@ -11,6 +11,7 @@ from data import Loader
 from models import schedules
 from models.base_model import BaseModel
 from options.train_options import last_epoch
+from training.feature_scores import FeatureScores, asked_for
 from training.health import check_weights
 from training.label_scores import LabelScores
 from training.state import TrainingState
@@ -24,10 +25,13 @@ MANY_SINCE_BEST = 5  # validations without a better one that are worth a word
 
 
 def mean_scores(
-    model: BaseModel, batches: Iterable[dict[str, Any]], labels: LabelScores | None = None
+    model: BaseModel,
+    batches: Iterable[dict[str, Any]],
+    labels: LabelScores | None = None,
+    features: FeatureScores | None = None,
 ) -> dict[str, float]:
-    """Return the mean over all images of each metric that every image is large enough for, and the
-    scores of the classes that can be read from the images.
+    """Return the mean over all images of each metric that every image is large enough for, the
+    scores of the classes that can be read from the images, and the distances of their features.
 
     Running statistics and the random state of the training stay as they are; noise that a model
     draws itself is the same in each validation.
@@ -35,10 +39,14 @@ def mean_scores(
     found: list[dict[str, list[float]]] = []
     if labels:
         labels.restart()
+    if features:
+        features.restart()
     with seeded(model.opt.seed):
         for batch in batches:
             model.set_input(batch)
             model.test()
+            if features:
+                features.add(model)
             if pair := model.metric_pair():
                 fake, real = map(eight_bit, pair)
                 if labels:
@@ -50,7 +58,8 @@ def mean_scores(
     found = [scores for part in all_gather(found) for scores in part]  # each process has a part
     names = [name for name in found[0] if all(name in one for one in found)]
     means = {name: fmean(chain.from_iterable(one[name] for one in found)) for name in names}
-    return means | (labels.scores() if labels else {})
+    means |= labels.scores() if labels else {}
+    return means | (features.scores() if features else {})
 
 
 class Validation:
@@ -72,6 +81,10 @@ class Validation:
         if getattr(opt, "fcn_epochs", 0):
             self.labels = LabelScores(opt, state.model.device)
         names = list(mean_scores(state.model, islice(batches, 1), self.labels))
+        self.features = None
+        if metrics := asked_for(opt):
+            self.features = FeatureScores(metrics, state.model, batches)
+            names += metrics
         self.metric = opt.best_metric or ("hole_L1" if "hole_L1" in names else names[0])
         if self.metric not in names:
             more = "; it needs --fcn_epochs" if self.metric in LABEL_METRICS else ""
@@ -93,14 +106,16 @@ class Validation:
     def measure(self) -> dict[str, float]:
         """Return the mean of each metric over all images, as `NAME_ema` for the EMA."""
         model, ema = self.state.model, self.state.ema
-        found = mean_scores(model, self.batches, self.labels)
+        found = mean_scores(model, self.batches, self.labels, self.features)
         if ema:
             with ema.applied():
-                averaged = mean_scores(model, self.batches, self.labels)
+                averaged = mean_scores(model, self.batches, self.labels, self.features)
             found |= {f"{name}_ema": value for name, value in averaged.items()}
         if self.labels:
             lines = self.labels.by_class(), self.labels.of_references()
             log.info("%s", "; ".join(filter(None, lines)))
+        if self.features and (line := self.features.line()):
+            log.info("%s%s", line, " (EMA)" if ema else "")
         return found
 
     def update_best(self, epoch: int, scores: dict[str, float]) -> float:

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -111,3 +111,14 @@ def use_tf32(precision: str, device: torch.device) -> None:
         log.info("--precision tf32: needs CUDA; using float32")
     torch.backends.cudnn.allow_tf32 = precision != "fp32"
     torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
+
+
+@contextlib.contextmanager
+def without_tf32() -> Iterator[None]:
+    """Compute convolutions in full float32 on CUDA within it."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

@@ -29,6 +29,22 @@ def number(
     return convert
 
 
+def names_of(*known: str) -> Callable[[str], list[str]]:
+    """Return an argparse type: some of the known names, separated by commas or spaces."""
+
+    def convert(text: str) -> list[str]:
+        found = list(dict.fromkeys(text.replace(",", " ").split()))
+        if unknown := [name for name in found if name not in known]:
+            raise argparse.ArgumentTypeError(
+                f"{unknown[0]!r} is unknown; known are {', '.join(known)}"
+            )
+        if not found:
+            raise argparse.ArgumentTypeError(f"name one of {', '.join(known)}")
+        return found
+
+    return convert
+
+
 def pixel_range(text: str) -> str | list[float]:
     """Return "auto", "percentile", or the two numbers of "LOW,HIGH"."""
     if text in ("auto", "percentile"):

@@ -4,6 +4,8 @@ import argparse
 import re
 from typing import Any
 
+from util.flag_types import number
+
 HEX = re.compile(r"#?[0-9a-f]{6}")
 
 
@@ -40,6 +42,7 @@ def add_label_flags(parser: Any, is_train: bool) -> Any:
     add_class_flags(parser)
     _add_folders(parser.add_argument)
     if is_train:
+        add_label_aug(parser)
         with parser.section("validation of labels", role="training"):
             parser.add_argument(
                 "--fcn_epochs",
@@ -50,6 +53,18 @@ def add_label_flags(parser: Any, is_train: bool) -> Any:
                 "mIoU of what it reads in the outputs; 0: none",
             )
     return parser
+
+
+def add_label_aug(parser: Any) -> None:
+    """Add the flag that distorts inputs that are label maps in a training."""
+    with parser.section("training on label maps", role="training"):
+        parser.add_argument(
+            "--label_aug",
+            type=number(float, 0, 0.5),
+            default=0.0,
+            help="random distortions of inputs that are label maps: standard deviation of the "
+            "displacements in parts of the shorter side, e.g. 0.01; 0: none",
+        )
 
 
 def _add_classes(add: Any) -> None:

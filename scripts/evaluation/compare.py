@@ -15,6 +15,7 @@ from torch import Tensor
 
 from data.image_files import load_image
 from data.image_folder import by_stem, make_dataset, unread_partner
+from util.feature_distance import MeasuredDistance
 from util.files import naming
 from util.metrics import HOLE_METRICS, METRICS, Interval, bootstrap, compare, lower_is_better
 
@@ -63,6 +64,8 @@ class Result:
     each: dict[str, dict[str, float]]  # metric -> image name -> value
     # metric -> what was measured (outputs, or a reference to compare them with) -> value
     together: dict[str, dict[str, float]] = field(default_factory=dict)
+    # Of those in `together` the distances with their intervals and floors.
+    distances: dict[str, MeasuredDistance] = field(default_factory=dict)
 
     def intervals(self) -> dict[str, Interval]:
         """Return each metric's mean over the images with its bootstrap 95% interval."""

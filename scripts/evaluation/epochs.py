@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from scripts.evaluation.compare import ImageSet, Result, better, names_of
+from scripts.evaluation.feature_distances import best_by_distance, candidates
 from scripts.evaluation.outputs import from_run
 from util.checkpoint import saved_progress
 
@@ -61,9 +62,23 @@ def best_epochs(results: Sequence[Result]) -> list[str]:
         ]
         also = f"; as good, within the interval: {', '.join(near)}" if near else ""
         lines.append(f"best by {metric}: {best.images.name}{also}")
-    for metric in names_of(result.together for result in results):
+    for metric in names_of(result.distances for result in results):
+        lines.append(best_distance(results, metric))
+    others = ([m for m in r.together if m not in r.distances] for r in results)
+    for metric in names_of(others):
         sign = 1 if better(metric) == "lower" else -1
         known = [result for result in results if metric in result.together]
         best = min(known, key=lambda result: sign * next(iter(result.together[metric].values())))
         lines.append(f"best by {metric}: {best.images.name}")
     return lines
+
+
+def best_distance(results: Sequence[Result], metric: str) -> str:
+    """Return the line of a distance; a run that was trained with its features has no best."""
+    best, near = best_by_distance(results, metric)
+    if best is None:
+        why = "they cannot be compared" if candidates(results, metric) else "trained with these"
+        return f"best by {metric}: none; {why}"
+    names = ", ".join(result.images.name for result in near)
+    also = f"; as good, within the interval: {names}" if near else ""
+    return f"best by {metric}: {best.images.name}{also}"

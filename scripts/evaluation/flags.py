@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from models.efficientnet_lite import require_packages
 from options.parser import OneLineParser, gpu_list, nearest, number
 from scripts.evaluation.network_metrics import PROTOCOLS, TOGETHER
+from util.feature_distance import FEATURE_METRICS
 from util.metrics import HOLE_METRICS, METRICS
 
-KNOWN = [*METRICS, *HOLE_METRICS, *PROTOCOLS]
+KNOWN = [*METRICS, *HOLE_METRICS, *PROTOCOLS, *FEATURE_METRICS]
 ABOUT = """Measure the distance of outputs to targets. Several names are compared side by side;
 --fake DIR --real DIR compares two folders. Other flags, such as --eval, are passed on to test.py.
 docs/metrics.md explains each number."""
@@ -71,6 +73,8 @@ def parse(argv: Sequence[str] | None) -> Any:
     if unknown := sorted(set(args.metrics) - set(KNOWN)):
         near = nearest(unknown[0], KNOWN)
         raise ValueError(f"--metrics {','.join(unknown)}: known are {', '.join(KNOWN)}{near}")
+    if distances := [metric for metric in args.metrics if metric in FEATURE_METRICS]:
+        require_packages(f"--metrics {','.join(distances)}")  # now, not after a translation
     if "FCN" in args.metrics and not args.name:
         raise ValueError("--metrics FCN: needs --name, since it trains on that run's images")
     return args
@@ -78,4 +82,4 @@ def parse(argv: Sequence[str] | None) -> Any:
 
 def needs_pairs(args: Any) -> bool:
     """Return whether some metric compares each output with its target."""
-    return not args.metrics or bool(set(args.metrics) - set(TOGETHER))
+    return not args.metrics or bool(set(args.metrics) - {*TOGETHER, *FEATURE_METRICS})

@@ -193,7 +193,7 @@ def collect_images(name: str, folder: Path, wanted: Any, paired: bool) -> ImageS
     if not fake or not real or (paired and there_and_back):
         raise ValueError(
             f"--name {name}: {images} contains no outputs with their targets; without targets, "
-            f"choose --metrics FID,KID,IS"
+            f"choose --metrics FID,KID,IS,FD-EffLite0,KD-EffLite0"
         )
     alone = sorted(fake.keys() - real.keys())
     if alone and paired:

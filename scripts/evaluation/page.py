@@ -28,6 +28,7 @@ from dominate.tags import (
     tr,
 )
 
+from scripts.evaluation import feature_distances
 from scripts.evaluation.compare import (
     MOST_ERROR,
     Result,
@@ -77,9 +78,10 @@ def write_page(
             _summary(summary)
             h2("The first seed, image by image")
         div(_numbers(results), cls="scroll")
-        if warning := other_images_note(results):
+        warnings = [other_images_note(results), *feature_distances.warnings(results)]
+        for warning in filter(None, warnings):
             paragraph(warning, cls="warning")
-        folded_notes([note for note in notes if note != warning])
+        folded_notes([note for note in notes if note not in warnings])
         sortable = any(result.each for result in results)
         if sortable:
             _controls(results)
@@ -141,11 +143,16 @@ def _numbers(results: Sequence[Result]) -> table:
             row.add(cell)
         body.add(row)
     for metric in names_of(result.together for result in results):
-        row = tr(_head(metric))
+        row, best = tr(_head(metric)), feature_distances.clearly_best(results, metric)
         for result in results:
-            value, *others = result.together[metric].items()
-            more = (small(f"{of} {other:.4f}") for of, other in others)
-            row.add(td(f"{value[1]:.4f} ", *more))
+            if metric in result.distances:
+                own, *others = feature_distances.cells(result, metric, results[0])
+                value, ends = own.split(" ", 1)
+                more = [small(ends), *(div(small(line)) for line in others)]
+            else:
+                (_, number), *others = result.together[metric].items()
+                value, more = f"{number:.4f}", [small(f"{of} {v:.4f}") for of, v in others]
+            row.add(td(f"{value} ", *more, cls="best" if result is best else None))
         body.add(row)
     return table(thead(tr(th(), *(th(r.images.name) for r in results))), body)
 

@@ -9,10 +9,13 @@ from typing import Any
 
 import torch
 
+from scripts.evaluation import feature_distances
 from scripts.evaluation.compare import ImageSet, Result, better, in_figures, measure, names_of
 from scripts.evaluation.fcn_score import fcn_of_run
+from scripts.evaluation.feature_distances import add_distances
 from scripts.evaluation.network_metrics import PROTOCOLS, SPLITS, TOGETHER, inception_metrics, lpips
 from util.device import pick_device
+from util.feature_distance import FEATURE_METRICS
 from util.files import atomic_write
 from util.metrics import FEW_IMAGES, HOLE_METRICS, METRICS
 from util.names import escaped, legible
@@ -32,6 +35,8 @@ def everything(images: ImageSet, args: Any) -> Result:
         device = device_of(tuple(args.gpu_ids))
         found = inception_metrics(images, chosen, device=device, **how)
         result.together |= {metric: {"outputs": value} for metric, value in found.items()}
+    if chosen := [metric for metric in metrics if metric in FEATURE_METRICS]:
+        add_distances(result, chosen, args, device_of(tuple(args.gpu_ids)))
     if "FCN" in metrics:
         result.together |= fcn_of_run(images, args, device_of(tuple(args.gpu_ids)))
     return result
@@ -58,12 +63,14 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
         made = {"outputs": next(iter(made.values()))}
     notes += [f"{name}: {how}" for name, how in made.items()]
     used = names_of(result.each for result in results)
-    about = {name: of.protocol for name, of in (METRICS | HOLE_METRICS).items()} | PROTOCOLS
-    used += [metric for metric in args.metrics if metric in PROTOCOLS and metric not in used]
+    through_networks = PROTOCOLS | feature_distances.PROTOCOLS
+    about = {name: of.protocol for name, of in (METRICS | HOLE_METRICS).items()} | through_networks
+    used += [metric for metric in args.metrics if metric in through_networks and metric not in used]
     fill = {"subset": args.kid_subset, "splits": SPLITS, "epochs": args.fcn_epochs}
     notes += [f"{metric}: {about[metric].format(**fill)}" for metric in used]
     notes += [note for result in results for note in result.images.notes]
-    return [*notes, *filter(None, [fcn_note(results), other_images_note(results)])]
+    more = [fcn_note(results), other_images_note(results), *feature_distances.warnings(results)]
+    return [*notes, *filter(None, more)]
 
 
 def fcn_note(results: Sequence[Result]) -> str:
@@ -103,8 +110,9 @@ def other_images_note(results: Sequence[Result]) -> str:
 
 def legend(results: Sequence[Result]) -> list[str]:
     """Return lines that explain the brackets and differences of a table."""
+    of_distances = feature_distances.legend(results)
     if not results[0].each:
-        return []
+        return of_distances
     notes = ["[ ]: 95% bootstrap interval of the mean over the images"]
     fewest = min(len(values) for result in results for values in result.each.values())
     if fewest < FEW_IMAGES:
@@ -116,7 +124,7 @@ def legend(results: Sequence[Result]) -> list[str]:
             "trained again with another --seed, a run also scores differently; these intervals do "
             "not include that (docs/metrics.md)"
         )
-    return notes
+    return [*notes, *of_distances]
 
 
 def table(results: Sequence[Result]) -> list[str]:
@@ -134,9 +142,12 @@ def table(results: Sequence[Result]) -> list[str]:
     for metric in names_of(result.together for result in results):
         lines.append(f"{metric} ({better(metric)} is better)")
         for result in results:
-            value, *others = result.together[metric].items()
-            line = f"  {result.images.name:20} {value[1]:.4f}"
-            lines.append(line + "".join(f"  {of} {other:.4f}" for of, other in others))
+            if metric in result.distances:
+                words = feature_distances.cells(result, metric, results[0])
+            else:
+                value, *others = result.together[metric].items()
+                words = [f"{value[1]:.4f}", *(f"{of} {other:.4f}" for of, other in others)]
+            lines.append(f"  {result.images.name:20} {'  '.join(words)}")
     return lines
 
 
@@ -154,6 +165,24 @@ def replaced(results: Sequence[Result], out: Path) -> list[str]:
     return [f"replaces the earlier evaluation of {', '.join(runs)} ({', '.join(metrics)}) in {out}"]
 
 
+def distance_numbers(result: Result, first: Result) -> dict[str, Any]:
+    """Return what metrics.json has of the distances, in plain numbers."""
+    found = {}
+    for metric, of in result.distances.items():
+        above, other = of.above_floor(), first.distances.get(metric)
+        more = of.minus(other) if other and result is not first else None
+        found[metric] = {
+            **of.outputs.interval()._asdict(),
+            "images": of.outputs.count,
+            "of_half_the_images": of.outputs.half,
+            "floor": of.floor.value if of.floor else None,
+            "above_floor": above._asdict() if above else None,
+            "difference_to_first": more._asdict() if more else None,
+            "trained_with_these_features": of.own,
+        }
+    return found
+
+
 def write_numbers(results: Sequence[Result], notes: Sequence[str], out: Path) -> None:
     """Write metrics.json (the means) and metrics.csv (one line per image)."""
     runs = [
@@ -162,6 +191,7 @@ def write_numbers(results: Sequence[Result], notes: Sequence[str], out: Path) ->
             "pictures": len(result.images.fake),
             "metrics": {name: value._asdict() for name, value in result.intervals().items()},
             "together": result.together,
+            **({"distances": distance_numbers(result, results[0])} if result.distances else {}),
             "difference_to_first": {
                 name: more._asdict()
                 for name in result.each

@@ -19,6 +19,7 @@ from models.networks import DISCRIMINATORS, GENERATORS, NORMS, define_D, define_
 from options.parser import FlagParser
 from options.shared_flags import add_shared_flags
 from options.train_flags import add_train_flags
+from util.feature_distance import FEATURE_METRICS
 from util.metrics import HOLE_METRICS, LABEL_METRICS, METRICS
 
 STATE_DICTS = json.loads((Path(__file__).parents[1] / "data" / "state_dicts.json").read_text())
@@ -193,7 +194,7 @@ def test_choices_of_the_flags_are_the_names_that_the_code_knows():
         "direction": {"AtoB", "BtoA"},
         "on_bad_image": {"error", "skip"},
         "save_on_error": {"data", "all", "none"},
-        "best_metric": {*METRICS, *HOLE_METRICS, *LABEL_METRICS},
+        "best_metric": {*METRICS, *HOLE_METRICS, *LABEL_METRICS, *FEATURE_METRICS},
     }
     in_help = {name: set(re.findall(r"\w+", a.help)) for name, a in parser.options().items()}
     assert set(networks.GENERATORS) <= in_help["netG"]

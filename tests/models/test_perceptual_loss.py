@@ -238,7 +238,7 @@ def test_grey_targets_train_with_it_and_two_channels_are_refused(make, weights):
 
 
 def test_without_it_no_vgg_is_built_or_asked_for(make, monkeypatch):
-    monkeypatch.setattr("models.pix2pix_model.PerceptualLoss", None)
+    monkeypatch.setattr("models.pix2pix_model.build_perceptual", None)
     assert "G_VGG" not in step(make(), random_batch()).get_current_losses()
 
 

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import FACADES, draw, draw_pairs, needs_facades
+from conftest import FACADES, draw, draw_pairs, needs_facades, refusal
 from PIL import Image
 
 from data.high_depth_output import png_of
 from data.image_check import inspect
+from scripts import doctor
 
 Command = Callable[..., SimpleNamespace]
 
@@ -199,3 +200,16 @@ def test_pairs_in_two_folders_may_have_any_width(command, tmp_path, caplog, name
     result = command("scripts.doctor", "--dataroot", tmp_path / "d", "--num_threads", "1")
     assert result.status == 1 and "pixels wide" not in caplog.text
     assert caplog.text.count("has no partner in the other folder") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "--dataroot: name the folder of the images: --dataroot FOLDER"),
+        (["."], "--dataroot: name the folder of the images: --dataroot ."),
+        (["--model", "inpaint", "."], "--dataroot: name the folder of the images: --dataroot ."),
+        (["--dataroott", "."], "--dataroott: unknown flag; did you mean --dataroot?"),
+    ],
+)
+def test_a_command_without_its_folder_is_told_how_to_name_it(words: list[str], said: str) -> None:
+    refusal(lambda: doctor.main(words), said)

@@ -112,7 +112,7 @@ def test_plateau_follows_the_validation_l1(
 ) -> None:
     measured: list[int] = []
 
-    def validate(model: BaseModel, batches: Any, labels: Any) -> dict[str, float]:
+    def validate(model: BaseModel, batches: Any, *_: Any) -> dict[str, float]:
         measured.append(sum(1 for _ in batches))
         return {"L1": 1.0}  # no progress: after 5 patient epochs the rate falls
 

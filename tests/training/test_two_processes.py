@@ -11,6 +11,8 @@ from support.holes import INPAINT
 from support.torchruns import draw_houses, drive_in_two
 from support.training_plans import deviation, drive
 
+from models.lazy_r1 import EVERY
+
 # Instance norm, no dropout, no pool: without what each process has of its own.
 FLAGS = [*TINY, "--norm", "instance", "--no_dropout", "--batch_size", "2", "--direction", "BtoA"]
 MODELS = {
@@ -34,6 +36,7 @@ FAMILY = {
         *("--n_downsample_global", "2", "--n_blocks_global", "2", *LABELS),
     ],
     "inpaint": [*INPAINT, "--direction", "AtoB", "--guided"],
+    "R1": ["--lambda_r1", "10"],
 }
 DATA = ["drawn", pytest.param("facades", marks=pytest.mark.skipif(not FACADES.is_dir(), reason=""))]
 
@@ -52,7 +55,8 @@ def plans(folder: Path, roots: dict[str, Path]) -> dict[str, dict[str, Any]]:
         for model, flags in FAMILY.items():
             name = f"{data}_{model}"
             chosen = [*FLAGS, *flags, *place, name]
-            found[name] = {"flags": chosen, "steps": 6, "double": True}
+            steps = EVERY + 4 if model == "R1" else 6
+            found[name] = {"flags": chosen, "steps": steps, "double": True}
         name = f"{data}_resnet"
         found[name] = {"flags": [*FLAGS, *RESNET, *place, name], "steps": 8, "double": True}
     return found

@@ -1,0 +1,58 @@
+"""R1, a penalty of D's gradient, in a step of its own after every 16th step of a training.
+
+Sources: Mescheder et al., arXiv:1801.04406, §4.1; lazily, Karras et al., arXiv:1912.04958, §3.1.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from models.data_parallel import global_batch_size, loss_weight
+from models.layers import frozen_but
+from models.losses import r1_penalty
+
+EVERY = 16  # steps
+
+
+class LazyR1:
+    """γ/2 · E‖∇_x D(x)‖² on real images, times 16, in every 16th step of a `BaseModel`."""
+
+    def __init__(self, gamma: float):
+        self.gamma = gamma
+        self.steps = 0  # of the training
+        self.last: Tensor | float = 0.0  # the penalty of the last such step, a rank's part of it
+
+    def step(self, model: Any, batches: Sequence[dict[str, Any]]) -> None:
+        """Count a step of the training on some batches; after every 16th let D learn the penalty.
+
+        The model's input is the last of the batches.
+        """
+        self.steps += 1
+        if not self.gamma or self.steps % EVERY:
+            return
+        optimizer = model.optimizers["D"]
+        sizes = [global_batch_size(batch) for batch in batches]
+        optimizer.zero_grad(set_to_none=True)
+        self.last = 0.0
+        with frozen_but(optimizer, model.nets.values()):
+            for batch, size in zip(batches, sizes, strict=True):
+                if batches[1:]:
+                    model.set_input(batch)
+                weight = loss_weight(batch) * size / sum(sizes)
+                penalty = self.penalty(model) * weight
+                (penalty * EVERY).backward()
+                self.last = self.last + penalty.detach()
+        optimizer.step()
+
+    def penalty(self, model: Any) -> Tensor:
+        """γ/2 · E‖∇_x D(x)‖², summed over the model's discriminators."""
+        image = model.augment.image
+        terms = [r1_penalty(netD, model.augment(real)[0], image) for netD, real in model.reals()]
+        return self.gamma / 2 * sum(terms)
+
+    def state_dict(self) -> dict[str, float]:
+        return {"steps": self.steps, "last": float(self.last)}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.steps, self.last = state["steps"], state["last"]

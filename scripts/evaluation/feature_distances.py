@@ -1,0 +1,215 @@
+"""FD-EffLite0 and KD-EffLite0 of outputs: distances to the training images of their run, beside
+those of the real test images, the floor.
+"""
+
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.efficientnet_lite import FeatureReader, pixel_digest
+from options.config_files import read_run
+from scripts.evaluation.compare import ImageSet, Result, names_of, pixels
+from training.feature_scores import distances, reference_of, training_reference
+from util.feature_distance import (
+    FEATURE_METRICS,
+    FRECHET,
+    KERNEL,
+    LEAST,
+    NETWORK,
+    SPLITS,
+    MeasuredDistance,
+    Reference,
+    evenly,
+    trained_with_these,
+)
+from util.metrics import Interval
+
+FLOOR = "real images"
+OWN = "†"  # marks what cannot be the best
+OF_FILES = ("dataroot", "dataset_mode", "phase", "label_dir", "image_dir", "instance_dir")
+PROTOCOLS = {
+    FRECHET: "Fréchet distance of Gaussians fitted to the 1280 pooled features of EfficientNet-"
+    "Lite0 (weights of ImageNet), images resized to 224×224 with PIL's bicubic filter, values in "
+    "[-1, 1]; not an FID; biased: it falls with N, so compare it at an equal N only",
+    KERNEL: "the same features, squared MMD with a cubic kernel, unbiased, over all images without "
+    "subsets, times 1000; not a KID; near 0 it may be negative",
+}
+
+
+def add_distances(result: Result, metrics: Sequence[str], args: Any, device: torch.device) -> None:
+    """Add the distances of a result's outputs to the training images, with their floor.
+
+    Without training images the distances are those to the targets, which a note says. ValueError
+    if there are too few images.
+    """
+    images, reader = result.images, reader_on(device)
+    outputs = features_of(distinct(images, images.fake, images.source), reader)
+    real = features_of(distinct(images, images.real), reader, keep=True)
+    for flag, features in (("outputs", outputs), ("targets", real)):
+        if len(features) < LEAST:
+            found = f"needs at least {LEAST} {flag}, not {len(features)}"
+            raise ValueError(f"--metrics {','.join(metrics)}: {images.name}: {found}")
+    saved = read_run(args.checkpoints_dir / images.run) if images.run else {}
+    reference, why = reference_for(images, saved, reader)
+    floor = {}
+    if reference and len(real) >= len(outputs):  # of as many images, since N matters
+        floor = distances(real[evenly(len(real), len(outputs))], reference, metrics)
+    elif reference:
+        why = f"{len(real)} real images are fewer than the {len(outputs)} outputs: no floor"
+    used = reference or reference_of(real, [pixel_digest(array(p)) for p in images.real.values()])
+    own = trained_with_these(saved)
+    for metric, of in distances(outputs, used, metrics).items():
+        found = MeasuredDistance(of, floor.get(metric), used.digest, own)
+        result.distances[metric] = found
+        result.together[metric] = {"outputs": of.value}
+        if found.floor:
+            result.together[metric][FLOOR] = found.floor.value
+    where = f"distances to {reference.what}" if reference else "distances to the targets"
+    images.notes += [f"{images.name}: {', '.join(metrics)}: {where}{'; ' if why else ''}{why}"]
+
+
+@cache
+def reader_on(device: torch.device) -> FeatureReader:
+    """Return the network; cached, and with it the features of real images of several runs."""
+    return FeatureReader(device, f"--metrics {', '.join(FEATURE_METRICS)}")
+
+
+def array(path: Path) -> np.ndarray:
+    """Read an image as (H, W, 3) uint8."""
+    return pixels(path)[0].permute(1, 2, 0).numpy()
+
+
+def distinct(
+    images: ImageSet, files: dict[str, Path], sources: dict[str, Path] | None = None
+) -> list[Path]:
+    """Return the files in the order of their names.
+
+    In a test of two unpaired sets the shorter one repeats: an output of the same input, or the
+    same real image, counts once.
+    """
+    names = sorted(files)
+    if getattr(images.options, "dataset_mode", "") == "unaligned":
+        by = sources or files
+        names = [*{pixel_digest(array(by[n])): n for n in reversed(names) if n in by}.values()]
+    return [files[name] for name in sorted(names)]
+
+
+def features_of(files: Iterable[Path], reader: FeatureReader, keep: bool = False) -> Tensor:
+    """Return the features of images, (N, 1280)."""
+    rows = [reader.read_once(array(f))[1] if keep else reader.read(array(f)) for f in files]
+    return torch.stack(rows) if rows else torch.empty(0, 1)
+
+
+def reference_for(
+    images: ImageSet, saved: dict[str, Any], reader: FeatureReader
+) -> tuple[Reference | None, str]:
+    """Return the training images of a run, else None and why there are none."""
+    if images.options is None:
+        return None, "two folders have no training images: no floor"
+    wanted = vars(images.options)
+    of_run = {name: saved[name] for name in OF_FILES if saved.get(name)}
+    why = ""
+    for root in dict.fromkeys((of_run.get("dataroot"), wanted["dataroot"])):
+        files = {"phase": "train", **of_run, "dataroot": root}
+        try:
+            if root:
+                options = Namespace(**{**saved, **wanted, **files})
+                return training_reference(options, reader), ""
+        except (ValueError, OSError) as error:
+            why = why or f"no training images, so no floor ({error})"
+    return None, why
+
+
+# What is said ------------------------------------------------------------------------------
+
+
+def cells(result: Result, metric: str, first: Result) -> list[str]:
+    """Return the words of a distance: itself with its interval, its difference to the first
+    result, how far it is above the floor, the floor, and the distance of half the images.
+    """
+    found = result.distances[metric]
+    words = [in_words(found.outputs.interval()) + (f" {OWN}" if found.own else "")]
+    if result is not first and metric in first.distances:
+        if more := found.minus(first.distances[metric]):
+            words.append(in_words(more, sign="+"))
+    if above := found.above_floor():
+        words.append(f"above the floor {in_words(above, sign='+')}")
+    if found.floor:
+        words.append(f"{FLOOR} {found.floor.value:.1f}")
+    if metric == FRECHET:
+        words.append(f"half the images {found.outputs.half:.1f}")
+    return words
+
+
+def in_words(interval: Interval, sign: str = "") -> str:
+    """Return the value and the ends of an interval; `sign` "+" also marks what is above 0."""
+    value, low, high = (f"{number:{sign}.1f}" for number in interval)
+    return f"{value} [{low}, {high}]"
+
+
+def legend(results: Sequence[Result]) -> list[str]:
+    """Return the line that explains the cells; none without distances."""
+    if not (names := named(results)):
+        return []
+    return [
+        f"{names}: [ ]: 95% interval over the images, from the spread of {2 * SPLITS} halves of "
+        f"them (a bootstrap's duplicates would add to FD); {FLOOR}: the floor, the distance of as "
+        f"many real test images; half the images: the mean distance of these halves, so how far "
+        f"FD falls with N"
+    ]
+
+
+def warnings(results: Sequence[Result]) -> list[str]:
+    """Return lines that say which distances cannot be compared, and which cannot be the best."""
+    names, found = named(results), [of for r in results for of in r.distances.items()]
+    lines = []
+    if any(of.minus(found[0][1]) is None for metric, of in found if metric == found[0][0]):
+        lines.append(
+            f"{names}: the numbers of images or the images measured against differ; these "
+            f"distances cannot be compared"
+        )
+    if own := [r.images.name for r in results if any(of.own for of in r.distances.values())]:
+        lines.append(
+            f"{OWN}: {', '.join(own)}: trained with the network that {names} measure with "
+            f"(--perceptual {NETWORK}); never the best by them"
+        )
+    return lines
+
+
+def named(results: Sequence[Result]) -> str:
+    """Return the names of the distances."""
+    return ", ".join(names_of(result.distances for result in results))
+
+
+def candidates(results: Sequence[Result], metric: str) -> list[Result]:
+    """Return the results that may be the best by a distance: all but those trained with it."""
+    return [r for r in results if metric in r.distances and not r.distances[metric].own]
+
+
+def best_by_distance(results: Sequence[Result], metric: str) -> tuple[Result | None, list[Result]]:
+    """Return the result nearest to the training images, and those that it is not clearly ahead of.
+
+    None if no two of the candidates can be compared.
+    """
+    known = candidates(results, metric)
+    if not known:
+        return None, []
+    best = min(known, key=lambda result: result.distances[metric].outputs.value)
+    ahead = {
+        id(r): r.distances[metric].minus(best.distances[metric]) for r in known if r is not best
+    }
+    if any(by is None for by in ahead.values()):
+        return None, []
+    return best, [r for r in known if r is not best and ahead[id(r)].low <= 0]
+
+
+def clearly_best(results: Sequence[Result], metric: str) -> Result | None:
+    """Return the best of several results by a distance, if its difference to each excludes 0."""
+    best, near = best_by_distance(results, metric)
+    return best if len(candidates(results, metric)) > 1 and not near else None

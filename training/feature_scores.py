@@ -1,0 +1,207 @@
+"""Fréchet and kernel distance of generated images in EfficientNet-Lite0's features: in a
+validation, and by `scripts.evaluate`.
+"""
+
+import hashlib
+import logging
+import time
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data import create_dataset
+from models.base_model import BaseModel
+from models.efficientnet_lite import FeatureReader
+from util.distributed import all_gather, rank, world_size
+from util.feature_distance import (
+    DISTANCES,
+    FEATURE_METRICS,
+    FRECHET,
+    LEAST,
+    Distance,
+    Reference,
+    evenly,
+    trained_with_these,
+)
+from util.metrics import Interval
+from util.registry import find_class
+from util.seeding import seeded
+from util.util import tensor2im
+
+log = logging.getLogger(__name__)
+
+MOST_TRAINING = 1000  # training images that others are measured against
+# Training images are prepared as those of the test are.
+AS_TESTED = {
+    "isTrain": False,
+    "max_dataset_size": float("inf"),
+    "serial_batches": True,
+    "no_flip": True,
+    "tile": None,
+    "batch_size": 1,
+    "num_threads": 0,
+}
+
+
+def training_reference(opt: Any, reader: FeatureReader) -> Reference:
+    """Read the features of the training images of --phase, as a test with these options prepares
+    them; of more than MOST_TRAINING some, spread evenly.
+
+    All ranks read a part. ValueError if there are none or one cannot be read.
+    """
+    options = Namespace(**{**vars(opt), **AS_TESTED})
+    model = find_class("models", opt.model, "--model")
+    with seeded(opt.seed):  # items of a user's dataset may draw random numbers
+        dataset = create_dataset(options, repeated=True)
+        chosen = evenly(len(dataset), MOST_TRAINING)
+        own = {}
+        for index in chosen[rank() :: world_size()]:
+            try:
+                target = model.targets_of(dataset.item(index), options)
+            except ValueError:
+                if opt.on_bad_image != "skip":
+                    raise
+                continue
+            if target is not None:
+                own[index] = reader.read_once(tensor2im(target))
+    found = merged(all_gather(own))
+    features = dict(found[index] for index in sorted(found))  # an image that repeats counts once
+    if len(features) < LEAST:
+        raise ValueError(f"--dataroot {opt.dataroot}: {opt.phase} has fewer than {LEAST} images")
+    what = f"{len(features)} training images ({opt.dataroot}, {opt.phase})"
+    return reference_of(torch.stack(list(features.values())), features, what)
+
+
+def reference_of(features: Tensor, digests: Iterable[str], what: str = "") -> Reference:
+    """Return images with these features, and the digests of their pixels, as a reference."""
+    digest = hashlib.sha256(" ".join(sorted(digests)).encode()).hexdigest()
+    return Reference(features, digest, what)
+
+
+def merged(parts: Iterable[dict[Any, Any]]) -> dict[Any, Any]:
+    """Return one dict of all ranks' parts."""
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def asked_for(opt: Any) -> list[str]:
+    """Return the metrics of this file that a training's flags ask for."""
+    return [m for m in FEATURE_METRICS if m in (opt.val_metrics or ()) or m == opt.best_metric]
+
+
+class FeatureScores:
+    """The distances of a validation's outputs to the training images, and their floor: those of
+    the real validation images.
+    """
+
+    def __init__(self, metrics: Sequence[str], model: BaseModel, batches: Iterable[Any]):
+        """Read the real images; `batches` are those of the validation.
+
+        ValueError if there are too few, or if these features train the networks.
+        """
+        opt, started = model.opt, time.perf_counter()
+        self.metrics, self.flag = metrics, f"--val_metrics {','.join(metrics)}"
+        if trained_with_these(vars(opt)) and opt.best_metric in FEATURE_METRICS:
+            raise ValueError(
+                f"--best_metric {opt.best_metric}: is measured with the network that this training "
+                f"has in its loss (--perceptual {opt.perceptual}); choose another"
+            )
+        if trained_with_these(vars(opt)):
+            log.warning(
+                "%s: measures with the network that trains; it judges no setting", self.flag
+            )
+        if model.visuals:
+            outputs_of(model)  # an error now, and not after the first epoch
+        self.reader = FeatureReader(model.device, self.flag)
+        like_test = Namespace(**{**vars(opt), "load_size": opt.crop_size})
+        self.reference = training_reference(like_test, self.reader)
+        self.real = self._real(model, batches)
+        seconds = time.perf_counter() - started
+        words = ", ".join(metrics), len(self.real), self.reference.what, seconds
+        log.info("%s: read the features of %d real val images and %s in %.0f s", *words)
+        self.floor: dict[str, Distance] = {}
+        self.restart()
+
+    def _real(self, model: BaseModel, batches: Iterable[Any]) -> Tensor:
+        """Return the features of the real validation images, (N, 1280), in the order of files."""
+        opt, found, inputs = model.opt, {}, {}
+        side = "A" if opt.direction == "BtoA" else "B"
+        with seeded(opt.seed):
+            for batch in batches:
+                model.set_input(batch)
+                files = model.get_image_paths()
+                inputs |= dict.fromkeys(files)
+                targets = model.targets_of(batch, opt)
+                files = batch.get("image_paths") or batch.get(f"{side}_paths") or files
+                for file, target in zip(files, () if targets is None else targets, strict=False):
+                    found[file] = self.reader.read(tensor2im(target))
+        found, inputs = (merged(all_gather(part)) for part in (found, inputs))
+        if min(len(found), len(inputs)) < LEAST:
+            raise ValueError(f"{self.flag}: needs at least {LEAST} validation images")
+        return torch.stack([found[file] for file in sorted(found)])
+
+    def restart(self) -> None:
+        """Begin another validation."""
+        self.own: dict[str, Tensor] = {}
+
+    def add(self, model: BaseModel) -> None:
+        """Read the outputs that the model has just made, as test.py would write them."""
+        for file, image in zip(model.get_image_paths(), outputs_of(model), strict=True):
+            self.own[file] = self.reader.read(image)
+
+    def scores(self) -> dict[str, float]:
+        """Return the distances of the outputs of all processes."""
+        found = merged(all_gather(self.own))
+        features = torch.stack([found[file] for file in sorted(found)])
+        if not self.floor:  # of as many images, since the distance depends on their number
+            chosen = self.real[evenly(len(self.real), len(features))]
+            self.floor = distances(chosen, self.reference, self.metrics)
+            log.info("%s", floor_line(self.floor))
+        self.found = distances(features, self.reference, self.metrics)
+        return {metric: of.value for metric, of in self.found.items()}
+
+    def line(self) -> str:
+        """Return how far the last outputs are above the floor; "" if that cannot be said."""
+        above = {metric: of.minus(self.floor[metric]) for metric, of in self.found.items()}
+        each = [f"{metric} {shown(by)}" for metric, by in above.items() if by]
+        return f"val above the floor: {', '.join(each)}" if each else ""
+
+
+def shown(interval: Interval) -> str:
+    """Return a number with its interval."""
+    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*interval)
+
+
+def outputs_of(model: BaseModel) -> list[np.ndarray]:
+    """Return the outputs of the last forward pass as test.py writes them, (H, W, 1 or 3) uint8.
+
+    ValueError if the model shows none.
+    """
+    visuals = model.get_current_visuals()
+    shown = next((visuals[name] for name in ("fake_B_rgb", "fake_B") if name in visuals), None)
+    if shown is None and (pair := model.metric_pair()):
+        shown = pair[0]
+    if shown is None:
+        raise ValueError(
+            f"--val_metrics: --model {model.opt.model} has neither an image fake_B nor metric_pair"
+        )
+    return [tensor2im(image) for image in shown]
+
+
+def distances(
+    features: Tensor, reference: Reference, metrics: Iterable[str]
+) -> dict[str, Distance]:
+    """Return the distances of images with these features, (N, 1280), by metric."""
+    return {metric: DISTANCES[metric](features, reference.features) for metric in metrics}
+
+
+def floor_line(floor: dict[str, Distance]) -> str:
+    """Return the distances of the real validation images, and what their number adds."""
+    each = ", ".join(f"{metric} {of.value:.1f}" for metric, of in floor.items())
+    line = f"the floor: {next(iter(floor.values())).count} real val images have {each}"
+    if of := floor.get(FRECHET):
+        line += f"; {of.count // 2} of them have {FRECHET} {of.half:.1f}, as it falls with N"
+    return line
