@@ -3,10 +3,11 @@
 Sources: Mescheder et al., arXiv:1801.04406, §4.1; lazily, Karras et al., arXiv:1912.04958, §3.1.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.data_parallel import global_batch_size, loss_weight
 from models.layers import frozen_but
@@ -48,7 +49,10 @@ class LazyR1:
     def penalty(self, model: Any) -> Tensor:
         """γ/2 · E‖∇_x D(x)‖², summed over the model's discriminators."""
         image = model.augment.image
-        terms = [r1_penalty(netD, model.augment(real)[0], image) for netD, real in model.reals()]
+        terms = []
+        for netD, real in model.reals():
+            with activations_kept(netD):
+                terms.append(r1_penalty(netD, model.augment(real)[0], image))
         return self.gamma / 2 * sum(terms)
 
     def state_dict(self) -> dict[str, float]:
@@ -56,3 +60,16 @@ class LazyR1:
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         self.steps, self.last = state["steps"], state["last"]
+
+
+@contextlib.contextmanager
+def activations_kept(netD: nn.Module) -> Iterator[None]:
+    """Within it, D keeps its activations in spite of --checkpoint_activations: what is computed
+    again has no second derivative.
+    """
+    recompute = getattr(netD, "recompute", False)
+    netD.recompute = False
+    try:
+        yield
+    finally:
+        netD.recompute = recompute

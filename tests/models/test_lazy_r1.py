@@ -135,3 +135,15 @@ def test_a_state_of_an_earlier_version_has_none(make) -> None:
     del state["r1"]
     model.load_state_dict(state)
     assert model.r1.state_dict() == LazyR1(0).state_dict()
+
+
+@pytest.mark.parametrize("name", ["pix2pixHD", "spade"])
+def test_activations_that_are_computed_again_give_the_same_penalty(make, name: str) -> None:
+    flags = [*MODELS[name], "--no_dropout", "--lambda_r1", "10"]
+    plain, again = make(*flags), make(*flags, "--checkpoint_activations")
+    for model in (plain, again):
+        model.r1.steps = EVERY - 1
+        model.train_on([batch_for(name)])
+    assert float(again.r1.last) == pytest.approx(float(plain.r1.last), rel=1e-4) != 0
+    for a, b in zip(plain.nets["D"].parameters(), again.nets["D"].parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
