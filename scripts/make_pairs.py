@@ -2,8 +2,9 @@
 
 edges, grayscale, inpaint and superres compute A from each image and use the image as B. combine
 stitches images of equal names in IN/A and IN/B. resize only resizes images to --size (with --pairs,
-both halves of A|B images). OUT gets train/, val/ and test/: those of IN if it has them (valid/ and
-validation/ are val), else a random split. Run the command again to resume.
+both halves of A|B images). With --half, IN holds A|B images, of which one half is the image. OUT
+gets train/, val/ and test/: those of IN if it has them (valid/ and validation/ are val), else a
+random split. Run the command again to resume.
 """
 
 import argparse
@@ -12,18 +13,15 @@ import json
 import logging
 import os
 import sys
-import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/make_pairs.py
 
-import numpy as np
 from tqdm import tqdm
 
-from data.image_files import halves, image_size, load_image
+from data.image_files import image_size
 from data.image_folder import by_stem, make_dataset, unread_partner
 from data.made_pairs import NOTE, SCALE, train_flags
 from options.parser import OneLineParser, number
@@ -36,7 +34,7 @@ from scripts.pairs.splits import (
     shares_of,
     unique_names,
 )
-from scripts.pairs.tasks import MASKS, TASKS, joined, squared, stitched
+from scripts.pairs.tasks import MASKS, TASKS, make_image
 from util.command import run_command, run_line, setup_logging
 from util.files import make_folder, naming
 from util.process_pool import worker_pool
@@ -123,6 +121,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--factor", type=number(int, 2, 1000), help="superres: downsampling factor (default: 4)")
     add("--sigma", type=number(float, 0, 100), help="edges: blur in pixels (default: 2)")
     add("--pairs", action="store_true", default=None, help="resize: treat images as A|B pairs")
+    add("--half", choices=["A", "B"], help="IN holds A|B images, of which one half is the image")
     add("--num_threads", type=number(int, 1), default=os.cpu_count() or 1, help="processes")
     args = parser.parse_args(argv)
     for name, (task, default) in OWN.items():
@@ -135,6 +134,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     args.shares = shares_of(args.split)
     if args.task == "edges" and importlib.util.find_spec("skimage") is None:
         raise ValueError("--task edges: needs scikit-image; pip install scikit-image")
+    if args.half and (args.pairs or args.task == "combine"):
+        both = "--pairs" if args.pairs else "--task combine"
+        raise ValueError(f"--half {args.half}: {both} uses both; leave one of them out")
     if args.task == "resize" and args.size is None:
         raise ValueError("--task resize: needs --size")
     source, out = args.source.resolve(), args.out.resolve()
@@ -195,7 +197,7 @@ def remember(args: argparse.Namespace, flags: Sequence[str] = ()) -> None:
 
     ValueError if it was started with other settings.
     """
-    kept = ("task", "split", "size", "seed", "mask", "factor", "sigma", "pairs")
+    kept = ("task", "split", "size", "seed", "mask", "factor", "sigma", "pairs", "half")
     now = {name: getattr(args, name) for name in kept} | {"source": str(args.source.resolve())}
     note = args.out / NOTE
     before = now
@@ -228,20 +230,6 @@ def make_one(job: tuple[list[str], Path], args: argparse.Namespace) -> str | Non
         image.save(temporary, format="PNG")
     temporary.replace(target)  # atomic
     return None
-
-
-def make_image(files: list[str], args: argparse.Namespace) -> Any:
-    """Return the image to write; ValueError names a file that cannot be used."""
-    if args.task == "combine":
-        return joined(files[0], files[1], args.size)
-    if args.task == "resize":
-        if args.pairs:
-            pair = halves(load_image(files[0]), files[0])
-            return stitched(*(squared(half, args.size) for half in pair))
-        return squared(load_image(files[0]), args.size)
-    photo = squared(load_image(files[0]), args.size)
-    own = zlib.crc32(os.fsencode(Path(files[0]).relative_to(args.source)))
-    return stitched(*TASKS[args.task](photo, args, np.random.default_rng([args.seed, own])))
 
 
 if __name__ == "__main__":

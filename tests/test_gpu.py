@@ -1,5 +1,7 @@
 """What only a GPU shows; without one, all of this is skipped."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from conftest import TINY, random_batch, result_images, step
@@ -35,6 +37,15 @@ def test_a_run_goes_on_and_is_tested(command, caplog, pairs):
         assert f"(epoch: {n_epochs}, val) L1: " in caplog.text and "CPU" not in caplog.text
     assert command("test", *flags, "--epoch", "best", "--use_ema").status == 0
     assert len(result_images("run", "test_best_ema")) == 9
+
+
+def test_diffaug_and_r1_train_beside_graphs(command, caplog, pairs):
+    flags = ["--dataroot", pairs, "--name", "run", "--gpu_ids", "0", "--n_epochs", 7]
+    switches = ["--diffaug", "color,translation,cutout", "--lambda_r1", 0.1, "--norm_D", "spectral"]
+    done = command("train", *TINY, *flags, *switches, "--print_freq", 1)  # 21 steps, one with R1
+    assert done.status == 0, done.err
+    assert "R1, in every 16th step, is not in a CUDA graph" in caplog.text
+    assert "nan" not in Path("checkpoints/run/loss_log.txt").read_text()
 
 
 def test_metrics_are_those_of_the_cpu():

@@ -1,6 +1,8 @@
 """The tasks of make_pairs: from an image to a pair (A, B)."""
 
 import math
+import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from data.image_files import load_image
+from data.image_files import halves, load_image
 
 BICUBIC = Image.Resampling.BICUBIC
 Pair = tuple[Image.Image, Image.Image]
@@ -109,3 +111,25 @@ def stitched(A: Image.Image, B: Image.Image) -> Image.Image:
     pair.paste(A, (0, 0))
     pair.paste(B, (A.width, 0))
     return pair
+
+
+def make_image(files: list[str], settings: Any) -> Image.Image:
+    """Return the image that a task makes of its files; ValueError names one that cannot be used.
+
+    `settings` are the flags of the command.
+    """
+    size = settings.size
+    if settings.task == "combine":
+        return joined(files[0], files[1], size)
+    image = load_image(files[0])
+    if settings.pairs:
+        return stitched(*(squared(half, size) for half in halves(image, files[0])))
+    if settings.half:
+        image = halves(image, files[0])["AB".index(settings.half)]
+    photo = squared(image, size)
+    if settings.task == "resize":
+        return photo
+    own = zlib.crc32(os.fsencode(Path(files[0]).relative_to(settings.source)))
+    return stitched(
+        *TASKS[settings.task](photo, settings, np.random.default_rng([settings.seed, own]))
+    )

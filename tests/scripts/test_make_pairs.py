@@ -11,13 +11,16 @@ from collections import Counter
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import TINY, draw, draw_pairs, refusal
 from PIL import Image
 from support.preparing import (
     ROOT,
+    complaint,
     contents,
     draw_folder,
+    halves,
     made,
     phases,
     pixels,
@@ -336,3 +339,20 @@ def test_a_flag_of_another_task_is_refused(tmp_path, task, flags):
         lambda: prepare(task, source, tmp_path / "out", *flags.split()),
         *(flags.split()[0], "works only with --task"),
     )
+
+
+@pytest.mark.parametrize("half", ["A", "B"])
+def test_of_pairs_one_half_is_the_image(tmp_path, half):
+    source, out = tmp_path / "in", tmp_path / "out"
+    pairs = draw_pairs(source) / "train"  # the names are equal in all phases
+    found = made(prepare("edges", pairs, out, "--half", half))
+    assert len(found) == 3
+    for name, path in found.items():
+        wanted = halves(pairs / name)["AB".index(half)]
+        assert np.array_equal(halves(path)[1], wanted), name
+
+
+@pytest.mark.parametrize("flags", [["resize", "--pairs", "--size", "8"], ["combine"]])
+def test_a_half_is_refused_where_both_are_used(tmp_path, capfd, flags):
+    args = ["--task", *flags, "--half", "A", draw_pairs(tmp_path / "in"), tmp_path / "out"]
+    complaint(capfd, make_pairs.main, args, "--half A", "uses both")
