@@ -30,6 +30,7 @@ from scripts.evaluation.page import write_page
 from scripts.evaluation.report import everything, legend, protocol
 from scripts.sweeps.plan import Plan, Run, read_plan
 from scripts.sweeps.train_runs import train_all
+from util.checkpoint import saved_progress
 from util.command import run_command, setup_logging
 from util.errors import RunStopped
 from util.files import atomic_write, make_folder
@@ -37,6 +38,8 @@ from util.names import legible, utf8
 from util.signals import handle_signals
 
 log = logging.getLogger(__name__)
+
+SPEED, MEMORY = "images/s", "peak GB"
 
 # table row -> metric -> one value per seed
 Values = dict[str, dict[str, list[float]]]
@@ -106,6 +109,9 @@ def measured(run: Run, how: Any) -> Result:
 def compare(plan: Plan, results: dict[Run, Result], how: Any, out: Path) -> None:
     """Write the table over all seeds, all values, and a page with the first seed's images."""
     values = values_of(results)
+    for run in results:
+        for name, value in costs(run).items():
+            values[run.label].setdefault(name, []).append(value)
     rows = table(values, own_metrics(results))
     lines = [f"| {' | '.join(row)} |" for row in rows]
     lines.insert(1, "|---" * len(rows[0]) + "|")
@@ -139,6 +145,17 @@ def values_of(results: dict[Run, Result]) -> Values:
     return values
 
 
+def costs(run: Run) -> dict[str, float]:
+    """Return what a training has cost: images/s of training, and the most memory, in GB."""
+    progress = saved_progress(run.folder)
+    found = {}
+    if seconds := progress.get("seconds"):
+        found[SPEED] = progress["total"] / seconds
+    if peak := progress.get("peak_memory"):
+        found[MEMORY] = peak / 1e9
+    return found
+
+
 def own_metrics(results: dict[Run, Result]) -> set[tuple[str, str]]:
     """Return (row, metric) of the scores that cannot judge: those by the training's own network."""
     found = [
@@ -155,17 +172,18 @@ def table(values: Values, marked: Collection[tuple[str, str]] = ()) -> list[list
     metrics = names_of(values.values())
     rows = [["", *(f"{metric} ({better(metric)} is better)" for metric in metrics)]]
     for label, found in values.items():
-        cells = [_mean_and_spread(found.get(metric, [])) for metric in metrics]
+        cells = [_mean_and_spread(metric, found.get(metric, [])) for metric in metrics]
         marks = [f" {OWN}" if (label, metric) in marked else "" for metric in metrics]
         rows.append([label, *(cell + mark for cell, mark in zip(cells, marks, strict=True))])
     return rows
 
 
-def _mean_and_spread(values: Sequence[float]) -> str:
+def _mean_and_spread(metric: str, values: Sequence[float]) -> str:
     if not values:
         return ""
-    spread = f" ± {stdev(values):.4f}" if len(set(values)) > 1 else ""
-    return f"{fmean(values):.4f}{spread}"
+    digits = 2 if metric in (SPEED, MEMORY) else 4
+    spread = f" ± {stdev(values):.{digits}f}" if len(set(values)) > 1 else ""
+    return f"{fmean(values):.{digits}f}{spread}"
 
 
 if __name__ == "__main__":

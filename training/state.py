@@ -36,7 +36,8 @@ class Progress:
 
     `resumed_at` is the (epoch, iters) of the checkpoint that this process resumed from, if any;
     `dataset_size` is the number of training images, 0 before it is known. `best` is the best
-    validation score by `best_metric`.
+    validation score by `best_metric`. `seconds` is the time that training on `total` images took,
+    `peak_memory` the most bytes that the process had.
     """
 
     epoch: int = 1
@@ -48,6 +49,8 @@ class Progress:
     best: float | None = None
     best_epoch: int = 0
     validations_since_best: int = 0
+    seconds: float = 0.0
+    peak_memory: int = 0
 
     @property
     def best_so_far(self) -> tuple[int, str]:

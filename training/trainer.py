@@ -16,6 +16,7 @@ from training.timing import StepTimer, time_left
 from training.validation import Validation
 from util import distributed
 from util.errors import RunStopped
+from util.memory import peak_memory
 from util.signals import Signals, status_of
 from util.visualizer import Visualizer
 
@@ -95,6 +96,8 @@ class Trainer:
             if passed(opt.save_latest_freq, before, progress.total):
                 self.save(f"iter_{progress.total}" if opt.save_by_iter else "latest")
             self.stop_if_asked()
+        progress.seconds += time.perf_counter() - clock.begun
+        progress.peak_memory = max(progress.peak_memory, peak_memory(self.model.device))
         if progress.iters > done:
             self.reporter.after_last_step(clock)
         if not self.dataset.without_workers:  # else a GPU works while the next batch is made

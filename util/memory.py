@@ -1,9 +1,12 @@
-"""The free memory of this machine, or of the container or the job in which this process runs."""
+"""The free memory of this machine, container or job, and what this process has taken of it."""
 
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+import torch
 
 
 class Names(NamedTuple):
@@ -27,6 +30,20 @@ def free_memory(root: Path = Path("/")) -> float:
     except (OSError, ValueError, KeyError, IndexError):
         return 0.0
     return min([free, *(_free_in(group, names) for group, names in _groups(root))])
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes that this process has had: of tensors on a GPU, else of the machine's
+    memory; 0 if unknown.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 @cache

@@ -19,6 +19,7 @@ from options.train_options import TrainOptions
 from scripts.dev.measure import quarter_hole
 from util.command import python, run_command
 from util.label_maps import instance_edges
+from util.memory import peak_memory
 
 CLASSES = 35  # as of Cityscapes
 BLOCK = 32  # pixels a side of an area of one class
@@ -64,12 +65,7 @@ def peak_bytes(flags: Sequence[str], size: tuple[int, int]) -> int:
         model.setup(opt)
         for _ in range(2):  # the second beside the optimizers' state
             model.train_on([random_batch(opt, size)])
-    if model.device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
-    import resource  # not on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak_memory(model.device)
 
 
 def random_batch(opt: Any, size: tuple[int, int]) -> dict[str, Any]:

@@ -197,7 +197,7 @@ def names_of(tables: Iterable[Iterable[str]]) -> list[str]:
 
 def better(metric: str) -> str:
     """Return whether "lower" or "higher" values of a metric are better."""
-    higher = metric == "IS" or "accuracy" in metric or "IoU" in metric
+    higher = metric in ("IS", "images/s") or "accuracy" in metric or "IoU" in metric
     return "lower" if lower_is_better(metric) and not higher else "higher"
 
 
