@@ -168,6 +168,8 @@ def record(name: str, flags: str, world_size: int, data: Path, work: Path) -> di
     }
     state = torch.load(run / "latest_state.pth", weights_only=True)
     parts = ("networks", "optimizers", "schedulers", "pools", "random", "progress", "averages")
+    for of_time in ("seconds", "peak_memory"):
+        state["progress"].pop(of_time, None)
     found |= {f"state: {part}": digest(state[part]) for part in parts if part in state}
     found["losses"] = json.loads((run / "losses_0.json").read_text())
     lines = (run / "loss_log.txt").read_text().splitlines()
