@@ -38,7 +38,8 @@ def same(one: Any, other: Any, key: str = "") -> bool:
 
 def state(work: Path, name: str) -> dict[str, Any]:
     saved = load(work / "runs" / name / "latest_state.pth")
-    del saved["progress"]["since"]
+    for own in ("since", "seconds", "peak_memory"):
+        del saved["progress"][own]
     return {part: saved[part] for part in PARTS}
 
 
