@@ -71,9 +71,14 @@ def white_of(largest: float, high: float = 255.0) -> float:
     return min((white for white in known if largest <= white), default=high)
 
 
+def share_within(values: np.ndarray, low: float, high: float) -> float:
+    """Return the share of the values in [low, high]."""
+    return float(((values >= low) & (values <= high)).mean())
+
+
 def checked(values: np.ndarray) -> np.ndarray:
     """Return the mask of values (H, W) in 0..255; ValueError if they are grey, or all alike."""
-    grey = float(((values >= GREY[0]) & (values <= GREY[1])).mean())
+    grey = share_within(values, *GREY)
     if grey > MOST_GREY:
         raise ValueError(
             f"{grey:.0%} of the mask are grey values, {GREY[0]} to {GREY[1]} (at most "

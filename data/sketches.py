@@ -9,7 +9,7 @@ from data.base_dataset import prefix_errors
 from data.channels import eight_bits
 from data.image_files import load_unconverted
 from data.image_types import ImageLike
-from data.mask_files import check_same_size, white_of
+from data.mask_files import check_same_size, share_within, white_of
 from data.pixel_limit import MAX_PIXELS
 
 SIGMA = 2.0  # pixels that Canny's edges are blurred by before they are found
@@ -61,7 +61,7 @@ def lines_of(image: ImageLike) -> np.ndarray:
         image = Image.alpha_composite(paper, image.convert("RGBA"))
     values = np.asarray(image.convert("RGB").convert("L"), float)
     values = values * 255 / white_of(values.max())
-    grey = float(((values >= GREY[0]) & (values <= GREY[1])).mean())
+    grey = share_within(values, *GREY)
     if grey > MOST_GREY:
         raise ValueError(
             f"{grey:.0%} of the sketch are grey values, {GREY[0]} to {GREY[1]}, as in a photo (at "

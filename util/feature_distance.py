@@ -120,7 +120,7 @@ def _interval(value: float, halves: np.ndarray) -> Interval:
 
 
 def halves_of(count: int) -> Tensor:
-    """Return 2 · SPLITS halves of so many images, (N, K) of 0 and 1, the same in each call."""
+    """Return 2 · SPLITS random halves of `count` images, (N, K) of 0 and 1, always the same."""
     generator, half = np.random.default_rng(0), count // 2
     found = torch.zeros(count, 2 * SPLITS, dtype=torch.float64)
     for i in range(SPLITS):
@@ -161,7 +161,7 @@ class MeasuredDistance:
     """A distance of outputs to a reference beside that of real images, the floor."""
 
     outputs: Distance
-    floor: Distance | None  # of as many real images, if there are so many
+    floor: Distance | None  # of the same number of real images; None if there are fewer
     reference: str = ""  # the digest of the reference
     own: bool = False  # whether the outputs' network was trained with these features
 

@@ -180,7 +180,7 @@ def test_d_sees_input_and_image_moved_together(make, monkeypatch) -> None:
     assert torch.equal(of_real[:, :3], of_real[:, 3:])  # A and B are the same image
     assert (of_real == 0).any()
     assert torch.equal((of_fake[:, :3] == 0), (of_real[:, :3] == 0))
-    assert not torch.equal(of_G[:, :3] == 0, of_real[:, :3] == 0)  # drawn anew for G's step
+    assert not torch.equal(of_G[:, :3] == 0, of_real[:, :3] == 0)  # G's step has other draws
 
 
 def test_names_are_checked(make) -> None:

@@ -16,6 +16,7 @@ from support.feature_net import FeatureNet
 from support.holes import INPAINT, draw_photos
 from support.label_folders import draw_label_folders
 from support.label_maps import SPADE
+from support.short_trainings import on_drawn_pairs
 from support.torchruns import torchrun
 
 from data import create_dataset
@@ -35,16 +36,7 @@ ASKED = ["--val_freq", "1", "--val_metrics", ",".join(BOTH)]
 @pytest.fixture
 def train(command, caplog):
     """Train on six drawn pairs: `train(name, *flags)`."""
-    draw_pairs(Path("data"), count=6)
-
-    def run(name: str, *flags: Any) -> Any:
-        caplog.clear()
-        place = ["--dataroot", "data", "--name", name, "--print_freq", "1", "--no_html"]
-        result = command("train", *TINY, *place, *flags)
-        result.out = caplog.text
-        return result
-
-    return run
+    return on_drawn_pairs(command, caplog, 6)
 
 
 def scores(name: str) -> list[dict[str, float]]:

@@ -12,6 +12,7 @@ import torch
 from conftest import TINY, draw_pairs
 from PIL import Image
 from support.holes import INPAINT, draw_photos
+from support.short_trainings import on_drawn_pairs
 
 from training import validation
 from util.checkpoint import saved_progress
@@ -22,16 +23,7 @@ from util.metrics import compare
 @pytest.fixture
 def train(command, caplog):
     """Train on four drawn pairs: `train(name, *flags)`."""
-    draw_pairs(Path("data"), count=4)
-
-    def run(name: str, *flags: Any) -> Any:
-        caplog.clear()
-        place = ["--dataroot", "data", "--name", name, "--print_freq", "1", "--no_html"]
-        result = command("train", *TINY, *place, *flags)
-        result.out = caplog.text
-        return result
-
-    return run
+    return on_drawn_pairs(command, caplog, 4)
 
 
 def log(name: str) -> list:
