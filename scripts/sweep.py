@@ -7,6 +7,7 @@ Writes sweep.md, sweep.json and index.html to a folder in --results_dir with the
 the trainings go to a folder of that name in --checkpoints_dir.
 """
 
+import argparse
 import json
 import logging
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/sweep.py
 
+from options.config_files import read_run
 from options.parser import OneLineParser, flags_of, number
 from options.shared_flags import add_shared_flags
 from options.test_options import TestOptions
@@ -100,7 +102,12 @@ def how_to_evaluate(plan: Plan, args: Any) -> Any:
 
 
 def measured(run: Run, how: Any) -> Result:
-    """Translate a run's images where that is to do, and measure them."""
+    """Translate a run's images where that is to do, and measure them.
+
+    `use_ema` applies to the runs that keep an EMA.
+    """
+    use_ema = how.use_ema and float(read_run(run.folder).get("ema", 0)) > 0
+    how = argparse.Namespace(**{**vars(how), "use_ema": use_ema})
     result = everything(from_run(run.name, how, needs_pairs(how)), how)
     result.images.name = f"{run.label}, seed {run.seed}"
     return result

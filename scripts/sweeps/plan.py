@@ -65,8 +65,13 @@ def read_plan(path: Path, checkpoints_dir: Path, more: Sequence[str] = ()) -> Pl
     named = [flag.partition("=")[0].removeprefix("--") for flag in more]
     refuse_ours("--", named, {**OURS, "config": "each row has its own"})
     options = {label: row_options(path, label, row, common) for label, row in rows.items()}
+    epoch, kept = evaluate.get("epoch", "latest"), []
     for label, values in options.items():
-        check(f"{path}: runs: {label}", values, more, evaluate.get("epoch", "latest"))
+        kept.append(check(f"{path}: runs: {label}", values, more, epoch).ema)
+    if evaluate.get("use_ema") == "true" and not any(kept):
+        raise ValueError(
+            f"{path}: evaluate: use_ema: no run keeps an EMA; add `ema: 0.999` to flags"
+        )
     folder = make_folder(checkpoints_dir / path.stem, "--checkpoints_dir")
     for label, values in options.items():
         write_yaml(values, folder / f"{label}.yaml")
@@ -86,8 +91,8 @@ def write_yaml(values: dict[str, str], path: Path) -> None:
         file.write(yaml.safe_dump(values, sort_keys=False).encode())
 
 
-def check(where: str, values: dict[str, str], more: Sequence[str], epoch: str) -> None:
-    """Raise a ValueError that names the row if train.py rejects its options.
+def check(where: str, values: dict[str, str], more: Sequence[str], epoch: str) -> Any:
+    """Return the parsed options of a row; ValueError names it if train.py rejects them.
 
     Also if the training will not save the epoch to evaluate.
     """
@@ -108,6 +113,7 @@ def check(where: str, values: dict[str, str], more: Sequence[str], epoch: str) -
         raise ValueError(
             f"{where}: evaluate: epoch: {epoch}: will not be saved; choose latest or best"
         )
+    return opt
 
 
 def _seeds(path: Path, seeds: Any) -> list[int]:

@@ -208,6 +208,7 @@ def changed(**more: Any) -> dict[str, Any]:
         (changed(evaluate={"metrics": "L2"}), ["plan.yaml: evaluate: --metrics L2: known are"]),
         (changed(evaluate={"metric": "L1"}), ["plan.yaml: evaluate: --metric: unknown flag"]),
         (changed(evaluate={"out": "x"}), ["plan.yaml: evaluate: out: is set by the sweep"]),
+        (changed(evaluate={"use_ema": True}), ["evaluate: use_ema: no run keeps an EMA; add `ema"]),
     ],
 )
 def test_a_wrong_file_is_refused_before_anything_is_trained(run, monkeypatch, plan, words):
@@ -236,6 +237,16 @@ def test_the_sweeps_that_come_with_the_project_are_valid(command):
         plan = read_plan(path, Path("checkpoints"))
         assert len(plan.runs) > len(plan.seeds) >= 1
         assert all(run.last_epoch > 1 for run in plan.runs)
+
+
+@pytest.mark.slow
+def test_each_row_is_measured_with_its_ema_if_it_keeps_one(run):
+    rows = {"raw": {"ema": 0}, "averaged": {"ema": 0.5}}
+    evaluate = {**PLAN["evaluate"], "metrics": ["L1"], "use_ema": True}
+    status, lines = run(changed(runs=rows, seeds=[0], evaluate=evaluate))
+    assert status == 0, lines
+    folders = {path.parent.name: path.name for path in Path("results/plan").glob("*/test_latest*")}
+    assert folders == {"raw_seed0": "test_latest", "averaged_seed0": "test_latest_ema"}
 
 
 @pytest.mark.slow
