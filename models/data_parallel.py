@@ -93,6 +93,15 @@ def global_batch_size(batch: dict[str, Any]) -> int:
     return next(len(of) for of in batch.values() if isinstance(of, Tensor)) * world_size()
 
 
+def loss_weights(batches: Sequence[dict[str, Any]]) -> list[float]:
+    """Return the loss weights of this rank for several batches whose gradients are added: with
+    them, the mean over the ranks is the mean over all images.
+    """
+    sizes = [global_batch_size(batch) for batch in batches]
+    each = zip(batches, sizes, strict=True)
+    return [loss_weight(batch) * size / sum(sizes) for batch, size in each]
+
+
 def reduce_losses(losses: Sequence[float], weight: float) -> list[float]:
     """Return the mean over all ranks of the losses of a batch, each weighted by `loss_weight`."""
     found = all_gather([loss * weight for loss in losses] if weight != 1 else losses)

@@ -2,7 +2,6 @@
 downloaded (Tan and Le, arXiv:1905.11946).
 """
 
-import hashlib
 import importlib.util
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from util.checkpoint import load_weights
 from util.device import without_tf32
+from util.hashes import hash_pixels
 from util.util import as_pil
 
 # The modules, and the names under which pip knows their packages.
@@ -54,12 +54,6 @@ def prepared(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
-def pixel_digest(image: np.ndarray) -> str:
-    """Return a hash of the size and the pixels of an image."""
-    pixels = np.ascontiguousarray(image)
-    return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-
-
 class FeatureReader:
     """Reads the 1280 pooled features of images, those before the classifier."""
 
@@ -79,7 +73,7 @@ class FeatureReader:
 
     def read_once(self, image: np.ndarray) -> tuple[str, Tensor]:
         """Return the digest of an image and its features, which are kept for the next call."""
-        digest = pixel_digest(image)
+        digest = hash_pixels(image)
         if digest not in self.kept:
             self.kept[digest] = self.read(image)
         return digest, self.kept[digest]

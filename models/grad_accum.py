@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.data_parallel import global_batch_size, loss_weight
+from models.data_parallel import loss_weights
 from models.layers import frozen_but
 
 
@@ -17,18 +17,17 @@ def accumulate(model: Any, batches: Sequence[dict[str, Any]]) -> None:
     The model's losses become means over all images. An update whose name begins with G trains
     generators, and the others discriminators.
     """
-    sizes = [global_batch_size(batch) for batch in batches]
+    weights = loss_weights(batches)
     fakes: list[dict[str, Tensor]] = [{} for _ in batches]  # made before G's step, for D
     losses: Counter[str] = Counter()
     for name, loss in model.updates.items():
         optimizer = model.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
         with frozen_but(optimizer, model.nets.values()):
-            for batch, size, kept in zip(batches, sizes, fakes, strict=True):
+            for batch, weight, kept in zip(batches, weights, fakes, strict=True):
                 model.set_input(batch)
                 make_fakes(model, kept, trains_G=name.startswith("G"))
                 model.losses = {}
-                weight = loss_weight(batch) * size / sum(sizes)
                 model.weighted(loss, weight).backward()
                 losses.update({k: v.detach() * weight for k, v in model.losses.items()})
         optimizer.step()

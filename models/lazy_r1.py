@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from models.data_parallel import global_batch_size, loss_weight
+from models.data_parallel import loss_weights
 from models.layers import frozen_but
 from models.losses import r1_penalty
 
@@ -33,14 +33,12 @@ class LazyR1:
         if not self.gamma or self.steps % EVERY:
             return
         optimizer = model.optimizers["D"]
-        sizes = [global_batch_size(batch) for batch in batches]
         optimizer.zero_grad(set_to_none=True)
         self.last = 0.0
         with frozen_but(optimizer, model.nets.values()):
-            for batch, size in zip(batches, sizes, strict=True):
+            for batch, weight in zip(batches, loss_weights(batches), strict=True):
                 if batches[1:]:
                     model.set_input(batch)
-                weight = loss_weight(batch) * size / sum(sizes)
                 penalty = self.penalty(model) * weight
                 (penalty * EVERY).backward()
                 self.last = self.last + penalty.detach()

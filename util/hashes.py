@@ -1,8 +1,10 @@
-"""Hashes of files' contents, which tell whether a file is still the one that was read."""
+"""Hashes of files and images, which tell whether two are the same."""
 
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+
+import numpy as np
 
 CHUNK = 2**20  # bytes
 
@@ -24,3 +26,9 @@ def hash_files(paths: Iterable[str | Path]) -> str:
         whole.update(one.digest())
         count += 1
     return whole.hexdigest()[:16] if count else ""
+
+
+def hash_pixels(image: np.ndarray) -> str:
+    """Return the SHA-256 of the size and the pixels of an image, (H, W, C) uint8."""
+    pixels = np.ascontiguousarray(image)
+    return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()

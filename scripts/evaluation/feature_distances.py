@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.efficientnet_lite import FeatureReader, pixel_digest
+from models.efficientnet_lite import FeatureReader
 from options.config_files import read_run
 from scripts.evaluation.compare import ImageSet, Result, names_of, pixels
 from training.feature_scores import distances, reference_of, training_reference
@@ -28,6 +28,7 @@ from util.feature_distance import (
     evenly,
     trained_with_these,
 )
+from util.hashes import hash_pixels
 from util.metrics import Interval
 
 FLOOR = "real images"
@@ -62,7 +63,7 @@ def add_distances(result: Result, metrics: Sequence[str], args: Any, device: tor
         floor = distances(real[evenly(len(real), len(outputs))], reference, metrics)
     elif reference:
         why = f"{len(real)} real images are fewer than the {len(outputs)} outputs: no floor"
-    used = reference or reference_of(real, [pixel_digest(array(p)) for p in images.real.values()])
+    used = reference or reference_of(real, [hash_pixels(array(p)) for p in images.real.values()])
     own = trained_with_these(saved)
     for metric, of in distances(outputs, used, metrics).items():
         found = MeasuredDistance(of, floor.get(metric), used.digest, own)
@@ -96,7 +97,7 @@ def distinct(
     names = sorted(files)
     if getattr(images.options, "dataset_mode", "") == "unaligned":
         by = sources or files
-        names = [*{pixel_digest(array(by[n])): n for n in reversed(names) if n in by}.values()]
+        names = [*{hash_pixels(array(by[n])): n for n in reversed(names) if n in by}.values()]
     return [files[name] for name in sorted(names)]
 
 
