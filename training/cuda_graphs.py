@@ -1,5 +1,5 @@
-"""CUDA graphs around a training step: the methods that a model names in `graphed` are captured
-once and replayed.
+"""CUDA graphs around a training step: the whole step, or the methods that a model names in
+`graphed`, are captured once and replayed.
 
 At batch 1 a GPU waits for Python to launch its kernels, thousands a step; a graph launches all
 kernels of a method at once.
@@ -8,6 +8,7 @@ kernels of a method at once.
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,12 +16,14 @@ import torch
 from torch import Tensor
 
 from models.base_model import BaseModel
+from training.plain_code import RESULTS, PlainCode, changed, fingerprint, tensors_of
 from util.distributed import world_size
 
 log = logging.getLogger(__name__)
 
 WARM_UP = 3  # steps that run eagerly before the capture, in which cuDNN chooses its algorithms
 LOOK_AFTER = 200  # steps, after which it is logged if few of them were replayed
+STEP = "optimize_parameters"
 Method = Callable[[], None]
 
 
@@ -60,7 +63,10 @@ class CudaRecorder:
 
 
 class CudaGraphs:
-    """Wraps a model's `set_input` and its `graphed` methods.
+    """Wraps a model's `set_input`, its `graphed` methods and `optimize_parameters`.
+
+    If `optimize_parameters` does nothing but call graphed methods, it becomes one graph; else, as
+    with an image pool between them, each method becomes one.
 
     A graph reads and writes fixed memory. So each tensor attribute that other code sets, such as
     an input or what an image pool returns, is copied into a static buffer before a graph reads it,
@@ -83,7 +89,11 @@ class CudaGraphs:
         self.tensors_before: dict[str, Tensor] = {}  # before other code sets new ones
         self.graphs: dict[str, tuple[Method, dict[str, Any]]] = {}  # replay, what it makes
         self.attributes_at_capture: dict[str, dict[str, Any]] = {}  # attributes at the capture
+        self.within_step = False  # one graph runs, captured or replayed
+        self.plain = PlainCode(model)
         model.set_input = partial(self.set_input, model.set_input)
+        if model.graphed:
+            model.optimize_parameters = partial(self.run_step, model.optimize_parameters)
         for name in model.graphed:
             setattr(model, name, partial(self.run, name, getattr(model, name)))
 
@@ -94,29 +104,52 @@ class CudaGraphs:
         self.images = max(sizes, default=0)
         method(batch)
 
-    def run(self, name: str, method: Method) -> None:
-        """Run a method: eagerly in the first steps, then captured, then replayed."""
+    def run_step(self, method: Method) -> None:
+        """Run `optimize_parameters`: as one graph, or as its graphed methods one by one."""
         if torch.is_inference_mode_enabled():  # a validation or a test
             method()
             return
-        new = changed(self.tensors_before, tensors_of(self.model))
         if self.step_begins:
-            self.begin_step(new)
-        if self.mode == "eager":
+            self.begin_step(changed(self.tensors_before, tensors_of(self.model)))
+        captures = self.mode == "capture" and not self.graphs and not self.plain.acts
+        if captures or (self.mode == "replay" and STEP in self.graphs):
+            self.within_step = True
+            try:
+                self.run_graph(STEP, method)
+            finally:
+                self.within_step = False
+            return
+        with self.plain.watched() if self.mode == "warm up" else nullcontext():
+            method()
+
+    def run(self, name: str, method: Method) -> None:
+        """Run a graphed method: eagerly in the first steps, then captured, then replayed."""
+        if self.within_step or torch.is_inference_mode_enabled():
+            method()
+            return
+        if self.step_begins:
+            self.begin_step(changed(self.tensors_before, tensors_of(self.model)))
+        if self.mode == "eager" or STEP in self.graphs:
             method()
         elif self.mode == "warm up":
-            self.recorder.run(method)
+            with self.plain.not_watched():
+                self.recorder.run(method)
         else:
-            self.copy(new)
-            if name in self.graphs:
-                self.replay(name)
-            elif self.mode == "capture":
-                self.capture(name, method)
-            else:
-                raise ValueError(
-                    f"--model {self.model.opt.model}: {name} was not called in the step that was "
-                    f"captured; leave it out of `graphed`, or use --no_graphs"
-                )
+            self.run_graph(name, method)
+        self.tensors_before = tensors_of(self.model)
+
+    def run_graph(self, name: str, method: Method) -> None:
+        """Capture or replay a method, on the tensors that other code has set since the last."""
+        self.copy(changed(self.tensors_before, tensors_of(self.model)))
+        if name in self.graphs:
+            self.replay(name)
+        elif self.mode == "capture":
+            self.capture(name, method)
+        else:
+            raise ValueError(
+                f"--model {self.model.opt.model}: {name} was not called in the step that was "
+                f"captured; leave it out of `graphed`, or use --no_graphs"
+            )
         self.tensors_before = tensors_of(self.model)
 
     def begin_step(self, inputs: dict[str, Tensor]) -> None:
@@ -175,38 +208,14 @@ class CudaGraphs:
         """Raise a ValueError if an attribute is not what the graph was captured with."""
         made = set().union(*(made for _, made in self.graphs.values()))
         now = vars(self.model)
+        reader = "the method that reads it" if name == STEP else name
         for attribute, value in self.attributes_at_capture[name].items():
             if attribute not in made and fingerprint(now.get(attribute)) != value:
                 raise ValueError(
                     f"--model {self.model.opt.model}: {attribute} has changed since {name} was "
                     f"captured as a CUDA graph, which cannot see it: keep it in a tensor that is "
-                    f"an attribute of its own, leave {name} out of `graphed`, or use --no_graphs"
+                    f"an attribute of its own, leave {reader} out of `graphed`, or use --no_graphs"
                 )
-
-
-RESULTS = ("losses", "visuals", "image_paths")  # which no method reads
-
-
-def tensors_of(model: BaseModel) -> dict[str, Tensor]:
-    """Return the attributes that are tensors."""
-    return {name: value for name, value in vars(model).items() if isinstance(value, Tensor)}
-
-
-def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors that are new, or other ones than before."""
-    return {name: value for name, value in after.items() if before.get(name) is not value}
-
-
-def fingerprint(value: Any) -> Any:
-    """Return a value that differs if an attribute has changed: numbers, flags and texts themselves;
-    tensors, alone or in a list or dict, by identity.
-    """
-    if isinstance(value, Tensor):
-        return id(value)
-    if isinstance(value, dict | list | tuple):
-        values = value.values() if isinstance(value, dict) else value
-        return tuple(id(item) for item in values if isinstance(item, Tensor))
-    return value if isinstance(value, bool | int | float | str) else None
 
 
 def enable_cuda_graphs(model: BaseModel, opt: Any) -> CudaGraphs | None:

@@ -2,12 +2,14 @@
 step train as one batch of all their images.
 """
 
+import random
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,19 +20,23 @@ from torch import Tensor
 
 from models.pix2pix_model import Pix2PixModel
 from models.template_model import TemplateModel
-from training.cuda_graphs import WARM_UP, CudaRecorder, enable_cuda_graphs
+from training.cuda_graphs import STEP, WARM_UP, CudaRecorder, enable_cuda_graphs
 from training.resume import resume
 from training.validation import mean_scores
 
+CYCLE_GAN = ["--model", "cycle_gan", "--netG", "resnet_6blocks"]
 MODELS = {
     "pix2pix": ["--pool_size", "3", "--no_dropout"],
+    "pix2pix, no pool": ["--no_dropout", "--norm_D", "spectral"],
+    "cycle_gan, no pool": [*CYCLE_GAN, "--pool_size", "0"],
     "pix2pix without D": ["--lambda_GAN", "0", "--no_dropout"],
     "pix2pix, bf16": ["--pool_size", "3", "--no_dropout", "--precision", "bf16"],
-    "cycle_gan": ["--model", "cycle_gan", "--netG", "resnet_6blocks", "--pool_size", "2"],
+    "cycle_gan": [*CYCLE_GAN, "--pool_size", "2"],
     "colorization": ["--model", "colorization", "--no_dropout"],
     "template": ["--model", "template", "--no_dropout"],
 }
-METHODS = {"template": 1, "cycle_gan": 2, "pix2pix without D": 2}  # that are captured; others: 3
+# The graphs of a step; one, if no image pool is between its methods.
+GRAPHS = {"pix2pix": 3, "pix2pix, bf16": 3, "cycle_gan": 2}
 
 
 SIZES = [4, 4, 4, 4, 4, 1, 4, 4, 4, 1]
@@ -68,7 +74,7 @@ def test_replayed_methods_train_as_methods_that_are_run(make, name):
             torch.equal(a, b) for a, b in zip(net.parameters(), wanted.parameters(), strict=True)
         )
     regular = sum(len(batch["A"]) == 4 for batch in batches(name))
-    assert stand_in.replays == METHODS.get(name, 3) * (regular - WARM_UP - 1)  # one: the capture
+    assert stand_in.replays == GRAPHS.get(name, 1) * (regular - WARM_UP - 1)  # one: the capture
 
 
 def test_a_loss_of_an_odd_batch_is_not_left_behind(make):
@@ -123,7 +129,7 @@ def test_a_short_batch_is_never_what_is_captured(make, name, short):
     for batch in batches(name, [short, 4] * 6):
         step(model, batch)
     assert len(stand_in.graphs.buffers["real_A"]) == 4
-    assert stand_in.replays == METHODS.get(name, 3) * (6 - WARM_UP - 1)
+    assert stand_in.replays == GRAPHS.get(name, 1) * (6 - WARM_UP - 1)
 
 
 def test_a_run_with_validations_resumed_before_a_short_batch_is_replayed(command, monkeypatch):
@@ -143,7 +149,7 @@ def test_a_run_with_validations_resumed_before_a_short_batch_is_replayed(command
             monkeypatch.setattr("train.enable_cuda_graphs", build)
         assert command("train", "--name", name, "--continue_train").status == 0
     assert len(stands[-1].graphs.buffers["real_A"]) == 4
-    assert stands[-1].replays == 3 * (5 - WARM_UP - 1)  # five epochs with a whole batch each
+    assert stands[-1].replays == 5 - WARM_UP - 1  # five epochs with a whole batch each
     files = [Path("checkpoints", name, "latest_net_G.pth") for name in ("plain", "graphed")]
     plain, graphed = (torch.load(path, weights_only=True) for path in files)
     assert all(torch.equal(plain[key], graphed[key]) for key in plain)
@@ -221,7 +227,7 @@ def test_what_a_graph_cannot_see_is_an_error(make, monkeypatch, kind, name):
         for batch in batches()[:5]:
             step(model, batch)
 
-    refusal(train, "update_G", name, "graphed", "--no_graphs")
+    refusal(train, STEP, name, "graphed", "--no_graphs")
 
 
 def test_a_tensor_that_set_input_makes_is_copied_into_its_buffer(make):
@@ -244,6 +250,78 @@ def test_a_tensor_that_set_input_makes_is_copied_into_its_buffer(make):
         step(graphed, batch)
         assert torch.equal(plain.fake_B, graphed.fake_B)
     assert stand_in.replays
+
+
+class Busy(TemplateModel):
+    """A model whose step does more than its graphed method."""
+
+    kind = ""
+
+    def optimize_parameters(self) -> None:
+        super().optimize_parameters()
+        match self.kind:
+            case "reads a loss":
+                assert self.losses["G"].item() > 0
+            case "draws":
+                random.random()
+            case "draws by NumPy":
+                np.random.rand()
+            case "draws by torch":
+                torch.rand(1)
+            case "sets a tensor":
+                self.fake_B = self.real_A
+            case "changes weights":
+                with torch.no_grad():
+                    next(self.nets["G"].parameters()).mul_(1)
+            case "views":
+                self.fake_B = self.fake_B.detach()
+
+
+@pytest.mark.parametrize(
+    ("kind", "whole"),
+    [
+        ("", True),
+        ("views", True),
+        ("reads a loss", False),
+        ("draws", False),
+        ("draws by NumPy", False),
+        ("draws by torch", False),
+        ("sets a tensor", False),
+        ("changes weights", False),
+    ],
+)
+def test_a_step_is_one_graph_if_it_does_nothing_but_call_graphed_methods(
+    make, monkeypatch, kind, whole
+):
+    monkeypatch.setattr(Busy, "kind", kind)
+    model = Busy(make("--model", "template").opt)
+    model.setup(model.opt)
+    stand_in = graphs_of(model)
+    for batch in batches()[:5]:
+        step(model, batch)
+    (name,) = stand_in.graphs.graphs
+    assert name == (STEP if whole else "update_G")
+
+
+def test_a_step_called_by_its_methods_runs_them_though_the_whole_was_captured(make):
+    plain, graphed = make("--no_dropout"), make("--no_dropout")
+    stand_in = graphs_of(graphed)
+    for i, batch in enumerate(batches(sizes=[4] * 8)):
+        step(plain, batch)
+        graphed.set_input(batch)
+        for method in ("optimize_parameters",) if i < 5 else ("forward", "update_D", "update_G"):
+            getattr(graphed, method)()
+        assert graphed.get_current_losses() == plain.get_current_losses()
+    assert [*stand_in.graphs.graphs] == [STEP] and stand_in.replays == 1
+
+
+def test_a_model_without_graphed_methods_is_left_alone(make, monkeypatch):
+    monkeypatch.setattr(TemplateModel, "graphed", ())
+    model = make("--model", "template")
+    stand_in = graphs_of(model)
+    for batch in batches()[:5]:
+        step(model, batch)
+    assert not stand_in.graphs.graphs and not stand_in.graphs.modes
 
 
 def test_a_method_that_the_captured_step_lacks_is_an_error(make):
