@@ -86,6 +86,8 @@ def train(opt: Options, signals: Signals, earlier_run: str = "") -> None:
     state = resume(model, opt)  # weights, device, schedules; a checkpoint, if there is one
     let_ema_estimate(state, dataset)
     enable_cuda_graphs(model, opt)
+    if model.device.type == "cuda":
+        dataset.keep_on(model.device)
     progress = state.progress
     log.info("%d training images", len(dataset))
     validation = Validation(opt, state, val_dataset) if val_dataset else None

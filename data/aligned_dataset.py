@@ -47,6 +47,9 @@ class AlignedDataset(BaseDataset):
     def files_by_side(self) -> dict[str, list[str]]:
         return {"A": self.A_paths, "B": self.B_paths}
 
+    def files_for_device(self) -> list[str]:
+        return [] if self.label_aug or type(self) is not AlignedDataset else self.A_paths
+
     def paths(self, index: int) -> dict[str, str]:
         return {"A_paths": self.A_paths[index], "B_paths": self.B_paths[index]}
 

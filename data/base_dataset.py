@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from data.device_images import DeviceCache, DeviceImage
 from data.image_cache import CachedImages, ImageCache
 from data.image_files import load_image_or_array
 from data.image_types import ImageArray, ImageLike
@@ -60,7 +61,7 @@ class BaseDataset(Dataset, ABC):
         self.geometry = Geometry.from_options(opt)
         self.filters = {side: filter_of(opt, side) for side in "AB"}
         self.ranges: dict[str, tuple[float, float]] = {}  # other than those of the files' types
-        self.cache: ImageCache | None = None
+        self.cache: ImageCache | DeviceCache | None = None
 
     def load_resized(
         self,
@@ -97,7 +98,10 @@ class BaseDataset(Dataset, ABC):
 
     def crop_and_normalize(self, image: ImageArray, side: str, params: dict[str, Any]) -> Tensor:
         """Crop and flip a resized image of `side` A or B; return (C, H, W) in [-1, 1]."""
-        return to_tensor(self.geometry.crop_and_flip(image, params), self.ranges.get(side))
+        image = self.geometry.crop_and_flip(image, params)
+        if isinstance(image, DeviceImage):
+            return image.to_tensor(self.ranges.get(side))
+        return to_tensor(image, self.ranges.get(side))
 
     @classmethod
     def single_preprocessor(
@@ -136,6 +140,14 @@ class BaseDataset(Dataset, ABC):
         and value ranges off, for datasets written for the original repository.
         """
         return {}
+
+    def files_for_device(self) -> list[str]:
+        """Return the files whose cached images a GPU may keep and turn into items: those that
+        `load_resized` is called with. The default [] leaves the images on the CPU.
+
+        Items are then made of `load_resized` and `crop_and_normalize` alone.
+        """
+        return []
 
     def has_range(self, side: str) -> bool:
         """Return whether the files of a side are images, whose values have a range."""

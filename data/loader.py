@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
+from data.base_dataset import BaseDataset
+from data.device_images import on_device
 from data.image_files import BadImageError
 from data.large_images import LargeImage
 from data.sampler import EpochBatchSampler, SeededDataset
@@ -76,6 +78,7 @@ class Loader:
         }
         self.loader, self.iterator = self._loader_with(workers), None
         self.passes, self.without_workers = 0, False
+        self.device: torch.device | None = None  # that keeps the images, if they are few
 
     def __len__(self) -> int:
         return self.size
@@ -103,6 +106,13 @@ class Loader:
             items = [self.loader.dataset[1, i][0] for i in chosen[first : first + local]]
             yield _stacked([item for item in items if not isinstance(item, Exception)])
 
+    def keep_on(self, device: torch.device) -> None:
+        """Let a device keep the cached images of a small data set and make the items of them, from
+        the first epoch on in which all are cached.
+        """
+        if self.opt.cache in ("auto", "ram") and isinstance(self.dataset, BaseDataset):
+            self.device = device
+
     def set_epoch(self, epoch: int, done: int = 0) -> None:
         """Set the epoch of the next pass, and the number of its images to skip as done.
 
@@ -126,6 +136,8 @@ class Loader:
             raise known from error
 
     def _batches(self) -> Iterator[dict[str, Any]]:
+        if self.passes and self.device:
+            self._move_images(self.device)
         if self.passes == 1 and self.loader.num_workers:
             self._choose_process()
         self.passes += 1
@@ -166,6 +178,14 @@ class Loader:
         names = {signal.Signals(-code).name for code in codes if code < 0}
         why = f"DataLoader worker killed by {', '.join(sorted(names))}"
         return RuntimeError(why) if names else None
+
+    def _move_images(self, device: torch.device) -> None:
+        """Move the cached images to a device, if all are cached and it has room for them."""
+        files = self.dataset.files_for_device()
+        if cache := on_device(self.dataset.cache, files, device):
+            self.dataset.cache, self.device = cache, None
+            options = self.loader_options | {"pin_memory": False}
+            self.loader, self.without_workers = DataLoader(**options), True
 
     def _choose_process(self) -> None:
         """Load in the main process if that is faster than a worker, e.g. from the cache.

@@ -48,6 +48,10 @@ class UnalignedDataset(BaseDataset):
     def files_by_side(self) -> dict[str, list[str]]:
         return self.side_paths
 
+    def files_for_device(self) -> list[str]:
+        own = type(self) is UnalignedDataset
+        return [path for paths in self.side_paths.values() for path in paths] if own else []
+
     def paths(self, index: int) -> dict[str, str]:
         """Return the files; B is drawn at random, unless `--serial_batches`."""
         return {f"{side}_paths": self._path(side, index) for side in self.side_paths}

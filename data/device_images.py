@@ -1,0 +1,94 @@
+"""Cached images of a small data set in the memory of the GPU, cropped, flipped and scaled there."""
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.image_cache import CachedImages, ImageCache
+from data.image_types import ImageArray
+from data.transforms import to_tensor
+
+SHARE = 0.1  # of the GPU's free memory, at most
+
+
+class DeviceImage(ImageArray):
+    """An 8-bit image (H, W, C) whose pixels are on a device."""
+
+    def __init__(self, pixels: Tensor, low: float, high: float, ranged: bool):
+        super().__init__(None, low, high, ranged)
+        self.pixels = pixels
+
+    def array(self) -> np.ndarray:
+        return self.pixels.cpu().numpy()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    def crop(self, box: tuple[int, int, int, int]) -> "DeviceImage":
+        left, top, right, bottom = box
+        return self.with_pixels(self.pixels[top:bottom, left:right])
+
+    def transpose(self, how: Any) -> "DeviceImage":
+        return self.with_pixels(self.pixels.flip(1))
+
+    def with_pixels(self, pixels: Tensor) -> "DeviceImage":
+        return DeviceImage(pixels, self.low, self.high, self.ranged)
+
+    def to_tensor(self, value_range: tuple[float, float] | None) -> Tensor:
+        """Return (C, H, W) float32 in [-1, 1] on the device, to the last bit as on the CPU."""
+        return self.table(value_range)[self.pixels.int()].permute(2, 0, 1)
+
+    def table(self, value_range: tuple[float, float] | None) -> Tensor:
+        """Return what each of the 256 values becomes."""
+        key = (self.pixels.device, self.low, self.high, self.ranged, value_range)
+        if key not in TABLES:
+            values = np.arange(256, dtype=np.uint8).reshape(256, 1, 1)
+            numbers = to_tensor(ImageArray(values, self.low, self.high, self.ranged), value_range)
+            TABLES[key] = numbers.flatten().to(self.pixels.device)
+        return TABLES[key]
+
+
+TABLES: dict[Any, Tensor] = {}
+
+
+class DeviceCache:
+    """The images of an `ImageCache` on a device; it stores no more."""
+
+    def __init__(self, kept: dict[str, CachedImages]):
+        self.kept = kept
+
+    def get(self, file: str) -> CachedImages | None:
+        """Return the cached images of a file, or None."""
+        return self.kept.get(file)
+
+    def put(self, file: str, kept: CachedImages) -> None:
+        """Store nothing."""
+
+
+def on_device(
+    cache: ImageCache | None, files: Collection[str], device: torch.device
+) -> DeviceCache | None:
+    """Copy the cached images of these files to a device.
+
+    None if one is not cached or has more than 8 bits, or if they would take more than a tenth of
+    a GPU's free memory.
+    """
+    found = {file: cache.get(file) for file in files} if cache else {}
+    if not found or None in found.values():
+        return None
+    images = [image for each, _ in found.values() for image in each]
+    if any(image.array().dtype != np.uint8 for image in images):
+        return None
+    needed = sum(image.array().nbytes for image in images)
+    if device.type == "cuda" and needed > SHARE * torch.cuda.mem_get_info(device)[0]:
+        return None
+
+    def moved(image: ImageArray) -> DeviceImage:
+        pixels = torch.from_numpy(image.array()).to(device, copy=True)
+        return DeviceImage(pixels, image.low, image.high, image.ranged)
+
+    return DeviceCache({f: ([*map(moved, each)], size) for f, (each, size) in found.items()})
