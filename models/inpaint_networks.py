@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.contextual_attention import contextual_attention, resize_nearest
-from models.layers import image_noise
+from models.layers import conv_of_doubled, image_noise
 
 SLOPE = 0.2  # of D's leaky ReLUs
 STRIDE = 8  # an image's sides are multiples of it: features are halved twice, patches once more
@@ -52,7 +52,11 @@ class GatedConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, output_nc, H/stride, W/stride)
         stride = self.conv.stride[0]
         x = x if stride == 1 else pad_same(x, self.conv.kernel_size[0], stride)
-        features, gate = self.conv(x).chunk(2, 1)
+        return self.gated(self.conv(x))
+
+    def gated(self, y: Tensor) -> Tensor:
+        """σ of half the channels times φ of the others."""
+        features, gate = y.chunk(2, 1)
         return self.activation(features) * torch.sigmoid(gate)
 
 
@@ -64,7 +68,8 @@ class GatedUpConv2d(nn.Module):
         self.conv = GatedConv2d(input_nc, output_nc)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, output_nc, 2H, 2W)
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        conv = self.conv.conv
+        return self.conv.gated(conv_of_doubled(x, conv.weight, conv.bias))
 
 
 class LastConv2d(nn.Module):

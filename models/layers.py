@@ -111,7 +111,27 @@ class ResizeConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, out_channels, 2H, 2W)
-        return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return conv_of_doubled(x, self.weight, self.bias)
+
+
+LEAST_PIXELS = 256  # of fewer, summing the weights takes longer than it saves
+
+
+def conv_of_doubled(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the 3×3 convolution, padded by 1, of the nearest ×2 of x, (N, C, H, W).
+
+    A 3×3 window of the doubled map shows 2×2 pixels of x. So a transposed convolution of x, by sums
+    of the weights, is the same function with 4 products in place of 9.
+    """
+    if torch.compiler.is_exporting() or x.shape[-2] * x.shape[-1] < LEAST_PIXELS:
+        return F.conv2d(F.interpolate(x, scale_factor=2.0, mode="nearest"), weight, bias, padding=1)
+    kernels = _summed(_summed(weight, -1), -2)  # 4×4
+    return F.conv_transpose2d(x, kernels.transpose(0, 1), bias, stride=2, padding=1)
+
+
+def _summed(weight: Tensor, dim: int) -> Tensor:
+    a, b, c = weight.unbind(dim)
+    return torch.stack([c, b + c, a + b, a], dim)
 
 
 # The dropout generators of the images that this thread translates; None: the global one.

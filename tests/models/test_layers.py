@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from models.layers import (
     Dropout,
@@ -240,13 +240,27 @@ def test_preserved_statistics_undoes_what_forward_passes_left():
 # Sizes -----------------------------------------------------------------------------------
 
 
-def test_resize_convolution_doubles_each_pixel_and_convolves():
-    layer, x = ResizeConv2d(3, 5), torch.randn(2, 3, 4, 7)
-    doubled = x.repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)
-    by_hand = F.conv2d(doubled, layer.weight, layer.bias, padding=1)
-    assert by_hand.shape == (2, 5, 8, 14)
-    torch.testing.assert_close(layer(x), by_hand)
-    assert ResizeConv2d(3, 5, bias=False).bias is None
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [(1, 1), (4, 7), (1, 300), (17, 16)])
+def test_resize_convolution_doubles_each_pixel_and_convolves(size, layout, bias):
+    layer = ResizeConv2d(3, 5, bias=bias).double()
+    x = torch.randn(2, 3, *size, dtype=torch.float64).to(memory_format=layout)
+    found, wanted = [], []
+    for make, results in (
+        (layer, found),
+        (lambda x: F.conv2d(doubled(x), layer.weight, layer.bias, padding=1), wanted),
+    ):
+        leaf = x.clone().requires_grad_()
+        y = make(leaf)
+        assert y.shape == (2, 5, 2 * size[0], 2 * size[1])
+        results += [y, *torch.autograd.grad(y.square().sum(), [leaf, *layer.parameters()])]
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def doubled(x: Tensor) -> Tensor:
+    return x.repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)
 
 
 @pytest.mark.parametrize(("size", "target"), [(1, 8), (2, 9), (3, 64), (50, 64), (7, 7)])
