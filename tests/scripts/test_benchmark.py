@@ -10,7 +10,15 @@ import pytest
 import torch
 from conftest import refusal
 
-from scripts.dev import attention, benchmark, measure, plain_pix2pix, plain_spade, training_steps
+from scripts.dev import (
+    attention,
+    benchmark,
+    measure,
+    plain_pix2pix,
+    plain_spade,
+    step_cost,
+    training_steps,
+)
 from scripts.dev.measure import BenchmarkRow, Spread
 from scripts.dev.training_steps import our_step, plain_step
 
@@ -42,6 +50,23 @@ def test_the_attention_is_measured_beside_the_plain_one(capsys):
     assert all(plain[:2]) and plain[2:] == ("", "") and ratio[2:] == ("", "")  # too large at once
     assert all(float(seconds.removesuffix(" s")) >= 0 for seconds in ours)
     assert 0 < float(memory[0].split(" GB")[0]) < float(memory[2].split(" GB")[0])
+
+
+@pytest.mark.slow
+def test_each_row_of_a_sweep_is_timed_relative_to_the_first(capsys):
+    rows = "{paper: {}, switches: {diffaug: color, lambda_r1: 0.1, ema: 0.9}}"
+    flags = "{netG: unet_64, ngf: 4, ndf: 4, crop_size: 64, gpu_ids: -1}"
+    Path("sweep.yaml").write_text(f"runs: {rows}\nseeds: [0, 1]\nflags: {flags}\n")
+    step_cost.main(["sweep.yaml", "--rounds", "1", "--ngf", "8"])
+    *_, first, second = (line.split(" | ") for line in capsys.readouterr().out.splitlines())
+    assert first[0] == "| paper" and first[2] == "1.00 |" and second[0] == "| switches"
+    times = [float(row[1].split()[0]) for row in (first, second)]
+    assert float(second[2].split()[0]) == pytest.approx(times[1] / times[0], abs=0.02)
+
+
+def test_only_steps_on_pairs_of_images_can_be_timed():
+    Path("sweep.yaml").write_text("runs: {a: {model: inpaint}}\n")
+    refusal(lambda: step_cost.main(["sweep.yaml"]), "sweep.yaml: a: ", "--dataset_mode inpaint")
 
 
 def sleeper(seconds: float) -> measure.Step:

@@ -1,0 +1,76 @@
+"""Time a training step of each row of a sweep, relative to that of the first row:
+
+    python -m scripts.dev.step_cost scripts/sweeps/recipe.yaml
+
+The rows run in turn, each in a process of its own, on random images of their crop size. Flags of
+train.py after the file apply to every row.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from models import create_model
+from models.lazy_r1 import EVERY
+from options.parser import OneLineParser, number
+from options.train_options import TrainOptions
+from scripts.dev.measure import Step, in_turn, machine
+from scripts.sweeps.plan import read_plan
+from training.cuda_graphs import enable_cuda_graphs
+from training.ema import EMA
+from util.command import run_command
+from util.device import tune_malloc
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure the steps, and print the table."""
+    parser = OneLineParser(prog="python -m scripts.dev.step_cost", description=__doc__)
+    parser.add_argument("file", type=Path, help="YAML file of scripts.sweep")
+    parser.add_argument("--rounds", type=number(int, 1), default=5, help="number of measurements")
+    parser.add_argument(
+        "--threads", type=number(int, 1), default=1, help="number of threads of each process"
+    )
+    args, more = parser.parse_known_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        plan = read_plan(args.file, Path(folder), more)
+        rows = {run.label: run.flags for run in plan.runs if run.seed == plan.seeds[0]}
+        for label, flags in rows.items():
+            if (mode := TrainOptions().read(flags).dataset_mode) not in ("aligned", "unaligned"):
+                raise ValueError(f"{args.file}: {label}: cannot time --dataset_mode {mode}")
+        makers = {label: (step_of, (flags, args.threads)) for label, flags in rows.items()}
+        times = in_turn(makers, args.rounds, warm_up=1, repeats=EVERY)  # one of them has R1
+    first = times[next(iter(rows))]
+    print(f"{machine()}; {args.threads} threads a step; the median of {args.rounds}\n")
+    print("| | ms a step | relative |\n|---|---|---|")
+    for label, found in times.items():
+        spread = " – ".join(f"{1e3 * end:.1f}" for end in (found.least, found.most))
+        relative = found.median / first.median
+        print(f"| {label} | {1e3 * found.median:.1f} ({spread}) | {relative:.2f} |")
+
+
+def step_of(flags: Sequence[str], threads: int) -> Step:
+    """Build the model of some flags of train.py, and return its training step, with the EMA."""
+    torch.set_num_threads(threads)
+    tune_malloc()
+    opt = TrainOptions().read(flags)
+    model = create_model(opt)
+    model.setup(opt)
+    enable_cuda_graphs(model, opt)
+    ema = EMA(model.nets, opt.ema) if opt.ema else None
+    torch.manual_seed(0)
+    shape = (opt.batch_size, 3, opt.crop_size, opt.crop_size)
+    batch = {side: torch.rand(shape) * 2 - 1 for side in "AB"}
+    batch |= {f"{side}_paths": ["none"] * opt.batch_size for side in "AB"}
+
+    def step() -> None:
+        model.train_on([batch])
+        if ema:
+            ema.update()
+
+    return step
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))
