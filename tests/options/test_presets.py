@@ -7,7 +7,7 @@ import torch
 from conftest import TINY
 from torch import nn
 
-from options.config_files import PRESETS, read_builtin, read_yaml
+from options.config_files import PRESETS, read_builtin, read_run, read_yaml
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from util.displays.loss_log import parse_line
@@ -63,7 +63,7 @@ def tiny(name: str) -> list[str]:
 
 def test_these_are_all_presets():
     assert {path.stem for path in PRESETS.glob("*.yaml")} == (
-        PAPER.keys() | FAMILY.keys() | BUILTIN
+        PAPER.keys() | FAMILY.keys() | BUILTIN | {"recipe"}
     )
 
 
@@ -116,6 +116,19 @@ def test_a_preset_trains_a_step_and_tests(name, command, pairs):
     assert command("test", *args).status == 0
     args += [*config(name), "--netG", netG.replace("256", "64"), "--dataroot", pairs]
     assert command("test", *args).status == 0
+
+
+def test_the_recipe_trains_a_step_and_tests(command, pairs):
+    said = read_yaml(PRESETS / "recipe.yaml")
+    flags = [*config("recipe"), *TINY, "--dataroot", pairs, "--name", "r", "--no_html"]
+    result = command("train", *flags, "--max_dataset_size", "1")
+    assert result.status == 0, result.err
+    opt = read_run(Path("checkpoints/r"))
+    assert {name: str(opt[name]) for name in said} == {
+        name: str(value.split(",")) if name == "diffaug" else value for name, value in said.items()
+    }
+    args = ["--name", "r", "--gpu_ids", "-1", "--num_threads", "0", "--num_test", "1"]
+    assert command("test", *args, "--use_ema").status == 0
 
 
 @pytest.mark.parametrize("field", [1, 16, 70, 286])

@@ -53,7 +53,8 @@ def test_the_attention_is_measured_beside_the_plain_one(capsys):
 
 
 @pytest.mark.slow
-def test_each_row_of_a_sweep_is_timed_relative_to_the_first(capsys):
+def test_each_row_of_a_sweep_is_timed_relative_to_the_first(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     rows = "{paper: {}, switches: {diffaug: color, lambda_r1: 0.1, ema: 0.9}}"
     flags = "{netG: unet_64, ngf: 4, ndf: 4, crop_size: 64, gpu_ids: -1}"
     Path("sweep.yaml").write_text(f"runs: {rows}\nseeds: [0, 1]\nflags: {flags}\n")
@@ -64,7 +65,8 @@ def test_each_row_of_a_sweep_is_timed_relative_to_the_first(capsys):
     assert float(second[2].split()[0]) == pytest.approx(times[1] / times[0], abs=0.02)
 
 
-def test_only_steps_on_pairs_of_images_can_be_timed():
+def test_only_steps_on_pairs_of_images_can_be_timed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     Path("sweep.yaml").write_text("runs: {a: {model: inpaint}}\n")
     refusal(lambda: step_cost.main(["sweep.yaml"]), "sweep.yaml: a: ", "--dataset_mode inpaint")
 
