@@ -1,6 +1,7 @@
 """What the benchmark measures with; the measurements themselves are no tests."""
 
 import json
+import re
 import sys
 import time
 from functools import partial
@@ -16,6 +17,7 @@ from scripts.dev import (
     measure,
     plain_pix2pix,
     plain_spade,
+    profile_step,
     step_cost,
     training_steps,
 )
@@ -155,3 +157,26 @@ def test_every_section_measures(section, pairs, capsys, monkeypatch):
     benchmark.main([*flags, "--dataroot", str(pairs)])
     rows = capsys.readouterr().out.splitlines()[4:]
     assert rows and all(row.count("|") == 7 for row in rows)
+
+
+@pytest.mark.slow
+def test_a_step_is_profiled(capsys):
+    flags = [
+        "--netG",
+        "unet_64",
+        "--ngf",
+        "4",
+        "--ndf",
+        "4",
+        "--crop_size",
+        "64",
+        "--gpu_ids",
+        "-1",
+    ]
+    profile_step.main(["--steps", "2", "--rows", "100", *flags])
+    out = capsys.readouterr().out
+    rows = [line.split(" | ") for line in out.splitlines() if " | " in line][1:]
+    counts = {row[0].removeprefix("| "): float(row[1]) for row in rows}
+    assert counts["aten::convolution_backward"] == 12 + 3 * 5  # G, and D three times
+    total = float(re.search(r"([\d.]+) ms a step", out)[1])
+    assert 0 < max(float(row[2]) for row in rows) < total

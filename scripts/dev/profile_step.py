@@ -1,0 +1,69 @@
+"""Profile a training step: the operations or, on a GPU, the kernels that take the most time.
+
+    python -m scripts.dev.profile_step --model pix2pix --precision bf16
+
+All flags but --steps and --rows are those of train.py. The images are random; on a GPU the step is
+replayed as in a training, unless --no_graphs.
+"""
+
+import tempfile
+from collections.abc import Sequence
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from models import create_model
+from options.parser import OneLineParser, number
+from options.train_options import TrainOptions
+from scripts.dev.measure import machine, synchronize
+from scripts.dev.training_steps import random_images
+from training.cuda_graphs import WARM_UP, enable_cuda_graphs
+from util.command import run_command
+from util.device import tune_malloc
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Profile some steps, and print the table."""
+    parser = OneLineParser(prog="python -m scripts.dev.profile_step", description=__doc__)
+    parser.add_argument("--steps", type=number(int, 1), default=10, help="number of steps")
+    parser.add_argument("--rows", type=number(int, 1), default=20, help="rows of the table")
+    args, flags = parser.parse_known_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        place = ["--dataroot", "none", "--name", "profile", "--checkpoints_dir", folder]
+        opt = TrainOptions().read([*place, *flags])
+        if opt.dataset_mode not in ("aligned", "unaligned"):
+            raise ValueError(
+                f"--dataset_mode {opt.dataset_mode}: only pairs of images, or two sets"
+            )
+        tune_malloc()
+        model = create_model(opt)
+        model.setup(opt)
+        enable_cuda_graphs(model, opt)
+    paths = {f"{side}_paths": ["none"] * opt.batch_size for side in "AB"}
+    batch = random_images(opt.batch_size, opt.crop_size) | paths
+    for _ in range(WARM_UP + 2):
+        model.train_on([batch])
+    gpu = model.device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]
+    synchronize()
+    with profile(activities=activities) as found:
+        for _ in range(args.steps):
+            model.train_on([batch])
+        synchronize()
+    of_device = torch.autograd.DeviceType.CUDA if gpu else torch.autograd.DeviceType.CPU
+    events = [event for event in found.key_averages() if event.device_type == of_device]
+    times = {
+        event.key: (event.self_device_time_total if gpu else event.self_cpu_time_total, event.count)
+        for event in events
+    }
+    total, count = (sum(column) / args.steps for column in zip(*times.values(), strict=True))
+    kind = "kernels" if gpu else "operations"
+    print(f"{machine()}\n{count:.0f} {kind} and {total / 1000:.2f} ms a step\n")
+    print(f"| {kind} | number a step | ms a step | share |\n|---|---|---|---|")
+    for name, (time, number_of) in sorted(times.items(), key=lambda item: -item[1][0])[: args.rows]:
+        each, ms = number_of / args.steps, time / args.steps / 1000
+        print(f"| {name[:80]} | {each:.1f} | {ms:.3f} | {time / args.steps / total:.0%} |")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))
