@@ -14,9 +14,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from models import create_model
 from options.parser import OneLineParser, number
-from options.train_options import TrainOptions
 from scripts.dev.measure import machine, synchronize
-from scripts.dev.training_steps import random_images
+from scripts.dev.random_batch import options_of, random_batch
 from training.cuda_graphs import WARM_UP, enable_cuda_graphs
 from util.command import run_command
 from util.device import tune_malloc
@@ -29,18 +28,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=number(int, 1), default=20, help="rows of the table")
     args, flags = parser.parse_known_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        place = ["--dataroot", "none", "--name", "profile", "--checkpoints_dir", folder]
-        opt = TrainOptions().read([*place, *flags])
-        if opt.dataset_mode not in ("aligned", "unaligned"):
-            raise ValueError(
-                f"--dataset_mode {opt.dataset_mode}: only pairs of images, or two sets"
-            )
+        opt = options_of(flags, folder)
+        batch = random_batch(opt)
         tune_malloc()
         model = create_model(opt)
         model.setup(opt)
         enable_cuda_graphs(model, opt)
-    paths = {f"{side}_paths": ["none"] * opt.batch_size for side in "AB"}
-    batch = random_images(opt.batch_size, opt.crop_size) | paths
     for _ in range(WARM_UP + 2):
         model.train_on([batch])
     gpu = model.device.type == "cuda"

@@ -15,8 +15,8 @@ import torch
 from models import create_model
 from models.lazy_r1 import EVERY
 from options.parser import OneLineParser, number
-from options.train_options import TrainOptions
 from scripts.dev.measure import Step, in_turn, machine
+from scripts.dev.random_batch import options_of, random_batch
 from scripts.sweeps.plan import read_plan
 from training.cuda_graphs import enable_cuda_graphs
 from training.ema import EMA
@@ -37,8 +37,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         plan = read_plan(args.file, Path(folder), more)
         rows = {run.label: run.flags for run in plan.runs if run.seed == plan.seeds[0]}
         for label, flags in rows.items():
-            if (mode := TrainOptions().read(flags).dataset_mode) not in ("aligned", "unaligned"):
-                raise ValueError(f"{args.file}: {label}: cannot time --dataset_mode {mode}")
+            try:
+                random_batch(options_of(flags, folder))
+            except ValueError as error:
+                raise ValueError(f"{args.file}: {label}: {error}") from None
         makers = {label: (step_of, (flags, args.threads)) for label, flags in rows.items()}
         times = in_turn(makers, args.rounds, warm_up=1, repeats=EVERY)  # one of them has R1
     first = times[next(iter(rows))]
@@ -54,15 +56,13 @@ def step_of(flags: Sequence[str], threads: int) -> Step:
     """Build the model of some flags of train.py, and return its training step, with the EMA."""
     torch.set_num_threads(threads)
     tune_malloc()
-    opt = TrainOptions().read(flags)
+    with tempfile.TemporaryDirectory() as folder:
+        opt = options_of(flags, folder)
     model = create_model(opt)
     model.setup(opt)
     enable_cuda_graphs(model, opt)
     ema = EMA(model.nets, opt.ema) if opt.ema else None
-    torch.manual_seed(0)
-    shape = (opt.batch_size, 3, opt.crop_size, opt.crop_size)
-    batch = {side: torch.rand(shape) * 2 - 1 for side in "AB"}
-    batch |= {f"{side}_paths": ["none"] * opt.batch_size for side in "AB"}
+    batch = random_batch(opt)
 
     def step() -> None:
         model.train_on([batch])

@@ -21,6 +21,7 @@ from scripts.dev.measure import (
     share_of_ceiling,
     work_of,
 )
+from scripts.dev.random_batch import random_batch
 from util.device import tune_malloc
 
 CUDA = torch.cuda.is_available()
@@ -45,6 +46,8 @@ def our_step(batch: int, *flags: str) -> Step:
     tune_malloc()  # as train.py does
     if model.opt.dataset_mode == "labels":
         images = label_batch(batch, model.opt.dataroot)
+    elif model.opt.dataset_mode == "inpaint":
+        images = random_batch(model.opt)
     else:
         paths = {f"{side}_paths": ["none"] * batch for side in "AB"}
         images = {**random_images(batch), **paths}
@@ -105,6 +108,20 @@ def spade(args: Any) -> Iterator[BenchmarkRow]:
     yield BenchmarkRow(what, "s", times["plain"], times["ours"])
     flags = (*SPADE_FLAGS, "--dataroot", dataroot)
     yield from compared("SPADE step, batch 1", args, 1, "spade", flags, (dataroot,))
+
+
+def inpaint(args: Any) -> Iterator[BenchmarkRow]:
+    """DeepFillv2, 256×256; the plain step is ours in float32, without CUDA graphs."""
+    flags = ("--model", "inpaint")
+    sides = {
+        "plain": (our_step, (1, *flags, "--precision", "fp32", *(["--no_graphs"] if CUDA else [])))
+    }
+    for name, (precision, own) in VARIANTS.items():
+        sides[name] = our_step, (1, *flags, "--precision", precision, *own)
+    times = in_turn(sides, args.rounds, repeats=REPEATS)
+    for name in VARIANTS:
+        what = f"inpaint step, batch 1, {name}; plain: ours, fp32, no graphs"
+        yield BenchmarkRow(what, "s", times["plain"], times[name])
 
 
 def shared_layer(dataroot: str, as_labels: bool) -> Step:

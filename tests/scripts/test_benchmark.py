@@ -67,10 +67,10 @@ def test_each_row_of_a_sweep_is_timed_relative_to_the_first(capsys, tmp_path, mo
     assert float(second[2].split()[0]) == pytest.approx(times[1] / times[0], abs=0.02)
 
 
-def test_only_steps_on_pairs_of_images_can_be_timed(tmp_path, monkeypatch):
+def test_a_row_that_cannot_be_timed_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("sweep.yaml").write_text("runs: {a: {model: inpaint}}\n")
-    refusal(lambda: step_cost.main(["sweep.yaml"]), "sweep.yaml: a: ", "--dataset_mode inpaint")
+    Path("sweep.yaml").write_text("runs: {a: {model: colorization}}\n")
+    refusal(lambda: step_cost.main(["sweep.yaml"]), "sweep.yaml: a: ", "dataset_mode colorization")
 
 
 def sleeper(seconds: float) -> measure.Step:
@@ -144,11 +144,12 @@ def small_plain(batch: int, *kind: str) -> measure.Step:
 
 
 def small_ours(batch: int, *flags: str) -> measure.Step:
-    return our_step(batch, "--ngf", "8", "--ndf", "8", *flags)
+    size = ("--cnum", "4", "--crop_size", "64") if "inpaint" in flags else ("--ngf", "8")
+    return our_step(batch, *size, "--ndf", "8", *flags)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("section", ["step", "spade", "memory", "test", "start"])
+@pytest.mark.parametrize("section", ["step", "spade", "inpaint", "memory", "test", "start"])
 def test_every_section_measures(section, pairs, capsys, monkeypatch):
     monkeypatch.setattr(training_steps, "plain_step", small_plain)
     monkeypatch.setattr(training_steps, "our_step", small_ours)
