@@ -6,19 +6,16 @@ All flags but --steps and --rows are those of train.py. The images are random; o
 replayed as in a training, unless --no_graphs.
 """
 
-import tempfile
 from collections.abc import Sequence
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from models import create_model
 from options.parser import OneLineParser, number
 from scripts.dev.measure import machine, synchronize
-from scripts.dev.random_batch import options_of, random_batch
-from training.cuda_graphs import WARM_UP, enable_cuda_graphs
+from scripts.dev.random_batch import model_of, random_batch
+from training.cuda_graphs import WARM_UP
 from util.command import run_command
-from util.device import tune_malloc
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -27,13 +24,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=number(int, 1), default=10, help="number of steps")
     parser.add_argument("--rows", type=number(int, 1), default=20, help="rows of the table")
     args, flags = parser.parse_known_args(argv)
-    with tempfile.TemporaryDirectory() as folder:
-        opt = options_of(flags, folder)
-        batch = random_batch(opt)
-        tune_malloc()
-        model = create_model(opt)
-        model.setup(opt)
-        enable_cuda_graphs(model, opt)
+    model = model_of(flags)
+    batch = random_batch(model.opt)
     for _ in range(WARM_UP + 2):
         model.train_on([batch])
     gpu = model.device.type == "cuda"

@@ -1,12 +1,17 @@
-"""A training without data: options, and batches of random images, label maps or holes."""
+"""A training without data: a model, and batches of random images, label maps or holes."""
 
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from models import create_model
+from models.base_model import BaseModel
 from options.train_options import TrainOptions
 from scripts.dev.measure import quarter_hole
+from training.cuda_graphs import enable_cuda_graphs
+from util.device import tune_malloc
 from util.label_maps import instance_edges
 
 CLASSES = 35  # as of Cityscapes
@@ -20,6 +25,17 @@ def options_of(flags: Sequence[str], folder: str) -> Any:
     if getattr(opt, "label_nc", 0) is None:
         opt.label_nc = CLASSES
     return opt
+
+
+def model_of(flags: Sequence[str]) -> BaseModel:
+    """Return a model that trains as in train.py: on a GPU with CUDA graphs."""
+    tune_malloc()
+    with tempfile.TemporaryDirectory() as folder:
+        opt = options_of(flags, folder)
+        model = create_model(opt)
+        model.setup(opt)
+    enable_cuda_graphs(model, opt)
+    return model
 
 
 def random_batch(opt: Any, size: tuple[int, int] | None = None) -> dict[str, Any]:

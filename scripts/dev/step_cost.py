@@ -12,16 +12,13 @@ from pathlib import Path
 
 import torch
 
-from models import create_model
 from models.lazy_r1 import EVERY
 from options.parser import OneLineParser, number
 from scripts.dev.measure import Step, in_turn, machine
-from scripts.dev.random_batch import options_of, random_batch
+from scripts.dev.random_batch import model_of, options_of, random_batch
 from scripts.sweeps.plan import read_plan
-from training.cuda_graphs import enable_cuda_graphs
 from training.ema import EMA
 from util.command import run_command
-from util.device import tune_malloc
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -55,14 +52,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 def step_of(flags: Sequence[str], threads: int) -> Step:
     """Build the model of some flags of train.py, and return its training step, with the EMA."""
     torch.set_num_threads(threads)
-    tune_malloc()
-    with tempfile.TemporaryDirectory() as folder:
-        opt = options_of(flags, folder)
-    model = create_model(opt)
-    model.setup(opt)
-    enable_cuda_graphs(model, opt)
-    ema = EMA(model.nets, opt.ema) if opt.ema else None
-    batch = random_batch(opt)
+    model = model_of(flags)
+    decay = model.opt.ema
+    ema = EMA(model.nets, decay) if decay else None
+    batch = random_batch(model.opt)
 
     def step() -> None:
         model.train_on([batch])

@@ -22,6 +22,7 @@ from scripts.dev.measure import (
     work_of,
 )
 from scripts.dev.random_batch import random_batch
+from training.cuda_graphs import enable_cuda_graphs
 from util.device import tune_malloc
 
 CUDA = torch.cuda.is_available()
@@ -43,6 +44,7 @@ def our_step(batch: int, *flags: str) -> Step:
     with tempfile.TemporaryDirectory() as folder:
         model = create_model(TrainOptions().read([*place, *flags, "--checkpoints_dir", folder]))
         model.setup(model.opt)
+    enable_cuda_graphs(model, model.opt)
     tune_malloc()  # as train.py does
     if model.opt.dataset_mode == "labels":
         images = label_batch(batch, model.opt.dataroot)
