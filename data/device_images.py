@@ -1,6 +1,7 @@
 """Cached images of a small data set in the memory of the GPU, cropped, flipped and scaled there."""
 
 from collections.abc import Collection
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -40,19 +41,21 @@ class DeviceImage(ImageArray):
 
     def to_tensor(self, value_range: tuple[float, float] | None) -> Tensor:
         """Return (C, H, W) float32 in [-1, 1] on the device, to the last bit as on the CPU."""
-        return self.table(value_range)[self.pixels.int()].permute(2, 0, 1)
-
-    def table(self, value_range: tuple[float, float] | None) -> Tensor:
-        """Return what each of the 256 values becomes."""
-        key = (self.pixels.device, self.low, self.high, self.ranged, value_range)
-        if key not in TABLES:
-            values = np.arange(256, dtype=np.uint8).reshape(256, 1, 1)
-            numbers = to_tensor(ImageArray(values, self.low, self.high, self.ranged), value_range)
-            TABLES[key] = numbers.flatten().to(self.pixels.device)
-        return TABLES[key]
+        how = self.pixels.device, self.low, self.high, self.ranged, value_range
+        return numbers_of_values(*how)[self.pixels.int()].permute(2, 0, 1)
 
 
-TABLES: dict[Any, Tensor] = {}
+@cache
+def numbers_of_values(
+    device: torch.device,
+    low: float,
+    high: float,
+    ranged: bool,
+    value_range: tuple[float, float] | None,
+) -> Tensor:
+    """Return what each of the 256 values becomes."""
+    values = np.arange(256, dtype=np.uint8).reshape(256, 1, 1)
+    return to_tensor(ImageArray(values, low, high, ranged), value_range).flatten().to(device)
 
 
 class DeviceCache:
@@ -70,20 +73,20 @@ class DeviceCache:
 
 
 def on_device(
-    cache: ImageCache | None, files: Collection[str], device: torch.device
+    images: ImageCache | None, files: Collection[str], device: torch.device
 ) -> DeviceCache | None:
     """Copy the cached images of these files to a device.
 
     None if one is not cached or has more than 8 bits, or if they would take more than a tenth of
     a GPU's free memory.
     """
-    found = {file: cache.get(file) for file in files} if cache else {}
+    found = {file: images.get(file) for file in files} if images else {}
     if not found or None in found.values():
         return None
-    images = [image for each, _ in found.values() for image in each]
-    if any(image.array().dtype != np.uint8 for image in images):
+    arrays = [image.array() for each, _ in found.values() for image in each]
+    if any(array.dtype != np.uint8 for array in arrays):
         return None
-    needed = sum(image.array().nbytes for image in images)
+    needed = sum(array.nbytes for array in arrays)
     if device.type == "cuda" and needed > SHARE * torch.cuda.mem_get_info(device)[0]:
         return None
 
