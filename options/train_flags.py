@@ -157,6 +157,12 @@ def _add_speed(parser: FlagParser) -> None:
             action="store_true",
             help="no CUDA graphs: launch each GPU kernel separately",
         )
+        add(
+            "--distributed_graphs",
+            action="store_true",
+            help="with torchrun: CUDA graphs that also hold the exchange of gradients, by NCCL; "
+            "without it, several processes have none",
+        )
 
 
 def _add_saving(parser: FlagParser) -> None:

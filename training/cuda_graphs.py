@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from models.base_model import BaseModel
@@ -81,8 +82,8 @@ class CudaGraphs:
     def __init__(self, model: BaseModel, recorder: Recorder):
         self.model, self.recorder = model, recorder
         self.buffers: dict[str, Tensor] = {}
-        self.steps: Counter[Any] = Counter()  # by the shapes of their inputs, before the capture
-        self.shapes: Any = None  # of the step that is captured
+        self.steps: Counter[Any] = Counter()  # by what `begin_step` compares, before the capture
+        self.shapes: Any = None  # and the loss weight, of the step that is captured
         self.images = self.most_images = 0  # in the current batch, and in the largest
         self.step_begins, self.mode = False, "eager"
         self.modes: Counter[str] = Counter()  # of all steps
@@ -153,8 +154,11 @@ class CudaGraphs:
         self.tensors_before = tensors_of(self.model)
 
     def begin_step(self, inputs: dict[str, Tensor]) -> None:
-        """Decide how the methods of a step run, by the shapes of its inputs."""
-        shapes = tuple((name, value.shape, value.dtype) for name, value in sorted(inputs.items()))
+        """Decide how the methods of a step run, by the shapes of its inputs and its loss weight.
+
+        Ranks may decide differently: a replay exchanges what an eager step does.
+        """
+        shapes = self.model.loss_weight, *((k, v.shape, v.dtype) for k, v in sorted(inputs.items()))
         self.most_images = max(self.most_images, self.images)
         if self.graphs:
             self.mode = "replay" if shapes == self.shapes else "eager"
@@ -229,7 +233,10 @@ def enable_cuda_graphs(model: BaseModel, opt: Any) -> CudaGraphs | None:
         "--no_graphs": opt.no_graphs,
         "--gan_mode wgangp": opt.gan_mode == "wgangp",
         "--grad_accum": opt.grad_accum > 1,
-        "several processes": world_size() > 1,
+        "several processes": world_size() > 1 and not opt.distributed_graphs,
+        "several processes without NCCL": (
+            world_size() > 1 and opt.distributed_graphs and dist.get_backend() != "nccl"
+        ),
         "--instance_feat": getattr(opt, "instance_feat", False),  # counts instances
         "--niter_fix_global": getattr(opt, "niter_fix_global", 0) > 0,  # other weights learn later
         "--checkpoint_activations": getattr(opt, "checkpoint_activations", False),

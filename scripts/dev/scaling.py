@@ -1,8 +1,9 @@
 """Measure multi-process speed-up: `torchrun --nproc_per_node=2 -m scripts.dev.scaling`.
 
 Times four things in turn on random images: a step of rank 0 alone on the whole batch, a step of
-rank 0 alone on its part, a step of all ranks, and an all_reduce of the gradients alone. Other flags
-are passed on to train.py; --batch_size counts the images of all processes.
+rank 0 alone on its part, a step of all ranks, and an all_reduce of the gradients alone. With
+--distributed_graphs, on GPUs, the three kinds of steps are CUDA graphs. Other flags are passed on
+to train.py; --batch_size counts the images of all processes.
 """
 
 import os
@@ -21,6 +22,7 @@ from models.base_model import BaseModel
 from options.parser import OneLineParser, number
 from options.train_options import TrainOptions
 from scripts.dev.training_steps import random_images
+from training.cuda_graphs import WARM_UP, enable_cuda_graphs
 from util import distributed
 from util.command import run_command, setup_logging
 from util.device import tune_malloc
@@ -44,8 +46,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     with tempfile.TemporaryDirectory() as folder:
         opt = TrainOptions().read(["--dataroot", "none", "--checkpoints_dir", folder, *flags])
-        # Built before the process group exists, so it averages no gradients.
-        alone = build(opt) if os.environ["RANK"] == "0" else None
+        # Built before the process group exists, so they average no gradients; two, since a graph
+        # holds batches of one size.
+        alone = [build(opt) if os.environ["RANK"] == "0" else None for _ in range(2)]
         with launch.process_group():
             count = distributed.world_size()
             if opt.batch_size % count:
@@ -56,31 +59,35 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def build(opt: Any) -> BaseModel:
-    """Return a model set up for training."""
+    """Return a model set up for training, with CUDA graphs if there is --distributed_graphs."""
     seed_everything(opt.seed)
     model = create_model(opt)
     model.setup(opt)
+    if opt.distributed_graphs:
+        enable_cuda_graphs(model, opt)
     return model
 
 
-def measure(alone: BaseModel | None, model: BaseModel, opt: Any, rounds: int, steps: int) -> None:
+def measure(
+    alone: Sequence[BaseModel | None], model: BaseModel, opt: Any, rounds: int, steps: int
+) -> None:
     """Time the four cases in turn, and print the medians.
 
-    `alone` is a model that averages no gradients on rank 0, and None on the other ranks.
+    `alone` has two models that average no gradients on rank 0, and None on the other ranks.
     """
     count = distributed.world_size()
     tune_malloc()
     whole, part = (batch_of(size, opt) for size in (opt.batch_size, opt.batch_size // count))
     gradients = torch.zeros(bytes_of(model) // 4, device=model.device)
     kinds: dict[str, Callable[[], None]] = {
-        "one process, the whole batch": lambda: step(alone, whole),
-        "one process, its part of the batch": lambda: step(alone, part),
+        "one process, the whole batch": lambda: step(alone[0], whole),
+        "one process, its part of the batch": lambda: step(alone[1], part),
         "all processes, each its part": lambda: step(model, part),
         "the exchange alone": lambda: dist.all_reduce(gradients),
     }
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for kind in (*kinds, *kinds):
-        timed(kinds[kind], 1, model.device)  # warm up
+    for kind in kinds:
+        timed(kinds[kind], WARM_UP + 1, model.device)  # a graph is captured after WARM_UP steps
     for _ in range(rounds):
         for kind, run in kinds.items():
             seconds[kind].append(timed(run, steps, model.device))

@@ -22,7 +22,7 @@ WITHOUT_EFFECT = {
     "train": {
         "launch": "checkpoints_dir config continue_train epoch epoch_count gpu_ids init_from "
         "isTrain load_iter name no_data_check overwrite suffix verbose",
-        "speed": "cache no_graphs num_threads",
+        "speed": "cache distributed_graphs no_graphs num_threads",
         "display": "display_env display_freq display_id display_ncols display_port "
         "display_server display_winsize no_html print_freq update_html_freq use_tensorboard "
         "use_wandb wandb_project_name",

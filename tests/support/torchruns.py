@@ -26,8 +26,11 @@ def command(nproc: int, *agent: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment in which scripts find the project, on one core each."""
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    """Return the environment in which scripts find the project and what tests share, on one core
+    each.
+    """
+    given = filter(None, [os.environ.get("PYTHONPATH")])
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), *given])
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 

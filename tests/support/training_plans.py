@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from support.graphs import graphs_of
 from torch import Tensor
 
 from data import create_dataset
@@ -39,7 +40,7 @@ def double_batch(batch: dict[str, Any]) -> dict[str, Any]:
 class Run:
     """A training, driven step by step: epochs of the data set, one after the other."""
 
-    def __init__(self, flags: Sequence[Any], double: bool):
+    def __init__(self, flags: Sequence[Any], double: bool, graphs: bool):
         self.opt = TrainOptions().read([str(flag) for flag in flags])
         seed_everything(self.opt.seed)
         self.double = double
@@ -47,6 +48,7 @@ class Run:
         if double:
             double_nets(self.model)
         self.model.setup(self.opt)
+        self.stand_in = graphs_of(self.model) if graphs else None
         self.batches = iter(self.dataset)
 
     def step(self) -> dict[str, float]:
@@ -71,7 +73,7 @@ def mean_losses(exact: Tensor, model: BaseModel) -> dict[str, float]:
 
 def drive(plan: dict[str, Any]) -> dict[str, Any]:
     """Run one training of a plan; return its losses, and whether all processes agree."""
-    run = Run(plan["flags"], plan.get("double", False))
+    run = Run(plan["flags"], plan.get("double", False), plan.get("graphs", False))
     losses = [run.step() for _ in range(plan["steps"])]
     average_buffers(run.model.nets.values())
     states = {name: net.state_dict() for name, net in run.model.nets.items()}
@@ -86,7 +88,8 @@ def drive(plan: dict[str, Any]) -> dict[str, Any]:
         folder = run_folder(run.opt)
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(states, folder / "states.pth")
-    return {"losses": losses, "equal": equal, "processes": distributed.world_size()}
+    found = {"losses": losses, "equal": equal, "processes": distributed.world_size()}
+    return found | ({"replays": run.stand_in.replays} if run.stand_in else {})
 
 
 def deviation(one: list[dict[str, float]], two: list[dict[str, float]]) -> float:

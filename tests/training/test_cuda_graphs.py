@@ -355,12 +355,24 @@ def test_what_cannot_be_a_graph_is_said_in_one_line(make, caplog, monkeypatch, f
     assert (reason or "") in caplog.text
 
 
-def test_several_processes_run_eagerly(make, caplog, monkeypatch):
+@pytest.mark.parametrize(
+    ("flags", "backend", "said"),
+    [
+        ([], "nccl", "no CUDA graphs with several processes:"),
+        (["--distributed_graphs"], "gloo", "no CUDA graphs with several processes without NCCL:"),
+        (["--distributed_graphs"], "nccl", ""),
+    ],
+)
+def test_several_processes_have_graphs_if_asked_for(
+    make, caplog, monkeypatch, flags, backend, said
+):
+    model = make(*flags)
     monkeypatch.setattr("training.cuda_graphs.world_size", lambda: 2)
-    model = make()
+    monkeypatch.setattr("training.cuda_graphs.dist.get_backend", lambda: backend)
+    monkeypatch.setattr("training.cuda_graphs.CudaRecorder", lambda device: "recorder")
     monkeypatch.setattr(model, "device", SimpleNamespace(type="cuda"))
-    assert enable_cuda_graphs(model, model.opt) is None
-    assert "no CUDA graphs with several processes" in caplog.text
+    assert (enable_cuda_graphs(model, model.opt) is None) == bool(said)
+    assert said in caplog.text and ("CUDA graphs" in caplog.text) == bool(said)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

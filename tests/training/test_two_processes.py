@@ -12,6 +12,7 @@ from support.torchruns import draw_houses, drive_in_two
 from support.training_plans import deviation, drive
 
 from models.lazy_r1 import EVERY
+from training.cuda_graphs import WARM_UP
 
 # Instance norm, no dropout, no pool: without what each process has of its own.
 FLAGS = [*TINY, "--norm", "instance", "--no_dropout", "--batch_size", "2", "--direction", "BtoA"]
@@ -38,6 +39,7 @@ FAMILY = {
     "inpaint": [*INPAINT, "--direction", "AtoB", "--guided"],
     "R1": ["--lambda_r1", "10"],
 }
+GRAPHED = ("pix2pix", "cycle_gan")
 DATA = ["drawn", pytest.param("facades", marks=pytest.mark.skipif(not FACADES.is_dir(), reason=""))]
 
 
@@ -57,6 +59,11 @@ def plans(folder: Path, roots: dict[str, Path]) -> dict[str, dict[str, Any]]:
             chosen = [*FLAGS, *flags, *place, name]
             steps = EVERY + 4 if model == "R1" else 6
             found[name] = {"flags": chosen, "steps": steps, "double": True}
+        for model in GRAPHED:
+            name = f"{data}_{model}_graphs"
+            chosen = [*FLAGS, "--model", model, *MODELS[model], *place, name]
+            plan = {"flags": chosen, "steps": 14, "double": True}
+            found[name] = plan | ({"graphs": True} if folder.name == "two" else {})
         name = f"{data}_resnet"
         found[name] = {"flags": [*FLAGS, *RESNET, *place, name], "steps": 8, "double": True}
     return found
@@ -96,6 +103,17 @@ def test_two_processes_have_the_losses_of_one(found, model, data):
 def test_two_processes_have_the_losses_of_one_with_other_networks(found, data, name):
     one, two = found[f"{data}_{name}"]
     assert two["equal"] and deviation(one["losses"], two["losses"]) < 1e-9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("model", GRAPHED)
+def test_two_processes_that_replay_a_step_have_the_losses_of_one(found, data, model):
+    """The exchange of gradients is within what is replayed. In every third batch one process has
+    an image less, or another weight of its loss: it runs eagerly."""
+    one, two = found[f"{data}_{model}_graphs"]
+    assert two["processes"] == 2 and two["equal"] and two["replays"] == 10 - WARM_UP - 1
+    assert deviation(one["losses"], two["losses"]) < 1e-9
 
 
 def weights_apart(folder: Path, name: str) -> float:
