@@ -6,6 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
+from inference.timing import Stopwatch
+
 
 class ImageWriter:
     """Runs functions in a few threads, such as the functions that write images.
@@ -17,12 +19,14 @@ class ImageWriter:
         """At most `waiting` calls are pending; then `run` waits for the oldest call."""
         self.pool, self.waiting = ThreadPoolExecutor(threads), waiting
         self.pending: deque[Future] = deque()
+        self.waits = Stopwatch()  # for calls to finish
 
     def run(self, function: Callable[..., Any], *args: Any) -> None:
         """Call the function in a thread."""
         self.pending.append(self.pool.submit(function, *args))
         while len(self.pending) > self.waiting or (self.pending and self.pending[0].done()):
-            self.pending.popleft().result()
+            with self.waits.running():
+                self.pending.popleft().result()
 
     def __enter__(self) -> "ImageWriter":
         return self
@@ -33,6 +37,7 @@ class ImageWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.pool.shutdown(cancel_futures=error is not None)
+        with self.waits.running():
+            self.pool.shutdown(cancel_futures=error is not None)
         while error is None and self.pending:
             self.pending.popleft().result()

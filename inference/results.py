@@ -17,6 +17,7 @@ from data.image_folder import side_folders
 from data.value_range import StoredRange, read_ranges
 from inference.image_writer import ImageWriter
 from inference.shards import Share
+from inference.timing import Stopwatch, describe_time
 from models.tiling import Tiles
 from options.config_files import read_run
 from translator import Translator
@@ -40,15 +41,21 @@ def write_results(
     `RunStopped` after a signal, once the images in work are written.
     """
     ranges, done = read_ranges(opt), 0
+    whole, loading = Stopwatch(), Stopwatch()
     label_maps = ("real_A",) if opt.dataset_mode == "labels" else ()
     stretch = 1.0 if opt.preprocess == "fixed" else opt.aspect_ratio  # fixed: of the input
     with (
+        whole.running(),
         handle_signals() as signals,
         ImageWriter() as writer,
         tqdm(total=share.most, unit="img", disable=None) as bar,
         contextlib.closing(iter(dataset)) as batches,
     ):
-        while done < share.most and not signals.received and (batch := next(batches, None)):
+        while done < share.most and not signals.received:
+            with loading.running():
+                batch = next(batches, None)
+            if not batch:
+                break
             share.begin()
             visuals = translator.visuals(batch)
             if opt.tile:
@@ -71,6 +78,9 @@ def write_results(
             f"stopped after {done} images; {again} goes on", status_of(signals.received)
         )
     share.finish(tried_all=done < share.most)
+    if done:
+        times = whole.seconds, loading.seconds, writer.waits.seconds
+        log.info("%s", describe_time(done, *times))
     return done
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,6 +56,13 @@ def test_the_name_alone_is_enough(trained: Command) -> None:
 def test_the_page_is_the_last_word(trained: Command, caplog: pytest.LogCaptureFixture) -> None:
     trained("test", "--name", "r", *TEST)
     assert caplog.messages[-1].endswith("results page: results/r/test_latest/index.html")
+
+
+def test_a_test_logs_how_its_time_was_spent(trained, caplog) -> None:
+    assert trained("test", "--name", "r").status == 0
+    (line,) = re.findall(r"[0-9.]+ images a second: (.*)", caplog.text)
+    shares = [int(share) for share in re.findall(r"(\d+)%", line)]
+    assert len(shares) == 3 and 98 <= sum(shares) <= 102  # rounded
 
 
 def test_real_b_is_the_target_of_the_direction(trained: Command, pairs: Path) -> None:
