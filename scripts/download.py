@@ -61,12 +61,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         "name", nargs="?", help="name of the dataset or model; by default, list the names"
     )
     parser.add_argument("--list", action="store_true", help="list the names and their licences")
+    parser.add_argument(
+        "--to", metavar="FOLDER", help="where it goes; by default datasets or checkpoints"
+    )
     parser.add_argument("--mirror", help="URL to try first; {name} in it is replaced by the name")
     args = parser.parse_args(argv)
     if args.list or args.name is None:
         list_names(table[args.kind]["names"])
         return
-    source = find(table, args.kind, args.name, args.mirror)
+    source = find(table, args.kind, args.name, args.mirror, args.to)
     if source.target.exists():
         twins = [kind for kind in table if kind != args.kind and same_target(table, kind, source)]
         other = f"; it may be a {twins[0]}, which has the same path" if twins else ""
@@ -85,8 +88,12 @@ def list_names(names: dict[str, dict[str, Any]]) -> None:
         print(f"{name:<24}{state:<12}{known.get('licence', 'none stated')}")
 
 
-def find(table: dict[str, Any], kind: str, name: str, mirror: str | None = None) -> Source:
-    """Return an entry of the table; ValueError for a name that is not in it."""
+def find(
+    table: dict[str, Any], kind: str, name: str, mirror: str | None = None, to: str | None = None
+) -> Source:
+    """Return an entry of the table, for the folder `to` if it is given; ValueError for a name that
+    is not in it.
+    """
     entry = table[kind]
     if name not in entry["names"]:
         if name in NOT_OFFERED:
@@ -99,6 +106,10 @@ def find(table: dict[str, Any], kind: str, name: str, mirror: str | None = None)
     urls = [address.replace("{name}", name) for address in mirrors]
     target = Path(entry["target"].format(name=name))
     use = known.get("use", entry["use"]).format(name=name)
+    if to is not None:
+        default, target = target.parts[0], Path(to, *target.parts[1:])
+        use = use.replace(f"./{default}/", f"{shlex.quote(to)}/")
+        use += f" --checkpoints_dir {shlex.quote(to)}" if target.suffix == ".pth" else ""
     return Source(name, urls, target, known.get("size"), known.get("sha256"), use)
 
 

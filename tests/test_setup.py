@@ -32,11 +32,13 @@ def marked(name: str) -> str:
     return re.findall(r"```bash\n(.*?)```", block, re.DOTALL)[0]
 
 
-def test_requirements_list_the_core_of_pyproject() -> None:
+def test_pip_and_conda_install_the_core_of_pyproject() -> None:
     (block,) = re.findall(r"^dependencies = \[(.*?)^\]", PYPROJECT, re.DOTALL | re.MULTILINE)
     core = re.findall(r'"(.+?)"', block)
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     assert core and [line for line in lines if line and line[0] != "#"] == core
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert conda[-1] == {"pip": core} and re.fullmatch(r"python=3\.\d+", conda[0])
 
 
 def test_the_citation_names_the_software_of_pyproject() -> None:

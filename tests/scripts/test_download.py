@@ -3,6 +3,7 @@
 import hashlib
 import io
 import pickle
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,25 @@ def test_what_is_said_to_run_next_is_a_command_that_parses(kind: str, tmp_path: 
         opt = {"train.py": TrainOptions, "test.py": TestOptions}[script]().read(flags)
         own = "" if name in ("mini_pix2pix", "mini_colorization") else suffix
         assert python == "python" and opt.name == name + own
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "flag", "given"),
+    [
+        ("pix2pix_dataset", "{name}", "--dataroot", "my files/{name}"),
+        (
+            *("pix2pix_model", "{name}_pretrained/latest_net_G.pth"),
+            *("--checkpoints_dir", "my files"),
+        ),
+    ],
+)
+def test_a_folder_of_ones_own_is_in_the_command_that_is_said_too(kind, target, flag, given) -> None:
+    table = yaml.safe_load(download.TABLE.read_text(encoding="utf-8"))
+    name = PUBLISHED[kind][2].split()[0]
+    source = download.find(table, kind, name, to="my files")
+    words = shlex.split(source.use)
+    assert source.target == Path("my files", target.format(name=name))
+    assert words[words.index(flag) + 1] == given.format(name=name)
 
 
 def test_the_published_facades_go_from_labels_to_photos() -> None:
