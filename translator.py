@@ -31,6 +31,7 @@ from options.test_options import TestOptions
 from util.process_pool import survive_forks
 from util.registry import find_class
 from util.util import as_pil, tensor2im
+from util.variants import check_variants, variant_label
 
 
 class Translator:
@@ -79,7 +80,12 @@ class Translator:
         return cls(run_options([*folder, *flags, *named]))
 
     def __call__(
-        self, images: Any, seed: int | None = None, instances: Any = None, **parts: Any
+        self,
+        images: Any,
+        seed: int | None = None,
+        instances: Any = None,
+        variants: int = 1,
+        **parts: Any,
     ) -> Any:
         """Translate one image or several; the type of the input decides the type of the output.
 
@@ -96,24 +102,34 @@ class Translator:
         and, with --guided, `sketch` (see `map_of`). Of several images each has a part of its own.
 
         `seed` (default: --seed) and the file's stem determine the noise; without a file, the
-        image's number in the list or batch does. ValueError names an unusable image.
+        image's number in the list or batch does. With `variants` above 1, each output becomes so
+        many, those of the seeds `seed`, `seed` + 1, …: a list of PIL images, an array
+        (variants, H, W, C), a tensor (variants, C, H, W). ValueError names an unusable image, or
+        says that the run has no noise.
         """
         parts = {k: v for k, v in (parts | {"instances": instances}).items() if v is not None}
         if isinstance(images, str | Path) and os.path.isdir(images):
             files = make_dataset(images, flag="images")
-            found = self.each(files, seed, **parts_of_each(files, images, parts))
+            parts = parts_of_each(files, images, parts)
+            found = self.each(files, seed, variants=variants, **parts)
             return dict(zip(files, found, strict=True))
         if isinstance(images, list | tuple):
-            return list(self.each(images, seed, **parts))
+            return list(self.each(images, seed, variants=variants, **parts))
         if getattr(images, "ndim", 0) != 4:
-            return next(self.each([images], seed, **{name: [one] for name, one in parts.items()}))
+            parts = {name: [one] for name, one in parts.items()}
+            return next(self.each([images], seed, variants=variants, **parts))
         if not len(images):
             raise ValueError("expected at least one image, got an empty batch")
         stack = torch.stack if isinstance(images, Tensor) else np.stack
-        return stack(list(self.each(images, seed, **parts)))
+        return stack(list(self.each(images, seed, variants=variants, **parts)))
 
     def each(
-        self, images: Iterable[Any], seed: int | None = None, instances: Any = None, **parts: Any
+        self,
+        images: Iterable[Any],
+        seed: int | None = None,
+        instances: Any = None,
+        variants: int = 1,
+        **parts: Any,
     ) -> Iterator[Any]:
         """Yield the translation of each image, like `__call__`; at most --batch_size images, all
         of one size, are in memory at a time.
@@ -125,11 +141,11 @@ class Translator:
         for number, (image, own) in enumerate(with_parts(images, parts)):
             real, name = self._to_input(image, number, own)
             if batch and (len(batch) == self.opt.batch_size or batch[0][1].shape != real.shape):
-                yield from self._translate_batch(batch, seed)
+                yield from self._variants_of_batch(batch, seed, variants)
                 batch = []
             batch.append((image, real, name))
         if batch:
-            yield from self._translate_batch(batch, seed)
+            yield from self._variants_of_batch(batch, seed, variants)
 
     def translate(
         self, real: Tensor, names: Sequence[str] | None = None, seed: int | None = None
@@ -160,7 +176,17 @@ class Translator:
             return self._visuals_of_large(batch)
         self.model.set_input(batch)
         self.model.test()
-        return self.model.get_current_visuals()
+        return self.model.get_current_visuals() | self._variants_of_visuals()
+
+    def _variants_of_visuals(self) -> dict[str, Tensor]:
+        """Return the further variants (--num_variants) of the model's outputs, by their labels."""
+        found, model = {}, self.model
+        for number in range(2, getattr(self.opt, "num_variants", 1) + 1):
+            with model.test_mode(model.image_paths, self.opt.seed + number - 1):
+                model.forward()
+            of = model.get_current_visuals()
+            found |= {variant_label(k, number): of[k] for k in of if k.startswith("fake")}
+        return found
 
     def prepare(self, image: Source, name: str = "the image", **parts: Source) -> Tensor:
         """Return an image as input of the generator, (input_nc, H, W) in [-1, 1]; of label maps
@@ -178,7 +204,9 @@ class Translator:
         real, fake = ("real", "fake") if self.opt.model == "test" else ("real_A", "fake_B")
         with image.opened(self._preprocess_single) as read:
             found = {real: image.shown(read)}
-            found[fake] = self._in_windows(image, read, self.model.image_paths[0])
+            for number in range(1, self.opt.num_variants + 1):
+                how = self.model.image_paths[0], self.opt.seed + number - 1
+                found[variant_label(fake, number)] = self._in_windows(image, read, *how)
         if target:
             found["real_B"] = target.as_target(self.opt, self._ranges.get("AB"["BA".index(side)]))
         return found
@@ -210,6 +238,22 @@ class Translator:
         if not self._plain or self.target or self.opt.output_nc not in (1, 3):
             return None
         return large_images(self.opt, [path], {"A": self.opt.input_nc}).get("A")
+
+    def _variants_of_batch(
+        self, batch: list[tuple[Any, Tensor, str]], seed: int | None, count: int
+    ) -> Iterator[Any]:
+        """Yield the output of each image or, if `count` is above 1, so many outputs of it."""
+        if count == 1:
+            yield from self._translate_batch(batch, seed)
+            return
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"variants {count!r}: must be a whole number from 1")
+        seed = self.opt.seed if seed is None else seed
+        found = [list(self._translate_batch(batch, seed + k)) for k in range(count)]
+        for variants in zip(*found, strict=True):
+            check_variants(variants)
+            stack = {Tensor: torch.stack, np.ndarray: np.stack}.get(type(variants[0]), list)
+            yield stack(variants)
 
     def _translate_batch(
         self, batch: list[tuple[Any, Tensor, str]], seed: int | None

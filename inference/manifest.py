@@ -65,6 +65,8 @@ class Manifest:
         if self.exists():
             differing = different(self.read(), made_from, opt)
             if not differing:
+                if overwrite:  # it may make fewer files (--num_variants)
+                    remember(self.folder, listed_files(self.folder))
                 return
             if not overwrite and (shards or not opt.num_shards):
                 raise ValueError(

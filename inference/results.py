@@ -26,6 +26,7 @@ from util.files import make_folder, run_folder
 from util.html import HTML
 from util.image_rows import result_row
 from util.signals import handle_signals, status_of
+from util.variants import VARIANTS, grey_levels_apart, variants_of
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ def write_results(
             for i, path in enumerate(paths[: share.most - done]):
                 one = {label: images[i : i + 1] for label, images in visuals.items()}
                 name = share.name(numbers[i])
-                row, jobs = result_row(page, one, path, stretch, name, label_maps)
+                remark = difference_of_variants(page, one)
+                row, jobs = result_row(page, one, path, stretch, name, label_maps, remark)
                 jobs.append(partial(save_high_depth, page, one, row.name, opt, ranges))
                 jobs.append(partial(share.add, numbers[i], row, batch["input"][i], page.notes))
                 writer.run(run_all, [share.wait, *jobs])
@@ -82,6 +84,18 @@ def write_results(
         times = whole.seconds, loading.seconds, writer.waits.seconds
         log.info("%s", describe_time(done, *times))
     return done
+
+
+def difference_of_variants(page: HTML, images: dict[str, Tensor]) -> str:
+    """Return how far the variants of an image's outputs are apart, "" without variants; note on
+    the page what they are.
+    """
+    found = [grey_levels_apart(of) for of in variants_of(images).values()]
+    if not found:
+        return ""
+    if VARIANTS not in page.notes:
+        page.add_note(VARIANTS)
+    return f"variants {sum(found) / len(found):.1f} grey levels apart"
 
 
 def run_all(jobs: Sequence[Callable[[], None]]) -> None:

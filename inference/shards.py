@@ -16,6 +16,7 @@ from inference.pages import results_folder, results_page
 from util.files import short_stem
 from util.html import HTML
 from util.image_rows import ImageRow
+from util.variants import variant_count
 
 log = logging.getLogger(__name__)
 
@@ -84,13 +85,23 @@ class Share:
             return list(range(count)), wanted, 0
         if self.opt.num_shards:
             share = range(self.opt.shard_id, wanted, self.opt.num_shards)
-            done = finished(valid_entries(self.manifest, self.dataset, share))
+            done = finished(self._entries(share))
             return [n for n in share if n not in done], len(share) - len(done), len(done)
-        entries = valid_entries(self.manifest, self.dataset, range(count))
+        entries = self._entries(range(count))
         found, *_ = chosen(entries, count, wanted, self.opt.serial_batches)
         done = finished(entries)
         todo = [n for n in range(count) if n not in done] if len(found) < wanted else []
         return todo, wanted - len(found), len(found)
+
+    def _entries(self, numbers: Collection[int]) -> dict[int, Entry]:
+        """Return the valid entries, but not those of fewer variants than are wanted now."""
+        entries = valid_entries(self.manifest, self.dataset, numbers)
+        wanted = self.opt.num_variants
+        return {
+            number: entry
+            for number, entry in entries.items()
+            if not entry.row or variant_count(entry.row.files) >= wanted
+        }
 
     def name(self, number: int) -> str | None:
         """Return the name of an image's results; None if the dataset has not told its files."""

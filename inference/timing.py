@@ -24,6 +24,6 @@ class Stopwatch:
 def describe_time(images: int, whole: float, loading: float, writing: float) -> str:
     """Return images a second, and how the `whole` seconds were spent."""
     parts = {"loading": loading, "waiting for files to be written": writing}
-    parts = {"translating": whole - loading - writing} | parts
+    parts = {"computing": whole - loading - writing} | parts
     shares = ", ".join(f"{seconds / whole:.0%} {name}" for name, seconds in parts.items())
     return f"{images / whole:.3g} images a second: {shares}"

@@ -44,6 +44,13 @@ def _add_testing(parser: FlagParser) -> None:
             role="data",
             help="maximum number of images to translate",
         )
+        add(
+            "--num_variants",
+            type=number(int, 1),
+            default=1,
+            role="display",  # the first output stays the same
+            help="outputs of each image, which differ by their noise",
+        )
 
 
 def _add_shards(parser: FlagParser) -> None:

@@ -39,11 +39,13 @@ def result_row(
     aspect_ratio: float = 1.0,
     name: str | None = None,
     label_maps: Collection[str] = (),
+    remark: str = "",
 ) -> tuple[ImageRow, list[Callable[[], None]]]:
     """Return the row of one input's images, and the functions that write NAME_LABEL.png.
 
     NAME is `name`, by default the stem of the input's file. `visuals` are (1, C, H, W) by label;
-    those in `label_maps` keep their colours when they are stretched.
+    those in `label_maps` keep their colours when they are stretched. A `remark` follows the row's
+    heading.
     """
     stem = short_stem(path)
     name = webpage.unique_name(stem) if name is None else name
@@ -54,7 +56,8 @@ def result_row(
         for label, image in visuals.items()
     ]
     # With equal names in several folders, all rows but the first show the path.
-    return ImageRow(name if name == stem else f"{name} ({path})", name, files), jobs
+    heading = name if name == stem else f"{name} ({path})"
+    return ImageRow(f"{heading}{remark and ', '}{remark}", name, files), jobs
 
 
 def _write_image(image: Tensor, path: Path, aspect_ratio: float, exact: bool) -> None:

@@ -10,9 +10,9 @@ from inference.image_writer import ImageWriter
 from inference.timing import Stopwatch, describe_time
 
 
-def test_the_time_that_is_neither_loading_nor_writing_is_translating():
+def test_the_time_that_is_neither_loading_nor_writing_is_computing():
     said = describe_time(30, whole=4.0, loading=0.4, writing=0.2)
-    wanted = "7.5 images a second: 85% translating, 10% loading, 5% waiting for files to be written"
+    wanted = "7.5 images a second: 85% computing, 10% loading, 5% waiting for files to be written"
     assert said == wanted
 
 

@@ -32,7 +32,7 @@ WITHOUT_EFFECT = {
         "launch": "checkpoints_dir config epoch gpu_ids isTrain load_iter name no_data_check "
         "num_shards page_only results_dir shard_id skip_finished suffix verbose",
         "speed": "batch_size num_threads",
-        "display": "display_winsize use_wandb wandb_project_name",
+        "display": "display_winsize num_variants use_wandb wandb_project_name",
         "saving": "",
     },
 }

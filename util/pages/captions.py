@@ -2,6 +2,8 @@
 
 from collections.abc import Collection
 
+from util.variants import plain_label
+
 # The order of a page's images, by label without its ending _rgb; unknown labels come last.
 PAIRED = {
     **dict.fromkeys(("real", "real_A"), "input"),
@@ -37,12 +39,17 @@ def captions(labels: Collection[str]) -> dict[str, str]:
     known = BOTH_WAYS if "fake_A" in labels else FILLED if "stage_1" in labels else PAIRED
     order = list(known)
 
-    def place(label: str) -> int:
-        plain = label.removesuffix("_rgb")
-        return order.index(plain) if plain in order else len(order)
+    def place(label: str) -> tuple[int, int]:
+        plain, number = plain_label(label)
+        plain = plain.removesuffix("_rgb")
+        return order.index(plain) if plain in order else len(order), number
 
-    found = sorted(labels, key=place)  # a stable sort
-    return {label: known.get(label.removesuffix("_rgb"), label) for label in found}
+    def caption(label: str) -> str:
+        plain, number = plain_label(label)
+        name = known.get(plain.removesuffix("_rgb"), plain)
+        return name if number == 1 else f"{name}, variant {number}"
+
+    return {label: caption(label) for label in sorted(labels, key=place)}  # a stable sort
 
 
 def columns_of(labels: Collection[str]) -> int:

@@ -1,0 +1,62 @@
+"""Several outputs of one input, which differ by their noise alone (--num_variants)."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+VARIANTS = (
+    "The variants of an output (--num_variants) differ by their noise alone; beside the name is "
+    "the mean difference of two, of 255 grey levels. Dropout, the noise of pix2pix, changes "
+    "little (§3.1 of the paper)."
+)  # a note on a page
+
+
+def variant_label(label: str, number: int) -> str:
+    """Return the label of the variant `number`, from 1: fake_B, fake_B_v2, fake_B_v3, …"""
+    return label if number == 1 else f"{label}_v{number}"
+
+
+def plain_label(label: str) -> tuple[str, int]:
+    """Return the label of the first variant, and the number of this one."""
+    found = re.fullmatch(r"(.+)_v([2-9]|[1-9]\d+)", label)
+    return (found[1], int(found[2])) if found else (label, 1)
+
+
+def variant_count(labels: Iterable[str]) -> int:
+    """Return how many variants the images of these labels have."""
+    return max(plain_label(label)[1] for label in labels)
+
+
+def variants_of(images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
+    """Return all variants by the label of the first, of those images by label that have some."""
+    found: dict[str, list[Tensor]] = {}
+    for label, image in images.items():
+        found.setdefault(plain_label(label)[0], []).append(image)
+    return {label: variants for label, variants in found.items() if len(variants) > 1}
+
+
+def check_variants(variants: Sequence[Any]) -> None:
+    """Raise a ValueError if variants, as images, arrays or tensors, are all equal."""
+    first, *others = (np.asarray(v.cpu() if isinstance(v, Tensor) else v) for v in variants)
+    if all(np.array_equal(first, other) for other in others):
+        raise ValueError(
+            f"--num_variants {len(variants)}: all variants are equal, since this run has no noise "
+            f"at test time (--no_dropout, --eval, --dropout_at_test off, or a network without "
+            f"dropout); leave it out"
+        )
+
+
+def grey_levels_apart(variants: Sequence[Tensor]) -> float:
+    """Return the mean absolute difference of two variants over all pairs, in grey levels 0..255.
+
+    They are images of one shape in [-1, 1], or of uint8. ValueError if all are equal.
+    """
+    check_variants(variants)
+    scale = 1.0 if variants[0].dtype == torch.uint8 else 127.5
+    pairs = [*combinations([image.float() for image in variants], 2)]
+    return sum(float((a - b).abs().mean()) for a, b in pairs) * scale / len(pairs)
