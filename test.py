@@ -7,7 +7,6 @@ reads the options and networks of the run `checkpoints/facades`; flags override 
 
 import contextlib
 import logging
-import sys
 from collections.abc import Sequence
 
 import util.installed  # noqa: F401  (names missing packages in one line)
@@ -21,7 +20,7 @@ from inference.results import (
 )
 from inference.shards import Share, show_finished
 from translator import Translator, run_options
-from util.command import run_command, setup_logging
+from util.command import run_command, setup_logging, words_of
 from util.device import tune_malloc
 from util.distributed import launch
 from util.files import write_options
@@ -34,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     setup_logging()
     tune_malloc()
     refuse_torchrun()
-    opt = run_options(sys.argv[1:] if argv is None else argv, batches=True)
+    opt = run_options(words_of(argv), batches=True)
     check_images_are_chosen(opt)
     if opt.page_only:
         show_finished(opt)

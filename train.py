@@ -6,7 +6,6 @@ Without --dataroot it trains on images that the project draws itself.
 """
 
 import logging
-import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -28,7 +27,7 @@ from training.samples import Samples, by_title
 from training.trainer import Trainer
 from training.validation import Validation
 from util import distributed
-from util.command import run_command, setup_logging
+from util.command import run_command, setup_logging, words_of
 from util.device import gpu_count, tune_malloc
 from util.distributed import launch
 from util.files import run_folder
@@ -46,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     setup_logging()
     tune_malloc()
-    argv = sys.argv[1:] if argv is None else argv
+    argv = words_of(argv)
     with handle_signals() as signals, launch.process_group():
         launches = distributed.all_gather(launch_info())
         opt = parse(argv, launches)

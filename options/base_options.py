@@ -16,7 +16,7 @@ from options.shared_flags import add_shared_flags
 from options.test_flags import add_test_flags
 from options.train_flags import add_train_flags
 from options.unused_flags import check_unused_flags
-from util.command import setup_logging, write_any_text
+from util.command import setup_logging, words_of, write_any_text
 from util.registry import find_class, known
 
 COMMANDS = {"train": add_train_flags, "test": add_test_flags}
@@ -78,11 +78,13 @@ class BaseOptions:
         return "train" if self.is_train else "test"
 
     def parse(self, args: Sequence[str] | None = None) -> Options:
-        """Parse `args` (default: sys.argv[1:]); an error is one line and exit status 2."""
+        """Parse `args` (default: the command line, in a notebook nothing); an error is one line and
+        exit status 2.
+        """
         write_any_text()
         setup_logging()  # a script of the user's own may log losses without it
         try:
-            return self.read(sys.argv[1:] if args is None else args)
+            return self.read(words_of(args))
         except (ValueError, OSError) as error:
             sys.stderr.write(f"{os.path.basename(sys.argv[0])}: error: {error}\n")
             raise SystemExit(2) from None

@@ -5,7 +5,6 @@ import contextlib
 import difflib
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -16,6 +15,7 @@ from options.other_flag_names import (
     WITHOUT_COUNTERPART,
 )
 from options.roles import ROLES
+from util.command import words_of
 from util.flag_types import gpu_list, number, pixel_range  # noqa: F401, found here too
 
 # argparse's own words
@@ -53,7 +53,7 @@ class OneLineParser(argparse.ArgumentParser):
         raise ValueError(self.source + " ".join(message.split()))
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        self.words = list(sys.argv[1:] if args is None else args)
+        self.words = words_of(args)
         return super().parse_known_args(self.words, namespace)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:

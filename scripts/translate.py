@@ -28,7 +28,7 @@ from data.missing_folder import look_stitched
 from options.parser import OneLineParser
 from options.positionals import positionals
 from translator import Translator, run_options
-from util.command import run_command, setup_logging
+from util.command import run_command, setup_logging, words_of
 from util.files import atomic_write, run_folder
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--overwrite", action="store_true", help="replace files that exist")
     for name, what in PARTS.items():
         add(f"--{name}", type=Path, help=f"{what} IN, or their folder")
-    words, flags = positionals(sys.argv[1:] if argv is None else argv, {"--overwrite"})
+    words, flags = positionals(words_of(argv), {"--overwrite"})
     args, args.test_flags = parser.parse_known_args(flags)
     args.flags = parser.flags()
     if len(words) != 2:

@@ -40,6 +40,16 @@ def run_command(
     return 0
 
 
+def words_of(args: Sequence[str] | None) -> list[str]:
+    """Return the words that a command is to parse: `args`, by default those of the command line.
+
+    In a notebook the default is none, since the line there is that of its kernel.
+    """
+    if args is not None:
+        return [str(word) for word in args]
+    return [] if Path(sys.argv[0]).name.endswith("kernel_launcher.py") else sys.argv[1:]
+
+
 def write_any_text() -> None:
     """Let standard output and errors escape what their encoding lacks, in place of an error.
 

@@ -6,14 +6,13 @@ Each is measured in a process of its own, on random images. Other flags are thos
 """
 
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 
 from models import create_model
 from options.parser import OneLineParser
 from scripts.dev.random_batch import options_of, random_batch
-from util.command import python, run_command
+from util.command import python, run_command, words_of
 from util.memory import peak_memory
 
 ALONE = "--alone"  # a process of its own: measure, and print the number of bytes
@@ -24,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = OneLineParser(prog="python -m scripts.dev.memory", description=__doc__)
     parser.add_argument("--size", default="1024x512", help="WIDTHxHEIGHT in pixels")
     parser.add_argument(ALONE, action="store_true", help="print the bytes of this process")
-    argv = [*(sys.argv[1:] if argv is None else argv)]
+    argv = words_of(argv)
     args, flags = parser.parse_known_args(argv)
     if args.alone:
         print(peak_bytes(flags, tuple(map(int, args.size.split("x")))))

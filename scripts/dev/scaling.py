@@ -8,7 +8,6 @@ to train.py; --batch_size counts the images of all processes.
 
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from options.train_options import TrainOptions
 from scripts.dev.training_steps import random_images
 from training.cuda_graphs import WARM_UP, enable_cuda_graphs
 from util import distributed
-from util.command import run_command, setup_logging
+from util.command import run_command, setup_logging, words_of
 from util.device import tune_malloc
 from util.distributed import launch
 from util.seeding import seed_everything
@@ -38,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--rounds", type=number(int, 1), default=5, help="number of rounds for the median"
     )
     parser.add_argument("--steps", type=number(int, 1), default=3, help="number of steps per round")
-    argv = sys.argv[1:] if argv is None else argv
+    argv = words_of(argv)
     args, flags = parser.parse_known_args(argv)
     if not launch.started_by_torchrun():
         raise ValueError(

@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import pytest
 from conftest import TINY, draw_pairs, draw_sets
 
+from options.train_options import TrainOptions
 from training import commands
-from util.command import python, run_line, script, torchrun
+from util.command import python, run_line, script, torchrun, words_of
 
 Command = Callable[..., SimpleNamespace]
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,7 +95,7 @@ def test_the_line_for_several_gpus_names_the_script(typed, tmp_path: Path) -> No
     assert shlex.split(line) == words
 
 
-def words_of(line: str, module: str) -> list[str]:
+def flags_in(line: str, module: str) -> list[str]:
     """Return the flags of a printed command that runs a module."""
     return shlex.split(line.partition(f" -m {module} ")[2])
 
@@ -117,7 +118,7 @@ def test_the_hint_at_doctor_fits_the_dataset(
     result = command("train", *TINY, "--dataroot", os.path.relpath(root), *flags)
     hint = re.search(r"; (\S.*) checks all images", result.err)[1]
     caplog.clear()
-    assert command("scripts.doctor", *words_of(hint, "scripts.doctor")).status == 1
+    assert command("scripts.doctor", *flags_in(hint, "scripts.doctor")).status == 1
     found = [message for message in caplog.messages if message.startswith("BAD")]
     assert len(found) == 1 and bad.name in found[0]
 
@@ -172,3 +173,13 @@ def test_the_printed_lines_run_in_the_users_folder(tmp_path: Path) -> None:
     hint = re.search(r"; (\S.*) checks all images", run(start).stderr)[1]
     done = run(hint)
     assert done.returncode == 1 and "1 bad, 0 remarks" in done.stdout, done.stderr
+
+
+def test_in_a_notebook_nothing_is_parsed_by_default(monkeypatch) -> None:
+    line = ["-f", "/run/jupyter/kernel-1.json"]
+    for launcher in ("/lib/ipykernel_launcher.py", "/lib/colab_kernel_launcher.py"):
+        monkeypatch.setattr(sys, "argv", [launcher, *line])
+        assert words_of(None) == [] and words_of(("--lr", 1)) == ["--lr", "1"]
+        assert TrainOptions().parse().name == "experiment_name"
+    monkeypatch.setattr(sys, "argv", ["train.py", "--name", "mine"])
+    assert words_of(None) == ["--name", "mine"] and TrainOptions().parse().name == "mine"
