@@ -129,21 +129,22 @@ class Translator:
         seed: int | None = None,
         instances: Any = None,
         variants: int = 1,
+        name: str = "",
         **parts: Any,
     ) -> Iterator[Any]:
         """Yield the translation of each image, like `__call__`; at most --batch_size images, all
-        of one size, are in memory at a time.
+        of one size, are in memory at a time. With a `name`, all images have its noise.
         """
         parts |= {} if instances is None else {"instances": instances}
         if isinstance(images, str | Path):
             raise ValueError(f"each: expected several images, got {images}; t(…) takes one")
         batch: list[tuple[Any, Tensor, str]] = []
         for number, (image, own) in enumerate(with_parts(images, parts)):
-            real, name = self._to_input(image, number, own)
+            real, own_name = self._to_input(image, number, own)
             if batch and (len(batch) == self.opt.batch_size or batch[0][1].shape != real.shape):
                 yield from self._variants_of_batch(batch, seed, variants)
                 batch = []
-            batch.append((image, real, name))
+            batch.append((image, real, name or own_name))
         if batch:
             yield from self._variants_of_batch(batch, seed, variants)
 

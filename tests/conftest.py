@@ -159,6 +159,7 @@ SMALL = {
     "scripts.draw": "--gpu_ids -1 --port 0",
     "scripts.export": "",
     "scripts.translate": "--gpu_ids -1",
+    "scripts.video": "--gpu_ids -1",
     "scripts.sweep": "--gpu_ids -1 --num_threads 0 --netG unet_64 --ngf 4 --ndf 4 "
     "--max_dataset_size 1 --load_size 64 --crop_size 64",
 }

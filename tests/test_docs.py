@@ -13,6 +13,7 @@ import torch
 from conftest import draw, draw_pairs, small
 from PIL import Image
 from support.documents import PAGES, ROOT, blocks, lines
+from support.films import Found, write_film
 from support.holes import draw_photos, save_mask, saved_run
 from support.label_folders import coloured, draw_coloured
 
@@ -196,8 +197,10 @@ def test_the_page_on_using_a_model_runs(command, facades, served) -> None:
     page = PAGES["using.md"]
     trained = "python train.py --dataroot ./datasets/facades --name facades --direction BtoA"
     draw((70, 50)).save("sketch.png")
+    write_film(Path("walk.mp4"))
     run_lines(command, [trained, *lines(page)])
-    assert len(lines(page)) == 4 and len(served) == 1
+    assert len(lines(page)) == 7 and len(served) == 1
+    assert Found(Path("again.webm")).size == (96, 64)
     assert page.count("http://127.0.0.1:8000/") == 6  # the tests of the servers ask the same
     assert Image.open("photo.png").size == (70, 50) and any(Path("photos").iterdir())
     for code in blocks(page, "python"):
