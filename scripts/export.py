@@ -10,35 +10,29 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/export.py
 
-import torch
 from torch import nn
 
 from data.value_range import read_ranges
-from models.inpaint_networks import HoleFiller
-from models.semantic import FromLabels
 from models.weights import infer_options
 from options.parser import OneLineParser, number
 from options.test_options import TestOptions
 from scripts.onnx_export.card import card, origin
-from scripts.onnx_export.check import Check, ExportError
-from scripts.onnx_export.graph import frozen_copy, graph_of, on_levels
-from translator import Translator
+from scripts.onnx_export.writing import load, weights_of, write_graph
+from scripts.static_site.runtime import PACKAGE, VERSION, runtime_folder
 from util.command import run_command, setup_logging
 from util.files import atomic_write, make_folder
 from util.inpainting import LEAST_SIDE
 from util.names import utf8
 
 if TYPE_CHECKING:
-    import onnx
+    pass
 
 log = logging.getLogger(__name__)
 
-# Flags of test.py that the export always sets.
-FIXED = "--gpu_ids -1 --precision fp32 --dropout_at_test off --preprocess none".split()
 # Flags of test.py that the export refuses, with the fix.
 REFUSED = {
     "--tile": "a graph translates the whole image; leave it out",
@@ -54,13 +48,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     # cache: inferred options are logged once.
     options = TestOptions(cache(infer_options), also=args.flags)
     asked = options.read(args.test_flags)
+    if args.site:
+        args.processing, args.size = graph_of_site(asked)
     check_flags(args, asked)
     require_packages(args.opset)
-    translator = Translator(options.read([*args.test_flags, *FIXED]))
+    if args.site:
+        export_site(args, options, asked)
+        return
+    translator = load(options, args.test_flags)
     net = translator.model.generator()
-    if getattr(translator.opt, "hole_noise", 0):
-        net.net.hole_noise = 0.0
-        log.info("--hole_noise: the file fills holes without noise")
     if args.dropout and not any(isinstance(module, nn.Dropout) for module in net.modules()):
         raise ValueError("--dropout: this generator has none; leave it out")
     weights = weights_of(translator)
@@ -79,6 +75,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed flags; `test_flags` holds those for test.py."""
     parser = OneLineParser(prog="python -m scripts.export", description=__doc__)
     add = parser.add_argument
+    add("--site", type=Path, metavar="DIR", help="write the drawing page as a static web site")
+    add("--runtime", type=Path, metavar="DIR", help=f"with --site: {PACKAGE} {VERSION}, unpacked")
     add("--output", type=Path, help="ONNX file; by default beside the weights, with their name")
     add("--opset", type=number(int, 18), default=18, help="version of the ONNX operator set")
     add("--size", type=sides, help="fixed image size in pixels: HEIGHT,WIDTH or one number")
@@ -88,12 +86,34 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--tolerance", type=number(float, 0), default=1e-3, help=how_far)
     args, args.test_flags = parser.parse_known_args(argv)
     args.flags = parser.flags()
+    if args.runtime and not args.site:
+        raise ValueError(f"--runtime {args.runtime}: needs --site")
     if args.output and args.output.suffix != ".onnx":
         raise ValueError(f"--output {args.output}: must end in .onnx")
+    for name in ("output", "size", "processing", "dropout") if args.site else ():
+        if getattr(args, name):
+            raise ValueError(f"--{name}: is not for --site, which sets it; leave it out")
     for flag in (flag.partition("=")[0] for flag in args.test_flags):
         if flag in REFUSED:
             raise ValueError(f"{flag}: {REFUSED[flag]}")
     return args
+
+
+def graph_of_site(asked: Any) -> tuple[bool, tuple[int, int] | None]:
+    """Return whether the graph of a site takes images of uint8, and its size, if it has one."""
+    if asked.dataset_mode != "inpaint":
+        return True, None
+    side = max(asked.crop_size, LEAST_SIDE)
+    return False, (side, side)
+
+
+def export_site(args: argparse.Namespace, options: TestOptions, asked: Any) -> None:
+    """Write the drawing page of a run as a static web site, and say what there is to say."""
+    from scripts.static_site.build import write_site  # needs the packages of the page
+
+    with runtime_folder(args.runtime) as runtime:
+        for line in write_site(args, options, asked, runtime):
+            log.info("%s", line)
 
 
 def sides(text: str) -> tuple[int, int]:
@@ -158,48 +178,6 @@ def check_flags_of_holes(args: argparse.Namespace) -> None:
         raise ValueError("--processing: --model inpaint takes images in [-1, 1]; leave it out")
     if args.dropout:
         raise ValueError("--dropout: --model inpaint has none; leave it out")
-
-
-def weights_of(translator: Translator) -> Path:
-    """Return the file that the generator's weights were read from."""
-    opt, model = translator.opt, translator.model
-    generator = model.generator()
-    generator = generator.net if isinstance(generator, FromLabels | HoleFiller) else generator
-    name = next(name for name, net in model.nets.items() if net is generator)
-    epoch = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
-    return model.save_dir / f"{epoch}_net_{name}{'_ema' if opt.use_ema else ''}.pth"
-
-
-def write_graph(
-    file: BinaryIO, translator: Translator, args: argparse.Namespace, source: dict[str, str]
-) -> tuple["onnx.ModelProto", list[ExportError]]:
-    """Write and check the graph with `source` as metadata; return it and the differences.
-
-    With --dropout, a graph without noise is checked first; the noisy graph then replaces it.
-    """
-    import onnx
-
-    choices = {"size": args.size, "processing": args.processing, "tolerance": args.tolerance}
-    check = Check(translator, **choices)
-    like = torch.from_numpy(check.example())
-    for noise in (False, True) if args.dropout else (False,):
-        log.info(
-            "writing the graph %s dropout, opset %d", "with" if noise else "without", args.opset
-        )
-        net = frozen_copy(translator.model.generator(), noise=noise, any_size=not args.size)
-        if args.processing:
-            net = on_levels(net, translator.opt)
-        model = graph_of(net, check.inputs(like), args.size, args.opset)
-        onnx.helper.set_model_props(model, source)
-        file.seek(0)
-        file.truncate()
-        file.write(model.SerializeToString())
-        file.flush()
-        if noise:
-            check.compare_noise(Path(file.name))
-        else:
-            rows = check.compare(Path(file.name))
-    return model, rows
 
 
 if __name__ == "__main__":

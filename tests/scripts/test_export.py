@@ -23,6 +23,7 @@ from torch import nn
 from models import networks
 from models.networks import ResnetGenerator, UnetGenerator, define_G
 from scripts import export
+from scripts.onnx_export import writing
 from scripts.onnx_export.card import processing
 from scripts.onnx_export.graph import AnySize, Noise, frozen_copy
 from training.ema import EMA
@@ -320,7 +321,7 @@ def test_a_graph_that_differs_is_not_written(run, exported, monkeypatch, tmp_pat
         (model, "cannot run the graph on", []),
         (model, "--dropout: the graph has no noise", ["--size", "16", "--dropout"]),
     ):
-        monkeypatch.setattr(export, "graph_of", lambda *args, broken=broken: broken)
+        monkeypatch.setattr(writing, "graph_of", lambda *args, broken=broken: broken)
         tolerance = ["--tolerance", "1e-9"] if "1e-09" in words else []
         result = exported(*flags, *tolerance)
         assert result.status == 2 and words in result.err, result.err
@@ -338,11 +339,11 @@ def test_a_break_leaves_nothing(run, exported, monkeypatch):
     def stop(*args: Any, **named: Any) -> None:
         raise KeyboardInterrupt
 
-    for name in ("graph_of", "card"):
-        monkeypatch.setattr(export, "graph_of", lambda *args: onnx.ModelProto())
-        monkeypatch.setattr(export.Check, "compare", lambda self, path: [])
+    for place, name in ((writing, "graph_of"), (export, "card")):
+        monkeypatch.setattr(writing, "graph_of", lambda *args: onnx.ModelProto())
+        monkeypatch.setattr(writing.Check, "compare", lambda self, path: [])
         with monkeypatch.context() as patch:
-            patch.setattr(export, name, stop)
+            patch.setattr(place, name, stop)
             assert exported().status == 130
         assert left(folder) == before
 

@@ -1,8 +1,9 @@
 // The page logic: tools, palette, examples, files and translation.
 
+import { ask } from "./asking.js";
 import { HolePainting, Painting } from "./canvas.js";
 import { Palette } from "./palette.js";
-import { Latest, ask } from "./translation.js";
+import { Latest } from "./translation.js";
 
 const $ = id => document.getElementById(id);
 const HINTS = {
@@ -235,7 +236,7 @@ function saveOutput() {
 function furnish() {
   document.title = `${about.name}: draw and translate`;
   $("title").textContent = about.name;
-  $("hint").textContent = HINTS[about.classes ? "classes" : about.kind];
+  $("hint").textContent = [HINTS[about.classes ? "classes" : about.kind], about.note].join(" ");
   document.body.classList.add(about.kind);
   const draws = about.kind !== "photo";
   for (const id of ["drawing", "brushes", "keys", "clear"]) $(id).hidden = !draws;

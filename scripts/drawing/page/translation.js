@@ -1,20 +1,7 @@
-// Requests to the server: one translation at a time; newer input replaces waiting input.
+// One translation at a time; newer input replaces waiting input.
 
 const PAUSE = 120; // ms without a change before the input is sent
 const LONGEST = 350; // ms of continuous drawing after which the input is sent anyway
-
-export async function ask(address, body) {
-  let answer;
-  try {
-    answer = await fetch(address, body === undefined ? {} : { method: "POST", body });
-  } catch {
-    throw new Error("The server does not answer. Is it still running?");
-  }
-  if (answer.ok) return answer;
-  let why = answer.statusText;
-  try { why = (await answer.json()).error; } catch { /* not one of our errors */ }
-  throw Object.assign(new Error(why), { status: answer.status });
-}
 
 export class Latest {
   // `make` sends the current input and resolves when its translation is shown.

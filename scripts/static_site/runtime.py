@@ -1,0 +1,91 @@
+"""The runtime of a static site: the npm package onnxruntime-web, of one version."""
+
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from util.errors import one_line
+
+log = logging.getLogger(__name__)
+
+PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
+WASM = "ort-wasm-simd-threaded"
+# By the provider that runs a network: the module, its helper, and its program.
+PROVIDERS = {
+    "wasm": ("ort.wasm.min.mjs", f"{WASM}.mjs", f"{WASM}.wasm"),
+    "webgpu": ("ort.webgpu.min.mjs", f"{WASM}.asyncify.mjs", f"{WASM}.asyncify.wasm"),
+}
+HASHES = {
+    "ort.wasm.min.mjs": "219e6a1fc8a9938268d18efca3c91d310bd2f4a59bbd13744df5b2b7fc6cee3b",
+    f"{WASM}.mjs": "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b",
+    f"{WASM}.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+    "ort.webgpu.min.mjs": "3dffff71811bc13a3a3d9591c57ca5ee5735b8f5f3eaf789510b02bb040ae3a0",
+    f"{WASM}.asyncify.mjs": "3d1c85995364bb643302fc6fd877a0c3ba5ae72401815e0f24828a53d9191e28",
+    f"{WASM}.asyncify.wasm": "39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da",
+}  # SHA-256 of the files that were tested
+
+
+@contextmanager
+def runtime_folder(given: Path | None) -> Iterator[Path]:
+    """Yield a folder with the runtime's files: `given`, or what npm packs now or has packed before.
+
+    ValueError says what is missing, or which file is another one than was tested.
+    """
+    if given:
+        found = given / "dist" if (given / "dist").is_dir() else given
+        check_files(found, f"--runtime {given}")
+        yield found
+        return
+    kept = cache_folder() / f"{PACKAGE}-{VERSION}"
+    if not all((kept / name).is_file() for name in HASHES):
+        with tempfile.TemporaryDirectory() as folder:
+            unpacked = pack(Path(folder))
+            check_files(unpacked, f"npm pack {PACKAGE}@{VERSION}")
+            kept.mkdir(parents=True, exist_ok=True)
+            for name in HASHES:
+                shutil.copyfile(unpacked / name, kept / name)
+    check_files(kept, str(kept))
+    yield kept
+
+
+def cache_folder() -> Path:
+    """Return the folder in which programs of this user keep what can be downloaded again."""
+    default = Path.home() / ".cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or default) / "pix2pix"
+
+
+def pack(folder: Path) -> Path:
+    """Let npm download the package; return the folder of its files. ValueError if it cannot."""
+    wanted = f"{PACKAGE}@{VERSION}"
+    by_hand = (
+        f"unpack what `npm pack {wanted}` writes on a machine with a network, and name its folder "
+        f"with --runtime"
+    )
+    npm = shutil.which("npm")
+    if npm is None:
+        raise ValueError(f"--site: needs npm (of Node.js), which is not installed; or {by_hand}")
+    log.info("npm pack %s", wanted)
+    done = subprocess.run([npm, "pack", wanted], cwd=folder, capture_output=True, text=True)
+    packed = next(folder.glob("*.tgz"), None)
+    if done.returncode or packed is None:
+        last = one_line(ValueError(done.stderr.strip().splitlines()[-1] if done.stderr else ""))
+        raise ValueError(f"--site: npm pack {wanted} failed ({last}); or {by_hand}")
+    with tarfile.open(packed) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "package" / "dist"
+
+
+def check_files(folder: Path, name: str) -> None:
+    """Raise a ValueError for a file that is missing, or is another one than was tested."""
+    for file, digest in HASHES.items():
+        if not (folder / file).is_file():
+            raise ValueError(f"{name}: lacks {file} of {PACKAGE} {VERSION}")
+        if hashlib.sha256((folder / file).read_bytes()).hexdigest() != digest:
+            raise ValueError(f"{name}: {file} is not that of {PACKAGE} {VERSION}")

@@ -1,0 +1,345 @@
+"""The drawing page as a static web site: what is written, and what it does in a browser."""
+
+import hashlib
+import json
+import re
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from conftest import draw, draw_pairs, refusal
+from support.drawing import Page, draw_labels, draw_lines, png, untrained
+from support.holes import draw_photos, saved_run
+from support.label_folders import draw_label_folders
+from support.label_maps import SPADE
+from support.sites import hosted, site_of
+
+from scripts.onnx_export.check import Check
+from scripts.static_site import build, half_weights, parts, runtime
+from scripts.static_site.half_weights import Moved, moved_by, with_half_weights
+from translator import Translator
+
+pytest_plugins = ["support.drawing_pages"]
+
+
+# Parts, half precision, the runtime ---------------------------------------------------------
+
+
+def test_parts_are_the_whole_with_the_right_hashes(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "MOST", 1000)
+    content = np.random.default_rng(0).bytes(2500)
+    found = parts.write_parts(content, tmp_path / "network", "weights")
+    files = [tmp_path / "network" / part["file"] for part in found]
+    assert [part["file"] for part in found] == ["weights.0", "weights.1", "weights.2"]
+    assert [part["size"] for part in found] == [1000, 1000, 500]
+    assert b"".join(file.read_bytes() for file in files) == content
+    for file, part in zip(files, found, strict=True):
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == part["sha256"]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A run, its graph in a file, and what compares graphs."""
+    from scripts import export
+
+    root = tmp_path_factory.mktemp("graph")
+    run = untrained(root, draw_labels(root / "labels"))
+    place = ["--name", run.name, "--checkpoints_dir", str(root)]
+    export.main([*place, "--processing", "--output", str(root / "full.onnx")])
+    translator = Translator.load(run, gpu_ids=-1, dropout_at_test="off", preprocess="none")
+    check = Check(translator, size=None, processing=True, tolerance=1e-3)
+    return SimpleNamespace(root=root, check=check, full=root / "full.onnx")
+
+
+def test_half_of_the_bytes_move_outputs_by_little(exported):
+    model = onnx.load(exported.full)
+    half = exported.root / "half.onnx"
+    onnx.save(with_half_weights(model), half)
+    assert half.stat().st_size < 0.6 * exported.full.stat().st_size
+    moved = moved_by(exported.full, half, exported.check, [exported.check.batch(2, 64, 64)])
+    assert 0 < moved.levels <= 2 and moved.share == 0 and moved.allowed
+    assert moved_by(
+        exported.full, exported.full, exported.check, [exported.check.batch(1, 9, 9)]
+    ) == (0, 0)
+
+
+def test_weights_that_half_precision_spoils_are_found(exported):
+    model = onnx.load(exported.full)
+    for weight in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(weight)
+        if values.dtype == np.float32 and values.ndim == 4:
+            weight.CopyFrom(onnx.numpy_helper.from_array(values * 1e6, weight.name))  # above 65504
+    full, half = exported.root / "large.onnx", exported.root / "large_half.onnx"
+    onnx.save(model, full)
+    onnx.save(with_half_weights(model), half)
+    moved = moved_by(full, half, exported.check, [exported.check.batch(1, 64, 64)])
+    assert not moved.allowed and moved.share > half_weights.MOST_SHARE
+    assert build.precision(moved).startswith("float32")
+    assert not Moved(float("nan"), 1.0).allowed
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> Path:
+    """A stand-in for the package, whose files are those that are expected."""
+    dist = tmp_path / "package" / "dist"
+    dist.mkdir(parents=True)
+    hashes = {}
+    for name in runtime.HASHES:
+        (dist / name).write_bytes(name.encode())
+        hashes[name] = hashlib.sha256(name.encode()).hexdigest()
+    monkeypatch.setattr(runtime, "HASHES", hashes)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return dist.parent
+
+
+def test_a_runtime_of_ones_own_is_checked(package):
+    for folder in (package, package / "dist"):
+        with runtime.runtime_folder(folder) as found:
+            assert found == package / "dist"
+    name = next(iter(runtime.HASHES))
+    (package / "dist" / name).write_bytes(b"another version")
+    words = ["--runtime", name, f"is not that of onnxruntime-web {runtime.VERSION}"]
+    refusal(lambda: runtime.runtime_folder(package).__enter__(), *words)
+    (package / "dist" / name).unlink()
+    refusal(lambda: runtime.runtime_folder(package).__enter__(), "--runtime", f"lacks {name}")
+
+
+def test_npm_packs_the_runtime_once(package, monkeypatch):
+    asked = []
+
+    def npm(line, cwd, **how):
+        asked.append(line[1:])
+        with tarfile.open(Path(cwd) / "onnxruntime-web.tgz", "w:gz") as archive:
+            archive.add(package, "package")
+        return SimpleNamespace(returncode=0, stderr="")
+
+    monkeypatch.setattr(runtime.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(subprocess, "run", npm)
+    for _ in range(2):
+        with runtime.runtime_folder(None) as found:
+            assert all((found / name).is_file() for name in runtime.HASHES)
+    assert asked == [["pack", f"onnxruntime-web@{runtime.VERSION}"]]
+
+
+@pytest.mark.parametrize(
+    ("npm", "words"),
+    [
+        (None, ["--site", "needs npm", "--runtime"]),
+        ("/bin/npm", ["--site", "npm pack", "E404 not there", "--runtime"]),
+    ],
+)
+def test_without_the_runtime_it_is_said_how_to_get_it(package, monkeypatch, npm, words):
+    failed = SimpleNamespace(returncode=1, stderr="npm error\nnpm error E404 not there\n")
+    monkeypatch.setattr(runtime.shutil, "which", lambda name: npm)
+    monkeypatch.setattr(subprocess, "run", lambda *args, **how: failed)
+    refusal(lambda: runtime.runtime_folder(None).__enter__(), *words)
+
+
+# The files --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def written(exported, package, tmp_path, command) -> Callable:
+    """Export the site of the run with the stand-in for the runtime."""
+    place = ["--name", "run", "--checkpoints_dir", exported.root, "--runtime", package]
+    return lambda folder, *flags: command("scripts.export", *place, "--site", folder, *flags)
+
+
+def test_a_site_holds_all_that_it_asks_for(written, package, tmp_path):
+    folder = tmp_path / "new" / "site"
+    assert written(folder).status == 0
+    about = json.loads((folder / "about.json").read_text())
+    assert about["kind"] == "labels" and about["noise"] is False and about["examples"] == 3
+    assert about["graph"]["preprocess"] == "resize_and_crop" and about["graph"]["channels"] == 3
+    assert {path.name for path in (folder / "examples").iterdir()} == {"0.png", "1.png", "2.png"}
+    files = json.loads((folder / "network/files.json").read_text())
+    for provider in ("wasm", "webgpu"):
+        module, helper, _ = runtime.PROVIDERS[provider]
+        assert files["runtime"][provider]["module"] == module
+        assert (folder / "runtime" / helper).read_bytes() == helper.encode()
+    page = (folder / "index.html").read_text()
+    assert "Content-Security-Policy" in page and "https://" not in page
+    card = (folder / "card.md").read_text()
+    assert "half precision" in card and "| run | run |" in card and runtime.VERSION in card
+    largest = max(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert largest <= parts.MOST and not list(tmp_path.rglob("*.part"))
+
+
+def test_a_site_replaces_an_earlier_one_and_nothing_else(written, tmp_path):
+    folder = tmp_path / "site"
+    assert written(folder).status == 0
+    (folder / "about.json").unlink()
+    assert written(folder).status == 0 and (folder / "about.json").is_file()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    done = written(tmp_path / "mine")
+    assert done.status == 2 and "--site" in done.err and "holds other files" in done.err
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    "flags", [["--output", "x.onnx"], ["--size", "64"], ["--processing"], ["--dropout"]]
+)
+def test_what_a_site_sets_itself_is_refused(written, tmp_path, flags):
+    done = written(tmp_path / "site", *flags)
+    assert done.status == 2 and f"{flags[0]}: is not for --site" in done.err
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_runtime_without_a_site_is_refused(command, package):
+    done = command("scripts.export", "--name", "run", "--runtime", package)
+    assert done.status == 2 and "--runtime" in done.err and "--site" in done.err
+
+
+# In a browser -----------------------------------------------------------------------------
+
+
+def shown(page: Page, expected: np.ndarray) -> float:
+    """Return the most grey levels by which the output differs from the expected one."""
+    found, size = page.pixels()[..., :3], expected.shape[:2]
+    expected = np.broadcast_to(expected.reshape(*size, -1), (*size, 3))  # grey is shown as RGB
+    return float(np.abs(found - expected.astype(int)).max())
+
+
+def still(run: Path, **options: object) -> Translator:
+    return Translator.load(run, gpu_ids=-1, dropout_at_test="off", **options)
+
+
+@pytest.fixture
+def site(show, tmp_path) -> Iterator[Callable[..., Page]]:
+    """Open the site of a run, whose server is the only one that answers."""
+    servers = []
+
+    def open_site(run: Path, *flags: str, **how: object) -> Page:
+        servers.append(hosted(site_of(run, *flags)))
+        return show(servers[-1].__enter__(), **how)
+
+    yield open_site
+    for server in servers:
+        server.__exit__(None, None, None)
+
+
+@pytest.mark.slow
+def test_a_drawing_is_translated_as_in_python(site, tmp_path):
+    run = untrained(tmp_path, draw_labels(tmp_path / "labels"))
+    page = site(run)
+    assert page.page.get_attribute("body", "data-network") == "wasm"
+    assert "without noise" in page.page.inner_text("#hint")
+    assert page.page.is_hidden("#noise") and page.page.locator("progress").count() == 0
+    t = still(run)
+    assert shown(page, t(page.input())) <= 2
+    page.press("Clear")
+    page.press("Rectangle")
+    page.page.locator("#palette button").nth(2).click()
+    page.drag((10, 10), (30, 40))
+    drawing = page.input()
+    assert len(np.unique(drawing.reshape(-1, 3), axis=0)) == 2
+    assert shown(page, t(drawing)) <= 2
+    name, _ = page.download("Download")
+    assert name == "run_output.png"
+    page.page.keyboard.press("Control+z")
+    page.wait()
+    assert shown(page, t(page.input())) <= 2
+
+
+@pytest.mark.slow
+def test_a_photo_is_fitted_as_test_py_fits_it(site, tmp_path):
+    run = untrained(tmp_path, draw_pairs(tmp_path / "photos"), "--direction", "AtoB")
+    page, photo = site(run), draw((100, 80))
+    page.upload("photo.png", png(photo))
+    page.until(lambda: page.page.is_enabled("#download"))
+    fitted = still(run).prepare(photo)
+    wanted = ((fitted.permute(1, 2, 0).numpy() + 1) * 127.5).round()
+    page.until(lambda: np.abs(page.input() - wanted).mean() < 4)  # another filter than PIL's
+    assert shown(page, still(run)(page.input())) <= 2
+    page.upload("text.png", b"no image")
+    assert "no image" in page.message()
+
+
+@pytest.mark.slow
+def test_lines_are_drawn_for_a_network_of_one_channel(site, tmp_path):
+    flags = ["--input_nc", "1", "--output_nc", "1"]
+    run = untrained(tmp_path, draw_lines(tmp_path / "lines"), *flags)
+    page = site(run)
+    assert page.page.is_hidden("#palette")
+    page.drag((5, 50), (60, 52))
+    assert shown(page, still(run)(page.input())) <= 2
+
+
+@pytest.mark.slow
+def test_a_grey_photo_is_coloured(site, tmp_path):
+    flags = ["--model", "colorization"]
+    run = untrained(tmp_path, draw_photos(tmp_path / "photos"), *flags)
+    page = site(run)
+    assert shown(page, still(run)(page.input())) <= 2
+
+
+@pytest.mark.slow
+def test_classes_are_drawn_by_their_colours(site, tmp_path):
+    data = draw_label_folders(tmp_path / "data", classes=4, size=64)
+    run = untrained(tmp_path, data, *SPADE)
+    page = site(run)
+    page.press("Rectangle")
+    page.page.locator("#palette button").nth(3).click()
+    page.drag((8, 8), (40, 40))
+    colours = np.array(json.loads((tmp_path / "site/about.json").read_text())["graph"]["colours"])
+    far = np.abs(page.input()[:, :, None] - colours).sum(-1)
+    assert far.min(-1).max() == 0
+    assert shown(page, still(run)(far.argmin(-1))) <= 2
+
+
+@pytest.mark.slow
+def test_holes_are_filled_with_lines_in_them(site, tmp_path):
+    strong = ["--init_type", "normal", "--init_gain", "0.4"]
+    run = saved_run(draw_photos(tmp_path / "photos"), "--guided", "--hole_noise", "1", *strong)
+    page = site(run)
+    image = page.input()
+    page.page.fill("#size", "8")
+    page.drag((10, 12), (24, 12))
+    page.page.locator("#palette button").nth(1).click()
+    page.page.fill("#size", "1")
+    page.drag((12, 12), (20, 12))
+    page.until(lambda: page.page.is_enabled("#download"))
+    marked = page.input()
+    hole = (marked != image).any(-1)
+    line = (marked == (0, 224, 255)).all(-1)
+    assert hole.sum() > line.sum() > 0
+    t = still(run, hole_noise=0, preprocess="none")
+    wanted = t(image, mask=hole, sketch=line)
+    assert shown(page, wanted) <= 2
+    assert np.array_equal(page.pixels()[~hole][:, :3], image[~hole])
+
+
+@pytest.mark.slow
+def test_a_damaged_or_missing_part_is_said(browser, tmp_path):
+    folder = site_of(untrained(tmp_path, draw_labels(tmp_path / "labels")))
+    file = folder / "network/weights.0"
+    content = bytearray(file.read_bytes())
+    content[1000] ^= 1
+    file.write_bytes(content)
+    for damage, said in ((lambda: None, "is damaged"), (file.unlink, "is missing on this site")):
+        damage()
+        with hosted(folder) as address:
+            page = browser.new_page()
+            page.goto(address)
+            page.wait_for_selector("#message:not([hidden])")
+            assert f"network/weights.0 {said}" in page.inner_text("#message span")
+            page.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "how", [{"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 844}}]
+)
+def test_the_site_fits_dark_and_small_screens(site, tmp_path, how):
+    page = site(untrained(tmp_path, draw_labels(tmp_path / "labels")), **how)
+    width = page.page.evaluate("document.documentElement.scrollWidth")
+    assert width <= page.page.viewport_size["width"]
+    text = page.page.evaluate("getComputedStyle(document.body).color")
+    bright = int(re.search(r"\d+", text)[0]) > 127
+    assert bright == ("color_scheme" in how), text
