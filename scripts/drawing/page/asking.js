@@ -1,7 +1,9 @@
 // What the page asks of the server: the run, examples, opened images, translations.
 
+// `body` is a file, or a painting.
 export async function ask(address, body) {
   let answer;
+  if (body?.sheet) body = await body.file();
   try {
     answer = await fetch(address, body === undefined ? {} : { method: "POST", body });
   } catch {

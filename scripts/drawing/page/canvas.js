@@ -137,7 +137,17 @@ export class Painting {
       ["#" + colour.toString(16).padStart(6, "0"), count]));
   }
 
-  file() { return new Promise(resolve => this.canvas.toBlob(resolve, "image/png")); }
+  // What is to be translated, as ImageData.
+  sheet() { return this.context.getImageData(0, 0, this.width, this.height); }
+
+  // The same as a file.
+  file() { return fileOf(this.sheet()); }
+}
+
+function fileOf(image) {
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas.convertToBlob({ type: "image/png" });
 }
 
 // An image in which brushes mark what is to be filled: its own pixels are never changed.
@@ -206,25 +216,19 @@ export class HolePainting extends Painting {
 
   // The file of the image as it was opened; null if there is no image.
   unmarked() {
-    if (!this.image) return null;
-    const { width, height } = this.image;
-    const sheet = new OffscreenCanvas(width, height);
-    sheet.getContext("2d").putImageData(this.image, 0, 0);
-    return sheet.convertToBlob({ type: "image/png" });
+    return this.image && fileOf(this.image);
   }
 
   // The image, below it what is to be filled in white and, if there is a brush for them, the lines.
-  file() {
-    const { width, height } = this.image;
-    const sheet = new OffscreenCanvas(width, height * (1 + this.colours.length));
-    const context = sheet.getContext("2d");
-    context.putImageData(this.image, 0, 0);
+  sheet() {
+    const { width, height, data } = this.image;
+    const sheet = new ImageData(width, height * (1 + this.colours.length));
+    sheet.data.set(data);
     this.colours.forEach((_, brush) => {
-      const map = new ImageData(width, height);
-      this.marks.forEach((mark, i) => map.data.set(white(mark > brush), 4 * i));
-      context.putImageData(map, 0, height * (1 + brush));
+      const map = data.length * (1 + brush);
+      this.marks.forEach((mark, i) => sheet.data.set(white(mark > brush), map + 4 * i));
     });
-    return sheet.convertToBlob({ type: "image/png" });
+    return sheet;
   }
 }
 

@@ -55,7 +55,7 @@ const latest = new Latest(async () => {
   $("state").textContent = "translating…";
   try {
     const parts = holes ? `&parts=${["mask", "sketch"].slice(0, about.colours.length)}` : "";
-    const answer = await ask(`translate?seed=${seed()}${parts}`, await painting.file());
+    const answer = await ask(`translate?seed=${seed()}${parts}`, painting);
     await show(await answer.blob());
     $("state").textContent = `${Math.round(performance.now() - started)} ms`;
   } catch (error) {

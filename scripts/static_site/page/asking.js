@@ -14,7 +14,7 @@ export async function ask(address, body) {
   if (what === "about") return new Response(JSON.stringify(about));
   if (what === "example") return found(await fetch(`examples/${Number(rest)}.png`));
   if (what === "open") return new Response(await fitted(body));
-  return new Response(await translated(body));
+  return new Response(await run(body.sheet()));
 }
 
 function found(answer) {
@@ -56,7 +56,7 @@ function receive(data) {
     const { resolve, reject } = waiting.get(data.number);
     waiting.delete(data.number);
     if (data.error) reject(new Error(data.error));
-    else resolve(data);
+    else resolve(data.file);
   }
 }
 
@@ -67,92 +67,18 @@ function fail(why) {
   waiting.clear();
 }
 
-function run(inputs) {
+// Resolves to the file of the translation of what is painted, as ImageData.
+function run(sheet) {
   if (broken) throw broken;
   const number = count++;
   return new Promise((resolve, reject) => {
     waiting.set(number, { resolve, reject });
-    worker.postMessage({ number, inputs });
+    worker.postMessage({ number, sheet, graph });
   });
 }
 
-async function translated(file) {
-  const given = await pixelsOf(file);
-  const inputs = inputsOf(given);
-  const { data, height, width, channels } = await run(inputs);
-  const image = new ImageData(width, height);
-  for (let i = 0; i < width * height; i++) {
-    const stays = inputs.mask && !inputs.mask.values[i]; // outside of a hole, to the byte
-    for (let c = 0; c < 3; c++) {
-      image.data[4 * i + c] = stays ? given.data[4 * i + c] : data[channels * i + c % channels];
-    }
-    image.data[4 * i + 3] = 255;
-  }
-  return fileOf(image);
-}
+// Opened images --------------------------------------------------------------------------
 
-// From images to what the network takes, and back ------------------------------------------
-
-// The pixels of a file, with exact values.
-async function pixelsOf(file) {
-  const how = { premultiplyAlpha: "none", colorSpaceConversion: "none" };
-  const bitmap = await createImageBitmap(file, how);
-  return contextOf(bitmap.width, bitmap.height, bitmap).getImageData(0, 0, bitmap.width, bitmap.height);
-}
-
-function contextOf(width, height, image, ...where) {
-  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-  context.imageSmoothingQuality = "high";
-  context.imageSmoothingEnabled = graph.kind !== "classes";
-  if (image) context.drawImage(image, ...(where.length ? where : [0, 0]));
-  return context;
-}
-
-function fileOf(image) {
-  const context = contextOf(image.width, image.height);
-  context.putImageData(image, 0, 0);
-  return context.canvas.convertToBlob({ type: "image/png" });
-}
-
-function inputsOf({ data, width, height }) {
-  if (graph.kind === "holes") return holesOf(data, width, height / (1 + graph.parts.length));
-  const values = new Uint8Array(width * height * graph.channels);
-  for (let i = 0; i < width * height; i++) {
-    const [r, g, b] = data.subarray(4 * i, 4 * i + 3);
-    if (graph.kind === "classes") values[i] = classOf(r, g, b);
-    else if (graph.channels === 3) values.set([r, g, b], 3 * i);
-    else values[i] = (r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16; // ITU-R 601-2, as PIL
-  }
-  const dims = [1, height, width, graph.channels];
-  return { input: { type: "uint8", values, dims } };
-}
-
-const classes = new Map(); // the number of each colour that was met
-
-function classOf(r, g, b) {
-  const key = (r << 16) | (g << 8) | b;
-  if (!classes.has(key)) {
-    const far = graph.colours.map(([x, y, z]) => (x - r) ** 2 + (y - g) ** 2 + (z - b) ** 2);
-    classes.set(key, far.indexOf(Math.min(...far)));
-  }
-  return classes.get(key);
-}
-
-// An image, below it what is to be filled in white, and below that the lines.
-function holesOf(data, width, height) {
-  const size = width * height;
-  const image = new Float32Array(3 * size);
-  for (let i = 0; i < size; i++) {
-    for (let c = 0; c < 3; c++) image[c * size + i] = data[4 * i + c] / 127.5 - 1;
-  }
-  const found = { image: { type: "float32", values: image, dims: [1, 3, height, width] } };
-  graph.parts.forEach((name, part) => {
-    const values = new Float32Array(size);
-    for (let i = 0; i < size; i++) values[i] = Number(data[4 * (size * (1 + part) + i)] > 127);
-    found[name] = { type: "float32", values, dims: [1, 1, height, width] };
-  });
-  return found;
-}
 
 // The network's input for a file: resized and cropped as test.py does it, by the browser's filter.
 async function fitted(file) {
@@ -172,8 +98,12 @@ async function fitted(file) {
     throw new Error(`${size[0]}x${size[1]} pixels are too many for this page.`);
   }
   const [left, top] = [width - size[0], height - size[1]].map(rest => Math.floor(rest / 2));
-  const context = contextOf(...size, bitmap, -left, -top, width, height);
-  return context.canvas.convertToBlob({ type: "image/png" });
+  const canvas = new OffscreenCanvas(...size);
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.imageSmoothingEnabled = graph.kind !== "classes";
+  context.drawImage(bitmap, -left, -top, width, height);
+  return canvas.convertToBlob({ type: "image/png" });
 }
 
 function resizedSize(width, height) {

@@ -1,19 +1,22 @@
 // The worker that loads the network, and runs it: by WebGPU where the browser offers an adapter,
 // else by WebAssembly with one thread, which needs no special headers of the host.
 
+import { fileOf, inputsOf } from "./images.js";
+
 const at = path => new URL(`../${path}`, self.location).href;
 const session = load().catch(error => {
   self.postMessage({ error: error.message });
   throw error;
 });
 
-self.onmessage = async ({ data: { number, inputs } }) => {
+self.onmessage = async ({ data: { number, sheet, graph } }) => {
   try {
     const { ort, run } = await session;
+    const inputs = inputsOf(sheet, graph);
     const feeds = Object.fromEntries(Object.entries(inputs).map(([name, { type, values, dims }]) =>
       [name, new ort.Tensor(type, values, dims)]));
     const { output } = await run.run(feeds);
-    self.postMessage({ number, ...asLevels(output) });
+    self.postMessage({ number, file: await fileOf(output, sheet.data, inputs.mask?.values) });
   } catch (error) {
     self.postMessage({ number, error: error.message });
   }
@@ -63,21 +66,4 @@ async function hashOf(bytes, otherwise) {
   if (!self.crypto?.subtle) return otherwise;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return [...digest].map(value => value.toString(16).padStart(2, "0")).join("");
-}
-
-// An output as bytes (height, width, channels), truncated as test.py does it.
-function asLevels({ data, dims, type }) {
-  if (type === "uint8") {
-    const [, height, width, channels] = dims;
-    return { data, height, width, channels };
-  }
-  const [, channels, height, width] = dims;
-  const size = height * width;
-  const levels = new Uint8Array(channels * size);
-  for (let i = 0; i < size; i++) {
-    for (let c = 0; c < channels; c++) {
-      levels[channels * i + c] = Math.min(Math.max(((data[c * size + i] + 1) / 2) * 255, 0), 255);
-    }
-  }
-  return { data: levels, height, width, channels };
 }
