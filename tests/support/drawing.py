@@ -199,7 +199,7 @@ class Page:
 
 
 @contextlib.contextmanager
-def a_browser() -> Iterator[Any]:
+def a_browser(*flags: str) -> Iterator[Any]:
     """Start a Chromium without a window; the test is skipped where there is none."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     path = next(filter(None, map(shutil.which, names)), None)
@@ -207,7 +207,7 @@ def a_browser() -> Iterator[Any]:
         pytest.skip(f"no browser ({', '.join(names)})")
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
         yield browser
         browser.close()
 

@@ -1,6 +1,7 @@
 // The page logic: tools, palette, examples, files and translation.
 
 import { ask } from "./asking.js";
+import { Camera, Recorder, hasCamera } from "./camera.js";
 import { HolePainting, Painting } from "./canvas.js";
 import { Palette } from "./palette.js";
 import { Latest } from "./translation.js";
@@ -27,6 +28,7 @@ let from = null; // last point of a stroke, or first corner of a rectangle
 let under = null; // the image without the rectangle being drawn
 let cursor = null; // position of the keyboard cursor
 let link = null; // object URL of the output
+let recorder = null; // of the outputs, while they are recorded
 
 // Messages ----------------------------------------------------------------------------------
 
@@ -57,9 +59,12 @@ const latest = new Latest(async () => {
     const parts = holes ? `&parts=${["mask", "sketch"].slice(0, about.colours.length)}` : "";
     const answer = await ask(`translate?seed=${seed()}${parts}`, painting);
     await show(await answer.blob());
-    $("state").textContent = `${Math.round(performance.now() - started)} ms`;
+    $("state").textContent = camera.on
+      ? `${camera.rate.toFixed(1)} frames a second`
+      : `${Math.round(performance.now() - started)} ms`;
   } catch (error) {
     $("state").textContent = "";
+    rest();
     if (error.status === 503) setTimeout(changed, 1000);
     else complain(error);
   }
@@ -74,13 +79,19 @@ async function show(blob) {
   if (!blob) return;
   $("result").src = link;
   await $("result").decode();
+  recorder?.add($("result"));
 }
 
 function changed() {
-  $("undo").disabled = !painting.done.length;
-  $("redo").disabled = !painting.undone.length;
+  tellHistory();
   $("output").setAttribute("aria-busy", "true");
   latest.changed();
+}
+
+// Whether there is something to undo, and to do again.
+function tellHistory() {
+  $("undo").disabled = !painting.done.length;
+  $("redo").disabled = !painting.undone.length;
 }
 
 function seed() {
@@ -187,6 +198,7 @@ function clear() {
 // Images -----------------------------------------------------------------------------------
 
 async function take(address, body) {
+  rest();
   try {
     const answer = await ask(address, body);
     const image = await createImageBitmap(await answer.blob());
@@ -221,14 +233,68 @@ function save(address, name) {
   anchor.click();
 }
 
+function saveBlob(blob, name) {
+  const address = URL.createObjectURL(blob);
+  save(address, name);
+  setTimeout(() => URL.revokeObjectURL(address), 60000); // once it has been read
+}
+
 async function saveInput() {
-  const address = URL.createObjectURL(await (holes ? painting.unmarked() : painting.file()));
-  save(address, `${about.name}_input.png`);
-  setTimeout(() => URL.revokeObjectURL(address), 1000);
+  saveBlob(await (holes ? painting.unmarked() : painting.file()), `${about.name}_input.png`);
 }
 
 function saveOutput() {
   if (link) save(link, `${about.name}_output.png`);
+}
+
+// Camera -----------------------------------------------------------------------------------
+
+const camera = new Camera(about.size, frame => painting.show(frame), () => latest.send());
+
+function pressed(id, yes) {
+  $(id).setAttribute("aria-pressed", String(yes));
+}
+
+async function look() {
+  if (camera.on) {
+    rest();
+    return;
+  }
+  try {
+    await camera.start();
+  } catch (error) {
+    complain(error);
+    return;
+  }
+  if (painting.started) painting.remember();
+  painting.started = true;
+  tellHistory();
+  camera.run();
+  pressed("camera", true);
+  $("drop").hidden = true;
+  $("record").hidden = !("MediaRecorder" in window);
+  settled();
+}
+
+// Stop the camera, and save what is recorded.
+function rest() {
+  if (!camera.on) return;
+  camera.stop();
+  pressed("camera", false);
+  if (recorder) record();
+  $("record").hidden = true;
+}
+
+async function record() {
+  pressed("record", !recorder);
+  if (!recorder) {
+    recorder = new Recorder();
+    return;
+  }
+  const last = recorder;
+  recorder = null;
+  const film = await last.finish();
+  if (film) saveBlob(film, `${about.name}.${film.type.includes("mp4") ? "mp4" : "webm"}`);
 }
 
 // Set up the page for this run ---------------------------------------------------------------
@@ -245,6 +311,7 @@ function furnish() {
   $("canvas").setAttribute("aria-label", draws ? "Drawing" : "Input image");
   if (!draws) $("canvas").removeAttribute("tabindex");
   $("noise").hidden = !about.noise;
+  $("camera").hidden = about.kind !== "photo" || !hasCamera();
   $("examples").hidden = !about.examples;
   $("example").max = about.examples;
   $("count").textContent = `of ${about.examples}`;
@@ -353,6 +420,8 @@ function listen() {
     open($("file").files[0]);
     $("file").value = "";
   });
+  $("camera").addEventListener("click", look);
+  $("record").addEventListener("click", record);
   $("save").addEventListener("click", saveInput);
   $("download").addEventListener("click", saveOutput);
   document.addEventListener("paste", event => open(event.clipboardData?.files[0]));
