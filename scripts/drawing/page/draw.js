@@ -54,7 +54,7 @@ const latest = new Latest(async () => {
     return;
   }
   $("output").setAttribute("aria-busy", "true");
-  $("state").textContent = "translating…";
+  if (!camera.on) $("state").textContent = "translating…";
   try {
     const parts = holes ? `&parts=${["mask", "sketch"].slice(0, about.colours.length)}` : "";
     const answer = await ask(`translate?seed=${seed()}${parts}`, painting);
