@@ -86,7 +86,7 @@ def facades(command: Callable[..., SimpleNamespace]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "count"),
-    [("paper.md", 2), ("tips.md", 8), ("reliability.md", 1), ("training.md", 28)],
+    [("paper.md", 2), ("tips.md", 8), ("reliability.md", 1), ("training.md", 29)],
 )
 def test_the_commands_of_a_page_run(command, facades, page: str, count: int) -> None:
     assert len(lines(PAGES[page])) == count

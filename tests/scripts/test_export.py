@@ -458,7 +458,8 @@ def test_what_the_page_says_runs(command, pairs):
         exec(code, {})
         assert Image.open("photo.png").size == size
     table = re.findall(r"^\| `(--\w+)", page, re.MULTILINE)
-    assert {*table} == {"--output", "--processing", "--size", "--dropout", "--opset", "--tolerance"}
+    of_files = {"--output", "--processing", "--size", "--dropout", "--opset", "--tolerance"}
+    assert {*table} == of_files | {"--site"}  # test_static_site.py
 
 
 # The layers of a graph ---------------------------------------------------------------------
