@@ -150,15 +150,16 @@ def check_flags(args: argparse.Namespace, asked: Any) -> None:
         check_flags_of_holes(args)
     if not args.processing:
         return
+    flag = "--site" if args.site else "--processing"
     if read_ranges(asked):
-        raise ValueError("--processing: needs 8 bits a channel, this run has more; leave it out")
+        raise ValueError(f"{flag}: needs 8 bits a channel, this run has more; leave it out")
     if asked.dataset_mode == "labels" and asked.label_nc + asked.contain_dontcare_label > 256:
         classes = asked.label_nc + asked.contain_dontcare_label
-        raise ValueError(f"--processing: uint8 has 256 classes, this run {classes}; leave it out")
+        raise ValueError(f"{flag}: uint8 has 256 classes, this run {classes}; leave it out")
     for name in ("input_nc", "output_nc") if asked.model != "colorization" else ():
         if getattr(asked, name) not in (1, 3):
             raise ValueError(
-                f"--processing: needs images of 1 or 3 channels, this run has --{name} "
+                f"{flag}: needs images of 1 or 3 channels, this run has --{name} "
                 f"{getattr(asked, name)}; leave it out"
             )
 

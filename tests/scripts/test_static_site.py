@@ -196,6 +196,14 @@ def test_a_runtime_without_a_site_is_refused(command, package):
     assert done.status == 2 and "--runtime" in done.err and "--site" in done.err
 
 
+def test_a_run_that_a_page_cannot_show_is_refused(command, package, tmp_path):
+    run = untrained(tmp_path, draw_labels(tmp_path / "labels"), "--input_nc", "4")
+    place = ["--name", run.name, "--checkpoints_dir", tmp_path, "--runtime", package]
+    done = command("scripts.export", *place, "--site", tmp_path / "site")
+    assert done.status == 2 and "--site: needs images of 1 or 3 channels" in done.err
+    assert not (tmp_path / "site").exists()
+
+
 # In a browser -----------------------------------------------------------------------------
 
 
