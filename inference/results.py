@@ -26,7 +26,7 @@ from util.files import make_folder, run_folder
 from util.html import HTML
 from util.image_rows import result_row
 from util.signals import handle_signals, status_of
-from util.variants import VARIANTS, grey_levels_apart, variants_of
+from util.variants import VARIANTS, check_variants, grey_levels_apart, variants_of
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +57,12 @@ def write_results(
                 batch = next(batches, None)
             if not batch:
                 break
-            share.begin()
+            if opt.num_variants == 1:
+                share.begin()
             visuals = translator.visuals(batch)
+            for variants in variants_of(visuals).values():
+                check_variants(variants)
+            share.begin()  # without noise for variants, earlier results stay
             if opt.tile:
                 note_tiling(page, translator, batch)
             note_resizing(page, opt, batch)

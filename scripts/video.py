@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -21,6 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/v
 from PIL import Image
 from tqdm import tqdm
 
+from data.image_folder import make_dataset
+from data.large_images import LARGE
+from data.missing_folder import look_stitched
 from options.parser import OneLineParser
 from options.positionals import positionals
 from scripts.videos.reading import Film, Frame, Images, open_source
@@ -45,8 +49,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     setup_logging()
     out, keep = Path(args.OUT), args.frames
     film = bool(out.suffix) and not out.is_dir()
+    if not film or keep:
+        check_folder(Path(args.IN), keep or out, "--frames" if keep else "OUT")
     if not film and keep:
         raise ValueError(f"--frames {keep}: OUT {out} is a folder for the frames already")
+    warn_of_pairs(Path(args.IN))
     with (
         contextlib.closing(open_source(Path(args.IN), args.fps)) as source,
         handle_signals() as signals,
@@ -89,6 +96,23 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise ValueError(f"IN OUT: give a film or a folder of frames, and where to write; {got}")
     args.IN, args.OUT = words
     return args
+
+
+def check_folder(source: Path, folder: Path, flag: str) -> None:
+    """Raise a ValueError for a folder for frames that is the input or lies in it, or that this
+    command has not made.
+    """
+    if folder.resolve().is_relative_to(source.resolve()):
+        raise ValueError(f"{flag} {folder}: is the input, or lies in it; choose another folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MADE_BY).is_file():
+        raise ValueError(f"{flag} {folder}: holds other files; choose a new folder")
+
+
+def warn_of_pairs(source: Path) -> None:
+    """Warn of a folder of A|B images, which would be translated as they are."""
+    files = make_dataset(source, flag="IN") if source.is_dir() else []
+    if files and look_stitched(files, wide_is_enough=False, max_pixels=LARGE):
+        log.warning("%s: looks like A|B images; each is translated as one image", source)
 
 
 def frame_rate(word: str) -> Fraction:
@@ -220,8 +244,8 @@ def frames_folder(folder: Path, translator: Translator, args: argparse.Namespace
     }
     text = json.dumps(made, indent=1) + "\n"
     note = make_folder(folder, "--frames" if args.frames else "OUT") / MADE_BY
-    there = [path for path in folder.glob("*.png") if path.stem.isdigit()]
-    if there and (not note.exists() or note.read_text(encoding="utf-8") != text):
+    there = [path for path in folder.glob("*.png") if re.fullmatch(r"\d{6,}", path.stem)]
+    if there and note.read_text(encoding="utf-8") != text:
         if not args.overwrite:
             raise ValueError(
                 f"{folder}: holds frames of another film, run or flags; choose another folder, or "

@@ -24,7 +24,7 @@ from scripts.static_site.half_weights import Moved, moved_by, with_half_weights
 from scripts.static_site.parts import write_parts
 from scripts.static_site.runtime import PACKAGE, PROVIDERS, VERSION
 from translator import Translator
-from util.files import in_words
+from util.files import in_words, make_folder
 from util.palette import shown_colours
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ OWN_PAGE = Path(__file__).resolve().parent / "page"
 MOST_EXAMPLES = 8
 NOISE_IMAGES = 8  # on which half precision is measured, beside the examples
 NOTE = "The network runs in your browser, without noise; what you draw stays on this computer."
+LOADING = (
+    "Loading. If this stays, the page was opened as a file: it needs a web server, such as "
+    "<code>python -m http.server</code> in its folder."
+)
 # Nothing from elsewhere is loaded, and nothing is sent.
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self' "
@@ -64,6 +68,7 @@ class Site:
         head = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         old = '<script nomodule src="page/old.js"></script>\n</body>'
         text = text.replace("<title>", f"{head}\n<title>", 1).replace("</body>", old, 1)
+        text = text.replace('<p id="hint"></p>', f'<p id="hint">{LOADING}</p>', 1)
         (self.folder / "index.html").write_text(text, encoding="utf-8")
         about = {**self.subject._asdict(), "note": NOTE, "graph": self.graph()}
         (self.folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
@@ -177,18 +182,25 @@ def prepare_folder(folder: Path) -> Path:
 
     ValueError if there is something else than an earlier site.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--site {folder}: is a file; choose a folder")
     if folder.exists() and not (folder / "network/files.json").is_file() and any(folder.iterdir()):
         raise ValueError(f"--site {folder}: holds other files; choose a new folder")
+    make_folder(folder.parent, "--site")
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    return part
+    return make_folder(part, "--site")
 
 
 def put_in_place(part: Path, folder: Path) -> None:
-    """Replace `folder` by what was written beside it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    part.replace(folder)
+    """Move what was written into `folder`, in place of an earlier site; other files there stay."""
+    folder.mkdir(exist_ok=True)
+    for new in part.iterdir():
+        old = folder / new.name
+        if old.is_dir():
+            shutil.rmtree(old)
+        new.replace(old)
+    part.rmdir()
 
 
 def card(site: Site, facts: dict[str, str], kept: str) -> str:

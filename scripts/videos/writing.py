@@ -9,7 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from scripts.videos.reading import Film, Images, import_av
+from scripts.videos.reading import Film, Images, import_av, reason
+from util.files import make_folder
 
 log = logging.getLogger(__name__)
 
@@ -126,13 +127,16 @@ def film_writer(
     file: Path, encoder: str, source: Film | Images, size: tuple[int, int]
 ) -> Iterator[FilmWriter]:
     """Write a film that appears under its name only once it is complete."""
-    part = file.with_name(f"{file.name}.part")
-    file.parent.mkdir(parents=True, exist_ok=True)
+    part = make_folder(file.parent, "OUT") / f"{file.name}.part"
     try:
-        writer = FilmWriter(part, file.suffix.lower(), encoder, source, size)
+        try:
+            writer = FilmWriter(part, file.suffix.lower(), encoder, source, size)
+        except OSError as error:  # FFmpeg's errors are such
+            raise ValueError(f"OUT {file}: cannot be written ({reason(error)})") from None
         with contextlib.closing(writer.container):
             yield writer
             writer.finish()
         os.replace(part, file)
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()

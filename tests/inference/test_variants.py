@@ -98,9 +98,14 @@ def test_scores_are_those_of_the_first(trained, caplog):
 
 
 @pytest.mark.parametrize("flag", ["--eval", "--dropout_at_test=off"])
-def test_without_noise_the_variants_are_refused(trained, flag):
+def test_without_noise_the_variants_are_refused(trained, caplog, flag):
+    assert trained("test", *TEST).status == 0
+    page = Path("results/r/test_latest/index.html").read_text()
     done = trained("test", *TEST, "--num_variants", 2, flag)
     assert done.status == 2 and NO_NOISE in done.err and len(done.err.splitlines()) == 1
+    assert Path("results/r/test_latest/index.html").read_text() == page  # the earlier results stay
+    assert trained("test", *TEST, "--page_only").status == 0
+    assert "all 3 images" in caplog.text
 
 
 def test_variants_from_python(trained, pairs):

@@ -174,7 +174,16 @@ def test_a_site_replaces_an_earlier_one_and_nothing_else(written, tmp_path):
     folder = tmp_path / "site"
     assert written(folder).status == 0
     (folder / "about.json").unlink()
+    (folder / ".git").mkdir()
+    for name in (".git/HEAD", "CNAME"):
+        (folder / name).write_text("mine")
+    (folder / "examples/9.png").touch()
     assert written(folder).status == 0 and (folder / "about.json").is_file()
+    assert (folder / "CNAME").read_text() == (folder / ".git/HEAD").read_text() == "mine"
+    assert not (folder / "examples/9.png").exists() and not list(tmp_path.glob("*.part"))
+    (tmp_path / "file").touch()
+    assert "--site" in (said := written(tmp_path / "file").err) and "is a file" in said
+    assert "--site: " in (said := written(tmp_path / "file/site").err) and "written" in said
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     done = written(tmp_path / "mine")

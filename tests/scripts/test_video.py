@@ -175,6 +175,41 @@ def test_frames_of_other_flags_are_not_mixed(video):
     assert not np.array_equal(before, np.asarray(Image.open("kept/000001.png")))
 
 
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["frames", "frames"], "OUT frames: is the input"),
+        (["frames", "frames/out"], "OUT frames/out: is the input, or lies in it"),
+        (["frames", "out.mp4", "--frames", "frames"], "--frames frames: is the input"),
+        (["film.mp4", "frames"], "OUT frames: holds other files"),
+        (["film.mp4", "out.mp4", "--frames", "frames"], "--frames frames: holds other files"),
+    ],
+)
+def test_images_of_others_are_never_touched(video, words, said, overwrite):
+    Path("frames").mkdir()
+    for name in ("1.png", "000001.png", "notes.txt"):
+        draw_frame(0).save(f"frames/{name}", "PNG")
+    before = {path: path.read_bytes() for path in Path("frames").iterdir()}
+    done = video(*words, *overwrite)
+    assert done.status == 2 and said in done.err
+    assert {path: path.read_bytes() for path in Path("frames").iterdir()} == before
+
+
+def test_a_place_that_cannot_be_written_is_named(video):
+    Path("file").touch()
+    done = video("film.mp4", "file/out.mp4")
+    assert done.status == 2 and "OUT: file cannot be written" in done.err
+    Path("out.mp4.part").mkdir()
+    done = video("film.mp4", "out.mp4")
+    assert done.status == 2 and "OUT out.mp4: cannot be written" in done.err
+
+
+def test_stitched_pairs_are_said_to_be_whole_frames(video, pairs, caplog):
+    assert video(pairs / "test", "out.mp4").status == 0
+    assert "looks like A|B images" in caplog.text
+
+
 def test_without_an_encoder_of_h264_a_webm_is_written(video, monkeypatch, caplog):
     monkeypatch.setattr(writing, "H264", ("none",))
     formats = writing.FORMATS | {".mp4": (("none",), ("aac",))}
