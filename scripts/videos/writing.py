@@ -129,14 +129,13 @@ def film_writer(
     """Write a film that appears under its name only once it is complete."""
     part = make_folder(file.parent, "OUT") / f"{file.name}.part"
     try:
-        try:
-            writer = FilmWriter(part, file.suffix.lower(), encoder, source, size)
-        except OSError as error:  # FFmpeg's errors are such
-            raise ValueError(f"OUT {file}: cannot be written ({reason(error)})") from None
+        writer = FilmWriter(part, file.suffix.lower(), encoder, source, size)
         with contextlib.closing(writer.container):
             yield writer
             writer.finish()
         os.replace(part, file)
+    except import_av().FFmpegError as error:  # those of reading are no such errors any more
+        raise ValueError(f"OUT {file}: cannot be written ({reason(error)})") from None
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
