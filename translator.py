@@ -243,7 +243,7 @@ class Translator:
     def _variants_of_batch(
         self, batch: list[tuple[Any, Tensor, str]], seed: int | None, count: int
     ) -> Iterator[Any]:
-        """Yield the output of each image or, if `count` is above 1, so many outputs of it."""
+        """Yield the output of each image; with `count` above 1, its variants."""
         if count == 1:
             yield from self._translate_batch(batch, seed)
             return

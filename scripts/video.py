@@ -8,9 +8,7 @@ flags are those of test.py; --preprocess is none by default.
 import argparse
 import contextlib
 import itertools
-import json
 import logging
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -27,20 +25,19 @@ from data.large_images import LARGE
 from data.missing_folder import look_stitched
 from options.parser import OneLineParser
 from options.positionals import positionals
+from scripts.videos.frames_folder import check_folder, names_in, prepare_folder
 from scripts.videos.reading import Film, Frame, Images, open_source
 from scripts.videos.writing import chosen_file, film_writer
 from translator import Translator, run_options
-from util.checkpoint import fingerprint
 from util.command import run_command, setup_logging, words_of
 from util.errors import RunStopped
-from util.files import atomic_write, make_folder, run_folder
+from util.files import atomic_write, run_folder
 from util.signals import Signals, handle_signals, status_of
 
 log = logging.getLogger(__name__)
 
 BATCH = 16 * 256**2  # pixels
 SWITCHES = {"--overwrite", "--side_by_side"}
-MADE_BY = "made_by.json"  # in a folder of frames
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -63,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         work = Work(translator, source, args.mask, signals)
         folder = keep if film else out
         if folder:
-            frames_folder(folder, translator, args)
+            prepare_folder(folder, translator, args)
             work.translate_into(folder)
         if file:
             count = write_film(work, file, encoder, folder, args.side_by_side)
@@ -96,16 +93,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise ValueError(f"IN OUT: give a film or a folder of frames, and where to write; {got}")
     args.IN, args.OUT = words
     return args
-
-
-def check_folder(source: Path, folder: Path, flag: str) -> None:
-    """Raise a ValueError for a folder for frames that is the input or lies in it, or that this
-    command has not made.
-    """
-    if folder.resolve().is_relative_to(source.resolve()):
-        raise ValueError(f"{flag} {folder}: is the input, or lies in it; choose another folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MADE_BY).is_file():
-        raise ValueError(f"{flag} {folder}: holds other files; choose a new folder")
 
 
 def warn_of_pairs(source: Path) -> None:
@@ -224,36 +211,6 @@ def beside(left: Image.Image, right: Image.Image) -> Image.Image:
     sheet.paste(left, (0, 0))
     sheet.paste(right, (left.width, 0))
     return sheet
-
-
-def names_in(folder: Path) -> Iterator[Path]:
-    """Yield the names of frames in a folder: 000001.png, 000002.png, …"""
-    return (folder / f"{number:06d}.png" for number in itertools.count(1))
-
-
-def frames_folder(folder: Path, translator: Translator, args: argparse.Namespace) -> None:
-    """Make a folder for frames, and note what they are made from; ValueError if it holds frames
-    that were made from something else, unless --overwrite.
-    """
-    nets = translator.model.nets
-    made = {
-        "input": str(Path(args.IN).resolve()),
-        "mask": args.mask and str(args.mask.resolve()),
-        "flags": translator.opt.non_default_flags(),
-        "weights": fingerprint(net.state_dict() for net in nets.values()),
-    }
-    text = json.dumps(made, indent=1) + "\n"
-    note = make_folder(folder, "--frames" if args.frames else "OUT") / MADE_BY
-    there = [path for path in folder.glob("*.png") if re.fullmatch(r"\d{6,}", path.stem)]
-    if there and note.read_text(encoding="utf-8") != text:
-        if not args.overwrite:
-            raise ValueError(
-                f"{folder}: holds frames of another film, run or flags; choose another folder, or "
-                f"--overwrite"
-            )
-        for path in there:
-            path.unlink()
-    note.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ class FilmWriter:
         self.sound, self.resampled = self._sound(ending) if source.sound_stream else (None, None)
 
     def _sound(self, ending: str) -> tuple[Any, Any]:
-        """Return the stream of the sound, and None or what converts it to be encoded anew."""
+        """Return the stream of the sound and, if it cannot be copied, what converts it."""
         of, codecs = self.source.sound_stream, FORMATS[ending][1]
         if of.codec_context.name.removesuffix("float") in codecs:
             return self.container.add_stream_from_template(of), None
