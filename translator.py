@@ -19,7 +19,11 @@ from data.hole_input import HoleInput
 from data.image_folder import make_dataset
 from data.image_parts import Parts, parts_of_each, with_parts
 from data.label_input import LabelInput
-from data.large_images import LargeImage, ShownRows, large_images
+from data.large_images import ROWS, LargeImage, ShownRows, large_images
+from data.measurements.folders import Subject
+from data.measurements.grid import Box
+from data.measurements.output import Output
+from data.measurements.subject_input import Sources, SubjectInput, as_input, as_output
 from data.user_input import ImageInput, Source, numbered
 from data.value_range import chosen_ranges, read_ranges
 from models import create_model
@@ -31,7 +35,9 @@ from options.test_options import TestOptions
 from util.process_pool import survive_forks
 from util.registry import find_class
 from util.util import as_pil, tensor2im
-from util.variants import check_variants, variant_label
+from util.variants import check_variants
+
+SLICE_PIXELS = 2**20  # of the slices of a volume that are translated at a time
 
 
 class Translator:
@@ -50,20 +56,23 @@ class Translator:
         dataset = find_class("data", opt.dataset_mode, "--dataset_mode")
         preprocessor = getattr(dataset, "single_preprocessor", BaseDataset.single_preprocessor)
         kept = read_ranges(opt)
-        self._ranges = chosen_ranges(opt, kept)
-        self._preprocess_single = preprocessor(opt, self._ranges)
+        self.ranges = chosen_ranges(opt, kept)
+        self.preprocess_single = preprocessor(opt, self.ranges)
         self._plain = preprocessor.__func__ is BaseDataset.single_preprocessor.__func__
-        self._side, other = "BA" if opt.direction == "BtoA" else "AB"
+        self.side, other = "BA" if opt.direction == "BtoA" else "AB"
         self.target = kept.get(other)  # stored type and range of outputs of high bit depth
-        saved = kept[self._side][1:] if self._side in kept else None
-        how = opt, self._preprocess_single
-        if getattr(self.model, "has_labels", False):  # --model spade, pix2pixHD
-            self.input: LabelInput | HoleInput | ImageInput = LabelInput(*how)
+        saved = kept[self.side][1:] if self.side in kept else None
+        how = opt, self.preprocess_single
+        self.input: LabelInput | HoleInput | SubjectInput | ImageInput
+        if opt.dataset_mode == "measurements":
+            self.input = SubjectInput(opt)
+        elif getattr(self.model, "has_labels", False):  # --model spade, pix2pixHD
+            self.input = LabelInput(*how)
         elif getattr(self.model, "fills_holes", False):  # --model inpaint
             self.input = HoleInput(opt)
         else:
             load = getattr(dataset, "load_single", BaseDataset.load_single)
-            self.input = ImageInput(*how, self._ranges.get(self._side, saved), load)
+            self.input = ImageInput(*how, self.ranges.get(self.side, saved), load)
 
     @classmethod
     def load(cls, run: str | Path, *flags: str, **options: Any) -> "Translator":
@@ -107,6 +116,11 @@ class Translator:
         (variants, H, W, C), a tensor (variants, C, H, W). ValueError names an unusable image, or
         says that the run has no noise.
         """
+        if isinstance(self.input, SubjectInput) and not isinstance(images, Tensor):
+            several = isinstance(images, list)
+            return (
+                [self._whole(one, seed) for one in images] if several else self._whole(images, seed)
+            )
         parts = {k: v for k, v in (parts | {"instances": instances}).items() if v is not None}
         if isinstance(images, str | Path) and os.path.isdir(images):
             files = make_dataset(images, flag="images")
@@ -167,28 +181,6 @@ class Translator:
             fake = self.model.translate(real)
         return fake.clone()  # a normal tensor, since autograd rejects inference tensors
 
-    def visuals(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Translate a batch of a dataset; return all images of the model, (N, C, H, W) by label.
-
-        The model stores the images, so threads must not share this method. Images that are read
-        in windows (`LargeImage`) are returned as uint8 in 0..255.
-        """
-        if any(isinstance(batch.get(side), LargeImage) for side in "AB"):
-            return self._visuals_of_large(batch)
-        self.model.set_input(batch)
-        self.model.test()
-        return self.model.get_current_visuals() | self._variants_of_visuals()
-
-    def _variants_of_visuals(self) -> dict[str, Tensor]:
-        """Return the further variants (--num_variants) of the model's outputs, by their labels."""
-        found, model = {}, self.model
-        for number in range(2, getattr(self.opt, "num_variants", 1) + 1):
-            with model.test_mode(model.image_paths, self.opt.seed + number - 1):
-                model.forward()
-            of = model.get_current_visuals()
-            found |= {variant_label(k, number): of[k] for k in of if k.startswith("fake")}
-        return found
-
     def prepare(self, image: Source, name: str = "the image", **parts: Source) -> Tensor:
         """Return an image as input of the generator, (input_nc, H, W) in [-1, 1]; of label maps
         the class numbers and edges, (1 or 2, H, W) floats.
@@ -198,21 +190,63 @@ class Translator:
         """
         return self.input.prepare(image, name, **parts)
 
-    def _visuals_of_large(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        side = self._side if self._side in batch else "A"  # --model test has only A
-        image, target = batch[side], batch.get("AB"["BA".index(side)])
-        self.model.image_paths = batch[f"{side}_paths"]
-        real, fake = ("real", "fake") if self.opt.model == "test" else ("real_A", "fake_B")
-        with image.opened(self._preprocess_single) as read:
-            found = {real: image.shown(read)}
-            for number in range(1, self.opt.num_variants + 1):
-                how = self.model.image_paths[0], self.opt.seed + number - 1
-                found[variant_label(fake, number)] = self._in_windows(image, read, *how)
-        if target:
-            found["real_B"] = target.as_target(self.opt, self._ranges.get("AB"["BA".index(side)]))
-        return found
+    def translate_subject(self, subject: Subject, output: Output, seed: int | None = None) -> None:
+        """Translate the files of a subject of measurements into `output`, slice by slice.
 
-    def _in_windows(
+        All slices have the same noise, that of the first input's name.
+        """
+        name, reader = subject.first.path, self.input.reader
+        if not subject.is_volume:
+            self._raster_in_windows(subject, output, seed)
+            return
+        width, height = subject.first.size
+        several = max(1, SLICE_PIXELS // (width * height))
+        for start in range(0, subject.first.count, several):
+            numbers = range(start, min(start + several, subject.first.count))
+            arrays = [reader.input(subject, number) for number in numbers]
+            reals, lacking = zip(*map(as_input, arrays), strict=True)
+            fakes = self.translate(torch.cat(reals), [name] * len(reals), seed)
+            for number, fake, gone in zip(numbers, fakes, lacking, strict=True):
+                output.put(number, 0, as_output(fake[None], gone))
+
+    def _raster_in_windows(self, subject: Subject, output: Output, seed: int | None) -> None:
+        """Translate a raster or an image into `output`, in windows of --tile."""
+        model, reader, (width, height) = self.model, self.input.reader, subject.first.size
+
+        def read(box: Box) -> Tensor:
+            return as_input(reader.input(subject, 0, box))[0].to(model.device)
+
+        def write(row: int, fake: Tensor) -> None:
+            for part in fake.split(ROWS, dim=-2):
+                end = row + part.shape[-2]
+                _, lacking = as_input(reader.input(subject, 0, (0, row, width, end)))
+                output.put(0, row, as_output(part, lacking))
+                row = end
+
+        with model.test_mode([subject.first.path], seed):
+            net = model.generator()
+            translate_in_windows(net, (width, height), read, write, layout=model.layout)
+
+    def save(self, sources: Sources, path: str | Path, seed: int | None = None) -> None:
+        """Translate a file of measurements, or a tuple of the files of several inputs, to a file
+        of the same kind: a volume to NIfTI, a GeoTIFF to a GeoTIFF.
+        """
+        if not isinstance(self.input, SubjectInput):
+            raise ValueError("save: is for runs with --dataset_mode measurements")
+        subject = self.input.open(sources)
+        if Path(path).suffix not in (".nii", Path(self.input.ending(subject)).suffix):
+            raise ValueError(f"{path}: use the ending {self.input.ending(subject)}")
+        with self.input.output(subject, Path(path)) as output:
+            self.translate_subject(subject, output, seed)
+
+    def _whole(self, sources: Sources, seed: int | None) -> Any:
+        """Return the output of a subject as an image of nibabel, or as an array."""
+        subject = self.input.open(sources)
+        with self.input.output(subject) as output:
+            self.translate_subject(subject, output, seed)
+        return output.image() if subject.is_volume else output.array()
+
+    def in_windows(
         self, image: LargeImage, read: Callable, name: str, seed: int | None = None
     ) -> Tensor:
         """Translate an image in windows to (1, C, H, W) of uint8."""
@@ -262,8 +296,8 @@ class Translator:
         sources, reals, names = zip(*batch, strict=True)
         if isinstance(reals[0], LargeImage):
             for image, name in zip(reals, names, strict=True):
-                with image.opened(self._preprocess_single) as read:
-                    yield as_pil(tensor2im(self._in_windows(image, read, name, seed)))
+                with image.opened(self.preprocess_single) as read:
+                    yield as_pil(tensor2im(self.in_windows(image, read, name, seed)))
             return
         real = torch.stack(reals)
         fake = self.translate(real, names, seed)

@@ -44,24 +44,26 @@ def create_dataset(
             f"--dataset_mode {opt.dataset_mode}: found no images for --phase {opt.phase} in "
             f"--dataroot {opt.dataroot}; choose another --phase or --dataroot"
         )
-    by_side = dataset.files_by_side() if isinstance(dataset, BaseDataset) else {}
+    ours = isinstance(dataset, BaseDataset)
+    by_side, cached = (dataset.files_by_side(), dataset.cache_keys()) if ours else ({}, [])
     if opt.isTrain:
-        files = all_files(by_side)
-        check_before_training(files, opt, only_8_bits(dataset, by_side))
-        if isinstance(dataset, BaseDataset):
-            dataset.cache = shared_cache(files, opt.cache, run_folder(opt))
-        if not files and opt.cache in ("ram", "disk"):
+        check_before_training(all_files(by_side), opt, only_8_bits(dataset, by_side))
+        if ours:
+            dataset.cache = shared_cache(cached, opt.cache, run_folder(opt))
+        if not cached and opt.cache in ("ram", "disk"):
             log.warning(
                 "--cache %s: does nothing for --dataset_mode %s", opt.cache, opt.dataset_mode
             )
-    dataset.ranges = fit_value_ranges(dataset, by_side, opt) if ranges is None else ranges
+    if ranges is None:
+        ranges = fit_value_ranges(opt, dataset.fitted_ranges if ours else dict)
+    dataset.ranges = ranges
     loader = Loader(dataset, opt, repeated)
     if opt.isTrain and not repeated and opt.batch_size > loader.size:
         found = f"{loader.size} training images, which make one smaller batch"
         log.warning("--batch_size %d: is more than the %s", opt.batch_size, found)
-    if isinstance(dataset, BaseDataset):
+    if ours:
         loader.classes = dataset.classes()
-    loader.cache = opt.cache if by_side and opt.isTrain else ""
+    loader.cache = opt.cache if cached and opt.isTrain else ""
     if not repeated and not opt.no_data_check:
         loader.remarks, loader.statistics = look_at_data(dataset, opt)
     return loader

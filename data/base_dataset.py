@@ -25,6 +25,7 @@ from data.transforms import (
     preprocess_single,
     to_tensor,
 )
+from data.value_range import StoredRange, fitted_ranges
 
 
 class BaseDataset(Dataset, ABC):
@@ -148,6 +149,14 @@ class BaseDataset(Dataset, ABC):
         Items are then made of `load_resized` and `crop_and_normalize` alone.
         """
         return []
+
+    def cache_keys(self) -> list[str]:
+        """Return the names under which the cache keeps images; by default those of the files."""
+        return sorted({path for files in self.files_by_side().values() for path in files})
+
+    def fitted_ranges(self) -> dict[str, StoredRange]:
+        """Return the stored type and value range of each side whose files have a range."""
+        return fitted_ranges(self, self.files_by_side(), self.opt)
 
     def has_range(self, side: str) -> bool:
         """Return whether the files of a side are images, whose values have a range."""

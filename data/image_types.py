@@ -63,8 +63,10 @@ ImageLike = Image.Image | ImageArray
 class StoredType(NamedTuple):
     """How a file stores its values, so that results can use the same type."""
 
-    ending: str  # .png, .tif or .npy
+    ending: str  # .png, .tif or .npy; .nii.gz of volumes
     dtype: str
+    nodata: float | None = None  # the value of pixels without data
+    channels: int | None = None  # where files of any number are read
 
 
 def range_of_type(dtype: Any) -> tuple[float, float]:

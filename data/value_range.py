@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +25,20 @@ StoredRange = tuple[StoredType, float, float]
 
 
 def fit_value_ranges(
-    dataset: Any, files_by_side: dict[str, list[str]], opt: Any
+    opt: Any, fit: Callable[[], dict[str, StoredRange]]
 ) -> dict[str, tuple[float, float]]:
     """Return (low, high) of each side whose range is not that of its files' number types.
 
-    Training saves the ranges and stored types in the run's folder; --continue_train and test.py
-    read them there.
+    Training saves the ranges and stored types of `fit` in the run's folder; --continue_train and
+    test.py read them there.
     """
     kept = read_ranges(opt)
     if opt.isTrain and not (opt.continue_train and kept):
-        kept = fitted_ranges(dataset, files_by_side, opt)
+        kept = fit()
         if kept and is_main_process():
             _write(kept, opt)
         elif is_main_process():
-            _file(opt).unlink(missing_ok=True)  # from an earlier run of that name
+            ranges_file(opt).unlink(missing_ok=True)  # from an earlier run of that name
         barrier()
     return chosen_ranges(opt, kept)
 
@@ -110,30 +111,33 @@ def _readable(path: str) -> ImageLike | None:
         return None
 
 
-def _file(opt: Any) -> Path:
+def ranges_file(opt: Any) -> Path:
+    """Return the file in a run's folder that holds its ranges."""
     return run_folder(opt) / "pixel_ranges.json"
 
 
 def _write(kept: dict[str, StoredRange], opt: Any) -> None:
-    make_folder(_file(opt).parent, "--checkpoints_dir")
+    make_folder(ranges_file(opt).parent, "--checkpoints_dir")
     values = {
-        side: {**stored_type._asdict(), "low": low, "high": high}
+        side: {k: v for k, v in stored_type._asdict().items() if v is not None}
+        | {"low": low, "high": high}
         for side, (stored_type, low, high) in kept.items()
     }
-    with atomic_write(_file(opt)) as file:
+    with atomic_write(ranges_file(opt)) as file:
         file.write(json.dumps(values, indent=1).encode() + b"\n")
 
 
 def read_ranges(opt: Any) -> dict[str, StoredRange]:
     """Return the stored type and range by side that training has saved."""
-    path = _file(opt)
+    path = ranges_file(opt)
     if not path.is_file():
         return {}
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         found = {}
         for side, v in values.items():
-            stored_type = StoredType(str(v["ending"]), np.dtype(v["dtype"]).name)
+            more = {k: kind(v[k]) for k, kind in (("nodata", float), ("channels", int)) if k in v}
+            stored_type = StoredType(str(v["ending"]), np.dtype(v["dtype"]).name, **more)
             found[side] = (stored_type, float(v["low"]), float(v["high"]))
         return found
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -2,8 +2,9 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,16 @@ from data.image_folder import side_folders
 from data.value_range import StoredRange, read_ranges
 from inference.image_writer import ImageWriter
 from inference.shards import Share
+from inference.subjects import subject_rows
 from inference.timing import Stopwatch, describe_time
+from inference.visuals import visuals_of
 from models.tiling import Tiles
 from options.config_files import read_run
 from translator import Translator
 from util.errors import RunStopped
 from util.files import make_folder, run_folder
 from util.html import HTML
-from util.image_rows import result_row
+from util.image_rows import ImageRow, result_row
 from util.signals import handle_signals, status_of
 from util.variants import VARIANTS, check_variants, grey_levels_apart, variants_of
 
@@ -41,10 +44,11 @@ def write_results(
 
     `RunStopped` after a signal, once the images in work are written.
     """
-    ranges, done = read_ranges(opt), 0
-    whole, loading = Stopwatch(), Stopwatch()
-    label_maps = ("real_A",) if opt.dataset_mode == "labels" else ()
-    stretch = 1.0 if opt.preprocess == "fixed" else opt.aspect_ratio  # fixed: of the input
+    done, whole, loading = 0, Stopwatch(), Stopwatch()
+    how = {"translator": translator, "page": page, "share": share}
+    rows_of = partial(image_rows, opt=opt, ranges=read_ranges(opt), **how)
+    if opt.dataset_mode == "measurements":
+        rows_of = partial(subject_rows, dataset=dataset, **how)
     with (
         whole.running(),
         handle_signals() as signals,
@@ -57,25 +61,11 @@ def write_results(
                 batch = next(batches, None)
             if not batch:
                 break
-            if opt.num_variants == 1:
-                share.begin()
-            visuals = translator.visuals(batch)
-            for variants in variants_of(visuals).values():
-                check_variants(variants)
-            share.begin()  # without noise for variants, earlier results stay
-            if opt.tile:
-                note_tiling(page, translator, batch)
-            note_resizing(page, opt, batch)
-            numbers, paths = batch["index"].tolist(), translator.model.get_image_paths()
-            for i, path in enumerate(paths[: share.most - done]):
-                one = {label: images[i : i + 1] for label, images in visuals.items()}
-                name = share.name(numbers[i])
-                remark = difference_of_variants(page, one)
-                row, jobs = result_row(page, one, path, stretch, name, label_maps, remark)
-                jobs.append(partial(save_high_depth, page, one, row.name, opt, ranges))
-                jobs.append(partial(share.add, numbers[i], row, batch["input"][i], page.notes))
+            inputs = dict(zip(batch["index"].tolist(), batch["input"], strict=True))
+            for number, row, jobs in islice(rows_of(batch), share.most - done):
+                jobs.append(partial(share.add, number, row, inputs[number], page.notes))
                 writer.run(run_all, [share.wait, *jobs])
-                share.seen.add(numbers[i])
+                share.seen.add(number)
                 done += 1
                 bar.update()
     if signals.received and done < share.most:
@@ -88,6 +78,37 @@ def write_results(
         times = whole.seconds, loading.seconds, writer.waits.seconds
         log.info("%s", describe_time(done, *times))
     return done
+
+
+def image_rows(
+    batch: dict[str, Any],
+    translator: Translator,
+    page: HTML,
+    share: Share,
+    opt: Any,
+    ranges: dict[str, StoredRange],
+) -> Iterator[tuple[int, ImageRow, list[Callable[[], None]]]]:
+    """Translate a batch of images; yield the number of each, its row of the page, and what writes
+    its files.
+    """
+    label_maps = ("real_A",) if opt.dataset_mode == "labels" else ()
+    stretch = 1.0 if opt.preprocess == "fixed" else opt.aspect_ratio  # fixed: of the input
+    if opt.num_variants == 1:
+        share.begin()
+    visuals = visuals_of(translator, batch)
+    for variants in variants_of(visuals).values():
+        check_variants(variants)
+    share.begin()  # without noise for variants, earlier results stay
+    if opt.tile:
+        note_tiling(page, translator, batch)
+    note_resizing(page, opt, batch)
+    paths = translator.model.get_image_paths()
+    for i, (number, path) in enumerate(zip(batch["index"].tolist(), paths, strict=True)):
+        one = {label: images[i : i + 1] for label, images in visuals.items()}
+        remark = difference_of_variants(page, one)
+        row, jobs = result_row(page, one, path, stretch, share.name(number), label_maps, remark)
+        jobs.append(partial(save_high_depth, page, one, row.name, opt, ranges))
+        yield number, row, jobs
 
 
 def difference_of_variants(page: HTML, images: dict[str, Tensor]) -> str:
@@ -142,7 +163,11 @@ def add_notes(opt: Any, page: HTML) -> None:
             beside = Path(opt.dataroot) / f"{opt.phase}_sketch"
             lines = f"those in {beside.name}/" if beside.is_dir() else "edges of the image"
             page.add_note(f"Lines, black in the hole: {lines}.")
-    if opt.tile and opt.preprocess.endswith("crop") and opt.crop_size <= opt.tile:
+    if opt.dataset_mode == "measurements":
+        page.add_note(
+            "Outputs in the values of the target, in files of the inputs' kind, are in values/."
+        )
+    elif opt.tile and opt.preprocess.endswith("crop") and opt.crop_size <= opt.tile:
         log.warning(
             "--tile %d: has no effect, because --preprocess %s makes images of %d pixels; "
             "--preprocess none keeps their size",

@@ -14,12 +14,13 @@ PIXEL_LOSSES: dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor]] | None] =
 }
 
 
-def _vanilla(logits: Tensor, label: float) -> Tensor:
-    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+def _vanilla(logits: Tensor, label: float, reduction: str) -> Tensor:
+    labels = torch.full_like(logits, label)
+    return F.binary_cross_entropy_with_logits(logits, labels, reduction=reduction)
 
 
-def _lsgan(logits: Tensor, label: float) -> Tensor:
-    return F.mse_loss(logits, torch.full_like(logits, label))
+def _lsgan(logits: Tensor, label: float, reduction: str) -> Tensor:
+    return F.mse_loss(logits, torch.full_like(logits, label), reduction=reduction)
 
 
 # What a discriminator makes of an image: its logits, or, per scale, the features of every layer,
@@ -45,22 +46,36 @@ class GANLoss(nn.Module):
         self.real_label, self.fake_label = target_real_label, target_fake_label
 
     def forward(
-        self, prediction: Judgement, target_is_real: bool, for_discriminator: bool = True
+        self,
+        prediction: Judgement,
+        target_is_real: bool,
+        for_discriminator: bool = True,
+        valid: Tensor | None = None,
     ) -> Tensor:
         """Return the mean loss, over patches and then scales; `for_discriminator=False` is G's
         side, which only hinge tells.
+
+        `valid` (N, 1, H, W) is 0 at pixels without data: a patch around none but those counts 0.
         """
         if not isinstance(prediction, Tensor):
-            losses = [self(of[-1], target_is_real, for_discriminator) for of in prediction]
+            losses = [self(of[-1], target_is_real, for_discriminator, valid) for of in prediction]
             return sum(losses) / len(losses)
         logits = _at_least_float32(prediction)
-        sign = 1.0 if target_is_real else -1.0
+        if valid is None:
+            return self._loss(logits, target_is_real, for_discriminator, "mean")
+        each = self._loss(logits, target_is_real, for_discriminator, "none")
+        return (each * F.adaptive_max_pool2d(valid, logits.shape[-2:])).mean()
+
+    def _loss(self, logits: Tensor, real: bool, for_discriminator: bool, reduction: str) -> Tensor:
+        """Return the loss of each patch, or the mean, as `reduction` says."""
+        reduce = torch.mean if reduction == "mean" else torch.clone
+        sign = 1.0 if real else -1.0
         if self.gan_mode == "wgangp":
-            return -sign * logits.mean()
+            return -sign * reduce(logits)
         if self.gan_mode == "hinge":
-            return F.relu(1 - sign * logits).mean() if for_discriminator else -logits.mean()
-        label = self.real_label if target_is_real else self.fake_label
-        return (_vanilla if self.gan_mode == "vanilla" else _lsgan)(logits, label)
+            return reduce(F.relu(1 - sign * logits)) if for_discriminator else -reduce(logits)
+        label = self.real_label if real else self.fake_label
+        return (_vanilla if self.gan_mode == "vanilla" else _lsgan)(logits, label, reduction)
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

@@ -101,9 +101,13 @@ class Pix2PixModel(BaseModel):
         self.real_B = None  # at test time a target is only shown
         if self.isTrain or target in batch:
             self.real_B = self.to_device(batch, target)  # (N, output_nc, H, W) in [-1, 1]
+        # (N, 1, H, W), 0 at pixels without data (--nodata mask), where both images are 0
+        self.valid = self.to_device(batch, "valid") if "valid" in batch else None
 
     def forward(self) -> None:
         self.fake_B = self.netG(self.real_A)  # (N, output_nc, H, W) in [-1, 1]
+        if self.valid is not None:
+            self.fake_B = self.fake_B * self.valid
         self.visuals = {"real_A": self.real_A, "fake_B": self.fake_B}
         if self.real_B is not None:
             self.visuals["real_B"] = self.real_B
@@ -132,11 +136,18 @@ class Pix2PixModel(BaseModel):
         """Return what D sees of an output or a target: joined to the input, if conditional."""
         return B if self.opt.no_conditional_D else torch.cat([self.real_A, B], 1)
 
+    def augmented(self, *seen: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """Return what D sees as --diffaug changes it, and `valid`, moved with it."""
+        if self.valid is None:
+            return self.augment(*seen), None
+        moved = self.augment(*(torch.cat([self.valid, one], 1) for one in seen))
+        return tuple(one[:, 1:] for one in moved), moved[0][:, :1]
+
     def loss_D(self) -> Tensor:
         """Half of D's loss on fakes and reals: halved to slow D down relative to G (§3.3)."""
-        real, fake = self.augment(self.discriminator_input(self.real_B), self.fake_AB)
-        D_fake = self.criterionGAN(self.netD(fake), target_is_real=False)
-        D_real = self.criterionGAN(self.netD(real), target_is_real=True)
+        (real, fake), valid = self.augmented(self.discriminator_input(self.real_B), self.fake_AB)
+        D_fake = self.criterionGAN(self.netD(fake), target_is_real=False, valid=valid)
+        D_real = self.criterionGAN(self.netD(real), target_is_real=True, valid=valid)
         self.losses.update(D_real=D_real, D_fake=D_fake)
         loss = (D_fake + D_real) * 0.5
         if self.opt.gan_mode == "wgangp":
@@ -148,10 +159,10 @@ class Pix2PixModel(BaseModel):
         opt, terms = self.opt, {}
         if opt.lambda_GAN:
             images = [self.fake_B, self.real_B] if opt.lambda_feat else [self.fake_B]
-            fake, *real = self.augment(*map(self.discriminator_input, images))
+            (fake, *real), valid = self.augmented(*map(self.discriminator_input, images))
             prediction = self.netD(fake)
             terms["G_GAN"] = opt.lambda_GAN * self.criterionGAN(
-                prediction, target_is_real=True, for_discriminator=False
+                prediction, target_is_real=True, for_discriminator=False, valid=valid
             )
             if opt.lambda_feat:
                 each = opt.lambda_feat * 4 / (opt.n_layers_D + 1)  # as pix2pixHD weights layers

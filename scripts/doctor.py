@@ -20,7 +20,7 @@ from tqdm import tqdm
 from data.data_check import Remark, check_data
 from data.image_check import Finding, inspect
 from data.image_folder import make_dataset
-from data.value_range import chosen_ranges, fitted_ranges
+from data.value_range import chosen_ranges
 from options.base_options import Options
 from options.parser import FlagParser, OneLineParser, number
 from options.shared_flags import add_shared_flags
@@ -139,7 +139,7 @@ def data_remarks(opt: Options) -> list[Remark]:
     """Return remarks on a sample of a phase, as the networks would see it."""
     try:
         dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(opt)
-        kept = fitted_ranges(dataset, dataset.files_by_side(), opt)
+        kept = dataset.fitted_ranges()
     except ValueError as error:
         return [Remark(str(error), fatal=holds_phases(opt))]
     dataset.ranges = chosen_ranges(opt, kept)

@@ -56,6 +56,14 @@ def pixel_range(text: str) -> str | list[float]:
     return values
 
 
+def index_range(text: str) -> list[int]:
+    """Return the two whole numbers of "FIRST,LAST"; negative ones count from the end."""
+    values = [number(int)(part) for part in text.strip("[] ").split(",")]
+    if len(values) != 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIRST,LAST, such as 20,-20")
+    return values
+
+
 def gpu_list(text: str) -> list[int]:
     """Return the GPU indices in "0", "0,1,2" or "-1" (CPU) as a list."""
     try:

@@ -1,7 +1,8 @@
 """Hashes of files and images, which tell whether two are the same."""
 
 import hashlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ CHUNK = 2**20  # bytes
 
 
 def hash_files(paths: Iterable[str | Path]) -> str:
-    """Return the first 16 hex digits of the SHA-256 of the files' contents, in their order.
+    """Return the first 16 hex digits of the SHA-256 of the files' contents, in their order; a
+    folder counts as its files.
 
     "" if there are no files, or if one of them cannot be read.
     """
     whole, count = hashlib.sha256(), 0
-    for path in paths:
+    for path in _with_those_in_folders(paths):
         one = hashlib.sha256()
         try:
             with open(path, "rb", buffering=0) as file:
@@ -26,6 +28,14 @@ def hash_files(paths: Iterable[str | Path]) -> str:
         whole.update(one.digest())
         count += 1
     return whole.hexdigest()[:16] if count else ""
+
+
+def _with_those_in_folders(paths: Iterable[str | Path]) -> Iterator[str | Path]:
+    for path in paths:
+        if os.path.isdir(path):
+            yield from sorted(file for file in Path(path).rglob("*") if file.is_file())
+        else:
+            yield path
 
 
 def hash_pixels(image: np.ndarray) -> str:

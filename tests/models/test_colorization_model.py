@@ -11,6 +11,7 @@ from skimage.color import rgb2lab
 
 from data import builtin_facades, create_dataset
 from data.colorization_dataset import ColorizationDataset
+from inference.visuals import visuals_of
 from models.pix2pix_model import Pix2PixModel
 from models.weights import infer_options
 from options.test_options import TestOptions
@@ -185,7 +186,7 @@ def test_the_translator_gives_the_two_colour_channels(trained, photos):
     batch = next(iter(create_dataset(translator.opt)))
     ab = translator.translate(batch["A"], batch["A_paths"])
     assert ab.shape == (1, 2, 64, 64)
-    translator.visuals(batch)
+    visuals_of(translator, batch)
     assert torch.equal(translator.model.fake_B, ab)
 
 

@@ -7,6 +7,7 @@ from util.variants import plain_label
 # The order of a page's images, by label without its ending _rgb; unknown labels come last.
 PAIRED = {
     **dict.fromkeys(("real", "real_A"), "input"),
+    **{f"real_A{n}": f"input {n}" for n in range(1, 10)},
     **dict.fromkeys(("fake", "fake_B"), "output"),
     "real_B": "target",
     "rec_A": "input reconstructed",

@@ -1,0 +1,1 @@
+"""Files of measurements: volumes, rasters and images as grids of numbers with a place."""

@@ -1,0 +1,187 @@
+"""The files of a folder of measurements, matched by name over the inputs and the target."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data.image_folder import describe, is_hidden, is_image_file, side_folders
+from data.measurements import dicom, nifti, raster
+from data.measurements.dicom import DicomVolume, holds_series
+from data.measurements.grid import Grid
+from data.measurements.nifti import NiftiVolume
+from data.measurements.plain_image import PlainImage
+from data.measurements.raster import Raster
+from data.measurements.volume import Volume
+from data.missing_folder import missing_folder
+
+MOST_INPUTS = 9  # folders trainA1/ to trainA9/
+Files = dict[str, Path]  # by relative path without extension
+
+
+class Subject(NamedTuple):
+    """What belongs together: the inputs by side, None where one is missing, and the target."""
+
+    name: str  # the relative path of its files, without extension
+    inputs: dict[str, Grid | None]  # by side: A, or A1, A2, …; B under --direction BtoA
+    target: Grid | None  # in a test it may be missing
+
+    @property
+    def first(self) -> Grid:
+        """The first input that is there."""
+        return next(grid for grid in self.inputs.values() if grid is not None)
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether these are volumes, not rasters or images."""
+        return isinstance(self.first, Volume)
+
+
+def input_folders(root: Path, phase: str) -> dict[str, Path]:
+    """Return the folders of the inputs by side: A, or A1, A2, …; {} without one.
+
+    ValueError if both kinds are there, or a number is left out.
+    """
+    numbered = {n: root / f"{phase}A{n}" for n in range(1, MOST_INPUTS + 1)}
+    found = {f"A{n}": folder for n, folder in numbered.items() if folder.is_dir()}
+    alone = side_folders(root, phase).get("A")
+    if found and alone:
+        raise ValueError(
+            f"--dataroot {root}: holds {alone.name}/ and {next(iter(found.values())).name}/; name "
+            f"the folders of several inputs {phase}A1, {phase}A2, …"
+        )
+    if len(found) < max((int(side[1:]) for side in found), default=0):
+        lacking = next(side for side in map("A{}".format, numbered) if side not in found)
+        raise ValueError(f"--dataroot {root}: lacks {phase}{lacking}/, but has {', '.join(found)}")
+    return found or ({"A": alone} if alone else {})
+
+
+def files_in(folder: Path) -> Files:
+    """Return the volumes, rasters and images in a folder and its subfolders by relative path
+    without extension; a folder with DICOM files is one volume.
+
+    ValueError if it holds none, or two of one name.
+    """
+    found: Files = {}
+    for root, below, names in os.walk(folder, followlinks=True):
+        below[:] = sorted(name for name in below if not is_hidden(name))
+        place = Path(root)
+        paths = [place / name for name in sorted(names) if is_measured(name)]
+        if holds_series(place):
+            paths = [place] if place != folder else []
+            if not paths:
+                raise ValueError(
+                    f"{folder}: holds DICOM files; give each series a folder of its own in it"
+                )
+        for path in paths:
+            stem = stem_of(path.relative_to(folder))
+            if stem in found:
+                raise ValueError(f"{found[stem]} and {path} have the same name; keep one")
+            found[stem] = path
+    if not found:
+        raise ValueError(f"{folder}: holds no volumes, rasters or images; found {describe(folder)}")
+    return dict(sorted(found.items()))
+
+
+def is_measured(name: str) -> bool:
+    """Return whether a file's name is that of a volume, a raster or an image."""
+    return is_image_file(name) or (name.lower().endswith(nifti.ENDINGS) and not is_hidden(name))
+
+
+def stem_of(path: Path) -> str:
+    """Return a path without extension, such as p1/T1 of p1/T1.nii.gz."""
+    return re.sub(r"(\.nii)?\.\w+$", "", path.as_posix())
+
+
+def open_grid(path: Path, axis: str) -> Grid:
+    """Open a file or a folder of DICOM files; `axis` is that of a volume's slices."""
+    name = path.name.lower()
+    if path.is_dir():
+        return DicomVolume(path, axis)
+    if name.endswith(nifti.ENDINGS):
+        return NiftiVolume(path, axis)
+    if name.endswith(dicom.ENDINGS[:-1]):
+        raise ValueError(f"{path}: is one DICOM file; give the folder of its series")
+    return Raster(path) if name.endswith(raster.ENDINGS) else PlainImage(path)
+
+
+def find_subjects(opt: Any, most: int | None = None) -> list[Subject]:
+    """Return the subjects of --phase, at most `most`, with their files open.
+
+    In training each has a target; in a test none may be there. ValueError names what is missing.
+    """
+    folders = folders_of(opt)
+    target_side = opt.direction[-1]
+    files = {side: files_in(folder) for side, folder in folders.items()}
+    check_names(files, folders, opt)
+    targets = files.pop(target_side, {})
+    found = []
+    for name in sorted(set().union(*files.values()))[:most]:
+        paths = {side: of.get(name) for side, of in files.items()}
+        opened = {s: open_grid(path, opt.slice_axis) if path else None for s, path in paths.items()}
+        target = open_grid(targets[name], opt.slice_axis) if targets else None
+        found.append(Subject(name, opened, target))
+        check_same_places(found[-1])
+    check_one_kind(found)
+    return found
+
+
+def folders_of(opt: Any) -> dict[str, Path]:
+    """Return the folders of the inputs and of the target, if it is there, by side."""
+    root, phase = Path(opt.dataroot), opt.phase
+    found = input_folders(root, phase)
+    if targets := side_folders(root, phase).get("B") or _existing(root / f"{phase}B"):
+        found["B"] = targets
+    lacking = {*"AB"} - {side[0] for side in found}
+    if lacking - ({opt.direction[-1]} if not opt.isTrain else set()):
+        raise missing_folder(opt, f"{phase}A/ (or {phase}A1/, {phase}A2/, …) and {phase}B/")
+    if opt.direction == "BtoA" and len(found) > 2:
+        raise ValueError(
+            f"--direction BtoA: {phase}A1/ and {phase}A2/ are several inputs, which cannot be the "
+            f"target; name the folder of the target {phase}B/"
+        )
+    return found
+
+
+def _existing(folder: Path) -> Path | None:
+    return folder if folder.is_dir() else None
+
+
+def check_names(files: dict[str, Files], folders: dict[str, Path], opt: Any) -> None:
+    """Raise a ValueError for a file without its partners; --missing zero lets inputs be missing,
+    but not all of a subject.
+    """
+    inputs = [side for side in files if side != opt.direction[-1]]
+    names, of_inputs = (set().union(*(files[side] for side in of)) for of in (files, inputs))
+    may_miss = opt.missing == "zero" and len(inputs) > 1
+    for side, here in files.items():
+        several = side in inputs and len(inputs) > 1
+        if alone := sorted(names - (of_inputs if several and may_miss else here.keys())):
+            path = next(of[alone[0]] for of in files.values() if alone[0] in of)
+            fix = "give both files of a pair the same name"
+            fix = "--missing zero trains without it" if several and not may_miss else fix
+            raise ValueError(
+                f"--dataroot: {path} has no partner {alone[0]}.* in {folders[side]} ({len(alone)} "
+                f"without one); {fix}"
+            )
+
+
+def check_same_places(subject: Subject) -> None:
+    """Raise a ValueError unless all grids of a subject have their points at the same places."""
+    first = subject.first
+    for other in [*subject.inputs.values(), subject.target]:
+        if other is not None and (what := first.difference(other)):
+            raise ValueError(
+                f"{first.path} and {other.path} lie on different grids: {what}; resample one onto "
+                f"the other"
+            )
+
+
+def check_one_kind(subjects: list[Subject]) -> None:
+    """Raise a ValueError if some subjects are volumes and others are not."""
+    kinds = {subject.is_volume: subject for subject in subjects}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"--dataroot: {kinds[True].first.path} is a volume and {kinds[False].first.path} is "
+            f"none; give each kind a folder of its own"
+        )

@@ -1,0 +1,88 @@
+"""The contract of a file of measurements: slices of numbers, NaN where there is no data."""
+
+import importlib.util
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+
+import numpy as np
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
+MOST_BYTES = 2**30  # of decoded files that a process keeps
+
+
+class Grid(ABC):
+    """Numbers on a grid: `count` slices of one size, with `channels` numbers at each point.
+
+    A volume has many slices, a raster or an image has one.
+    """
+
+    path: str  # the file, or the folder of a DICOM series
+    count: int  # slices
+    size: tuple[int, int]  # (width, height) of a slice in pixels
+    channels: int
+    dtype: str  # of the values: an integer type if they are whole numbers, else a float type
+    nodata: float | None = None  # the value that says in the file that there is no data
+    ending: str  # of the file of an output
+    decoded = False  # whether to read a slice decodes the whole file
+
+    @abstractmethod
+    def read(self, number: int = 0, box: Box | None = None) -> np.ndarray:
+        """Return a slice, or the part of it in `box`: (h, w, channels) floats, NaN for no data.
+
+        ValueError names the file if it cannot be read.
+        """
+
+    def difference(self, other: "Grid") -> str:
+        """Return how the points of another grid lie elsewhere; "" if they are the same points."""
+        if self.count != other.count:
+            return f"{self.count} slices and {other.count}"
+        if self.size != other.size:
+            return f"{by(self.size)} and {by(other.size)} pixels"
+        return ""
+
+
+class DecodedFiles:
+    """The arrays of the files that were used last, within `most` bytes."""
+
+    def __init__(self, most: int = MOST_BYTES):
+        self.most, self.lock = most, Lock()
+        self.arrays: OrderedDict[str, np.ndarray] = OrderedDict()
+
+    def get(self, path: str, decode: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return the array of a file, from memory if it is there."""
+        with self.lock:
+            if path in self.arrays:
+                self.arrays.move_to_end(path)
+                return self.arrays[path]
+        array = decode()
+        with self.lock:
+            self.arrays[path] = array
+            while len(self.arrays) > 1 and sum(a.nbytes for a in self.arrays.values()) > self.most:
+                self.arrays.popitem(last=False)
+        return array
+
+
+decoded = DecodedFiles()
+
+
+def require(package: str, extra: str, path: str) -> None:
+    """Raise a ValueError that says what to install if a package that reads a file is missing."""
+    if importlib.util.find_spec(package) is None:
+        raise ValueError(
+            f"{path}: needs {package}: `pip install {package}`, or `uv sync --extra {extra}`"
+        )
+
+
+def by(size: tuple[int, ...]) -> str:
+    """Return a size in words, such as 256x256."""
+    return "x".join(map(str, size))
+
+
+def part_of(array: np.ndarray, box: Box | None) -> np.ndarray:
+    """Return the pixels of an array (H, W, …) in a box; all of them without one."""
+    if box is None:
+        return array
+    left, top, right, bottom = box
+    return array[top:bottom, left:right]

@@ -1,0 +1,91 @@
+"""NIfTI volumes, .nii and .nii.gz."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.measurements.grid import by, decoded, require
+from data.measurements.volume import Volume
+from util.errors import one_line
+
+ENDINGS = (".nii", ".nii.gz")
+
+
+class NiftiVolume(Volume):
+    """A NIfTI file with one volume; slope and intercept are applied."""
+
+    def __init__(self, path: str | Path, axis: str = "axial"):
+        require("nibabel", "medical", str(path))
+        self.image = image = open_nifti(str(path))
+        shape = image.shape
+        while len(shape) > 3 and shape[-1] == 1:
+            shape = shape[:-1]
+        if len(shape) > 3:
+            raise ValueError(
+                f"{path}: has {len(shape)} dimensions ({by(shape)}); give one volume a file"
+            )
+        shape = (*shape, 1, 1)[:3]
+        if 0 in shape:
+            raise ValueError(f"{path}: has no voxels ({by(shape)})")
+        self.dtype = value_type(image, str(path))
+        # A compressed file cannot be entered in the middle.
+        self.decoded = str(path).lower().endswith(".gz") or len(image.shape) < 3
+        super().__init__(str(path), shape, image.affine, axis)
+
+    def plane(self, index: int) -> np.ndarray:
+        where = [slice(None)] * 3
+        where[self.stored_axis] = slice(index, index + 1)
+        try:
+            if self.decoded:
+                values = decoded.get(self.path, self._all)[tuple(where)]
+            else:
+                values = self._values(self.image.dataobj[(*where, *self._more)])
+        except Exception as error:  # nibabel raises nearly anything on a damaged file
+            raise ValueError(f"{self.path}: cannot be read ({one_line(error)})") from None
+        return values.astype(np.float64 if self.dtype == "float64" else np.float32)
+
+    @property
+    def _more(self) -> tuple[int, ...]:
+        """The only index along each further dimension."""
+        return (0,) * (len(self.image.shape) - 3)
+
+    def _all(self) -> np.ndarray:
+        return self._values(np.asanyarray(self.image.dataobj))
+
+    def _values(self, array: np.ndarray) -> np.ndarray:
+        array = np.asanyarray(array)
+        return array.reshape((*array.shape, 1, 1)[:3])
+
+
+def open_nifti(path: str) -> Any:
+    """Open a NIfTI file without its voxels; ValueError names it if that fails."""
+    import nibabel
+
+    try:
+        image = nibabel.load(path)
+        if not isinstance(image, nibabel.Nifti1Pair):
+            raise ValueError(f"is no NIfTI file but {type(image).__name__}")
+        return image
+    except Exception as error:
+        raise ValueError(f"{path}: cannot be read as NIfTI ({one_line(error)})") from None
+
+
+def value_type(image: Any, path: str) -> str:
+    """Return the type of a NIfTI image's values, once slope and intercept are applied."""
+    stored = image.get_data_dtype()
+    if stored.kind not in "uif":
+        raise ValueError(f"{path}: holds {stored}; expected whole numbers or floats")
+    slope, intercept = image.dataobj.slope, image.dataobj.inter
+    if stored.kind == "f":
+        return "float64" if stored.itemsize > 4 else "float32"
+    return whole_type(stored, [slope], [intercept])
+
+
+def whole_type(stored: np.dtype, slopes: list[float], intercepts: list[float]) -> str:
+    """Return the type of the values slope · number + intercept of an integer type."""
+    if any(value != 1 for value in slopes) or any(value % 1 for value in intercepts):
+        return "float32"
+    if not any(intercepts):
+        return stored.newbyteorder("=").name
+    return "int16" if stored.itemsize <= 2 else "int32"

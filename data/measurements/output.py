@@ -1,0 +1,172 @@
+"""Outputs as files of the kind of their input: with its place, in the values of the target."""
+
+import contextlib
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.high_depth_output import write_array
+from data.image_types import StoredType
+from data.measurements.grid import Grid
+from data.measurements.nifti import NiftiVolume
+from data.measurements.raster import Raster, open_raster
+from data.measurements.values import Range, from_network, in_type
+from data.measurements.volume import Volume, slices_of
+from util.files import atomic_write, naming
+from util.util import as_pil
+
+BLOCK = 256  # pixels of a side of the blocks of a raster that has none
+
+
+class Output(ABC):
+    """The output of one subject, filled slice by slice and row by row, from top to bottom."""
+
+    ending: str
+
+    def __init__(self, like: Grid, stored: StoredType, value_range: Range):
+        """`like` is the first input, `stored` the type of the targets' values."""
+        self.like, self.stored, self.range = like, stored, value_range
+
+    @abstractmethod
+    def put(self, number: int, row: int, image: np.ndarray) -> None:
+        """Store rows of a slice, (h, W, C) in [-1, 1], NaN for no data."""
+
+    def values(self, image: np.ndarray) -> np.ndarray:
+        """Return numbers in [-1, 1] as values of the target, in its type."""
+        values = from_network(image, self.range)
+        return in_type(values, self.stored.dtype, self.stored.nodata, self.range[0])
+
+
+class VolumeOutput(Output):
+    """A NIfTI image with affine, spacing and units of the input."""
+
+    ending = ".nii.gz"
+
+    def __init__(self, like: Volume, stored: StoredType, value_range: Range):
+        super().__init__(like, stored, value_range)
+        self.array = np.zeros(like.shape, stored.dtype)
+        self.slices = slices_of(self.array, like.orientation, like.axis)  # a view
+
+    def put(self, number: int, row: int, image: np.ndarray) -> None:
+        self.slices[number, row : row + len(image)] = self.values(image)[..., 0]
+
+    def image(self) -> Any:
+        """Return the volume as an image of nibabel."""
+        import nibabel
+
+        if isinstance(self.like, NiftiVolume):
+            header = self.like.image.header.copy()
+            header.extensions.clear()  # what they say is about the input
+            header["cal_min"] = header["cal_max"] = 0
+            header["intent_code"], header["intent_name"] = 0, b""
+        else:
+            header = nibabel.Nifti1Header()
+            header.set_xyzt_units("mm")
+        header.set_data_dtype(self.array.dtype)
+        header.set_slope_inter(1, 0)
+        header["descrip"] = b""
+        found = nibabel.Nifti1Image(self.array, self.like.affine, header)
+        if not isinstance(self.like, NiftiVolume):
+            found.set_sform(self.like.affine, "scanner")
+            found.set_qform(self.like.affine, "scanner")
+        return found
+
+    def save(self, path: Path) -> None:
+        """Write the volume as .nii or .nii.gz."""
+        with naming(path), atomic_write(path) as file:
+            content = self.image().to_bytes()
+            file.write(_zipped(content) if path.suffix == ".gz" else content)
+
+
+class ArrayOutput(Output):
+    """An array (H, W, C), saved as the targets' files are."""
+
+    def __init__(self, like: Grid, stored: StoredType, value_range: Range):
+        super().__init__(like, stored, value_range)
+        self.ending = stored.ending
+        self.rows: list[np.ndarray] = []
+
+    def put(self, number: int, row: int, image: np.ndarray) -> None:
+        self.rows.append(self.values(image))
+
+    def array(self) -> np.ndarray:
+        """Return the values, (H, W, C)."""
+        return np.concatenate(self.rows)
+
+    def save(self, path: Path) -> None:
+        """Write the values as .npy, .tif or .png."""
+        array = self.array()
+        if array.dtype != np.uint8 or path.suffix == ".npy":
+            write_array(array, path)
+            return
+        with atomic_write(path) as file:
+            as_pil(array).save(file, path.suffix[1:])
+
+
+class RasterOutput(Output):
+    """A GeoTIFF with CRS, transform and blocks of the input, written while it is made."""
+
+    ending = ".tif"
+
+    def __init__(self, file: Any, like: Raster, stored: StoredType, value_range: Range):
+        """`file` is open for writing, see `raster_file`."""
+        super().__init__(like, stored, value_range)
+        self.file, self.waiting, self.row = file, [], 0
+
+    def put(self, number: int, row: int, image: np.ndarray) -> None:
+        self.waiting.append(self.values(image))
+        height = self.file.block_shapes[0][0]
+        rows = sum(map(len, self.waiting)) // height * height  # whole blocks
+        if row + len(image) == self.like.size[1]:
+            rows = self.like.size[1] - self.row
+        if rows:
+            whole = np.concatenate(self.waiting)
+            self._write(whole[:rows])
+            self.waiting = [whole[rows:]]
+
+    def _write(self, rows: np.ndarray) -> None:
+        from rasterio.windows import Window
+
+        window = Window(0, self.row, rows.shape[1], len(rows))
+        self.file.write(rows.transpose(2, 0, 1), window=window)
+        self.row += len(rows)
+
+
+@contextlib.contextmanager
+def raster_file(path: Path, like: Raster, channels: int, stored: StoredType) -> Iterator[Any]:
+    """Open a GeoTIFF of the place and the blocks of `like` for writing; it is there once whole."""
+    blocks = like.file().profile
+    width, height = like.size
+    how = {"driver": "GTiff", "width": width, "height": height, "count": channels}
+    how |= {"dtype": stored.dtype, "crs": like.crs, "transform": like.transform}
+    how |= {"nodata": stored.nodata, "compress": "deflate", "bigtiff": "if_safer"}
+    how |= {"interleave": "band"}
+    if blocks.get("tiled"):
+        how |= {
+            "tiled": True,
+            "blockxsize": blocks["blockxsize"],
+            "blockysize": blocks["blockysize"],
+        }
+    elif blocks["blockysize"] < height or blocks["blockxsize"] < width:
+        how |= {"blockysize": blocks["blockysize"]}
+    handle, unfinished = tempfile.mkstemp(suffix=".tif", prefix=".", dir=path.parent)
+    os.close(handle)
+    try:
+        with naming(path), open_raster(unfinished, mode="w", **how) as file:
+            yield file
+        os.replace(unfinished, path)
+    except BaseException:
+        Path(unfinished).unlink(missing_ok=True)
+        raise
+
+
+def _zipped(content: bytes) -> bytes:
+    """Return bytes as gzip packs them, without a time, so that equal volumes are equal files."""
+    import gzip
+
+    return gzip.compress(content, 6, mtime=0)

@@ -1,0 +1,99 @@
+"""The values of each side that become -1 and 1, found in a sample of the files."""
+
+import logging
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from data.image_types import StoredType, range_of_type
+from data.measurements.grid import Grid
+from data.measurements.values import Range
+from data.side_statistics import fitting_range
+from data.value_range import PERCENTILES, StoredRange, ranges_file
+
+log = logging.getLogger(__name__)
+
+FILES = 32  # files of a side that are looked at, at most
+SLICES = 3  # slices of each
+EDGE = 512  # pixels of a side of a raster's window
+
+
+def flag_of(side: str, opt: Any) -> tuple[str, Any]:
+    """Return the flag that gives a side's range and its value: --range_A1, else --range_A."""
+    own = getattr(opt, f"range_{side}", None)
+    return (f"range_{side}", own) if own is not None else ("range_A", opt.range_A)
+
+
+def fitted_ranges(sides: dict[str, list[Grid]], opt: Any) -> dict[str, StoredRange]:
+    """Return the stored type and the range of each side, as its flag says.
+
+    auto is the range of 8-bit files' type, else that of the values without a few outliers.
+    ValueError names a file with points without data, unless --nodata mask.
+    """
+    found = {}
+    for side, grids in sides.items():
+        flag, rule = flag_of(side, opt)
+        first = grids[0]
+        values = sample(grids, opt.nodata == "mask") if rule in ("auto", "percentile") else None
+        if isinstance(rule, list):
+            low, high = rule
+        elif rule == "auto" and first.dtype == "uint8":
+            low, high = range_of_type("uint8")
+        elif not len(values):
+            raise ValueError(f"--dataroot: {first.path} and others of {side} hold no data")
+        elif rule == "auto":
+            low, high = fitting_range(values)
+            log.info(
+                "--%s %.6g,%.6g: the values of %s (LOW,HIGH sets others)", flag, low, high, side
+            )
+        else:
+            low, high = np.percentile(values, PERCENTILES).tolist()
+        if not low < high:
+            raise ValueError(f"--{flag}: all values of {side} are {low:g}; give --{flag} LOW,HIGH")
+        stored = StoredType(first.ending, first.dtype, first.nodata, first.channels)
+        found[side] = stored, float(low), float(high)
+    return found
+
+
+def sample(grids: Sequence[Grid], masked: bool) -> np.ndarray:
+    """Return some values of some files, without points that have no data."""
+    draw, found = random.Random(0), [np.zeros(0)]
+    for index in np.linspace(0, len(grids) - 1, min(FILES, len(grids))).astype(int).tolist():
+        grid = grids[index]
+        for share in (np.arange(SLICES) + 1) / (SLICES + 1):
+            width, height = grid.size
+            x, y = (draw.randint(0, max(0, n - EDGE)) for n in grid.size)
+            box = x, y, min(x + EDGE, width), min(y + EDGE, height)
+            values = grid.read(int(share * grid.count), box)
+            if not masked:
+                check_data(values, grid)
+            values = values[np.isfinite(values)].ravel()
+            found.append(values[:: max(1, len(values) // 2**14)].astype(np.float64))
+    return np.concatenate(found)
+
+
+def check_data(values: np.ndarray, grid: Grid) -> None:
+    """Raise a ValueError if some points have no data."""
+    if np.isfinite(values).all():
+        return
+    said = "" if grid.nodata is None else f" (its value for no data is {grid.nodata:g})"
+    raise ValueError(f"{grid.path}: has pixels without data{said}; --nodata mask leaves them out")
+
+
+def ranges_of(sides: Sequence[str], opt: Any, kept: dict[str, StoredRange]) -> dict[str, Range]:
+    """Return the range of each side: of its flag as LOW,HIGH, else the one that was `kept`."""
+    found = {}
+    for side in sides:
+        flag, rule = flag_of(side, opt)
+        if isinstance(rule, list):
+            found[side] = tuple(rule)
+        elif side in kept:
+            found[side] = kept[side][1:]
+        else:
+            raise ValueError(
+                f"--{flag}: {ranges_file(opt)} does not say the range of {side}; give "
+                f"--{flag} LOW,HIGH as in the training"
+            )
+    return found

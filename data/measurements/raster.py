@@ -1,0 +1,129 @@
+"""Georeferenced rasters (GeoTIFF), read in windows."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.image_types import WIDE
+from data.measurements.grid import Box, Grid, require
+from util.errors import one_line
+
+ENDINGS = (".tif", ".tiff")
+CLOSE = 0.01  # of a pixel: how far apart two rasters' corners may lie
+
+
+class Raster(Grid):
+    """The bands of a TIFF file without its alpha band; scale and offset are applied.
+
+    Pixels are no data where the file says so: by its nodata value, a mask or an alpha band.
+    """
+
+    count = 1
+    ending = ".tif"
+
+    def __init__(self, path: str | Path):
+        require("rasterio", "geo", str(path))
+        self.path = str(path)
+        self._opened: tuple[int, Any] | None = None
+        file = self.file()
+        from rasterio.enums import ColorInterp
+
+        self.bands = [
+            band
+            for band, meaning in zip(file.indexes, file.colorinterp, strict=True)
+            if meaning != ColorInterp.alpha
+        ]
+        self.channels = len(self.bands)
+        self.size = file.width, file.height
+        self.crs, self.transform = file.crs, file.transform
+        self.scales = [(file.scales[b - 1], file.offsets[b - 1]) for b in self.bands]
+        self.nodata = file.nodata
+        stored = np.result_type(*(file.dtypes[band - 1] for band in self.bands))
+        if stored.kind not in "uif":
+            raise ValueError(f"{path}: holds {stored}; expected whole numbers or floats")
+        scaled = any(scale != (1, 0) for scale in self.scales)
+        self.dtype = "float32" if scaled and stored.kind in "ui" else stored.name
+        self.tiled = (file.block_shapes[0], file.profile.get("tiled", False))
+
+    def file(self) -> Any:
+        """Return the open file, one of each process; ValueError names it if it cannot be opened."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = os.getpid(), open_raster(self.path)
+        return self._opened[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_opened": None}
+
+    def read(self, number: int = 0, box: Box | None = None) -> np.ndarray:
+        from rasterio.windows import Window
+
+        left, top, right, bottom = box or (0, 0, *self.size)
+        window = Window(left, top, right - left, bottom - top)
+        return self._values(window=window)
+
+    def overview(self, most: int) -> np.ndarray:
+        """Return the raster with its longer side reduced to at most `most` pixels, as `read`."""
+        share = min(1.0, most / max(self.size))
+        width, height = (max(1, round(n * share)) for n in self.size)
+        return self._values(out_shape=(self.channels, height, width))
+
+    def _values(self, **how: Any) -> np.ndarray:
+        try:
+            read = self.file().read(self.bands, masked=True, **how)
+        except Exception as error:
+            raise ValueError(f"{self.path}: cannot be read ({one_line(error)})") from None
+        wide = self.dtype in WIDE
+        values = read.data.astype(np.float64 if wide else np.float32)
+        for plane, (scale, offset) in zip(values, self.scales, strict=True):
+            if (scale, offset) != (1, 0):
+                plane *= scale
+                plane += offset
+        values[np.broadcast_to(read.mask, values.shape)] = np.nan
+        return values.transpose(1, 2, 0)
+
+    def difference(self, other: Grid) -> str:
+        if found := super().difference(other):
+            return found
+        if not isinstance(other, Raster) or not (self.crs and other.crs):
+            return ""
+        if self.crs != other.crs:
+            return f"{self.crs} and {other.crs}"
+        ours, theirs = np.array(self.corners()), np.array(other.corners())
+        apart = np.abs(ours - theirs).max()
+        pixel = np.hypot(self.transform.a, self.transform.d)
+        if apart > CLOSE * pixel:
+            return f"pixels that lie up to {apart:.6g} apart in the units of {self.crs}"
+        return ""
+
+    def corners(self) -> list[tuple[float, float]]:
+        """Return the places of the four corners in the units of the CRS."""
+        width, height = self.size
+        a, b, c, d, e, f = self.transform[:6]
+        ends = (0, 0), (width, 0), (width, height), (0, height)
+        return [(a * x + b * y + c, d * x + e * y + f) for x, y in ends]
+
+
+def open_raster(path: str, **how: Any) -> Any:
+    """Open a raster with rasterio, without a warning that it has no place."""
+    import warnings
+
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            return rasterio.open(path, **how)
+        except Exception as error:
+            raise ValueError(f"{path}: cannot be read as a raster ({one_line(error)})") from None
+
+
+def describe(raster: Raster) -> str:
+    """Return a raster's size, pixel and place, for a person."""
+    width, height = raster.size
+    pixel = f"{np.hypot(raster.transform.a, raster.transform.d):.6g}"
+    left, top = raster.corners()[0]
+    place = f"{raster.crs}, from ({left:.10g}, {top:.10g}), pixels of {pixel}"
+    return f"{width}x{height}, {place if raster.crs else 'without a place'}"

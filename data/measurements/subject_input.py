@@ -1,0 +1,103 @@
+"""What a run on measurements translates: files and folders, one or several for a subject."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.image_types import StoredType
+from data.measurements.folders import Subject, check_same_places, open_grid, stem_of
+from data.measurements.output import ArrayOutput, Output, RasterOutput, VolumeOutput, raster_file
+from data.measurements.ranges import ranges_of
+from data.measurements.raster import Raster
+from data.measurements.reader import Reader
+from data.measurements.volume import Volume
+from data.user_input import ImageInput
+from data.value_range import ranges_file, read_ranges
+
+Sources = str | Path | Sequence[str | Path | None]  # of one subject
+
+
+class SubjectInput(ImageInput):
+    """Opens the files of subjects, makes the inputs of a generator, and collects its outputs.
+
+    Tensors of a run are as those of other runs.
+    """
+
+    def __init__(self, opt: Any):
+        """ValueError if the run's folder lacks what a training has saved of its files."""
+        super().__init__(opt, _no_image, None, _no_image)
+        self.opt, kept = opt, read_ranges(opt)
+        self.target_side = opt.direction[-1]
+        self.sides = sorted(side for side in kept if side[0] == opt.direction[0])
+        if not self.sides or self.target_side not in kept:
+            raise ValueError(
+                f"{ranges_file(opt)}: is missing, or lacks the values of A and B; copy it from "
+                f"the training's folder"
+            )
+        self.stored: StoredType = kept[self.target_side][0]
+        ranges = ranges_of([*self.sides, self.target_side], opt, kept)
+        channels = {side: kept[side][0].channels for side in ranges}
+        self.reader = Reader(ranges, channels, opt, self.target_side)
+
+    def open(self, sources: Sources) -> Subject:
+        """Open the files of a subject: one, or a tuple in the order of the training's folders, in
+        which None is a missing input.
+        """
+        files = [sources] if isinstance(sources, str | Path) else list(sources)
+        if len(files) != len(self.sides):
+            raise ValueError(
+                f"expected {len(self.sides)} files ({', '.join(self.sides)}), got {len(files)}"
+            )
+        if None in files and (self.opt.missing == "error" or not any(files)):
+            raise ValueError("an input is None: needs a run with --missing zero, and another input")
+        paths = [None if file is None else Path(file) for file in files]
+        for path in paths:
+            if path is not None and not path.exists():
+                raise ValueError(f"{path}: no such file or folder")
+        grids = [None if p is None else open_grid(p, self.opt.slice_axis) for p in paths]
+        name = stem_of(Path(next(path for path in paths if path).name))
+        subject = Subject(name, dict(zip(self.sides, grids, strict=True)), None)
+        check_same_places(subject)
+        return subject
+
+    def ending(self, subject: Subject) -> str:
+        """Return the ending of the file of a subject's output."""
+        first = subject.first
+        return first.ending if isinstance(first, Volume | Raster) else self.stored.ending
+
+    @contextmanager
+    def output(self, subject: Subject, path: Path | None = None) -> Iterator[Output]:
+        """Yield what collects a subject's output, and is saved to `path` at the end."""
+        how = subject.first, self.stored, self.reader.ranges[self.target_side]
+        if path is not None and isinstance(subject.first, Raster):
+            with raster_file(path, subject.first, self.opt.output_nc, self.stored) as file:
+                yield RasterOutput(file, *how)
+            return
+        found = (VolumeOutput if isinstance(subject.first, Volume) else ArrayOutput)(*how)
+        yield found
+        if path is not None:
+            found.save(path)
+
+
+def _no_image(*_: Any) -> NoReturn:
+    raise ValueError("a run on measurements translates whole files: t(file), or t.save(file, out)")
+
+
+def as_input(array: np.ndarray) -> tuple[Tensor, np.ndarray]:
+    """Return an array (h, w, C) as input of a generator, (1, C, h, w) with 0 where there is no
+    data, and where that is, (h, w).
+    """
+    lacking = ~np.isfinite(array).all(2)
+    filled = np.nan_to_num(array, nan=0.0).transpose(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(filled))[None], lacking
+
+
+def as_output(fake: Tensor, lacking: np.ndarray) -> np.ndarray:
+    """Return an output (1, C, h, w) as an array (h, w, C), NaN where there is no data."""
+    array = fake[0].float().cpu().numpy().transpose(1, 2, 0)
+    return np.where(lacking[..., None], np.float32(np.nan), array)

@@ -1,0 +1,31 @@
+"""From the values of files to the numbers of networks in [-1, 1], and back."""
+
+import numpy as np
+
+Range = tuple[float, float]  # the values that become -1 and 1
+
+
+def to_network(values: np.ndarray, value_range: Range) -> np.ndarray:
+    """Return values as float32 in [-1, 1]; those outside the range are clipped, NaN stays."""
+    low, high = value_range
+    scaled = (values.astype(np.float64) - low) / (high - low) * 2 - 1
+    return scaled.clip(-1, 1).astype(np.float32)
+
+
+def from_network(image: np.ndarray, value_range: Range) -> np.ndarray:
+    """Return numbers in [-1, 1] as values, float64; numbers outside are clipped, NaN stays."""
+    low, high = value_range
+    return (image.astype(np.float64).clip(-1, 1) + 1) / 2 * (high - low) + low
+
+
+def in_type(values: np.ndarray, dtype: str, no_data: float | None, low: float) -> np.ndarray:
+    """Return values in a number type, NaN as `no_data`; without one as NaN, or of integers as
+    `low`.
+    """
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        filled = values if no_data is None else np.where(np.isnan(values), no_data, values)
+        return filled.astype(kind)
+    filled = np.where(np.isnan(values), low if no_data is None else no_data, np.rint(values))
+    limits = np.iinfo(kind)
+    return filled.clip(limits.min, limits.max).astype(kind)
