@@ -30,11 +30,9 @@ class Raster(Grid):
         file = self.file()
         from rasterio.enums import ColorInterp
 
-        self.bands = [
-            band
-            for band, meaning in zip(file.indexes, file.colorinterp, strict=True)
-            if meaning != ColorInterp.alpha
-        ]
+        meanings = dict(zip(file.indexes, file.colorinterp, strict=True))
+        self.bands = [band for band, of in meanings.items() if of != ColorInterp.alpha]
+        self.alpha = [band for band, of in meanings.items() if of == ColorInterp.alpha]
         self.channels = len(self.bands)
         self.size = file.width, file.height
         self.crs, self.transform = file.crs, file.transform
@@ -72,6 +70,10 @@ class Raster(Grid):
     def _values(self, **how: Any) -> np.ndarray:
         try:
             read = self.file().read(self.bands, masked=True, **how)
+            lacking = np.broadcast_to(read.mask, read.shape)
+            if self.alpha:  # of which GDAL makes a mask for some types alone
+                how |= {"out_shape": read.shape[1:]} if "out_shape" in how else {}
+                lacking = lacking | (self.file().read(self.alpha[0], **how) == 0)
         except Exception as error:
             raise ValueError(f"{self.path}: cannot be read ({one_line(error)})") from None
         wide = self.dtype in WIDE
@@ -80,7 +82,7 @@ class Raster(Grid):
             if (scale, offset) != (1, 0):
                 plane *= scale
                 plane += offset
-        values[np.broadcast_to(read.mask, values.shape)] = np.nan
+        values[lacking] = np.nan
         return values.transpose(1, 2, 0)
 
     def difference(self, other: Grid) -> str:
