@@ -72,8 +72,10 @@ class Raster(Grid):
             read = self.file().read(self.bands, masked=True, **how)
             lacking = np.broadcast_to(read.mask, read.shape)
             if self.alpha:  # of which GDAL makes a mask for some types alone
-                how |= {"out_shape": read.shape[1:]} if "out_shape" in how else {}
-                lacking = lacking | (self.file().read(self.alpha[0], **how) == 0)
+                plane = self.file().read(
+                    self.alpha[:1], **how | {"out_shape": (1, *read.shape[1:])}
+                )
+                lacking = lacking | (plane == 0)
         except Exception as error:
             raise ValueError(f"{self.path}: cannot be read ({one_line(error)})") from None
         wide = self.dtype in WIDE
