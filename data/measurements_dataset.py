@@ -1,5 +1,6 @@
 """Volumes, rasters and images of measurements: one or several inputs, and the target."""
 
+import os
 import random
 from functools import cached_property
 from typing import Any
@@ -40,7 +41,7 @@ class MeasurementsDataset(BaseDataset):
     @classmethod
     def derived_options(cls, opt: Any) -> dict[str, Any]:
         """Return the numbers of channels, which a training has from its first files."""
-        if not opt.isTrain or not opt.dataroot:
+        if not opt.isTrain or not os.path.isdir(opt.dataroot or ""):
             return {}
         whole = opt.missing == "zero"  # the first subject may lack an input
         channels = channels_of(find_subjects(opt, None if whole else 1))

@@ -11,7 +11,6 @@ from data import Loader
 from data.measurements.folders import Subject, open_grid
 from data.measurements.grid import Grid
 from data.measurements.raster import Raster
-from data.measurements.reader import Reader
 from data.measurements.subject_input import as_input
 from data.measurements.values import to_network
 from inference.shards import Share
@@ -61,18 +60,17 @@ def shown_images(subject: Subject, output: Grid, translator: Translator) -> dict
     grids = {label: (side, subject.inputs[side]) for label, side in zip(labels, sides, strict=True)}
     grids |= {"fake_B": (target_side, output), "real_B": (target_side, subject.target)}
     return {
-        label: as_input(shown(grid, reader, side))[0]
+        label: as_input(to_network(shown_values(grid), reader.ranges[side]))[0]
         for label, (side, grid) in grids.items()
         if grid is not None
     }
 
 
-def shown(grid: Grid, reader: Reader, side: str) -> np.ndarray:
-    """Return some slices of a volume one below the other, or a raster made smaller, (h, w, C) in
-    [-1, 1].
+def shown_values(grid: Grid) -> np.ndarray:
+    """Return what a page shows of a file, (h, w, C): some slices of a volume one below the other,
+    or a raster made smaller.
     """
     if isinstance(grid, Raster):
-        return to_network(grid.overview(LARGEST), reader.ranges[side])
+        return grid.overview(LARGEST)
     numbers = [int(share * grid.count) for share in SHOWN] if grid.count > 1 else [0]
-    slices = [grid.read(number) for number in numbers]
-    return to_network(np.concatenate(slices), reader.ranges[side])
+    return np.concatenate([grid.read(number) for number in numbers])

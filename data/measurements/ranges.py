@@ -16,7 +16,7 @@ from data.value_range import PERCENTILES, StoredRange, ranges_file
 log = logging.getLogger(__name__)
 
 FILES = 32  # files of a side that are looked at, at most
-SLICES = 3  # slices of each
+SLICES = 8  # slices of each volume, or windows of each raster
 EDGE = 512  # pixels of a side of a raster's window
 
 
@@ -62,11 +62,12 @@ def sample(grids: Sequence[Grid], masked: bool) -> np.ndarray:
     draw, found = random.Random(0), [np.zeros(0)]
     for index in np.linspace(0, len(grids) - 1, min(FILES, len(grids))).astype(int).tolist():
         grid = grids[index]
-        for share in (np.arange(SLICES) + 1) / (SLICES + 1):
+        count = SLICES if min(grid.size) > EDGE else min(SLICES, grid.count)
+        for number in np.linspace(0, grid.count - 1, count).round().astype(int).tolist():
             width, height = grid.size
             x, y = (draw.randint(0, max(0, n - EDGE)) for n in grid.size)
             box = x, y, min(x + EDGE, width), min(y + EDGE, height)
-            values = grid.read(int(share * grid.count), box)
+            values = grid.read(number, box)
             if not masked:
                 check_data(values, grid)
             values = values[np.isfinite(values)].ravel()

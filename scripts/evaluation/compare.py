@@ -15,6 +15,8 @@ from torch import Tensor
 
 from data.image_files import load_image
 from data.image_folder import by_stem, make_dataset, unread_partner
+from scripts.evaluation.heat import heat_colours
+from scripts.evaluation.measured_values import MeasuredValues
 from util.feature_distance import MeasuredDistance
 from util.files import naming
 from util.metrics import HOLE_METRICS, METRICS, Interval, bootstrap, compare, lower_is_better
@@ -36,6 +38,7 @@ class ImageSet:
     settings: list[str] | None = None  # the flags of the run that are not default
     run: str = ""  # the run's name, where `name` tells more
     options: Any = None  # of test.py, if it made the outputs
+    values: MeasuredValues | None = None  # of a run on measurements
 
     @property
     def holes(self) -> bool:
@@ -210,13 +213,6 @@ def heat_map(fake: Path, real: Path, out: Path) -> None:
     colours = heat_colours(((a - b).abs().mean(0) / MOST_ERROR).clamp(max=1).numpy())
     with naming(out):
         Image.fromarray(colours).save(out, compress_level=1)
-
-
-def heat_colours(share: np.ndarray) -> np.ndarray:
-    """Return the colours, (…, 3) in 0..255, of shares of `MOST_ERROR`, (…) in [0, 1]."""
-    import matplotlib
-
-    return np.ascontiguousarray(matplotlib.colormaps["inferno"](share, bytes=True)[..., :3])
 
 
 def heat_maps(images: ImageSet, folder: Path, processes: int) -> dict[str, Path]:

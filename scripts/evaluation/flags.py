@@ -7,11 +7,12 @@ from typing import Any
 
 from models.efficientnet_lite import require_packages
 from options.parser import OneLineParser, gpu_list, nearest, number
+from scripts.evaluation.measured_values import VALUE_METRICS
 from scripts.evaluation.network_metrics import PROTOCOLS, TOGETHER
 from util.feature_distance import FEATURE_METRICS
 from util.metrics import HOLE_METRICS, METRICS
 
-KNOWN = [*METRICS, *HOLE_METRICS, *PROTOCOLS, *FEATURE_METRICS]
+KNOWN = list(dict.fromkeys([*METRICS, *VALUE_METRICS, *HOLE_METRICS, *PROTOCOLS, *FEATURE_METRICS]))
 ABOUT = """Measure the distance of outputs to targets. Several names are compared side by side;
 --fake DIR --real DIR compares two folders. Other flags, such as --eval, are passed on to test.py.
 docs/metrics.md explains each number."""

@@ -25,6 +25,7 @@ from options.config_files import read_run
 from options.roles import SAME_RESULTS, differences
 from options.train_options import TrainOptions
 from scripts.evaluation.compare import ImageSet
+from scripts.evaluation.measured_values import measured_values
 from translator import Translator, run_options
 from util.errors import one_line
 from util.files import ROOT, run_folder
@@ -33,7 +34,7 @@ from util.image_rows import ImageRow, is_complete
 log = logging.getLogger(__name__)
 
 TEST = ROOT / "test.py"
-KINDS = ("real_A", "fake_B", "real_B", "fake_B_rgb", "real_B_rgb")
+KINDS = ("real_A", "real_A1", "fake_B", "real_B", "fake_B_rgb", "real_B_rgb")
 
 
 def check_run(name: str, args: Any) -> None:
@@ -66,6 +67,8 @@ def from_run(name: str, args: Any, paired: bool = True) -> ImageSet:
     images.made = how_made(vars(wanted), args.test_flags)
     images.settings = training_flags(wanted)
     images.run, images.options = name, wanted
+    if wanted.dataset_mode == "measurements":
+        images.values = measured_values(wanted, folder, images.names)
     return images
 
 
@@ -198,7 +201,7 @@ def collect_images(name: str, folder: Path, wanted: Any, paired: bool) -> ImageS
     alone = sorted(fake.keys() - real.keys())
     if alone and paired:
         raise ValueError(f"--name {name}: {fake[alone[0]]} has no target beside it")
-    return ImageSet(name, fake, real, kinds["real_A"], notes)
+    return ImageSet(name, fake, real, kinds["real_A"] or kinds["real_A1"], notes)
 
 
 def by_name(paths: Iterable[Path], kind: str) -> dict[str, Path]:

@@ -33,11 +33,12 @@ from scripts.evaluation.compare import (
     MOST_ERROR,
     Result,
     better,
-    heat_colours,
     heat_maps,
     in_figures,
     names_of,
 )
+from scripts.evaluation.heat import heat_colours
+from scripts.evaluation.measured_values import BRIGHTEST, error_maps
 from scripts.evaluation.report import of_other_images, other_images_note
 from util.names import escaped, natural_key, url_of, utf8
 from util.pages.elements import (
@@ -67,7 +68,10 @@ def write_page(
     `summary` is the table of a sweep, with its heading as the first row.
     """
     folders = [out / "heat" / str(i) for i in range(len(results))]
-    maps = [heat_maps(r.images, f, threads) for r, f in zip(results, folders, strict=True)]
+    maps = [
+        error_maps(r.images.values, f) if r.images.values else heat_maps(r.images, f, threads)
+        for r, f in zip(results, folders, strict=True)
+    ]
     title = title or "Evaluation of " + ", ".join(result.images.name for result in results)
     page = blank_page(title)
     with page.body:
@@ -85,7 +89,7 @@ def write_page(
         sortable = any(result.each for result in results)
         if sortable:
             _controls(results)
-        _error_scale()
+        _error_scale(results[0])
         rows = [_row(i, name, results, maps, out) for i, name in enumerate(_names(results))]
         lower = {name: better(name) == "lower" for r in results for name in r.each}
         main(*rows, cls="rows", data_lower=json.dumps(lower), style=f"--row: {_width(results)}px")
@@ -183,14 +187,20 @@ def _controls(results: Sequence[Result]) -> div:
     return bar
 
 
-def _error_scale() -> p:
+def _error_scale(result: Result) -> p:
     """Add the colours of the error maps, with the numbers at both ends."""
+    most, said = f"{MOST_ERROR}", "|output − target|, mean of the channels"
+    if values := result.images.values:
+        most = f"{BRIGHTEST * values.width:.4g}"
+        said += ", in the values of the files"
+    else:
+        said += "; black and white differ by 1"
     shades = ", ".join("rgb({}, {}, {})".format(*c) for c in heat_colours(np.linspace(0, 1, 9)))
     bar = span(cls="colours", style=f"background-image: linear-gradient(to right, {shades})")
     return p(
         "Errors: ",
-        span("0 ", bar, f" {MOST_ERROR} or more", cls="ends"),
-        "|output − target|, mean of the channels; black and white differ by 1",
+        span("0 ", bar, f" {most} or more", cls="ends"),
+        said,
         cls="scale",
     )
 

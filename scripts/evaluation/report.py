@@ -13,6 +13,7 @@ from scripts.evaluation import feature_distances
 from scripts.evaluation.compare import ImageSet, Result, better, in_figures, measure, names_of
 from scripts.evaluation.fcn_score import fcn_of_run
 from scripts.evaluation.feature_distances import add_distances
+from scripts.evaluation.measured_values import VALUE_METRICS, errors
 from scripts.evaluation.network_metrics import PROTOCOLS, SPLITS, TOGETHER, inception_metrics, lpips
 from util.device import pick_device
 from util.feature_distance import FEATURE_METRICS
@@ -24,6 +25,10 @@ from util.names import escaped, legible
 def everything(images: ImageSet, args: Any) -> Result:
     """Compute the chosen metrics; by default those that need no pretrained network."""
     metrics = args.metrics
+    if images.values:
+        return Result(images, chosen_errors(images, metrics, args.num_threads))
+    if alone := sorted({"MAE", "RMSE"} & set(metrics)):
+        raise ValueError(f"--metrics {alone[0]}: is for runs on measurements; L1 is its like")
     simple = [metric for metric in metrics if metric in METRICS | HOLE_METRICS]
     result = Result(images, {})
     if simple or not metrics:
@@ -42,6 +47,18 @@ def everything(images: ImageSet, args: Any) -> Result:
     return result
 
 
+def chosen_errors(
+    images: ImageSet, metrics: Sequence[str], processes: int
+) -> dict[str, dict[str, float]]:
+    """Return the chosen metrics of measurements by name; ValueError for those of images."""
+    if others := [metric for metric in metrics if metric not in VALUE_METRICS]:
+        raise ValueError(
+            f"--metrics {others[0]}: is for images; measurements have {', '.join(VALUE_METRICS)}"
+        )
+    found = errors(images.values, processes)
+    return {metric: of for metric, of in found.items() if metric in metrics or not metrics}
+
+
 @cache
 def device_of(gpu_ids: tuple[int, ...]) -> torch.device:
     """Return the device for networks; cached, so that it is logged once."""
@@ -55,7 +72,13 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
     if len(set(counts.values())) == 1:
         each = " per run" if len(counts) > 1 else ""
         said = f"{len(results[0].images.fake)} images{each}"
+    values = results[0].images.values
     notes = [f"N = {said}, 8 bits a channel, grey images as RGB"]
+    if values:
+        low, high = values.range
+        notes = [
+            f"N = {said.replace('images', 'files')}; the target's range is {low:g} to {high:g}"
+        ]
     if results[0].each:
         notes[0] += "; mean over the images"
     made = {r.images.name: r.images.made for r in results if r.images.made}
@@ -65,6 +88,7 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
     used = names_of(result.each for result in results)
     through_networks = PROTOCOLS | feature_distances.PROTOCOLS
     about = {name: of.protocol for name, of in (METRICS | HOLE_METRICS).items()} | through_networks
+    about |= VALUE_METRICS if values else {}
     used += [metric for metric in args.metrics if metric in through_networks and metric not in used]
     fill = {"subset": args.kid_subset, "splits": SPLITS, "epochs": args.fcn_epochs}
     notes += [f"{metric}: {about[metric].format(**fill)}" for metric in used]

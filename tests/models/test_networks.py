@@ -281,3 +281,23 @@ def test_the_gradient_penalty_of_different_sizes_mixes_their_middles(shapes):
     torch.manual_seed(0)
     assert penalty == networks.gradient_penalty(netD, middle(real), middle(fake))
     assert torch.isfinite(penalty)
+
+
+@pytest.mark.parametrize("mode", networks.GAN_MODES)
+@pytest.mark.parametrize("for_discriminator", [True, False])
+def test_patches_around_pixels_without_data_alone_have_no_gan_loss(
+    mode: str, for_discriminator: bool
+) -> None:
+    loss = networks.GANLoss(mode)
+    logits = torch.randn(2, 1, 4, 4, dtype=torch.float64, requires_grad=True)
+    valid = torch.ones(2, 1, 32, 32, dtype=torch.float64)
+    how = {"target_is_real": True, "for_discriminator": for_discriminator}
+    torch.testing.assert_close(loss(logits, **how, valid=valid), loss(logits, **how))
+    valid[0, :, :, :16] = 0  # the left half of the first image
+    masked = loss(logits, **how, valid=valid)
+    (gradient,) = torch.autograd.grad(masked, logits)
+    assert not gradient[0, :, :, :2].any() and gradient[0, :, :, 2:].any() and gradient[1].any()
+    rest = torch.cat([logits[0, :, :, 2:].flatten(), logits[1].flatten()])
+    torch.testing.assert_close(masked, loss(rest, **how) * 24 / 32)
+    layers = [[logits], [logits]]
+    torch.testing.assert_close(loss(layers, **how, valid=valid), masked)

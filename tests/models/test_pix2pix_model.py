@@ -64,6 +64,45 @@ def test_update_is_d_first_then_g_against_the_updated_d(make, mode):
         assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.parametrize("flags", [(), ("--diffaug", "color,translation,cutout")])
+def test_pixels_without_data_have_no_loss_and_no_gradient(make, flags):
+    model = make("--lambda_L1", "7", *flags)
+    _, (pair, *_) = doubled(model, 1)
+    valid = torch.ones(2, 1, 64, 64, dtype=torch.float64)
+    valid[0, :, :40] = 0
+    pair = pair | {"B": pair["B"] * valid, "valid": valid}
+    forward(model, pair)
+    assert not model.fake_B[0, :, :40].any() and model.fake_B[0, :, 40:].all()
+    seen = []
+    fake = model.fake_B = model.fake_B.detach().requires_grad_()
+    fake.register_hook(seen.append)
+    torch.manual_seed(2)
+    (model.loss_G() * 1.0).backward()
+    of_L1 = 7 * F.l1_loss(fake.detach(), pair["B"])
+    assert model.losses["G_L1"].item() == pytest.approx(of_L1.item())
+    assert seen[0][0, :, 40:].any() and seen[0][1].any()
+
+
+def test_outputs_of_pixels_without_data_do_not_reach_g(make):
+    model = make()
+    _, (pair, *_) = doubled(model, 1)
+    nothing = torch.zeros(2, 1, 64, 64, dtype=torch.float64)
+    forward(model, pair | {"B": pair["B"] * 0, "valid": nothing})
+    model.loss_G().backward()
+    assert not any(p.grad.any() for p in model.netG.parameters() if p.grad is not None)
+    assert {name: loss.item() for name, loss in model.losses.items()} == {"G_GAN": 0, "G_L1": 0}
+
+
+def test_a_batch_that_has_data_everywhere_trains_as_one_without_a_mask(make):
+    one, other = make("--lr", "0.002"), make("--lr", "0.002")
+    pair = random_batch()
+    for model, batch in ((one, pair), (other, pair | {"valid": torch.ones(1, 1, 64, 64)})):
+        torch.manual_seed(1)
+        step(model, batch)
+    for mine, theirs in zip(one.netG.parameters(), other.netG.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
 def test_d_sees_the_fake_detached(make):
     model = forward(make(), random_batch())
     model.loss_D().backward()

@@ -1,0 +1,300 @@
+"""Measurements as items of a training: pairing, inputs, ranges, slices, windows, no data."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, refusal
+from PIL import Image
+from support.measured_files import (
+    affine_of,
+    numbers,
+    write_dicom,
+    write_nifti,
+    write_raster,
+)
+
+from data import Loader, create_dataset, create_validation_dataset
+from options.train_options import TrainOptions
+
+MEASURED = ["--dataset_mode", "measurements", *TINY, "--crop_size", "4", "--no_flip"]
+
+
+def loader(root: Path, *flags: str) -> Loader:
+    """Return the loader of a training."""
+    runs = ["--checkpoints_dir", str(root / "runs"), "--dataroot", str(root)]
+    return create_dataset(TrainOptions().read([*runs, *MEASURED, "--no_data_check", *flags]))
+
+
+def items(root: Path, *flags: str) -> list[dict[str, Any]]:
+    """Return all items of a training's first epoch, in order."""
+    found = loader(root, "--serial_batches", "--preprocess", "none", *flags)
+    return [found.item(n) for n in range(len(found))]
+
+
+def volumes(root: Path, sides: str = "AB", phases: str = "train", count: int = 2) -> Path:
+    """Write `count` volumes of each side: B is twice A."""
+    for phase in phases.split():
+        for side in sides.split() if " " in sides else sides:
+            for n in range(count):
+                array = (numbers() + n) * (2 if side == "B" else 1)
+                write_nifti(root / f"{phase}{side}" / f"p{n}.nii", array.astype(np.int16))
+    return root
+
+
+def test_an_item_is_a_slice_in_the_range_of_its_side(tmp_path: Path) -> None:
+    volumes(tmp_path)
+    found = items(tmp_path, "--range_A", "0,210", "--range_B", "0,100")
+    assert len(found) == 2 * 5 and all(item["A"].shape == (1, 1, 6, 7) for item in found)
+    first = numbers()[..., 0].T[::-1]
+    np.testing.assert_allclose(found[0]["A"][0, 0], first / 105 - 1, atol=1e-6)
+    np.testing.assert_allclose(found[0]["B"][0, 0], (2 * first / 50 - 1).clip(-1, 1), atol=1e-6)
+    assert found[0]["A_paths"] == [str(tmp_path / "trainA/p0.nii")]
+    assert "valid" not in found[0]
+
+
+def test_the_range_of_values_is_found_and_kept_with_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = loader(volumes(tmp_path))
+    low, high = found.dataset.reader.ranges["B"]
+    assert (low, high) == (0, 2 * (numbers().max() + 1))
+    assert "--range_B 0,420: the values of B" in caplog.text
+    again = loader(tmp_path, "--continue_train")
+    assert again.dataset.reader.ranges == found.dataset.reader.ranges
+
+
+def test_channels_are_those_of_the_files(tmp_path: Path) -> None:
+    volumes(tmp_path)
+    opt = loader(tmp_path, "--slices_around", "1").opt
+    assert (opt.input_nc, opt.output_nc) == (3, 1)
+    refusal(lambda: loader(tmp_path, "--input_nc", "2"), "--input_nc 2: the files have 1")
+
+
+def test_neighbouring_slices_are_channels_and_the_last_ones_are_repeated(tmp_path: Path) -> None:
+    volumes(tmp_path, count=1)
+    alone = items(tmp_path)
+    around = items(tmp_path, "--slices_around", "2")
+    for n in range(5):
+        expected = [min(max(n + k, 0), 4) for k in range(-2, 3)]
+        assert torch.equal(around[n]["A"][0], torch.cat([alone[k]["A"][0] for k in expected]))
+        assert torch.equal(around[n]["B"], alone[n]["B"])
+
+
+def test_slices_of_another_axis_and_of_a_range(tmp_path: Path) -> None:
+    volumes(tmp_path, count=1)
+    assert len(items(tmp_path, "--slice_axis", "sagittal")) == 7
+    some, whole = items(tmp_path, "--slice_range", "1,-2"), items(tmp_path)
+    assert len(some) == 3 and torch.equal(some[0]["A"], whole[1]["A"])
+    refusal(lambda: items(tmp_path, "--slice_range", "3,9"), "--slice_range 3,9", "5 slices")
+
+
+def test_a_validation_has_slices_of_all_volumes(tmp_path: Path) -> None:
+    volumes(tmp_path, phases="train val")
+    training = loader(tmp_path)
+    found = create_validation_dataset(training.opt, most=4)
+    files = [batch["A_paths"][0] for batch in found]
+    assert files == [str(tmp_path / f"valA/p{n}.nii") for n in (0, 0, 1, 1)]
+
+
+@pytest.mark.parametrize("cache", ["ram", "none"])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_cache_changes_nothing(tmp_path: Path, cache: str, ending: str) -> None:
+    for side in "AB":
+        write_nifti(tmp_path / f"train{side}" / f"p{ending}", numbers().astype(np.int16))
+    found = loader(tmp_path, "--cache", cache, "--preprocess", "none")
+    for _ in range(2):
+        for n in (2, 0, 4):
+            expected = numbers()[..., n].T[::-1] / (209 / 2) - 1
+            np.testing.assert_allclose(found.item(n)["A"][0, 0], expected, atol=1e-6)
+    assert (found.dataset.cache is None) == (cache == "none")
+
+
+def test_series_and_volumes_are_paired_by_name(tmp_path: Path) -> None:
+    array = numbers((5, 6, 7)).astype(np.int16)
+    write_dicom(tmp_path / "trainA" / "p1", array)
+    values = array.transpose(2, 1, 0)
+    affine = np.diag([-1.0, -1.5, 3.0, 1.0])
+    affine[:3, 3] = (10, -20, 5)
+    write_nifti(tmp_path / "trainB" / "p1.nii.gz", values, affine)
+    for item in items(tmp_path):
+        assert torch.equal(item["A"], item["B"])
+
+
+def test_several_inputs_are_the_channels_of_A_in_their_order(tmp_path: Path) -> None:
+    for n in range(2):
+        for side, bands in (("A1", 2), ("A2", 1), ("B", 1)):
+            values = np.full((bands, 8, 8), {"A1": 10, "A2": 30, "B": 50}[side] + n, np.float32)
+            values[:, 0, 0], values[:, 0, 1] = 0, 100
+            write_raster(tmp_path / f"train{side}" / f"s{n}.tif", values)
+    ranges = ["--range_A", "0,100", "--range_A2", "0,60", "--range_B", "0,100"]
+    found = items(tmp_path, *ranges, "--windows_per_epoch", "2")
+    assert loader(tmp_path, *ranges).opt.input_nc == 3
+    for item in found:
+        n = int(item["A_paths"][0].endswith("s1.tif"))
+        values = item["A"][0, :, 4, 4].tolist()
+        np.testing.assert_allclose(values, [(10 + n) / 50 - 1] * 2 + [(30 + n) / 30 - 1], atol=1e-6)
+        assert item["A2_paths"][0] == item["A1_paths"][0].replace("trainA1", "trainA2")
+
+
+def test_inputs_of_plain_images_and_arrays(tmp_path: Path) -> None:
+    for side in ("A1", "A2", "B"):
+        (tmp_path / f"train{side}").mkdir()
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    Image.fromarray(grey).save(tmp_path / "trainA1" / "x.png")
+    np.save(tmp_path / "trainA2" / "x.npy", np.dstack([grey, grey]).astype(np.float32) / 64)
+    np.save(tmp_path / "trainB" / "x.npy", grey.astype(np.float32))
+    (item,) = items(tmp_path, "--range_A2", "0,1", "--range_B", "0,63")
+    np.testing.assert_allclose(item["A"][0, 0], grey / 127.5 - 1, atol=1e-6)
+    np.testing.assert_allclose(item["A"][0, 2], grey / 32 - 1, atol=1e-6)
+    np.testing.assert_allclose(item["B"][0, 0], grey / 31.5 - 1, atol=1e-6)
+
+
+def test_a_missing_input_is_an_error_or_zeros(tmp_path: Path) -> None:
+    for side in ("A1", "A2", "B"):
+        for n in range(2):
+            write_nifti(tmp_path / f"train{side}" / f"p{n}.nii", numbers().astype(np.int16))
+    (tmp_path / "trainA1" / "p0.nii").unlink()
+    refusal(lambda: items(tmp_path), "trainA2/p0.nii has no partner p0.*", "--missing zero")
+    found = items(tmp_path, "--missing", "zero")
+    assert len(found) == 10 and not found[0]["A"][0, 0].any() and found[0]["A"][0, 1].any()
+    assert found[5]["A"][0, 0].any() and found[0]["A_paths"] == [str(tmp_path / "trainA2/p0.nii")]
+    (tmp_path / "trainA2" / "p0.nii").unlink()
+    refusal(lambda: items(tmp_path, "--missing", "zero"), "trainB/p0.nii has no partner")
+
+
+def test_folders_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
+    root = volumes(tmp_path / "lacking", sides="A")
+    refusal(lambda: items(root), "--dataroot", "trainB")
+    root = volumes(tmp_path / "both")
+    volumes(root, sides="A1 ")
+    refusal(lambda: items(root), "holds trainA/ and trainA1/")
+    root = volumes(tmp_path / "gap", sides="A1 A3 B")
+    refusal(lambda: items(root), "lacks trainA2/")
+    root = volumes(tmp_path / "other")
+    write_nifti(root / "trainB" / "p1.nii", numbers((7, 6, 4)).astype(np.int16))
+    refusal(lambda: items(root), "trainA/p1.nii", "trainB/p1.nii", "5 slices and 4")
+    root = volumes(tmp_path / "kinds")
+    for side in "AB":
+        write_raster(root / f"train{side}" / "s.tif", np.zeros((1, 8, 8), np.float32))
+    refusal(lambda: items(root), "is a volume and", "is none")
+    root = volumes(tmp_path / "twice")
+    write_nifti(root / "trainA" / "p1.nii.gz", numbers().astype(np.int16))
+    refusal(lambda: items(root), "p1.nii", "p1.nii.gz", "have the same name")
+    root = volumes(tmp_path / "several", sides="A1 A2 B")
+    refusal(lambda: items(root, "--direction", "BtoA"), "--direction BtoA")
+
+
+def test_flags_of_another_kind_of_file_are_refused(tmp_path: Path) -> None:
+    volumes(tmp_path)
+    refusal(lambda: items(tmp_path, "--windows_per_epoch", "9"), "--windows_per_epoch 9", "rasters")
+    refusal(lambda: loader(tmp_path, "--preprocess", "resize_and_crop"), "are not resized")
+    root = tmp_path / "rasters"
+    for side in "AB":
+        write_raster(root / f"train{side}" / "s.tif", np.eye(8, dtype=np.float32)[None])
+    refusal(lambda: items(root, "--slices_around", "1"), "--slices_around", "is for volumes")
+
+
+def test_the_other_direction_swaps_input_and_target(tmp_path: Path) -> None:
+    for side, bands in (("A", 1), ("B", 2)):
+        values = np.random.default_rng(0).random((bands, 8, 8)).astype(np.float32)
+        write_raster(tmp_path / f"train{side}" / "s.tif", values)
+    found = loader(tmp_path, "--direction", "BtoA", "--preprocess", "none")
+    assert (found.opt.input_nc, found.opt.output_nc) == (2, 1)
+    item = found.item(0)
+    assert item["A"].shape == (1, 1, 8, 8) and item["B"].shape == (1, 2, 8, 8)
+
+
+def rasters(root: Path, size: int = 40) -> Path:
+    """Write two rasters of A and B whose values are their places; B has no data at the left."""
+    places = np.arange(size * size, dtype=np.float32).reshape(1, size, size)
+    lacking = places.copy()
+    lacking[..., : size // 4] = -9999
+    for n in range(2):
+        write_raster(root / "trainA" / f"s{n}.tif", places)
+        write_raster(root / "trainB" / f"s{n}.tif", lacking, nodata=-9999)
+    return root
+
+
+def test_windows_are_drawn_from_seed_epoch_and_index(tmp_path: Path) -> None:
+    rasters(tmp_path)
+    flags = ["--nodata", "mask", "--range_A", "0,1600", "--range_B", "0,1600"]
+    found, again = loader(tmp_path, *flags), loader(tmp_path, *flags)
+    assert len(found) == 2 * 40 * 40 // 16  # their area / --crop_size²
+    assert len(loader(tmp_path, *flags, "--windows_per_epoch", "7")) == 7
+    corners = set()
+    for n in range(20):
+        item, same = found.item(n), again.item(n)
+        assert torch.equal(item["A"], same["A"]) and item["A"].shape == (1, 1, 4, 4)
+        valid = item["valid"].bool()
+        assert torch.allclose(item["A"][valid], item["B"][valid])
+        assert not item["B"][~valid].any() and valid.any()
+        corners.add(item["A"][0, 0, 0, 0].item())
+    assert len(corners) > 10
+    found.set_epoch(2)
+    changed = [not torch.equal(batch["A"], found.item(n)["A"]) for n, batch in enumerate(found)]
+    assert any(changed)
+
+
+def test_pixels_without_data_are_refused_or_masked(tmp_path: Path) -> None:
+    rasters(tmp_path)
+    refusal(lambda: loader(tmp_path), "trainB/s0.tif", "-9999", "--nodata mask")
+    opt = ["--nodata", "mask"]
+    refusal(lambda: loader(tmp_path, *opt, "--model", "cycle_gan"), "--nodata mask", "pix2pix")
+    item = loader(tmp_path, *opt, "--preprocess", "none").item(0)
+    assert item["valid"].shape == (1, 1, 40, 40)
+    assert not item["valid"][..., :10].any() and item["valid"][..., 10:].all()
+    assert item["A"][..., :10].any()  # what the input has stays
+
+
+def test_nan_in_an_input_is_zero_and_not_valid(tmp_path: Path) -> None:
+    volumes(tmp_path, count=1)
+    array = numbers().astype(np.float32)
+    array[0, 0, 0] = np.nan
+    write_nifti(tmp_path / "trainA" / "p0.nii", array)
+    refusal(lambda: items(tmp_path), "trainA/p0.nii: has pixels without data")
+    item = items(tmp_path, "--nodata", "mask")[0]
+    assert item["A"][0, 0, -1, 0] == 0 and item["valid"].sum() == 41
+
+
+def test_slices_smaller_than_the_crop_are_padded_with_what_has_no_data(tmp_path: Path) -> None:
+    volumes(tmp_path)
+    item = loader(tmp_path, "--crop_size", "9").item(0)
+    assert item["A"].shape == (1, 1, 9, 9) and item["valid"].sum() == 6 * 7
+    assert not item["A"][0, 0][item["valid"][0, 0] == 0].any()
+
+
+def test_a_crop_is_drawn_and_flipped_alike_for_all(tmp_path: Path) -> None:
+    volumes(tmp_path, sides="A1 A2 B", count=1)
+    ranges = ["--range_A", "0,210", "--range_B", "0,420"]
+    runs = ["--checkpoints_dir", str(tmp_path / "r"), "--dataroot", str(tmp_path)]
+    flags = [flag for flag in MEASURED if flag != "--no_flip"]
+    found = create_dataset(TrainOptions().read([*runs, *flags, *ranges, "--no_data_check"]))
+    rising = set()
+    for n in range(5):
+        item = found.item(n)
+        assert torch.allclose(item["A"][:, :1], item["B"]) and item["A"].shape == (1, 2, 4, 4)
+        assert torch.equal(item["A"][:, 0], item["A"][:, 1])
+        rising.add(bool(item["A"][0, 0, 0, 1] > item["A"][0, 0, 0, 0]))
+    assert rising == {True, False}
+
+
+def test_places_of_volumes_in_other_orders_of_voxels_agree(tmp_path: Path) -> None:
+    body = numbers().astype(np.int16)
+    write_nifti(tmp_path / "trainA" / "p.nii", body, affine_of("RAS"))
+    affine = affine_of("LAS")
+    affine[0, 3] = affine_of("RAS")[0, 3] + 6
+    write_nifti(tmp_path / "trainB" / "p.nii", body[::-1], affine)
+    for item in items(tmp_path):
+        assert torch.equal(item["A"], item["B"])
+
+
+def test_the_state_of_random_numbers_stays(tmp_path: Path) -> None:
+    found = loader(rasters(tmp_path), "--nodata", "mask")
+    random.seed(1)
+    before = random.getstate()
+    found.item(3)
+    assert random.getstate() == before
