@@ -36,6 +36,7 @@ CHECKED = (
     "colorization",
     "labels",
     "inpaint",
+    "measurements",
 )  # as scripts.doctor knows them
 
 

@@ -44,7 +44,10 @@ class MeasurementsDataset(BaseDataset):
         if not opt.isTrain or not os.path.isdir(opt.dataroot or ""):
             return {}
         whole = opt.missing == "zero"  # the first subject may lack an input
-        channels = channels_of(find_subjects(opt, None if whole else 1))
+        try:
+            channels = channels_of(find_subjects(opt, None if whole else 1))
+        except ValueError:  # which the dataset will raise again
+            return {}
         target = channels.pop(opt.direction[-1])
         found = {"input_nc": input_channels(channels, opt), "output_nc": target}
         return {name: n for name, n in found.items() if name not in opt.given}

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/doctor.py
@@ -27,6 +27,8 @@ from options.shared_flags import add_shared_flags
 from options.train_options import TrainOptions
 from scripts.diagnosis.holes import hole_findings
 from scripts.diagnosis.labels import label_findings
+from scripts.diagnosis.leaks import relative_names, shared_groups_of_files
+from scripts.diagnosis.measurements import measured_findings
 from scripts.diagnosis.pairs import pairs
 from util.command import run_command, setup_logging
 from util.errors import RunStopped
@@ -45,6 +47,7 @@ FLAGS = {
     # With skip, the datasets leave it to `OF_ITEMS` to name what is bad.
     "inpaint": ("--model", "inpaint", "--on_bad_image", "skip"),
     "labels": ("--on_bad_image", "skip"),
+    "measurements": (),
 }
 # What looks at the items of a type of dataset; returns also the files of which `inspect` is to
 # say no more than that they are bad.
@@ -68,11 +71,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         default=os.cpu_count() or 1,
         help="number of processes",
     )
+    add(
+        "--group",
+        help="regular expression that finds in a file's path what belongs together, such as a "
+        "patient's number; groups in several phases are named",
+    )
     args, more = parser.parse_known_args(argv)
     if args.dataroot is None:
         raise ValueError(without_folder(parser, more))
     args.dataset_mode = args.dataset_mode or dataset_mode_of(more)
     asked = {phase: options_of(args, phase, more) for phase in phases_of(args)}
+    if args.dataset_mode == "measurements":
+        count, found = measured_findings(args.dataroot, asked, args.group)
+        report(found, count, remarks_of(asked))
+        return
     paths = make_dataset(args.dataroot)
     look = OF_ITEMS.get(args.dataset_mode)
     right, of_items = look(asked.values()) if look else (set(), [])
@@ -85,8 +97,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     found += {one for one in of_items if one.path not in damaged}
     if args.dataset_mode == "aligned":
         found += pairs(args.dataroot, paths, damaged)
-    remarks = dict.fromkeys(remark for opt in asked.values() for remark in data_remarks(opt))
-    report(found, len(paths), list(remarks))
+    if args.group:
+        folders = {phase: phase_folders(args.dataroot, phase) for phase in asked}
+        files = {phase: relative_names(of, paths) for phase, of in folders.items()}
+        found += shared_groups_of_files(args.dataroot, files, args.group)
+    report(found, len(paths), remarks_of(asked))
+
+
+def remarks_of(asked: Mapping[str, Options]) -> list[Remark]:
+    """Return the remarks on a sample of each phase."""
+    return list(dict.fromkeys(remark for opt in asked.values() for remark in data_remarks(opt)))
 
 
 def without_folder(parser: OneLineParser, more: Sequence[str]) -> str:

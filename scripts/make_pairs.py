@@ -28,6 +28,7 @@ from options.parser import OneLineParser, number
 from scripts.pairs.splits import (
     PHASES,
     SHARES,
+    one_phase_of_each_group,
     own_phases,
     phases_of,
     say_counts,
@@ -112,6 +113,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--task", required=True, choices=[*TASKS, "resize", "combine"], help="kind of pairs")
     add("--split", help=f"fractions of train, val, test (default: {SHARES}), unless IN has them")
     add(
+        "--group",
+        help="regular expression that finds in a file's path what belongs together, such as a "
+        "patient's number: all images of a group are in one phase",
+    )
+    add(
         "--size",
         type=number(int, 1, 16384),
         help="size in pixels for the central square of each image",
@@ -160,14 +166,14 @@ def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
         names = [Path(own[name.parts[0]], *name.parts[1:]) for name in names]
     names = unique_names(names)
     phases = [None] * len(names) if own else phases_of(names, args)
+    # An image made by an earlier run keeps its phase, even if IN has grown since.
+    made = {n: phase for n in names for phase in PHASES if (args.out / phase / n).exists()}
+    phases = [phase and made.get(name, phase) for name, phase in zip(names, phases, strict=True)]
+    if args.group:
+        phases = one_phase_of_each_group(names, phases, made, args.group)
     for path, name, phase in zip(paths, names, phases, strict=True):
         files = [str(path), partners[path]] if combine else [str(path)]
-        if phase is None:
-            yield files, args.out / name
-            continue
-        # An image made by an earlier run keeps its phase, even if IN has grown since.
-        made = [phase for phase in PHASES if (args.out / phase / name).exists()]
-        yield files, args.out / (made[0] if made else phase) / name
+        yield files, args.out / name if phase is None else args.out / phase / name
 
 
 def partners_of(source: Path, paths: Sequence[Path]) -> dict[Path, str]:
@@ -197,7 +203,7 @@ def remember(args: argparse.Namespace, flags: Sequence[str] = ()) -> None:
 
     ValueError if it was started with other settings.
     """
-    kept = ("task", "split", "size", "seed", "mask", "factor", "sigma", "pairs", "half")
+    kept = ("task", "split", "size", "seed", "mask", "factor", "sigma", "pairs", "half", "group")
     now = {name: getattr(args, name) for name in kept} | {"source": str(args.source.resolve())}
     note = args.out / NOTE
     before = now

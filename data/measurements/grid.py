@@ -1,6 +1,7 @@
 """The contract of a file of measurements: slices of numbers, NaN where there is no data."""
 
 import importlib.util
+import os
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
@@ -48,17 +49,19 @@ class DecodedFiles:
 
     def __init__(self, most: int = MOST_BYTES):
         self.most, self.lock = most, Lock()
-        self.arrays: OrderedDict[str, np.ndarray] = OrderedDict()
+        self.arrays: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()
 
     def get(self, path: str, decode: Callable[[], np.ndarray]) -> np.ndarray:
-        """Return the array of a file, from memory if it is there."""
+        """Return the array of a file, from memory if it is there and the file has not changed."""
+        state = os.stat(path)
+        key = os.path.abspath(path), state.st_mtime_ns, state.st_size
         with self.lock:
-            if path in self.arrays:
-                self.arrays.move_to_end(path)
-                return self.arrays[path]
+            if key in self.arrays:
+                self.arrays.move_to_end(key)
+                return self.arrays[key]
         array = decode()
         with self.lock:
-            self.arrays[path] = array
+            self.arrays[key] = array
             while len(self.arrays) > 1 and sum(a.nbytes for a in self.arrays.values()) > self.most:
                 self.arrays.popitem(last=False)
         return array

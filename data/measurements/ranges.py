@@ -45,9 +45,8 @@ def fitted_ranges(sides: dict[str, list[Grid]], opt: Any) -> dict[str, StoredRan
             raise ValueError(f"--dataroot: {first.path} and others of {side} hold no data")
         elif rule == "auto":
             low, high = fitting_range(values)
-            log.info(
-                "--%s %.6g,%.6g: the values of %s (LOW,HIGH sets others)", flag, low, high, side
-            )
+            say = log.info if opt.phase == "train" else log.debug
+            say("--%s %.6g,%.6g: the values of %s (LOW,HIGH sets others)", flag, low, high, side)
         else:
             low, high = np.percentile(values, PERCENTILES).tolist()
         if not low < high:

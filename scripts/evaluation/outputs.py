@@ -132,6 +132,8 @@ def how_made(opt: dict[str, Any], more: list[str]) -> str:
     """Describe in words the translated images, the weights and the size."""
     first = f"the first {opt['num_test']} of " if opt["num_test"] < float("inf") else ""
     size = "at their own size" if opt["preprocess"] == "none" else f"{opt['crop_size']} pixels wide"
+    if opt["dataset_mode"] == "measurements":
+        size = "whole files"
     average = ", EMA of G" if opt["use_ema"] else ""
     flags = f", {' '.join(more)}" if more else ""
     return (

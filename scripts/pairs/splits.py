@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from options.parser import number
+from util.groups import group_of, group_pattern, shared_groups
 from util.metrics import FEW_IMAGES
 from util.same_names import name_key
 
@@ -40,10 +41,38 @@ def shares_of(text: str) -> list[float]:
 
 
 def phases_of(names: list[Path], args: argparse.Namespace) -> list[str]:
-    """Return the phase of each image, drawn at random."""
-    order = np.random.default_rng(args.seed).permutation(len(names))
-    shares = split(len(names), args.shares)
-    return [shares[place] for place in np.argsort(order)]
+    """Return the phase of each image, drawn at random; images of a group (--group) share theirs."""
+    groups = groups_of(names, args.group) if args.group else list(map(str, names))
+    of_group = list(dict.fromkeys(groups))
+    order = np.random.default_rng(args.seed).permutation(len(of_group))
+    shares = split(len(of_group), args.shares)
+    drawn = {of_group[n]: shares[place] for n, place in enumerate(np.argsort(order))}
+    return [drawn[group] for group in groups]
+
+
+def groups_of(names: list[Path], pattern: str) -> list[str]:
+    """Return the group of each image, by the regular expression of --group."""
+    compiled = group_pattern(pattern)
+    return [group_of(name, compiled) for name in names]
+
+
+def one_phase_of_each_group(
+    names: list[Path], phases: list[str | None], made: dict[Path, str], pattern: str
+) -> list[str | None]:
+    """Return the phases, of a group whose images are partly `made` the phase of these.
+
+    `phases` are None where the images lie in folders of their phases. ValueError if images of a
+    group are in several of them.
+    """
+    groups = groups_of(names, pattern)
+    kept = {group: made[name] for name, group in zip(names, groups, strict=True) if name in made}
+    phases = [phase and kept.get(group, phase) for phase, group in zip(phases, groups, strict=True)]
+    parts: dict[str, list[str]] = {phase: [] for phase in PHASES}
+    for name, phase, group in zip(names, phases, groups, strict=True):
+        parts[made.get(name) or phase or name.parts[0]].append(group)
+    for group, of in shared_groups(parts).items():
+        raise ValueError(f"--group {pattern}: {group} has images in {' and '.join(of)}")
+    return phases
 
 
 def own_phases(names: list[Path], folder: Path, split: str | None) -> dict[str, str]:

@@ -243,3 +243,9 @@ def test_volumes_on_other_grids_are_told_apart(tmp_path: Path) -> None:
     rounded = affine_of("RAS") + 1e-5
     near = NiftiVolume(write_nifti(tmp_path / "e.nii", numbers().astype(np.int16), rounded))
     assert not base.difference(near)
+
+
+def test_a_file_that_is_written_again_is_read_again(tmp_path: Path) -> None:
+    for value in (1, 2):
+        path = write_nifti(tmp_path / "v.nii.gz", np.full((3, 3, 3), value, np.int16))
+        assert (NiftiVolume(path).read(1) == value).all()

@@ -1,0 +1,108 @@
+"""What is wrong with files of measurements: damage, missing partners, other grids, no data."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from data.image_check import Finding
+from data.measurements.dicom import DicomVolume
+from data.measurements.folders import files_in, folders_of, open_grid
+from data.measurements.grid import Grid
+from data.measurements.raster import Raster
+from data.measurements.raster import describe as describe_raster
+from data.measurements.volume import Volume
+from data.measurements.volume import describe as describe_volume
+from options.base_options import Options
+from scripts.diagnosis.leaks import overlapping_rasters, shared_by_phases, shared_groups_of_files
+
+ROWS = 1024  # rows of a slice that are read at a time
+Opened = dict[str, dict[str, Grid]]  # by side and name
+
+
+def measured_findings(
+    root: Path, asked: dict[str, Options], group: str | None
+) -> tuple[int, list[Finding]]:
+    """Return the number of files of all phases, and what is wrong with them."""
+    found: list[Finding] = []
+    phases: dict[str, Opened] = {}
+    for phase, opt in asked.items():
+        try:
+            folders = folders_of(opt)
+            files = {side: files_in(folder) for side, folder in folders.items()}
+        except ValueError as error:
+            found.append(Finding(str(root), str(error), fatal=True))
+            continue
+        phases[phase] = phase_files = {side: {} for side in files}
+        for side, name, path in tqdm(
+            [(side, name, path) for side, of in files.items() for name, path in of.items()],
+            unit="file",
+            desc=phase,
+            disable=None,
+        ):
+            try:
+                phase_files[side][name] = grid = open_grid(path, opt.slice_axis)
+                found += list(looked_through(grid, opt))
+            except ValueError as error:
+                found.append(Finding.of(str(path), error))
+        found += list(partners(phase_files, files, opt))
+    found += list(leaks(root, phases, group))
+    return sum(len(of) for sides in phases.values() for of in sides.values()), found
+
+
+def looked_through(grid: Grid, opt: Any) -> Iterator[Finding]:
+    """Read all of a file; yield its description and how much of it has no data."""
+    lacking = 0
+    width, height = grid.size
+    for number in range(grid.count):
+        for row in range(0, height, ROWS):
+            values = grid.read(number, (0, row, width, min(row + ROWS, height)))
+            lacking += int((~np.isfinite(values)).any(2).sum())
+    if isinstance(grid, Volume | Raster):
+        describe = describe_volume if isinstance(grid, Volume) else describe_raster
+        channels = f"{grid.channels} channel{'s' * (grid.channels != 1)}"
+        yield Finding(grid.path, f"{grid.dtype}, {channels}, {describe(grid)}")
+    if share := lacking / (grid.count * width * height):
+        fix = "" if opt.nodata == "mask" else "; --nodata mask leaves them out"
+        fatal = share == 1 or opt.nodata == "error"
+        yield Finding(grid.path, f"{max(share, 1e-4):.2%} of its points have no data{fix}", fatal)
+
+
+def partners(opened: Opened, files: dict[str, dict[str, Path]], opt: Any) -> Iterator[Finding]:
+    """Yield the files that lack a partner, and pairs whose points lie elsewhere."""
+    names = sorted(set().union(*files.values()))
+    target = opt.direction[-1]
+    for name in names:
+        there = {side: of[name] for side, of in files.items() if name in of}
+        lacking = [side for side in files if side not in there]
+        may_lack = opt.missing == "zero" and target in there and len(there) > 1
+        if lacking and not (may_lack and target not in lacking):
+            path = str(next(iter(there.values())))
+            yield Finding(path, f"has no partner in {', '.join(lacking)}", fatal=True)
+        grids = [of[name] for of in opened.values() if name in of]
+        for other in grids[1:]:
+            if what := grids[0].difference(other):
+                text = f"lies on another grid than {other.path}: {what}"
+                yield Finding(grids[0].path, text, fatal=True)
+
+
+def leaks(root: Path, phases: dict[str, Opened], group: str | None) -> Iterator[Finding]:
+    """Yield what several phases have in common: groups, patients, places."""
+    if group:
+        files = {
+            phase: [Path(n) for of in sides.values() for n in of] for phase, sides in phases.items()
+        }
+        yield from shared_groups_of_files(root, files, group)
+    grids = {
+        phase: [g for of in sides.values() for g in of.values()] for phase, sides in phases.items()
+    }
+    patients = {
+        phase: [g.patient for g in of if isinstance(g, DicomVolume) and g.patient]
+        for phase, of in grids.items()
+    }
+    yield from shared_by_phases(root, patients, "patients")
+    first = {phase: next(iter(sides.values())).values() for phase, sides in phases.items()}
+    rasters = {phase: [g for g in of if isinstance(g, Raster)] for phase, of in first.items()}
+    yield from overlapping_rasters(rasters)

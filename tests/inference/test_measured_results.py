@@ -1,0 +1,241 @@
+"""A test of measurements: whole files in the values of the target, their pages, shards, errors."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel
+import numpy as np
+import pytest
+import rasterio
+import torch
+from conftest import TINY
+from PIL import Image
+from support.measured_files import affine_of, numbers, write_dicom, write_nifti, write_raster
+
+from translator import Translator
+
+Command = Callable[..., SimpleNamespace]
+SMALL = [*TINY, "--dataset_mode", "measurements", "--crop_size", "64", "--no_html"]
+LIMITS = ("--range_A", "0,420", "--range_B", "-1000,1000")
+
+
+def train(command: Command, root: Path, *flags: str) -> SimpleNamespace:
+    done = command("train", *SMALL, "--dataroot", root, "--name", "run", *LIMITS, *flags)
+    assert done.status == 0, done.err
+    return done
+
+
+def test_run(command: Command, *flags: str) -> Path:
+    done = command("test", "--name", "run", "--gpu_ids", "-1", "--num_threads", "0", *flags)
+    assert done.status == 0, done.err
+    return done.cwd / "results" / "run" / "test_latest"
+
+
+test_run.__test__ = False
+
+
+def volumes(root: Path, phases: str = "train test", sides: str = "A B") -> Path:
+    for phase in phases.split():
+        for side in sides.split():
+            for n in range(2):
+                array = (numbers() * 2 + n).astype(np.int16)
+                write_nifti(root / f"{phase}{side}" / f"p{n}.nii.gz", array, affine_of("PIR"))
+    return root
+
+
+@pytest.mark.parametrize("axis", ["axial", "sagittal"])
+def test_whole_volumes_have_the_place_of_the_input_and_values_of_the_target(
+    command: Command, tmp_path: Path, axis: str
+) -> None:
+    root = volumes(tmp_path / "data")
+    train(command, root, "--slice_axis", axis, "--slices_around", "1")
+    results = test_run(command)
+    t = Translator.load("checkpoints/run", gpu_ids=-1)
+    for n in range(2):
+        path = root / "testA" / f"p{n}.nii.gz"
+        output, before = nibabel.load(results / "values" / f"p{n}_fake_B.nii.gz"), nibabel.load(path)
+        np.testing.assert_array_equal(output.affine, before.affine)
+        assert output.header.get_zooms() == before.header.get_zooms()
+        assert output.get_data_dtype() == np.int16
+        values = np.asanyarray(output.dataobj)
+        assert values.shape == before.shape and -1000 <= values.min() < values.max() <= 1000
+        np.testing.assert_array_equal(np.asanyarray(t(path).dataobj), values)
+        t.save(path, tmp_path / "again.nii.gz")
+        again = (tmp_path / "again.nii.gz").read_bytes()
+        assert again == (results / "values" / f"p{n}_fake_B.nii.gz").read_bytes()
+        # A slice is what the generator makes of it and its neighbours.
+        reader, number = t.input.reader, 2
+        subject = t.input.open(path)
+        real = torch.from_numpy(reader.input(subject, number).transpose(2, 0, 1).copy())[None]
+        fake = t.translate(real, [str(path)])[0, 0].numpy()
+        expected = np.rint((fake.astype(np.float64).clip(-1, 1) + 1) * 1000 - 1000)
+        with t.input.output(subject) as found:
+            t.translate_subject(subject, found)
+        assert np.abs(found.slices[number] - expected).max() <= 1  # other batches round otherwise
+    with Image.open(results / "images" / "p0_fake_B.png") as image:
+        assert image.height == 3 * t.input.open(path).first.size[1]
+    page = (results / "index.html").read_text()
+    assert "values/" in page and "p1_real_B.png" in page
+
+
+def test_a_series_becomes_a_nifti_volume(command: Command, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    array = numbers((5, 6, 7)).astype(np.int16)
+    for phase in ("train", "test"):
+        for side in "AB":
+            write_dicom(root / f"{phase}{side}" / "p1", array, intercept=-100)
+    train(command, root)
+    output = nibabel.load(test_run(command) / "values" / "p1_fake_B.nii.gz")
+    np.testing.assert_allclose(np.diag(output.affine), (-1, -1.5, 3, 1))
+    assert output.shape == (7, 6, 5) and output.header.get_xyzt_units()[0] == "mm"
+
+
+def test_a_raster_is_written_with_its_place_and_the_nodata_of_the_target(
+    command: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    values = np.random.default_rng(0).random((2, 200, 230)).astype(np.float32) * 400
+    values[:, 20:40, 30:60] = -1
+    how = {"tiled": True, "blockxsize": 32, "blockysize": 64}
+    for phase in ("train", "test"):
+        write_raster(root / f"{phase}A" / "s.tif", values, nodata=-1, **how)
+        write_raster(root / f"{phase}B" / "s.tif", values[:1], nodata=-9999)
+    train(command, root, "--windows_per_epoch", "3", "--nodata", "mask")
+    results = test_run(command, "--tile", "128")
+    with (
+        rasterio.open(results / "values" / "s_fake_B.tif") as output,
+        rasterio.open(root / "testA" / "s.tif") as before,
+    ):
+        assert (output.crs, output.transform) == (before.crs, before.transform)
+        assert output.block_shapes == [(64, 32)] and output.nodata == -9999
+        read = output.read(1, masked=True)
+        np.testing.assert_array_equal(read.mask, values[0] == -1)
+        assert -1000 <= read.min() < read.max() <= 1000
+    t = Translator.load("checkpoints/run", gpu_ids=-1, tile=128)
+    array = t(root / "testA" / "s.tif")
+    np.testing.assert_array_equal(array[..., 0], read.data)
+
+
+def test_a_test_needs_no_targets(command: Command, tmp_path: Path) -> None:
+    root = volumes(tmp_path / "data", "train")
+    volumes(root, "test", "A")
+    train(command, root)
+    results = test_run(command)
+    assert sorted(path.name for path in (results / "values").iterdir()) == [
+        "p0_fake_B.nii.gz",
+        "p1_fake_B.nii.gz",
+    ]
+    assert not list((results / "images").glob("*real_B*"))
+
+
+def test_several_inputs_are_given_as_a_tuple(command: Command, tmp_path: Path) -> None:
+    root = volumes(tmp_path / "data", sides="A1 A2 B")
+    train(command, root, "--missing", "zero")
+    results = test_run(command)
+    files = tuple(root / f"test{side}" / "p1.nii.gz" for side in ("A1", "A2"))
+    t = Translator.load("checkpoints/run", gpu_ids=-1)
+    whole = np.asanyarray(nibabel.load(results / "values" / "p1_fake_B.nii.gz").dataobj)
+    np.testing.assert_array_equal(np.asanyarray(t(files).dataobj), whole)
+    one, other = t([files, (files[0], None)])
+    np.testing.assert_array_equal(np.asanyarray(one.dataobj), whole)
+    assert (np.asanyarray(other.dataobj) != whole).any()
+    for wrong, said in (
+        (files[0], "expected 2 files (A1, A2), got 1"),
+        ((None, None), "an input is None"),
+        ((files[0], tmp_path / "none.nii"), "none.nii: no such file"),
+    ):
+        with pytest.raises(ValueError) as error:
+            t(wrong)
+        assert said in str(error.value)
+    assert (results / "images" / "p1_real_A2.png").is_file()
+
+
+def test_shards_are_whole_files(command: Command, tmp_path: Path) -> None:
+    root = volumes(tmp_path / "data")
+    train(command, root)
+    whole = {p.name: p.read_bytes() for p in (test_run(command) / "values").iterdir()}
+    for shard in ("0", "1"):
+        place = ["--results_dir", "shards"]
+        folder = ["--name", "run", "--gpu_ids", "-1", "--num_threads", "0", *place]
+        done = command("test", *folder, "--num_shards", "2", "--shard_id", shard)
+        assert done.status == 0, done.err
+    found = done.cwd / "shards" / "run" / "test_latest" / "values"
+    assert {p.name: p.read_bytes() for p in found.iterdir()} == whole
+
+
+def test_what_cannot_be_translated_is_one_line(
+    command: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = volumes(tmp_path / "data")
+    train(command, root)
+    np.save(root / "testA" / "p0.npy", np.zeros(4))
+    refused = ("test", "--name", "run", "--gpu_ids", "-1", "--num_threads", "0")
+    done = command(*refused)
+    assert done.status == 2 and "have the same name" in done.err and "Traceback" not in done.err
+    (root / "testA" / "p0.npy").unlink()
+    array = numbers().astype(np.float32)
+    array[0, 0, 0] = np.nan
+    write_nifti(root / "testA" / "p0.nii.gz", array, affine_of("PIR"))
+    done = command(*refused)
+    assert done.status == 2 and "testA/p0.nii.gz: has pixels without data" in done.err
+    done = command(*refused, "--on_bad_image", "skip")
+    assert done.status == 0 and "1 image translated" in caplog.text
+    (Path("checkpoints/run") / "pixel_ranges.json").unlink()
+    done = command(*refused)
+    assert done.status == 2 and "pixel_ranges.json: is missing" in done.err
+    done = command(*refused, "--num_variants", "2")
+    assert done.status == 2
+
+
+def test_evaluate_reports_errors_in_the_values_of_the_files(
+    command: Command, tmp_path: Path
+) -> None:
+    root = volumes(tmp_path / "data")
+    train(command, root)
+    results = test_run(command)
+    done = command("scripts.evaluate", "--name", "run", "--gpu_ids", "-1", "--num_threads", "1")
+    assert done.status == 0, done.err
+    folder = done.cwd / "results" / "run" / "test_latest_evaluation"
+    found = json.loads((folder / "metrics.json").read_text())["runs"][0]["metrics"]
+    by_hand = []
+    for n in range(2):
+        output, target = (
+            np.asanyarray(nibabel.load(path).dataobj).astype(np.float64)
+            for path in (
+                results / "values" / f"p{n}_fake_B.nii.gz",
+                root / "testB" / f"p{n}.nii.gz",
+            )
+        )
+        by_hand.append([np.abs(output - target).mean(), ((output - target) ** 2).mean()])
+    by_hand = np.array(by_hand)
+    assert found["MAE"]["mean"] == pytest.approx(by_hand[:, 0].mean())
+    assert found["RMSE"]["mean"] == pytest.approx(np.sqrt(by_hand[:, 1]).mean())
+    psnr = 10 * np.log10(2000**2 / by_hand[:, 1])
+    assert found["PSNR"]["mean"] == pytest.approx(psnr.mean())
+    assert "500 or more" in (folder / "index.html").read_text()
+    wrong = command("scripts.evaluate", "--name", "run", "--gpu_ids", "-1", "--metrics", "SSIM")
+    assert wrong.status == 2 and "--metrics SSIM: is for images" in wrong.err
+
+
+def test_points_without_data_do_not_count_in_an_evaluation(
+    command: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    values = np.full((1, 70, 70), 100, np.float32)
+    values[0, :, :35] = np.arange(35)
+    lacking = values.copy()
+    lacking[0, :30] = -9999
+    for phase in ("train", "test"):
+        write_raster(root / f"{phase}A" / "s.tif", values)
+        write_raster(root / f"{phase}B" / "s.tif", lacking, nodata=-9999)
+    train(command, root, "--nodata", "mask", "--windows_per_epoch", "2")
+    results = test_run(command)
+    done = command("scripts.evaluate", "--name", "run", "--gpu_ids", "-1", "--num_threads", "1")
+    assert done.status == 0, done.err
+    with rasterio.open(results / "values" / "s_fake_B.tif") as file:
+        error = np.abs(file.read(1)[30:] - values[0, 30:]).mean()
+    folder = done.cwd / "results" / "run" / "test_latest_evaluation"
+    found = json.loads((folder / "metrics.json").read_text())["runs"][0]["metrics"]
+    assert found["MAE"]["mean"] == pytest.approx(error, rel=1e-6)
