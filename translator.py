@@ -27,7 +27,8 @@ from data.measurements.subject_input import Sources, SubjectInput, as_input, as_
 from data.user_input import ImageInput, Source, numbered
 from data.value_range import chosen_ranges, read_ranges
 from models import create_model
-from models.tiling import translate_in_windows
+from models.test_time import use_tiles
+from models.tiling import Tiles, translate_in_windows
 from models.weights import infer_options
 from options.base_options import Options
 from options.config_files import existing_run
@@ -37,6 +38,7 @@ from util.registry import find_class
 from util.util import as_pil, tensor2im
 from util.variants import check_variants
 
+TILE = 1024  # pixels, of rasters without --tile
 SLICE_PIXELS = 2**20  # of the slices of a volume that are translated at a time
 
 
@@ -110,6 +112,9 @@ class Translator:
         instance maps, in the same form, by default the classes. A run that fills holes takes `mask`
         and, with --guided, `sketch` (see `map_of`). Of several images each has a part of its own.
 
+        A run on measurements takes a volume or a raster, a list of them, or tuples of the files of
+        several inputs, and gives an image of nibabel, or an array in the values of the target.
+
         `seed` (default: --seed) and the file's stem determine the noise; without a file, the
         image's number in the list or batch does. With `variants` above 1, each output becomes so
         many, those of the seeds `seed`, `seed` + 1, …: a list of PIL images, an array
@@ -117,10 +122,11 @@ class Translator:
         says that the run has no noise.
         """
         if isinstance(self.input, SubjectInput) and not isinstance(images, Tensor):
-            several = isinstance(images, list)
-            return (
-                [self._whole(one, seed) for one in images] if several else self._whole(images, seed)
-            )
+            if variants > 1 or parts or instances is not None:
+                raise ValueError("a run on measurements takes files, without variants or parts")
+            if isinstance(images, list):
+                return [self._whole(one, seed) for one in images]
+            return self._whole(images, seed)
         parts = {k: v for k, v in (parts | {"instances": instances}).items() if v is not None}
         if isinstance(images, str | Path) and os.path.isdir(images):
             files = make_dataset(images, flag="images")
@@ -196,10 +202,10 @@ class Translator:
         All slices have the same noise, that of the first input's name.
         """
         name, reader = subject.first.path, self.input.reader
-        if not subject.is_volume:
+        width, height = subject.first.size
+        if not subject.is_volume and max(width, height) > TILE:
             self._raster_in_windows(subject, output, seed)
             return
-        width, height = subject.first.size
         several = max(1, SLICE_PIXELS // (width * height))
         for start in range(0, subject.first.count, several):
             numbers = range(start, min(start + several, subject.first.count))
@@ -212,6 +218,9 @@ class Translator:
     def _raster_in_windows(self, subject: Subject, output: Output, seed: int | None) -> None:
         """Translate a raster or an image into `output`, in windows of --tile."""
         model, reader, (width, height) = self.model, self.input.reader, subject.first.size
+        net = model.generator()
+        if not isinstance(net.model, Tiles):
+            use_tiles(net, max(TILE, 2 * net.stride))
 
         def read(box: Box) -> Tensor:
             return as_input(reader.input(subject, 0, box))[0].to(model.device)
@@ -224,7 +233,6 @@ class Translator:
                 row = end
 
         with model.test_mode([subject.first.path], seed):
-            net = model.generator()
             translate_in_windows(net, (width, height), read, write, layout=model.layout)
 
     def save(self, sources: Sources, path: str | Path, seed: int | None = None) -> None:

@@ -33,7 +33,8 @@ def tells_paths(dataset: Dataset) -> bool:
 def input_hash(item: Mapping[str, Any]) -> str:
     """Return the hash of the contents of an item's files, from an item or its `paths`.
 
-    Files are those of the keys that end in _paths. "" if a value is not a readable file.
+    Files are those of the keys that end in _paths; "" is none. "" if a value is not a readable
+    file.
     """
-    files = (str(item[key]) for key in sorted(item) if key.endswith("_paths"))
+    files = (str(item[key]) for key in sorted(item) if key.endswith("_paths") and item[key] != "")
     return hash_files(dict.fromkeys(files))

@@ -34,7 +34,7 @@ class MeasurementsDataset(BaseDataset):
     def modify_commandline_options(parser: Any, is_train: bool) -> Any:
         parser.set_defaults(preprocess="crop")
         if not is_train:
-            parser.set_defaults(tile=1024)
+            parser.set_defaults(batch_size=1)
         add_flags(parser, is_train)
         return parser
 
@@ -250,6 +250,8 @@ def check_flags(subject: Subject, rasters: bool, opt: Any) -> None:
     for flag in ("slices_around", "slice_range"):
         if getattr(opt, flag, None) and not subject.is_volume:
             raise ValueError(f"--{flag}: is for volumes; {subject.first.path} is none")
+    if getattr(opt, "num_variants", 1) > 1:
+        raise ValueError(f"--num_variants {opt.num_variants}: is for images, not for measurements")
     if opt.nodata == "mask" and opt.model not in ("pix2pix", "test"):
         raise ValueError("--nodata mask: works with --model pix2pix")
 
@@ -275,8 +277,8 @@ def training_slices(subjects: list[Subject], opt: Any) -> list[tuple[Subject, in
 
 def paths_of(subject: Subject, target_side: str) -> dict[str, str]:
     """Return the files of a subject as an item has them: A_paths, B_paths, and of several inputs
-    A1_paths, A2_paths, …
+    A1_paths, A2_paths, …, "" where one is missing.
     """
-    found = {f"{side}_paths": grid.path for side, grid in subject.inputs.items() if grid}
+    found = {f"{s}_paths": grid.path if grid else "" for s, grid in subject.inputs.items()}
     found.setdefault("A_paths" if target_side == "B" else "B_paths", subject.first.path)
     return found | ({f"{target_side}_paths": subject.target.path} if subject.target else {})

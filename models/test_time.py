@@ -33,8 +33,13 @@ def prepare_for_test(nets: dict[str, nn.Module], opt: Any) -> None:
                 f"--tile: is not for --model {opt.model}, whose {type(net).__name__} is no "
                 f"networks.Generator; leave it out"
             )
-        tiles = net.model = Tiles(net, opt.tile, opt.overlap)
-        log.info("%s", tiles.describe())
+        use_tiles(net, opt.tile, opt.overlap)
+
+
+def use_tiles(net: Generator, tile: int, overlap: int | None = None) -> None:
+    """Let a generator translate in tiles from now on, and log how."""
+    tiles = net.model = Tiles(net, tile, overlap)
+    log.info("%s", tiles.describe())
 
 
 def round_weights(net: nn.Module) -> None:

@@ -25,8 +25,10 @@ from data.image_parts import Parts, files_of_parts
 from data.image_types import StoredType
 from data.large_images import LARGE
 from data.missing_folder import look_stitched
+from options.base_options import Options
 from options.parser import OneLineParser
 from options.positionals import positionals
+from scripts.translation.measurements import translate_measurements
 from translator import Translator, run_options
 from util.command import run_command, setup_logging, words_of
 from util.files import atomic_write, run_folder
@@ -49,13 +51,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         source = from_standard_input(Path(folder)) if args.IN == "-" else Path(args.IN)
         if not source.exists():
             raise ValueError(f"IN {source}: no such file or folder")
+        opt = run_options(args.test_flags, also=args.flags)
+        if opt.dataset_mode == "measurements":
+            translate_files(args, source, opt)
+            return
         paths = [Path(path) for path in make_dataset(source)] if source.is_dir() else [source]
         out = Path(folder) / "stdout" if args.OUT == "-" else Path(args.OUT)
         if source.is_dir() and (args.OUT == "-" or out.is_file()):
             raise ValueError(f"OUT {args.OUT}: must be a folder, as IN is")
         if source.is_dir() and not out.exists() and is_image_file(out.name):
             raise ValueError(f"OUT {args.OUT}: is the name of an image, but IN is a folder")
-        opt = run_options(args.test_flags, also=args.flags)
         if "name" not in opt.given:
             log.info("--name is not given: the run is %s", run_folder(opt))
         translator = Translator(opt)
@@ -79,6 +84,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             place = targets[0] if source.is_file() else args.OUT
             log.info("%d image%s: %s", count, "s" * (count != 1), place)
+
+
+def translate_files(args: argparse.Namespace, source: Path, opt: Options) -> None:
+    """Translate volumes or rasters with a run on measurements."""
+    parts = [f"--{name}" for name in PARTS if getattr(args, name)]
+    if "-" in (args.IN, args.OUT) or parts:
+        raise ValueError(f"{(parts or ['-'])[0]}: a run on measurements translates files to files")
+    made = translate_measurements(Translator(opt), source, Path(args.OUT), args.overwrite)
+    log.info(
+        "%d file%s: %s", len(made), "s" * (len(made) != 1), made[0] if len(made) == 1 else args.OUT
+    )
 
 
 def translate_all(

@@ -38,6 +38,10 @@ class Inputs:
 
     def __init__(self, opt: Any, **changes: Any):
         """`changes` override options; ValueError if there are no images."""
+        if opt.dataset_mode == "measurements":
+            raise ValueError(
+                f"--name {opt.name}: was trained on measurements; scripts.translate translates files"
+            )
         options = Namespace(**{**vars(opt), "tile": None, **changes})
         self.phase: str = options.phase
         self.side = "B" if opt.direction == "BtoA" else "A"

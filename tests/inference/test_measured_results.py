@@ -55,7 +55,10 @@ def test_whole_volumes_have_the_place_of_the_input_and_values_of_the_target(
     t = Translator.load("checkpoints/run", gpu_ids=-1)
     for n in range(2):
         path = root / "testA" / f"p{n}.nii.gz"
-        output, before = nibabel.load(results / "values" / f"p{n}_fake_B.nii.gz"), nibabel.load(path)
+        output, before = (
+            nibabel.load(results / "values" / f"p{n}_fake_B.nii.gz"),
+            nibabel.load(path),
+        )
         np.testing.assert_array_equal(output.affine, before.affine)
         assert output.header.get_zooms() == before.header.get_zooms()
         assert output.get_data_dtype() == np.int16
