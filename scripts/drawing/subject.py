@@ -38,10 +38,6 @@ class Inputs:
 
     def __init__(self, opt: Any, **changes: Any):
         """`changes` override options; ValueError if there are no images."""
-        if opt.dataset_mode == "measurements":
-            raise ValueError(
-                f"--name {opt.name}: was trained on measurements; scripts.translate translates files"
-            )
         options = Namespace(**{**vars(opt), "tile": None, **changes})
         self.phase: str = options.phase
         self.side = "B" if opt.direction == "BtoA" else "A"
@@ -173,7 +169,11 @@ def describe_holes(opt: Any, examples: Inputs | None) -> Subject:
 
 
 def check_shown(opt: Any) -> None:
-    """Raise a ValueError if a run's images are neither grey nor RGB."""
+    """Raise a ValueError if a run's images are neither grey nor RGB, or measurements."""
+    if opt.dataset_mode == "measurements":
+        raise ValueError(
+            f"--name {opt.name}: translates measurements, which have no page; use scripts.translate"
+        )
     for flag in ("input_nc", "output_nc"):
         if getattr(opt, flag) not in (1, 3) and opt.model != "colorization":
             raise ValueError(

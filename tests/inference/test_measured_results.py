@@ -192,6 +192,58 @@ def test_what_cannot_be_translated_is_one_line(
     assert done.status == 2
 
 
+def test_other_commands_refuse_a_run_on_measurements_in_one_line(
+    command: Command, tmp_path: Path
+) -> None:
+    train(command, volumes(tmp_path / "data"))
+    for name, flags, said in (
+        ("scripts.draw", ["--port", "0"], "which have no page"),
+        ("scripts.export", ["--site", "site"], "--site: needs 8 bits"),
+        ("test", ["--num_variants", "2", "--num_threads", "0"], "--num_variants 2: is for images"),
+    ):
+        done = command(
+            name,
+            "--name",
+            "run",
+            *([] if name == "scripts.export" else ["--gpu_ids", "-1"]),
+            *flags,
+        )
+        assert done.status == 2 and said in done.err, (name, done.err)
+        assert "Traceback" not in done.err
+    t = Translator.load("checkpoints/run", gpu_ids=-1)
+    for wrong in (
+        lambda: t(tmp_path / "data/testA/p0.nii.gz", variants=2),
+        lambda: t.prepare(np.zeros((8, 8))),
+    ):
+        with pytest.raises(ValueError, match="a run on measurements"):
+            wrong()
+
+
+def test_translate_writes_files_of_the_same_kind(
+    command: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = volumes(tmp_path / "data")
+    train(command, root)
+    whole = {p.name: p.read_bytes() for p in (test_run(command) / "values").iterdir()}
+    run = ("--name", "run", "--gpu_ids", "-1")
+    assert command("scripts.translate", *run, root / "testA", "out").status == 0
+    for n in range(2):
+        made = (Path("out") / f"p{n}.nii.gz").read_bytes()
+        assert made == whole[f"p{n}_fake_B.nii.gz"]
+    one = root / "testA" / "p0.nii.gz"
+    assert command("scripts.translate", *run, one, "one/x.nii").status == 0
+    plain, packed = (nibabel.load(p) for p in ("one/x.nii", "out/p0.nii.gz"))
+    np.testing.assert_array_equal(np.asanyarray(plain.dataobj), np.asanyarray(packed.dataobj))
+    for words, said in (
+        ([one, "one/x.nii"], "OUT one/x.nii: exists"),
+        ([one, "one/x.png"], "OUT one/x.png: use the ending .nii.gz"),
+        ([one, "-"], "-: a run on measurements translates files to files"),
+        ([root / "testA", root / "testA", "--overwrite"], "is an input; choose another place"),
+    ):
+        done = command("scripts.translate", *run, *words)
+        assert done.status == 2 and said in done.err, done.err
+
+
 def test_evaluate_reports_errors_in_the_values_of_the_files(
     command: Command, tmp_path: Path
 ) -> None:
