@@ -195,18 +195,23 @@ def add_flags(parser: Any, is_train: bool) -> None:
         **kept,
     )
     if is_train:
-        add(
-            "--slice_range",
-            type=index_range,
-            role="data",
-            help="FIRST,LAST slice to train on, from 0; negative numbers count from the last",
-        )
-        add(
-            "--windows_per_epoch",
-            type=number(int, 1),
-            role="training",
-            help="windows of rasters in an epoch; by default their area / --crop_size²",
-        )
+        with parser.section("training on measurements", role="training"):
+            add_training_flags(parser)
+
+
+def add_training_flags(parser: Any) -> None:
+    """Add the flags that choose what is trained on."""
+    parser.add_argument(
+        "--slice_range",
+        type=index_range,
+        role="data",
+        help="FIRST,LAST slice to train on, from 0; negative numbers count from the last",
+    )
+    parser.add_argument(
+        "--windows_per_epoch",
+        type=number(int, 1),
+        help="windows of rasters in an epoch; by default their area / --crop_size²",
+    )
 
 
 def channels_of(subjects: list[Subject]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 import re
 import runpy
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from support.documents import PAGES, ROOT, blocks, lines
 from support.films import Found, write_film
 from support.holes import draw_photos, save_mask, saved_run
 from support.label_folders import coloured, draw_coloured
+from support.measured_files import write_nifti, write_raster
 
 from models.spade_networks import SPADEGenerator
 from options.config_files import PRESETS
@@ -284,3 +286,23 @@ def test_the_page_of_filled_holes_runs(command: Callable[..., SimpleNamespace]) 
         assert Path("filled.png").exists() == line.endswith("photo.png filled.png")
     assert len(list(Path("filled").iterdir())) == 2
     assert list(Path("checkpoints/photos_filled").glob("*.onnx"))
+
+
+def test_the_page_of_measurements_runs(command: Callable[..., SimpleNamespace]) -> None:
+    page = PAGES["measurements.md"]
+    volume = np.arange(40 * 40 * 3, dtype=np.int16).reshape(40, 40, 3)
+    for phase, name in (("train", "anna"), ("train", "ben"), ("test", "carl")):
+        write_nifti(Path(f"datasets/mr_to_ct/{phase}A/{name}.nii.gz"), volume)
+        write_nifti(Path(f"datasets/mr_to_ct/{phase}B/{name}.nii.gz"), volume - 1000)
+        raster = volume[None, ..., 0].astype(np.float32)
+        for side in "AB":
+            write_raster(Path(f"datasets/elevation/{phase}{side}/{name}.tif"), raster)
+    run_lines(command, lines(page))
+    assert len(lines(page)) == 7
+    assert Path("results/mr_to_ct/test_latest/values/carl_fake_B.nii.gz").exists()
+    assert Path("ct/carl.nii.gz").exists()
+    assert Path("results/elevation/test_latest/values/carl_fake_B.tif").exists()
+    shutil.copy("datasets/mr_to_ct/testA/carl.nii.gz", "carl.nii.gz")
+    (inference,) = blocks(page, "python")
+    exec(inference, {})
+    assert Path("carl_ct.nii.gz").read_bytes() == Path("ct/carl.nii.gz").read_bytes()

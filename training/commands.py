@@ -29,6 +29,8 @@ def phase_flags(opt: Any) -> list[str]:
     root = Path(opt.dataroot)
     for phase in ("test", "val", opt.phase):
         stitched, *sides = ((root / f"{phase}{side}").is_dir() for side in ("", "A", "B"))
+        if opt.dataset_mode == "measurements":  # needs no targets
+            sides = [any((root / f"{phase}{opt.direction[0]}{n}").is_dir() for n in ("", "1"))]
         if stitched or all(sides):
             return [] if phase == "test" else ["--phase", phase]
     return []  # the dataset has no such folders

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import tempfile
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,14 +154,13 @@ def raster_file(path: Path, like: Raster, channels: int, stored: StoredType) -> 
         }
     elif blocks["blockysize"] < height or blocks["blockxsize"] < width:
         how |= {"blockysize": blocks["blockysize"]}
-    handle, unfinished = tempfile.mkstemp(suffix=".tif", prefix=".", dir=path.parent)
-    os.close(handle)
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tif")
     try:
-        with naming(path), open_raster(unfinished, mode="w", **how) as file:
+        with naming(path), open_raster(str(unfinished), mode="w", **how) as file:
             yield file
         os.replace(unfinished, path)
     except BaseException:
-        Path(unfinished).unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
         raise
 
 

@@ -102,6 +102,7 @@ def test_an_output_has_the_place_and_blocks_of_its_input(
         assert read.mask[:3].all() and not read.mask[3:].any()
         np.testing.assert_allclose(read[3:], stored[0, 3:], atol=1e-3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tif", "r.tif"]
+    assert (tmp_path / "out.tif").stat().st_mode == (tmp_path / "r.tif").stat().st_mode
 
 
 def test_an_output_that_is_not_finished_is_not_there(tmp_path: Path) -> None:
