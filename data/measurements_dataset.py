@@ -104,8 +104,18 @@ class MeasurementsDataset(BaseDataset):
         """Return the names under which `Reader` caches slices; windows of rasters are not."""
         if self.whole or self.rasters:
             return []
-        grids = [g for s in self.subjects for g in [*s.inputs.values(), s.target] if g is not None]
+        grids = (grid for subject in self.subjects for grid in subject.grids)
         return [cache_key(grid, n) for grid in grids for n in range(grid.count)]
+
+    def remarks(self) -> list[str]:
+        """Return a remark if compressed volumes are decoded again in each epoch."""
+        compressed = next((g for g in self.subjects[0].grids if g.decoded), None)
+        if compressed is None or self.whole or self.opt.cache != "none":
+            return []
+        return [
+            f"{compressed.path}: is decoded as a whole for a slice; --cache disk keeps the slices, "
+            f"or unpack the files"
+        ]
 
     def paths(self, index: int) -> dict[str, str]:
         if self.rasters and not self.whole:
@@ -257,6 +267,8 @@ def check_flags(subject: Subject, rasters: bool, opt: Any) -> None:
             raise ValueError(f"--{flag}: is for volumes; {subject.first.path} is none")
     if getattr(opt, "num_variants", 1) > 1:
         raise ValueError(f"--num_variants {opt.num_variants}: is for images, not for measurements")
+    if getattr(opt, "val_metrics", None):
+        raise ValueError("--val_metrics: is for images; --val_freq alone measures L1, PSNR, SSIM")
     if opt.nodata == "mask" and opt.model not in ("pix2pix", "test"):
         raise ValueError("--nodata mask: works with --model pix2pix")
 

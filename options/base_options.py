@@ -168,7 +168,7 @@ class BaseOptions:
         config = {k: v for k, v in config.items() if k not in foreign}
         _apply(parser, opt, config, f"{given.get('config')}: ")
         parser.parse_args(argv, opt)
-        opt.given, opt.inferred = {*config, *flags}, self.inferred
+        opt.given, opt.inferred = {*config, *flags}, dict(self.inferred)
         self.finish(parser, opt)
         check_unused_flags(parser, opt, flags)
         classes[0].check_options(opt)

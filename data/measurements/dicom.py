@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from data.image_folder import is_hidden
+from data.image_folder import is_hidden, is_image_file
 from data.measurements.grid import decoded, require
 from data.measurements.nifti import whole_type
 from data.measurements.volume import Volume
@@ -14,7 +14,7 @@ from util.errors import one_line
 
 log = logging.getLogger(__name__)
 
-ENDINGS = (".dcm", ".dicom", ".ima", "")
+ENDINGS = (".dcm", ".dicom", ".ima")
 UNEVEN = 0.02  # of the distance of two slices: how much distances may differ
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # DICOM's axes go to the Left and to the Posterior
 
@@ -77,9 +77,10 @@ class DicomVolume(Volume):
 
 
 def series_files(folder: Path) -> list[Path]:
-    """Return the files in a folder that may be DICOM, by their names."""
-    names = [p for p in sorted(folder.iterdir()) if p.is_file() and not is_hidden(p.name)]
-    return [p for p in names if p.suffix.lower() in ENDINGS or is_dicom(p)]
+    """Return the DICOM files in a folder, by their names or by how they start."""
+    files = [p for p in sorted(folder.iterdir()) if p.is_file() and not is_hidden(p.name)]
+    others = [p for p in files if p.name.upper() != "DICOMDIR" and not is_image_file(p.name)]
+    return [p for p in others if p.suffix.lower() in ENDINGS or is_dicom(p)]
 
 
 def is_dicom(path: Path) -> bool:
@@ -90,7 +91,7 @@ def is_dicom(path: Path) -> bool:
 
 def holds_series(folder: Path) -> bool:
     """Return whether some file in a folder itself is DICOM."""
-    return any(p.suffix.lower() == ".dcm" or is_dicom(p) for p in series_files(folder)[:4])
+    return bool(series_files(folder))
 
 
 def check_series(headers: list[Any], folder: Path) -> list[Any]:

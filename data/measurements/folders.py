@@ -32,6 +32,11 @@ class Subject(NamedTuple):
         return next(grid for grid in self.inputs.values() if grid is not None)
 
     @property
+    def grids(self) -> list[Grid]:
+        """All files that are there."""
+        return [grid for grid in [*self.inputs.values(), self.target] if grid is not None]
+
+    @property
     def is_volume(self) -> bool:
         """Whether these are volumes, not rasters or images."""
         return isinstance(self.first, Volume)
@@ -100,7 +105,7 @@ def open_grid(path: Path, axis: str) -> Grid:
         return DicomVolume(path, axis)
     if name.endswith(nifti.ENDINGS):
         return NiftiVolume(path, axis)
-    if name.endswith(dicom.ENDINGS[:-1]):
+    if name.endswith(dicom.ENDINGS):
         raise ValueError(f"{path}: is one DICOM file; give the folder of its series")
     return Raster(path) if name.endswith(raster.ENDINGS) else PlainImage(path)
 
@@ -169,11 +174,11 @@ def check_names(files: dict[str, Files], folders: dict[str, Path], opt: Any) -> 
 def check_same_places(subject: Subject) -> None:
     """Raise a ValueError unless all grids of a subject have their points at the same places."""
     first = subject.first
-    for other in [*subject.inputs.values(), subject.target]:
-        if other is not None and (what := first.difference(other)):
+    for other in subject.grids:
+        if what := first.difference(other):
             raise ValueError(
-                f"{first.path} and {other.path} lie on different grids: {what}; resample one onto "
-                f"the other"
+                f"{first.path} ({first.describe()}) and {other.path} ({other.describe()}) lie on "
+                f"different grids: {what}; resample one onto the other"
             )
 
 

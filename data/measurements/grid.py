@@ -35,6 +35,10 @@ class Grid(ABC):
         ValueError names the file if it cannot be read.
         """
 
+    def describe(self) -> str:
+        """Return the grid in words: its size, and where its points lie."""
+        return f"{by(self.size)} pixels"
+
     def difference(self, other: "Grid") -> str:
         """Return how the points of another grid lie elsewhere; "" if they are the same points."""
         if self.count != other.count:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from data.image_types import WIDE
-from data.measurements.grid import Box, Grid, require
+from data.measurements.grid import Box, Grid, by, require
 from util.errors import one_line
 
 ENDINGS = (".tif", ".tiff")
@@ -87,6 +87,12 @@ class Raster(Grid):
         values[lacking] = np.nan
         return values.transpose(1, 2, 0)
 
+    def describe(self) -> str:
+        pixel = f"{np.hypot(self.transform.a, self.transform.d):.6g}"
+        left, top = self.corners()[0]
+        place = f"{self.crs}, from ({left:.10g}, {top:.10g}), pixels of {pixel}"
+        return f"{by(self.size)} pixels, {place if self.crs else 'without a place'}"
+
     def difference(self, other: Grid) -> str:
         if found := super().difference(other):
             return found
@@ -122,12 +128,3 @@ def open_raster(path: str, **how: Any) -> Any:
             return rasterio.open(path, **how)
         except Exception as error:
             raise ValueError(f"{path}: cannot be read as a raster ({one_line(error)})") from None
-
-
-def describe(raster: Raster) -> str:
-    """Return a raster's size, pixel and place, for a person."""
-    width, height = raster.size
-    pixel = f"{np.hypot(raster.transform.a, raster.transform.d):.6g}"
-    left, top = raster.corners()[0]
-    place = f"{raster.crs}, from ({left:.10g}, {top:.10g}), pixels of {pixel}"
-    return f"{width}x{height}, {place if raster.crs else 'without a place'}"

@@ -8,6 +8,7 @@ import numpy as np
 from data.measurements.grid import Box, Grid, by, part_of
 
 AXES = ("sagittal", "coronal", "axial")  # slices across the axes to the Right, Anterior, Superior
+AXIS_ENDS = ("LR", "PA", "IS")  # to where each of them goes, backwards and forwards
 CLOSE = 0.01  # of a voxel: how far apart two volumes' corners may lie
 
 
@@ -58,6 +59,11 @@ class Volume(Grid):
         voxels = np.vstack([np.hstack([np.zeros((3, 1)), ends]), np.ones(4)])
         return (affine @ voxels)[:3].T
 
+    def describe(self) -> str:
+        spacing = tuple(float(f"{step:.3g}") for step in self.spacing)
+        axes = "".join(AXIS_ENDS[int(a)][int(sign > 0)] for a, sign in self.orientation)
+        return f"{by(self.shape)} voxels of {by(spacing)} mm, {axes}"
+
     def difference(self, other: Grid) -> str:
         if found := super().difference(other):
             return found
@@ -83,8 +89,3 @@ def slices_of(array: np.ndarray, orientation: np.ndarray, axis: int) -> np.ndarr
     view = array.transpose(order)
     view = view[tuple(slice(None, None, int(orientation[stored, 1])) for stored in order)]
     return np.moveaxis(view, axis, 0).transpose(0, 2, 1)[:, ::-1]
-
-
-def describe(volume: Volume) -> str:
-    """Return the shape and the spacing of a volume, for a person."""
-    return f"{by(volume.shape)} voxels of {by(tuple(float(f'{s:.3g}') for s in volume.spacing))} mm"

@@ -12,9 +12,7 @@ from data.measurements.dicom import DicomVolume
 from data.measurements.folders import files_in, folders_of, open_grid
 from data.measurements.grid import Grid
 from data.measurements.raster import Raster
-from data.measurements.raster import describe as describe_raster
 from data.measurements.volume import Volume
-from data.measurements.volume import describe as describe_volume
 from options.base_options import Options
 from scripts.diagnosis.leaks import overlapping_rasters, shared_by_phases, shared_groups_of_files
 
@@ -61,9 +59,8 @@ def looked_through(grid: Grid, opt: Any) -> Iterator[Finding]:
             values = grid.read(number, (0, row, width, min(row + ROWS, height)))
             lacking += int((~np.isfinite(values)).any(2).sum())
     if isinstance(grid, Volume | Raster):
-        describe = describe_volume if isinstance(grid, Volume) else describe_raster
         channels = f"{grid.channels} channel{'s' * (grid.channels != 1)}"
-        yield Finding(grid.path, f"{grid.dtype}, {channels}, {describe(grid)}")
+        yield Finding(grid.path, f"{grid.dtype}, {channels}, {grid.describe()}")
     if share := lacking / (grid.count * width * height):
         fix = "" if opt.nodata == "mask" else "; --nodata mask leaves them out"
         fatal = share == 1 or opt.nodata == "error"

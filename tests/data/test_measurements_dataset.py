@@ -1,6 +1,8 @@
 """Measurements as items of a training: pairing, inputs, ranges, slices, windows, no data."""
 
+import pickle
 import random
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +194,8 @@ def test_flags_of_another_kind_of_file_are_refused(tmp_path: Path) -> None:
     volumes(tmp_path)
     refusal(lambda: items(tmp_path, "--windows_per_epoch", "9"), "--windows_per_epoch 9", "rasters")
     refusal(lambda: loader(tmp_path, "--preprocess", "resize_and_crop"), "are not resized")
+    validated = ("--val_freq", "1", "--val_metrics", "FD-EffLite0")
+    refusal(lambda: loader(tmp_path, *validated), "--val_metrics", "is for images")
     root = tmp_path / "rasters"
     for side in "AB":
         write_raster(root / f"train{side}" / "s.tif", np.eye(8, dtype=np.float32)[None])
@@ -298,3 +302,24 @@ def test_the_state_of_random_numbers_stays(tmp_path: Path) -> None:
     before = random.getstate()
     found.item(3)
     assert random.getstate() == before
+
+
+def test_compressed_volumes_without_a_cache_are_remarked_upon(tmp_path: Path) -> None:
+    for side in "AB":
+        write_nifti(tmp_path / f"train{side}" / "p.nii.gz", numbers().astype(np.int16))
+    assert loader(tmp_path).dataset.remarks() == []
+    (remark,) = loader(tmp_path, "--cache", "none").dataset.remarks()
+    assert "p.nii.gz: is decoded as a whole for a slice; --cache disk" in remark
+
+
+@pytest.mark.parametrize("make", [volumes, lambda root: rasters(root)])
+def test_a_dataset_can_go_to_another_process(tmp_path: Path, make: Any) -> None:
+    dataset = loader(make(tmp_path), "--nodata", "mask").dataset
+    dataset.opt = Namespace(**vars(dataset.opt))  # the tests' options refuse to be filled
+    copy = pickle.loads(pickle.dumps(dataset))
+    for one in (dataset, copy):
+        random.seed(1)
+        item = one[0]
+        assert torch.equal(item["A"], item["A"]) and item["A"].shape == (1, 4, 4)
+    random.seed(1)
+    assert torch.equal(dataset[0]["A"], item["A"])

@@ -249,3 +249,12 @@ def test_a_file_that_is_written_again_is_read_again(tmp_path: Path) -> None:
     for value in (1, 2):
         path = write_nifti(tmp_path / "v.nii.gz", np.full((3, 3, 3), value, np.int16))
         assert (NiftiVolume(path).read(1) == value).all()
+
+
+def test_files_beside_the_series_are_passed_over(tmp_path: Path) -> None:
+    folder = write_dicom(tmp_path / "p1", numbers((3, 4, 4)).astype(np.int16))
+    for name in ("DICOMDIR", "preview.png", "notes", "readme.txt"):
+        (folder / name).write_text("no slice")
+    for file in list(folder.glob("*.dcm"))[:2]:  # as many scanners name them
+        file.rename(file.with_suffix(""))
+    assert DicomVolume(folder).count == 3

@@ -1,6 +1,7 @@
 """Every flag has a role, and the questions about flags follow from it."""
 
 import contextlib
+import pickle
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import TINY, refusal
 
-from options.base_options import COMMANDS
+from options.base_options import COMMANDS, Options
 from options.parser import FlagParser
 from options.roles import ROLES, SAME_RESULTS, differences, names
 from options.shared_flags import add_shared_flags
@@ -141,3 +142,10 @@ def test_changed_flags_are_told_and_in_an_error_only_those_that_may_be_its_reaso
     assert changed_flags(opt, state) == ["--ngf 32 -> 64", "--print_freq 7 -> 100"]
     assert changes_as_hint(opt, state) == "; changed since it was saved: --ngf 32 -> 64"
     assert changes_as_hint(train("--ngf", "32"), state) == ""
+
+
+def test_options_can_go_to_another_process() -> None:
+    """As workers of a loader need them where processes are spawned."""
+    opt = TrainOptions().read(["--dataroot", "data"])
+    kept = {name: getattr(opt, name) for name in Options.__slots__}
+    assert pickle.loads(pickle.dumps(kept)) == kept
