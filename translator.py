@@ -6,6 +6,7 @@ t("sketch.png").save("photo.png")
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ from data.hole_input import HoleInput
 from data.image_folder import make_dataset
 from data.image_parts import Parts, parts_of_each, with_parts
 from data.label_input import LabelInput
-from data.large_images import ROWS, LargeImage, ShownRows, large_images
+from data.large_images import LargeImage, ShownRows, large_images
 from data.measurements.folders import Subject
-from data.measurements.grid import Box
 from data.measurements.output import Output
-from data.measurements.subject_input import Sources, SubjectInput, as_input, as_output
+from data.measurements.subject_input import Sources, SubjectInput
+from data.measurements.translation import translate_slices, window_functions
 from data.user_input import ImageInput, Source, numbered
 from data.value_range import chosen_ranges, read_ranges
 from models import create_model
@@ -39,7 +40,6 @@ from util.util import as_pil, tensor2im
 from util.variants import check_variants
 
 TILE = 1024  # pixels, of rasters without --tile
-SLICE_PIXELS = 2**20  # of the slices of a volume that are translated at a time
 
 
 class Translator:
@@ -197,43 +197,28 @@ class Translator:
         return self.input.prepare(image, name, **parts)
 
     def translate_subject(self, subject: Subject, output: Output, seed: int | None = None) -> None:
-        """Translate the files of a subject of measurements into `output`, slice by slice.
+        """Translate the files of a subject of measurements into `output`.
 
         All slices have the same noise, that of the first input's name.
         """
-        name, reader = subject.first.path, self.input.reader
-        width, height = subject.first.size
-        if not subject.is_volume and max(width, height) > TILE:
-            self._raster_in_windows(subject, output, seed)
+        name, size, reader = subject.first.path, subject.first.size, self.input.reader
+        if subject.is_volume or max(size) <= TILE:
+            translate = partial(self._translate_alike, name=name, seed=seed)
+            translate_slices(subject, output, reader, translate)
             return
-        several = max(1, SLICE_PIXELS // (width * height))
-        for start in range(0, subject.first.count, several):
-            numbers = range(start, min(start + several, subject.first.count))
-            arrays = [reader.input(subject, number) for number in numbers]
-            reals, lacking = zip(*map(as_input, arrays), strict=True)
-            fakes = self.translate(torch.cat(reals), [name] * len(reals), seed)
-            for number, fake, gone in zip(numbers, fakes, lacking, strict=True):
-                output.put(number, 0, as_output(fake[None], gone))
-
-    def _raster_in_windows(self, subject: Subject, output: Output, seed: int | None) -> None:
-        """Translate a raster or an image into `output`, in windows of --tile."""
-        model, reader, (width, height) = self.model, self.input.reader, subject.first.size
-        net = model.generator()
+        model, net = self.model, self.model.generator()
         if not isinstance(net.model, Tiles):
             use_tiles(net, max(TILE, 2 * net.stride))
+        read, write = window_functions(subject, output, reader)
+        with model.test_mode([name], seed):
+            place = model.device
+            translate_in_windows(
+                *(net, size, lambda box: read(box).to(place), write), layout=model.layout
+            )
 
-        def read(box: Box) -> Tensor:
-            return as_input(reader.input(subject, 0, box))[0].to(model.device)
-
-        def write(row: int, fake: Tensor) -> None:
-            for part in fake.split(ROWS, dim=-2):
-                end = row + part.shape[-2]
-                _, lacking = as_input(reader.input(subject, 0, (0, row, width, end)))
-                output.put(0, row, as_output(part, lacking))
-                row = end
-
-        with model.test_mode([subject.first.path], seed):
-            translate_in_windows(net, (width, height), read, write, layout=model.layout)
+    def _translate_alike(self, real: Tensor, name: str, seed: int | None) -> Tensor:
+        """Translate images that all have the noise of one name."""
+        return self.translate(real, [name] * len(real), seed)
 
     def save(self, sources: Sources, path: str | Path, seed: int | None = None) -> None:
         """Translate a file of measurements, or a tuple of the files of several inputs, to a file

@@ -10,14 +10,19 @@ import torch
 from torch import Tensor
 
 from data.base_dataset import BaseDataset, trains
-from data.measurements.folders import MOST_INPUTS, Subject, find_subjects
+from data.measurements.flags import (
+    add_flags,
+    channels_of,
+    check_channels,
+    check_flags,
+    input_channels,
+)
+from data.measurements.folders import Subject, find_subjects
 from data.measurements.grid import Box
 from data.measurements.ranges import fitted_ranges, ranges_of
 from data.measurements.raster import Raster
 from data.measurements.reader import Reader, cache_key
-from data.measurements.volume import AXES
 from data.value_range import StoredRange, read_ranges
-from util.flag_types import index_range, number, pixel_range
 
 TRIES = 16  # windows that are drawn until one holds data
 
@@ -154,11 +159,12 @@ class MeasurementsDataset(BaseDataset):
         return item
 
     def _box(self, size: tuple[int, int]) -> Box | None:
-        """Draw the part of a slice that is used; in a validation it is the middle."""
+        """Draw the part of a slice that is used; in a validation of slices it is the middle."""
         if self.crop is None:
             return None
         free = [max(0, n - self.crop) for n in size]
-        x, y = (random.randint(0, n) if trains(self.opt) else n // 2 for n in free)
+        drawn = trains(self.opt) or self.rasters  # those of a validation are always the same
+        x, y = (random.randint(0, n) if drawn else n // 2 for n in free)
         return x, y, min(x + self.crop, size[0]), min(y + self.crop, size[1])
 
     def _tensor(self, array: np.ndarray) -> Tensor:
@@ -168,109 +174,6 @@ class MeasurementsDataset(BaseDataset):
             lacking = [self.crop - n for n in array.shape[:2]]
             found = np.pad(found, [*((n // 2, n - n // 2) for n in lacking), (0, 0)])
         return torch.from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1)))
-
-
-def add_flags(parser: Any, is_train: bool) -> None:
-    """Add the flags of measurements."""
-    add = parser.add_argument
-    kept: dict[str, Any] = {"role": "data", "carry": True}
-    add("--slice_axis", choices=AXES, default="axial", help="how volumes are sliced", **kept)
-    add(
-        "--slices_around",
-        type=number(int, 0),
-        default=0,
-        help="neighbouring slices on each side, as further channels of the input",
-        **kept,
-    )
-    for n in range(1, MOST_INPUTS + 1):
-        add(
-            f"--range_A{n}",
-            type=pixel_range,
-            help=f"values of the files of A{n} that become -1 and 1; by default --range_A",
-            **kept,
-        )
-    add(
-        "--nodata",
-        choices=["error", "mask"],
-        default="error",
-        help="pixels without data (NaN, or as the file says): an error, or left out of the losses "
-        "and of the outputs",
-        **kept,
-    )
-    add(
-        "--missing",
-        choices=["error", "zero"],
-        default="error",
-        help="an input that a subject lacks: an error, or zeros for the networks",
-        **kept,
-    )
-    if is_train:
-        with parser.section("training on measurements", role="training"):
-            add_training_flags(parser)
-
-
-def add_training_flags(parser: Any) -> None:
-    """Add the flags that choose what is trained on."""
-    parser.add_argument(
-        "--slice_range",
-        type=index_range,
-        role="data",
-        help="FIRST,LAST slice to train on, from 0; negative numbers count from the last",
-    )
-    parser.add_argument(
-        "--windows_per_epoch",
-        type=number(int, 1),
-        help="windows of rasters in an epoch; by default their area / --crop_size²",
-    )
-
-
-def channels_of(subjects: list[Subject]) -> dict[str, int]:
-    """Return the number of channels of each side, the target's last."""
-    found = {}
-    for side in subjects[0].inputs:
-        grids = (s.inputs[side] for s in subjects if s.inputs[side] is not None)
-        if grid := next(grids, None):
-            found[side] = grid.channels
-    if target := subjects[0].target:
-        found["A" if "B" in found else "B"] = target.channels
-    return found
-
-
-def input_channels(channels: dict[str, int], opt: Any) -> int:
-    """Return the number of channels of the input, from those of its sides."""
-    return sum(channels.values()) * (2 * opt.slices_around + 1)
-
-
-def check_channels(channels: dict[str, int], opt: Any) -> None:
-    """Raise a ValueError if --input_nc or --output_nc are not those of the files."""
-    inputs = {side: n for side, n in channels.items() if side != opt.direction[-1]}
-    found = {"input_nc": input_channels(inputs, opt)}
-    if target := channels.get(opt.direction[-1]):
-        found["output_nc"] = target
-    for flag, count in found.items():
-        if getattr(opt, flag) != count:
-            of = " + ".join(f"{n} of {side}" for side, n in inputs.items())
-            times = f", with {2 * opt.slices_around} slices around" * bool(opt.slices_around)
-            why = f" ({of}{times})" if flag == "input_nc" else ""
-            raise ValueError(f"--{flag} {getattr(opt, flag)}: the files have {count}{why}")
-
-
-def check_flags(subject: Subject, rasters: bool, opt: Any) -> None:
-    """Raise a ValueError for flags that files of this kind cannot have."""
-    windows = getattr(opt, "windows_per_epoch", None)
-    if windows and not rasters:
-        raise ValueError(
-            f"--windows_per_epoch {windows}: is for rasters (GeoTIFF); {subject.first.path} is none"
-        )
-    for flag in ("slices_around", "slice_range"):
-        if getattr(opt, flag, None) and not subject.is_volume:
-            raise ValueError(f"--{flag}: is for volumes; {subject.first.path} is none")
-    if getattr(opt, "num_variants", 1) > 1:
-        raise ValueError(f"--num_variants {opt.num_variants}: is for images, not for measurements")
-    if getattr(opt, "val_metrics", None):
-        raise ValueError("--val_metrics: is for images; --val_freq alone measures L1, PSNR, SSIM")
-    if opt.nodata == "mask" and opt.model not in ("pix2pix", "test"):
-        raise ValueError("--nodata mask: works with --model pix2pix")
 
 
 def training_slices(subjects: list[Subject], opt: Any) -> list[tuple[Subject, int]]:

@@ -11,7 +11,7 @@ from data import Loader
 from data.measurements.folders import Subject, open_grid
 from data.measurements.grid import Grid
 from data.measurements.raster import Raster
-from data.measurements.subject_input import as_input
+from data.measurements.translation import as_input
 from data.measurements.values import to_network
 from inference.shards import Share
 from translator import Translator

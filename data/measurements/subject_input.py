@@ -5,10 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from data.image_types import StoredType
 from data.measurements.folders import Subject, check_same_places, open_grid, stem_of
 from data.measurements.output import ArrayOutput, Output, RasterOutput, VolumeOutput, raster_file
@@ -86,18 +82,3 @@ class SubjectInput(ImageInput):
 
 def _no_image(*_: Any) -> NoReturn:
     raise ValueError("a run on measurements translates whole files: t(file), or t.save(file, out)")
-
-
-def as_input(array: np.ndarray) -> tuple[Tensor, np.ndarray]:
-    """Return an array (h, w, C) as input of a generator, (1, C, h, w) with 0 where there is no
-    data, and where that is, (h, w).
-    """
-    lacking = ~np.isfinite(array).all(2)
-    filled = np.nan_to_num(array, nan=0.0).transpose(2, 0, 1)
-    return torch.from_numpy(np.ascontiguousarray(filled))[None], lacking
-
-
-def as_output(fake: Tensor, lacking: np.ndarray) -> np.ndarray:
-    """Return an output (1, C, h, w) as an array (h, w, C), NaN where there is no data."""
-    array = fake[0].float().cpu().numpy().transpose(1, 2, 0)
-    return np.where(lacking[..., None], np.float32(np.nan), array)

@@ -323,3 +323,15 @@ def test_a_dataset_can_go_to_another_process(tmp_path: Path, make: Any) -> None:
         assert torch.equal(item["A"], item["A"]) and item["A"].shape == (1, 4, 4)
     random.seed(1)
     assert torch.equal(dataset[0]["A"], item["A"])
+
+
+def test_a_validation_of_rasters_has_other_windows_that_stay(tmp_path: Path) -> None:
+    rasters(tmp_path)
+    for side in "AB":
+        (tmp_path / f"train{side}").rename(tmp_path / f"val{side}")
+    rasters(tmp_path)
+    training = loader(tmp_path, "--nodata", "mask")
+    found = create_validation_dataset(training.opt, most=6)
+    first, second = ([batch["A"][0] for batch in found] for _ in range(2))
+    assert len(first) == 6 and all(map(torch.equal, first, second))
+    assert len({one[0, 0, 0].item() for one in first}) > 3
