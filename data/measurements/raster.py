@@ -77,7 +77,8 @@ class Raster(Grid):
                 )
                 lacking = lacking | (plane == 0)
         except Exception as error:
-            raise ValueError(f"{self.path}: cannot be read ({one_line(error)})") from None
+            why = one_line(error.__cause__ or error)  # rasterio's own says nothing
+            raise ValueError(f"{self.path}: cannot be read ({why})") from None
         wide = self.dtype in WIDE
         values = read.data.astype(np.float64 if wide else np.float32)
         for plane, (scale, offset) in zip(values, self.scales, strict=True):
