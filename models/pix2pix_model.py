@@ -27,6 +27,8 @@ class Pix2PixModel(BaseModel):
     loss_names = ("G_GAN", "G_GAN_Feat", "G_L1", "G_L2", "G_VGG", "D_real", "D_fake")
     pooled = ("fake_AB",)
     graphed = ("forward", "update_D", "update_G")
+    # (N, 1, H, W), 0 at pixels without data (--nodata mask), where fake_B and real_B are 0
+    valid: Tensor | None = None
 
     @staticmethod
     def modify_commandline_options(
@@ -101,7 +103,6 @@ class Pix2PixModel(BaseModel):
         self.real_B = None  # at test time a target is only shown
         if self.isTrain or target in batch:
             self.real_B = self.to_device(batch, target)  # (N, output_nc, H, W) in [-1, 1]
-        # (N, 1, H, W), 0 at pixels without data (--nodata mask), where both images are 0
         self.valid = self.to_device(batch, "valid") if "valid" in batch else None
 
     def forward(self) -> None:
