@@ -59,7 +59,7 @@ def test_the_brushes_are_a_hole_and_if_guided_lines(root: Path, run: Path) -> No
     subject, _ = describe_run(Translator.load(plain, gpu_ids=-1, dataroot=root))
     assert [name for _, name in subject.colours] == ["Hole"] and not subject.noise
     t = Translator.load(plain, gpu_ids=-1, dataroot=root / "none")
-    refusal(lambda: describe_run(t, named=True), "--dataroot", "none")
+    refusal(lambda: describe_run(t), "--dataroot", "none")
 
 
 def test_a_hole_below_the_image_or_transparent_is_filled(page: SimpleNamespace) -> None:
