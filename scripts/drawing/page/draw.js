@@ -300,8 +300,8 @@ async function record() {
 // Set up the page for this run ---------------------------------------------------------------
 
 function furnish() {
-  document.title = `${about.name}: draw and translate`;
-  $("title").textContent = about.name;
+  document.title = about.title ?? `${about.name}: draw and translate`; // a site has a title
+  $("title").textContent = about.title ?? about.name;
   $("hint").textContent = [HINTS[about.classes ? "classes" : about.kind], about.note].join(" ");
   document.body.classList.add(about.kind);
   const draws = about.kind !== "photo";
