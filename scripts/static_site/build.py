@@ -37,7 +37,10 @@ log = logging.getLogger(__name__)
 OWN_PAGE = Path(__file__).resolve().parent / "page"
 MOST_EXAMPLES = 8
 NOISE_IMAGES = 8  # on which half precision is measured, beside the examples
-NOTE = "The network runs in your browser, without noise; what you draw stays on this computer."
+NOTE = (
+    "The network runs in your browser: nothing leaves this device, and the same input always gives "
+    "the same output."
+)
 LOADING = (
     "Loading. If this stays, the page was opened as a file: it needs a web server, such as "
     "<code>python -m http.server</code> in its folder."
@@ -80,7 +83,7 @@ class Site:
         (self.folder / "index.html").write_text(text, encoding="utf-8")
         (self.folder / ".nojekyll").touch()  # GitHub Pages: serve card.md as it is
         about = {**self.subject._asdict(), "note": NOTE, "graph": self.graph()}
-        about |= {"title": self.title}
+        about |= {"title": self.title, "preprocess": self.opt.preprocess}
         (self.folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
         (self.folder / "examples").mkdir()
         for number, example in enumerate(self.examples):
@@ -203,5 +206,5 @@ def card(site: Site, facts: dict[str, str], kept: str) -> str:
     table = [f"| {name} | {value} |" for name, value in rows.items()]
     lines = [f"# {site.title}", "", "A network that translates images in the browser.", ""]
     lines += ["| | |", "|---|---|", *table, ""]
-    lines += ["Nothing that is drawn or opened on the page leaves the computer.", ""]
+    lines += ["Nothing that is drawn or opened on the page leaves the visitor's device.", ""]
     return "\n".join(lines)

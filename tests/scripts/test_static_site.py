@@ -315,7 +315,7 @@ def test_a_drawing_is_translated_as_in_python(site, tmp_path):
     run = untrained(tmp_path, draw_labels(tmp_path / "labels"))
     page = site(run)
     assert page.page.get_attribute("body", "data-network") == "wasm"
-    assert "without noise" in page.page.inner_text("#hint")
+    assert "nothing leaves this device" in page.page.inner_text("#hint")
     assert page.page.is_hidden("#noise") and page.page.locator("progress").count() == 0
     t = still(run)
     assert shown(page, t(page.input())) <= 2
@@ -415,6 +415,39 @@ def test_a_damaged_or_missing_part_is_said(browser, tmp_path):
             page.goto(address)
             page.wait_for_selector("#message:not([hidden])")
             assert f"network/weights.0 {said}" in page.inner_text("#message span")
+            page.close()
+
+
+@pytest.mark.slow
+def test_an_example_that_cannot_be_loaded_is_named_and_the_drawing_stays(site, tmp_path):
+    page = site(untrained(tmp_path, draw_labels(tmp_path / "labels")), "--title", "My houses")
+    assert page.page.title() == page.page.inner_text("h1") == "My houses"
+    before = page.input()
+    page.page.route("**/examples/**", lambda route: route.abort())
+    page.press("Next example")
+    assert page.message() == "examples/1.png cannot be loaded. Is this device online?"
+    assert page.page.input_value("#example") == "1" and np.array_equal(page.input(), before)
+    page.page.unroute("**/examples/**")
+    page.press("Next example")
+    page.page.wait_for_selector("#message", state="hidden")
+    page.until(lambda: not np.array_equal(page.input(), before))
+    assert page.page.input_value("#example") == "2"
+    (tmp_path / "site/examples/2.png").unlink()
+    page.press("Next example")
+    assert page.message() == "examples/2.png is missing on this site."
+
+
+@pytest.mark.slow
+def test_a_site_without_its_facts_says_so(browser, tmp_path):
+    folder = site_of(untrained(tmp_path, draw_labels(tmp_path / "labels")))
+    file = folder / "about.json"
+    damages = (lambda: file.write_text("{"), "damaged"), (file.unlink, "missing on this site")
+    for damage, said in damages:
+        damage()
+        with hosted(folder) as address:
+            page = browser.new_page()
+            page.goto(address)
+            page.locator("#hint", has_text=f"about.json is {said}.").wait_for()
             page.close()
 
 
