@@ -288,7 +288,7 @@ def test_a_transparent_image_that_is_opened_shows_its_hole_and_keeps_it(show, pa
 @pytest.mark.slow
 def test_without_examples_the_page_waits_for_an_image(show, root: Path, tmp_path: Path) -> None:
     run = saved_run(tmp_path)
-    with served(run, "--dataroot", str(tmp_path / "none")) as address, a_blank(show, address) as w:
+    with served(run) as address, a_blank(show, address) as w:
         assert w.page.is_visible("#drop") and w.page.inner_text("#palette").strip() == "Hole"
         opened = parts(8)[0]
         w.upload("photo.png", png(Image.fromarray(opened)))
