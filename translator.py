@@ -116,9 +116,10 @@ class Translator:
         several inputs, and gives an image of nibabel, or an array in the values of the target.
 
         `seed` (default: --seed) and the file's stem determine the noise; without a file, the
-        image's number in the list or batch does. With `variants` above 1, each output becomes so
+        image's number in the list or batch does. With `variants` above 1, each output becomes that
         many, those of the seeds `seed`, `seed` + 1, …: a list of PIL images, an array
-        (variants, H, W, C), a tensor (variants, C, H, W). ValueError names an unusable image, or
+        (variants, H, W, C), a tensor (variants, C, H, W); of a batch (N, variants, …). With 1, it
+        is an output, and no list of one. ValueError names an unusable image, or
         says that the run has no noise.
         """
         if isinstance(self.input, SubjectInput) and not isinstance(images, Tensor):
@@ -275,11 +276,11 @@ class Translator:
             yield from self._translate_batch(batch, seed)
             return
         if not isinstance(count, int) or count < 1:
-            raise ValueError(f"variants {count!r}: must be a whole number from 1")
+            raise ValueError(f"variants={count!r}: must be a whole number from 1")
         seed = self.opt.seed if seed is None else seed
         found = [list(self._translate_batch(batch, seed + k)) for k in range(count)]
         for variants in zip(*found, strict=True):
-            check_variants(variants)
+            check_variants(variants, f"variants={count}")
             stack = {Tensor: torch.stack, np.ndarray: np.stack}.get(type(variants[0]), list)
             yield stack(variants)
 

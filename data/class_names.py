@@ -1,5 +1,6 @@
 """The names of the classes of label maps."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,18 @@ import numpy as np
 
 from data.builtin_facades import PALETTE, is_builtin
 from util.files import run_folder
-from util.palette import as_hex, nearest_colour, read_class_names, shown_colours
+from util.palette import (
+    SAME_COLOUR,
+    as_hex,
+    from_hex,
+    nearest_and_distance,
+    nearest_colour,
+    read_class_names,
+    read_colour_names,
+    shown_colours,
+)
+
+log = logging.getLogger(__name__)
 
 BUILTIN = np.uint8(list(PALETTE.values()))  # colours of the classes of the built-in facades
 
@@ -25,6 +37,35 @@ def class_names(opt: Any) -> list[str]:
         return []
     names = list(PALETTE)
     return [names[i] for i in nearest_colour(colours[None], BUILTIN)[0]]
+
+
+def names_of_colours(opt: Any, colours: np.ndarray) -> list[str]:
+    """Return the names of a run's label colours (K, 3) uint8, "" for one without.
+
+    They are those of the nearest colours in classes.txt, in the run's folder or in --dataroot, or
+    of the built-in facades. A warning says which names of a file have no colour.
+    """
+    if not len(colours):
+        return []
+    for folder in (run_folder(opt), Path(opt.dataroot)):
+        if named := read_colour_names(folder / "classes.txt"):
+            found = nearest_names(colours, named)
+            if unused := [f"{code} {name}" for code, name in named.items() if name not in found]:
+                log.warning(
+                    "%s: the label maps that were looked at do not have %s",
+                    *(folder / "classes.txt", ", ".join(unused)),
+                )
+            return found
+    if not is_builtin(opt.dataroot):
+        return [""] * len(colours)
+    return nearest_names(colours, dict(zip(as_hex(BUILTIN), PALETTE, strict=True)))
+
+
+def nearest_names(colours: np.ndarray, named: dict[str, str]) -> list[str]:
+    """Return the name of the nearest "#rrggbb" of each colour (K, 3), "" if none is near."""
+    nearest, distances = nearest_and_distance(colours[None], from_hex(list(named)))
+    names = [list(named.values())[i] for i in nearest[0]]
+    return [n if d <= SAME_COLOUR else "" for n, d in zip(names, distances[0], strict=True)]
 
 
 def named_classes(opt: Any) -> list[tuple[str, str]]:

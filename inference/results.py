@@ -29,7 +29,7 @@ from util.files import make_folder, run_folder
 from util.html import HTML
 from util.image_rows import ImageRow, result_row
 from util.signals import handle_signals, status_of
-from util.variants import VARIANTS, check_variants, grey_levels_apart, variants_of
+from util.variants import check_variants, grey_levels_apart, note_on_variants, variants_of
 
 log = logging.getLogger(__name__)
 
@@ -105,21 +105,20 @@ def image_rows(
     paths = translator.model.get_image_paths()
     for i, (number, path) in enumerate(zip(batch["index"].tolist(), paths, strict=True)):
         one = {label: images[i : i + 1] for label, images in visuals.items()}
-        remark = difference_of_variants(page, one)
+        remark = difference_of_variants(page, one, opt.seed)
         row, jobs = result_row(page, one, path, stretch, share.name(number), label_maps, remark)
         jobs.append(partial(save_high_depth, page, one, row.name, opt, ranges))
         yield number, row, jobs
 
 
-def difference_of_variants(page: HTML, images: dict[str, Tensor]) -> str:
+def difference_of_variants(page: HTML, images: dict[str, Tensor], seed: int) -> str:
     """Return how far the variants of an image's outputs are apart, "" without variants; note on
-    the page what they are.
+    the page what they are, the first of `seed`.
     """
     found = [grey_levels_apart(of) for of in variants_of(images).values()]
     if not found:
         return ""
-    if VARIANTS not in page.notes:
-        page.add_note(VARIANTS)
+    page.add_note(note_on_variants(seed))
     return f"variants {sum(found) / len(found):.1f} grey levels apart"
 
 

@@ -30,6 +30,7 @@ class TestOptions(BaseOptions):
         are suggested for a mistyped flag.
         """
         self.infer, self.batches, self.also = infer, batches, also
+        self.said: set[str] = set()  # warnings, which are the same whenever the flags are read
         self.sizes: set[str] = set()  # options of sizes that are those of the run
         self.of_run: dict[str, Any] = {}
 
@@ -50,10 +51,9 @@ class TestOptions(BaseOptions):
         self.sizes = {"load_size"} if same and saved.get("dataset_mode") == "labels" else set()
         given, of_run = by_hand.get("direction"), saved.get("direction", "AtoB")
         if model == trained in ("pix2pix", "colorization") and given not in (None, of_run):
-            log.warning(
-                "--direction %s: the run was trained %s, and its G translates in that direction "
-                "only; the results will not be what it has learned",
-                *(given, of_run),
+            self.warn(
+                f"--direction {given}: the run was trained {of_run}, and its G translates in that "
+                f"direction only; the results will not be what it has learned"
             )
         if model != trained:
             kept = {k: v for k, v in saved.items() if k not in parser.carried_with_model}
@@ -65,6 +65,12 @@ class TestOptions(BaseOptions):
         elif trained == "cycle_gan" and model in ("cycle_gan", "test"):
             kept = kept | _generator_options(saved, by_hand.get("direction"), suffix)
         return kept
+
+    def warn(self, text: str) -> None:
+        """Log a warning, once however often this object reads flags."""
+        if text not in self.said:
+            self.said.add(text)
+            log.warning("%s", text)
 
     def carried_options(self, parser: FlagParser) -> set[str]:
         return super().carried_options(parser) | self.sizes
@@ -91,10 +97,9 @@ class TestOptions(BaseOptions):
             several = self.batches and opt.preprocess.endswith("crop") and not opt.tile
             opt.batch_size = max(1, 16 * 256**2 // opt.crop_size**2) if several else 1
         if getattr(opt, "hole_noise", 0) and not self.of_run.get("hole_noise"):
-            log.warning(
-                "--hole_noise %g: the run was trained without noise, and its G fills holes worse "
-                "with it",
-                opt.hole_noise,
+            self.warn(
+                f"--hole_noise {opt.hole_noise:g}: the run was trained without noise, and its G "
+                f"fills holes worse with it"
             )
         super().finish(parser, opt)
 

@@ -1,7 +1,7 @@
 """Flags that were given but do nothing beside the other flags."""
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from options.parser import FlagParser
@@ -121,3 +121,20 @@ def check_unused_flags(parser: FlagParser, opt: Any, given: Collection[str]) -> 
     for need, flags in by_need.items():
         verb = "do" if flags[1:] else "does"
         log.warning("%s %s nothing without %s", ", ".join(flags), verb, need)
+
+
+# Flags that choose test.py's images, and what it writes; commands that are given files have both.
+OF_TEST_PY = {
+    *("--num_test", "--max_dataset_size", "--num_variants", "--on_bad_image", "--results_dir"),
+    *("--num_shards", "--shard_id", "--skip_finished", "--page_only"),
+}
+
+
+def refuse_flags_of_test(words: Sequence[str], takes: str, known: Collection[str] = ()) -> None:
+    """Raise a ValueError for a flag that only test.py has, among flags that are passed to it.
+
+    `takes` says what the command does; it has the flags in `known`.
+    """
+    for word in words:
+        if (flag := word.partition("=")[0]) in OF_TEST_PY - {*known}:
+            raise ValueError(f"{flag}: is for test.py; {takes}; leave it out")

@@ -37,8 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}: the page needs `pip install starlette uvicorn`") from None
     translator = Translator(run_options(flags, also=args.flags))
-    named = any(flag.partition("=")[0] == "--dataroot" for flag in flags)
-    subject, examples = describe_run(translator, named)
+    subject, examples = describe_run(translator)
     hosts = [*LOOPBACK, bracketed(args.host), *args.allow_host]
     app = make_app(Studio(translator, subject, examples), hosts)
     listening = listen(args.host, args.port)

@@ -76,6 +76,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = OneLineParser(prog="python -m scripts.export", description=__doc__)
     add = parser.add_argument
     add("--site", type=Path, metavar="DIR", help="write the drawing page as a static web site")
+    add("--title", help="with --site: title and heading of the page; by default the run's name")
     add("--runtime", type=Path, metavar="DIR", help=f"with --site: {PACKAGE} {VERSION}, unpacked")
     add("--output", type=Path, help="ONNX file; by default beside the weights, with their name")
     add("--opset", type=number(int, 18), default=18, help="version of the ONNX operator set")
@@ -86,8 +87,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--tolerance", type=number(float, 0), default=1e-3, help=how_far)
     args, args.test_flags = parser.parse_known_args(argv)
     args.flags = parser.flags()
-    if args.runtime and not args.site:
-        raise ValueError(f"--runtime {args.runtime}: needs --site")
+    for name in ("runtime", "title"):
+        if getattr(args, name) is not None and not args.site:
+            raise ValueError(f"--{name} {getattr(args, name)}: needs --site")
+    if args.title is not None and not args.title.strip():
+        raise ValueError("--title: is empty; leave it out for the run's name")
     if args.output and args.output.suffix != ".onnx":
         raise ValueError(f"--output {args.output}: must end in .onnx")
     for name in ("output", "size", "processing", "dropout") if args.site else ():

@@ -28,6 +28,7 @@ from data.missing_folder import look_stitched
 from options.base_options import Options
 from options.parser import OneLineParser
 from options.positionals import positionals
+from options.unused_flags import refuse_flags_of_test
 from scripts.translation.measurements import translate_measurements
 from translator import Translator, run_options
 from util.command import run_command, setup_logging, words_of
@@ -146,6 +147,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         got = f"got {', '.join(words)}" if words else "got neither"
         many = "; for several images, IN is their folder" if words[2:] else ""
         raise ValueError(f"IN OUT: give an image or a folder, and where to write; {got}{many}")
+    takes = "IN has one translation of each image"
+    refuse_flags_of_test(args.test_flags, takes, known={"--on_bad_image"})
     args.IN, args.OUT = words
     return args
 

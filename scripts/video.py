@@ -25,6 +25,7 @@ from data.large_images import LARGE
 from data.missing_folder import look_stitched
 from options.parser import OneLineParser
 from options.positionals import positionals
+from options.unused_flags import refuse_flags_of_test
 from scripts.videos.frames_folder import check_folder, names_in, prepare_folder
 from scripts.videos.reading import Film, Frame, Images, open_source
 from scripts.videos.writing import chosen_file, film_writer
@@ -91,6 +92,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if len(words) != 2:
         got = f"got {', '.join(words)}" if words else "got neither"
         raise ValueError(f"IN OUT: give a film or a folder of frames, and where to write; {got}")
+    refuse_flags_of_test(args.test_flags, "a film has all its frames, one translation of each")
     args.IN, args.OUT = words
     return args
 

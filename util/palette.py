@@ -95,11 +95,8 @@ def read_class_names(path: Path, colours: np.ndarray) -> list[str]:
     """
     if not path.is_file():
         return []
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith("# ")]
     names, line_of = {}, {}
-    for place, line in enumerate(lines):
+    for place, line in enumerate(_lines_of(path)):
         try:
             number, name = _class_in(line, place, colours)
             if number in names:
@@ -113,6 +110,30 @@ def read_class_names(path: Path, colours: np.ndarray) -> list[str]:
             f"{len(colours) - 1}; a training with --label_nc {last + 1} has it"
         )
     return [names.get(number, "") for number in range(len(colours))]
+
+
+def read_colour_names(path: Path) -> dict[str, str]:
+    """Return the names by colour "#rrggbb" in such a file; {} if there is none.
+
+    Its other lines, which name classes by their numbers, are left out. ValueError names the file
+    and a line whose colour has another name already, or has none.
+    """
+    names: dict[str, str] = {}
+    for line in _lines_of(path) if path.is_file() else ():
+        if not line.startswith("#"):
+            continue
+        if not (found := NAMED.fullmatch(line)):
+            raise ValueError(f"{path}: {line!r}: expected #rrggbb and a name")
+        if names.setdefault(code := found[2].lower(), found[3]) != found[3]:
+            raise ValueError(f"{path}: {line!r}: {code} has a name already, {names[code]!r}")
+    return names
+
+
+def _lines_of(path: Path) -> list[str]:
+    """Return the lines of a file of names, without comments."""
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    lines = [line.strip() for line in text.splitlines()]
+    return [line for line in lines if line and not line.startswith("# ")]
 
 
 def _class_in(line: str, place: int, colours: np.ndarray) -> tuple[int, str]:

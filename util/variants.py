@@ -9,11 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-VARIANTS = (
-    "The variants of an output (--num_variants) differ by their noise alone; beside the name is "
-    "the mean difference of two, of 255 grey levels. Dropout, the noise of pix2pix, changes "
-    "little (§3.1 of the paper)."
-)  # a note on a page
+
+def note_on_variants(seed: int) -> str:
+    """Return a note on the page of a test, whose first variants are those of `seed`."""
+    return (
+        f"The variants of an output (--num_variants) differ by their noise alone: the first has "
+        f"that of --seed {seed}, the second that of --seed {seed + 1}, and so on. Beside the name "
+        f"is the mean difference of two, of 255 grey levels. Dropout, the noise of pix2pix, "
+        f"changes little (§3.1 of the paper)."
+    )
 
 
 def variant_label(label: str, number: int) -> str:
@@ -40,14 +44,18 @@ def variants_of(images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
     return {label: variants for label, variants in found.items() if len(variants) > 1}
 
 
-def check_variants(variants: Sequence[Any]) -> None:
-    """Raise a ValueError if variants, as images, arrays or tensors, are all equal."""
+def check_variants(variants: Sequence[Any], flag: str = "") -> None:
+    """Raise a ValueError if variants, as images, arrays or tensors, are all equal.
+
+    It names `flag`, by default --num_variants with their number.
+    """
     first, *others = (np.asarray(v.cpu() if isinstance(v, Tensor) else v) for v in variants)
     if all(np.array_equal(first, other) for other in others):
+        flag = flag or f"--num_variants {len(variants)}"
         raise ValueError(
-            f"--num_variants {len(variants)}: all variants are equal, since this run has no noise "
-            f"at test time (--no_dropout, --eval, --dropout_at_test off, or a network without "
-            f"dropout); leave it out"
+            f"{flag}: all variants are equal, since this run has no noise at test time "
+            f"(--no_dropout, --eval, --dropout_at_test off, or a network without dropout); leave "
+            f"it out"
         )
 
 

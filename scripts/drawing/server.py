@@ -55,7 +55,8 @@ class Studio:
         return FileResponse(PAGE / "index.html")
 
     async def about(self, request: Request) -> Response:
-        return JSONResponse(self.subject._asdict())
+        how = {"preprocess": self.geometry.preprocess}
+        return JSONResponse(self.subject._asdict() | how)
 
     async def example(self, request: Request) -> Response:
         """GET: return input image `number` as PNG."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data import builtin_facades
+from data.class_names import names_of_colours
 from data.hole_input import HoleInput
 from data.inpaint_dataset import InpaintDataset
 from data.label_input import LabelInput
@@ -91,46 +91,40 @@ class Subject(NamedTuple):
     classes: bool = False  # whether each colour is a class, of which the network gets the number
 
 
-def describe_run(translator: Translator, named: bool = False) -> tuple[Subject, Inputs | None]:
+def describe_run(translator: Translator, opt: Any = None) -> tuple[Subject, Inputs | None]:
     """Describe a run's inputs, and return its examples from --phase (test).
 
-    ValueError if the images are neither grey nor RGB, or if --dataroot is given (`named`) and has
-    no images.
+    `opt` (default: that of `translator`) says where they are, and how they are prepared.
+
+    ValueError if the images are neither grey nor RGB, or if --dataroot is given and has no images.
+    Without images of the run's own --dataroot, a warning says what the page lacks.
     """
-    opt = translator.opt
+    opt = opt or translator.opt
     check_shown(opt)
     examples = inputs_of(opt, opt.phase)
-    if isinstance(translator.input, HoleInput):
-        if named and not examples:
-            Inputs(opt)  # raises the error with the reason
-        return describe_holes(opt, examples), examples
-    if isinstance(translator.input, LabelInput):
-        if named and not examples:
-            Inputs(opt)  # raises the error with the reason
-        return describe_classes(opt, examples), examples
+    for kind, describe in ((HoleInput, describe_holes), (LabelInput, describe_classes)):
+        if isinstance(translator.input, kind):
+            check_images(opt, examples, "examples")
+            return describe(opt, examples), examples
     side = max(opt.crop_size, SIZE)
     large = {"preprocess": "resize_and_crop", "load_size": side, "crop_size": side}
     looked_at = inputs_of(opt, "train", **large)
     looked_at = looked_at or (examples and inputs_of(opt, opt.phase, **large))
-    if named and not looked_at:
-        Inputs(opt)  # raises the error with the reason
+    drawn = "" if looked_at else ", and label colours or a pen, which it finds in the images"
+    check_images(opt, examples, f"examples{drawn}", looked_at)
     kind, colours, paper = classify_inputs(list(sample(looked_at)) if looked_at else [])
     if kind == "labels":  # the original files may contain rare colours too
         untouched = Inputs(opt, phase=looked_at.phase, preprocess="none")
         if (found := exact_palette(sample(untouched))) is not None:
             colours, paper = list(found), found[0]
-    names = (
-        names_of(colours)
-        if builtin_facades.is_builtin(opt.dataroot or builtin_facades.ROOT)
-        else {}
-    )
+    names = names_of_colours(opt, np.reshape(colours, (-1, 3)).astype(np.uint8))
     layers = translator.model.generator().modules()
     noise = any(isinstance(layer, nn.Dropout) and layer.training for layer in layers)
     return (
         Subject(
             name=opt.name,
             kind=kind,
-            colours=[(code(colour), names.get(code(colour), "")) for colour in colours],
+            colours=[*zip(map(code, colours), names, strict=True)],
             paper=code(paper),
             size=size_of(examples, opt),
             examples=len(examples) if examples else 0,
@@ -183,12 +177,28 @@ def check_shown(opt: Any) -> None:
 
 
 def inputs_of(opt: Any, phase: str, **changes: Any) -> Inputs | None:
-    """Return the inputs of a phase; if there are none, log the reason and return None."""
-    try:
+    """Return the inputs of a phase, or None if there are none; `check_images` says why."""
+    with contextlib.suppress(ValueError, OSError):
         return Inputs(opt, phase=phase, **changes)
+    return None
+
+
+def check_images(
+    opt: Any, examples: Inputs | None, lacks: str, others: Inputs | None = None
+) -> None:
+    """Warn that the page lacks what `lacks` names if there are no examples.
+
+    ValueError if --dataroot is given, and has no `others` of another phase either.
+    """
+    if examples:
+        return
+    try:
+        Inputs(opt)
     except (ValueError, OSError) as error:
-        log.info("no images of --phase %s: %s", phase, one_line(error))
-        return None
+        if "dataroot" in opt.given and not others:
+            raise
+        why = one_line(error)
+        log.warning("the page lacks %s: %s; give --dataroot, the run's data", lacks, why)
 
 
 def size_of(examples: Inputs | None, opt: Any) -> tuple[int, int]:
@@ -225,13 +235,6 @@ def classify_inputs(images: list[np.ndarray]) -> tuple[str, list[np.ndarray], np
     if palette is not None:
         return "labels", list(palette), palette[0]
     return "photo", [], white
-
-
-def names_of(colours: list[np.ndarray]) -> dict[str, str]:
-    """Return the class names of the built-in images, keyed by colour."""
-    names, known = list(builtin_facades.PALETTE), np.array(list(builtin_facades.PALETTE.values()))
-    nearest = {code(c): np.abs(known - c.astype(int)).max(1) for c in colours}
-    return {c: names[d.argmin()] for c, d in nearest.items() if d.min() < NEAR}
 
 
 def code(colour: np.ndarray) -> str:

@@ -1,6 +1,7 @@
 """Write the drawing page of a run as files that any web host can serve."""
 
 import argparse
+import html
 import json
 import logging
 import shutil
@@ -17,14 +18,15 @@ from data.transforms import Geometry
 from options.test_options import TestOptions
 from scripts.drawing.server import MOST_TRANSLATED, PAGE
 from scripts.drawing.subject import Inputs, Subject, describe_run
-from scripts.onnx_export.card import origin
+from scripts.onnx_export.card import origin, statistics
 from scripts.onnx_export.check import Check
 from scripts.onnx_export.writing import load, weights_of, write_graph
-from scripts.static_site.half_weights import Moved, moved_by, with_half_weights
+from scripts.static_site.half_weights import MOST_LEVELS, Moved, moved_by, with_half_weights
 from scripts.static_site.parts import write_parts
-from scripts.static_site.runtime import PACKAGE, PROVIDERS, VERSION
+from scripts.static_site.placing import check_free, earlier_files, new_files
+from scripts.static_site.runtime import LICENSE, PACKAGE, PROVIDERS, VERSION
 from translator import Translator
-from util.files import in_words, make_folder
+from util.files import in_words
 from util.palette import shown_colours
 
 if TYPE_CHECKING:
@@ -35,11 +37,16 @@ log = logging.getLogger(__name__)
 OWN_PAGE = Path(__file__).resolve().parent / "page"
 MOST_EXAMPLES = 8
 NOISE_IMAGES = 8  # on which half precision is measured, beside the examples
-NOTE = "The network runs in your browser, without noise; what you draw stays on this computer."
+NOTE = (
+    "The network runs in your browser: nothing leaves this device, and the same input always gives "
+    "the same output."
+)
 LOADING = (
     "Loading. If this stays, the page was opened as a file: it needs a web server, such as "
     "<code>python -m http.server</code> in its folder."
 )
+OLD = '<script nomodule src="page/old.js"></script>'
+CARD = '<footer><a href="card.md">Model card</a></footer>'
 # Nothing from elsewhere is loaded, and nothing is sent.
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self' "
@@ -50,10 +57,13 @@ POLICY = (
 class Site:
     """What is written into the folder of a static site."""
 
-    def __init__(self, folder: Path, translator: Translator):
-        """`translator` prepares images as the page is to do it."""
-        self.folder, self.translator, self.opt = folder, translator, translator.opt
-        subject, examples = describe_run(translator)
+    def __init__(self, folder: Path, translator: Translator, opt: Any, title: str | None = None):
+        """`opt` says how the page prepares images for the network of `translator`. `title`
+        (default: the run's name) is the heading.
+        """
+        self.folder, self.translator, self.opt = folder, translator, opt
+        self.title = title or opt.name
+        subject, examples = describe_run(translator, opt)
         self.examples = list(islice(some(examples), MOST_EXAMPLES))
         self.subject: Subject = subject._replace(noise=False, examples=len(self.examples))
 
@@ -66,11 +76,14 @@ class Site:
             shutil.copyfile(file, page / file.name)
         text = (PAGE / "index.html").read_text(encoding="utf-8")
         head = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        old = '<script nomodule src="page/old.js"></script>\n</body>'
-        text = text.replace("<title>", f"{head}\n<title>", 1).replace("</body>", old, 1)
+        text = text.replace("<title>", f"{head}\n<title>", 1)
+        text = text.replace("</body>", f"{CARD}\n{OLD}\n</body>", 1)
+        text = text.replace("Draw and translate<", f"{html.escape(self.title)}<")
         text = text.replace('<p id="hint"></p>', f'<p id="hint">{LOADING}</p>', 1)
         (self.folder / "index.html").write_text(text, encoding="utf-8")
+        (self.folder / ".nojekyll").touch()  # GitHub Pages: serve card.md as it is
         about = {**self.subject._asdict(), "note": NOTE, "graph": self.graph()}
+        about |= {"title": self.title, "preprocess": self.opt.preprocess}
         (self.folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
         (self.folder / "examples").mkdir()
         for number, example in enumerate(self.examples):
@@ -113,6 +126,7 @@ class Site:
             parts = write_parts((runtime / program).read_bytes(), self.folder / "runtime", program)
             for name in (module, helper):
                 shutil.copyfile(runtime / name, self.folder / "runtime" / name)
+            (self.folder / "runtime/LICENSE.txt").write_text(LICENSE, encoding="utf-8")
             files["runtime"][provider] = {"module": module, "program": parts}
         (self.folder / "network/files.json").write_text(json.dumps(files), encoding="utf-8")
         return precision(moved)
@@ -140,32 +154,31 @@ def write_site(
     if args.size:
         side = str(args.size[0])
         of_page += ["--preprocess", "resize_and_crop", "--load_size", side, "--crop_size", side]
-    part = prepare_folder(args.site)
-    try:
-        site = Site(part, Translator(options.read(of_page)))
-        site.write_page()
+    with new_files(args.site) as part:
         translator = load(options, args.test_flags)
+        site = Site(part, translator, options.read(of_page), args.title)
+        site.write_page()
+        check_free(args.site, part, earlier_files(args.site))
         with tempfile.TemporaryDirectory() as folder, open(f"{folder}/graph", "w+b") as file:
             model, _ = write_graph(file, translator, args, {})
         how = {"size": args.size, "processing": args.processing, "tolerance": args.tolerance}
         kept = site.write_network(model, Check(translator, **how), runtime)
         facts = origin(weights_of(translator), asked)
+        facts["statistics"] = statistics(asked, translator.model.generator())
         (part / "card.md").write_text(card(site, facts, kept), encoding="utf-8")
         said = [f"weights: {kept}", f"a first visit loads {in_words(site.size('wasm'))}"]
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    put_in_place(part, args.site)
     serve = f"python -m http.server --directory {args.site}"
     return [*said, f"written: {args.site}/index.html; try it: {serve}"]
 
 
 def precision(moved: Moved) -> str:
     """Say how the weights are kept, and how far that moves outputs."""
-    said = f"at most {moved.levels:.1f} grey levels, {100 * moved.share:.2g}% of the values over 2"
+    said = f"by at most {moved.levels:.2g} of 255 grey levels"
+    if moved.share:
+        said += f", and {100 * moved.share:.2g}% of the values by more than {MOST_LEVELS}"
     if moved.allowed:
-        return f"half precision, cast to float32 by the graph; it moves outputs by {said}"
-    return f"float32, since half precision would move outputs by {said}"
+        return f"half precision, cast to float32 by the graph; it moves outputs {said}"
+    return f"float32, since half precision would move outputs {said}"
 
 
 def some(examples: Inputs | None) -> Iterator[np.ndarray]:
@@ -175,32 +188,6 @@ def some(examples: Inputs | None) -> Iterator[np.ndarray]:
             yield examples[number]
         except (ValueError, OSError) as error:
             log.warning("left out: %s", error)
-
-
-def prepare_folder(folder: Path) -> Path:
-    """Return an empty folder beside `folder`, which is to take its place.
-
-    ValueError if there is something else than an earlier site.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--site {folder}: is a file; choose a folder")
-    if folder.exists() and not (folder / "network/files.json").is_file() and any(folder.iterdir()):
-        raise ValueError(f"--site {folder}: holds other files; choose a new folder")
-    make_folder(folder.parent, "--site")
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    return make_folder(part, "--site")
-
-
-def put_in_place(part: Path, folder: Path) -> None:
-    """Move what was written into `folder`, in place of an earlier site; other files there stay."""
-    folder.mkdir(exist_ok=True)
-    for new in part.iterdir():
-        old = folder / new.name
-        if old.is_dir():
-            shutil.rmtree(old)
-        new.replace(old)
-    part.rmdir()
 
 
 def card(site: Site, facts: dict[str, str], kept: str) -> str:
@@ -217,7 +204,7 @@ def card(site: Site, facts: dict[str, str], kept: str) -> str:
         f"{in_words(site.size('webgpu'))} with WebGPU",
     }
     table = [f"| {name} | {value} |" for name, value in rows.items()]
-    lines = [f"# {opt.name}", "", "A network that translates images in the browser.", ""]
+    lines = [f"# {site.title}", "", "A network that translates images in the browser.", ""]
     lines += ["| | |", "|---|---|", *table, ""]
-    lines += ["Nothing that is drawn or opened on the page leaves the computer.", ""]
+    lines += ["Nothing that is drawn or opened on the page leaves the visitor's device.", ""]
     return "\n".join(lines)

@@ -31,15 +31,41 @@ HASHES = {
     f"{WASM}.asyncify.wasm": "39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da",
 }  # SHA-256 of the files that were tested
 
+# Of the package, which does not hold it.
+LICENSE = """MIT License
+
+Copyright (c) Microsoft Corporation
+
+Permission is hereby granted, free of charge, to any person obtaining a copy
+of this software and associated documentation files (the "Software"), to deal
+in the Software without restriction, including without limitation the rights
+to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+copies of the Software, and to permit persons to whom the Software is
+furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all
+copies or substantial portions of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+SOFTWARE.
+"""
+
 
 @contextmanager
 def runtime_folder(given: Path | None) -> Iterator[Path]:
-    """Yield a folder with the runtime's files: `given`, or what npm packs now or has packed before.
+    """Yield a folder with the runtime's files: that in `given`, the package or the folder it was
+    unpacked in, or what npm packs now or has packed before.
 
     ValueError says what is missing, or which file is another one than was tested.
     """
     if given:
-        found = given / "dist" if (given / "dist").is_dir() else given
+        inside = (given / "package" / "dist", given / "dist")  # an unpacked package has both
+        found = next((folder for folder in inside if folder.is_dir()), given)
         check_files(found, f"--runtime {given}")
         yield found
         return

@@ -1,6 +1,8 @@
 """Read the frames of a film, or of a folder of images."""
 
+import contextlib
 import logging
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +15,9 @@ from data.image_folder import is_image_file, make_dataset
 from data.image_types import HighDepthImage
 
 log = logging.getLogger(__name__)
+
+
+CUT = 0.5  # seconds by which frames may end before the time that the file announces
 
 
 class Frame(NamedTuple):
@@ -38,6 +43,7 @@ class Film:
         self.time_base: Fraction = video.time_base
         self.rate: Fraction = video.average_rate or video.guessed_rate or Fraction(25)
         self.count: int | None = video.frames or None  # as the file says
+        self.announced = announced_end(self.container, video)
 
     def _open(self) -> None:
         try:
@@ -81,8 +87,20 @@ class Film:
             ) from None
         if not count:
             raise ValueError(f"IN {self.path}: has no frames")
+        self._warn_if_cut(count, float(last * self.time_base + 1 / self.rate))
+
+    def _warn_if_cut(self, count: int, end: float) -> None:
+        """Warn if fewer frames came than the file announces; `end` is that of the last, in s."""
+        cut = "the file is cut, and the film ends where the last one does"
         if self.count and count < self.count:
-            log.warning("IN %s: %d of its %d frames are there", self.path, count, self.count)
+            log.warning(
+                "IN %s: %d of its %d frames are there; %s", *(self.path, count, self.count), cut
+            )
+        elif not self.count and self.announced and end < self.announced - CUT:
+            log.warning(
+                "IN %s: announces frames for %.1f s, and has them for %.1f s; %s",
+                *(self.path, self.announced, end, cut),
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -90,13 +108,14 @@ class Film:
 
 
 class Images:
-    """The images of a folder, in the order of their names; all of one size."""
+    """The images of a folder, in the natural order of their names; all of one size."""
 
     sound_stream = None
 
     def __init__(self, path: Path, rate: Fraction):
         """ValueError if the folder has no images, or one has another size than the first."""
-        self.files, self.rate, self.time_base = make_dataset(path, flag="IN"), rate, 1 / rate
+        self.files = sorted(make_dataset(path, flag="IN"), key=natural)
+        self.rate, self.time_base = rate, 1 / rate
         self.count, self.sound = len(self.files), []
         sizes = {file: image_size(file) for file in self.files}
         first = self.files[0]
@@ -134,6 +153,25 @@ def open_source(path: Path, rate: Fraction | None) -> Film | Images:
     if rate:
         raise ValueError("--fps: is for a folder of frames; a film keeps its own rate")
     return Film(path)
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Return a key that sorts names by the values of their numbers: 2.png before 10.png."""
+    parts = re.split(r"([0-9]+)", name)  # text and numbers in turn
+    return [int(part) if number % 2 else part for number, part in enumerate(parts)], name
+
+
+def announced_end(container: Any, video: Any) -> float | None:
+    """Return when the images of a film end, in seconds, as its header says; None if it does not."""
+    start = (container.start_time or 0) / 1e6
+    if video.duration:
+        return start + float(video.duration * video.time_base)
+    with contextlib.suppress(KeyError, ValueError):  # of Matroska: 00:00:04.000000000
+        hours, minutes, seconds = video.metadata["DURATION"].split(":")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    if container.duration and not container.streams.audio:
+        return start + container.duration / 1e6
+    return None
 
 
 def import_av() -> Any:

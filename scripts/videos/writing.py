@@ -41,7 +41,8 @@ def chosen_file(path: Path) -> tuple[Path, str]:
     if path.suffix.lower() not in FORMATS:
         known = ", ".join(FORMATS)
         raise ValueError(
-            f"OUT {path}: {path.suffix or 'no ending'} is no film; use {known}, or a folder"
+            f"OUT {path}: no film is written as {path.suffix or 'a file without an ending'}; use "
+            f"{known}, or a folder"
         )
     av = import_av()
     for file in (path, path.with_suffix(".webm")):
@@ -126,7 +127,15 @@ class FilmWriter:
 def film_writer(
     file: Path, encoder: str, source: Film | Images, size: tuple[int, int]
 ) -> Iterator[FilmWriter]:
-    """Write a film that appears under its name only once it is complete."""
+    """Write a film that appears under its name only once it is complete.
+
+    ValueError for a size that it cannot have.
+    """
+    if min(size) < 2:
+        raise ValueError(
+            f"OUT {file}: frames of {size[0]}x{size[1]} pixels are too small for a film, which has "
+            f"2x2 at least; OUT may be a folder"
+        )
     part = make_folder(file.parent, "OUT") / f"{file.name}.part"
     try:
         writer = FilmWriter(part, file.suffix.lower(), encoder, source, size)

@@ -20,6 +20,7 @@ from conftest import TINY, draw, draw_pairs, result_images
 from support.torchruns import ROOT, environment
 
 from data.aligned_dataset import AlignedDataset
+from inference import results
 from inference.manifest import Entry, Manifest
 from inference.shards import Share
 from translator import Translator
@@ -99,16 +100,16 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 
 def stopped_test(command: Command, how: Callable[[], Any], *flags: Any) -> SimpleNamespace:
     """Let test.py stop while it translates its third image."""
-    visuals, done = Translator.visuals, []
+    visuals, done = results.visuals_of, []
 
-    def counted(self: Translator, batch: dict[str, Any]) -> Any:
+    def counted(translator: Translator, batch: dict[str, Any]) -> Any:
         done.append(1)
         if len(done) == 3:
             how()
-        return visuals(self, batch)
+        return visuals(translator, batch)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Translator, "visuals", counted)
+        patched.setattr(results, "visuals_of", counted)
         return command("test", *TEST, *flags)
 
 

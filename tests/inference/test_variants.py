@@ -70,6 +70,8 @@ def test_variants_stand_in_one_row_and_the_first_stays(trained):
     wanted = np.mean([np.abs(pixels[i] - pixels[j]).mean() for i, j in ((0, 1), (0, 2), (1, 2))])
     assert len(set(apart)) == 3 and any(abs(number - wanted) < 0.5 for number in apart)
     assert "output, variant 3" in page and "§3.1" in page
+    text = re.sub("<[^>]+>", "", page)
+    assert text.count("the first has that of --seed 0, the second that of --seed 1,") == 1
     assert trained("test", *TEST).status == 0  # one output again
     assert result_images("r").keys() == alone.keys()
 
@@ -124,6 +126,7 @@ def test_variants_from_python(trained, pairs):
     assert t(tensor, variants=2).shape == (2, 3, 64, 64)
     assert [len(several) for several in t([image, image], variants=2)] == [2, 2]
     assert {len(several) for several in t(pairs / "test", variants=2).values()} == {2}
-    refusal(lambda: t(image, variants=0), "variants 0", "whole number from 1")
+    refusal(lambda: t(image, variants=0), "variants=0", "whole number from 1")
     still = Translator.load("checkpoints/r", gpu_ids=-1, dropout_at_test="off")
-    refusal(lambda: still(image, variants=2), NO_NOISE)
+    refusal(lambda: still(image, variants=2), "variants=2: ", NO_NOISE)
+    assert not isinstance(t(image, variants=1), list)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -143,6 +144,45 @@ def test_the_built_in_classes_have_their_names(tmp_path, monkeypatch, few_builti
     subject, _ = describe_run(Translator.load(run, gpu_ids=-1))
     names = {name for _, name in subject.colours}
     assert subject.kind == "labels" and names == set(builtin_facades.PALETTE)
+
+
+def test_colours_have_the_names_of_classes_txt(tmp_path, caplog):
+    run = untrained(tmp_path, draw_labels(tmp_path / "labels"))
+    lines = ["# of the author", "#0030FF sky", "#ff9f03: sunny wall", "3: lawn", "#123456 moon"]
+    (run / "classes.txt").write_text("\n".join(lines))
+    subject, _ = describe_run(Translator.load(run, gpu_ids=-1))
+    assert {name: code for code, name in subject.colours if name} == {
+        "sky": "#0030ff",
+        "sunny wall": "#ff9f01",
+    }
+    assert "classes.txt: the label maps that were looked at do not have #123456 moon" in caplog.text
+    for line in ("#0030ff sea", "#12 sea"):
+        (run / "classes.txt").write_text(f"#0030ff sky\n{line}")
+        refusal(
+            lambda: describe_run(Translator.load(run, gpu_ids=-1)), "classes.txt", line.split()[0]
+        )
+
+
+def test_a_run_whose_data_are_gone_says_what_the_page_lacks(tmp_path, caplog):
+    run = untrained(tmp_path, draw_labels(tmp_path / "labels"))
+    away = (tmp_path / "labels").rename(tmp_path / "away")
+    subject, examples = describe_run(Translator.load(run, gpu_ids=-1))
+    assert subject.kind == "photo" and examples is None
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    for words in ("lacks examples, and label colours or a pen", "labels: no such", "--dataroot"):
+        assert words in warning
+    caplog.clear()
+    subject, examples = describe_run(Translator.load(run, gpu_ids=-1, dataroot=away))
+    assert subject.kind == "labels" and len(examples) == 3
+    shutil.rmtree(away / "test")
+    subject, examples = describe_run(Translator.load(run, gpu_ids=-1, dataroot=away))
+    assert subject.kind == "labels" and examples is None
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert "lacks examples: " in warning and "\n" not in warning
+    for place in ("nowhere", "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        t = Translator.load(run, gpu_ids=-1, dataroot=tmp_path / place)
+        refusal(lambda t=t: describe_run(t), f"--dataroot {tmp_path / place}")
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg"])

@@ -41,20 +41,23 @@ def page(request: pytest.FixtureRequest, browser: object, run: Path) -> Iterator
         yield stack.enter_context(a_page(browser, address))
 
 
-def pressed(page: Page, button: str) -> bool:
-    return page.page.get_attribute(f"#{button}", "aria-pressed") == "true"
+def on(page: Page, button: str) -> bool:
+    """Return whether a button says that it stops what is going on."""
+    said = page.page.inner_text(f"#{button}").startswith("Stop ")
+    assert said == ("on" in (page.page.get_attribute(f"#{button}", "class") or ""))
+    return said
 
 
 def test_frames_of_the_camera_are_translated_until_it_is_stopped(page: Page, run: Path) -> None:
-    assert not pressed(page, "camera") and page.page.is_hidden("#record")
+    assert not on(page, "camera") and page.page.is_hidden("#record")
     before = page.input()
     page.press("Camera")
     page.page.locator("#state", has_text="frames a second").wait_for()
     first = page.input()
     page.until(lambda: not np.array_equal(page.input(), first))
     assert not np.array_equal(first, before)
-    page.press("Camera")
-    page.until(lambda: not pressed(page, "camera"))
+    page.press("Stop camera")
+    page.until(lambda: not on(page, "camera"))
     page.page.wait_for_timeout(300)
     frame = page.input()
     page.page.wait_for_timeout(300)
@@ -69,9 +72,12 @@ def test_what_the_camera_sees_is_recorded(page: Page, tmp_path: Path) -> None:
     page.press("Camera")
     page.page.locator("#record").wait_for()
     page.press("Record")
+    assert on(page, "record") and page.page.inner_text("#length") in ("0:00", "0:01")
     page.page.wait_for_timeout(4000)
-    name, content = page.download("Record")
-    assert name.startswith("run.") and not pressed(page, "record")
+    assert page.page.inner_text("#length") in ("0:03", "0:04", "0:05")
+    name, content = page.download("Stop recording")
+    assert page.page.is_hidden("#length")
+    assert name.startswith("run.") and not on(page, "record")
     assert len(content) > 1000, content
     (tmp_path / name).write_bytes(content)
     with av.open(str(tmp_path / name)) as film:
@@ -79,14 +85,14 @@ def test_what_the_camera_sees_is_recorded(page: Page, tmp_path: Path) -> None:
     assert len(frames) > 3 and {frame.size for frame in frames} == {(64, 64)}
     shown = np.asarray(frames[-1].convert("RGB"), int)
     assert np.ptp(shown) > 20  # something is to be seen
-    page.press("Camera")
+    page.press("Stop camera")
 
 
 def test_another_image_stops_the_camera(page: Page) -> None:
     page.press("Camera")
     page.page.locator("#state", has_text="frames a second").wait_for()
     page.press("Next example")
-    page.until(lambda: not pressed(page, "camera"))
+    page.until(lambda: not on(page, "camera"))
     page.until(lambda: page.page.input_value("#example") == "2")
     assert page.page.is_hidden("#record")
 
@@ -97,7 +103,7 @@ def test_a_camera_that_is_not_there_is_said(page: Page) -> None:
         () => Promise.reject(new DOMException("", "NotFoundError")); }"""
     )
     page.press("Camera")
-    assert page.message() == "There is no camera." and not pressed(page, "camera")
+    assert page.message() == "There is no camera." and not on(page, "camera")
 
 
 def test_label_maps_are_not_taken_by_a_camera(browser: object, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,11 +133,15 @@ def test_what_is_no_label_map_is_refused_in_one_line(page: SimpleNamespace) -> N
         assert "\n" not in answer.json()["error"]
 
 
-def test_a_run_without_examples_has_its_classes_all_the_same(tmp_path: Path, run: Path) -> None:
-    t = Translator.load(run, gpu_ids=-1, dataroot=tmp_path / "gone")
-    subject, examples = describe_run(t)
+def test_a_run_without_examples_has_its_classes_all_the_same(tmp_path: Path, caplog: Any) -> None:
+    data = draw_label_folders(tmp_path / "data", classes=4, size=64)
+    run = untrained(tmp_path, data, *SPADE)
+    data.rename(tmp_path / "away")
+    subject, examples = describe_run(Translator.load(run, gpu_ids=-1))
     assert examples is None and len(subject.colours) == 4 and subject.paper == "#000000"
-    refusal(lambda: describe_run(t, named=True), "--dataroot", "gone")
+    assert "the page lacks examples: --dataroot" in caplog.text
+    t = Translator.load(run, gpu_ids=-1, dataroot=tmp_path / "gone")
+    refusal(lambda: describe_run(t), "--dataroot", "gone")
 
 
 def test_every_class_comes_back_from_its_colour() -> None:
@@ -204,7 +209,10 @@ def test_many_classes_are_searched_and_picked(show, many: Path) -> None:
         assert shown.page.get_by_role("radio").count() == 61
         first = shown.page.get_by_role("radio").first.inner_text()  # the example has it
         assert first in {f"kind {n}" for n in range(4)}
-        assert shown.page.inner_text("#current") == first
+        about = requests.get(f"{address}about", timeout=9).json()
+        current = shown.page.inner_text("#current")  # of those of the example, one that shows
+        assert current in {f"kind {n}" for n in range(4)}
+        assert current != dict(about["colours"])[about["paper"]]
         shown.page.fill("#find", "kind 5")
         assert shown.page.locator("#palette button:visible").count() == 10  # 5, 50 to 58
         shown.page.get_by_role("radio", name="kind 57").click()

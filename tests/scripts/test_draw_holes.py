@@ -59,7 +59,7 @@ def test_the_brushes_are_a_hole_and_if_guided_lines(root: Path, run: Path) -> No
     subject, _ = describe_run(Translator.load(plain, gpu_ids=-1, dataroot=root))
     assert [name for _, name in subject.colours] == ["Hole"] and not subject.noise
     t = Translator.load(plain, gpu_ids=-1, dataroot=root / "none")
-    refusal(lambda: describe_run(t, named=True), "--dataroot", "none")
+    refusal(lambda: describe_run(t), "--dataroot", "none")
 
 
 def test_a_hole_below_the_image_or_transparent_is_filled(page: SimpleNamespace) -> None:
@@ -288,7 +288,7 @@ def test_a_transparent_image_that_is_opened_shows_its_hole_and_keeps_it(show, pa
 @pytest.mark.slow
 def test_without_examples_the_page_waits_for_an_image(show, root: Path, tmp_path: Path) -> None:
     run = saved_run(tmp_path)
-    with served(run, "--dataroot", str(tmp_path / "none")) as address, a_blank(show, address) as w:
+    with served(run) as address, a_blank(show, address) as w:
         assert w.page.is_visible("#drop") and w.page.inner_text("#palette").strip() == "Hole"
         opened = parts(8)[0]
         w.upload("photo.png", png(Image.fromarray(opened)))

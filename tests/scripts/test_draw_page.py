@@ -112,6 +112,7 @@ def test_examples_are_loaded_and_can_be_undone(show, labels):
     page.page.keyboard.press("Enter")
     page.until(lambda: page.shows_example(3))
     assert page.page.locator("#example").input_value() == "3"
+    assert page.message() == "The examples are 1 to 3."
     page.press("Undo")
     page.press("Undo")
     page.wait()
@@ -127,10 +128,72 @@ def test_a_broken_file_is_said_and_harms_nothing(show, labels):
     page.upload("list.png", b"milk, eggs")
     assert "not an image" in page.message()
     assert np.array_equal(page.input(), before[0]) and page.output() == before[1]
-    page.upload("good.png", png(Image.new("RGB", (90, 30), COLOURS[2])))
+    page.upload("good.png", png(Image.new("RGB", (30, 30), COLOURS[2])))
     page.page.wait_for_selector("#message[hidden]", state="attached")
     page.wait()
     assert (page.input() == COLOURS[2]).all() and page.output() != before[1]
+
+
+def test_an_image_of_another_ratio_is_said_to_be_stretched(show, labels):
+    page = show(labels)
+    for size, said in (
+        ((90, 30), "This image of 90×30 pixels is stretched to 64×64."),
+        ((80, 40), "This image of 80×40 pixels is stretched to 64×64. If it is a pair, input and "
+         "target, open the input alone."),
+    ):  # fmt: skip
+        page.upload("wide.png", png(Image.new("RGB", size, COLOURS[2])))
+        page.until(lambda said=said: page.message() == said)
+        assert page.page.get_attribute("#message", "class") == "note"
+    page.page.wait_for_timeout(300)
+    assert page.page.is_visible("#message")  # the translation of the image leaves it
+    page.press("Next example")
+    page.page.wait_for_selector("#message", state="hidden")
+
+
+def test_a_message_covers_no_button_and_its_own_stays_on_a_line(show, labels):
+    for size in ((1280, 800), (390, 844)):
+        page = show(labels, viewport={"width": size[0], "height": size[1]})
+        page.page.route("**/translate*", lambda route: route.fulfill(
+            status=500, json={"error": "a long reason, " * 14}
+        ))  # fmt: skip
+        page.page.fill("#seed", "1")
+        assert page.message().startswith("a long reason")
+        close = page.page.locator("#message button").bounding_box()
+        assert close["height"] < 45
+        box = page.page.locator("#message").bounding_box()
+        button = page.page.locator("#download").bounding_box()
+        assert box["y"] + box["height"] < button["y"]
+
+
+def test_a_message_goes_once_what_failed_succeeds(show, labels):
+    page = show(labels)
+    page.page.route("**/translate*", lambda route: route.abort())
+    page.page.fill("#seed", "1")
+    assert "still running" in page.message()
+    page.page.unroute("**/translate*")
+    page.page.fill("#seed", "2")
+    page.page.wait_for_selector("#message", state="hidden")
+
+
+@pytest.mark.parametrize(
+    ("typed", "used"), [("-3", "0"), ("1.5", "1"), ("1e20", "9007199254740991"), ("", "0")]
+)
+def test_the_noise_field_says_the_seed_that_is_used(show, labels, typed, used):
+    page = show(labels)
+    asked = []
+    page.page.on("request", lambda request: asked.append(request.url))
+    page.page.fill("#seed", typed)
+    page.page.keyboard.press("Tab")
+    assert page.page.input_value("#seed") == used
+    page.until(lambda: any(f"seed={used}" in url for url in asked))
+    assert "translated in" in page.page.inner_text("#state")
+
+
+def test_the_first_colour_shows_on_the_paper(show, labels):
+    page = show(labels)
+    chosen = page.page.locator("#palette [aria-checked=true]").get_attribute("data-colour")
+    about = requests.get(f"{labels}about", timeout=9).json()
+    assert chosen != about["paper"] == about["colours"][0][0]
 
 
 def test_a_image_can_be_dropped_and_pasted(show, labels):
@@ -176,7 +239,7 @@ def test_the_keyboard_is_enough(show, labels):
     keyboard.press("Enter")
     page.wait()
     wanted = np.tile(colour_of(page, 0), (64, 64, 1))
-    wanted[22:24, 32:44] = colour_of(page, 1)
+    wanted[22:24, 32:44] = colour_of(page, 2)  # the first one that shows is 1
     assert np.array_equal(page.input(), wanted)
     assert page.page.locator("#cursor").is_visible()
 
@@ -256,8 +319,9 @@ def test_a_run_whose_images_are_gone_has_a_page_all_the_same(browser, tmp_path):
         page = context.new_page()
         page.goto(address)
         page.wait_for_selector("#drop")
-        assert not page.locator("#examples").is_visible()
+        assert not page.locator("#examples").is_visible() and page.is_disabled("#save")
+        assert page.evaluate("getComputedStyle(canvas).visibility") == "hidden"
         page.set_input_files("#file", {"name": "a", "mimeType": "x/y", "buffer": png(draw((9, 9)))})
         page.wait_for_selector("#output[aria-busy=false] #result:not([hidden])")
-        assert not page.locator("#drop").is_visible()
+        assert not page.locator("#drop").is_visible() and page.is_enabled("#save")
         context.close()

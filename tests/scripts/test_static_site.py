@@ -98,7 +98,7 @@ def package(tmp_path, monkeypatch) -> Path:
 
 
 def test_a_runtime_of_ones_own_is_checked(package):
-    for folder in (package, package / "dist"):
+    for folder in (package, package / "dist", package.parent):
         with runtime.runtime_folder(folder) as found:
             assert found == package / "dist"
     name = next(iter(runtime.HASHES))
@@ -170,25 +170,93 @@ def test_a_site_holds_all_that_it_asks_for(written, package, tmp_path):
     assert largest <= parts.MOST and not list(tmp_path.rglob("*.part"))
 
 
-def test_a_site_replaces_an_earlier_one_and_nothing_else(written, tmp_path):
-    folder = tmp_path / "site"
-    assert written(folder).status == 0
-    (folder / "about.json").unlink()
-    (folder / ".git").mkdir()
-    for name in (".git/HEAD", "CNAME"):
+def test_a_site_replaces_files_of_an_earlier_one_and_nothing_else(written, tmp_path):
+    folder = tmp_path / "clone"
+    mine = [".git/HEAD", "CNAME", "README.md", "examples/9.png", "page/notes.txt", "runtime/a/b"]
+    for name in mine:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("mine")
-    (folder / "examples/9.png").touch()
-    assert written(folder).status == 0 and (folder / "about.json").is_file()
-    assert (folder / "CNAME").read_text() == (folder / ".git/HEAD").read_text() == "mine"
-    assert not (folder / "examples/9.png").exists() and not list(tmp_path.glob("*.part"))
+    assert written(folder).status == 0
+    listed = json.loads((folder / "files.json").read_text())
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert {*listed} == there - {*mine} and {"index.html", "files.json", "card.md"} < {*listed}
+    (folder / "about.json").unlink()
+    for name in ("examples/old.png", "old/part"):  # as of an earlier export
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    (folder / "files.json").write_text(json.dumps([*listed, "examples/old.png", "old/part"]))
+    assert written(folder).status == 0
+    assert {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} == there
+    assert {(folder / name).read_text() for name in mine} == {"mine"}
+    assert not (folder / "old").exists() and not list(folder.glob(".site-*"))
+
+
+@pytest.mark.parametrize(
+    "name", ["index.html", "card.md", "examples/0.png", "network", "page/a/.."]
+)
+def test_a_file_that_no_export_wrote_is_never_overwritten(written, tmp_path, name):
+    (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+    file = (tmp_path / "mine" / name).resolve()
+    if name.endswith(".."):  # a folder where a file is to be
+        file = tmp_path / "mine/page/draw.css"
+        file.mkdir(parents=True)
+    else:
+        file.write_text("years of work")
+    done = written(tmp_path / "mine")
+    assert done.status == 2 and len(done.err.splitlines()) == 1
+    assert f"{file} would be overwritten, and no export wrote it" in done.err
+    assert [path for path in (tmp_path / "mine").rglob("*") if path.is_file()] == [file] * (
+        not file.is_dir()
+    )
+
+
+def test_a_place_that_is_no_folder_and_a_damaged_list_are_named(written, tmp_path):
     (tmp_path / "file").touch()
     assert "--site" in (said := written(tmp_path / "file").err) and "is a file" in said
     assert "--site: " in (said := written(tmp_path / "file/site").err) and "written" in said
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    done = written(tmp_path / "mine")
-    assert done.status == 2 and "--site" in done.err and "holds other files" in done.err
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+    for text in ("no list", '["../file"]', "3", "[3]"):
+        (tmp_path / "mine/files.json").write_text(text)
+        done = written(tmp_path / "mine")
+        assert done.status == 2 and "files.json is not the list that an export writes" in done.err
+        assert (tmp_path / "mine/files.json").read_text() == text
+
+
+def test_a_site_has_a_title_a_card_and_a_licence(written, tmp_path):
+    title = 'Houses <of> "Bern"'
+    assert written(tmp_path / "site", "--title", title).status == 0
+    page = (tmp_path / "site/index.html").read_text()
+    quoted = "Houses &lt;of&gt; &quot;Bern&quot;"
+    assert f"<title>{quoted}</title>" in page and f'<h1 id="title">{quoted}</h1>' in page
+    assert '<a href="card.md">' in page
+    assert json.loads((tmp_path / "site/about.json").read_text())["title"] == title
+    card = (tmp_path / "site/card.md").read_text()
+    assert card.startswith(f"# {title}\n") and "| statistics | per-image" in card
+    assert "Copyright (c) Microsoft" in (tmp_path / "site/runtime/LICENSE.txt").read_text()
+    assert written(tmp_path / "site", "--eval").status == 0
+    card = (tmp_path / "site/card.md").read_text()
+    assert "| statistics | running statistics of the training (--eval) |" in card
+    assert card.startswith("# run\n") and "--title: " in written(tmp_path / "x", "--title", " ").err
+
+
+def test_data_that_are_not_there_are_said(written, exported, tmp_path, caplog):
+    away = (exported.root / "labels").rename(exported.root / "away")
+    try:
+        done = written(tmp_path / "site", "--dataroot", tmp_path / "nowhere")
+        assert done.status == 2 and f"--dataroot {tmp_path / 'nowhere'}: no such" in done.err
+        assert not (tmp_path / "site").exists()
+        assert written(tmp_path / "site").status == 0
+        warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+        assert len(warnings) == 1 and "the page lacks examples, and label colours" in warnings[0]
+    finally:
+        away.rename(exported.root / "labels")
+
+
+def test_another_direction_than_that_of_the_training_is_warned_of_once(written, tmp_path, caplog):
+    assert written(tmp_path / "site", "--direction", "BtoA").status == 0
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len(warnings) == 1 and "--direction BtoA: the run was trained AtoB" in warnings[0]
+    assert len([line for line in caplog.messages if "network G: loaded" in line]) == 1
 
 
 @pytest.mark.parametrize(
@@ -200,9 +268,10 @@ def test_what_a_site_sets_itself_is_refused(written, tmp_path, flags):
     assert not (tmp_path / "site").exists()
 
 
-def test_a_runtime_without_a_site_is_refused(command, package):
-    done = command("scripts.export", "--name", "run", "--runtime", package)
-    assert done.status == 2 and "--runtime" in done.err and "--site" in done.err
+@pytest.mark.parametrize("flag", ["--runtime", "--title"])
+def test_a_runtime_or_a_title_without_a_site_is_refused(command, package, flag):
+    done = command("scripts.export", "--name", "run", flag, package)
+    assert done.status == 2 and f"{flag} {package}: needs --site" in done.err
 
 
 def test_a_run_that_a_page_cannot_show_is_refused(command, package, tmp_path):
@@ -246,7 +315,7 @@ def test_a_drawing_is_translated_as_in_python(site, tmp_path):
     run = untrained(tmp_path, draw_labels(tmp_path / "labels"))
     page = site(run)
     assert page.page.get_attribute("body", "data-network") == "wasm"
-    assert "without noise" in page.page.inner_text("#hint")
+    assert "nothing leaves this device" in page.page.inner_text("#hint")
     assert page.page.is_hidden("#noise") and page.page.locator("progress").count() == 0
     t = still(run)
     assert shown(page, t(page.input())) <= 2
@@ -346,6 +415,39 @@ def test_a_damaged_or_missing_part_is_said(browser, tmp_path):
             page.goto(address)
             page.wait_for_selector("#message:not([hidden])")
             assert f"network/weights.0 {said}" in page.inner_text("#message span")
+            page.close()
+
+
+@pytest.mark.slow
+def test_an_example_that_cannot_be_loaded_is_named_and_the_drawing_stays(site, tmp_path):
+    page = site(untrained(tmp_path, draw_labels(tmp_path / "labels")), "--title", "My houses")
+    assert page.page.title() == page.page.inner_text("h1") == "My houses"
+    before = page.input()
+    page.page.route("**/examples/**", lambda route: route.abort())
+    page.press("Next example")
+    assert page.message() == "examples/1.png cannot be loaded. Is this device online?"
+    assert page.page.input_value("#example") == "1" and np.array_equal(page.input(), before)
+    page.page.unroute("**/examples/**")
+    page.press("Next example")
+    page.page.wait_for_selector("#message", state="hidden")
+    page.until(lambda: not np.array_equal(page.input(), before))
+    assert page.page.input_value("#example") == "2"
+    (tmp_path / "site/examples/2.png").unlink()
+    page.press("Next example")
+    assert page.message() == "examples/2.png is missing on this site."
+
+
+@pytest.mark.slow
+def test_a_site_without_its_facts_says_so(browser, tmp_path):
+    folder = site_of(untrained(tmp_path, draw_labels(tmp_path / "labels")))
+    file = folder / "about.json"
+    damages = (lambda: file.write_text("{"), "damaged"), (file.unlink, "missing on this site")
+    for damage, said in damages:
+        damage()
+        with hosted(folder) as address:
+            page = browser.new_page()
+            page.goto(address)
+            page.locator("#hint", has_text=f"about.json is {said}.").wait_for()
             page.close()
 
 

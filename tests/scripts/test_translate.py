@@ -140,6 +140,7 @@ def test_bad_images_end_it_or_are_skipped(run, caplog) -> None:
         (["folder", "kept.png"], "OUT kept.png: must be a folder"),
         (["folder", "-"], "OUT -: must be a folder"),
         (["folder", "folder"], "is an input"),
+        (["a.png", "out.png", "--num_variants", "2"], "--num_variants: is for test.py"),
         (["a.png", "out.png", "--epoch", "9"], "9_net_G.pth: no such checkpoint"),
         (["a.png", "out.png", "--overwrit"], "--overwrit: unknown flag; did you mean --overwrite?"),
     ],

@@ -109,12 +109,67 @@ def test_an_odd_size_loses_a_row_or_a_column(video, caplog):
 def test_frames_are_taken_in_the_order_of_their_names_at_their_rate(video):
     Path("frames").mkdir()
     for number in (2, 10, 1):
-        draw_frame(number).save(f"frames/{number:02d}.png")
+        draw_frame(number).save(f"frames/frame{number}.png")
     assert video("frames", "out.mp4", "--fps", "30000/1001").status == 0
     found = Found(Path("out.mp4"))
     assert found.rate == Fraction(30000, 1001)
     for frame, number in zip(found.frames, (1, 2, 10), strict=True):
         assert apart(frame, translated(draw_frame(number))) < 12
+
+
+def test_numbers_in_the_names_of_frames_count_by_their_values():
+    names = ["a10/1.png", "a2/10.png", "a2/9.png", "b1.png", "b01.png", "10.png", "9.png", "b.png"]
+    assert sorted(names, key=reading.natural) == [
+        *("9.png", "10.png", "a2/9.png", "a2/10.png", "a10/1.png", "b01.png", "b1.png", "b.png")
+    ]
+
+
+@pytest.mark.parametrize(
+    "flags", [["scale_width", "--load_size", 64, "--crop_size", 32], ["fixed", "--crop_size", 64]]
+)
+def test_a_film_keeps_its_size_whatever_the_network_gets(video, flags):
+    assert video("film.mp4", "out", "--preprocess", *flags).status == 0
+    t = Translator.load("checkpoints/r", *map(str, ["--preprocess", *flags]), gpu_ids=-1)
+    small = next(t.each(decoded("film.mp4")[:1], name="film"))
+    assert small.width == 64
+    wanted = np.asarray(small.resize((96, 64), Image.Resampling.BICUBIC), int)
+    assert np.abs(np.asarray(Image.open("out/000001.png"), int) - wanted).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "said"),
+    [
+        ("a.mp4", {"movflags": "faststart"}, "of its 100 frames are there"),
+        ("f.mp4", {"movflags": "frag_keyframe+empty_moov"}, "announces frames for 4.1 s, and has"),
+        ("a.mkv", {}, "announces frames for 4.0 s, and has"),
+        ("a.webm", {}, "announces frames for 4.0 s, and has"),
+    ],
+)
+def test_a_film_that_is_cut_is_said(tmp_path, caplog, name, how, said):
+    path = tmp_path / name
+    write_film(
+        path, 100, sound=False, codec="libvpx" if path.suffix == ".webm" else "libx264", **how
+    )
+    assert len(list(reading.Film(path).frames())) == 100 and not caplog.records
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    assert 0 < len(list(reading.Film(path).frames())) < 100
+    (warning,) = caplog.messages
+    assert f"IN {path}: " in warning and said in warning and "the file is cut" in warning
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 2), (2, 5)])
+@pytest.mark.parametrize("ending", [".mp4", ".webm"])
+def test_the_smallest_films_are_written(tmp_path, size, ending):
+    (tmp_path / "frames").mkdir()
+    draw_frame(0, size).save(tmp_path / "frames/1.png")
+    source, (file, encoder) = (
+        reading.open_source(tmp_path / "frames", None),
+        writing.chosen_file(tmp_path / f"out{ending}"),
+    )
+    with writing.film_writer(file, encoder, source, size) as writer:
+        for frame in source.frames():
+            writer.write(frame.image, frame.time)
+    assert Found(file).size == (size[0] // 2 * 2, size[1] // 2 * 2)
 
 
 def test_all_frames_have_one_noise(video):
@@ -228,6 +283,8 @@ def bad_files() -> None:
     for number, size in enumerate([(96, 64), (64, 64)]):
         Path("uneven").mkdir(exist_ok=True)
         draw_frame(0, size).save(f"uneven/{number}.png")
+    Path("thin").mkdir()
+    draw_frame(0, (5, 1)).save("thin/1.png")
     draw_frame(0).save("image.png")
     with av.open("sound.mkv", "w") as film:
         audio = film.add_stream("aac", rate=44100)
@@ -248,13 +305,16 @@ def bad_files() -> None:
         (["image.png", "out.mp4"], ["IN image.png", "scripts.translate"]),
         (["none", "out.mp4"], ["none", "no images"]),
         (["uneven", "out.mp4"], ["uneven/1.png", "64x64", "96x64", "one size"]),
-        (["film.mp4", "out.avi"], ["OUT out.avi", ".mp4, .mov, .mkv, .webm"]),
+        (["film.mp4", "out.avi"], ["OUT out.avi: no film is written as .avi; use .mp4, .mov"]),
         (["film.mp4", "film.mp4"], ["OUT film.mp4", "is the input"]),
         (["film.mp4", "whole.mp4"], ["OUT whole.mp4", "exists", "--overwrite"]),
         (["film.mp4", "out", "--frames", "more"], ["--frames more", "OUT out"]),
         (["film.mp4", "out.mp4", "--fps", "25"], ["--fps", "folder of frames"]),
         (["none", "out.mp4", "--fps", "0"], ["--fps", "'0'", "30000/1001"]),
         (["film.mp4", "out.mp4", "--preprocess", "crop"], ["--preprocess crop", "scale_width"]),
+        (["thin", "out.mp4"], ["OUT out.mp4", "5x1 pixels are too small", "2x2"]),
+        (["film.mp4", "out.mp4", "--num_variants", "3"], ["--num_variants: is for test.py"]),
+        (["film.mp4", "out.mp4", "--on_bad_image=skip"], ["--on_bad_image: is for test.py"]),
         (["film.mp4"], ["IN OUT", "film.mp4"]),
         (["film.mp4", "out.mp4", "--side_by"], ["--side_by", "--side_by_side"]),
     ],

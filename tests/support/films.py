@@ -13,7 +13,9 @@ RATE = 44100
 
 
 def draw_frame(number: int, size: tuple[int, int] = (96, 64)) -> Image.Image:
-    """Draw a frame in which a square moves."""
+    """Draw a frame in which a square moves, if there is room for one."""
+    if size[0] < 32:
+        return Image.new("RGB", size, (0, 85, 255))
     pixels = np.zeros((size[1], size[0], 3), np.uint8)
     pixels[..., 2] = 170
     left = 8 * number % (size[0] - 24)
@@ -22,11 +24,20 @@ def draw_frame(number: int, size: tuple[int, int] = (96, 64)) -> Image.Image:
 
 
 def write_film(
-    path: Path, count: int = 6, *, size: tuple[int, int] = (96, 64), times: Any = None, sound=True
+    path: Path,
+    count: int = 6,
+    *,
+    size: tuple[int, int] = (96, 64),
+    times: Any = None,
+    sound: bool = True,
+    codec: str = "libx264",
+    **options: str,
 ) -> Path:
-    """Write a film of H.264 and AAC at 25 frames a second; `times` are those of its frames."""
-    film = av.open(str(path), "w")
-    video = film.add_stream("libx264", rate=25, options={"crf": "4"})
+    """Write a film of 25 frames a second, and AAC; `times` are those of its frames, `options` of
+    its file.
+    """
+    film = av.open(str(path), "w", options=options)
+    video = film.add_stream(codec, rate=25, options={"crf": "4", "b": "1M"})
     video.width, video.height, video.pix_fmt = *size, "yuv420p"
     audio = film.add_stream("aac", rate=RATE) if sound else None
     if audio:

@@ -147,10 +147,21 @@ def test_the_line_for_results_chooses_images_that_are_there(
     typed("python", "train.py")
     for name in folders:
         (tmp_path / name).mkdir()
-    opt = SimpleNamespace(
-        name="r", checkpoints_dir="./checkpoints", dataroot=str(tmp_path), phase="train"
-    )
+    places = {"checkpoints_dir": "./checkpoints", "dataroot": str(tmp_path)}
+    kind = {"dataset_mode": "aligned", "direction": "AtoB"}
+    opt = SimpleNamespace(name="r", phase="train", **places, **kind)
     assert commands.results_line(opt) == shlex.join(["python", "test.py", "--name", "r", *flags])
+
+
+@pytest.mark.parametrize("folder", ["testA", "testA1"])
+def test_a_test_of_measurements_needs_no_targets(typed, tmp_path: Path, folder: str) -> None:
+    typed("python", "train.py")
+    for name in ("trainA", "trainB", folder):
+        (tmp_path / name).mkdir()
+    places = {"checkpoints_dir": "./checkpoints", "dataroot": str(tmp_path)}
+    kind = {"dataset_mode": "measurements", "direction": "AtoB"}
+    opt = SimpleNamespace(name="r", phase="train", **places, **kind)
+    assert commands.results_line(opt) == shlex.join(["python", "test.py", "--name", "r"])
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import { ask } from "./asking.js";
 import { Camera, Recorder, hasCamera } from "./camera.js";
 import { HolePainting, Painting } from "./canvas.js";
+import { complain, note, settled, succeeded } from "./messages.js";
 import { Palette } from "./palette.js";
 import { Latest } from "./translation.js";
 
@@ -11,7 +12,7 @@ const HINTS = {
   labels: "Paint label colours; the translation follows as you draw.",
   classes: "Paint classes; the translation follows as you draw.",
   lines: "Draw lines; the translation follows as you draw.",
-  photo: "Drop, paste or open an image; its translation appears beside it.",
+  photo: "Drop, paste or open an image, and see its translation.",
   holes: "Drop, paste or open an image, and paint over what should go.",
 };
 
@@ -23,25 +24,15 @@ const painting = holes
   : new Painting($("canvas"), about.paper, about.classes ? 0 : 40);
 const palette = new Palette($("palette"), $("find"), about.colours, paint);
 let tool = "brush";
-let colour = about.colours.length ? about.colours[0][0] : "#000000";
+let colour = visibleColour(about.colours.map(([code]) => code)) ?? "#000000";
 let from = null; // last point of a stroke, or first corner of a rectangle
 let under = null; // the image without the rectangle being drawn
 let cursor = null; // position of the keyboard cursor
 let link = null; // object URL of the output
 let recorder = null; // of the outputs, while they are recorded
-
-// Messages ----------------------------------------------------------------------------------
-
-function complain(error) {
-  $("message").firstElementChild.textContent = error.message;
-  $("message").hidden = false;
-}
-
-function settled() {
-  $("message").hidden = true;
-}
-
-$("message").querySelector("button").addEventListener("click", settled);
+let clock = null; // timer that shows the length of the recording
+let shown = 1; // number of the example that was loaded last
+let asked = 0; // number of images that were asked for
 
 // Translation --------------------------------------------------------------------------------
 
@@ -61,7 +52,8 @@ const latest = new Latest(async () => {
     await show(await answer.blob());
     $("state").textContent = camera.on
       ? `${camera.rate.toFixed(1)} frames a second`
-      : `${Math.round(performance.now() - started)} ms`;
+      : `translated in ${((performance.now() - started) / 1000).toFixed(2)} s`;
+    succeeded(started);
   } catch (error) {
     $("state").textContent = "";
     rest();
@@ -88,15 +80,17 @@ function changed() {
   latest.changed();
 }
 
-// Whether there is something to undo, and to do again.
+// Whether there is something to undo, to do again, and to save.
 function tellHistory() {
+  $("save").disabled = !painting.started;
   $("undo").disabled = !painting.done.length;
   $("redo").disabled = !painting.undone.length;
 }
 
+// The whole number from 0 that is nearest to what the field says.
 function seed() {
-  const value = Number($("seed").value);
-  return Number.isSafeInteger(value) && value >= 0 ? value : 0;
+  const value = Math.trunc(Number($("seed").value)) || 0;
+  return Math.min(Math.max(value, 0), Number.MAX_SAFE_INTEGER);
 }
 
 // Tools --------------------------------------------------------------------------------------
@@ -107,6 +101,11 @@ function choose(name) {
   for (const button of document.querySelectorAll("[data-tool]")) {
     button.setAttribute("aria-pressed", String(button.dataset.tool === name));
   }
+}
+
+// The first of some colours that shows on the paper.
+function visibleColour(codes) {
+  return codes.find(code => code !== about.paper) ?? codes[0];
 }
 
 function paint(code) {
@@ -197,33 +196,57 @@ function clear() {
 
 // Images -----------------------------------------------------------------------------------
 
+// Show an image that is asked for; resolves to whether it is shown, to null if another was asked
+// for meanwhile.
 async function take(address, body) {
   rest();
+  const turn = ++asked;
   try {
     const answer = await ask(address, body);
     const image = await createImageBitmap(await answer.blob());
+    if (turn !== asked) return null;
     const first = !painting.started;
     if (!first) painting.remember();
     painting.started = true;
     painting.show(image);
     palette.show(painting.counts());
-    if (palette.many && first) paint(palette.visible()[0].dataset.colour);
+    if (palette.many && first) paint(visibleColour(palette.visible().map(b => b.dataset.colour)));
     $("drop").hidden = true;
     settled();
     changed();
+    return true;
   } catch (error) {
+    if (turn !== asked) return null;
     complain(error);
+    return false;
   }
 }
 
-function open(file) {
-  if (file) take("open", file);
+async function open(file) {
+  if (!file || !await take("open", file)) return;
+  // Files that only the server can read are of unknown size here.
+  const image = await createImageBitmap(file, { imageOrientation: "from-image" }).catch(() => null);
+  if (image) tellFit([image.width, image.height], [painting.width, painting.height]);
 }
 
-function example(number) {
-  const chosen = Math.min(Math.max(Math.trunc(number) || 1, 1), about.examples);
+// Say that an image of another ratio than the network's input is not shown as it is.
+function tellFit(from, to) {
+  if (Math.abs((from[0] * to[1]) / (from[1] * to[0]) - 1) < 0.02) return;
+  const [before, after] = [from, to].map(size => size.join("×"));
+  const wide = from[0] === 2 * from[1]; // as the two halves of a pair are
+  const pair = wide ? " If it is a pair, input and target, open the input alone." : "";
+  const how = ["crop", "scale_width_and_crop"].includes(about.preprocess) ? "cut" : "stretched";
+  note(`This image of ${before} pixels is ${how} to ${after}.${pair}`);
+}
+
+async function example(number) {
+  const wanted = Math.trunc(number) || 1;
+  const chosen = Math.min(Math.max(wanted, 1), about.examples);
   $("example").value = chosen;
-  return take(`example/${chosen - 1}`);
+  const taken = await take(`example/${chosen - 1}`);
+  if (taken) shown = chosen;
+  if (taken === false) $("example").value = shown;
+  if (taken && wanted !== chosen) note(`The examples are 1 to ${about.examples}.`);
 }
 
 function save(address, name) {
@@ -251,8 +274,12 @@ function saveOutput() {
 
 const camera = new Camera(about.size, frame => painting.show(frame), () => latest.send());
 
-function pressed(id, yes) {
-  $(id).setAttribute("aria-pressed", String(yes));
+const LABELS = { camera: ["Camera", "Stop camera"], record: ["Record", "Stop recording"] };
+
+// Let a button say what it does now.
+function label(id, on) {
+  $(id).classList.toggle("on", on);
+  $(id).textContent = LABELS[id][Number(on)];
 }
 
 async function look() {
@@ -270,7 +297,7 @@ async function look() {
   painting.started = true;
   tellHistory();
   camera.run();
-  pressed("camera", true);
+  label("camera", true);
   $("drop").hidden = true;
   $("record").hidden = !("MediaRecorder" in window);
   settled();
@@ -280,15 +307,18 @@ async function look() {
 function rest() {
   if (!camera.on) return;
   camera.stop();
-  pressed("camera", false);
+  label("camera", false);
   if (recorder) record();
   $("record").hidden = true;
 }
 
 async function record() {
-  pressed("record", !recorder);
+  label("record", !recorder);
+  $("length").hidden = Boolean(recorder);
+  clearInterval(clock);
   if (!recorder) {
     recorder = new Recorder();
+    count(performance.now());
     return;
   }
   const last = recorder;
@@ -297,11 +327,21 @@ async function record() {
   if (film) saveBlob(film, `${about.name}.${film.type.includes("mp4") ? "mp4" : "webm"}`);
 }
 
+// Show how long the recording is, from now on every second.
+function count(since) {
+  const tick = () => {
+    const seconds = Math.round((performance.now() - since) / 1000);
+    $("length").textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  };
+  tick();
+  clock = setInterval(tick, 1000);
+}
+
 // Set up the page for this run ---------------------------------------------------------------
 
 function furnish() {
-  document.title = `${about.name}: draw and translate`;
-  $("title").textContent = about.name;
+  document.title = about.title ?? `${about.name}: draw and translate`; // a site has a title
+  $("title").textContent = about.title ?? about.name;
   $("hint").textContent = [HINTS[about.classes ? "classes" : about.kind], about.note].join(" ");
   document.body.classList.add(about.kind);
   const draws = about.kind !== "photo";
@@ -408,8 +448,9 @@ function listen() {
   $("undo").addEventListener("click", () => step("undo"));
   $("redo").addEventListener("click", () => step("redo"));
   $("seed").addEventListener("input", changed);
+  $("seed").addEventListener("change", () => { $("seed").value = seed(); });
   $("other").addEventListener("click", () => {
-    $("seed").value = seed() + 1;
+    $("seed").value = Math.min(seed() + 1, Number.MAX_SAFE_INTEGER);
     changed();
   });
   $("example").addEventListener("change", () => example($("example").value));
@@ -443,7 +484,7 @@ if (about.examples) {
   await example(1);
 } else if (about.kind === "photo" || holes) {
   $("drop").hidden = false;
-  $("undo").disabled = $("redo").disabled = true;
+  tellHistory();
 } else {
   painting.started = true;
   changed();

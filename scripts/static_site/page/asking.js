@@ -1,7 +1,7 @@
 // What the page asks, answered in the browser: the run and its examples by files of this site,
-// opened images here, translations by the network in a worker. Nothing leaves this computer.
+// opened images here, translations by the network in a worker. Nothing leaves this device.
 
-const about = await (await fetch("about.json")).json();
+const about = await facts();
 const { graph } = about;
 const bar = document.createElement("progress");
 const waiting = new Map(); // the promise of each translation, by its number
@@ -12,13 +12,27 @@ const worker = start();
 export async function ask(address, body) {
   const [what, rest] = address.split(/[/?]/, 2);
   if (what === "about") return new Response(JSON.stringify(about));
-  if (what === "example") return found(await fetch(`examples/${Number(rest)}.png`));
+  if (what === "example") return fileOf(`examples/${Number(rest)}.png`);
   if (what === "open") return new Response(await fitted(body));
   return new Response(await run(body.sheet()));
 }
 
-function found(answer) {
-  if (!answer.ok) throw new Error("The example is not there.");
+// What the page knows of the run; without it the page stays empty, and says why.
+async function facts() {
+  try {
+    return await (await fileOf("about.json")).json();
+  } catch (error) {
+    const why = error instanceof SyntaxError ? "about.json is damaged." : error.message;
+    document.getElementById("hint").textContent = why;
+    throw new Error(why);
+  }
+}
+
+async function fileOf(path) {
+  const answer = await fetch(path).catch(() => {
+    throw new Error(`${path} cannot be loaded. Is this device online?`);
+  });
+  if (!answer.ok) throw new Error(`${path} is missing on this site.`);
   return answer;
 }
 

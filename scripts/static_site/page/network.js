@@ -23,7 +23,9 @@ self.onmessage = async ({ data: { number, sheet, graph } }) => {
 };
 
 async function load() {
-  const files = await (await fetch(at("network/files.json"))).json();
+  const list = await fetch(at("network/files.json"));
+  if (!list.ok) throw new Error("network/files.json is missing on this site");
+  const files = await list.json();
   const provider = (await navigator.gpu?.requestAdapter().catch(() => null)) ? "webgpu" : "wasm";
   const { module, program } = files.runtime[provider];
   const total = [...program, ...files.weights].reduce((sum, part) => sum + part.size, 0);
@@ -43,7 +45,9 @@ async function joined(folder, parts, more) {
   const content = new Uint8Array(parts.reduce((sum, part) => sum + part.size, 0));
   let place = 0;
   for (const { file, size, sha256 } of parts) {
-    const answer = await fetch(at(`${folder}/${file}`));
+    const answer = await fetch(at(`${folder}/${file}`)).catch(() => {
+      throw new Error(`${folder}/${file} cannot be loaded; is this device online?`);
+    });
     if (!answer.ok) throw new Error(`${folder}/${file} is missing on this site`);
     const start = place;
     const reader = answer.body.getReader();
