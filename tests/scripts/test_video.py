@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from conftest import TINY
 from PIL import Image
+from support.drawing import a_browser
 from support.films import SOUND, Found, draw_frame, turned, write_film
+from support.sites import hosted
 
 from scripts.videos import reading, writing
 from translator import Translator
@@ -53,6 +55,37 @@ def test_a_film_keeps_its_size_times_and_sound(video):
     for frame, image in zip(found.frames, decoded("film.mp4"), strict=True):
         assert apart(frame, translated(image)) < 12  # H.264, with colours at half the size
     assert [path.name for path in Path("out").iterdir()] == ["new.mp4"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["new.mp4", "new.webm"])
+def test_a_film_of_three_seconds_plays_in_a_browser_with_its_sound(video, name):
+    write_film(Path("film.mp4"), count=75)
+    done = video("film.mp4", f"site/{name}")
+    assert done.status == 0, done.err
+    Path("site/index.html").write_text(f'<video src="{name}" muted></video>')
+    with hosted(Path("site")) as address, a_browser() as browser:
+        page = browser.new_page()
+        page.goto(address)
+        played = page.evaluate(PLAYED)
+    assert played["seconds"] == pytest.approx(3, abs=0.1)
+    assert played["size"] == [96, 64] and played["at"] > 1
+    assert played["sound"] > 0 and played["error"] is None
+
+
+# Plays a film for 1.5 seconds; says how long it is, and how many bytes of sound were decoded.
+PLAYED = """async () => {
+    const film = document.querySelector("video");
+    await film.play();
+    await new Promise((done) => setTimeout(done, 1500));
+    return {
+        seconds: film.duration,
+        size: [film.videoWidth, film.videoHeight],
+        at: film.currentTime,
+        sound: film.webkitAudioDecodedByteCount,
+        error: film.error && film.error.message,
+    };
+}"""
 
 
 def test_colours_are_those_of_the_frames(video, monkeypatch):
