@@ -15,6 +15,7 @@ from data.measurements.flags import (
     channels_of,
     check_channels,
     check_flags,
+    check_sides,
     input_channels,
 )
 from data.measurements.folders import Subject, find_subjects
@@ -66,6 +67,8 @@ class MeasurementsDataset(BaseDataset):
         self.source, self.target_side = opt.direction[0], opt.direction[-1]
         self.subjects = find_subjects(opt)
         self.channels = channels_of(self.subjects)
+        if not opt.isTrain:
+            check_sides([*self.subjects[0].inputs], opt)
         check_channels(self.channels, opt)
         self.whole = not opt.isTrain  # items are whole files
         self.volumes = self.subjects[0].is_volume

@@ -4,6 +4,7 @@ from typing import Any
 
 from data.measurements.folders import MOST_INPUTS, Subject
 from data.measurements.volume import AXES
+from data.value_range import read_ranges
 from util.flag_types import index_range, number, pixel_range
 
 
@@ -76,6 +77,17 @@ def channels_of(subjects: list[Subject]) -> dict[str, int]:
 def input_channels(channels: dict[str, int], opt: Any) -> int:
     """Return the number of channels of the input, from those of its sides."""
     return sum(channels.values()) * (2 * opt.slices_around + 1)
+
+
+def check_sides(sides: list[str], opt: Any) -> None:
+    """Raise a ValueError if a test's folders of inputs are others than those of the training."""
+    trained = sorted(side for side in read_ranges(opt) if side[0] == opt.direction[0])
+    if trained and trained != sides:
+        names = [", ".join(f"{opt.phase}{side}/" for side in of) for of in (sides, trained)]
+        raise ValueError(
+            f"--dataroot {opt.dataroot}: holds {names[0]}, but the run was trained on "
+            f"{', '.join(trained)}: make it {names[1]}"
+        )
 
 
 def check_channels(channels: dict[str, int], opt: Any) -> None:

@@ -51,7 +51,9 @@ def fitted_ranges(sides: dict[str, list[Grid]], opt: Any) -> dict[str, StoredRan
             low, high = np.percentile(values, PERCENTILES).tolist()
         if not low < high:
             raise ValueError(f"--{flag}: all values of {side} are {low:g}; give --{flag} LOW,HIGH")
-        stored = StoredType(first.ending, first.dtype, first.nodata, first.channels)
+        dtypes = [grid.dtype for grid in grids[:FILES]]
+        dtype = next((one for one in dtypes if one.startswith("float")), first.dtype)
+        stored = StoredType(first.ending, dtype, first.nodata, first.channels)
         found[side] = stored, float(low), float(high)
     return found
 

@@ -46,9 +46,8 @@ class SubjectInput(ImageInput):
         """
         files = [sources] if isinstance(sources, str | Path) else list(sources)
         if len(files) != len(self.sides):
-            raise ValueError(
-                f"expected {len(self.sides)} files ({', '.join(self.sides)}), got {len(files)}"
-            )
+            want = f"a tuple of {len(self.sides)} files" if self.sides[1:] else "one file"
+            raise ValueError(f"expected {want} ({', '.join(self.sides)}), got {len(files)}")
         if None in files and (self.opt.missing == "error" or not any(files)):
             raise ValueError("an input is None: needs a run with --missing zero, and another input")
         paths = [None if file is None else Path(file) for file in files]

@@ -6,10 +6,12 @@ Range = tuple[float, float]  # the values that become -1 and 1
 
 
 def to_network(values: np.ndarray, value_range: Range) -> np.ndarray:
-    """Return values as float32 in [-1, 1]; those outside the range are clipped, NaN stays."""
+    """Return values as float32 in [-1, 1]; those outside the range are clipped, NaN stays, and
+    infinite ones become NaN.
+    """
     low, high = value_range
-    scaled = (values.astype(np.float64) - low) / (high - low) * 2 - 1
-    return scaled.clip(-1, 1).astype(np.float32)
+    scaled = (np.where(np.isfinite(values), values, np.nan).astype(np.float64) - low) / (high - low)
+    return (scaled * 2 - 1).clip(-1, 1).astype(np.float32)
 
 
 def from_network(image: np.ndarray, value_range: Range) -> np.ndarray:

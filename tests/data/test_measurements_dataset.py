@@ -254,10 +254,11 @@ def test_pixels_without_data_are_refused_or_masked(tmp_path: Path) -> None:
     assert item["A"][..., :10].any()  # what the input has stays
 
 
-def test_nan_in_an_input_is_zero_and_not_valid(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_in_an_input_is_zero_and_not_valid(tmp_path: Path, value: float) -> None:
     volumes(tmp_path, count=1)
     array = numbers().astype(np.float32)
-    array[0, 0, 0] = np.nan
+    array[0, 0, 0] = value
     write_nifti(tmp_path / "trainA" / "p0.nii", array)
     refusal(lambda: items(tmp_path), "trainA/p0.nii: has pixels without data")
     item = items(tmp_path, "--nodata", "mask")[0]

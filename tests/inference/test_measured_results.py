@@ -1,6 +1,7 @@
 """A test of measurements: whole files in the values of the target, their pages, shards, errors."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -145,7 +146,7 @@ def test_several_inputs_are_given_as_a_tuple(command: Command, tmp_path: Path) -
     np.testing.assert_array_equal(np.asanyarray(one.dataobj), whole)
     assert (np.asanyarray(other.dataobj) != whole).any()
     for wrong, said in (
-        (files[0], "expected 2 files (A1, A2), got 1"),
+        (files[0], "expected a tuple of 2 files (A1, A2), got 1"),
         ((None, None), "an input is None"),
         ((files[0], tmp_path / "none.nii"), "none.nii: no such file"),
     ):
@@ -153,6 +154,10 @@ def test_several_inputs_are_given_as_a_tuple(command: Command, tmp_path: Path) -
             t(wrong)
         assert said in str(error.value)
     assert (results / "images" / "p1_real_A2.png").is_file()
+    (root / "testA1").rename(root / "testA")
+    shutil.rmtree(root / "testA2")
+    done = command("test", "--name", "run", "--gpu_ids", "-1", "--num_threads", "0")
+    assert done.status == 2 and "holds testA/, but the run was trained on A1, A2" in done.err
 
 
 def test_shards_are_whole_files(command: Command, tmp_path: Path) -> None:
