@@ -228,8 +228,7 @@ class Translator:
         if not isinstance(self.input, SubjectInput):
             raise ValueError("save: is for runs with --dataset_mode measurements")
         subject = self.input.open(sources)
-        if Path(path).suffix not in (".nii", Path(self.input.ending(subject)).suffix):
-            raise ValueError(f"{path}: use the ending {self.input.ending(subject)}")
+        self.input.check_place(subject, Path(path))
         with self.input.output(subject, Path(path)) as output:
             self.translate_subject(subject, output, seed)
 

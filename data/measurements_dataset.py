@@ -19,10 +19,11 @@ from data.measurements.flags import (
     input_channels,
 )
 from data.measurements.folders import Subject, find_subjects
-from data.measurements.grid import Box
+from data.measurements.grid import Box, by
 from data.measurements.ranges import fitted_ranges, ranges_of
 from data.measurements.raster import Raster
 from data.measurements.reader import Reader, cache_key
+from data.measurements.values import padded
 from data.value_range import StoredRange, read_ranges
 
 TRIES = 16  # windows that are drawn until one holds data
@@ -116,7 +117,20 @@ class MeasurementsDataset(BaseDataset):
         return [cache_key(grid, n) for grid in grids for n in range(grid.count)]
 
     def remarks(self) -> list[str]:
-        """Return a remark if compressed volumes are decoded again in each epoch."""
+        """Return a remark if slices are padded, and if compressed volumes are decoded again in each
+        epoch.
+        """
+        small = [s.first for s in self.subjects if self.crop and min(s.first.size) < self.crop]
+        if self.whole or not small:
+            return self._decoded_again()
+        size = by(small[0].size)
+        return [
+            f"{small[0].path}: its slices of {size} pixels are padded to --crop_size {self.crop}; "
+            f"a smaller one, with a --netG for it, spares time",
+            *self._decoded_again(),
+        ]
+
+    def _decoded_again(self) -> list[str]:
         compressed = next((g for g in self.subjects[0].grids if g.decoded), None)
         if compressed is None or self.whole or self.opt.cache != "none":
             return []
@@ -172,10 +186,7 @@ class MeasurementsDataset(BaseDataset):
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         """Return an array as (C, H, W) of the size of the crop, with 0 where there is no data."""
-        found = np.nan_to_num(array, nan=0.0)
-        if self.crop is not None:
-            lacking = [self.crop - n for n in array.shape[:2]]
-            found = np.pad(found, [*((n // 2, n - n // 2) for n in lacking), (0, 0)])
+        found = np.nan_to_num(padded(array, self.crop or 0), nan=0.0)
         return torch.from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1)))
 
 

@@ -1,5 +1,6 @@
 """The manifest of a folder of results: what they were made from, and which images are finished."""
 
+import glob
 import hashlib
 import json
 import logging
@@ -21,6 +22,7 @@ from util.image_rows import ImageRow, is_complete
 
 log = logging.getLogger(__name__)
 
+VALUES = "values"  # the folder of outputs in the values of the target, beside images/
 WHOLE = "whole.jsonl"  # the lines of tests without --num_shards
 
 # These flags set the number of images, which the manifest holds as "count".
@@ -118,13 +120,20 @@ class Manifest:
                     doubtful.add(number)
                 found[number] = entry
         images = self.results / "images"
+        measured = self.exists() and self.read()["flags"].get("dataset_mode") == "measurements"
         whole = (
             number
             for number, entry in found.items()
             if number not in doubtful
             and (not entry.row or all(is_complete(images / n) for n in entry.row.files.values()))
+            and not (measured and entry.row and self.value_file(entry.row.name) is None)
         )
         return {number: found[number] for number in sorted(whole)}
+
+    def value_file(self, name: str) -> Path | None:
+        """Return the file in the values of the target that a test of measurements has written."""
+        files = (self.results / VALUES).glob(f"{glob.escape(name)}_fake_B.*")
+        return next(iter(sorted(files)), None)
 
     def forget(self, numbers: set[int]) -> None:
         """Drop the entries of images that are about to be translated again."""

@@ -13,6 +13,7 @@ from data.measurements.grid import Grid
 from data.measurements.raster import Raster
 from data.measurements.translation import as_input
 from data.measurements.values import to_network
+from inference.manifest import VALUES
 from inference.shards import Share
 from translator import Translator
 from util.files import make_folder, short_stem
@@ -21,7 +22,6 @@ from util.image_rows import ImageRow, result_row
 
 log = logging.getLogger(__name__)
 
-VALUES = "values"  # the folder of the outputs in the values of the target, beside images/
 SHOWN = (0.25, 0.5, 0.75)  # of a volume's slices: those that the page shows, from top to bottom
 LARGEST = 1024  # pixels of a side of a raster as the page shows it
 

@@ -37,6 +37,7 @@ from util.registry import find_class
 
 log = logging.getLogger(__name__)
 
+SKIP = "repair or delete them, or train with --on_bad_image skip, which ignores them"
 MOST_ALIKE = 3  # files with the same remark that are listed one by one
 # The flags of train.py that each type of dataset is read with.
 FLAGS = {
@@ -83,7 +84,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     asked = {phase: options_of(args, phase, more) for phase in phases_of(args)}
     if args.dataset_mode == "measurements":
         count, found = measured_findings(args.dataroot, asked, args.group)
-        report(found, count, remarks_of(asked))
+        trained = {phase: opt for phase, opt in asked.items() if phase != "test"}
+        report(
+            found, count, remarks_of(trained), "repair them, or take them and their partners away"
+        )
         return
     paths = make_dataset(args.dataroot)
     look = OF_ITEMS.get(args.dataset_mode)
@@ -166,8 +170,8 @@ def data_remarks(opt: Options) -> list[Remark]:
     return [Remark(f"{opt.phase}: {what}", fatal) for what, fatal in check_data(dataset, opt)[0]]
 
 
-def report(found: list[Finding], count: int, remarks: list[Remark]) -> None:
-    """Log the findings and the remarks; `RunStopped` if some are fatal."""
+def report(found: list[Finding], count: int, remarks: list[Remark], fix: str = SKIP) -> None:
+    """Log the findings and the remarks; `RunStopped` with a `fix` if some are fatal."""
     alike: dict[tuple[bool, str], list[str]] = {}
     for path, what, fatal in sorted(found):
         alike.setdefault((fatal, what), []).append(path)
@@ -184,10 +188,7 @@ def report(found: list[Finding], count: int, remarks: list[Remark]) -> None:
     plural = "s" * (others != 1)
     log.info("%d images, %d bad, %d remark%s", count, len(bad), others, plural)
     if bad:
-        raise RunStopped(
-            f"{len(bad)} of {count} images would stop a training: repair or delete them, or train "
-            f"with --on_bad_image skip, which ignores them"
-        )
+        raise RunStopped(f"{len(bad)} of {count} images would stop a training: {fix}")
     if fatal := [remark.what for remark in remarks if remark.fatal]:
         raise RunStopped(f"a training would stop: {fatal[0]}")
 

@@ -120,7 +120,7 @@ def in_words(size: int) -> str:
 
 def short_stem(path: str, most: int = 200) -> str:
     """Return the file's stem, at most `most` bytes; a longer one is cut and ends in its hash."""
-    stem = Path(path).stem.removesuffix(".nii")  # of .nii.gz
+    stem = Path(path).name if os.path.isdir(path) else Path(path).stem.removesuffix(".nii")
     if len(stem.encode("utf-8", "surrogateescape")) <= most:
         return stem
     digest = hashlib.sha256(stem.encode("utf-8", "surrogateescape")).hexdigest()[:8]

@@ -20,8 +20,9 @@ def seed_everything(seed: int) -> None:
 
 def image_seed(seed: int, path: str) -> int:
     """Return the seed of an image's noise: 63 bits of a hash of (seed, file stem)."""
-    stem = Path(path).stem.encode("utf-8", "surrogateescape")  # the same bytes in every locale
-    digest = hashlib.sha256(f"{seed}/".encode() + stem).digest()
+    stem = Path(path).stem.removesuffix(".nii")  # of .nii.gz
+    name = stem.encode("utf-8", "surrogateescape")  # the same bytes in every locale
+    digest = hashlib.sha256(f"{seed}/".encode() + name).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

@@ -23,7 +23,8 @@ class DicomVolume(Volume):
     """A series of images in a folder; slope and intercept are applied, padding is no data."""
 
     def __init__(self, folder: str | Path, axis: str = "axial"):
-        require("pydicom", "medical", str(folder))
+        for package in ("pydicom", "nibabel"):
+            require(package, "medical", str(folder))
         self.folder = Path(folder)
         headers = [_header(file) for file in series_files(self.folder)]
         if not headers:

@@ -79,7 +79,8 @@ def files_in(folder: Path) -> Files:
                     f"{folder}: holds DICOM files; give each series a folder of its own in it"
                 )
         for path in paths:
-            stem = stem_of(path.relative_to(folder))
+            inside = path.relative_to(folder)
+            stem = inside.as_posix() if path.is_dir() else stem_of(inside)
             if stem in found:
                 raise ValueError(f"{found[stem]} and {path} have the same name; keep one")
             found[stem] = path

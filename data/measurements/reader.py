@@ -24,6 +24,7 @@ class Reader:
         """
         self.ranges, self.channels, self.target_side = ranges, channels, target_side
         self.around, self.masked = opt.slices_around, opt.nodata == "mask"
+        self.least = opt.crop_size if opt.preprocess == "crop" else 0  # pixels a side of a slice
         self.cache: ImageCache | None = None
 
     def input(self, subject: Subject, number: int = 0, box: Box | None = None) -> np.ndarray:

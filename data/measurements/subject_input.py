@@ -55,7 +55,8 @@ class SubjectInput(ImageInput):
             if path is not None and not path.exists():
                 raise ValueError(f"{path}: no such file or folder")
         grids = [None if p is None else open_grid(p, self.opt.slice_axis) for p in paths]
-        name = stem_of(Path(next(path for path in paths if path).name))
+        first = next(path for path in paths if path)
+        name = first.name if first.is_dir() else stem_of(Path(first.name))
         subject = Subject(name, dict(zip(self.sides, grids, strict=True)), None)
         check_same_places(subject)
         return subject
@@ -64,6 +65,14 @@ class SubjectInput(ImageInput):
         """Return the ending of the file of a subject's output."""
         first = subject.first
         return first.ending if isinstance(first, Volume | Raster) else self.stored.ending
+
+    def check_place(self, subject: Subject, path: Path) -> None:
+        """Raise a ValueError for a file that is an input, or has another ending than an output."""
+        ending = self.ending(subject)
+        if not path.name.endswith((ending, ".nii") if subject.is_volume else ending):
+            raise ValueError(f"{path}: use the ending {ending}")
+        if any(Path(grid.path).resolve() == path.resolve() for grid in subject.grids):
+            raise ValueError(f"{path}: is an input; choose another place")
 
     @contextmanager
     def output(self, subject: Subject, path: Path | None = None) -> Iterator[Output]:

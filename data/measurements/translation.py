@@ -10,6 +10,7 @@ from data.measurements.folders import Subject
 from data.measurements.grid import Box
 from data.measurements.output import Output
 from data.measurements.reader import Reader
+from data.measurements.values import padded
 
 SLICE_PIXELS = 2**20  # of the slices that are translated at a time
 ROWS = 64  # rows of a raster that are stored at a time
@@ -23,10 +24,13 @@ def translate_slices(
     several = max(1, SLICE_PIXELS // (width * height))
     for start in range(0, subject.first.count, several):
         numbers = range(start, min(start + several, subject.first.count))
-        found = [as_input(reader.input(subject, number)) for number in numbers]
+        # Padded as in the training.
+        found = [as_input(padded(reader.input(subject, n), reader.least)) for n in numbers]
         fakes = translate(torch.cat([real for real, _ in found]))
         for number, fake, (_, lacking) in zip(numbers, fakes, found, strict=True):
-            output.put(number, 0, as_output(fake[None], lacking))
+            top, left = ((n - m) // 2 for n, m in zip(lacking.shape, (height, width), strict=True))
+            image = as_output(fake[None], lacking)
+            output.put(number, 0, image[top : top + height, left : left + width])
 
 
 def window_functions(

@@ -14,6 +14,13 @@ def to_network(values: np.ndarray, value_range: Range) -> np.ndarray:
     return (scaled * 2 - 1).clip(-1, 1).astype(np.float32)
 
 
+def padded(array: np.ndarray, least: int) -> np.ndarray:
+    """Return an array (H, W, C) with NaN around it where it is smaller than `least` pixels."""
+    lacking = [max(0, least - n) for n in array.shape[:2]]
+    around = [*((n // 2, n - n // 2) for n in lacking), (0, 0)]
+    return np.pad(array, around, constant_values=np.nan) if any(lacking) else array
+
+
 def from_network(image: np.ndarray, value_range: Range) -> np.ndarray:
     """Return numbers in [-1, 1] as values, float64; numbers outside are clipped, NaN stays."""
     low, high = value_range

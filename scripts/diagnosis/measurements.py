@@ -1,5 +1,6 @@
 """What is wrong with files of measurements: damage, missing partners, other grids, no data."""
 
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ def measured_findings(
     found: list[Finding] = []
     phases: dict[str, Opened] = {}
     for phase, opt in asked.items():
+        opt = Namespace(**{**vars(opt), "isTrain": phase != "test"})  # a test needs no targets
         try:
             folders = folders_of(opt)
             files = {side: files_in(folder) for side, folder in folders.items()}
@@ -44,7 +46,8 @@ def measured_findings(
                 phase_files[side][name] = grid = open_grid(path, opt.slice_axis)
                 found += list(looked_through(grid, opt))
             except ValueError as error:
-                found.append(Finding.of(str(path), error))
+                what = str(error).removeprefix(f"{path}: ")
+                found.append(Finding(str(path), what, fatal=True))
         found += list(partners(phase_files, files, opt))
     found += list(leaks(root, phases, group))
     return sum(len(of) for sides in phases.values() for of in sides.values()), found

@@ -1,21 +1,22 @@
 """Errors of measurements in the values of their files, over the points that have data."""
 
-import glob
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from data import create_dataset
-from data.measurements.folders import open_grid
+from data.measurements.folders import Subject, open_grid
 from data.measurements.grid import Grid
+from data.measurements.reader import Reader
+from data.measurements.subject_input import SubjectInput
 from data.measurements.values import Range
-from data.value_range import read_ranges
 from inference.manifest import Manifest
-from inference.subjects import VALUES, shown_values
+from inference.subjects import shown_values
 from options.base_options import Options
 from scripts.evaluation.heat import heat_colours
 from util.files import naming
@@ -34,8 +35,13 @@ VALUE_METRICS = {
 class MeasuredValues:
     """The outputs and targets of a test as files, by name, and the run's range of targets."""
 
-    pairs: dict[str, tuple[Grid, Grid]]
-    range: Range
+    pairs: dict[str, tuple[Grid, Subject]]
+    reader: Reader
+
+    @property
+    def range(self) -> Range:
+        """The values of the target that become -1 and 1."""
+        return self.reader.ranges[self.reader.target_side]
 
     @property
     def width(self) -> float:
@@ -46,50 +52,58 @@ class MeasuredValues:
 def measured_values(wanted: Options, folder: Path, names: Sequence[str]) -> MeasuredValues:
     """Return the files of the outputs `names` in a folder of results, and of their targets."""
     subjects = create_dataset(wanted, repeated=True).dataset.subjects
-    pairs = {}
-    for number, entry in Manifest(folder).entries().items():
+    pairs, manifest = {}, Manifest(folder)
+    for number, entry in manifest.entries().items():
         if entry.row and entry.row.name in names:
-            (output,) = (folder / VALUES).glob(f"{glob.escape(entry.row.name)}_fake_B.*")
-            opened = open_grid(output, wanted.slice_axis)
-            pairs[entry.row.name] = opened, subjects[number].target
-    return MeasuredValues(pairs, read_ranges(wanted)[wanted.direction[-1]][1:])
+            opened = open_grid(manifest.value_file(entry.row.name), wanted.slice_axis)
+            pairs[entry.row.name] = opened, subjects[number]
+    return MeasuredValues(pairs, SubjectInput(wanted).reader)
 
 
 def errors(values: MeasuredValues, processes: int) -> dict[str, dict[str, float]]:
     """Return each metric of `VALUE_METRICS` of each output, by metric and name."""
     names = list(values.pairs)
     with ThreadPoolExecutor(processes) as pool:
-        found = list(pool.map(lambda name: _errors_of(*values.pairs[name], values.width), names))
+        found = list(pool.map(partial(_errors_of, values), names))
     return {
         metric: {name: of[metric] for name, of in zip(names, found, strict=True)}
         for metric in VALUE_METRICS
     }
 
 
-def _errors_of(output: Grid, target: Grid, width: float) -> dict[str, float]:
+def _errors_of(values: MeasuredValues, name: str) -> dict[str, float]:
+    output, subject = values.pairs[name]
     count = total = squares = 0.0
-    for fake, real in _parts(output, target):
+    for fake, real in _parts(output, subject, values.reader):
         difference = np.abs(fake - real)
         difference = difference[np.isfinite(difference)]
         count += difference.size
         total += float(difference.sum())
         squares += float(np.square(difference).sum())
     if not count:
-        raise ValueError(f"{output.path} and {target.path} have no point with data in common")
+        raise ValueError(f"{output.path} and {subject.target.path} have no data in common")
     mse = squares / count
-    psnr = min(MOST_PSNR, 10 * np.log10(width**2 / mse)) if mse else MOST_PSNR
+    psnr = min(MOST_PSNR, 10 * np.log10(values.width**2 / mse)) if mse else MOST_PSNR
     return {"MAE": total / count, "RMSE": mse**0.5, "PSNR": float(psnr)}
 
 
-def _parts(output: Grid, target: Grid) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the values of both, part by part, as float64."""
+def _parts(
+    output: Grid, subject: Subject, reader: Reader
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the values of output and target, part by part, as float64, NaN where an input has no
+    data: whole numbers have no value of their own that says so.
+    """
+    target = subject.target
     if what := target.difference(output):
         raise ValueError(f"{output.path} and {target.path} lie on different grids: {what}")
     width, height = output.size
     for number in range(output.count):
         for row in range(0, height, ROWS):
             box = 0, row, width, min(row + ROWS, height)
-            yield tuple(grid.read(number, box).astype(np.float64) for grid in (output, target))
+            fake, real = (grid.read(number, box).astype(np.float64) for grid in (output, target))
+            if reader.masked:
+                fake[~np.isfinite(reader.input(subject, number, box)).all(2)] = np.nan
+            yield fake, real
 
 
 def error_maps(values: MeasuredValues, folder: Path) -> dict[str, Path]:
@@ -100,7 +114,8 @@ def error_maps(values: MeasuredValues, folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: folder / f"{i:05d}.png" for i, name in enumerate(sorted(values.pairs))}
     for name, file in files.items():
-        fake, real = map(shown_values, values.pairs[name])
+        output, subject = values.pairs[name]
+        fake, real = shown_values(output), shown_values(subject.target)
         share = np.nan_to_num(np.abs(fake - real).mean(2)) / (BRIGHTEST * values.width)
         with naming(file):
             Image.fromarray(heat_colours(share.clip(0, 1))).save(file, compress_level=1)

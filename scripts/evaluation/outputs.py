@@ -196,10 +196,10 @@ def collect_images(name: str, folder: Path, wanted: Any, paired: bool) -> ImageS
     ending = "_rgb" if kinds["fake_B_rgb"] else ""
     fake, real = kinds[f"fake_B{ending}"], kinds[f"real_B{ending}"]
     if not fake or not real or (paired and there_and_back):
-        raise ValueError(
-            f"--name {name}: {images} contains no outputs with their targets; without targets, "
-            f"choose --metrics FID,KID,IS,FD-EffLite0,KD-EffLite0"
-        )
+        fix = "without targets, choose --metrics FID,KID,IS,FD-EffLite0,KD-EffLite0"
+        if wanted.dataset_mode == "measurements":
+            fix = f"add the targets as {wanted.phase}{wanted.direction[-1]}/"
+        raise ValueError(f"--name {name}: {images} contains no outputs with their targets; {fix}")
     alone = sorted(fake.keys() - real.keys())
     if alone and paired:
         raise ValueError(f"--name {name}: {fake[alone[0]]} has no target beside it")

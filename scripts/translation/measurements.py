@@ -32,10 +32,10 @@ def translate_measurements(
         ending = taken.ending(subject)
         whole = one and out.suffix and not out.is_dir()
         target = out if whole else out / f"{subject.name if one else name}{ending}"
-        if not target.name.endswith((ending, ".nii" if subject.is_volume else ending)):
-            raise ValueError(f"OUT {target}: use the ending {ending}")
-        if target.resolve() == path.resolve():
-            raise ValueError(f"OUT {target}: is an input; choose another place")
+        try:
+            taken.check_place(subject, target)
+        except ValueError as error:
+            raise ValueError(f"OUT {error}") from None
         if target.exists() and not overwrite:
             raise ValueError(f"OUT {target}: exists; --overwrite replaces it")
         jobs.append((path, target))

@@ -336,3 +336,21 @@ def test_a_validation_of_rasters_has_other_windows_that_stay(tmp_path: Path) -> 
     first, second = ([batch["A"][0] for batch in found] for _ in range(2))
     assert len(first) == 6 and all(map(torch.equal, first, second))
     assert len({one[0, 0, 0].item() for one in first}) > 3
+
+
+def test_dots_in_the_names_of_series_are_parts_of_their_names(tmp_path: Path) -> None:
+    array = numbers((5, 6, 7)).astype(np.int16)
+    for side in "AB":
+        for name in ("1.2.840.1", "1.2.840.2"):
+            write_dicom(tmp_path / f"train{side}" / name, array)
+    found = loader(tmp_path).dataset.subjects
+    assert [subject.name for subject in found] == ["1.2.840.1", "1.2.840.2"]
+    (tmp_path / "trainB" / "1.2.840.2").rename(tmp_path / "trainB" / "1.2.840.3")
+    refusal(lambda: loader(tmp_path), "has no partner 1.2.840.3")
+
+
+def test_padding_is_remarked_upon(tmp_path: Path) -> None:
+    volumes(tmp_path)
+    assert loader(tmp_path).dataset.remarks() == []
+    (remark,) = loader(tmp_path, "--crop_size", "9").dataset.remarks()
+    assert "p0.nii: its slices of 7x6 pixels are padded to --crop_size 9" in remark

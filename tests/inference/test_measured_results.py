@@ -69,15 +69,6 @@ def test_whole_volumes_have_the_place_of_the_input_and_values_of_the_target(
         t.save(path, tmp_path / "again.nii.gz")
         again = (tmp_path / "again.nii.gz").read_bytes()
         assert again == (results / "values" / f"p{n}_fake_B.nii.gz").read_bytes()
-        # A slice is what the generator makes of it and its neighbours.
-        reader, number = t.input.reader, 2
-        subject = t.input.open(path)
-        real = torch.from_numpy(reader.input(subject, number).transpose(2, 0, 1).copy())[None]
-        fake = t.translate(real, [str(path)])[0, 0].numpy()
-        expected = np.rint((fake.astype(np.float64).clip(-1, 1) + 1) * 1000 - 1000)
-        with t.input.output(subject) as found:
-            t.translate_subject(subject, found)
-        assert np.abs(found.slices[number] - expected).max() <= 1  # other batches round otherwise
     with Image.open(results / "images" / "p0_fake_B.png") as image:
         assert image.height == 3 * t.input.open(path).first.size[1]
     page = (results / "index.html").read_text()
@@ -299,3 +290,86 @@ def test_points_without_data_do_not_count_in_an_evaluation(
     folder = done.cwd / "results" / "run" / "test_latest_evaluation"
     found = json.loads((folder / "metrics.json").read_text())["runs"][0]["metrics"]
     assert found["MAE"]["mean"] == pytest.approx(error, rel=1e-6)
+
+
+def test_slices_are_padded_as_in_the_training(command: Command, tmp_path: Path) -> None:
+    root = volumes(tmp_path / "data")  # slices of 7x6 pixels, --crop_size 64
+    train(command, root, "--slices_around", "1")
+    t = Translator.load("checkpoints/run", gpu_ids=-1)
+    path = root / "testA" / "p0.nii.gz"
+    subject = t.input.open(path)
+    real = torch.zeros(1, 3, 64, 64)
+    height, width = subject.first.size[::-1]
+    top, left = (64 - height) // 2, (64 - width) // 2
+    middle = real[0, :, top : top + height, left : left + width]
+    for n in range(3):  # its own values and those of its neighbours
+        values = subject.first.read(n)[..., 0].copy()
+        middle[n] = torch.from_numpy(values) / 210 - 1
+    fake = t.translate(real, [str(path)])[0, 0].numpy()
+    expected = np.rint((fake.astype(np.float64).clip(-1, 1) + 1) * 1000 - 1000)
+    with t.input.output(subject) as found:
+        t.translate_subject(subject, found)
+    apart = found.slices[1] - expected[top : top + height, left : left + width]
+    assert np.abs(apart).max() <= 1  # other batches round otherwise
+
+
+def test_masked_points_of_whole_numbers_do_not_count_either(
+    command: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    array = (numbers() * 2).astype(np.float32)
+    array[:3] = np.nan
+    for phase in ("train", "test"):
+        write_nifti(root / f"{phase}A" / "p.nii.gz", array)
+        write_nifti(root / f"{phase}B" / "p.nii.gz", (numbers() * 2).astype(np.int16))
+    train(command, root, "--nodata", "mask")
+    results = test_run(command)
+    done = command("scripts.evaluate", "--name", "run", "--gpu_ids", "-1", "--num_threads", "1")
+    assert done.status == 0, done.err
+    output = np.asanyarray(nibabel.load(results / "values" / "p_fake_B.nii.gz").dataobj)
+    assert (output[:3] == -1000).all()
+    folder = done.cwd / "results" / "run" / "test_latest_evaluation"
+    found = json.loads((folder / "metrics.json").read_text())["runs"][0]["metrics"]
+    assert found["MAE"]["mean"] == pytest.approx(np.abs(output - numbers() * 2.0)[3:].mean())
+
+
+def test_a_missing_file_of_values_is_not_finished(
+    command: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(command, volumes(tmp_path / "data"))
+    values = test_run(command) / "values"
+    whole = {path.name: path.read_bytes() for path in values.iterdir()}
+    (values / "p1_fake_B.nii.gz").unlink()
+    test_run(command, "--skip_finished")
+    assert "1 image translated, 1 already finished" in caplog.text
+    assert {path.name: path.read_bytes() for path in values.iterdir()} == whole
+    (values / "p0_fake_B.nii.gz").unlink()
+    done = command("scripts.evaluate", "--name", "run", "--gpu_ids", "-1", "--num_threads", "1")
+    assert done.status == 0, done.err
+
+
+def test_rasters_and_arrays_are_saved_as_files(command: Command, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    values = np.random.default_rng(0).random((70, 80)).astype(np.float32)
+    for phase in ("train", "test"):
+        for side in "AB":
+            write_raster(root / f"{phase}{side}" / "s.tif", values[None])
+    train(command, root, "--windows_per_epoch", "2")
+    t = Translator.load("checkpoints/run", gpu_ids=-1)
+    source = root / "testA" / "s.tif"
+    t.save(source, tmp_path / "out.tif")
+    with rasterio.open(tmp_path / "out.tif") as file:
+        np.testing.assert_array_equal(file.read(1), t(source)[..., 0])
+    for wrong, said in ((source, "is an input"), (tmp_path / "x.gz", "use the ending .tif")):
+        with pytest.raises(ValueError, match=said):
+            t.save(source, wrong)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_the_noise_is_that_of_the_stem(command: Command, tmp_path: Path, ending: str) -> None:
+    train(command, volumes(tmp_path / "data"))
+    t = Translator.load("checkpoints/run", gpu_ids=-1)
+    array = (numbers() * 2).astype(np.int16)
+    one = write_nifti(tmp_path / f"a{ending}", array)
+    other = write_nifti(tmp_path / "b" / "a.nii", array)
+    np.testing.assert_array_equal(*(np.asanyarray(t(path).dataobj) for path in (one, other)))

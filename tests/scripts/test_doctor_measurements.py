@@ -109,3 +109,20 @@ def test_a_folder_without_measurements_is_one_line(look, tmp_path: Path) -> None
     status, said = look(tmp_path / "d")
     assert status == 1 and "holds no volumes, rasters or images" in said
     assert "Traceback" not in said
+
+
+def test_a_test_without_targets_is_in_good_health(look, tmp_path: Path) -> None:
+    root = volumes(tmp_path / "d")
+    write_nifti(root / "testA" / "p9.nii.gz", numbers().astype(np.int16))
+    status, said = look(root)
+    assert status == 0 and "5 images, 0 bad" in said
+
+
+def test_a_damaged_slice_of_a_series_is_named_with_its_folder(look, tmp_path: Path) -> None:
+    array = numbers((5, 6, 7)).astype(np.int16)
+    for side in "AB":
+        write_dicom(tmp_path / "d" / f"train{side}" / "p1", array)
+    (tmp_path / "d" / "trainA" / "p1" / "007.dcm").write_bytes(b"no image")
+    status, said = look(tmp_path / "d")
+    assert status == 1 and "trainA/p1/007.dcm: cannot be read as DICOM" in said
+    assert "--on_bad_image" not in said
