@@ -180,4 +180,9 @@ class Pix2PixModel(BaseModel):
         return [(self.netD, self.discriminator_input(self.real_B))]
 
     def metric_pair(self) -> tuple[Tensor, Tensor]:
-        return self.fake_B, self.real_B
+        if self.valid is None or not self.valid.any():
+            return self.fake_B, self.real_B
+        # What surrounds the pixels with data, such as padding, is equal in both.
+        rows, columns = (self.valid.amax(dims).nonzero() for dims in ((0, 1, 3), (0, 1, 2)))
+        ys, xs = (slice(int(at.min()), int(at.max()) + 1) for at in (rows, columns))
+        return self.fake_B[..., ys, xs], self.real_B[..., ys, xs]

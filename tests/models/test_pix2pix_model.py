@@ -93,6 +93,17 @@ def test_outputs_of_pixels_without_data_do_not_reach_g(make):
     assert {name: loss.item() for name, loss in model.losses.items()} == {"G_GAN": 0, "G_L1": 0}
 
 
+def test_padding_is_no_part_of_the_metrics(make):
+    model, pair = make(), random_batch()
+    valid = torch.zeros(1, 1, 64, 64)
+    valid[..., 10:40, 5:60] = 1
+    model.set_input(pair | {"B": pair["B"] * valid, "valid": valid})
+    model.test()
+    fake, real = model.metric_pair()
+    assert fake.shape == real.shape == (1, 3, 30, 55)
+    assert torch.equal(real, pair["B"][..., 10:40, 5:60])
+
+
 def test_a_batch_that_has_data_everywhere_trains_as_one_without_a_mask(make):
     one, other = make("--lr", "0.002"), make("--lr", "0.002")
     pair = random_batch()
