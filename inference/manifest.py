@@ -1,5 +1,6 @@
 """The manifest of a folder of results: what they were made from, and which images are finished."""
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -120,7 +121,9 @@ class Manifest:
                     doubtful.add(number)
                 found[number] = entry
         images = self.results / "images"
-        measured = self.exists() and self.read()["flags"].get("dataset_mode") == "measurements"
+        measured = False
+        with contextlib.suppress(ValueError):  # damaged, as `read` will say
+            measured = self.exists() and self.read()["flags"].get("dataset_mode") == "measurements"
         whole = (
             number
             for number, entry in found.items()
