@@ -207,15 +207,10 @@ class Translator:
             translate = partial(self._translate_alike, name=name, seed=seed)
             translate_slices(subject, output, reader, translate)
             return
-        model, net = self.model, self.model.generator()
+        net = self.model.generator()
         if not isinstance(net.model, Tiles):
             use_tiles(net, max(TILE, 2 * net.stride))
-        read, write = window_functions(subject, output, reader)
-        with model.test_mode([name], seed):
-            place = model.device
-            translate_in_windows(
-                *(net, size, lambda box: read(box).to(place), write), layout=model.layout
-            )
+        self._stream(size, *window_functions(subject, output, reader), name, seed)
 
     def _translate_alike(self, real: Tensor, name: str, seed: int | None) -> Tensor:
         """Translate images that all have the noise of one name."""
@@ -243,13 +238,20 @@ class Translator:
         self, image: LargeImage, read: Callable, name: str, seed: int | None = None
     ) -> Tensor:
         """Translate an image in windows to (1, C, H, W) of uint8."""
-        fake, model = ShownRows(image.size, self.opt.output_nc), self.model
+        fake = ShownRows(image.size, self.opt.output_nc)
+        self._stream(image.size, read, fake.put, name, seed)
+        return fake.tensor()
+
+    def _stream(
+        self, size: tuple[int, int], read: Callable, write: Callable, name: str, seed: int | None
+    ) -> None:
+        """Translate an image of (width, height) in windows, see `translate_in_windows`."""
+        model = self.model
         with model.test_mode([name], seed):
             translate_in_windows(
-                *(model.generator(), image.size, lambda box: read(box).to(model.device), fake.put),
+                *(model.generator(), size, lambda box: read(box).to(model.device), write),
                 layout=model.layout,
             )
-        return fake.tensor()
 
     def _to_input(self, image: Source | Tensor, number: int, parts: Parts) -> tuple[Tensor, str]:
         """Return the generator's input, and the name that determines the noise."""

@@ -153,22 +153,30 @@ def _existing(folder: Path) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def check_names(files: dict[str, Files], folders: dict[str, Path], opt: Any) -> None:
-    """Raise a ValueError for a file without its partners; --missing zero lets inputs be missing,
-    but not all of a subject.
+def names_lacking(files: dict[str, Files], opt: Any) -> dict[str, list[str]]:
+    """Return the names that each side lacks though another has them; --missing zero lets one of
+    several inputs be missing, but not all of a subject.
     """
     inputs = [side for side in files if side != opt.direction[-1]]
     names, of_inputs = (set().union(*(files[side] for side in of)) for of in (files, inputs))
-    may_miss = opt.missing == "zero" and len(inputs) > 1
-    for side, here in files.items():
-        several = side in inputs and len(inputs) > 1
-        if alone := sorted(names - (of_inputs if several and may_miss else here.keys())):
+    may_miss = inputs if opt.missing == "zero" and len(inputs) > 1 else []
+    return {
+        side: sorted(names - (of_inputs if side in may_miss else here.keys()))
+        for side, here in files.items()
+    }
+
+
+def check_names(files: dict[str, Files], folders: dict[str, Path], opt: Any) -> None:
+    """Raise a ValueError for a file without its partners, see `names_lacking`."""
+    inputs = [side for side in files if side != opt.direction[-1]]
+    for side, alone in names_lacking(files, opt).items():
+        if alone:
             path = next(of[alone[0]] for of in files.values() if alone[0] in of)
-            fix = "give both files of a pair the same name"
-            fix = "--missing zero trains without it" if several and not may_miss else fix
+            may = side in inputs and len(inputs) > 1 and opt.missing == "error"
+            fix = "--missing zero trains without it" if may else ""
             raise ValueError(
                 f"--dataroot: {path} has no partner {alone[0]}.* in {folders[side]} ({len(alone)} "
-                f"without one); {fix}"
+                f"without one); {fix or 'give both files of a pair the same name'}"
             )
 
 

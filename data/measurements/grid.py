@@ -4,12 +4,13 @@ import importlib.util
 import os
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Lock
 
 import numpy as np
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
+ROWS = 512  # of a slice that are read at a time, where a whole file is looked through
 MOST_BYTES = 2**30  # of decoded files that a process keeps
 
 
@@ -34,6 +35,13 @@ class Grid(ABC):
 
         ValueError names the file if it cannot be read.
         """
+
+    def parts(self) -> Iterator[tuple[int, Box]]:
+        """Yield the number of each slice and a box of at most `ROWS` rows, until all is read."""
+        width, height = self.size
+        for number in range(self.count):
+            for row in range(0, height, ROWS):
+                yield number, (0, row, width, min(row + ROWS, height))
 
     def describe(self) -> str:
         """Return the grid in words: its size, and where its points lie."""

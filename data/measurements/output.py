@@ -20,8 +20,6 @@ from data.measurements.volume import Volume, slices_of
 from util.files import atomic_write, naming
 from util.util import as_pil
 
-BLOCK = 256  # pixels of a side of the blocks of a raster that has none
-
 
 class Output(ABC):
     """The output of one subject, filled slice by slice and row by row, from top to bottom."""

@@ -36,7 +36,7 @@ class Reader:
         for side, grid in subject.inputs.items():
             for n in (min(max(n, 0), last) for n in around):
                 if grid is not None:
-                    found.append(self.slice(grid, side, n, box))
+                    found.append(self.slice_of(grid, side, n, box))
                     continue
                 height, width = part_of(np.empty(subject.first.size[::-1], bool), box).shape
                 found.append(np.zeros((height, width, self.channels[side]), np.float32))
@@ -44,9 +44,9 @@ class Reader:
 
     def target(self, subject: Subject, number: int = 0, box: Box | None = None) -> np.ndarray:
         """Return the channels of the target."""
-        return self.slice(subject.target, self.target_side, number, box)
+        return self.slice_of(subject.target, self.target_side, number, box)
 
-    def slice(self, grid: Grid, side: str, number: int, box: Box | None) -> np.ndarray:
+    def slice_of(self, grid: Grid, side: str, number: int, box: Box | None) -> np.ndarray:
         """Return a slice of a file, from the cache if it is there; rasters are not cached."""
         if self.cache is None or isinstance(grid, Raster):
             return self._read(grid, side, number, box)

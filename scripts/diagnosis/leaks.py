@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data.image_check import Finding
 from data.measurements.raster import Raster
-from util.groups import group_of, group_pattern, shared_groups
+from util.split_groups import group_of, group_pattern, shared_groups
 
 MOST = 5  # groups that are named
 

@@ -10,14 +10,13 @@ from tqdm import tqdm
 
 from data.image_check import Finding
 from data.measurements.dicom import DicomVolume
-from data.measurements.folders import files_in, folders_of, open_grid
+from data.measurements.folders import files_in, folders_of, names_lacking, open_grid
 from data.measurements.grid import Grid
 from data.measurements.raster import Raster
 from data.measurements.volume import Volume
 from options.base_options import Options
 from scripts.diagnosis.leaks import overlapping_rasters, shared_by_phases, shared_groups_of_files
 
-ROWS = 1024  # rows of a slice that are read at a time
 Opened = dict[str, dict[str, Grid]]  # by side and name
 
 
@@ -55,16 +54,13 @@ def measured_findings(
 
 def looked_through(grid: Grid, opt: Any) -> Iterator[Finding]:
     """Read all of a file; yield its description and how much of it has no data."""
-    lacking = 0
-    width, height = grid.size
-    for number in range(grid.count):
-        for row in range(0, height, ROWS):
-            values = grid.read(number, (0, row, width, min(row + ROWS, height)))
-            lacking += int((~np.isfinite(values)).any(2).sum())
+    lacking = sum(
+        int((~np.isfinite(grid.read(number, box))).any(2).sum()) for number, box in grid.parts()
+    )
     if isinstance(grid, Volume | Raster):
         channels = f"{grid.channels} channel{'s' * (grid.channels != 1)}"
         yield Finding(grid.path, f"{grid.dtype}, {channels}, {grid.describe()}")
-    if share := lacking / (grid.count * width * height):
+    if share := lacking / (grid.count * grid.size[0] * grid.size[1]):
         fix = "" if opt.nodata == "mask" else "; --nodata mask leaves them out"
         fatal = share == 1 or opt.nodata == "error"
         yield Finding(grid.path, f"{max(share, 1e-4):.2%} of its points have no data{fix}", fatal)
@@ -72,15 +68,11 @@ def looked_through(grid: Grid, opt: Any) -> Iterator[Finding]:
 
 def partners(opened: Opened, files: dict[str, dict[str, Path]], opt: Any) -> Iterator[Finding]:
     """Yield the files that lack a partner, and pairs whose points lie elsewhere."""
-    names = sorted(set().union(*files.values()))
-    target = opt.direction[-1]
-    for name in names:
-        there = {side: of[name] for side, of in files.items() if name in of}
-        lacking = [side for side in files if side not in there]
-        may_lack = opt.missing == "zero" and target in there and len(there) > 1
-        if lacking and not (may_lack and target not in lacking):
-            path = str(next(iter(there.values())))
-            yield Finding(path, f"has no partner in {', '.join(lacking)}", fatal=True)
+    lacking = names_lacking(files, opt)
+    for name in sorted(set().union(*files.values())):
+        if sides := [side for side, names in lacking.items() if name in names]:
+            path = str(next(of[name] for of in files.values() if name in of))
+            yield Finding(path, f"has no partner in {', '.join(sides)}", fatal=True)
         grids = [of[name] for of in opened.values() if name in of]
         for other in grids[1:]:
             if what := grids[0].difference(other):

@@ -22,7 +22,6 @@ from scripts.evaluation.heat import heat_colours
 from util.files import naming
 from util.metrics import MOST_PSNR
 
-ROWS = 512  # rows of a slice that are compared at a time
 BRIGHTEST = 0.25  # of the target's range: the error that maps show in their brightest colour
 VALUE_METRICS = {
     "MAE": "mean |output − target|, in the values of the files, over the points with data",
@@ -96,14 +95,11 @@ def _parts(
     target = subject.target
     if what := target.difference(output):
         raise ValueError(f"{output.path} and {target.path} lie on different grids: {what}")
-    width, height = output.size
-    for number in range(output.count):
-        for row in range(0, height, ROWS):
-            box = 0, row, width, min(row + ROWS, height)
-            fake, real = (grid.read(number, box).astype(np.float64) for grid in (output, target))
-            if reader.masked:
-                fake[~np.isfinite(reader.input(subject, number, box)).all(2)] = np.nan
-            yield fake, real
+    for number, box in output.parts():
+        fake, real = (grid.read(number, box).astype(np.float64) for grid in (output, target))
+        if reader.masked:
+            fake[~np.isfinite(reader.input(subject, number, box)).all(2)] = np.nan
+        yield fake, real
 
 
 def error_maps(values: MeasuredValues, folder: Path) -> dict[str, Path]:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from options.parser import number
-from util.groups import group_of, group_pattern, shared_groups
 from util.metrics import FEW_IMAGES
 from util.same_names import name_key
+from util.split_groups import group_of, group_pattern, shared_groups
 
 log = logging.getLogger(__name__)
 

@@ -33,6 +33,14 @@ def in_order(array: np.ndarray, orientation: str) -> np.ndarray:
     return nibabel.orientations.apply_orientation(array, order)
 
 
+def refused(kind: type, path: Path, said: str) -> None:
+    """Expect one line that begins with the path."""
+    with pytest.raises(ValueError) as error:
+        kind(path)
+    message = str(error.value)
+    assert message.startswith(str(path)) and said in message and "\n" not in message
+
+
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize("axis", AXES)
 def test_slices_are_those_of_the_body_in_every_order_of_voxels(
@@ -132,10 +140,7 @@ def test_files_that_are_no_volume_are_refused_in_one_line(tmp_path: Path) -> Non
         tmp_path / "text.nii": "cannot be read as NIfTI",
         tmp_path / "empty.nii.gz": "cannot be read as NIfTI",
     }.items():
-        with pytest.raises(ValueError, match=".*") as error:
-            NiftiVolume(path)
-        assert str(error.value).startswith(str(path)) and said in str(error.value)
-        assert "\n" not in str(error.value)
+        refused(NiftiVolume, path, said)
 
 
 def test_a_truncated_volume_is_named(tmp_path: Path) -> None:
@@ -212,10 +217,7 @@ def test_series_that_are_none_are_refused_in_one_line(tmp_path: Path) -> None:
         frames: "holds 3 frames; convert it to NIfTI",
         bad: "cannot be read as DICOM",
     }.items():
-        with pytest.raises(ValueError, match=".*") as error:
-            DicomVolume(folder)
-        assert str(error.value).startswith(str(folder)) and said in str(error.value)
-        assert "\n" not in str(error.value)
+        refused(DicomVolume, folder, said)
 
 
 def test_a_slice_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
