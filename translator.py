@@ -26,7 +26,7 @@ from data.measurements.output import Output
 from data.measurements.subject_input import Sources, SubjectInput
 from data.measurements.translation import translate_slices, window_functions
 from data.user_input import ImageInput, Source, numbered
-from data.value_range import chosen_ranges, read_ranges
+from data.value_range import chosen_ranges, read_ranges, warn_of_other_ranges
 from models import create_model
 from models.test_time import use_tiles
 from models.tiling import Tiles, translate_in_windows
@@ -58,6 +58,7 @@ class Translator:
         dataset = find_class("data", opt.dataset_mode, "--dataset_mode")
         preprocessor = getattr(dataset, "single_preprocessor", BaseDataset.single_preprocessor)
         kept = read_ranges(opt)
+        warn_of_other_ranges(opt, kept)
         self.ranges = chosen_ranges(opt, kept)
         self.preprocess_single = preprocessor(opt, self.ranges)
         self._plain = preprocessor.__func__ is BaseDataset.single_preprocessor.__func__
@@ -112,8 +113,10 @@ class Translator:
         instance maps, in the same form, by default the classes. A run that fills holes takes `mask`
         and, with --guided, `sketch` (see `map_of`). Of several images each has a part of its own.
 
-        A run on measurements takes a volume or a raster, a list of them, or tuples of the files of
-        several inputs, and gives an image of nibabel, or an array in the values of the target.
+        A run on measurements takes the file of a volume or a raster, a folder with a DICOM series,
+        an image of nibabel, or a tuple of these for several inputs; a list of them, or a folder as
+        for IN of scripts.translate. It gives an image of nibabel, or of a raster or an image an
+        array (H, W, C), in the values of the target.
 
         `seed` (default: --seed) and the file's stem determine the noise; without a file, the
         image's number in the list or batch does. With `variants` above 1, each output becomes that
@@ -125,9 +128,7 @@ class Translator:
         if isinstance(self.input, SubjectInput) and not isinstance(images, Tensor):
             if variants > 1 or parts or instances is not None:
                 raise ValueError("a run on measurements takes files, without variants or parts")
-            if isinstance(images, list):
-                return [self._whole(one, seed) for one in images]
-            return self._whole(images, seed)
+            return self._whole_files(images, seed)
         parts = {k: v for k, v in (parts | {"instances": instances}).items() if v is not None}
         if isinstance(images, str | Path) and os.path.isdir(images):
             files = make_dataset(images, flag="images")
@@ -226,6 +227,15 @@ class Translator:
         self.input.check_place(subject, Path(path))
         with self.input.output(subject, Path(path)) as output:
             self.translate_subject(subject, output, seed)
+
+    def _whole_files(self, sources: Any, seed: int | None) -> Any:
+        """Return the output of a subject, a list of several, or of a folder a dict by name."""
+        if isinstance(sources, list):
+            return [self._whole(one, seed) for one in sources]
+        if isinstance(sources, str | Path) and os.path.isdir(sources):
+            if files := self.input.subjects_in(Path(sources)):
+                return {name: self._whole(one, seed) for name, one in files.items()}
+        return self._whole(sources, seed)
 
     def _whole(self, sources: Sources, seed: int | None) -> Any:
         """Return the output of a subject as an image of nibabel, or as an array."""

@@ -18,6 +18,7 @@ IMG_EXTENSIONS = (
     *(".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff", ".npy"),
 )
 HEIF = (".heic", ".heif", ".hif")
+VOLUMES = (".nii", ".nii.gz", ".dcm", ".dicom", ".ima")  # read by --dataset_mode measurements
 # What other programs leave beside images, in lower case: thumbnails of network drives, archives.
 HIDDEN = {
     *("@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "lost+found"),
@@ -61,7 +62,15 @@ class Listing(NamedTuple):
         parts = [f"{count} {kind}" for kind, count in most[:6]]
         parts += [f"{sum(count for _, count in most[6:])} others"] if most[6:] else []
         missing = " (`pip install pillow-heif` reads HEIC)" if {*HEIF} & self.others.keys() else ""
-        return ", ".join(parts) + missing
+        volumes = {*VOLUMES} & self.others.keys()
+        mode = "; --dataset_mode measurements reads volumes" if volumes else ""
+        return ", ".join(parts) + missing + mode
+
+
+def ending_of(name: str) -> str:
+    """Return the extension of a file in lower case, .nii.gz as a whole; its name without one."""
+    lower = name.lower()
+    return ".nii.gz" if lower.endswith(".nii.gz") else os.path.splitext(lower)[1] or name
 
 
 def list_images(folder: str | Path) -> Listing:
@@ -84,7 +93,7 @@ def list_images(folder: str | Path) -> Listing:
             if is_image_file(name):
                 images.append(os.path.join(root, name))
             elif not is_hidden(name):
-                others[os.path.splitext(name)[1].lower() or name] += 1
+                others[ending_of(name)] += 1
     return Listing(sorted(images), others)
 
 

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from data.base_dataset import BaseDataset, trains
+from data.builtin_facades import is_builtin
 from data.measurements.flags import (
     add_flags,
     channels_of,
     check_channels,
     check_flags,
-    check_sides,
     input_channels,
+    with_trained_inputs,
 )
 from data.measurements.folders import Subject, find_subjects
 from data.measurements.grid import Box, by
@@ -48,7 +49,11 @@ class MeasurementsDataset(BaseDataset):
     @classmethod
     def derived_options(cls, opt: Any) -> dict[str, Any]:
         """Return the numbers of channels, which a training has from its first files."""
-        if not opt.isTrain or not os.path.isdir(opt.dataroot or ""):
+        if is_builtin(opt.dataroot):
+            raise ValueError(
+                "--dataset_mode measurements: needs --dataroot, the folder of the files"
+            )
+        if not opt.isTrain or not os.path.isdir(opt.dataroot):
             return {}
         whole = opt.missing == "zero"  # the first subject may lack an input
         try:
@@ -69,7 +74,7 @@ class MeasurementsDataset(BaseDataset):
         self.subjects = find_subjects(opt)
         self.channels = channels_of(self.subjects)
         if not opt.isTrain:
-            check_sides([*self.subjects[0].inputs], opt)
+            self.subjects, self.channels = with_trained_inputs(self.subjects, self.channels, opt)
         check_channels(self.channels, opt)
         self.whole = not opt.isTrain  # items are whole files
         self.volumes = self.subjects[0].is_volume

@@ -30,11 +30,11 @@ def fit_value_ranges(
     """Return (low, high) of each side whose range is not that of its files' number types.
 
     Training saves the ranges and stored types of `fit` in the run's folder; --continue_train and
-    test.py read them there.
+    test.py read them there. --continue_train with another LOW,HIGH saves that.
     """
     kept = read_ranges(opt)
-    if opt.isTrain and not (opt.continue_train and kept):
-        kept = fit()
+    if opt.isTrain:
+        kept = _continued(kept, opt) if opt.continue_train and kept else fit()
         if kept and is_main_process():
             _write(kept, opt)
         elif is_main_process():
@@ -53,6 +53,34 @@ def fitted_ranges(
         if dataset.has_range(side)
     }
     return {side: found for side, found in fitted.items() if found}
+
+
+def rule_of(side: str, opt: Any) -> tuple[str, Any]:
+    """Return the flag that gives a side's range and its value: --range_A1, else --range_A."""
+    for flag in (f"range_{side}", f"range_{side[0]}"):
+        if (rule := getattr(opt, flag, None)) is not None:
+            return flag, rule
+    return flag, "auto"
+
+
+def warn_of_other_ranges(opt: Any, kept: dict[str, StoredRange]) -> None:
+    """Log a warning for each side whose LOW,HIGH is not the range that training has saved."""
+    for side, (_, *saved) in kept.items():
+        flag, rule = rule_of(side, opt)
+        if isinstance(rule, list) and rule != saved:
+            given, before = (f"{low:g},{high:g}" for low, high in (rule, saved))
+            log.warning("--%s %s: the run was trained with %s", flag, given, before)
+
+
+def _continued(kept: dict[str, StoredRange], opt: Any) -> dict[str, StoredRange]:
+    """Return the saved ranges, those of flags as LOW,HIGH replaced."""
+    if is_main_process():
+        warn_of_other_ranges(opt, kept)
+    rules = {side: rule_of(side, opt)[1] for side in kept}
+    return {
+        side: (stored_type, *(rules[side] if isinstance(rules[side], list) else (low, high)))
+        for side, (stored_type, low, high) in kept.items()
+    }
 
 
 def chosen_ranges(opt: Any, kept: dict[str, StoredRange]) -> dict[str, tuple[float, float]]:

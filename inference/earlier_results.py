@@ -10,6 +10,7 @@ from util.files import atomic_write
 
 log = logging.getLogger(__name__)
 
+BESIDE = ("deep", "values")  # folders with the same outputs as numbers, under the same stems
 REMEMBERED = "earlier.json"  # beside the lines of the manifest, until the new test is complete
 
 
@@ -38,9 +39,10 @@ def delete_replaced(results: Path, folder: Path) -> None:
     stale = [name for name in earlier if name not in kept and Path(name).name == name]
     paths = [results / "images" / name for name in stale]
     paths += [
-        deep
+        file
         for name in stale
-        for deep in (results / "deep").glob(f"{glob.escape(Path(name).stem)}.*")
+        for folder in BESIDE
+        for file in (results / folder).glob(f"{glob.escape(Path(name).stem)}.*")
     ]
     count = 0
     for path in paths:

@@ -163,8 +163,10 @@ def add_notes(opt: Any, page: HTML) -> None:
             lines = f"those in {beside.name}/" if beside.is_dir() else "edges of the image"
             page.add_note(f"Lines, black in the hole: {lines}.")
     if opt.dataset_mode == "measurements":
+        grey = " Grey: no data." if opt.nodata == "mask" else ""
         page.add_note(
-            "Outputs in the values of the target, in files of the inputs' kind, are in values/."
+            f"Outputs in the values of the target, in files of the inputs' kind, are in "
+            f"values/.{grey}"
         )
     elif opt.tile and opt.preprocess.endswith("crop") and opt.crop_size <= opt.tile:
         log.warning(

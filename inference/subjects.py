@@ -1,5 +1,6 @@
 """Whole volumes and rasters translated to files, and the images that a page shows of them."""
 
+import glob
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -48,8 +49,12 @@ def subject_rows(
                 raise
             log.warning("skipped: %s", error)
             continue
+        for other in folder.glob(f"{glob.escape(name)}_fake_B.*"):
+            if other != out:  # of an earlier test, whose files were of another kind
+                other.unlink()
         images = shown_images(subject, open_grid(out, translator.opt.slice_axis), translator)
-        row, jobs = result_row(page, images, subject.first.path, name=name)
+        first, remark = subject.first, f"{shown_slices(subject.first)}{VALUES}/{out.name}"
+        row, jobs = result_row(page, images, first.path, first.stretch, name, remark=remark)
         yield number, row, jobs
 
 
@@ -72,5 +77,16 @@ def shown_values(grid: Grid) -> np.ndarray:
     """
     if isinstance(grid, Raster):
         return grid.overview(LARGEST)
-    numbers = [int(share * grid.count) for share in SHOWN] if grid.count > 1 else [0]
-    return np.concatenate([grid.read(number) for number in numbers])
+    return np.concatenate([grid.read(number) for number in shown_numbers(grid)])
+
+
+def shown_numbers(grid: Grid) -> list[int]:
+    """Return the numbers of the slices that a page shows of a file, as --slice_range counts."""
+    return [int(share * grid.count) for share in SHOWN] if grid.count > 1 else [0]
+
+
+def shown_slices(grid: Grid) -> str:
+    """Return which slices a page shows, as the start of a remark; "" of an image."""
+    if grid.count == 1:
+        return ""
+    return f"slices {', '.join(map(str, shown_numbers(grid)))} of {grid.count}, "

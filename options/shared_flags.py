@@ -140,7 +140,8 @@ def _add_images(parser: FlagParser, add: Callable[..., Any]) -> None:
                 default="auto",
                 carry=True,
                 help=f"values of {side} that become -1 and 1: auto (range of the file's number "
-                "type; 0,1 for floats), LOW,HIGH, or percentile; others are clipped",
+                "type; 0,1 for floats; of measurements that of their values), LOW,HIGH, or "
+                "percentile; others are clipped",
             )
             add(
                 f"--filter_{side}",

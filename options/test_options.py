@@ -96,6 +96,9 @@ class TestOptions(BaseOptions):
         if opt.batch_size is None:  # images in a batch need one size
             several = self.batches and opt.preprocess.endswith("crop") and not opt.tile
             opt.batch_size = max(1, 16 * 256**2 // opt.crop_size**2) if several else 1
+        axis, of_run = getattr(opt, "slice_axis", None), self.of_run.get("slice_axis")
+        if axis and of_run and axis != of_run:
+            self.warn(f"--slice_axis {axis}: the run was trained on slices that are {of_run}")
         if getattr(opt, "hole_noise", 0) and not self.of_run.get("hole_noise"):
             self.warn(
                 f"--hole_noise {opt.hole_noise:g}: the run was trained without noise, and its G "

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     setup_logging()
     parser = OneLineParser(prog="python -m scripts.doctor", description=__doc__)
     add = parser.add_argument
-    add("--dataroot", type=Path, help="folder of the images")
+    add("--dataroot", type=Path, help="folder of the images or files")
     add(
         "--dataset_mode",
         choices=list(FLAGS),
@@ -83,11 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args.dataset_mode = args.dataset_mode or dataset_mode_of(more)
     asked = {phase: options_of(args, phase, more) for phase in phases_of(args)}
     if args.dataset_mode == "measurements":
-        count, found = measured_findings(args.dataroot, asked, args.group)
-        trained = {phase: opt for phase, opt in asked.items() if phase != "test"}
-        report(
-            found, count, remarks_of(trained), "repair them, or take them and their partners away"
-        )
+        check_measured(args.dataroot, asked, args.group)
         return
     paths = make_dataset(args.dataroot)
     look = OF_ITEMS.get(args.dataset_mode)
@@ -106,6 +102,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         files = {phase: relative_names(of, paths) for phase, of in folders.items()}
         found += shared_groups_of_files(args.dataroot, files, args.group)
     report(found, len(paths), remarks_of(asked))
+
+
+def check_measured(root: Path, asked: Mapping[str, Options], group: str | None) -> None:
+    """Check files of measurements; remarks on what the networks see only once they can be read."""
+    if not root.is_dir():
+        raise ValueError(f"--dataroot: {root} does not exist")
+    count, found = measured_findings(root, asked, group)
+    trained = {phase: opt for phase, opt in asked.items() if phase != "test"}
+    remarks = [] if any(finding.fatal for finding in found) else remarks_of(trained)
+    report(found, count, remarks, "repair them, or take them and their partners away", "files")
 
 
 def remarks_of(asked: Mapping[str, Options]) -> list[Remark]:
@@ -170,7 +176,13 @@ def data_remarks(opt: Options) -> list[Remark]:
     return [Remark(f"{opt.phase}: {what}", fatal) for what, fatal in check_data(dataset, opt)[0]]
 
 
-def report(found: list[Finding], count: int, remarks: list[Remark], fix: str = SKIP) -> None:
+def report(
+    found: list[Finding],
+    count: int,
+    remarks: list[Remark],
+    fix: str = SKIP,
+    what_counts: str = "images",
+) -> None:
     """Log the findings and the remarks; `RunStopped` with a `fix` if some are fatal."""
     alike: dict[tuple[bool, str], list[str]] = {}
     for path, what, fatal in sorted(found):
@@ -186,9 +198,11 @@ def report(found: list[Finding], count: int, remarks: list[Remark], fix: str = S
         log.info("%s%s", "BAD  " if remark.fatal else "     ", remark.what)
     others = len(found) - len(bad) + len(remarks)
     plural = "s" * (others != 1)
-    log.info("%d images, %d bad, %d remark%s", count, len(bad), others, plural)
+    what_counts = what_counts if count != 1 else what_counts.removesuffix("s")
+    log.info("%d %s, %d bad, %d remark%s", count, what_counts, len(bad), others, plural)
     if bad:
-        raise RunStopped(f"{len(bad)} of {count} images would stop a training: {fix}")
+        said = f"{len(bad)} of {count} {what_counts}" if count else str(min(bad))
+        raise RunStopped(f"{said} would stop a training: {fix}")
     if fatal := [remark.what for remark in remarks if remark.fatal]:
         raise RunStopped(f"a training would stop: {fatal[0]}")
 

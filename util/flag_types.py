@@ -61,6 +61,9 @@ def index_range(text: str) -> list[int]:
     values = [number(int)(part) for part in text.strip("[] ").split(",")]
     if len(values) != 2:
         raise argparse.ArgumentTypeError(f"{text!r} is not FIRST,LAST, such as 20,-20")
+    first, last = values
+    if first > last and (first < 0) == (last < 0):
+        raise argparse.ArgumentTypeError(f"{text!r}: FIRST must be at most LAST")
     return values
 
 

@@ -1,6 +1,7 @@
 """DICOM series: a folder with a file for each slice."""
 
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,10 @@ class DicomVolume(Volume):
 
         path = self.headers[number].filename
         try:
-            array = pydicom.dcmread(path, force=True).pixel_array
+            whole = pydicom.dcmread(path, force=True)
+            if "TransferSyntaxUID" not in whole.file_meta:  # a file without a preamble
+                whole.file_meta.TransferSyntaxUID = syntax_of(whole)
+            array = whole.pixel_array
         except Exception as error:
             raise ValueError(f"{path}: cannot be read ({one_line(error)})") from None
         if array.shape != self.shape[1::-1]:
@@ -75,6 +79,16 @@ class DicomVolume(Volume):
         if self.padding is not None:
             values[array == self.padding] = np.nan
         return values.T
+
+
+def syntax_of(header: Any) -> str:
+    """Return the transfer syntax that a file without one has, by how it was read."""
+    from pydicom import uid
+
+    implicit, little = header.original_encoding
+    if implicit:
+        return uid.ImplicitVRLittleEndian
+    return uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
 
 
 def series_files(folder: Path) -> list[Path]:
@@ -159,6 +173,11 @@ def _header(path: Path) -> Any:
     import pydicom
 
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True)
+        with warnings.catch_warnings():  # of values that nobody asks for
+            warnings.simplefilter("ignore")
+            header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        if "Rows" not in header and not is_dicom(path):  # older files do not start as others do
+            raise ValueError("it does not start as DICOM files do")
+        return header
     except Exception as error:
         raise ValueError(f"{path}: cannot be read as DICOM ({one_line(error)})") from None

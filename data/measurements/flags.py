@@ -79,15 +79,25 @@ def input_channels(channels: dict[str, int], opt: Any) -> int:
     return sum(channels.values()) * (2 * opt.slices_around + 1)
 
 
-def check_sides(sides: list[str], opt: Any) -> None:
-    """Raise a ValueError if a test's folders of inputs are others than those of the training."""
-    trained = sorted(side for side in read_ranges(opt) if side[0] == opt.direction[0])
-    if trained and trained != sides:
+def with_trained_inputs(
+    subjects: list[Subject], channels: dict[str, int], opt: Any
+) -> tuple[list[Subject], dict[str, int]]:
+    """Return a test's subjects and channels with all inputs of the training: those that no subject
+    has are missing (--missing zero), else a ValueError.
+    """
+    kept, sides = read_ranges(opt), [*subjects[0].inputs]
+    trained = sorted(side for side in kept if side[0] == opt.direction[0])
+    if not trained:
+        return subjects, channels
+    lacking = [side for side in trained if side not in sides]
+    if {*sides} - {*trained} or (lacking and opt.missing == "error"):
         names = [", ".join(f"{opt.phase}{side}/" for side in of) for of in (sides, trained)]
         raise ValueError(
             f"--dataroot {opt.dataroot}: holds {names[0]}, but the run was trained on "
             f"{', '.join(trained)}: make it {names[1]}"
         )
+    complete = [s._replace(inputs={side: s.inputs.get(side) for side in trained}) for s in subjects]
+    return complete, {side: kept[side][0].channels for side in lacking} | channels
 
 
 def check_channels(channels: dict[str, int], opt: Any) -> None:
@@ -114,6 +124,9 @@ def check_flags(subject: Subject, rasters: bool, opt: Any) -> None:
     for flag in ("slices_around", "slice_range"):
         if getattr(opt, flag, None) and not subject.is_volume:
             raise ValueError(f"--{flag}: is for volumes; {subject.first.path} is none")
+    for n in range(1, MOST_INPUTS + 1):
+        if getattr(opt, f"range_A{n}") is not None and f"A{n}" not in subject.inputs:
+            raise ValueError(f"--range_A{n}: there is no folder {opt.phase}A{n}/")
     if getattr(opt, "num_variants", 1) > 1:
         raise ValueError(f"--num_variants {opt.num_variants}: is for images, not for measurements")
     if getattr(opt, "val_metrics", None):

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data.image_folder import describe, is_hidden, is_image_file, side_folders
+from data.image_folder import describe, is_hidden, is_image_file, list_images, side_folders
 from data.measurements import dicom, nifti, raster
 from data.measurements.dicom import DicomVolume, holds_series
 from data.measurements.grid import Grid
@@ -42,10 +42,10 @@ class Subject(NamedTuple):
         return isinstance(self.first, Volume)
 
 
-def input_folders(root: Path, phase: str) -> dict[str, Path]:
+def input_folders(root: Path, phase: str, may_lack: bool = False) -> dict[str, Path]:
     """Return the folders of the inputs by side: A, or A1, A2, …; {} without one.
 
-    ValueError if both kinds are there, or a number is left out.
+    ValueError if both kinds are there, or a number is left out unless they `may_lack` some.
     """
     numbered = {n: root / f"{phase}A{n}" for n in range(1, MOST_INPUTS + 1)}
     found = {f"A{n}": folder for n, folder in numbered.items() if folder.is_dir()}
@@ -55,7 +55,7 @@ def input_folders(root: Path, phase: str) -> dict[str, Path]:
             f"--dataroot {root}: holds {alone.name}/ and {next(iter(found.values())).name}/; name "
             f"the folders of several inputs {phase}A1, {phase}A2, …"
         )
-    if len(found) < max((int(side[1:]) for side in found), default=0):
+    if not may_lack and len(found) < max((int(side[1:]) for side in found), default=0):
         lacking = next(side for side in map("A{}".format, numbered) if side not in found)
         raise ValueError(f"--dataroot {root}: lacks {phase}{lacking}/, but has {', '.join(found)}")
     return found or ({"A": alone} if alone else {})
@@ -85,7 +85,11 @@ def files_in(folder: Path) -> Files:
                 raise ValueError(f"{found[stem]} and {path} have the same name; keep one")
             found[stem] = path
     if not found:
-        raise ValueError(f"{folder}: holds no volumes, rasters or images; found {describe(folder)}")
+        others = list_images(folder).of_others()
+        raise ValueError(
+            f"{folder}: holds no volumes (.nii, .nii.gz, folders of DICOM files), rasters (.tif) "
+            f"or images; found {others or describe(folder)}"
+        )
     return dict(sorted(found.items()))
 
 
@@ -129,13 +133,14 @@ def find_subjects(opt: Any, most: int | None = None) -> list[Subject]:
         found.append(Subject(name, opened, target))
         check_same_places(found[-1])
     check_one_kind(found)
+    check_same_channels(found, target_side)
     return found
 
 
 def folders_of(opt: Any) -> dict[str, Path]:
     """Return the folders of the inputs and of the target, if it is there, by side."""
     root, phase = Path(opt.dataroot), opt.phase
-    found = input_folders(root, phase)
+    found = input_folders(root, phase, may_lack=opt.missing == "zero" and not opt.isTrain)
     if targets := side_folders(root, phase).get("B") or _existing(root / f"{phase}B"):
         found["B"] = targets
     lacking = {*"AB"} - {side[0] for side in found}
@@ -189,6 +194,18 @@ def check_same_places(subject: Subject) -> None:
                 f"{first.path} ({first.describe()}) and {other.path} ({other.describe()}) lie on "
                 f"different grids: {what}; resample one onto the other"
             )
+
+
+def check_same_channels(subjects: list[Subject], target_side: str) -> None:
+    """Raise a ValueError if the rasters of a side have different numbers of bands; images say it
+    when they are read.
+    """
+    firsts: dict[str, Raster] = {}
+    for subject in subjects:
+        for side, grid in [*subject.inputs.items(), (target_side, subject.target)]:
+            if isinstance(grid, Raster):
+                firsts.setdefault(side, grid)
+                grid.check_channels(firsts[side].channels, side)
 
 
 def check_one_kind(subjects: list[Subject]) -> None:

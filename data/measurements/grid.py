@@ -23,6 +23,7 @@ class Grid(ABC):
     path: str  # the file, or the folder of a DICOM series
     count: int  # slices
     size: tuple[int, int]  # (width, height) of a slice in pixels
+    pixel_size = 1.0, 1.0  # (width, height) of a pixel, of which their ratio counts
     channels: int
     dtype: str  # of the values: an integer type if they are whole numbers, else a float type
     nodata: float | None = None  # the value that says in the file that there is no data
@@ -36,12 +37,24 @@ class Grid(ABC):
         ValueError names the file if it cannot be read.
         """
 
+    def check_channels(self, expected: int, side: str) -> None:
+        """Raise a ValueError unless this file of a side has as many channels as the others."""
+        if self.channels != expected:
+            raise ValueError(
+                f"{self.path}: has {self.channels} channels, other files of {side} have {expected}"
+            )
+
     def parts(self) -> Iterator[tuple[int, Box]]:
         """Yield the number of each slice and a box of at most `ROWS` rows, until all is read."""
         width, height = self.size
         for number in range(self.count):
             for row in range(0, height, ROWS):
                 yield number, (0, row, width, min(row + ROWS, height))
+
+    @property
+    def stretch(self) -> float:
+        """How wide a pixel is, relative to its height."""
+        return self.pixel_size[0] / self.pixel_size[1]
 
     def describe(self) -> str:
         """Return the grid in words: its size, and where its points lie."""

@@ -13,11 +13,14 @@ ENDINGS = (".nii", ".nii.gz")
 
 
 class NiftiVolume(Volume):
-    """A NIfTI file with one volume; slope and intercept are applied."""
+    """A NIfTI file, or an image of nibabel, with one volume; slope and intercept are applied."""
 
-    def __init__(self, path: str | Path, axis: str = "axial"):
-        require("nibabel", "medical", str(path))
-        self.image = image = open_nifti(str(path))
+    def __init__(self, source: Any, axis: str = "axial"):
+        """`source` is the path of a file, or an image of nibabel."""
+        self.in_memory = not isinstance(source, str | Path)
+        path = (source.get_filename() or "the image") if self.in_memory else str(source)
+        require("nibabel", "medical", path)
+        self.image = image = source if self.in_memory else open_nifti(path)
         shape = image.shape
         while len(shape) > 3 and shape[-1] == 1:
             shape = shape[:-1]
@@ -28,16 +31,19 @@ class NiftiVolume(Volume):
         shape = (*shape, 1, 1)[:3]
         if 0 in shape:
             raise ValueError(f"{path}: has no voxels ({by(shape)})")
-        self.dtype = value_type(image, str(path))
+        self.dtype = value_type(image, path)
         # A compressed file cannot be entered in the middle.
-        self.decoded = str(path).lower().endswith(".gz") or len(image.shape) < 3
-        super().__init__(str(path), shape, image.affine, axis)
+        compressed = path.lower().endswith(".gz") or len(image.shape) < 3
+        self.decoded = compressed and not self.in_memory
+        super().__init__(path, shape, image.affine, axis)
 
     def plane(self, index: int) -> np.ndarray:
         where = [slice(None)] * 3
         where[self.stored_axis] = slice(index, index + 1)
         try:
-            if self.decoded:
+            if self.in_memory:
+                values = self._all()[tuple(where)]
+            elif self.decoded:
                 values = decoded.get(self.path, self._all)[tuple(where)]
             else:
                 values = self._values(self.image.dataobj[(*where, *self._more)])
@@ -76,16 +82,17 @@ def value_type(image: Any, path: str) -> str:
     stored = image.get_data_dtype()
     if stored.kind not in "uif":
         raise ValueError(f"{path}: holds {stored}; expected whole numbers or floats")
-    slope, intercept = image.dataobj.slope, image.dataobj.inter
     if stored.kind == "f":
         return "float64" if stored.itemsize > 4 else "float32"
+    slope, intercept = (getattr(image.dataobj, name, n) for name, n in (("slope", 1), ("inter", 0)))
     return whole_type(stored, [slope], [intercept])
 
 
 def whole_type(stored: np.dtype, slopes: list[float], intercepts: list[float]) -> str:
     """Return the type of the values slope · number + intercept of an integer type."""
-    if any(value != 1 for value in slopes) or any(value % 1 for value in intercepts):
+    if any(value % 1 for value in [*slopes, *intercepts]):
         return "float32"
-    if not any(intercepts):
+    scaled = any(value != 1 for value in slopes)
+    if not scaled and not any(intercepts):
         return stored.newbyteorder("=").name
-    return "int16" if stored.itemsize <= 2 else "int32"
+    return "int16" if stored.itemsize <= 2 and not scaled else "int32"

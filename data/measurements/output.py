@@ -67,7 +67,7 @@ class VolumeOutput(Output):
             header.set_xyzt_units("mm")
         header.set_data_dtype(self.array.dtype)
         header.set_slope_inter(1, 0)
-        header["descrip"] = b""
+        header["descrip"] = header["db_name"] = header["aux_file"] = b""
         found = nibabel.Nifti1Image(self.array, self.like.affine, header)
         if not isinstance(self.like, NiftiVolume):
             found.set_sform(self.like.affine, "scanner")

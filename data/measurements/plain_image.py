@@ -41,7 +41,7 @@ class PlainImage(Grid):
     @cached_property
     def channels(self) -> int:
         """The number of channels; known once the file has been read."""
-        return self._all().shape[2]
+        return decoded.get(self.path, self._all).shape[2]
 
     def read(self, number: int = 0, box: Box | None = None) -> np.ndarray:
         array = part_of(decoded.get(self.path, self._all), box)

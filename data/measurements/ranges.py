@@ -11,19 +11,13 @@ from data.image_types import StoredType, range_of_type
 from data.measurements.grid import Grid
 from data.measurements.values import Range
 from data.side_statistics import fitting_range
-from data.value_range import PERCENTILES, StoredRange, ranges_file
+from data.value_range import PERCENTILES, StoredRange, ranges_file, rule_of
 
 log = logging.getLogger(__name__)
 
 FILES = 32  # files of a side that are looked at, at most
 SLICES = 8  # slices of each volume, or windows of each raster
 EDGE = 512  # pixels of a side of a raster's window
-
-
-def flag_of(side: str, opt: Any) -> tuple[str, Any]:
-    """Return the flag that gives a side's range and its value: --range_A1, else --range_A."""
-    own = getattr(opt, f"range_{side}", None)
-    return (f"range_{side}", own) if own is not None else ("range_A", opt.range_A)
 
 
 def fitted_ranges(sides: dict[str, list[Grid]], opt: Any) -> dict[str, StoredRange]:
@@ -34,7 +28,7 @@ def fitted_ranges(sides: dict[str, list[Grid]], opt: Any) -> dict[str, StoredRan
     """
     found = {}
     for side, grids in sides.items():
-        flag, rule = flag_of(side, opt)
+        flag, rule = rule_of(side, opt)
         first = grids[0]
         values = sample(grids, opt.nodata == "mask") if rule in ("auto", "percentile") else None
         if isinstance(rule, list):
@@ -88,7 +82,7 @@ def ranges_of(sides: Sequence[str], opt: Any, kept: dict[str, StoredRange]) -> d
     """Return the range of each side: of its flag as LOW,HIGH, else the one that was `kept`."""
     found = {}
     for side in sides:
-        flag, rule = flag_of(side, opt)
+        flag, rule = rule_of(side, opt)
         if isinstance(rule, list):
             found[side] = tuple(rule)
         elif side in kept:

@@ -1,5 +1,6 @@
 """Georeferenced rasters (GeoTIFF), read in windows."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from data.image_types import WIDE
 from data.measurements.grid import Box, Grid, by, require
 from util.errors import one_line
 
+logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # errors are raised and say as much
 ENDINGS = (".tif", ".tiff")
 CLOSE = 0.01  # of a pixel: how far apart two rasters' corners may lie
 

@@ -69,11 +69,7 @@ class Reader:
 
     def _read(self, grid: Grid, side: str, number: int, box: Box | None) -> np.ndarray:
         values = grid.read(number, box)
-        if values.shape[2] != self.channels[side]:
-            raise ValueError(
-                f"{grid.path}: has {values.shape[2]} channels, other files of {side} have "
-                f"{self.channels[side]}"
-            )
+        grid.check_channels(self.channels[side], side)
         if not self.masked:
             check_data(values, grid)
         return to_network(values, self.ranges[side])

@@ -5,8 +5,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from data.image_folder import describe
 from data.image_types import StoredType
-from data.measurements.folders import Subject, check_same_places, open_grid, stem_of
+from data.measurements.dicom import holds_series
+from data.measurements.folders import (
+    Subject,
+    check_same_places,
+    files_in,
+    input_folders,
+    open_grid,
+    stem_of,
+)
+from data.measurements.grid import Grid
+from data.measurements.nifti import NiftiVolume
 from data.measurements.output import ArrayOutput, Output, RasterOutput, VolumeOutput, raster_file
 from data.measurements.ranges import ranges_of
 from data.measurements.raster import Raster
@@ -15,7 +26,8 @@ from data.measurements.volume import Volume
 from data.user_input import ImageInput
 from data.value_range import ranges_file, read_ranges
 
-Sources = str | Path | Sequence[str | Path | None]  # of one subject
+Source = str | Path | Any  # a file, a folder with a DICOM series, or an image of nibabel
+Sources = Source | Sequence[Source | None]  # of one subject
 
 
 class SubjectInput(ImageInput):
@@ -44,22 +56,51 @@ class SubjectInput(ImageInput):
         """Open the files of a subject: one, or a tuple in the order of the training's folders, in
         which None is a missing input.
         """
-        files = [sources] if isinstance(sources, str | Path) else list(sources)
+        files = list(sources) if isinstance(sources, tuple | list) else [sources]
         if len(files) != len(self.sides):
             want = f"a tuple of {len(self.sides)} files" if self.sides[1:] else "one file"
             raise ValueError(f"expected {want} ({', '.join(self.sides)}), got {len(files)}")
-        if None in files and (self.opt.missing == "error" or not any(files)):
+        there = [file is not None for file in files]
+        if not any(there) or (not all(there) and self.opt.missing == "error"):
             raise ValueError("an input is None: needs a run with --missing zero, and another input")
-        paths = [None if file is None else Path(file) for file in files]
-        for path in paths:
-            if path is not None and not path.exists():
-                raise ValueError(f"{path}: no such file or folder")
-        grids = [None if p is None else open_grid(p, self.opt.slice_axis) for p in paths]
-        first = next(path for path in paths if path)
-        name = first.name if first.is_dir() else stem_of(Path(first.name))
+        grids = [None if file is None else self._grid(file) for file in files]
+        path = Path(next(grid.path for grid in grids if grid))
+        name = path.name if path.is_dir() else stem_of(Path(path.name))
         subject = Subject(name, dict(zip(self.sides, grids, strict=True)), None)
         check_same_places(subject)
         return subject
+
+    def _grid(self, source: Source) -> Grid:
+        axis = self.opt.slice_axis
+        if isinstance(source, str | Path):
+            if not Path(source).exists():
+                raise ValueError(f"{source}: no such file or folder")
+            return open_grid(Path(source), axis)
+        if hasattr(source, "affine"):
+            return NiftiVolume(source, axis)
+        raise ValueError(
+            f"expected a file, a folder of DICOM files or an image of nibabel, got "
+            f"{type(source).__name__}; save it as a file first"
+        )
+
+    def subjects_in(self, folder: Path) -> dict[str, Sources]:
+        """Return the files of all subjects in a folder by name, {} if it is a DICOM series itself.
+
+        Of a run with several inputs the folder holds A1/, A2/, …, or testA1/, testA2/, ….
+        """
+        if not self.sides[1:]:
+            return {} if holds_series(folder) else files_in(folder)
+        folders = input_folders(folder, "", may_lack=True) or input_folders(
+            folder, "test", may_lack=True
+        )
+        files = {side: files_in(place) for side, place in folders.items() if side in self.sides}
+        if not files:
+            raise ValueError(
+                f"{folder}: expected the folders {', '.join(f'{side}/' for side in self.sides)} of "
+                f"the run's inputs, found {describe(folder)}"
+            )
+        names = sorted(set().union(*files.values()))
+        return {name: tuple(files.get(side, {}).get(name) for side in self.sides) for name in names}
 
     def ending(self, subject: Subject) -> str:
         """Return the ending of the file of a subject's output."""

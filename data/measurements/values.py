@@ -29,12 +29,24 @@ def from_network(image: np.ndarray, value_range: Range) -> np.ndarray:
 
 def in_type(values: np.ndarray, dtype: str, no_data: float | None, low: float) -> np.ndarray:
     """Return values in a number type, NaN as `no_data`; without one as NaN, or of integers as
-    `low`.
+    `low`. A value that would be `no_data` by chance becomes the next one.
     """
-    kind = np.dtype(dtype)
+    kind, lacking = np.dtype(dtype), np.isnan(values)
     if kind.kind == "f":
-        filled = values if no_data is None else np.where(np.isnan(values), no_data, values)
-        return filled.astype(kind)
-    filled = np.where(np.isnan(values), low if no_data is None else no_data, np.rint(values))
-    limits = np.iinfo(kind)
-    return filled.clip(limits.min, limits.max).astype(kind)
+        found = values.astype(kind)
+    else:
+        limits = np.iinfo(kind)
+        found = np.rint(np.where(lacking, low, values)).clip(limits.min, limits.max).astype(kind)
+        if no_data is not None and not (no_data % 1 == 0 and limits.min <= no_data <= limits.max):
+            no_data = None  # the type cannot hold it
+    if no_data is not None:
+        found[found == no_data] = beside(no_data, kind)
+        found[lacking] = no_data
+    return found
+
+
+def beside(value: float, kind: np.dtype) -> float:
+    """Return the next number of a type, towards 0; of 0, upwards."""
+    if kind.kind == "f":
+        return np.nextafter(kind.type(value), kind.type(not value))
+    return value + (1 if value <= 0 else -1)

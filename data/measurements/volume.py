@@ -36,7 +36,9 @@ class Volume(Grid):
         self.stored_axis = self.orientation[:, 0].tolist().index(self.axis)
         self.count = shape[self.stored_axis]
         order = np.argsort(self.orientation[:, 0])
-        self.size = tuple(shape[order[axis]] for axis in range(3) if axis != self.axis)
+        across = [order[axis] for axis in range(3) if axis != self.axis]
+        self.size = tuple(shape[stored] for stored in across)
+        self.pixel_size = tuple(self.spacing[across].tolist())
 
     @abstractmethod
     def plane(self, index: int) -> np.ndarray:

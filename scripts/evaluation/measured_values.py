@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from data import create_dataset
 from data.measurements.folders import Subject, open_grid
@@ -19,10 +18,11 @@ from inference.manifest import Manifest
 from inference.subjects import shown_values
 from options.base_options import Options
 from scripts.evaluation.heat import heat_colours
-from util.files import naming
 from util.metrics import MOST_PSNR
+from util.util import save_image
 
 BRIGHTEST = 0.25  # of the target's range: the error that maps show in their brightest colour
+NO_DATA = 127  # the grey of pixels without data, as on the other images
 VALUE_METRICS = {
     "MAE": "mean |output − target|, in the values of the files, over the points with data",
     "RMSE": "root of the mean squared difference, in the values of the files",
@@ -105,14 +105,15 @@ def _parts(
 def error_maps(values: MeasuredValues, folder: Path) -> dict[str, Path]:
     """Write an image of the absolute errors of each output; return the files by name.
 
-    Colours run from black (0) to pale yellow (`BRIGHTEST` of the range, or more).
+    Colours run from black (0) to pale yellow (`BRIGHTEST` of the range, or more); grey is no data.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: folder / f"{i:05d}.png" for i, name in enumerate(sorted(values.pairs))}
     for name, file in files.items():
         output, subject = values.pairs[name]
         fake, real = shown_values(output), shown_values(subject.target)
-        share = np.nan_to_num(np.abs(fake - real).mean(2)) / (BRIGHTEST * values.width)
-        with naming(file):
-            Image.fromarray(heat_colours(share.clip(0, 1))).save(file, compress_level=1)
+        share = np.abs(fake - real).mean(2) / (BRIGHTEST * values.width)
+        colours = heat_colours(np.nan_to_num(share).clip(0, 1))
+        colours[~np.isfinite(share)] = NO_DATA
+        save_image(colours, file, output.stretch)
     return files

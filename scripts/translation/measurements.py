@@ -4,8 +4,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data.measurements.dicom import holds_series
-from data.measurements.folders import files_in
 from data.measurements.subject_input import SubjectInput
 from translator import Translator
 
@@ -15,19 +13,14 @@ def translate_measurements(
 ) -> list[Path]:
     """Translate a file, a DICOM series or a folder of them; return the files that were written.
 
-    `out` is a file, or a folder if `source` holds several or `out` has no ending. ValueError for
-    an output that exists, or a run with several inputs.
+    Of a run with several inputs, `source` holds their folders. `out` is a file, or a folder if
+    `source` holds several or `out` has no ending. ValueError for an output that exists.
     """
     taken: SubjectInput = translator.input
-    if len(taken.sides) > 1:
-        raise ValueError(
-            f"IN {source}: the run has {len(taken.sides)} inputs; translate with test.py, or in "
-            f"Python: t((file_A1, file_A2))"
-        )
-    one = source.is_file() or holds_series(source)
-    files = {source.name: source} if one else files_in(source)
+    files = taken.subjects_in(source) if source.is_dir() else {}
+    one = not files
     jobs = []
-    for name, path in files.items():
+    for name, path in (files or {source.name: source}).items():
         subject = taken.open(path)
         ending = taken.ending(subject)
         whole = one and out.suffix and not out.is_dir()

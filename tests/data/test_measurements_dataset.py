@@ -20,6 +20,7 @@ from support.measured_files import (
 )
 
 from data import Loader, create_dataset, create_validation_dataset
+from data.value_range import read_ranges
 from options.train_options import TrainOptions
 
 MEASURED = ["--dataset_mode", "measurements", *TINY, "--crop_size", "4", "--no_flip"]
@@ -67,6 +68,37 @@ def test_the_range_of_values_is_found_and_kept_with_the_run(
     assert "--range_B 0,420: the values of B" in caplog.text
     again = loader(tmp_path, "--continue_train")
     assert again.dataset.reader.ranges == found.dataset.reader.ranges
+
+
+def test_a_continued_training_keeps_another_range(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loader(volumes(tmp_path), "--range_B", "0,420")
+    caplog.clear()
+    again = loader(tmp_path, "--continue_train", "--range_B", "0,500")
+    assert "--range_B 0,500: the run was trained with 0,420" in caplog.text
+    assert again.dataset.reader.ranges["B"] == (0, 500)
+    kept = read_ranges(again.dataset.opt)
+    assert kept["B"][1:] == (0, 500) and kept["A"][1:] == again.dataset.reader.ranges["A"]
+
+
+def test_rasters_of_other_channels_are_refused_before_the_training(tmp_path: Path) -> None:
+    for side in "AB":
+        for n in range(2):
+            bands = np.ones((1 + (n == 1 and side == "A"), 8, 8), np.float32)
+            write_raster(tmp_path / f"train{side}" / f"s{n}.tif", bands)
+    said = "trainA/s1.tif: has 2 channels, other files of A have 1"
+    refusal(lambda: loader(tmp_path), said)
+
+
+def test_a_range_of_an_input_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    said = "--range_A2: there is no folder trainA2/"
+    refusal(lambda: loader(volumes(tmp_path), "--range_A2", "0,1"), said)
+
+
+def test_without_a_folder_of_files_nothing_is_drawn() -> None:
+    flags = ["--dataset_mode", "measurements", *TINY]
+    refusal(lambda: TrainOptions().read(flags), "--dataset_mode measurements: needs --dataroot")
 
 
 def test_channels_are_those_of_the_files(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from data.image_types import StoredType
 from data.measurements.dicom import DicomVolume
 from data.measurements.nifti import NiftiVolume
 from data.measurements.output import VolumeOutput
-from data.measurements.values import to_network
+from data.measurements.values import in_type, to_network
 from data.measurements.volume import AXES
 
 INT16 = StoredType(".nii.gz", "int16")
@@ -193,6 +193,32 @@ def test_whole_hounsfield_units_stay_whole(tmp_path: Path) -> None:
     assert image.header.get_xyzt_units()[0] == "mm"
 
 
+def test_whole_slopes_keep_whole_numbers(tmp_path: Path) -> None:
+    array = numbers((2, 6, 7)).astype(np.int16)
+    assert DicomVolume(write_dicom(tmp_path / "p1", array, slope=2, intercept=-5)).dtype == "int32"
+    assert DicomVolume(write_dicom(tmp_path / "p2", array, slope=0.5)).dtype == "float32"
+
+
+@pytest.mark.parametrize(("implicit", "little"), [(True, True), (False, True), (False, False)])
+def test_a_series_of_files_without_a_preamble_is_read(
+    tmp_path: Path, implicit: bool, little: bool
+) -> None:
+    array = numbers((4, 6, 7)).astype(np.int16)
+    folder = write_dicom(tmp_path / "p1", array, intercept=-20)
+    before = [DicomVolume(folder).read(n) for n in range(4)]
+    for path in folder.iterdir():
+        header = pydicom.dcmread(path)
+        bare = pydicom.Dataset()
+        bare.update({element.tag: element for element in header})
+        bare["PixelData"].VR = "OW"
+        if not little:
+            bare.PixelData = np.frombuffer(header.PixelData, "<i2").astype(">i2").tobytes()
+        how = {"implicit_vr": implicit, "little_endian": little}
+        pydicom.dcmwrite(path, bare, enforce_file_format=False, **how)
+        assert path.read_bytes()[128:132] != b"DICM"
+    np.testing.assert_array_equal([DicomVolume(folder).read(n) for n in range(4)], before)
+
+
 def test_padding_of_a_series_has_no_data(tmp_path: Path) -> None:
     array = numbers((2, 3, 4)).astype(np.int16)
     array[0, 0, 0] = -2000
@@ -245,6 +271,38 @@ def test_volumes_on_other_grids_are_told_apart(tmp_path: Path) -> None:
     rounded = affine_of("RAS") + 1e-5
     near = NiftiVolume(write_nifti(tmp_path / "e.nii", numbers().astype(np.int16), rounded))
     assert not base.difference(near)
+
+
+def test_what_a_header_says_of_the_input_is_not_said_of_the_output(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "x.nii", numbers().astype(np.int16))
+    image = nibabel.load(path)
+    for field in ("descrip", "db_name", "aux_file"):
+        image.header[field] = b"Anna"
+    image.to_filename(path)
+    header = VolumeOutput(NiftiVolume(path), INT16, (0, 1)).image().header
+    assert all(header[field].item() == b"" for field in ("descrip", "db_name", "aux_file"))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "no_data", "beside"),
+    [
+        ("uint8", 0, 1),
+        ("uint8", 255, 254),
+        ("int16", -32768, -32767),
+        ("float32", 0, np.nextafter(np.float32(0), np.float32(1))),
+        ("float32", -9999, np.nextafter(np.float32(-9999), np.float32(0))),
+        ("float64", -9999, np.nextafter(-9999.0, 0)),
+    ],
+)
+def test_a_value_is_never_that_of_no_data_by_chance(
+    dtype: str, no_data: float, beside: float
+) -> None:
+    found = in_type(np.array([no_data, np.nan, 7]), dtype, no_data, 7)
+    assert found.dtype == dtype and found.tolist() == [beside, no_data, 7]
+
+
+def test_a_type_that_cannot_hold_the_value_for_no_data_goes_without(tmp_path: Path) -> None:
+    assert in_type(np.array([np.nan, 300, 7]), "uint8", -9999, 5).tolist() == [5, 255, 7]
 
 
 def test_a_file_that_is_written_again_is_read_again(tmp_path: Path) -> None:

@@ -70,9 +70,13 @@ def test_whole_volumes_have_the_place_of_the_input_and_values_of_the_target(
         again = (tmp_path / "again.nii.gz").read_bytes()
         assert again == (results / "values" / f"p{n}_fake_B.nii.gz").read_bytes()
     with Image.open(results / "images" / "p0_fake_B.png") as image:
-        assert image.height == 3 * t.input.open(path).first.size[1]
+        grid = t.input.open(path).first
+        width, height = grid.size[0] * grid.pixel_size[0], grid.size[1] * grid.pixel_size[1]
+        assert image.height / image.width == pytest.approx(3 * height / width, rel=0.05)
     page = (results / "index.html").read_text()
-    assert "values/" in page and "p1_real_B.png" in page
+    assert "values/p1_fake_B.nii.gz" in page and "p1_real_B.png" in page
+    numbers = ", ".join(str(int(share * grid.count)) for share in (0.25, 0.5, 0.75))
+    assert f"slices {numbers} of {grid.count}" in page
 
 
 def test_a_series_becomes_a_nifti_volume(command: Command, tmp_path: Path) -> None:
@@ -145,10 +149,65 @@ def test_several_inputs_are_given_as_a_tuple(command: Command, tmp_path: Path) -
             t(wrong)
         assert said in str(error.value)
     assert (results / "images" / "p1_real_A2.png").is_file()
+    done = command("scripts.translate", "--name", "run", "--gpu_ids", "-1", root, "out")
+    assert done.status == 0, done.err
+    made = (results / "values" / "p1_fake_B.nii.gz").read_bytes()
+    assert (Path("out") / "p1.nii.gz").read_bytes() == made
+    shutil.rmtree(root / "testA2")  # none of the test has it
+    alone = np.asanyarray(nibabel.load(test_run(command) / "values/p1_fake_B.nii.gz").dataobj)
+    np.testing.assert_array_equal(alone, np.asanyarray(other.dataobj))
+    done = command(
+        *("test", "--name", "run", "--missing", "error", "--gpu_ids", "-1", "--num_threads", "0")
+    )
+    assert done.status == 2 and "holds testA1/, but the run was trained on A1, A2" in done.err
     (root / "testA1").rename(root / "testA")
-    shutil.rmtree(root / "testA2")
     done = command("test", "--name", "run", "--gpu_ids", "-1", "--num_threads", "0")
     assert done.status == 2 and "holds testA/, but the run was trained on A1, A2" in done.err
+
+
+def test_python_takes_images_of_nibabel_and_folders(command: Command, tmp_path: Path) -> None:
+    root = volumes(tmp_path / "data")
+    train(command, root)
+    t, path = Translator.load("checkpoints/run", gpu_ids=-1), root / "testA" / "p1.nii.gz"
+    whole = np.asanyarray(t(path).dataobj)
+    image = nibabel.load(path)
+    np.testing.assert_array_equal(np.asanyarray(t(image).dataobj), whole)
+    copy = nibabel.Nifti1Image(np.asanyarray(image.dataobj), image.affine)  # has no file
+    assert t(copy).shape == whole.shape and t([path])[0].shape == whole.shape
+    found = t(root / "testA")
+    assert [*found] == ["p0", "p1"]
+    np.testing.assert_array_equal(np.asanyarray(found["p1"].dataobj), whole)
+    for wrong, said in (
+        (np.zeros((8, 8)), "expected a file, a folder of DICOM files or an image of nibabel"),
+        (None, "an input is None"),
+        (5, "got int"),
+    ):
+        assert said in str(pytest.raises(ValueError, t, wrong).value)
+
+
+def test_another_axis_or_range_than_in_the_training_is_said(
+    command: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = volumes(tmp_path / "data")
+    train(command, root)
+    test_run(command)
+    assert "the run was trained" not in caplog.text
+    test_run(command, "--slice_axis", "coronal", "--range_B", "-500,500")
+    assert "--slice_axis coronal: the run was trained on slices that are axial" in caplog.text
+    assert "--range_B -500,500: the run was trained with -1000,1000" in caplog.text
+
+
+def test_an_earlier_test_leaves_no_files_of_values(command: Command, tmp_path: Path) -> None:
+    root = volumes(tmp_path / "data")
+    train(command, root)
+    values = test_run(command) / "values"
+    (values / "mine_fake_B.nii.gz").write_bytes(b"")  # of somebody else
+    (root / "testA" / "p0.nii.gz").rename(root / "testA" / "q0.nii.gz")
+    (root / "testB" / "p0.nii.gz").rename(root / "testB" / "q0.nii.gz")
+    test_run(command)
+    assert sorted(path.name for path in values.iterdir()) == [
+        *("mine_fake_B.nii.gz", "p1_fake_B.nii.gz", "q0_fake_B.nii.gz")
+    ]
 
 
 def test_shards_are_whole_files(command: Command, tmp_path: Path) -> None:

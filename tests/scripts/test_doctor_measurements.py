@@ -36,7 +36,7 @@ def volumes(root: Path, phase: str = "train", names: str = "p0 p1") -> Path:
 def test_good_volumes_are_described(look, tmp_path: Path) -> None:
     status, said = look(volumes(tmp_path / "d"))
     assert status == 0 and "int16, 1 channel, 7x6x5 voxels of 1.0x1.5x3.0 mm" in said
-    assert "4 images, 0 bad" in said
+    assert "4 files, 0 bad" in said
 
 
 def test_damage_partners_and_grids_are_all_named(look, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_folder_without_measurements_is_one_line(look, tmp_path: Path) -> None
     (tmp_path / "d" / "trainA").mkdir(parents=True)
     (tmp_path / "d" / "trainB").mkdir()
     status, said = look(tmp_path / "d")
-    assert status == 1 and "holds no volumes, rasters or images" in said
+    assert status == 1 and "holds no volumes" in said
     assert "Traceback" not in said
 
 
@@ -115,7 +115,7 @@ def test_a_test_without_targets_is_in_good_health(look, tmp_path: Path) -> None:
     root = volumes(tmp_path / "d")
     write_nifti(root / "testA" / "p9.nii.gz", numbers().astype(np.int16))
     status, said = look(root)
-    assert status == 0 and "5 images, 0 bad" in said
+    assert status == 0 and "5 files, 0 bad" in said
 
 
 def test_a_damaged_slice_of_a_series_is_named_with_its_folder(look, tmp_path: Path) -> None:
