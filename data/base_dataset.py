@@ -133,6 +133,12 @@ class BaseDataset(Dataset, ABC):
         """
         return {}
 
+    def item_ranges(self) -> dict[str, tuple[float, float]]:
+        """Return by side the values of the files that are -1 and 1 in items, of a dataset that has
+        no `images`. The default {} shows the numbers of the items themselves.
+        """
+        return {}
+
     def files_by_side(self) -> dict[str, list[str]]:
         """Return all image files, {"A": [...], "B": [...]}.
 

@@ -71,8 +71,9 @@ def sample_images(dataset: Any, index: int, opt: Any) -> dict[str, SampleImage]:
     except (ValueError, OSError):
         return {}
     tensors = {side: item.get(side) for side in "AB"} if isinstance(item, dict) else {}
+    ranges = dataset.item_ranges() if isinstance(dataset, BaseDataset) else {}
     return {
-        side: of_tensor(item.get(f"{side}_paths", ""), tensor)
+        side: of_tensor(item.get(f"{side}_paths", ""), tensor, *ranges.get(side, (-1.0, 1.0)))
         for side, tensor in tensors.items()
         if isinstance(tensor, Tensor) and tensor.dim() == 3
     }
@@ -90,9 +91,12 @@ def of_file(
     return SampleImage(path, values, low, high, stored_type, alpha)
 
 
-def of_tensor(path: str, tensor: Tensor) -> SampleImage:
-    """Return the sample of a tensor (C, H, W) in [-1, 1] that a dataset has made."""
-    return SampleImage(path, tensor.permute(1, 2, 0).float().numpy(), -1.0, 1.0, "")
+def of_tensor(path: str, tensor: Tensor, low: float = -1.0, high: float = 1.0) -> SampleImage:
+    """Return the sample of a tensor (C, H, W) in [-1, 1] that a dataset has made, with numbers from
+    `low` to `high` for those from -1 to 1.
+    """
+    array = tensor.permute(1, 2, 0).double().numpy()
+    return SampleImage(path, (low * (1 - array) + high * (1 + array)) / 2, low, high, "")
 
 
 def alpha_varies(path: str) -> bool:
@@ -189,7 +193,8 @@ def range_remark(side: str, of: SideStatistics) -> str:
     """Return what is wrong with a side's values and their range; "" if nothing is."""
     if "" in of.types:  # made by a dataset with preprocessing of its own
         share = of.outside()
-        return f"{share:.0%} of the values lie outside -1 to 1" if share > MOST_OUTSIDE else ""
+        ends = "{:g} to {:g}".format(*of.range)
+        return f"{share:.0%} of the values lie outside {ends}" if share > MOST_OUTSIDE else ""
     values, (low, high) = of.values, of.range
     fitting = fitting_range(values)
     flag = f"--range_{side} {fitting[0]:.6g},{fitting[1]:.6g}"

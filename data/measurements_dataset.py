@@ -106,6 +106,10 @@ class MeasurementsDataset(BaseDataset):
         self.kept = fitted_ranges(sides, self.opt)
         return self.kept
 
+    def item_ranges(self) -> dict[str, tuple[float, float]]:
+        ranges = {side: self.reader.ranges.get(side) for side in (self.source, self.target_side)}
+        return {side: of for side, of in ranges.items() if of}  # several inputs have several
+
     def __len__(self) -> int:
         if self.whole or not (self.volumes or self.rasters):
             return len(self.subjects)

@@ -78,6 +78,11 @@ def partners(opened: Opened, files: dict[str, dict[str, Path]], opt: Any) -> Ite
             if what := grids[0].difference(other):
                 text = f"lies on another grid than {other.path}: {what}"
                 yield Finding(grids[0].path, text, fatal=True)
+        rasters = [grid for grid in grids if isinstance(grid, Raster)]
+        placed = next((grid for grid in rasters if grid.crs), None)
+        for grid in rasters:
+            if placed and not grid.crs:
+                yield Finding(grid.path, f"has no coordinates, though {placed.path} has some")
 
 
 def leaks(root: Path, phases: dict[str, Opened], group: str | None) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from support.measured_files import (
 )
 
 from data import Loader, create_dataset, create_validation_dataset
+from data.data_check import check_data
 from data.value_range import read_ranges
 from options.train_options import TrainOptions
 
@@ -94,6 +95,17 @@ def test_rasters_of_other_channels_are_refused_before_the_training(tmp_path: Pat
 def test_a_range_of_an_input_that_is_not_there_is_refused(tmp_path: Path) -> None:
     said = "--range_A2: there is no folder trainA2/"
     refusal(lambda: loader(volumes(tmp_path), "--range_A2", "0,1"), said)
+
+
+def test_statistics_are_in_the_values_of_the_files(tmp_path: Path) -> None:
+    volumes(tmp_path)
+    flags = ["--range_A", "0,420", "--range_B", "-7,430.1", "--preprocess", "none"]
+    found = loader(tmp_path, *flags)
+    remarks, sides = check_data(found.dataset, found.dataset.opt)
+    assert sides["B"].range == (-7, 430.1)
+    last = 2 * (numbers().max() + 1)
+    assert sides["B"].values.max() == pytest.approx(last) and not sides["B"].outside()
+    assert not [remark for remark in remarks if "outside" in remark.what]
 
 
 def test_without_a_folder_of_files_nothing_is_drawn() -> None:

@@ -15,6 +15,7 @@ from support.measured_files import (
     write_nifti,
 )
 
+from data.image_folder import make_dataset
 from data.image_types import StoredType
 from data.measurements.dicom import DicomVolume
 from data.measurements.nifti import NiftiVolume
@@ -318,3 +319,10 @@ def test_files_beside_the_series_are_passed_over(tmp_path: Path) -> None:
     for file in list(folder.glob("*.dcm"))[:2]:  # as many scanners name them
         file.rename(file.with_suffix(""))
     assert DicomVolume(folder).count == 3
+
+
+def test_images_are_sought_in_vain_among_volumes(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "x.nii.gz", numbers().astype(np.int16))
+    with pytest.raises(ValueError) as error:
+        make_dataset(tmp_path)
+    assert "(1 .nii.gz; --dataset_mode measurements reads volumes)" in str(error.value)

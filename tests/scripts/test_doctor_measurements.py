@@ -126,3 +126,20 @@ def test_a_damaged_slice_of_a_series_is_named_with_its_folder(look, tmp_path: Pa
     status, said = look(tmp_path / "d")
     assert status == 1 and "trainA/p1/007.dcm: cannot be read as DICOM" in said
     assert "--on_bad_image" not in said
+
+
+def test_a_raster_without_coordinates_beside_one_with_them_is_named(look, tmp_path: Path) -> None:
+    root, values = tmp_path / "d", np.eye(40, dtype=np.float32)[None]
+    write_raster(root / "trainA" / "s.tif", values)
+    write_raster(root / "trainB" / "s.tif", values, crs=None)
+    status, said = look(root)
+    assert status == 0
+    assert "trainB/s.tif: has no coordinates, though" in said and "trainA/s.tif has some" in said
+
+
+def test_no_folder_and_a_folder_without_files_are_one_line(look, tmp_path: Path) -> None:
+    status, said = look(tmp_path / "none")
+    assert status == 2 and "none does not exist" in said
+    (tmp_path / "d" / "trainA").mkdir(parents=True)
+    status, said = look(tmp_path / "d")
+    assert status == 1 and "expected trainA/" in said and said.count("expected trainA/") == 1

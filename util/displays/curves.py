@@ -51,6 +51,6 @@ def add_values(data: Mapping[str, Any]) -> None:
         low, high = of.range
         kinds = " and ".join(sorted(of.types))
         p(
-            f"{title}: {of.values.min():g} to {of.values.max():g} ({kinds}); "
+            f"{title}: {of.values.min():g} to {of.values.max():g}{kinds and f' ({kinds})'}; "
             f"{low:g} becomes -1, {high:g} becomes 1 (dashed)."
         )
