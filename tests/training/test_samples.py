@@ -84,6 +84,14 @@ def assert_equal(one: object, other: object) -> None:
         assert one == other
 
 
+def alike(image: np.ndarray, path: Path) -> bool:
+    """Return whether an image is that of a file, but for rounding: batches of another size, which
+    test.py makes, are added up in another order on some processors.
+    """
+    apart = np.abs(image.astype(int) - np.asarray(Image.open(path)))
+    return apart.max() <= 1 and (apart > 0).mean() < 0.01
+
+
 def test_the_same_images_of_val_are_shown_in_every_epoch(command: Command) -> None:
     draw(5)
     train(command, "run")
@@ -99,7 +107,7 @@ def test_the_same_images_of_val_are_shown_in_every_epoch(command: Command) -> No
     tested = sorted(Path("results/run/val_latest/images").glob("*_fake_B.png"))
     chosen = [tested[i] for i in (0, 1, 3, 4)]  # of five, spread evenly
     for image, path in zip(shown, chosen, strict=True):
-        assert np.array_equal(image, np.asarray(Image.open(path))), path
+        assert alike(image, path), path
 
 
 def test_the_averaged_generator_translates_them(command: Command) -> None:
@@ -109,7 +117,7 @@ def test_the_averaged_generator_translates_them(command: Command) -> None:
     assert command("test", "--name", "run", *flags).status == 0
     tested = sorted(Path("results/run/val_latest_ema/images").glob("*_fake_B.png"))
     for image, path in zip(images_of("run", 3, "fake_B"), tested, strict=True):
-        assert np.array_equal(image, np.asarray(Image.open(path))), path
+        assert alike(image, path), path
 
 
 def test_without_val_the_same_crops_of_training_images_are_shown(command: Command) -> None:
