@@ -6,7 +6,6 @@ t("sketch.png").save("photo.png")
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,8 @@ from data.image_folder import make_dataset
 from data.image_parts import Parts, parts_of_each, with_parts
 from data.label_input import LabelInput
 from data.large_images import LargeImage, ShownRows, large_images
-from data.measurements.folders import Subject
-from data.measurements.output import Output
 from data.measurements.subject_input import Sources, SubjectInput
-from data.measurements.translation import translate_slices, window_functions
+from data.measurements.translation import LARGEST, FileTranslation
 from data.user_input import ImageInput, Source, numbered
 from data.value_range import chosen_ranges, read_ranges, warn_of_other_ranges
 from models import create_model
@@ -38,8 +35,6 @@ from util.process_pool import survive_forks
 from util.registry import find_class
 from util.util import as_pil, tensor2im
 from util.variants import check_variants
-
-TILE = 1024  # pixels, of rasters without --tile
 
 
 class Translator:
@@ -67,8 +62,10 @@ class Translator:
         saved = kept[self.side][1:] if self.side in kept else None
         how = opt, self.preprocess_single
         self.input: LabelInput | HoleInput | SubjectInput | ImageInput
+        self.files: FileTranslation | None = None  # of a run on measurements
         if opt.dataset_mode == "measurements":
             self.input = SubjectInput(opt)
+            self.files = FileTranslation(self.input, self.translate, self._stream_raster)
         elif getattr(self.model, "has_labels", False):  # --model spade, pix2pixHD
             self.input = LabelInput(*how)
         elif getattr(self.model, "fills_holes", False):  # --model inpaint
@@ -125,10 +122,10 @@ class Translator:
         is an output, and no list of one. ValueError names an unusable image, or
         says that the run has no noise.
         """
-        if isinstance(self.input, SubjectInput) and not isinstance(images, Tensor):
+        if self.files and not isinstance(images, Tensor):
             if variants > 1 or parts or instances is not None:
                 raise ValueError("a run on measurements takes files, without variants or parts")
-            return self._whole_files(images, seed)
+            return self.files(images, seed)
         parts = {k: v for k, v in (parts | {"instances": instances}).items() if v is not None}
         if isinstance(images, str | Path) and os.path.isdir(images):
             files = make_dataset(images, flag="images")
@@ -198,51 +195,22 @@ class Translator:
         """
         return self.input.prepare(image, name, **parts)
 
-    def translate_subject(self, subject: Subject, output: Output, seed: int | None = None) -> None:
-        """Translate the files of a subject of measurements into `output`.
-
-        All slices have the same noise, that of the first input's name.
-        """
-        name, size, reader = subject.first.path, subject.first.size, self.input.reader
-        if subject.is_volume or max(size) <= TILE:
-            translate = partial(self._translate_alike, name=name, seed=seed)
-            translate_slices(subject, output, reader, translate)
-            return
-        net = self.model.generator()
-        if not isinstance(net.model, Tiles):
-            use_tiles(net, max(TILE, 2 * net.stride))
-        self._stream(size, *window_functions(subject, output, reader), name, seed)
-
-    def _translate_alike(self, real: Tensor, name: str, seed: int | None) -> Tensor:
-        """Translate images that all have the noise of one name."""
-        return self.translate(real, [name] * len(real), seed)
-
     def save(self, sources: Sources, path: str | Path, seed: int | None = None) -> None:
         """Translate a file of measurements, or a tuple of the files of several inputs, to a file
         of the same kind: a volume to NIfTI, a GeoTIFF to a GeoTIFF.
         """
-        if not isinstance(self.input, SubjectInput):
+        if self.files is None:
             raise ValueError("save: is for runs with --dataset_mode measurements")
-        subject = self.input.open(sources)
-        self.input.check_place(subject, Path(path))
-        with self.input.output(subject, Path(path)) as output:
-            self.translate_subject(subject, output, seed)
+        self.files.save(sources, Path(path), seed)
 
-    def _whole_files(self, sources: Any, seed: int | None) -> Any:
-        """Return the output of a subject, a list of several, or of a folder a dict by name."""
-        if isinstance(sources, list):
-            return [self._whole(one, seed) for one in sources]
-        if isinstance(sources, str | Path) and os.path.isdir(sources):
-            if files := self.input.subjects_in(Path(sources)):
-                return {name: self._whole(one, seed) for name, one in files.items()}
-        return self._whole(sources, seed)
-
-    def _whole(self, sources: Sources, seed: int | None) -> Any:
-        """Return the output of a subject as an image of nibabel, or as an array."""
-        subject = self.input.open(sources)
-        with self.input.output(subject) as output:
-            self.translate_subject(subject, output, seed)
-        return output.image() if subject.is_volume else output.array()
+    def _stream_raster(
+        self, size: tuple[int, int], read: Callable, write: Callable, name: str, seed: int | None
+    ) -> None:
+        """Translate a raster in windows, of --tile or of the default."""
+        net = self.model.generator()
+        if not isinstance(net.model, Tiles):
+            use_tiles(net, max(LARGEST, 2 * net.stride))
+        self._stream(size, read, write, name, seed)
 
     def in_windows(
         self, image: LargeImage, read: Callable, name: str, seed: int | None = None

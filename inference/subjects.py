@@ -43,7 +43,7 @@ def subject_rows(
         out = folder / f"{name}_fake_B{translator.input.ending(subject)}"
         try:
             with translator.input.output(subject, out) as output:
-                translator.translate_subject(subject, output)
+                translator.files.translate(subject, output)
         except ValueError as error:
             if translator.opt.on_bad_image != "skip":
                 raise

@@ -1,6 +1,8 @@
 """Whole subjects, slice by slice or window by window, to a generator and back."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +12,61 @@ from data.measurements.folders import Subject
 from data.measurements.grid import Box
 from data.measurements.output import Output
 from data.measurements.reader import Reader
+from data.measurements.subject_input import Sources, SubjectInput
 from data.measurements.values import padded
 
 SLICE_PIXELS = 2**20  # of the slices that are translated at a time
 ROWS = 64  # rows of a raster that are stored at a time
+LARGEST = 1024  # pixels of a side of a raster that is translated at once
+
+
+class FileTranslation:
+    """Translates whole subjects with a generator: files, images of nibabel, folders of them."""
+
+    def __init__(
+        self, taken: SubjectInput, translate: Callable[..., Tensor], stream: Callable[..., None]
+    ):
+        """`translate` takes (N, C, H, W) in [-1, 1], a name for each, which determines its noise,
+        and a seed; `stream` a size, what reads and writes its windows, a name and a seed.
+        """
+        self.input, self._translate, self._stream = taken, translate, stream
+
+    def __call__(self, sources: Any, seed: int | None = None) -> Any:
+        """Return the output of a subject, an image of nibabel or an array (H, W, C); of a list of
+        subjects a list, of a folder of them a dict by name.
+        """
+        if isinstance(sources, list):
+            return [self._whole(one, seed) for one in sources]
+        if isinstance(sources, str | Path) and Path(sources).is_dir():
+            if files := self.input.subjects_in(Path(sources)):
+                return {name: self._whole(one, seed) for name, one in files.items()}
+        return self._whole(sources, seed)
+
+    def save(self, sources: Sources, path: Path, seed: int | None = None) -> None:
+        """Translate a subject to a file; ValueError for a path that does not fit it."""
+        subject = self.input.open(sources)
+        self.input.check_place(subject, path)
+        with self.input.output(subject, path) as output:
+            self.translate(subject, output, seed)
+
+    def translate(self, subject: Subject, output: Output, seed: int | None = None) -> None:
+        """Translate a subject into `output`; all its slices have the noise of the first input's
+        name.
+        """
+        name, size, reader = subject.first.path, subject.first.size, self.input.reader
+        if subject.is_volume or max(size) <= LARGEST:
+            translate_slices(
+                *(subject, output, reader),
+                lambda real: self._translate(real, [name] * len(real), seed),
+            )
+            return
+        self._stream(size, *window_functions(subject, output, reader), name, seed)
+
+    def _whole(self, sources: Sources, seed: int | None) -> Any:
+        subject = self.input.open(sources)
+        with self.input.output(subject) as output:
+            self.translate(subject, output, seed)
+        return output.image() if subject.is_volume else output.array()
 
 
 def translate_slices(

@@ -367,7 +367,7 @@ def test_slices_are_padded_as_in_the_training(command: Command, tmp_path: Path) 
     fake = t.translate(real, [str(path)])[0, 0].numpy()
     expected = np.rint((fake.astype(np.float64).clip(-1, 1) + 1) * 1000 - 1000)
     with t.input.output(subject) as found:
-        t.translate_subject(subject, found)
+        t.files.translate(subject, found)
     apart = found.slices[1] - expected[top : top + height, left : left + width]
     assert np.abs(apart).max() <= 1  # other batches round otherwise
 
