@@ -11,7 +11,7 @@ from typing import Any
 
 from options.config_files import BUILTIN_PRESET, builtin_files, read_builtin, read_yaml
 from options.parser import FlagParser, closest, flags_of
-from options.roles import SAME_RESULTS, as_flags, differences
+from options.roles import SAME_RESULTS, as_flags, commas, differences
 from options.shared_flags import add_shared_flags
 from options.test_flags import add_test_flags
 from options.train_flags import add_train_flags
@@ -246,4 +246,4 @@ def _named(values: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return ",".join(map(str, value)) or "-1" if isinstance(value, list) else value
+    return commas(value) or "-1" if isinstance(value, list) else value

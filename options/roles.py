@@ -1,7 +1,7 @@
 """The roles of flags: what each flag affects. A flag gets its role where it is added."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 ROLES = {
@@ -41,9 +41,15 @@ def differences(
     return {name: (old, new) for name, (old, new) in pairs.items() if str(old) != str(new)}
 
 
+def commas(values: Iterable[Any]) -> str:
+    """Return the values of an option as its flag takes them, whole numbers without a point."""
+    whole = (int(v) if isinstance(v, float) and v.is_integer() else v for v in values)
+    return ",".join(map(str, whole))
+
+
 def as_flags(values: Mapping[str, Any]) -> list[str]:
     """Return options as texts, one for each flag: `--no_flip`, `--netG unet_128`."""
-    text = {k: ",".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in values.items()}
+    text = {k: commas(v) if isinstance(v, list) else str(v) for k, v in values.items()}
     return [f"--{name}" if value == "True" else f"--{name} {value}" for name, value in text.items()]
 
 
