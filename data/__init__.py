@@ -13,7 +13,7 @@ from data.image_cache import shared_cache
 from data.image_check import check_headers
 from data.loader import Loader, how_to_check, how_to_fix
 from data.side_statistics import SideStatistics
-from data.value_range import chosen_ranges, fit_value_ranges, read_ranges
+from data.value_range import chosen_ranges, continued_ranges, fit_value_ranges, read_ranges
 from util import distributed
 from util.files import run_folder
 from util.registry import find_class
@@ -58,6 +58,8 @@ def create_dataset(
         ranges = fit_value_ranges(opt, dataset.fitted_ranges if ours else dict)
     dataset.ranges = ranges
     loader = Loader(dataset, opt, repeated)
+    if opt.isTrain and opt.continue_train and not repeated:
+        loader.new_ranges = continued_ranges(opt)
     if opt.isTrain and not repeated and opt.batch_size > loader.size:
         found = f"{loader.size} training images, which make one smaller batch"
         log.warning("--batch_size %d: is more than the %s", opt.batch_size, found)

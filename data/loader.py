@@ -19,6 +19,7 @@ from data.device_images import on_device
 from data.image_files import BadImageError
 from data.large_images import LargeImage
 from data.sampler import EpochBatchSampler, SeededDataset
+from data.value_range import StoredRange, write_ranges
 from data.worker_errors import allow_open_files, explained
 from util import distributed
 from util.command import run_line
@@ -57,6 +58,7 @@ class Loader:
         self.classes: list[tuple[str, str]] = []  # colours and names, of label maps
         self.remarks: list[str] = []  # what the data check has found
         self.statistics: dict[str, Any] = {}  # by side, from the data check
+        self.new_ranges: dict[str, StoredRange] = {}  # of values, which the run does not have yet
         self.size = int(min(len(dataset), opt.max_dataset_size))
         self.sampler = EpochBatchSampler(
             self.size, opt.batch_size, shuffle=not opt.serial_batches, seed=opt.seed
@@ -113,6 +115,12 @@ class Loader:
         """
         if self.opt.cache in ("auto", "ram") and isinstance(self.dataset, BaseDataset):
             self.device = device
+
+    def save_new_ranges(self) -> None:
+        """Save value ranges that the weights of now on are for."""
+        if self.new_ranges and distributed.is_main_process():
+            write_ranges(self.new_ranges, self.opt)
+        self.new_ranges = {}
 
     def set_epoch(self, epoch: int, done: int = 0) -> None:
         """Set the epoch of the next pass, and the number of its images to skip as done.

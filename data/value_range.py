@@ -30,13 +30,13 @@ def fit_value_ranges(
     """Return (low, high) of each side whose range is not that of its files' number types.
 
     Training saves the ranges and stored types of `fit` in the run's folder; --continue_train and
-    test.py read them there. --continue_train with another LOW,HIGH saves that.
+    test.py read them there. See `continued_ranges` for others.
     """
     kept = read_ranges(opt)
-    if opt.isTrain:
-        kept = _continued(kept, opt) if opt.continue_train and kept else fit()
+    if opt.isTrain and not (opt.continue_train and kept):
+        kept = fit()
         if kept and is_main_process():
-            _write(kept, opt)
+            write_ranges(kept, opt)
         elif is_main_process():
             ranges_file(opt).unlink(missing_ok=True)  # from an earlier run of that name
         barrier()
@@ -72,15 +72,18 @@ def warn_of_other_ranges(opt: Any, kept: dict[str, StoredRange]) -> None:
             log.warning("--%s %s: the run was trained with %s", flag, given, before)
 
 
-def _continued(kept: dict[str, StoredRange], opt: Any) -> dict[str, StoredRange]:
-    """Return the saved ranges, those of flags as LOW,HIGH replaced."""
-    if is_main_process():
-        warn_of_other_ranges(opt, kept)
+def continued_ranges(opt: Any) -> dict[str, StoredRange]:
+    """Return what --continue_train with another LOW,HIGH is to save, with the first checkpoint,
+    instead of the ranges before; {} if nothing changes.
+    """
+    kept = read_ranges(opt)
     rules = {side: rule_of(side, opt)[1] for side in kept}
-    return {
+    found = {
         side: (stored_type, *(rules[side] if isinstance(rules[side], list) else (low, high)))
         for side, (stored_type, low, high) in kept.items()
     }
+    warn_of_other_ranges(opt, kept)
+    return {} if found == kept else found
 
 
 def chosen_ranges(opt: Any, kept: dict[str, StoredRange]) -> dict[str, tuple[float, float]]:
@@ -144,7 +147,8 @@ def ranges_file(opt: Any) -> Path:
     return run_folder(opt) / "pixel_ranges.json"
 
 
-def _write(kept: dict[str, StoredRange], opt: Any) -> None:
+def write_ranges(kept: dict[str, StoredRange], opt: Any) -> None:
+    """Save the stored type and range by side in the run's folder."""
     make_folder(ranges_file(opt).parent, "--checkpoints_dir")
     values = {
         side: {k: v for k, v in stored_type._asdict().items() if v is not None}

@@ -131,6 +131,7 @@ class Trainer:
         check_weights(self.state.nets)
         for tag in tags:
             self.state.save_networks(tag)
+        self.dataset.save_new_ranges()
         self.state.save()
 
 

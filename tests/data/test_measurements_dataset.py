@@ -80,6 +80,9 @@ def test_a_continued_training_keeps_another_range(
     assert "--range_B 0,500: the run was trained with 0,420" in caplog.text
     assert again.dataset.reader.ranges["B"] == (0, 500)
     kept = read_ranges(again.dataset.opt)
+    assert kept["B"][1:] == (0, 420)  # as long as nothing is trained
+    again.save_new_ranges()
+    kept = read_ranges(again.dataset.opt)
     assert kept["B"][1:] == (0, 500) and kept["A"][1:] == again.dataset.reader.ranges["A"]
 
 

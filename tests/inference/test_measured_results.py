@@ -432,3 +432,20 @@ def test_the_noise_is_that_of_the_stem(command: Command, tmp_path: Path, ending:
     one = write_nifti(tmp_path / f"a{ending}", array)
     other = write_nifti(tmp_path / "b" / "a.nii", array)
     np.testing.assert_array_equal(*(np.asanyarray(t(path).dataobj) for path in (one, other)))
+
+
+def test_another_range_counts_once_it_has_been_trained_with(
+    command: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = volumes(tmp_path / "data")
+    train(command, root)
+    file = Path("checkpoints/run/pixel_ranges.json")
+    before = file.read_bytes()
+    again = [*SMALL, "--dataroot", root, "--name", "run", "--continue_train", *LIMITS]
+    done = command("train", *again, "--range_B", "0,5000")
+    assert done.status == 0 and "nothing to train" in caplog.text
+    done = command("train", *again, "--range_B", "0,5000", "--slices_around", "1")
+    assert done.status == 2 and file.read_bytes() == before
+    done = command("train", *again, "--range_B", "0,5000", "--n_epochs", "3")
+    assert done.status == 0, done.err
+    assert json.loads(file.read_text())["B"]["high"] == 5000
