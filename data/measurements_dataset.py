@@ -1,5 +1,6 @@
 """Volumes, rasters and images of measurements: one or several inputs, and the target."""
 
+import logging
 import os
 import random
 from functools import cached_property
@@ -26,6 +27,8 @@ from data.measurements.raster import Raster
 from data.measurements.reader import Reader, cache_key
 from data.measurements.values import padded
 from data.value_range import StoredRange, read_ranges
+
+log = logging.getLogger(__name__)
 
 TRIES = 16  # windows that are drawn until one holds data
 
@@ -77,6 +80,7 @@ class MeasurementsDataset(BaseDataset):
             self.subjects, self.channels = with_trained_inputs(self.subjects, self.channels, opt)
         check_channels(self.channels, opt)
         self.whole = not opt.isTrain  # items are whole files
+        say_missing(self.subjects, opt)
         self.volumes = self.subjects[0].is_volume
         self.rasters = any(isinstance(s.first, Raster) for s in self.subjects)
         check_flags(self.subjects[0], self.rasters, opt)
@@ -129,13 +133,14 @@ class MeasurementsDataset(BaseDataset):
         """Return a remark if slices are padded, and if compressed volumes are decoded again in each
         epoch.
         """
-        small = [s.first for s in self.subjects if self.crop and min(s.first.size) < self.crop]
+        # A --crop_size that is half as large, for which there is a --netG.
+        half = (self.crop or 0) // 2
+        small = [s.first for s in self.subjects if max(s.first.size) <= half]
         if self.whole or not small:
             return self._decoded_again()
-        size = by(small[0].size)
         return [
-            f"{small[0].path}: its slices of {size} pixels are padded to --crop_size {self.crop}; "
-            f"a smaller one, with a --netG for it, spares time",
+            f"{small[0].path}: its {by(small[0].size)} pixels are padded to --crop_size "
+            f"{self.crop}; a smaller one, with a --netG for it, spares time",
             *self._decoded_again(),
         ]
 
@@ -197,6 +202,18 @@ class MeasurementsDataset(BaseDataset):
         """Return an array as (C, H, W) of the size of the crop, with 0 where there is no data."""
         found = np.nan_to_num(padded(array, self.crop or 0), nan=0.0)
         return torch.from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1)))
+
+
+def say_missing(subjects: list[Subject], opt: Any) -> None:
+    """Log how many subjects lack an input (--missing zero)."""
+    sides = [*subjects[0].inputs]
+    if opt.missing == "zero" and opt.phase != "val":
+        if len(sides) == 1:
+            log.warning("--missing zero: does nothing for one input")
+        for side in sides:
+            count = sum(subject.inputs[side] is None for subject in subjects)
+            if count:
+                log.info("--missing zero: %d of %d lack %s", count, len(subjects), side)
 
 
 def training_slices(subjects: list[Subject], opt: Any) -> list[tuple[Subject, int]]:

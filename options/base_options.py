@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -118,14 +119,17 @@ class BaseOptions:
         for command, add_flags in COMMANDS.items():
             if command != self.phase and flag in flags_of(add_flags):
                 return f"is a flag of {command}.py"
-        for package, chooser in (("models", "--model"), ("data", "--dataset_mode")):
+        choosers = (("models", "--model"), ("data", "--dataset_mode"))
+        for is_train, (package, chooser) in product((self.is_train, not self.is_train), choosers):
             owners = []
             for name in known(package):
                 with contextlib.suppress(Exception):  # a user's file may not import
                     hook = find_class(package, name, chooser).modify_commandline_options
-                    owners += [name] if flag in flags_of(hook, values=(self.is_train,)) else []
+                    owners += [name] if flag in flags_of(hook, values=(is_train,)) else []
             if owners:
-                return f"is a flag of {chooser} {' or '.join(owners)}"
+                other = "train.py with " if is_train else "test.py with "
+                other = "" if is_train == self.is_train else other
+                return f"is a flag of {other}{chooser} {' or '.join(owners)}"
         return ""
 
     def _read(self, parser: FlagParser, argv: list[str]) -> Options:

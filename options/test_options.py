@@ -99,6 +99,9 @@ class TestOptions(BaseOptions):
         axis, of_run = getattr(opt, "slice_axis", None), self.of_run.get("slice_axis")
         if axis and of_run and axis != of_run:
             self.warn(f"--slice_axis {axis}: the run was trained on slices that are {of_run}")
+        around, trained = getattr(opt, "slices_around", 0), self.of_run.get("slices_around", 0)
+        if around != trained and "slices_around" in self.of_run:
+            parser.error(f"--slices_around {around}: the run was trained with {trained}")
         if getattr(opt, "hole_noise", 0) and not self.of_run.get("hole_noise"):
             self.warn(
                 f"--hole_noise {opt.hole_noise:g}: the run was trained without noise, and its G "

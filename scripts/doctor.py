@@ -97,21 +97,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     found += {one for one in of_items if one.path not in damaged}
     if args.dataset_mode == "aligned":
         found += pairs(args.dataroot, paths, damaged)
+    leaks: list[Finding] = []
     if args.group:
         folders = {phase: phase_folders(args.dataroot, phase) for phase in asked}
         files = {phase: relative_names(of, paths) for phase, of in folders.items()}
-        found += shared_groups_of_files(args.dataroot, files, args.group)
-    report(found, len(paths), remarks_of(asked))
+        leaks += shared_groups_of_files(args.dataroot, files, args.group)
+    report(found, len(paths), remarks_of(asked), leaks)
 
 
 def check_measured(root: Path, asked: Mapping[str, Options], group: str | None) -> None:
     """Check files of measurements; remarks on what the networks see only once they can be read."""
     if not root.is_dir():
         raise ValueError(f"--dataroot: {root} does not exist")
-    count, found = measured_findings(root, asked, group)
+    count, found, leaks = measured_findings(root, asked, group)
     trained = {phase: opt for phase, opt in asked.items() if phase != "test"}
     remarks = [] if any(finding.fatal for finding in found) else remarks_of(trained)
-    report(found, count, remarks, "repair them, or take them and their partners away", "files")
+    fix = "repair them, or take them and their partners away"
+    report(found, count, remarks, leaks, fix, "files")
 
 
 def remarks_of(asked: Mapping[str, Options]) -> list[Remark]:
@@ -180,10 +182,13 @@ def report(
     found: list[Finding],
     count: int,
     remarks: list[Remark],
+    leaks: list[Finding],
     fix: str = SKIP,
     what_counts: str = "images",
 ) -> None:
-    """Log the findings and the remarks; `RunStopped` with a `fix` if some are fatal."""
+    """Log the findings, the remarks and what several phases share (`leaks`); `RunStopped` with a
+    `fix` if some are fatal.
+    """
     alike: dict[tuple[bool, str], list[str]] = {}
     for path, what, fatal in sorted(found):
         alike.setdefault((fatal, what), []).append(path)
@@ -196,6 +201,8 @@ def report(
     bad = {finding.path for finding in found if finding.fatal}
     for remark in remarks:
         log.info("%s%s", "BAD  " if remark.fatal else "     ", remark.what)
+    for leak in leaks:
+        log.info("BAD  %s: %s", leak.path, leak.what)
     others = len(found) - len(bad) + len(remarks)
     plural = "s" * (others != 1)
     what_counts = what_counts if count != 1 else what_counts.removesuffix("s")
@@ -205,6 +212,8 @@ def report(
         raise RunStopped(f"{said} would stop a training: {fix}")
     if fatal := [remark.what for remark in remarks if remark.fatal]:
         raise RunStopped(f"a training would stop: {fatal[0]}")
+    if leaks:
+        raise RunStopped(f"{leaks[0].path} {leaks[0].what}; give each to one phase")
 
 
 def ignored(root: Path, paths: list[str]) -> list[Finding]:

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from data.image_types import StoredType
 from data.measurements.folders import MOST_INPUTS, Subject
-from data.measurements.volume import AXES
+from data.measurements.volume import AXES, Volume
 from data.value_range import read_ranges
 from util.flag_types import index_range, number, pixel_range
+
+OF_IMAGES = ("colorization", "spade", "pix2pixHD", "inpaint")  # models
 
 
 def add_flags(parser: Any, is_train: bool) -> None:
@@ -89,6 +92,7 @@ def with_trained_inputs(
     trained = sorted(side for side in kept if side[0] == opt.direction[0])
     if not trained:
         return subjects, channels
+    check_kind(subjects[0], kept[opt.direction[-1]][0])
     lacking = [side for side in trained if side not in sides]
     if {*sides} - {*trained} or (lacking and opt.missing == "error"):
         names = [", ".join(f"{opt.phase}{side}/" for side in of) for of in (sides, trained)]
@@ -98,6 +102,17 @@ def with_trained_inputs(
         )
     complete = [s._replace(inputs={side: s.inputs.get(side) for side in trained}) for s in subjects]
     return complete, {side: kept[side][0].channels for side in lacking} | channels
+
+
+def check_kind(subject: Subject, stored: StoredType) -> None:
+    """Raise a ValueError for an image or a raster if the targets of the training are volumes: a
+    file of theirs needs a place in the body.
+    """
+    if stored.ending == Volume.ending and not subject.is_volume:
+        raise ValueError(
+            f"{subject.first.path}: is no volume, but the run was trained on volumes; save it as "
+            f"NIfTI with a third axis of length 1"
+        )
 
 
 def check_channels(channels: dict[str, int], opt: Any) -> None:
@@ -111,7 +126,11 @@ def check_channels(channels: dict[str, int], opt: Any) -> None:
             of = " + ".join(f"{n} of {side}" for side, n in inputs.items())
             times = f", with {2 * opt.slices_around} slices around" * bool(opt.slices_around)
             why = f" ({of}{times})" if flag == "input_nc" else ""
-            raise ValueError(f"--{flag} {getattr(opt, flag)}: the files have {count}{why}")
+            of_run = "" if opt.isTrain else " of the training"
+            raise ValueError(
+                f"--{flag} {getattr(opt, flag)}{of_run}: the files of --dataroot {opt.dataroot} "
+                f"have {count}{why}"
+            )
 
 
 def check_flags(subject: Subject, rasters: bool, opt: Any) -> None:
@@ -121,9 +140,20 @@ def check_flags(subject: Subject, rasters: bool, opt: Any) -> None:
         raise ValueError(
             f"--windows_per_epoch {windows}: is for rasters (GeoTIFF); {subject.first.path} is none"
         )
-    for flag in ("slices_around", "slice_range"):
-        if getattr(opt, flag, None) and not subject.is_volume:
-            raise ValueError(f"--{flag}: is for volumes; {subject.first.path} is none")
+    volume = subject.is_volume
+    given = {"slices_around": opt.slices_around, "slice_range": getattr(opt, "slice_range", None)}
+    given["slice_axis"] = "slice_axis" in getattr(opt, "given", ())
+    for flag in [flag for flag, value in given.items() if value and not volume]:
+        raise ValueError(f"--{flag}: is for volumes; {subject.first.path} is none")
+    if volume and 2 * opt.slices_around >= subject.first.count:
+        raise ValueError(
+            f"--slices_around {opt.slices_around}: {subject.first.path} has {subject.first.count} "
+            f"slices ({opt.slice_axis})"
+        )
+    if opt.model in OF_IMAGES:
+        raise ValueError(
+            f"--model {opt.model}: is for images; measurements work with pix2pix and cycle_gan"
+        )
     for n in range(1, MOST_INPUTS + 1):
         if getattr(opt, f"range_A{n}") is not None and f"A{n}" not in subject.inputs:
             raise ValueError(f"--range_A{n}: there is no folder {opt.phase}A{n}/")
@@ -132,4 +162,4 @@ def check_flags(subject: Subject, rasters: bool, opt: Any) -> None:
     if getattr(opt, "val_metrics", None):
         raise ValueError("--val_metrics: is for images; --val_freq alone measures L1, PSNR, SSIM")
     if opt.nodata == "mask" and opt.model not in ("pix2pix", "test"):
-        raise ValueError("--nodata mask: works with --model pix2pix")
+        raise ValueError(f"--nodata mask: works with --model pix2pix, not {opt.model}")

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,6 +85,7 @@ def files_in(folder: Path) -> Files:
             if stem in found:
                 raise ValueError(f"{found[stem]} and {path} have the same name; keep one")
             found[stem] = path
+    found = named_by_patient(found)
     if not found:
         others = list_images(folder).of_others()
         raise ValueError(
@@ -91,6 +93,17 @@ def files_in(folder: Path) -> Files:
             f"or images; found {others or describe(folder)}"
         )
     return dict(sorted(found.items()))
+
+
+def named_by_patient(files: Files) -> Files:
+    """Return the files, each DICOM series that lies alone in a folder below (p1/study/series) by
+    the name of the uppermost folder (p1), as other programs export it.
+    """
+    tops = Counter(name.split("/")[0] for name in files)
+    return {
+        name.split("/")[0] if path.is_dir() and tops[name.split("/")[0]] == 1 else name: path
+        for name, path in files.items()
+    }
 
 
 def is_measured(name: str) -> bool:
@@ -179,6 +192,9 @@ def check_names(files: dict[str, Files], folders: dict[str, Path], opt: Any) -> 
             path = next(of[alone[0]] for of in files.values() if alone[0] in of)
             may = side in inputs and len(inputs) > 1 and opt.missing == "error"
             fix = "--missing zero trains without it" if may else ""
+            below = [name for name in files[side] if name.startswith(f"{alone[0]}/")]
+            if below:
+                fix = f"{folders[side] / alone[0]} holds {len(below)} of them; keep one"
             raise ValueError(
                 f"--dataroot: {path} has no partner {alone[0]}.* in {folders[side]} ({len(alone)} "
                 f"without one); {fix or 'give both files of a pair the same name'}"

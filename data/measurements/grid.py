@@ -40,9 +40,8 @@ class Grid(ABC):
     def check_channels(self, expected: int, side: str) -> None:
         """Raise a ValueError unless this file of a side has as many channels as the others."""
         if self.channels != expected:
-            raise ValueError(
-                f"{self.path}: has {self.channels} channels, other files of {side} have {expected}"
-            )
+            has = f"{self.channels} channel{'s' * (self.channels != 1)}"
+            raise ValueError(f"{self.path}: has {has}, but those of {side} have {expected}")
 
     def parts(self) -> Iterator[tuple[int, Box]]:
         """Yield the number of each slice and a box of at most `ROWS` rows, until all is read."""

@@ -84,21 +84,25 @@ class VolumeOutput(Output):
 class ArrayOutput(Output):
     """An array (H, W, C), saved as the targets' files are."""
 
-    def __init__(self, like: Grid, stored: StoredType, value_range: Range):
+    def __init__(self, like: Grid, stored: StoredType, value_range: Range, masked: bool = False):
+        """`masked` says whether points may have no data."""
         super().__init__(like, stored, value_range)
-        self.ending = stored.ending
+        self.ending, self.masked = stored.ending, masked
         self.rows: list[np.ndarray] = []
+        self.lacking: list[np.ndarray] = []
 
     def put(self, number: int, row: int, image: np.ndarray) -> None:
         self.rows.append(self.values(image))
+        self.lacking.append(np.isnan(image))
 
     def array(self) -> np.ndarray:
-        """Return the values, (H, W, C)."""
-        return np.concatenate(self.rows)
+        """Return the values, (H, W, C); as a masked array if points may have no data."""
+        values = np.concatenate(self.rows)
+        return np.ma.array(values, mask=np.concatenate(self.lacking)) if self.masked else values
 
     def save(self, path: Path) -> None:
         """Write the values as .npy, .tif or .png."""
-        array = self.array()
+        array = np.concatenate(self.rows)
         if array.dtype != np.uint8 or path.suffix == ".npy":
             write_array(array, path)
             return
@@ -111,13 +115,18 @@ class RasterOutput(Output):
 
     ending = ".tif"
 
-    def __init__(self, file: Any, like: Raster, stored: StoredType, value_range: Range):
-        """`file` is open for writing, see `raster_file`."""
+    def __init__(
+        self, file: Any, like: Raster, stored: StoredType, value_range: Range, masked: bool = False
+    ):
+        """`file` is open for writing, see `raster_file`. If points may have no data (`masked`) and
+        no value says so, a mask does.
+        """
         super().__init__(like, stored, value_range)
         self.file, self.waiting, self.row = file, [], 0
+        self.with_mask = masked and file.nodata is None
 
     def put(self, number: int, row: int, image: np.ndarray) -> None:
-        self.waiting.append(self.values(image))
+        self.waiting.append(image)
         height = self.file.block_shapes[0][0]
         rows = sum(map(len, self.waiting)) // height * height  # whole blocks
         if row + len(image) == self.like.size[1]:
@@ -127,22 +136,27 @@ class RasterOutput(Output):
             self._write(whole[:rows])
             self.waiting = [whole[rows:]]
 
-    def _write(self, rows: np.ndarray) -> None:
+    def _write(self, image: np.ndarray) -> None:
         from rasterio.windows import Window
 
-        window = Window(0, self.row, rows.shape[1], len(rows))
-        self.file.write(rows.transpose(2, 0, 1), window=window)
-        self.row += len(rows)
+        window = Window(0, self.row, image.shape[1], len(image))
+        self.file.write(self.values(image).transpose(2, 0, 1), window=window)
+        if self.with_mask:
+            self.file.write_mask(~np.isnan(image).any(2), window=window)
+        self.row += len(image)
 
 
 @contextlib.contextmanager
 def raster_file(path: Path, like: Raster, channels: int, stored: StoredType) -> Iterator[Any]:
     """Open a GeoTIFF of the place and the blocks of `like` for writing; it is there once whole."""
+    import rasterio
+
     blocks = like.file().profile
     width, height = like.size
     how = {"driver": "GTiff", "width": width, "height": height, "count": channels}
     how |= {"dtype": stored.dtype, "crs": like.crs, "transform": like.transform}
-    how |= {"nodata": stored.nodata, "compress": "deflate", "bigtiff": "if_safer"}
+    no_data = np.nan if stored.nodata is None and "float" in stored.dtype else stored.nodata
+    how |= {"nodata": no_data, "compress": "deflate", "bigtiff": "if_safer"}
     how |= {"interleave": "band"}
     if blocks.get("tiled"):
         how |= {
@@ -154,7 +168,8 @@ def raster_file(path: Path, like: Raster, channels: int, stored: StoredType) -> 
         how |= {"blockysize": blocks["blockysize"]}
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tif")
     try:
-        with naming(path), open_raster(str(unfinished), mode="w", **how) as file:
+        inside = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True)  # a mask is no file of its own
+        with inside, naming(path), open_raster(str(unfinished), mode="w", **how) as file:
             yield file
         os.replace(unfinished, path)
     except BaseException:

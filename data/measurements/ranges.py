@@ -23,7 +23,8 @@ EDGE = 512  # pixels of a side of a raster's window
 def fitted_ranges(sides: dict[str, list[Grid]], opt: Any) -> dict[str, StoredRange]:
     """Return the stored type and the range of each side, as its flag says.
 
-    auto is the range of 8-bit files' type, else that of the values without a few outliers.
+    auto is the range of 8-bit files' type, else that of the values without a few outliers. A range
+    that was found is logged.
     ValueError names a file with points without data, unless --nodata mask.
     """
     found = {}
@@ -36,13 +37,17 @@ def fitted_ranges(sides: dict[str, list[Grid]], opt: Any) -> dict[str, StoredRan
         elif rule == "auto" and first.dtype == "uint8":
             low, high = range_of_type("uint8")
         elif not len(values):
-            raise ValueError(f"--dataroot: {first.path} and others of {side} hold no data")
+            others = " and others" if grids[1:] else ""
+            raise ValueError(
+                f"--dataroot: {first.path}{others} of {side}: no point has data; take them away"
+            )
         elif rule == "auto":
             low, high = fitting_range(values)
-            say = log.info if opt.phase == "train" else log.debug
-            say("--%s %.6g,%.6g: the values of %s (LOW,HIGH sets others)", flag, low, high, side)
         else:
             low, high = np.percentile(values, PERCENTILES).tolist()
+        if low < high and not isinstance(rule, list):
+            say, own = (log.info if opt.phase == "train" else log.debug), f"range_{side}"
+            say("--%s %.6g,%.6g: the values of %s (LOW,HIGH sets others)", own, low, high, side)
         if not low < high:
             raise ValueError(f"--{flag}: all values of {side} are {low:g}; give --{flag} LOW,HIGH")
         dtypes = [grid.dtype for grid in grids[:FILES]]

@@ -29,14 +29,16 @@ class Reader:
 
     def input(self, subject: Subject, number: int = 0, box: Box | None = None) -> np.ndarray:
         """Return the channels of all inputs, each with its slices from `number` - around to
-        `number` + around; at the ends the last slice is repeated. An input that is missing is 0.
+        `number` + around; at the ends the last slice is repeated. An input that is missing is 0,
+        and so is what lacks data in the other slices.
         """
-        around = range(number - self.around, number + self.around + 1)
+        around = range(-self.around, self.around + 1)
         last, found = subject.first.count - 1, []
         for side, grid in subject.inputs.items():
-            for n in (min(max(n, 0), last) for n in around):
+            for step in around:
                 if grid is not None:
-                    found.append(self.slice_of(grid, side, n, box))
+                    plane = self.slice_of(grid, side, min(max(number + step, 0), last), box)
+                    found.append(np.nan_to_num(plane, nan=0.0) if step else plane)
                     continue
                 height, width = part_of(np.empty(subject.first.size[::-1], bool), box).shape
                 found.append(np.zeros((height, width, self.channels[side]), np.float32))

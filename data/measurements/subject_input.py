@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from data.image_folder import describe
 from data.image_types import StoredType
 from data.measurements.dicom import holds_series
+from data.measurements.flags import check_kind
 from data.measurements.folders import (
     Subject,
     check_same_places,
@@ -59,7 +60,11 @@ class SubjectInput(ImageInput):
         files = list(sources) if isinstance(sources, tuple | list) else [sources]
         if len(files) != len(self.sides):
             want = f"a tuple of {len(self.sides)} files" if self.sides[1:] else "one file"
-            raise ValueError(f"expected {want} ({', '.join(self.sides)}), got {len(files)}")
+            folder = f", or a folder with {self.sides[0]}/, {self.sides[1]}/" * bool(self.sides[1:])
+            raise ValueError(
+                f"{files[0]}: the run takes {want} ({', '.join(self.sides)}){folder}, not "
+                f"{len(files)}"
+            )
         there = [file is not None for file in files]
         if not any(there) or (not all(there) and self.opt.missing == "error"):
             raise ValueError("an input is None: needs a run with --missing zero, and another input")
@@ -68,6 +73,7 @@ class SubjectInput(ImageInput):
         name = path.name if path.is_dir() else stem_of(Path(path.name))
         subject = Subject(name, dict(zip(self.sides, grids, strict=True)), None)
         check_same_places(subject)
+        check_kind(subject, self.stored)
         return subject
 
     def _grid(self, source: Source) -> Grid:
@@ -121,9 +127,10 @@ class SubjectInput(ImageInput):
         how = subject.first, self.stored, self.reader.ranges[self.target_side]
         if path is not None and isinstance(subject.first, Raster):
             with raster_file(path, subject.first, self.opt.output_nc, self.stored) as file:
-                yield RasterOutput(file, *how)
+                yield RasterOutput(file, *how, self.reader.masked)
             return
-        found = (VolumeOutput if isinstance(subject.first, Volume) else ArrayOutput)(*how)
+        volume = isinstance(subject.first, Volume)
+        found = VolumeOutput(*how) if volume else ArrayOutput(*how, self.reader.masked)
         yield found
         if path is not None:
             found.save(path)

@@ -21,7 +21,7 @@ def shared_by_phases(
     named = [f"{group} in {' and '.join(phases)}" for group, phases in shared.items()]
     more = f" and {len(named) - MOST} others" if len(named) > MOST else ""
     text = f"{what} in several phases, whose scores say nothing about others"
-    yield Finding(str(root), f"has {text}: {', '.join(named[:MOST])}{more}")
+    yield Finding(str(root), f"has {text}: {', '.join(named[:MOST])}{more}", fatal=True)
 
 
 def relative_names(folders: Iterable[Path], paths: Iterable[str]) -> list[Path]:

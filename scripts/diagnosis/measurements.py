@@ -1,7 +1,7 @@
 """What is wrong with files of measurements: damage, missing partners, other grids, no data."""
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,12 @@ Opened = dict[str, dict[str, Grid]]  # by side and name
 
 
 def measured_findings(
-    root: Path, asked: dict[str, Options], group: str | None
-) -> tuple[int, list[Finding]]:
-    """Return the number of files of all phases, and what is wrong with them."""
+    root: Path, asked: Mapping[str, Options], group: str | None
+) -> tuple[int, list[Finding], list[Finding]]:
+    """Return the number of files of all phases, what is wrong with them, and what several phases
+    share.
+    """
+    count = 0
     found: list[Finding] = []
     phases: dict[str, Opened] = {}
     for phase, opt in asked.items():
@@ -34,6 +37,7 @@ def measured_findings(
         except ValueError as error:
             found.append(Finding(str(root), str(error), fatal=True))
             continue
+        count += sum(map(len, files.values()))
         phases[phase] = phase_files = {side: {} for side in files}
         for side, name, path in tqdm(
             [(side, name, path) for side, of in files.items() for name, path in of.items()],
@@ -48,8 +52,10 @@ def measured_findings(
                 what = str(error).removeprefix(f"{path}: ")
                 found.append(Finding(str(path), what, fatal=True))
         found += list(partners(phase_files, files, opt))
-    found += list(leaks(root, phases, group))
-    return sum(len(of) for sides in phases.values() for of in sides.values()), found
+    first = {phase: next(iter(sides.values())).values() for phase, sides in phases.items()}
+    rasters = {phase: [g for g in of if isinstance(g, Raster)] for phase, of in first.items()}
+    found += list(overlapping_rasters(rasters))
+    return count, found, list(leaks(root, phases, group))
 
 
 def looked_through(grid: Grid, opt: Any) -> Iterator[Finding]:
@@ -62,8 +68,9 @@ def looked_through(grid: Grid, opt: Any) -> Iterator[Finding]:
         yield Finding(grid.path, f"{grid.dtype}, {channels}, {grid.describe()}")
     if share := lacking / (grid.count * grid.size[0] * grid.size[1]):
         fix = "" if opt.nodata == "mask" else "; --nodata mask leaves them out"
+        said = f"{max(share, 1e-4):.2%} of its points have no data{fix}"
         fatal = share == 1 or opt.nodata == "error"
-        yield Finding(grid.path, f"{max(share, 1e-4):.2%} of its points have no data{fix}", fatal)
+        yield Finding(grid.path, "none of its points has data" if share == 1 else said, fatal)
 
 
 def partners(opened: Opened, files: dict[str, dict[str, Path]], opt: Any) -> Iterator[Finding]:
@@ -86,7 +93,7 @@ def partners(opened: Opened, files: dict[str, dict[str, Path]], opt: Any) -> Ite
 
 
 def leaks(root: Path, phases: dict[str, Opened], group: str | None) -> Iterator[Finding]:
-    """Yield what several phases have in common: groups, patients, places."""
+    """Yield the groups and the patients that have files in several phases."""
     if group:
         files = {
             phase: [Path(n) for of in sides.values() for n in of] for phase, sides in phases.items()
@@ -100,6 +107,3 @@ def leaks(root: Path, phases: dict[str, Opened], group: str | None) -> Iterator[
         for phase, of in grids.items()
     }
     yield from shared_by_phases(root, patients, "patients")
-    first = {phase: next(iter(sides.values())).values() for phase, sides in phases.items()}
-    rasters = {phase: [g for g in of if isinstance(g, Raster)] for phase, of in first.items()}
-    yield from overlapping_rasters(rasters)

@@ -71,16 +71,18 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
     said = ", ".join(f"{name}: {count}" for name, count in counts.items()) + " images"
     if len(set(counts.values())) == 1:
         each = " per run" if len(counts) > 1 else ""
-        said = f"{len(results[0].images.fake)} images{each}"
+        count = len(results[0].images.fake)
+        said = f"{count} image{'s' * (count != 1)}{each}"
     values = results[0].images.values
     notes = [f"N = {said}, 8 bits a channel, grey images as RGB"]
     if values:
-        low, high = values.range
-        notes = [
-            f"N = {said.replace('images', 'files')}; the target's range is {low:g} to {high:g}"
-        ]
+        ends = {r.images.name: "{:g} to {:g}".format(*r.images.values.range) for r in results}
+        alike = len(set(ends.values())) == 1
+        of = ", ".join(f"{of} ({name})" for name, of in ends.items())
+        said = said.replace("image", "file")
+        notes = [f"N = {said}; the target's range is {next(iter(ends.values())) if alike else of}"]
     if results[0].each:
-        notes[0] += "; mean over the images"
+        notes[0] += f"; mean over the {'files' if values else 'images'}"
     made = {r.images.name: r.images.made for r in results if r.images.made}
     if len(set(made.values())) == 1:
         made = {"outputs": next(iter(made.values()))}
@@ -137,10 +139,12 @@ def legend(results: Sequence[Result]) -> list[str]:
     of_distances = feature_distances.legend(results)
     if not results[0].each:
         return of_distances
-    notes = ["[ ]: 95% bootstrap interval of the mean over the images"]
+    what = "files" if results[0].images.values else "images"
+    notes = [f"[ ]: 95% bootstrap interval of the mean over the {what}"]
     fewest = min(len(values) for result in results for values in result.each.values())
     if fewest < FEW_IMAGES:
-        notes.append(f"with {fewest} image{'s' * (fewest > 1)}, this interval is too narrow")
+        counted = f"{fewest} {what if fewest > 1 else what[:-1]}"
+        notes.append(f"with {counted}, this interval is too narrow")
     first = results[0].images.name
     if any(results[0].difference(result, name) for result in results for name in result.each):
         notes.append(f"+ or -: mean difference to {first}, image by image")

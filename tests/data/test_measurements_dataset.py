@@ -91,7 +91,7 @@ def test_rasters_of_other_channels_are_refused_before_the_training(tmp_path: Pat
         for n in range(2):
             bands = np.ones((1 + (n == 1 and side == "A"), 8, 8), np.float32)
             write_raster(tmp_path / f"train{side}" / f"s{n}.tif", bands)
-    said = "trainA/s1.tif: has 2 channels, other files of A have 1"
+    said = "trainA/s1.tif: has 2 channels, but those of A have 1"
     refusal(lambda: loader(tmp_path), said)
 
 
@@ -120,7 +120,9 @@ def test_channels_are_those_of_the_files(tmp_path: Path) -> None:
     volumes(tmp_path)
     opt = loader(tmp_path, "--slices_around", "1").opt
     assert (opt.input_nc, opt.output_nc) == (3, 1)
-    refusal(lambda: loader(tmp_path, "--input_nc", "2"), "--input_nc 2: the files have 1")
+    refusal(
+        lambda: loader(tmp_path, "--input_nc", "2"), "--input_nc 2: the files of", "have 1 (1 of A)"
+    )
 
 
 def test_neighbouring_slices_are_channels_and_the_last_ones_are_repeated(tmp_path: Path) -> None:
@@ -399,5 +401,50 @@ def test_dots_in_the_names_of_series_are_parts_of_their_names(tmp_path: Path) ->
 def test_padding_is_remarked_upon(tmp_path: Path) -> None:
     volumes(tmp_path)
     assert loader(tmp_path).dataset.remarks() == []
-    (remark,) = loader(tmp_path, "--crop_size", "9").dataset.remarks()
-    assert "p0.nii: its slices of 7x6 pixels are padded to --crop_size 9" in remark
+    assert loader(tmp_path, "--crop_size", "8").dataset.remarks() == []
+    (remark,) = loader(tmp_path, "--crop_size", "16").dataset.remarks()
+    assert "p0.nii: its 7x6 pixels are padded to --crop_size 16" in remark
+
+
+def test_what_neighbouring_slices_lack_is_no_hole(tmp_path: Path) -> None:
+    array = numbers().astype(np.float32)
+    array[2, 3, 2] = np.nan
+    write_nifti(tmp_path / "trainA" / "p.nii", array)
+    write_nifti(tmp_path / "trainB" / "p.nii", numbers().astype(np.int16))
+    flags = ["--nodata", "mask", "--slices_around", "1", "--range_A", "0,210"]
+    holes = [int((item["valid"] == 0).sum()) for item in items(tmp_path, *flags)]
+    assert holes == [0, 0, 1, 0, 0]
+
+
+def test_a_series_alone_below_a_folder_has_its_name(tmp_path: Path) -> None:
+    array = numbers((5, 6, 7)).astype(np.int16)
+    write_dicom(tmp_path / "trainA" / "p0" / "study" / "series", array)
+    write_dicom(tmp_path / "trainB" / "p0", array)
+    (subject,) = loader(tmp_path).dataset.subjects
+    assert subject.name == "p0"
+    write_dicom(tmp_path / "trainA" / "p0" / "study" / "other", array)
+    refusal(lambda: loader(tmp_path), "has no partner", "trainA/p0 holds 2 of them; keep one")
+
+
+def test_flags_that_do_not_fit_the_files_are_refused(tmp_path: Path) -> None:
+    root = volumes(tmp_path / "v")
+    for side in "AB":
+        write_raster(tmp_path / "r" / f"train{side}" / "s.tif", np.ones((1, 8, 8), np.float32))
+    for folder, flags, said in (
+        (root, ["--slices_around", "3"], "--slices_around 3: "),
+        (tmp_path / "r", ["--slice_axis", "coronal"], "--slice_axis: is for volumes"),
+        (root, ["--model", "spade", "--no_vgg_loss"], "--model spade: is for images"),
+    ):
+        refusal(lambda folder=folder, flags=flags: loader(folder, *flags), said)
+
+
+def test_subjects_that_lack_an_input_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    volumes(tmp_path, "A1 A2 B")
+    (tmp_path / "trainA2" / "p1.nii").unlink()
+    loader(tmp_path, "--missing", "zero")
+    assert "--missing zero: 1 of 2 lack A2" in caplog.text
+    loader(volumes(tmp_path / "one"), "--missing", "zero")
+    assert "--missing zero: does nothing for one input" in caplog.text
+    assert "--range_A1 0," in caplog.text and "the values of A1" in caplog.text

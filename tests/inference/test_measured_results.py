@@ -141,7 +141,7 @@ def test_several_inputs_are_given_as_a_tuple(command: Command, tmp_path: Path) -
     np.testing.assert_array_equal(np.asanyarray(one.dataobj), whole)
     assert (np.asanyarray(other.dataobj) != whole).any()
     for wrong, said in (
-        (files[0], "expected a tuple of 2 files (A1, A2), got 1"),
+        (files[0], "the run takes a tuple of 2 files (A1, A2), or a folder with A1/, A2/, not 1"),
         ((None, None), "an input is None"),
         ((files[0], tmp_path / "none.nii"), "none.nii: no such file"),
     ):
@@ -449,3 +449,48 @@ def test_another_range_counts_once_it_has_been_trained_with(
     done = command("train", *again, "--range_B", "0,5000", "--n_epochs", "3")
     assert done.status == 0, done.err
     assert json.loads(file.read_text())["B"]["high"] == 5000
+
+
+def test_an_image_is_no_volume(command: Command, tmp_path: Path) -> None:
+    train(command, volumes(tmp_path / "data"))
+    path = tmp_path / "png" / "testA" / "a.png"
+    path.parent.mkdir(parents=True)
+    Image.fromarray(np.eye(64, dtype=np.uint8)).save(path)
+    said = "a.png: is no volume, but the run was trained on volumes"
+    done = command("scripts.translate", "--name", "run", "--gpu_ids", "-1", path, "out")
+    assert done.status == 2 and said in done.err
+    flags = ["--dataroot", tmp_path / "png", "--gpu_ids", "-1", "--num_threads", "0"]
+    done = command("test", "--name", "run", *flags)
+    assert done.status == 2 and said in done.err
+
+
+def test_whole_numbers_without_a_value_for_no_data_have_a_mask(
+    command: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    for phase in ("train", "test"):
+        bands = np.random.default_rng(0).integers(0, 400, (1, 64, 64)).astype(np.int16)
+        lacking = bands.copy()
+        lacking[:, :9, :7] = -1
+        write_raster(root / f"{phase}A" / "s.tif", lacking, nodata=-1)
+        write_raster(root / f"{phase}B" / "s.tif", bands)
+    train(command, root, "--nodata", "mask")
+    path = test_run(command) / "values" / "s_fake_B.tif"
+    assert sorted(file.name for file in path.parent.iterdir()) == [path.name]
+    with rasterio.open(path) as file:
+        values, mask = file.read(1), file.read_masks(1)
+    assert file.nodata is None and ((mask == 0) == (lacking[0] == -1)).all()
+    array = Translator.load("checkpoints/run", gpu_ids=-1)(root / "testA" / "s.tif")
+    np.testing.assert_array_equal(array.mask[..., 0], mask == 0)
+    np.testing.assert_array_equal(array.data[..., 0], values)
+    assert array.mean() == pytest.approx(values[mask > 0].mean())
+
+
+def test_a_flag_of_the_training_is_named_as_such(command: Command, tmp_path: Path) -> None:
+    train(command, volumes(tmp_path / "data"))
+    for flags, said in (
+        (["--slice_range", "2,-2"], "is a flag of train.py with --dataset_mode measurements"),
+        (["--slices_around", "1"], "--slices_around 1: the run was trained with 0"),
+    ):
+        done = command("test", "--name", "run", "--gpu_ids", "-1", *flags)
+        assert done.status == 2 and said in done.err, done.err

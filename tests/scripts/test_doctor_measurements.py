@@ -71,7 +71,8 @@ def test_groups_in_several_phases_are_named(look, command: Command, tmp_path: Pa
     root = volumes(tmp_path / "d", names="anna_1 anna_2 ben_1")
     volumes(root, "test", "anna_3 carl_1")
     status, said = look(root, "--group", r"(\w+)_\d")
-    assert status == 0 and "has groups in several phases" in said
+    assert status == 1 and "has groups in several phases" in said
+    assert "give each to one phase" in said
     assert "anna in train and test" in said and "ben" not in said.split("groups")[1]
     _, said = look(root)
     assert "several phases" not in said
@@ -87,7 +88,7 @@ def test_patients_of_series_in_several_phases_are_named_by_themselves(look, tmp_
         for side in "AB":
             write_dicom(tmp_path / "d" / f"{phase}{side}" / name, array, PatientID=patient)
     status, said = look(tmp_path / "d")
-    assert status == 0 and "has patients in several phases" in said
+    assert status == 1 and "has patients in several phases" in said
     assert "P2 in train and test" in said and "P1 in" not in said
 
 

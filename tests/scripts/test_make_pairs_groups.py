@@ -7,6 +7,7 @@ from conftest import draw, refusal
 from support.preparing import draw_folder, phases, prepare
 
 from scripts import doctor, make_pairs
+from util.errors import RunStopped
 
 NAMES = " ".join(f"{patient}_{n}" for patient in "abcdefghij" for n in range(3))
 GROUP = ("--group", r"(\w)_\d")
@@ -53,6 +54,7 @@ def test_the_doctor_names_groups_of_images_in_several_phases(
     for name in ("train/a_1", "train/b_1", "test/a_2"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         draw((32, 16)).save(tmp_path / f"{name}.png")
-    doctor.main(["--dataroot", str(tmp_path), "--num_threads", "1", *GROUP])
+    with pytest.raises(RunStopped, match="a in train and test; give each to one phase"):
+        doctor.main(["--dataroot", str(tmp_path), "--num_threads", "1", *GROUP])
     assert "has groups in several phases" in caplog.text and "a in train and test" in caplog.text
     assert "b in" not in caplog.text
