@@ -205,17 +205,22 @@ def add_finished(page: HTML, opt: Any) -> str:
     for number in found:
         entries[number].row.add_to(page, opt.display_winsize)
     if unreadable:
-        page.add_warning(f"{len(unreadable)} images cannot be read and are left out.")
+        page.add_warning(f"{images_are(len(unreadable))} left out, as unreadable.")
     if missing:
         why = (
             "the test has not ended, or was stopped; test.py --page_only writes this page again, "
             "--skip_finished translates them"
         )
         why = "their shards are not finished" if manifest.has_shards() else why
-        said = f"{len(missing)} images are missing; {why}"
+        said = f"{images_are(len(missing))} missing; {why}"
         page.add_warning(f"{said}.")
         return f"{len(found)} of {len(found) + len(missing)} images ({said})"
     return f"all {len(found)} images"
+
+
+def images_are(count: int) -> str:
+    """Return a number of images and the verb that goes with it."""
+    return "1 image is" if count == 1 else f"{count} images are"
 
 
 def show_finished(opt: Any) -> None:

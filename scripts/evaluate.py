@@ -21,6 +21,7 @@ from scripts.evaluation.flags import needs_pairs, parse
 from scripts.evaluation.outputs import check_run, from_run
 from scripts.evaluation.page import write_page
 from scripts.evaluation.report import everything, legend, protocol, replaced, table, write_numbers
+from scripts.evaluation.value_folders import from_value_folders, hold_values
 from util.command import run_command, setup_logging
 from util.files import make_folder
 
@@ -38,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         sets = [images for name in args.name for images in of_all_epochs(name, args, paired)]
     elif args.name:
         sets = [from_run(name, args, paired) for name in args.name]
+    elif args.values or hold_values(args.fake, args.real):
+        shown = (args.out or default_folder(args)) / "shown"
+        sets = [from_value_folders(args.fake, args.real, shown)]
     else:
         sets = [from_folders(args.fake, args.real, paired)]
     results = [everything(images, args) for images in sets]

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.image_files import load_image
+from data.image_files import DEEP, load_image
 from data.image_folder import by_stem, make_dataset, unread_partner
 from scripts.evaluation.heat import heat_colours
 from scripts.evaluation.measured_values import MeasuredValues
@@ -178,7 +178,12 @@ def compare_files(files: tuple[Path, ...]) -> dict[str, float]:
 
 def pixels(path: Path) -> Tensor:
     """Read an image as (1, 3, H, W) uint8; grey images become RGB."""
-    return torch.from_numpy(np.array(load_image(path))).permute(2, 0, 1)[None]
+    try:
+        image = load_image(path)
+    except ValueError as error:
+        values = ", or compare its values with --values" if str(error).endswith(DEEP) else ""
+        raise ValueError(f"{error}{values}") from None
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
 
 
 def pixel_hash(path: Path) -> str:

@@ -33,6 +33,11 @@ def parse(argv: Sequence[str] | None) -> Any:
     add("--fake", type=Path, help="folder of outputs, instead of runs")
     add("--real", type=Path, help="folder of the targets, with the same file names")
     add(
+        "--values",
+        action="store_true",
+        help="compare --fake and --real in the values of their files, as with volumes",
+    )
+    add(
         "--metrics",
         nargs="+",
         action="extend",
@@ -63,6 +68,8 @@ def parse(argv: Sequence[str] | None) -> Any:
     vars(args).update(test_flags=more, flags=parser.flags(), name=list(dict.fromkeys(args.name)))
     if args.name and (args.fake or args.real):
         raise ValueError("--name RUN or --fake DIR --real DIR: give one of them, not both")
+    if args.name and args.values:
+        raise ValueError("--values: is for --fake DIR --real DIR; runs on measurements need it not")
     if args.test_flags and not args.name:
         if args.fake or args.real:
             flag = args.test_flags[0].partition("=")[0]

@@ -1,8 +1,8 @@
 """Errors of measurements in the values of their files, over the points that have data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -26,21 +26,23 @@ NO_DATA = 127  # the grey of pixels without data, as on the other images
 VALUE_METRICS = {
     "MAE": "mean |output − target|, in the values of the files, over the points with data",
     "RMSE": "root of the mean squared difference, in the values of the files",
-    "PSNR": "10·log10(R² / MSE) in dB, R the width of the run's range of target values",
+    "PSNR": "10·log10(R² / MSE) in dB, R the width of the target's range",
 }
 
 
 @dataclass(frozen=True)
 class MeasuredValues:
-    """The outputs and targets of a test as files, by name, and the run's range of targets."""
+    """The outputs and targets of a test as files, by name, and the range of the targets."""
 
-    pairs: dict[str, tuple[Grid, Subject]]
-    reader: Reader
+    pairs: dict[str, tuple[Grid, Grid]]
+    range: Range  # of a run the values that become -1 and 1
+    subjects: Mapping[str, Subject] = field(default_factory=dict)  # of a run, by name
+    reader: Reader | None = None  # of the subjects' inputs
 
     @property
-    def range(self) -> Range:
-        """The values of the target that become -1 and 1."""
-        return self.reader.ranges[self.reader.target_side]
+    def masked(self) -> bool:
+        """Whether some points may have no data."""
+        return self.reader is None or self.reader.masked
 
     @property
     def width(self) -> float:
@@ -51,12 +53,14 @@ class MeasuredValues:
 def measured_values(wanted: Options, folder: Path, names: Sequence[str]) -> MeasuredValues:
     """Return the files of the outputs `names` in a folder of results, and of their targets."""
     subjects = create_dataset(wanted, repeated=True).dataset.subjects
-    pairs, manifest = {}, Manifest(folder)
+    found, pairs, manifest = {}, {}, Manifest(folder)
     for number, entry in manifest.entries().items():
         if entry.row and entry.row.name in names:
-            opened = open_grid(manifest.value_file(entry.row.name), wanted.slice_axis)
-            pairs[entry.row.name] = opened, subjects[number]
-    return MeasuredValues(pairs, SubjectInput(wanted).reader)
+            name, subject = entry.row.name, subjects[number]
+            output = open_grid(manifest.value_file(name), wanted.slice_axis)
+            found[name], pairs[name] = subject, (output, subject.target)
+    reader = SubjectInput(wanted).reader
+    return MeasuredValues(pairs, reader.ranges[reader.target_side], found, reader)
 
 
 def errors(values: MeasuredValues, processes: int) -> dict[str, dict[str, float]]:
@@ -71,34 +75,33 @@ def errors(values: MeasuredValues, processes: int) -> dict[str, dict[str, float]
 
 
 def _errors_of(values: MeasuredValues, name: str) -> dict[str, float]:
-    output, subject = values.pairs[name]
+    output, target = values.pairs[name]
     count = total = squares = 0.0
-    for fake, real in _parts(output, subject, values.reader):
+    for fake, real in _parts(values, name):
         difference = np.abs(fake - real)
         difference = difference[np.isfinite(difference)]
         count += difference.size
         total += float(difference.sum())
         squares += float(np.square(difference).sum())
     if not count:
-        raise ValueError(f"{output.path} and {subject.target.path} have no data in common")
+        raise ValueError(f"{output.path} and {target.path} have no data in common")
     mse = squares / count
     psnr = min(MOST_PSNR, 10 * np.log10(values.width**2 / mse)) if mse else MOST_PSNR
     return {"MAE": total / count, "RMSE": mse**0.5, "PSNR": float(psnr)}
 
 
-def _parts(
-    output: Grid, subject: Subject, reader: Reader
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _parts(values: MeasuredValues, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the values of output and target, part by part, as float64, NaN where an input has no
     data: whole numbers have no value of their own that says so.
     """
-    target = subject.target
+    output, target = values.pairs[name]
     if what := target.difference(output):
         raise ValueError(f"{output.path} and {target.path} lie on different grids: {what}")
     for number, box in output.parts():
         fake, real = (grid.read(number, box).astype(np.float64) for grid in (output, target))
-        if reader.masked:
-            fake[~np.isfinite(reader.input(subject, number, box)).all(2)] = np.nan
+        if values.reader and values.masked:
+            inputs = values.reader.input(values.subjects[name], number, box)
+            fake[~np.isfinite(inputs).all(2)] = np.nan
         yield fake, real
 
 
@@ -110,8 +113,8 @@ def error_maps(values: MeasuredValues, folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: folder / f"{i:05d}.png" for i, name in enumerate(sorted(values.pairs))}
     for name, file in files.items():
-        output, subject = values.pairs[name]
-        fake, real = shown_values(output), shown_values(subject.target)
+        output, target = values.pairs[name]
+        fake, real = shown_values(output), shown_values(target)
         share = np.abs(fake - real).mean(2) / (BRIGHTEST * values.width)
         colours = heat_colours(np.nan_to_num(share).clip(0, 1))
         colours[~np.isfinite(share)] = NO_DATA

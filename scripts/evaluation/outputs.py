@@ -19,7 +19,7 @@ from inference.manifest import (
     states_of,
 )
 from inference.pages import weights_tag
-from inference.shards import all_files, chosen, valid_entries
+from inference.shards import all_files, chosen, images_are, valid_entries
 from options.base_options import shown_flags
 from options.config_files import read_run
 from options.roles import SAME_RESULTS, differences
@@ -189,7 +189,7 @@ def collect_images(name: str, folder: Path, wanted: Any, paired: bool) -> ImageS
         kinds = {k: {r.name: images / r.files[k] for r in rows if k in r.files} for k in KINDS}
         there_and_back = any("rec_A" in row.files for row in rows)
         if count := missing + unreadable:
-            notes = [f"{name}: {count} images are left out, since test.py cannot read them"]
+            notes = [f"{name}: {images_are(count)} left out, as test.py cannot read all"]
     else:
         kinds = {kind: by_name(images.glob(f"*_{kind}.png"), kind) for kind in KINDS}
         there_and_back = any(images.glob("*_rec_A.png"))

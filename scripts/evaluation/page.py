@@ -192,7 +192,7 @@ def _error_scale(result: Result) -> p:
     most, said = f"{MOST_ERROR}", "|output − target|, mean of the channels"
     if values := result.images.values:
         most = f"{BRIGHTEST * values.width:.4g}"
-        said += ", in the values of the files" + "; grey: no data" * values.reader.masked
+        said += ", in the values of the files" + "; grey: no data" * values.masked
     else:
         said += "; black and white differ by 1"
     shades = ", ".join("rgb({}, {}, {})".format(*c) for c in heat_colours(np.linspace(0, 1, 9)))

@@ -127,7 +127,7 @@ def test_a_stopped_test_says_what_is_missing_and_goes_on(tested, how, status):
     shutil.rmtree("results")
     result = stopped_test(tested, how)
     assert result.status == status and len(result.err.splitlines()) == 1
-    (missing,) = re.findall(r"(\d) images are missing.*>--skip_finished<", page())
+    (missing,) = re.findall(r"(\d) images? (?:are|is) missing.*>--skip_finished<", page())
     shown = re.findall(r'src="images/([^"]+)"', page())
     assert len(shown) == 3 * (6 - int(missing)) and (how == raises or missing == "3")
     before = times()
@@ -243,9 +243,9 @@ def test_unreadable_images_are_counted_and_not_tried_for_ever(tested, caplog):
     content = file.read_bytes()
     file.write_bytes(b"bad")
     whole_test(tested, *skip)
-    assert "1 images cannot be read" in page() and "missing" not in page()
+    assert "1 image is left out, as unreadable" in page() and "missing" not in page()
     assert evaluate(tested, *skip)[0] == 5 and "translating" not in caplog.text
-    assert "1 images are left out, since test.py cannot read them" in caplog.text
+    assert "1 image is left out, as test.py cannot read all" in caplog.text
     file.write_bytes(content)
     assert evaluate(tested, *skip)[0] == 6
     assert page().count("<img ") == 18 and "cannot be read" not in page()

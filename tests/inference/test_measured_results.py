@@ -494,3 +494,35 @@ def test_a_flag_of_the_training_is_named_as_such(command: Command, tmp_path: Pat
     ):
         done = command("test", "--name", "run", "--gpu_ids", "-1", *flags)
         assert done.status == 2 and said in done.err, done.err
+
+
+def test_folders_of_volumes_and_rasters_are_compared_in_their_values(
+    command: Command, tmp_path: Path
+) -> None:
+    target = numbers().astype(np.int16)
+    write_nifti(tmp_path / "fake" / "p0_fake_B.nii.gz", target + 3)
+    write_nifti(tmp_path / "real" / "p0.nii.gz", target)
+    folders = ["--fake", tmp_path / "fake", "--real", tmp_path / "real"]
+    done = command("scripts.evaluate", *folders)
+    assert done.status == 0, done.err
+    scores = json.loads((tmp_path / "fake_evaluation" / "metrics.json").read_text())
+    (found,) = scores["runs"]
+    assert found["metrics"]["MAE"]["mean"] == found["metrics"]["RMSE"]["mean"] == 3
+    psnr = 20 * np.log10(np.ptp(target) / 3)
+    assert found["metrics"]["PSNR"]["mean"] == pytest.approx(psnr)
+    write_nifti(tmp_path / "real" / "p1.nii.gz", target)
+    done = command("scripts.evaluate", *folders)
+    assert done.status == 2 and "p1.nii.gz has no partner of that name" in done.err
+    write_nifti(tmp_path / "fake" / "p1.nii.gz", numbers((7, 6, 4)).astype(np.int16))
+    done = command("scripts.evaluate", *folders)
+    assert done.status == 2 and "lie on different grids: 4 slices and 5" in done.err
+    for side, more in (("fake", 2.5), ("real", 0)):
+        bands = np.arange(64, dtype=np.float32).reshape(1, 8, 8) + more
+        write_raster(tmp_path / "r" / side / "s.tif", bands)
+    folders = ["--fake", tmp_path / "r" / "fake", "--real", tmp_path / "r" / "real"]
+    done = command("scripts.evaluate", *folders)
+    assert done.status == 2 and "--values" in done.err
+    done = command("scripts.evaluate", *folders, "--values", "--metrics", "MAE")
+    assert done.status == 0, done.err
+    done = command("scripts.evaluate", "--name", "run", "--values")
+    assert done.status == 2 and "--values: is for --fake DIR" in done.err

@@ -1,0 +1,88 @@
+"""Two folders of measurements, such as the outputs of another program, compared in their values."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from data.image_folder import list_images
+from data.measurements.folders import files_in, open_grid
+from data.measurements.grid import Grid
+from data.measurements.values import Range
+from inference.subjects import shown_values
+from scripts.evaluation.compare import ImageSet
+from scripts.evaluation.measured_values import NO_DATA, MeasuredValues
+from util.files import make_folder
+from util.util import save_image
+
+AXIS = "axial"  # across which volumes are looked at
+
+
+def hold_values(fake: Path, real: Path) -> bool:
+    """Return whether one of two folders holds volumes and no images."""
+    listings = [list_images(folder) for folder in (fake, real) if folder.is_dir()]
+    return any("measurements" in of.of_others() and not of.images for of in listings)
+
+
+def from_value_folders(fake: Path, real: Path, shown: Path) -> ImageSet:
+    """Pair the files of two folders by path without extension, without _fake_B.
+
+    What a page shows of them is written to the folder `shown`. ValueError for a file without
+    partner, or on another grid than it.
+    """
+    opened: dict[str, dict[str, Grid]] = {}
+    for flag, folder in (("--fake", fake), ("--real", real)):
+        if not folder.is_dir():
+            raise ValueError(f"{flag}: {folder} does not exist, or is no folder")
+        files = files_in(folder)
+        opened[flag] = {
+            name.removesuffix("_fake_B"): open_grid(path, AXIS) for name, path in files.items()
+        }
+    outputs, targets = opened.values()
+    if alone := sorted(outputs.keys() ^ targets.keys()):
+        flag, other = ("--fake", real) if alone[0] in outputs else ("--real", fake)
+        raise ValueError(
+            f"{flag}: {opened[flag][alone[0]].path} has no partner of that name in {other} "
+            f"({len(alone)} without one); give pairs equal names"
+        )
+    for name, output in outputs.items():
+        if what := output.difference(targets[name]):
+            raise ValueError(
+                f"--fake: {output.path} and {targets[name].path} lie on different grids: {what}"
+            )
+        output.check_channels(targets[name].channels, "--real")
+    ends = range_of(targets)
+    sides = {"fake": outputs, "real": targets}
+    files = {side: shown_files(side, of, ends, shown) for side, of in sides.items()}
+    values = MeasuredValues({name: (outputs[name], targets[name]) for name in outputs}, ends)
+    return ImageSet(fake.name, **files, values=values)
+
+
+def range_of(grids: Mapping[str, Grid]) -> Range:
+    """Return the least and the greatest value of all files."""
+    low, high = np.inf, -np.inf
+    for grid in grids.values():
+        for number, box in grid.parts():
+            found = grid.read(number, box)
+            found = found[np.isfinite(found)]
+            if found.size:
+                low, high = min(low, float(found.min())), max(high, float(found.max()))
+    if not low < high:
+        raise ValueError("--real: all values of the files are equal, or none has data")
+    return low, high
+
+
+def shown_files(
+    side: str, grids: Mapping[str, Grid], value_range: Range, folder: Path
+) -> dict[str, Path]:
+    """Write what a page shows of some files as grey images or RGB; return these by name."""
+    low, high = value_range
+    folder, found = make_folder(folder, "--out"), {}
+    for number, (name, grid) in enumerate(sorted(grids.items())):
+        values = shown_values(grid)
+        grey = np.nan_to_num((values - low) / (high - low) * 255).clip(0, 255)
+        grey[~np.isfinite(values)] = NO_DATA
+        channels = 3 if grid.channels >= 3 else 1
+        found[name] = folder / f"{number:05d}_{side}.png"
+        save_image(np.rint(grey[..., :channels]).astype(np.uint8), found[name], grid.stretch)
+    return found
