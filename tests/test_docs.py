@@ -298,7 +298,8 @@ def test_the_page_of_measurements_runs(command: Callable[..., SimpleNamespace]) 
         for side in "AB":
             write_raster(Path(f"datasets/elevation/{phase}{side}/{name}.tif"), raster)
     run_lines(command, lines(page))
-    assert len(lines(page)) == 7
+    assert len(lines(page)) == 8
+    assert not Path("results/evaluation").exists()  # the outputs of test.py were measured
     assert Path("results/mr_to_ct/test_latest/values/carl_fake_B.nii.gz").exists()
     assert Path("ct/carl.nii.gz").exists()
     assert Path("results/elevation/test_latest/values/carl_fake_B.tif").exists()

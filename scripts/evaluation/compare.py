@@ -39,6 +39,7 @@ class ImageSet:
     run: str = ""  # the run's name, where `name` tells more
     options: Any = None  # of test.py, if it made the outputs
     values: MeasuredValues | None = None  # of a run on measurements
+    more_inputs: list[dict[str, Path]] = field(default_factory=list)  # of a run on several inputs
 
     @property
     def holes(self) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data import create_dataset
+from data.measurements.folders import MOST_INPUTS
 from data.missing_folder import nearest_folder
 from inference.manifest import (
     Manifest,
@@ -34,7 +35,8 @@ from util.image_rows import ImageRow, is_complete
 log = logging.getLogger(__name__)
 
 TEST = ROOT / "test.py"
-KINDS = ("real_A", "real_A1", "fake_B", "real_B", "fake_B_rgb", "real_B_rgb")
+INPUTS = tuple(f"real_A{n}" for n in range(1, MOST_INPUTS + 1))  # of several
+KINDS = ("real_A", *INPUTS, "fake_B", "real_B", "fake_B_rgb", "real_B_rgb")
 
 
 def check_run(name: str, args: Any) -> None:
@@ -203,7 +205,8 @@ def collect_images(name: str, folder: Path, wanted: Any, paired: bool) -> ImageS
     alone = sorted(fake.keys() - real.keys())
     if alone and paired:
         raise ValueError(f"--name {name}: {fake[alone[0]]} has no target beside it")
-    return ImageSet(name, fake, real, kinds["real_A"] or kinds["real_A1"], notes)
+    inputs = [kinds[kind] for kind in ("real_A", *INPUTS) if kinds[kind]] or [{}]
+    return ImageSet(name, fake, real, inputs[0], notes, more_inputs=inputs[1:])
 
 
 def by_name(paths: Iterable[Path], kind: str) -> dict[str, Path]:

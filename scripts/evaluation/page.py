@@ -217,6 +217,9 @@ def _row(
     figures, errors = [], []
     if name in results[0].images.source:
         figures.append(_figure(results[0].images.source[name], "input", "", of, out))
+    for number, more in enumerate(results[0].images.more_inputs, 2):
+        if name in more:
+            figures.append(_figure(more[name], f"input {number}", "", of, out))
     for result, heat in zip(results, maps, strict=True):
         run = "" if single else f" of {result.images.name}"
         # A space at which no line breaks.

@@ -153,6 +153,9 @@ def test_several_inputs_are_given_as_a_tuple(command: Command, tmp_path: Path) -
     assert done.status == 0, done.err
     made = (results / "values" / "p1_fake_B.nii.gz").read_bytes()
     assert (Path("out") / "p1.nii.gz").read_bytes() == made
+    done = command("scripts.evaluate", "--name", "run", "--gpu_ids", "-1")
+    page = (results.parent / "test_latest_evaluation" / "index.html").read_text()
+    assert "p1_real_A1.png" in page and "p1_real_A2.png" in page and "input 2" in page
     shutil.rmtree(root / "testA2")  # none of the test has it
     alone = np.asanyarray(nibabel.load(test_run(command) / "values/p1_fake_B.nii.gz").dataobj)
     np.testing.assert_array_equal(alone, np.asanyarray(other.dataobj))
