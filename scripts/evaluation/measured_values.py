@@ -11,11 +11,12 @@ import numpy as np
 from data import create_dataset
 from data.measurements.folders import Subject, open_grid
 from data.measurements.grid import Grid
+from data.measurements.raster import Raster
 from data.measurements.reader import Reader
 from data.measurements.subject_input import SubjectInput
 from data.measurements.values import Range
 from inference.manifest import Manifest
-from inference.subjects import shown_values
+from inference.subjects import shown_numbers, shown_values
 from options.base_options import Options
 from scripts.evaluation.heat import heat_colours
 from util.metrics import MOST_PSNR
@@ -116,7 +117,13 @@ def error_maps(values: MeasuredValues, folder: Path) -> dict[str, Path]:
         output, target = values.pairs[name]
         fake, real = shown_values(output), shown_values(target)
         share = np.abs(fake - real).mean(2) / (BRIGHTEST * values.width)
+        lacking = ~np.isfinite(share)
+        if values.reader and values.masked and not isinstance(output, Raster):
+            # Whole numbers may have no value that says so; their inputs do.
+            subject, numbers = values.subjects[name], shown_numbers(output)
+            inputs = np.concatenate([values.reader.input(subject, n) for n in numbers])
+            lacking |= ~np.isfinite(inputs).all(2)
         colours = heat_colours(np.nan_to_num(share).clip(0, 1))
-        colours[~np.isfinite(share)] = NO_DATA
+        colours[lacking] = NO_DATA
         save_image(colours, file, output.stretch)
     return files

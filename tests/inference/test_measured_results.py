@@ -393,6 +393,9 @@ def test_masked_points_of_whole_numbers_do_not_count_either(
     folder = done.cwd / "results" / "run" / "test_latest_evaluation"
     found = json.loads((folder / "metrics.json").read_text())["runs"][0]["metrics"]
     assert found["MAE"]["mean"] == pytest.approx(np.abs(output - numbers() * 2.0)[3:].mean())
+    with Image.open(folder / "heat" / "0" / "00000.png") as heat:
+        greys = (np.asarray(heat) == 127).all(2).mean(0)
+    assert (greys[:3] == 1).all() and (greys[3:] == 0).all()  # pixels without data
 
 
 def test_a_missing_file_of_values_is_not_finished(
