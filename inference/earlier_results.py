@@ -10,7 +10,8 @@ from util.files import atomic_write
 
 log = logging.getLogger(__name__)
 
-BESIDE = ("deep", "values")  # folders with the same outputs as numbers, under the same stems
+VALUES = "values"  # the folder of outputs in the values of the target, beside images/
+BESIDE = ("deep", VALUES)  # folders with the same outputs as numbers, under the same stems
 REMEMBERED = "earlier.json"  # beside the lines of the manifest, until the new test is complete
 
 

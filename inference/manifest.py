@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from inference.earlier_results import listed_files, remember
+from inference.earlier_results import VALUES, listed_files, remember
 from options.roles import SAME_RESULTS, differences, names
 from util.checkpoint import fingerprint
 from util.errors import one_line
@@ -23,7 +23,6 @@ from util.image_rows import ImageRow, is_complete
 
 log = logging.getLogger(__name__)
 
-VALUES = "values"  # the folder of outputs in the values of the target, beside images/
 WHOLE = "whole.jsonl"  # the lines of tests without --num_shards
 
 # These flags set the number of images, which the manifest holds as "count".

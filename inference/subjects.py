@@ -14,7 +14,7 @@ from data.measurements.grid import Grid
 from data.measurements.raster import Raster
 from data.measurements.translation import as_input
 from data.measurements.values import to_network
-from inference.manifest import VALUES
+from inference.earlier_results import VALUES
 from inference.shards import Share
 from translator import Translator
 from util.files import make_folder, short_stem

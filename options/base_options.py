@@ -127,9 +127,8 @@ class BaseOptions:
                     hook = find_class(package, name, chooser).modify_commandline_options
                     owners += [name] if flag in flags_of(hook, values=(is_train,)) else []
             if owners:
-                other = "train.py with " if is_train else "test.py with "
-                other = "" if is_train == self.is_train else other
-                return f"is a flag of {other}{chooser} {' or '.join(owners)}"
+                command = {True: "train.py with ", False: "test.py with ", self.is_train: ""}
+                return f"is a flag of {command[is_train]}{chooser} {' or '.join(owners)}"
         return ""
 
     def _read(self, parser: FlagParser, argv: list[str]) -> Options:

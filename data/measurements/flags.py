@@ -143,8 +143,9 @@ def check_flags(subject: Subject, rasters: bool, opt: Any) -> None:
     volume = subject.is_volume
     given = {"slices_around": opt.slices_around, "slice_range": getattr(opt, "slice_range", None)}
     given["slice_axis"] = "slice_axis" in getattr(opt, "given", ())
-    for flag in [flag for flag, value in given.items() if value and not volume]:
-        raise ValueError(f"--{flag}: is for volumes; {subject.first.path} is none")
+    for flag, value in given.items():
+        if value and not volume:
+            raise ValueError(f"--{flag}: is for volumes; {subject.first.path} is none")
     if volume and 2 * opt.slices_around >= subject.first.count:
         raise ValueError(
             f"--slices_around {opt.slices_around}: {subject.first.path} has {subject.first.count} "

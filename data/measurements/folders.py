@@ -99,11 +99,10 @@ def named_by_patient(files: Files) -> Files:
     """Return the files, each DICOM series that lies alone in a folder below (p1/study/series) by
     the name of the uppermost folder (p1), as other programs export it.
     """
-    tops = Counter(name.split("/")[0] for name in files)
-    return {
-        name.split("/")[0] if path.is_dir() and tops[name.split("/")[0]] == 1 else name: path
-        for name, path in files.items()
-    }
+    tops = {name: name.split("/")[0] for name in files}
+    counts = Counter(tops.values())
+    alone = {name for name, path in files.items() if path.is_dir() and counts[tops[name]] == 1}
+    return {tops[name] if name in alone else name: path for name, path in files.items()}
 
 
 def is_measured(name: str) -> bool:

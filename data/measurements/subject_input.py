@@ -27,7 +27,7 @@ from data.measurements.volume import Volume
 from data.user_input import ImageInput
 from data.value_range import ranges_file, read_ranges
 
-Source = str | Path | Any  # a file, a folder with a DICOM series, or an image of nibabel
+Source = Any  # a file, a folder with a DICOM series (str or Path), or an image of nibabel
 Sources = Source | Sequence[Source | None]  # of one subject
 
 

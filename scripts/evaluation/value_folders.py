@@ -8,12 +8,13 @@ import numpy as np
 from data.image_folder import list_images
 from data.measurements.folders import files_in, open_grid
 from data.measurements.grid import Grid
-from data.measurements.values import Range
+from data.measurements.translation import as_input
+from data.measurements.values import Range, to_network
 from inference.subjects import shown_values
 from scripts.evaluation.compare import ImageSet
-from scripts.evaluation.measured_values import NO_DATA, MeasuredValues
+from scripts.evaluation.measured_values import MeasuredValues
 from util.files import make_folder
-from util.util import save_image
+from util.util import save_image, tensor2im
 
 AXIS = "axial"  # across which volumes are looked at
 
@@ -76,13 +77,9 @@ def shown_files(
     side: str, grids: Mapping[str, Grid], value_range: Range, folder: Path
 ) -> dict[str, Path]:
     """Write what a page shows of some files as grey images or RGB; return these by name."""
-    low, high = value_range
     folder, found = make_folder(folder, "--out"), {}
     for number, (name, grid) in enumerate(sorted(grids.items())):
-        values = shown_values(grid)
-        grey = np.nan_to_num((values - low) / (high - low) * 255).clip(0, 255)
-        grey[~np.isfinite(values)] = NO_DATA
-        channels = 3 if grid.channels >= 3 else 1
+        image, _ = as_input(to_network(shown_values(grid), value_range))
         found[name] = folder / f"{number:05d}_{side}.png"
-        save_image(np.rint(grey[..., :channels]).astype(np.uint8), found[name], grid.stretch)
+        save_image(tensor2im(image), found[name], grid.stretch)
     return found
