@@ -1,8 +1,5 @@
 """Large images are read and translated in windows: the results are those of the whole image."""
 
-import resource
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +11,7 @@ import tifffile
 import torch
 from conftest import TINY, draw, draw_pairs, near, result_images
 from PIL import Image
+from support.peaks import OF_A_SCRIPT, peak_in_a_process
 
 from data import large_images, tiff_windows
 from data.image_files import image_size, load_image_or_array
@@ -258,11 +256,8 @@ def test_180_megapixels_take_a_few_gigabytes(command, tmp_path, kind) -> None:
         "--overlap",
         "0",
     ]
-    line = [sys.executable, ROOT / "test.py", *WHOLE, *flags]
-    done = subprocess.run([*map(str, line)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    print(f"{kind}: peak {peak / 2**30:.1f} GiB")
-    assert peak < 4.5 * 2**30
+    peak = peak_in_a_process(OF_A_SCRIPT, ROOT / "test.py", *WHOLE, *flags)
+    print(f"{kind}: peak {peak:.1f} GiB")
+    assert peak < 4.5
     (fake,) = Path("results/r/test_latest/images").glob("*fake.png")
     assert image_size(fake) == (13440, 13440)

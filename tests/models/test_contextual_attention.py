@@ -1,11 +1,10 @@
 """Contextual attention in blocks: the plain layer's numbers, in bounded memory."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
 import torch
+from support.peaks import linux_only, peak_in_a_process
 from torch import Tensor
 
 from models import block_attention
@@ -119,23 +118,22 @@ def test_what_a_cuda_graph_reads_is_kept_for_good(monkeypatch) -> None:
 
 
 MEASURE = """
-import resource, torch
+import torch
 from models.contextual_attention import contextual_attention
+from support.peaks import measured_peak
 torch.set_num_threads(1)
 x = torch.randn(1, 4, {size}, {size}, requires_grad=True)
 mask = torch.zeros(1, 1, {size}, {size})
 mask[..., 20:50, 30:60] = 1
 contextual_attention(x[..., :16, :16], mask[..., :16, :16]).sum().backward()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-contextual_attention(x, mask, block=1 << 21).sum().backward()
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+with measured_peak() as peak:
+    contextual_attention(x, mask, block=1 << 21).sum().backward()
+print(peak.grown)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
+@linux_only
 def test_memory_is_that_of_blocks_forwards_and_backwards() -> None:
     # All 9,216² scores are 340 MB, of which a backward pass keeps several copies.
     lines = MEASURE.format(size=192)
-    found = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr
-    assert float(found.stdout) < 200
+    assert peak_in_a_process(lines) < 0.2

@@ -1,10 +1,8 @@
 """The networks of DeepFillv2: keys and shapes of the published weights, outputs as recorded."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
+from support.peaks import linux_only, peak_in_a_process
 from support.recorded import assert_recorded, filled, noise, state_dicts, traces
 from torch import Tensor, nn
 
@@ -146,8 +144,9 @@ def test_d_judges_places_of_any_size() -> None:
 
 
 MEASURE = """
-import resource, torch
+import torch
 from models.inpaint_networks import HoleFiller, InpaintGenerator
+from support.peaks import measured_peak
 torch.set_num_threads(1)
 net = HoleFiller(InpaintGenerator().eval())
 x = torch.rand(1, 4, 1024, 1024) * 2 - 1
@@ -155,15 +154,13 @@ x[:, 3] = 0
 x[:, 3, 256:512, 300:800] = 1
 with torch.inference_mode():
     net(x[..., :64, :64])
-    before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
-    net(x)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 - before / 2**30)
+    with measured_peak() as peak:
+        net(x)
+print(peak.grown)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+@linux_only
 def test_an_image_of_1024_pixels_a_side_takes_at_most_2_gb() -> None:
-    found = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr
-    assert float(found.stdout) < 2
+    assert peak_in_a_process(MEASURE) < 2

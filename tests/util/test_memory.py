@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support.peaks import linux_only, measured_peak, peak_in_a_process
 
 from util.memory import free_memory
 
@@ -89,3 +90,12 @@ def test_a_damaged_file_is_no_limit(root: Path) -> None:
     (root / "proc/self/cgroup").write_text("nonsense\n")
     write_v1(group, "200", 150)
     assert free_memory(root) == 0.5
+
+
+@linux_only
+def test_the_peak_is_that_of_this_process_alone() -> None:
+    with measured_peak() as peak:
+        held = bytearray(1 << 30)
+    assert len(held) <= peak.grown < 1.1 * 2**30
+    alone = "import torch; from support.peaks import CPU, peak_memory; print(peak_memory(CPU))"
+    assert peak_in_a_process(alone) < 0.8  # not the GiB of the process that started it

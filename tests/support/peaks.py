@@ -1,0 +1,50 @@
+"""How much memory a part of a program takes at its peak."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from util.memory import peak_memory
+
+ROOT = Path(__file__).resolve().parents[2]
+CPU = torch.device("cpu")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no peak begins anew")
+
+OF_A_SCRIPT = """
+import runpy, sys
+from support.peaks import measured_peak
+main = runpy.run_path(sys.argv[1])["main"]
+with measured_peak() as peak:
+    main(sys.argv[2:])
+print(peak.grown)
+"""
+
+
+@contextmanager
+def measured_peak() -> Iterator[SimpleNamespace]:
+    """Measure as `grown` the bytes by which this process grows at most."""
+    peak = SimpleNamespace()
+    if sys.platform == "linux":
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew at what is held now
+    before = peak_memory(CPU)
+    yield peak
+    peak.grown = peak_memory(CPU) - before
+
+
+def peak_in_a_process(lines: str, *argv: object) -> float:
+    """Return the GiB that lines of Python print as bytes, run in a process of their own."""
+    done = subprocess.run(
+        [sys.executable, "-c", lines, *map(str, argv)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.split()[-1]) / 2**30
