@@ -172,6 +172,13 @@ class BaseDataset(Dataset, ABC):
         """Return ("#rrggbb", name) of each class of label maps, for the page of a training."""
         return []
 
+    def shown_channels(self) -> dict[str, slice]:
+        """Return by side the channels of the input that pages show as an image of their own.
+
+        The default {} shows the first one or three.
+        """
+        return {}
+
     def remarks(self) -> list[str]:
         """Return remarks on the data, which data/data_check.py adds to its own."""
         return []

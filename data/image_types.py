@@ -67,6 +67,8 @@ class StoredType(NamedTuple):
     dtype: str
     nodata: float | None = None  # the value of pixels without data
     channels: int | None = None  # where files of any number are read
+    units: tuple[str, ...] | None = None  # of the bands of rasters, if the files say them
+    band_names: tuple[str, ...] | None = None
 
 
 def range_of_type(dtype: Any) -> tuple[float, float]:

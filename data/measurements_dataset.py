@@ -18,13 +18,13 @@ from data.measurements.flags import (
     check_channels,
     check_flags,
     input_channels,
-    with_trained_inputs,
 )
 from data.measurements.folders import Subject, find_subjects
 from data.measurements.grid import Box, by
 from data.measurements.ranges import fitted_ranges, ranges_of
 from data.measurements.raster import Raster
 from data.measurements.reader import Reader, cache_key
+from data.measurements.trained_inputs import with_trained_inputs
 from data.measurements.values import padded
 from data.value_range import StoredRange, read_ranges
 
@@ -129,6 +129,16 @@ class MeasurementsDataset(BaseDataset):
         grids = (grid for subject in self.subjects for grid in subject.grids)
         return [cache_key(grid, n) for grid in grids for n in range(grid.count)]
 
+    def shown_channels(self) -> dict[str, slice]:
+        """Return those of each input, of several slices the one in the middle."""
+        found, first, around = {}, 0, self.opt.slices_around
+        for side in self.subjects[0].inputs:
+            count = self.channels[side]
+            middle = first + around * count
+            found[side] = slice(middle, middle + count)
+            first += count * (2 * around + 1)
+        return found if around or len(found) > 1 else {}
+
     def remarks(self) -> list[str]:
         """Return a remark if slices are padded, and if compressed volumes are decoded again in each
         epoch.
@@ -168,7 +178,8 @@ class MeasurementsDataset(BaseDataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return an item: A (input_nc, H, W) and B (output_nc, H, W) in [-1, 1], 0 where there is
-        no data, and `valid` (1, H, W), 1 where all of them have data; in a test only its files.
+        no data, and `valid` (1, H, W), 1 where all of them have data; of volumes also the number of
+        the slice. In a test return only its files.
         """
         if self.whole:
             return self.paths(index)
@@ -185,6 +196,7 @@ class MeasurementsDataset(BaseDataset):
         found |= {"valid": valid.astype(np.float32)} if self.masked else {}
         flip = trains(self.opt) and not self.opt.no_flip and random.random() > 0.5
         item: dict[str, Any] = paths_of(subject, self.target_side)
+        item |= {"slice": number} if self.volumes else {}
         for name, array in found.items():
             item[name] = self._tensor(array[:, ::-1] if flip else array)
         return item

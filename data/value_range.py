@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 SAMPLE = 64  # images for the percentiles
 PERCENTILES = (0.5, 99.5)
+MORE = {"nodata": float, "channels": int, "units": tuple, "band_names": tuple}  # of stored types
 StoredRange = tuple[StoredType, float, float]
 
 
@@ -168,7 +169,7 @@ def read_ranges(opt: Any) -> dict[str, StoredRange]:
         values = json.loads(path.read_text(encoding="utf-8"))
         found = {}
         for side, v in values.items():
-            more = {k: kind(v[k]) for k, kind in (("nodata", float), ("channels", int)) if k in v}
+            more = {k: kind(v[k]) for k, kind in MORE.items() if k in v}
             stored_type = StoredType(str(v["ending"]), np.dtype(v["dtype"]).name, **more)
             found[side] = (stored_type, float(v["low"]), float(v["high"]))
         return found

@@ -53,7 +53,8 @@ def subject_rows(
             if other != out:  # of an earlier test, whose files were of another kind
                 other.unlink()
         images = shown_images(subject, open_grid(out, translator.opt.slice_axis), translator)
-        first, remark = subject.first, f"{shown_slices(subject.first)}{VALUES}/{out.name}"
+        first = subject.first
+        remark = ", ".join(filter(None, [shown_slices(first), f"{VALUES}/{out.name}"]))
         row, jobs = result_row(page, images, first.path, first.stretch, name, remark=remark)
         yield number, row, jobs
 
@@ -86,7 +87,7 @@ def shown_numbers(grid: Grid) -> list[int]:
 
 
 def shown_slices(grid: Grid) -> str:
-    """Return which slices a page shows, as the start of a remark; "" of an image."""
+    """Return which slices a page shows of a file; "" of an image."""
     if grid.count == 1:
         return ""
-    return f"slices {', '.join(map(str, shown_numbers(grid)))} of {grid.count}, "
+    return f"slices {', '.join(map(str, shown_numbers(grid)))} of {grid.count}"

@@ -60,7 +60,7 @@ class Reporter:
     def show_live(self) -> None:
         """Show the images of a step on the live displays, if there are any."""
         if self.visualizer.live:
-            images, progress = self.model.get_current_visuals(), self.progress
+            images, progress = self.samples.current_visuals(), self.progress
             self.visualizer.display_current_results(images, progress.epoch, False, progress.iters)
             self.images_shown_in = progress.epoch
 

@@ -5,8 +5,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from data import Loader, create_validation_dataset
+from data.base_dataset import BaseDataset
 from data.side_statistics import SideStatistics
 from training.state import TrainingState
 from util.files import short_stem
@@ -32,8 +34,9 @@ class Samples:
     @cached_property
     def batches(self) -> list[dict[str, Any]]:
         """The images, each a batch of one."""
-        last = len(self.dataset) - 1
-        chosen = sorted({round(i) for i in np.linspace(0, last, min(MOST, last + 1))})
+        count = min(MOST, len(self.dataset))
+        # In the middle of equal parts: the first and the last slice of a volume are often empty.
+        chosen = [int((part + 0.5) * len(self.dataset) / count) for part in range(count)]
         return [self.dataset.item(index) for index in chosen]
 
     def translate(self) -> dict[str, dict[str, np.ndarray]]:
@@ -44,12 +47,33 @@ class Samples:
             for batch in self.batches:
                 model.set_input(batch)
                 model.test()
-                visuals = model.get_current_visuals()
+                visuals = self.current_visuals()
                 name = name_of(batch, model.get_image_paths())
                 name = f"{name}_{len(found) + 1}" if name in found else name
                 found[name] = {label: tensor2im(image) for label, image in visuals.items()}
         model.visuals = before
         return found
+
+    def current_visuals(self) -> dict[str, Tensor]:
+        """Return the images of the model by label, those of several inputs one by one."""
+        visuals, dataset = self.state.model.get_current_visuals(), self.dataset.dataset
+        parts = dataset.shown_channels() if isinstance(dataset, BaseDataset) else {}
+        return by_inputs(visuals, parts)
+
+
+def by_inputs(visuals: dict[str, Tensor], parts: dict[str, slice]) -> dict[str, Tensor]:
+    """Return images (N, C, H, W) with those of the input's channels, real_A and its like, replaced
+    by their `parts`: real_A1, real_A2, … of several inputs.
+    """
+    if not parts:
+        return visuals
+    count, found = visuals["real_A"].shape[1], {}
+    for label, image in visuals.items():
+        if label.endswith("_A") and image.shape[1] == count:
+            found |= {f"{label}{side[1:]}": image[:, of] for side, of in parts.items()}
+        else:
+            found[label] = image
+    return found
 
 
 def name_of(batch: dict[str, Any], paths: list[str]) -> str:
@@ -59,6 +83,8 @@ def name_of(batch: dict[str, Any], paths: list[str]) -> str:
     """
     sides = {side: batch[f"{side}_paths"] for side in "AB" if f"{side}_paths" in batch}
     names = {side: short_stem(files[0]) for side, files in sides.items()}
+    if "slice" in batch:
+        return f"{short_stem(paths[0])}, slice {int(batch['slice'])}"
     if len(set(names.values())) < 2:
         return short_stem(paths[0])
     return ", ".join(f"{side}: {name}" for side, name in names.items())

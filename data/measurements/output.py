@@ -170,6 +170,10 @@ def raster_file(path: Path, like: Raster, channels: int, stored: StoredType) -> 
     try:
         inside = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True)  # a mask is no file of its own
         with inside, naming(path), open_raster(str(unfinished), mode="w", **how) as file:
+            if stored.units:
+                file.units = stored.units
+            if stored.band_names:
+                file.descriptions = stored.band_names
             yield file
         os.replace(unfinished, path)
     except BaseException:

@@ -9,6 +9,7 @@ import numpy as np
 
 from data.image_types import StoredType, range_of_type
 from data.measurements.grid import Grid
+from data.measurements.raster import Raster
 from data.measurements.values import Range
 from data.side_statistics import fitting_range
 from data.value_range import PERCENTILES, StoredRange, ranges_file, rule_of
@@ -52,7 +53,8 @@ def fitted_ranges(sides: dict[str, list[Grid]], opt: Any) -> dict[str, StoredRan
             raise ValueError(f"--{flag}: all values of {side} are {low:g}; give --{flag} LOW,HIGH")
         dtypes = [grid.dtype for grid in grids[:FILES]]
         dtype = next((one for one in dtypes if one.startswith("float")), first.dtype)
-        stored = StoredType(first.ending, dtype, first.nodata, first.channels)
+        bands = (first.units, first.band_names) if isinstance(first, Raster) else ()
+        stored = StoredType(first.ending, dtype, first.nodata, first.channels, *bands)
         found[side] = stored, float(low), float(high)
     return found
 

@@ -40,12 +40,19 @@ class Raster(Grid):
         self.crs, self.transform = file.crs, file.transform
         self.scales = [(file.scales[b - 1], file.offsets[b - 1]) for b in self.bands]
         self.nodata = file.nodata
+        self.units = self._of_bands(file.units)
+        self.band_names = self._of_bands(file.descriptions)
         stored = np.result_type(*(file.dtypes[band - 1] for band in self.bands))
         if stored.kind not in "uif":
             raise ValueError(f"{path}: holds {stored}; expected whole numbers or floats")
         scaled = any(scale != (1, 0) for scale in self.scales)
         self.dtype = "float32" if scaled and stored.kind in "ui" else stored.name
         self.tiled = (file.block_shapes[0], file.profile.get("tiled", False))
+
+    def _of_bands(self, texts: tuple[str | None, ...]) -> tuple[str, ...] | None:
+        """Return what a file says of each band; None if nothing."""
+        found = tuple(texts[band - 1] or "" for band in self.bands)
+        return found if any(found) else None
 
     def file(self) -> Any:
         """Return the open file, one of each process; ValueError names it if it cannot be opened."""

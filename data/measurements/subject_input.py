@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 from data.image_folder import describe
 from data.image_types import StoredType
 from data.measurements.dicom import holds_series
-from data.measurements.flags import check_kind
 from data.measurements.folders import (
     Subject,
     check_same_places,
@@ -23,6 +22,7 @@ from data.measurements.output import ArrayOutput, Output, RasterOutput, VolumeOu
 from data.measurements.ranges import ranges_of
 from data.measurements.raster import Raster
 from data.measurements.reader import Reader
+from data.measurements.trained_inputs import check_kind
 from data.measurements.volume import Volume
 from data.user_input import ImageInput
 from data.value_range import ranges_file, read_ranges

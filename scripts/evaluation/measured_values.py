@@ -16,7 +16,7 @@ from data.measurements.reader import Reader
 from data.measurements.subject_input import SubjectInput
 from data.measurements.values import Range
 from inference.manifest import Manifest
-from inference.subjects import shown_numbers, shown_values
+from inference.subjects import shown_numbers, shown_slices, shown_values
 from options.base_options import Options
 from scripts.evaluation.heat import heat_colours
 from util.metrics import MOST_PSNR
@@ -49,6 +49,10 @@ class MeasuredValues:
     def width(self) -> float:
         """The width of the range."""
         return self.range[1] - self.range[0]
+
+    def shown_slices(self, name: str) -> str:
+        """Return which slices a page shows of an output; "" of an image."""
+        return shown_slices(self.pairs[name][0])
 
 
 def measured_values(wanted: Options, folder: Path, names: Sequence[str]) -> MeasuredValues:

@@ -231,7 +231,9 @@ def _row(
             errors[-1]["style"] = f"--run: {len(errors)}; grid-column: {len(figures)}"
     figures.append(_figure(results[0].images.real[name], "target", "", of, out))
     columns = len(figures) + len(errors) * single
-    found = section(h2(of), image_row([*figures, *errors], WIDTH, columns))
+    measured = results[0].images.values
+    slices = f", {text}" if measured and (text := measured.shown_slices(name)) else ""
+    found = section(h2(of + slices), image_row([*figures, *errors], WIDTH, columns))
     values = [{metric: each[name] for metric, each in r.each.items()} for r in results]
     found["data-values"], found["data-at"] = json.dumps(values), str(at)
     return found

@@ -133,6 +133,9 @@ def test_neighbouring_slices_are_channels_and_the_last_ones_are_repeated(tmp_pat
         expected = [min(max(n + k, 0), 4) for k in range(-2, 3)]
         assert torch.equal(around[n]["A"][0], torch.cat([alone[k]["A"][0] for k in expected]))
         assert torch.equal(around[n]["B"], alone[n]["B"])
+        assert around[n]["slice"].item() == n
+    shown = loader(tmp_path, "--slices_around", "2").dataset.shown_channels()
+    assert shown == {"A": slice(2, 3)}
 
 
 def test_slices_of_another_axis_and_of_a_range(tmp_path: Path) -> None:
@@ -184,6 +187,8 @@ def test_several_inputs_are_the_channels_of_A_in_their_order(tmp_path: Path) -> 
     ranges = ["--range_A", "0,100", "--range_A2", "0,60", "--range_B", "0,100"]
     found = items(tmp_path, *ranges, "--windows_per_epoch", "2")
     assert loader(tmp_path, *ranges).opt.input_nc == 3
+    shown = loader(tmp_path, *ranges).dataset.shown_channels()
+    assert shown == {"A1": slice(0, 2), "A2": slice(2, 3)}
     for item in found:
         n = int(item["A_paths"][0].endswith("s1.tif"))
         values = item["A"][0, :, 4, 4].tolist()

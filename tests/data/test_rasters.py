@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from support.measured_files import UTM, write_raster
 
 from data.image_types import StoredType
 from data.measurements.output import RasterOutput, raster_file
+from data.measurements.ranges import fitted_ranges
 from data.measurements.raster import Raster
 from data.measurements.values import to_network
+from data.value_range import read_ranges, write_ranges
 
 ROTATED = Affine(8, -5, 500_000, -5, -8, 4_600_000)
 TILED = {"tiled": True, "blockxsize": 32, "blockysize": 16}
@@ -72,6 +75,23 @@ def test_scale_and_offset_are_applied(tmp_path: Path) -> None:
     expected = stored.transpose(1, 2, 0) * (0.1, 1.0) + (5.0, 0.0)
     np.testing.assert_allclose(raster.read(), expected, rtol=1e-6)
     assert raster.dtype == "float32"
+
+
+def test_an_output_has_the_units_and_the_names_of_the_bands_of_the_targets(tmp_path: Path) -> None:
+    path = write_raster(
+        tmp_path / "r.tif", bands(), units=("m", ""), descriptions=("height", "red")
+    )
+    target, plain = Raster(path), Raster(write_raster(tmp_path / "plain.tif", bands(1)))
+    assert (target.units, target.band_names) == (("m", ""), ("height", "red"))
+    assert (plain.units, plain.band_names) == (None, None)
+    opt = SimpleNamespace(range_B=[0.0, 4000.0], nodata="error", checkpoints_dir=tmp_path, name="n")
+    write_ranges(fitted_ranges({"B": [target]}, opt), opt)
+    stored = read_ranges(opt)["B"][0]
+    with raster_file(tmp_path / "out.tif", plain, 2, stored) as file:
+        RasterOutput(file, plain, stored, (0.0, 4000.0)).put(0, 0, np.zeros((70, 50, 2)))
+    with rasterio.open(tmp_path / "out.tif") as after:
+        assert [unit or "" for unit in after.units] == ["m", ""]
+        assert after.descriptions == ("height", "red")
 
 
 def test_a_raster_can_go_to_another_process(tmp_path: Path) -> None:

@@ -117,6 +117,25 @@ def test_a_raster_is_written_with_its_place_and_the_nodata_of_the_target(
     np.testing.assert_array_equal(array[..., 0], read.data)
 
 
+def test_the_page_of_a_training_shows_each_input_and_says_the_slices(
+    command: Command, tmp_path: Path
+) -> None:
+    root = volumes(tmp_path / "data", sides="A1 A2 B")
+    with_page = [flag for flag in SMALL if flag != "--no_html"]
+    flags = ["--dataroot", root, "--name", "run", *LIMITS, "--slices_around", "1"]
+    done = command("train", *with_page, *flags)
+    assert done.status == 0, done.err
+    web = Path("checkpoints/run/web")
+    page = (web / "index.html").read_text()
+    assert "p0, slice 1" in page and "p1, slice 4" in page
+    for label in ("real_A1", "real_A2", "fake_B", "real_B"):
+        with Image.open(web / "images" / f"epoch001_{label}.png") as image:
+            assert image.size == (64, 64)
+            channels = np.asarray(image.convert("RGB"))
+            assert (channels == channels[..., :1]).all()  # grey: a single slice
+    assert not (web / "images" / "epoch001_real_A.png").exists()
+
+
 def test_a_test_needs_no_targets(command: Command, tmp_path: Path) -> None:
     root = volumes(tmp_path / "data", "train")
     volumes(root, "test", "A")
@@ -156,6 +175,7 @@ def test_several_inputs_are_given_as_a_tuple(command: Command, tmp_path: Path) -
     done = command("scripts.evaluate", "--name", "run", "--gpu_ids", "-1")
     page = (results.parent / "test_latest_evaluation" / "index.html").read_text()
     assert "p1_real_A1.png" in page and "p1_real_A2.png" in page and "input 2" in page
+    assert "p1, slices 1, 3, 4 of 6" in page
     shutil.rmtree(root / "testA2")  # none of the test has it
     alone = np.asanyarray(nibabel.load(test_run(command) / "values/p1_fake_B.nii.gz").dataobj)
     np.testing.assert_array_equal(alone, np.asanyarray(other.dataobj))

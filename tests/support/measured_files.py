@@ -96,6 +96,7 @@ def write_raster(
     path.parent.mkdir(parents=True, exist_ok=True)
     transform = transform or Affine(10, 0, 500_000, 0, -10, 4_600_000)
     scales = how.pop("scales", None)
+    texts = {name: how.pop(name) for name in ("units", "descriptions") if name in how}
     count, height, width = bands.shape
     size = {"count": count, "height": height, "width": width, "dtype": bands.dtype.name}
     how = {"crs": UTM, "transform": transform} | how
@@ -103,4 +104,6 @@ def write_raster(
         file.write(bands)
         if scales:
             file.scales, file.offsets = scales
+        for name, text in texts.items():  # of each band
+            setattr(file, name, text)
     return path

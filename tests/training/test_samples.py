@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from conftest import TINY, draw_pairs
 from PIL import Image
 
-from training.samples import Samples, name_of
+from training.samples import Samples, by_inputs, name_of
 
 Command = Callable[..., SimpleNamespace]
 MODELS = [["--model", "pix2pix"], ["--model", "cycle_gan", "--pool_size", "2"]]
@@ -31,12 +32,26 @@ def draw(count: int, val: bool = True) -> None:
         ({"A_paths": ["a/1.png"], "B_paths": ["b/1.jpg"]}, "1"),
         ({"A_paths": ["a/1.png"]}, "1"),
         ({}, "1"),
+        (
+            {"A_paths": ["a/1.png"], "B_paths": ["b/7.png"], "slice": torch.tensor([4])},
+            "1, slice 4",
+        ),
     ],
 )
 def test_a_sample_has_the_names_of_both_sides_where_they_differ(
-    batch: dict[str, list[str]], name: str
+    batch: dict[str, Any], name: str
 ) -> None:
     assert name_of(batch, ["a/1.png"]) == name
+
+
+def test_images_of_several_inputs_are_shown_one_by_one() -> None:
+    real = torch.arange(4.0).reshape(1, 4, 1, 1)
+    parts = {"A1": slice(0, 1), "A2": slice(1, 4)}
+    found = by_inputs({"real_A": real, "fake_B": real[:, :1], "rec_A": -real}, parts)
+    assert [*found] == ["real_A1", "real_A2", "fake_B", "rec_A1", "rec_A2"]
+    assert found["real_A2"].flatten().tolist() == [1, 2, 3]
+    assert found["rec_A1"].flatten().tolist() == [0]
+    assert by_inputs({"real_A": real}, {}) == {"real_A": real}
 
 
 def images_of(run: str, epoch: int, label: str) -> list[np.ndarray]:
