@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from models.small_maps import conv2d
+
 
 class InstanceNorm(nn.GroupNorm):
     """Instance norm without weights or running statistics, as group norm with one group a channel.
@@ -124,7 +126,8 @@ def conv_of_doubled(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     of the weights, is the same function with 4 products in place of 9.
     """
     if torch.compiler.is_exporting() or x.shape[-2] * x.shape[-1] < LEAST_PIXELS:
-        return F.conv2d(F.interpolate(x, scale_factor=2.0, mode="nearest"), weight, bias, padding=1)
+        doubled = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        return conv2d(doubled, weight, bias, stride=1, padding=1)
     kernels = _summed(_summed(weight, -1), -2)  # 4×4
     return F.conv_transpose2d(x, kernels.transpose(0, 1), bias, stride=2, padding=1)
 

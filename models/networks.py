@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from models.layers import Dropout, InstanceNorm, ResizeConv2d, reflect_index
 from models.losses import GAN_MODES, GANLoss, gradient_penalty  # noqa: F401, found here too
 from models.schedules import LR_POLICIES, get_scheduler  # noqa: F401, found here too
+from models.small_maps import DownConv2d, UpConv2d
 
 # ---------------------------------------------------------------------------------------
 # Norms
@@ -144,9 +145,9 @@ class UnetSkipConnectionBlock(nn.Module):
         def up(bias: bool) -> nn.Module:
             if upsample == "resize":
                 return ResizeConv2d(up_nc, outer_nc, bias=bias)
-            return nn.ConvTranspose2d(up_nc, outer_nc, 4, stride=2, padding=1, bias=bias)
+            return UpConv2d(up_nc, outer_nc, bias=bias)
 
-        down = nn.Conv2d(input_nc, inner_nc, 4, stride=2, padding=1, bias=bias)
+        down = DownConv2d(input_nc, inner_nc, bias=bias)
         if outermost:
             layers = [down, submodule, nn.ReLU(inplace=True), up(bias=True), nn.Tanh()]
         elif innermost:

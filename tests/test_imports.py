@@ -29,7 +29,12 @@ TORCH_FREE = ("options", "util.registry", "util.displays.loss_log", "training.ti
 # These import torch and each other only.
 NETWORKS = ("models.networks", "models.layers", "models.losses", "models.schedules")
 NETWORKS += ("models.spade_networks", "models.pix2pixHD_networks", "models.instance_features")
-NETWORKS += ("models.recompute", "models.label_convolution", "models.label_windows")
+NETWORKS += (
+    "models.small_maps",
+    "models.recompute",
+    "models.label_convolution",
+    "models.label_windows",
+)
 NETWORKS += ("models.inpaint_networks", "models.contextual_attention", "models.block_attention")
 
 
