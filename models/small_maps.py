@@ -36,7 +36,7 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding:
     """Return F.conv2d of x, (N, C, H, W), and a square kernel, (D, C, k, k)."""
     outputs, _, size, _ = weight.shape
     height, width = ((n + 2 * padding - size) // stride + 1 for n in x.shape[-2:])
-    if not is_small(x, weight, len(x) * height * width):
+    if not is_small(x, weight, x.shape[0] * height * width):
         return F.conv2d(x, weight, bias, stride, padding)
     windows = F.unfold(x, size, padding=padding, stride=stride).transpose(1, 2).flatten(0, 1)
     y = F.linear(windows, weight.flatten(1), bias)  # (N·H'·W', C·k·k) -> (N·H'·W', D)
@@ -48,7 +48,7 @@ def conv_transpose2d(
 ) -> Tensor:
     """Return F.conv_transpose2d of x, (N, C, H, W), and a square kernel, (C, D, k, k)."""
     size = weight.shape[-1]
-    if not is_small(x, weight, len(x) * x.shape[-2] * x.shape[-1]):
+    if not is_small(x, weight, x.shape[0] * x.shape[-2] * x.shape[-1]):
         return F.conv_transpose2d(x, weight, bias, stride, padding)
     pixels = x.permute(0, 2, 3, 1).flatten(0, 2)
     windows = (pixels @ weight.flatten(1)).view(len(x), -1, weight[0].numel())  # (N, H·W, D·k·k)
