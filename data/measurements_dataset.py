@@ -45,7 +45,7 @@ class MeasurementsDataset(BaseDataset):
     def modify_commandline_options(parser: Any, is_train: bool) -> Any:
         parser.set_defaults(preprocess="crop")
         if not is_train:
-            parser.set_defaults(batch_size=1)
+            parser.set_defaults(batch_size=1, eval=True)
         add_flags(parser, is_train)
         return parser
 
@@ -91,15 +91,19 @@ class MeasurementsDataset(BaseDataset):
         small = self.crop and any(min(s.first.size) < self.crop for s in self.subjects)
         self.masked = opt.nodata == "mask" or bool(small)
         self.kept: dict[str, StoredRange] = {}  # once fitted
+        if opt.isTrain and opt.continue_train and (saved := read_ranges(opt)):
+            ranges_of([side for side in self._sides() if side in saved], opt, saved)
 
     @cached_property
     def reader(self) -> Reader:
         """Reads the files; made once the value ranges are known."""
-        sides = [*self.subjects[0].inputs, self.target_side]
-        ranges = ranges_of(sides, self.opt, self.kept or read_ranges(self.opt))
+        ranges = ranges_of(self._sides(), self.opt, self.kept or read_ranges(self.opt))
         found = Reader(ranges, self.channels, self.opt, self.target_side)
         found.cache = self.cache
         return found
+
+    def _sides(self) -> list[str]:
+        return [*self.subjects[0].inputs, self.target_side]
 
     def fitted_ranges(self) -> dict[str, StoredRange]:
         sides = {

@@ -122,6 +122,9 @@ def _nearest_fix(root: Path, opt: Any, home: str) -> str:
     phase, folders = opt.phase, [p for p in root.iterdir() if p.is_dir() and not is_hidden(p.name)]
     A, B, mode = root / "A", root / "B", opt.dataset_mode
     sides = [side for side in "AB" if (root / f"{phase}{side}").is_dir()]
+    inputs = [side for side in sides if side != "B"] or sorted(root.glob(f"{phase}A[1-9]"))
+    if mode == "measurements" and bool(inputs) != ("B" in sides):
+        return f"; {root / phase}{'B' if inputs else 'A'} is missing"
     if sides in (["A"], ["B"]) and mode in ("aligned", "unaligned"):
         return f"; {root / phase}{'B' if sides == ['A'] else 'A'} is missing"
     if mode == "aligned" and A.is_dir() and B.is_dir() and have_partners(A, B):

@@ -17,7 +17,7 @@ from models.diffaug import DiffAugment
 from models.grad_accum import accumulate
 from models.layers import frozen_but
 from models.lazy_r1 import LazyR1
-from models.test_time import prepare_for_test, test_mode
+from models.test_time import eval_mode, prepare_for_test, test_mode
 from util.device import memory_format_for, pick_device, use_tf32
 from util.distributed import is_main_process
 from util.files import run_folder, write_options
@@ -79,6 +79,8 @@ class BaseModel(ABC):
         self.loss_weight = 1.0  # of this rank in the current batch
         self.augment = DiffAugment()  # of what D sees; `make_augment` in a subclass with D
         self.r1 = LazyR1(getattr(opt, "lambda_r1", 0.0))
+        # Whether running statistics are used in `test_mode`, and no dropout (--eval).
+        self.evaluated: bool = getattr(opt, "eval", False)
         # How `setup` starts; training/resume.py sets both.
         self.loads_weights: bool = not opt.isTrain or opt.continue_train
         self.first_epoch: int | None = None  # of the schedules; None: --epoch_count
@@ -208,6 +210,8 @@ class BaseModel(ABC):
         self.forward = precision.within(self.autocast, self.forward)
         if not self.isTrain:
             prepare_for_test(self.nets, opt)
+            if self.evaluated:
+                self.eval()
             return
         data_parallel.train_together(self.nets, self.optimizers, opt, self.device)
         mode = "min" if lower_is_better(opt.best_metric) else "max"
@@ -260,7 +264,8 @@ class BaseModel(ABC):
         seed = self.opt.seed if seed is None else seed
         held = [*self.nets.values(), *vars(self).values()]  # a network may be an attribute alone
         nets = {module for module in held if isinstance(module, nn.Module)}
-        with test_mode(nets, names, seed), self.autocast():
+        evaluated = eval_mode(nets) if self.evaluated else contextlib.nullcontext()
+        with evaluated, test_mode(nets, names, seed), self.autocast():
             yield
 
     # What others read -----------------------------------------------------------------

@@ -1,9 +1,8 @@
 """What SPADE and pix2pixHD share: a map of classes goes in, and several discriminators judge."""
 
 import argparse
-import contextlib
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -70,6 +69,7 @@ class SemanticModel(BaseModel):
         self.classes = opt.label_nc + opt.contain_dontcare_label if self.has_labels else 0
         self.has_edges = self.has_labels and not opt.no_instance
         self.semantic_nc = self.classes + self.has_edges if self.has_labels else opt.input_nc
+        self.evaluated = True  # SPADE is tested with running statistics
         if self.isTrain:
             if opt.gan_mode == "wgangp":
                 raise ValueError(f"--gan_mode wgangp: --model {opt.model} has several scales of D")
@@ -158,19 +158,6 @@ class SemanticModel(BaseModel):
 
     def metric_pair(self) -> tuple[Tensor, Tensor]:
         return self.fake_B, self.real_B
-
-    @contextlib.contextmanager
-    def test_mode(self, names: Iterable[str], seed: int | None = None) -> Iterator[None]:
-        """As `BaseModel.test_mode`, but with running statistics (SPADE is tested with them)."""
-        trained = [net for net in self.nets.values() if net.training]
-        for net in trained:
-            net.eval()
-        try:
-            with super().test_mode(names, seed):
-                yield
-        finally:
-            for net in trained:
-                net.train()
 
 
 class FromLabels(nn.Module):

@@ -25,8 +25,6 @@ def prepare_for_test(nets: dict[str, nn.Module], opt: Any) -> None:
         for module in net.modules() if opt.dropout_at_test == "off" else ():
             if isinstance(module, nn.Dropout):
                 module.eval()
-    for net in nets.values() if opt.eval else ():
-        net.eval()
     for net in nets.values() if opt.tile else ():
         if not isinstance(net, Generator):
             raise ValueError(
@@ -58,6 +56,19 @@ def test_mode(nets: Iterable[nn.Module], names: Iterable[str], seed: int) -> Ite
     noise = per_image_dropout([image_seed(seed, name) for name in names])
     with torch.inference_mode(), noise, preserved_statistics(nets):
         yield
+
+
+@contextlib.contextmanager
+def eval_mode(nets: Iterable[nn.Module]) -> Iterator[None]:
+    """Within it, networks use running statistics and no dropout."""
+    trained = {module for net in nets for module in net.modules() if module.training}
+    for module in trained:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in trained:
+            module.training = True
 
 
 @contextlib.contextmanager

@@ -45,6 +45,11 @@ class TestOptions(BaseOptions):
         model = by_hand.get("model", trained)
         if suffix and model != "test":
             raise ValueError(f"--model_suffix {suffix}: works only with --model test")
+        if saved.get("dataset_mode") == "measurements" and model != trained:
+            raise ValueError(
+                f"--model {model}: the run is one on measurements; leave --model to it (inputs "
+                f"without targets are translated too)"
+            )
         kept = saved
         # Label maps that are only scaled are tested at the size of the training.
         same = saved.get("preprocess") == "scale_width" and "preprocess" not in by_hand
@@ -102,6 +107,8 @@ class TestOptions(BaseOptions):
         around, trained = getattr(opt, "slices_around", 0), self.of_run.get("slices_around", 0)
         if around != trained and "slices_around" in self.of_run:
             parser.error(f"--slices_around {around}: the run was trained with {trained}")
+        if getattr(opt, "missing", "") == "zero" != self.of_run.get("missing", "zero"):
+            self.warn("--missing zero: the run was trained with all inputs of each subject")
         if getattr(opt, "hole_noise", 0) and not self.of_run.get("hole_noise"):
             self.warn(
                 f"--hole_noise {opt.hole_noise:g}: the run was trained without noise, and its G "

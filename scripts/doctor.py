@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     add(
         "--num_threads",
-        type=number(int, 1),
+        type=number(int, 0),
         default=os.cpu_count() or 1,
         help="number of processes",
     )
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     look = OF_ITEMS.get(args.dataset_mode)
     right, of_items = look(asked.values()) if look else (set(), [])
     found = ignored(args.dataroot, paths)
-    with worker_pool(min(args.num_threads, len(paths))) as pool:
+    with worker_pool(min(max(1, args.num_threads), len(paths))) as pool:
         results = pool.map(inspect, paths, chunksize=16)
         for findings in tqdm(results, total=len(paths), unit="img", disable=None):
             found += [one for one in findings if one.fatal or one.path not in right]
@@ -112,7 +112,7 @@ def check_measured(root: Path, asked: Mapping[str, Options], group: str | None) 
     count, found, leaks = measured_findings(root, asked, group)
     trained = {phase: opt for phase, opt in asked.items() if phase != "test"}
     remarks = [] if any(finding.fatal for finding in found) else remarks_of(trained)
-    fix = "repair them, or take them and their partners away"
+    fix = "repair them, take them and their partners away, or see the flag beside them"
     report(found, count, remarks, leaks, fix, "files")
 
 

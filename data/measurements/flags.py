@@ -49,7 +49,7 @@ def add_flags(parser: Any, is_train: bool) -> None:
 
 
 def add_training_flags(parser: Any) -> None:
-    """Add the flags that choose what is trained on."""
+    """Add the flags that choose what is trained on, and how it is validated."""
     parser.add_argument(
         "--slice_range",
         type=index_range,
@@ -60,6 +60,21 @@ def add_training_flags(parser: Any) -> None:
         "--windows_per_epoch",
         type=number(int, 1),
         help="windows of rasters in an epoch; by default their area / --crop_size²",
+    )
+    how: dict[str, Any] = {"role": "network", "carry": True}
+    parser.add_argument(
+        "--eval",
+        action="store_true",
+        default=True,
+        help="validate and test with running statistics and without dropout",
+        **how,
+    )
+    parser.add_argument(
+        "--no_eval",
+        dest="eval",
+        action="store_false",
+        help="validate and test with each slice's own statistics and with dropout",
+        **how,
     )
 
 

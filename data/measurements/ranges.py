@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 FILES = 32  # files of a side that are looked at, at most
 SLICES = 8  # slices of each volume, or windows of each raster
+LOOKED_AT = 8  # files of a side that a given range is compared with, at most
+MOST_OUTSIDE = 0.5  # of a file's values; a range may leave out air, or bone
+LEAST_SHARE = 0.02  # of a range that a file's values take
 EDGE = 512  # pixels of a side of a raster's window
 
 
@@ -51,6 +54,8 @@ def fitted_ranges(sides: dict[str, list[Grid]], opt: Any) -> dict[str, StoredRan
             say("--%s %.6g,%.6g: the values of %s (LOW,HIGH sets others)", own, low, high, side)
         if not low < high:
             raise ValueError(f"--{flag}: all values of {side} are {low:g}; give --{flag} LOW,HIGH")
+        if opt.phase == "train":
+            say_unfitting(grids, flag, (low, high))
         dtypes = [grid.dtype for grid in grids[:FILES]]
         dtype = next((one for one in dtypes if one.startswith("float")), first.dtype)
         bands = (first.units, first.band_names) if isinstance(first, Raster) else ()
@@ -77,6 +82,24 @@ def sample(grids: Sequence[Grid], masked: bool) -> np.ndarray:
     return np.concatenate(found)
 
 
+def say_unfitting(grids: Sequence[Grid], flag: str, value_range: Range) -> None:
+    """Log a warning for a file whose values the range does not fit: a look at some of them."""
+    low, high = value_range
+    given = f"--{flag} {low:g},{high:g}"
+    for index in np.linspace(0, len(grids) - 1, min(LOOKED_AT, len(grids))).astype(int).tolist():
+        values = sample(grids[index : index + 1], masked=True)
+        outside = np.mean((values < low) | (values > high)) if len(values) else 0
+        first, last = np.percentile(values, PERCENTILES) if len(values) else (low, high)
+        if outside > MOST_OUTSIDE:
+            what = f"{outside:.0%} of its values lie outside and are clipped"
+        elif first < last < first + LEAST_SHARE * (high - low):
+            what = f"its values, {first:.6g} to {last:.6g}, are a small part of it"
+        else:
+            continue
+        log.warning("%s: %s: %s; is it in another unit?", given, grids[index].path, what)
+        return
+
+
 def check_data(values: np.ndarray, grid: Grid) -> None:
     """Raise a ValueError if some points have no data."""
     if np.isfinite(values).all():
@@ -86,14 +109,23 @@ def check_data(values: np.ndarray, grid: Grid) -> None:
 
 
 def ranges_of(sides: Sequence[str], opt: Any, kept: dict[str, StoredRange]) -> dict[str, Range]:
-    """Return the range of each side: of its flag as LOW,HIGH, else the one that was `kept`."""
+    """Return the range of each side: the one that was `kept`, else of its flag as LOW,HIGH.
+
+    ValueError if both are there and differ, or none.
+    """
     found = {}
     for side in sides:
         flag, rule = rule_of(side, opt)
-        if isinstance(rule, list):
-            found[side] = tuple(rule)
-        elif side in kept:
+        if side in kept:
             found[side] = kept[side][1:]
+            if isinstance(rule, list) and tuple(rule) != found[side]:
+                given, trained = ("{:g},{:g}".format(*one) for one in (rule, found[side]))
+                raise ValueError(
+                    f"--{flag} {given}: the weights of the run are for {trained}; leave it out, or "
+                    f"train a run of another name with it"
+                )
+        elif isinstance(rule, list):
+            found[side] = tuple(rule)
         else:
             raise ValueError(
                 f"--{flag}: {ranges_file(opt)} does not say the range of {side}; give "

@@ -59,15 +59,14 @@ class SubjectInput(ImageInput):
         """
         files = list(sources) if isinstance(sources, tuple | list) else [sources]
         if len(files) != len(self.sides):
-            want = f"a tuple of {len(self.sides)} files" if self.sides[1:] else "one file"
-            folder = f", or a folder with {self.sides[0]}/, {self.sides[1]}/" * bool(self.sides[1:])
+            raise ValueError(self._wrong_number(files))
+        lacking = [side for side, file in zip(self.sides, files, strict=True) if file is None]
+        if lacking and (self.opt.missing == "error" or len(lacking) == len(files)):
+            given = next((f" beside {file}" for file in files if file is not None), "")
             raise ValueError(
-                f"{files[0]}: the run takes {want} ({', '.join(self.sides)}){folder}, not "
-                f"{len(files)}"
+                f"{', '.join(lacking)}: no such input{given}; --missing zero takes zeros for some "
+                f"of a subject's inputs"
             )
-        there = [file is not None for file in files]
-        if not any(there) or (not all(there) and self.opt.missing == "error"):
-            raise ValueError("an input is None: needs a run with --missing zero, and another input")
         grids = [None if file is None else self._grid(file) for file in files]
         path = Path(next(grid.path for grid in grids if grid))
         name = path.name if path.is_dir() else stem_of(Path(path.name))
@@ -75,6 +74,22 @@ class SubjectInput(ImageInput):
         check_same_places(subject)
         check_kind(subject, self.stored)
         return subject
+
+    def _wrong_number(self, files: list[Source]) -> str:
+        """Return what is wrong with another number of files than the run has inputs."""
+        names = [str(file) for file in files if isinstance(file, str | Path)]
+        if len(names) == 1 and not Path(names[0]).exists():
+            return f"{names[0]}: no such file or folder"
+        if len(self.sides) == 1:
+            want = "one file for each subject, or a list of subjects"
+        else:
+            folders = f"{self.sides[0]}/, {self.sides[1]}/"
+            want = (
+                f"a tuple of {len(self.sides)} files ({', '.join(self.sides)}), or a folder with "
+                f"{folders}"
+            )
+        given = f"{names[0]}: " if names else ""
+        return f"{given}the run takes {want}, not {len(files)}"
 
     def _grid(self, source: Source) -> Grid:
         axis = self.opt.slice_axis

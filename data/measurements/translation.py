@@ -11,6 +11,7 @@ from torch import Tensor
 from data.measurements.folders import Subject
 from data.measurements.grid import Box
 from data.measurements.output import Output
+from data.measurements.ranges import say_unfitting
 from data.measurements.reader import Reader
 from data.measurements.subject_input import Sources, SubjectInput
 from data.measurements.values import padded
@@ -54,6 +55,9 @@ class FileTranslation:
         name.
         """
         name, size, reader = subject.first.path, subject.first.size, self.input.reader
+        for side, grid in subject.inputs.items():
+            if grid is not None:
+                say_unfitting([grid], f"range_{side}", reader.ranges[side])
         if subject.is_volume or max(size) <= LARGEST:
             translate_slices(
                 *(subject, output, reader),

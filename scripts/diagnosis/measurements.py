@@ -85,6 +85,10 @@ def partners(opened: Opened, files: dict[str, dict[str, Path]], opt: Any) -> Ite
             if what := grids[0].difference(other):
                 text = f"lies on another grid than {other.path}: {what}"
                 yield Finding(grids[0].path, text, fatal=True)
+        patients = {g.patient: g for g in grids if isinstance(g, DicomVolume) and g.patient}
+        for one, other in zip([*patients.values()], [*patients.values()][1:], strict=False):
+            text = f"is of patient {one.patient}, but {other.path} of {other.patient}"
+            yield Finding(one.path, text, fatal=True)
         rasters = [grid for grid in grids if isinstance(grid, Raster)]
         placed = next((grid for grid in rasters if grid.crs), None)
         for grid in rasters:

@@ -89,7 +89,10 @@ def _errors_of(values: MeasuredValues, name: str) -> dict[str, float]:
         total += float(difference.sum())
         squares += float(np.square(difference).sum())
     if not count:
-        raise ValueError(f"{output.path} and {target.path} have no data in common")
+        raise ValueError(
+            f"{output.path} and {target.path} have no data in common; take the target away to "
+            f"measure the others"
+        )
     mse = squares / count
     psnr = min(MOST_PSNR, 10 * np.log10(values.width**2 / mse)) if mse else MOST_PSNR
     return {"MAE": total / count, "RMSE": mse**0.5, "PSNR": float(psnr)}

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from data.measurements.folders import is_measured
 from data.measurements.subject_input import SubjectInput
 from translator import Translator
+from util.files import make_folder
 
 
 def translate_measurements(
@@ -19,6 +21,8 @@ def translate_measurements(
     taken: SubjectInput = translator.input
     files = taken.subjects_in(source) if source.is_dir() else {}
     one = not files
+    if not one and is_measured(out.name) and not out.is_dir():
+        raise ValueError(f"OUT {out}: is the name of a file, but IN holds {len(files)} subjects")
     jobs = []
     for name, path in (files or {source.name: source}).items():
         subject = taken.open(path)
@@ -32,7 +36,8 @@ def translate_measurements(
         if target.exists() and not overwrite:
             raise ValueError(f"OUT {target}: exists; --overwrite replaces it")
         jobs.append((path, target))
+    for folder in {target.parent for _, target in jobs}:
+        make_folder(folder, "OUT")
     for path, target in tqdm(jobs, unit="file", disable=None):
-        target.parent.mkdir(parents=True, exist_ok=True)
         translator.save(path, target)
     return [target for _, target in jobs]

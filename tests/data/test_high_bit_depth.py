@@ -248,6 +248,22 @@ def test_percentiles_are_of_the_training_and_kept_for_test_and_resume(
     assert 500 <= result.min() and result.max() <= 4500
 
 
+def test_another_range_counts_once_it_has_been_trained_with(
+    command: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = lay_out(tmp_path / "data", *DEEP["16-bit grey PNG"], count=1)
+    flags = [*TINY, "--dataroot", root, "--name", "r", "--input_nc", 1, "--output_nc", 1]
+    assert command("train", *flags, "--range_B", "0,4000").status == 0
+    path = Path("checkpoints/r/pixel_ranges.json")
+    before = path.read_bytes()
+    again = [*flags, "--continue_train", "--range_B", "0,5000"]
+    assert command("train", *again).status == 0 and path.read_bytes() == before
+    assert "nothing to train" in caplog.text
+    assert command("train", *again, "--n_epochs", 3).status == 0
+    assert json.loads(path.read_text())["B"]["high"] == 5000
+    assert "--range_B 0,5000: the run was trained with 0,4000" in caplog.text
+
+
 def test_validation_leaves_the_ranges_of_the_training(command: Command, tmp_path: Path) -> None:
     root = lay_out(tmp_path / "data", *DEEP["16-bit grey PNG"], count=1)
     for side in "AB":

@@ -71,19 +71,27 @@ def test_the_range_of_values_is_found_and_kept_with_the_run(
     assert again.dataset.reader.ranges == found.dataset.reader.ranges
 
 
-def test_a_continued_training_keeps_another_range(
+def test_weights_keep_the_range_that_they_were_trained_for(tmp_path: Path) -> None:
+    opt = loader(volumes(tmp_path), "--range_B", "0,420").opt
+    for flags in (["--continue_train"], ["--continue_train", "--range_B", "0,420"]):
+        assert loader(tmp_path, *flags).dataset.reader.ranges["B"] == (0, 420)
+    refusal(
+        lambda: loader(tmp_path, "--continue_train", "--range_B", "0,500"),
+        "--range_B 0,500: the weights of the run are for 0,420",
+        "another name",
+    )
+    assert read_ranges(opt)["B"][1:] == (0, 420)
+
+
+def test_a_range_that_does_not_fit_the_values_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loader(volumes(tmp_path), "--range_B", "0,420")
-    caplog.clear()
-    again = loader(tmp_path, "--continue_train", "--range_B", "0,500")
-    assert "--range_B 0,500: the run was trained with 0,420" in caplog.text
-    assert again.dataset.reader.ranges["B"] == (0, 500)
-    kept = read_ranges(again.dataset.opt)
-    assert kept["B"][1:] == (0, 420)  # as long as nothing is trained
-    again.save_new_ranges()
-    kept = read_ranges(again.dataset.opt)
-    assert kept["B"][1:] == (0, 500) and kept["A"][1:] == again.dataset.reader.ranges["A"]
+    volumes(tmp_path)
+    loader(tmp_path, "--range_A", "0,420", "--range_B", "-1000,1000")
+    assert "lie outside" not in caplog.text and "small part" not in caplog.text
+    loader(tmp_path, "--range_A", "0,20", "--range_B", "0,100000")
+    assert "--range_A 0,20: " in caplog.text and "lie outside and are clipped" in caplog.text
+    assert "--range_B 0,100000: " in caplog.text and "are a small part of it" in caplog.text
 
 
 def test_rasters_of_other_channels_are_refused_before_the_training(tmp_path: Path) -> None:

@@ -84,7 +84,9 @@ def test_an_output_has_the_units_and_the_names_of_the_bands_of_the_targets(tmp_p
     target, plain = Raster(path), Raster(write_raster(tmp_path / "plain.tif", bands(1)))
     assert (target.units, target.band_names) == (("m", ""), ("height", "red"))
     assert (plain.units, plain.band_names) == (None, None)
-    opt = SimpleNamespace(range_B=[0.0, 4000.0], nodata="error", checkpoints_dir=tmp_path, name="n")
+    opt = SimpleNamespace(
+        range_B=[0.0, 4000.0], nodata="error", phase="train", checkpoints_dir=tmp_path, name="n"
+    )
     write_ranges(fitted_ranges({"B": [target]}, opt), opt)
     stored = read_ranges(opt)["B"][0]
     with raster_file(tmp_path / "out.tif", plain, 2, stored) as file:

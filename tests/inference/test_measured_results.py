@@ -161,7 +161,10 @@ def test_several_inputs_are_given_as_a_tuple(command: Command, tmp_path: Path) -
     assert (np.asanyarray(other.dataobj) != whole).any()
     for wrong, said in (
         (files[0], "the run takes a tuple of 2 files (A1, A2), or a folder with A1/, A2/, not 1"),
-        ((None, None), "an input is None"),
+        ((None, None), "A1, A2: no such input"),
+        ((files[0], None, None), "the run takes a tuple of 2 files"),
+        (np.zeros((4, 4)), "the run takes a tuple of 2 files"),
+        ("none.nii", "none.nii: no such file or folder"),
         ((files[0], tmp_path / "none.nii"), "none.nii: no such file"),
     ):
         with pytest.raises(ValueError) as error:
@@ -202,22 +205,23 @@ def test_python_takes_images_of_nibabel_and_folders(command: Command, tmp_path: 
     np.testing.assert_array_equal(np.asanyarray(found["p1"].dataobj), whole)
     for wrong, said in (
         (np.zeros((8, 8)), "expected a file, a folder of DICOM files or an image of nibabel"),
-        (None, "an input is None"),
+        (None, "A: no such input"),
+        ((path, path), "the run takes one file for each subject"),
         (5, "got int"),
     ):
         assert said in str(pytest.raises(ValueError, t, wrong).value)
 
 
-def test_another_axis_or_range_than_in_the_training_is_said(
+def test_another_axis_than_in_the_training_is_said(
     command: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = volumes(tmp_path / "data")
     train(command, root)
     test_run(command)
     assert "the run was trained" not in caplog.text
-    test_run(command, "--slice_axis", "coronal", "--range_B", "-500,500")
+    test_run(command, "--slice_axis", "coronal", "--missing", "zero")
     assert "--slice_axis coronal: the run was trained on slices that are axial" in caplog.text
-    assert "--range_B -500,500: the run was trained with -1000,1000" in caplog.text
+    assert "--missing zero: the run was trained with all inputs" in caplog.text
 
 
 def test_an_earlier_test_leaves_no_files_of_values(command: Command, tmp_path: Path) -> None:
@@ -317,6 +321,8 @@ def test_translate_writes_files_of_the_same_kind(
         ([one, "one/x.png"], "OUT one/x.png: use the ending .nii.gz"),
         ([one, "-"], "-: a run on measurements translates files to files"),
         ([root / "testA", root / "testA", "--overwrite"], "is an input; choose another place"),
+        ([root / "testA", "all.nii.gz"], "OUT all.nii.gz: is the name of a file"),
+        ([one, "one/x.nii/y.nii"], "OUT: one/x.nii cannot be written"),
     ):
         done = command("scripts.translate", *run, *words)
         assert done.status == 2 and said in done.err, done.err
@@ -460,21 +466,42 @@ def test_the_noise_is_that_of_the_stem(command: Command, tmp_path: Path, ending:
     np.testing.assert_array_equal(*(np.asanyarray(t(path).dataobj) for path in (one, other)))
 
 
-def test_another_range_counts_once_it_has_been_trained_with(
-    command: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_another_range_than_that_of_the_weights_is_refused(
+    command: Command, tmp_path: Path
 ) -> None:
     root = volumes(tmp_path / "data")
     train(command, root)
     file = Path("checkpoints/run/pixel_ranges.json")
     before = file.read_bytes()
-    again = [*SMALL, "--dataroot", root, "--name", "run", "--continue_train", *LIMITS]
-    done = command("train", *again, "--range_B", "0,5000")
-    assert done.status == 0 and "nothing to train" in caplog.text
-    done = command("train", *again, "--range_B", "0,5000", "--slices_around", "1")
-    assert done.status == 2 and file.read_bytes() == before
-    done = command("train", *again, "--range_B", "0,5000", "--n_epochs", "3")
-    assert done.status == 0, done.err
-    assert json.loads(file.read_text())["B"]["high"] == 5000
+    again = [*SMALL, "--dataroot", root, "--name", "run", "--continue_train", "--n_epochs", "3"]
+    run = ("--name", "run", "--gpu_ids", "-1", "--range_B", "0,5000")
+    for words in (
+        ("train", *again, *LIMITS, "--range_B", "0,5000"),
+        ("test", *run, "--num_threads", "0"),
+        ("scripts.translate", *run, root / "testA", "out"),
+        ("scripts.evaluate", *run),
+    ):
+        done = command(*words)
+        said = "--range_B 0,5000: the weights of the run are for -1000,1000"
+        assert done.status == 2 and said in done.err, done.err
+    assert file.read_bytes() == before
+
+
+def test_runs_are_tested_and_validated_with_running_statistics(
+    command: Command, tmp_path: Path
+) -> None:
+    root = volumes(tmp_path / "data", "train val test")
+    train(command, root, "--val_freq", "1")
+    options = json.loads(Path("checkpoints/run/train_opt.json").read_text())
+    assert options["eval"] is True
+    runs = {}
+    for flags in ((), ("--eval",), ("--no_eval",)):
+        files = sorted((test_run(command, *flags) / "values").iterdir())
+        runs[flags] = [np.asanyarray(nibabel.load(file).dataobj) for file in files]
+    assert (runs[()][0] == runs[("--eval",)][0]).all()
+    assert (runs[()][0] != runs[("--no_eval",)][0]).any()
+    t = Translator.load("checkpoints/run", gpu_ids=-1)
+    assert not any(module.training for module in t.model.nets["G"].modules())
 
 
 def test_an_image_is_no_volume(command: Command, tmp_path: Path) -> None:

@@ -92,6 +92,14 @@ def test_patients_of_series_in_several_phases_are_named_by_themselves(look, tmp_
     assert "P2 in train and test" in said and "P1 in" not in said
 
 
+def test_a_pair_of_two_patients_is_named(look, tmp_path: Path) -> None:
+    array = numbers((5, 6, 7)).astype(np.int16)
+    for side, patient in (("A", "P1"), ("B", "P2")):
+        write_dicom(tmp_path / "d" / f"train{side}" / "s", array, PatientID=patient)
+    status, said = look(tmp_path / "d")
+    assert status == 1 and "is of patient P1, but" in said and "of P2" in said
+
+
 def test_rasters_of_one_place_in_several_phases_are_named(look, tmp_path: Path) -> None:
     root, values = tmp_path / "d", np.eye(40, dtype=np.float32)[None]
     for phase, name, left in (("train", "s1", 0), ("train", "s2", 5000), ("test", "s3", 300)):
