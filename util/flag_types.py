@@ -49,18 +49,23 @@ def pixel_range(text: str) -> str | list[float]:
     """Return "auto", "percentile", or the two numbers of "LOW,HIGH"."""
     if text in ("auto", "percentile"):
         return text
-    values = [number(float)(part) for part in text.strip("[] ").split(",")]
-    if len(values) != 2 or values[0] >= values[1]:
-        order = "; LOW must be less than HIGH" if len(values) == 2 else ""
-        raise argparse.ArgumentTypeError(f"{text!r} is not auto, percentile or LOW,HIGH{order}")
-    return values
+    try:
+        low, high = (float(part) for part in text.strip("[] ").split(","))
+        ordered = math.isfinite(low) and math.isfinite(high) and low < high
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not auto, percentile or LOW,HIGH, such as -1000,3000"
+        ) from None
+    if not ordered:
+        raise argparse.ArgumentTypeError(f"{text!r}: LOW must be less than HIGH")
+    return [low, high]
 
 
 def index_range(text: str) -> list[int]:
     """Return the two whole numbers of "FIRST,LAST"; negative ones count from the end."""
     values = [number(int)(part) for part in text.strip("[] ").split(",")]
     if len(values) != 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not FIRST,LAST, such as 20,-20")
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIRST,LAST, such as 20,-21")
     first, last = values
     if first > last and (first < 0) == (last < 0):
         raise argparse.ArgumentTypeError(f"{text!r}: FIRST must be at most LAST")

@@ -62,7 +62,7 @@ class Grid(ABC):
     def difference(self, other: "Grid") -> str:
         """Return how the points of another grid lie elsewhere; "" if they are the same points."""
         if self.count != other.count:
-            return f"{self.count} slices and {other.count}"
+            return f"{self.count} and {other.count} slices"
         if self.size != other.size:
             return f"{by(self.size)} and {by(other.size)} pixels"
         return ""

@@ -240,7 +240,7 @@ def test_folders_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None
     refusal(lambda: items(root), "lacks trainA2/")
     root = volumes(tmp_path / "other")
     write_nifti(root / "trainB" / "p1.nii", numbers((7, 6, 4)).astype(np.int16))
-    refusal(lambda: items(root), "trainA/p1.nii", "trainB/p1.nii", "5 slices and 4")
+    refusal(lambda: items(root), "trainA/p1.nii", "trainB/p1.nii", "5 and 4 slices")
     root = volumes(tmp_path / "kinds")
     for side in "AB":
         write_raster(root / f"train{side}" / "s.tif", np.zeros((1, 8, 8), np.float32))

@@ -264,7 +264,7 @@ def test_volumes_on_other_grids_are_told_apart(tmp_path: Path) -> None:
     shifted[0, 3] += 0.5
     for name, array, affine, said in (
         ("b", numbers(), shifted, "voxels that lie up to 0.5 mm apart"),
-        ("c", numbers((7, 6, 4)), affine_of("RAS"), "5 slices and 4"),
+        ("c", numbers((7, 6, 4)), affine_of("RAS"), "5 and 4 slices"),
         ("d", numbers((8, 6, 5)), affine_of("RAS"), "7x6 and 8x6 pixels"),
     ):
         other = write_nifti(tmp_path / f"{name}.nii", array.astype(np.int16), affine)

@@ -568,7 +568,7 @@ def test_folders_of_volumes_and_rasters_are_compared_in_their_values(
     assert done.status == 2 and "p1.nii.gz has no partner of that name" in done.err
     write_nifti(tmp_path / "fake" / "p1.nii.gz", numbers((7, 6, 4)).astype(np.int16))
     done = command("scripts.evaluate", *folders)
-    assert done.status == 2 and "lie on different grids: 4 slices and 5" in done.err
+    assert done.status == 2 and "lie on different grids: 4 and 5 slices" in done.err
     for side, more in (("fake", 2.5), ("real", 0)):
         bands = np.arange(64, dtype=np.float32).reshape(1, 8, 8) + more
         write_raster(tmp_path / "r" / side / "s.tif", bands)

@@ -51,7 +51,7 @@ def test_damage_partners_and_grids_are_all_named(look, tmp_path: Path) -> None:
         "BAD  " + str(path) + ": cannot be read",
         "trainA/p1.nii.gz: has no partner in B",
         "trainA/p2.nii.gz: lies on another grid than",
-        "5 slices and 4",
+        "5 and 4 slices",
     ):
         assert words in said
 
