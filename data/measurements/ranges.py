@@ -82,8 +82,10 @@ def sample(grids: Sequence[Grid], masked: bool) -> np.ndarray:
     return np.concatenate(found)
 
 
-def say_unfitting(grids: Sequence[Grid], flag: str, value_range: Range) -> None:
-    """Log a warning for a file whose values the range does not fit: a look at some of them."""
+def say_unfitting(grids: Sequence[Grid], flag: str, value_range: Range) -> bool:
+    """Return whether the values of one of some files do not fit the range, after a warning that
+    names it.
+    """
     low, high = value_range
     given = f"--{flag} {low:g},{high:g}"
     for index in np.linspace(0, len(grids) - 1, min(LOOKED_AT, len(grids))).astype(int).tolist():
@@ -97,7 +99,8 @@ def say_unfitting(grids: Sequence[Grid], flag: str, value_range: Range) -> None:
         else:
             continue
         log.warning("%s: %s: %s; is it in another unit?", given, grids[index].path, what)
-        return
+        return True
+    return False
 
 
 def check_data(values: np.ndarray, grid: Grid) -> None:

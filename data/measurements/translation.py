@@ -31,6 +31,7 @@ class FileTranslation:
         and a seed; `stream` a size, what reads and writes its windows, a name and a seed.
         """
         self.input, self._translate, self._stream = taken, translate, stream
+        self.said: set[str] = set()  # sides of which a file did not fit its range
 
     def __call__(self, sources: Any, seed: int | None = None) -> Any:
         """Return the output of a subject, an image of nibabel or an array (H, W, C); of a list of
@@ -56,8 +57,9 @@ class FileTranslation:
         """
         name, size, reader = subject.first.path, subject.first.size, self.input.reader
         for side, grid in subject.inputs.items():
-            if grid is not None:
-                say_unfitting([grid], f"range_{side}", reader.ranges[side])
+            if grid is not None and side not in self.said:
+                found = say_unfitting([grid], f"range_{side}", reader.ranges[side])
+                self.said |= {side} if found else set()
         if subject.is_volume or max(size) <= LARGEST:
             translate_slices(
                 *(subject, output, reader),

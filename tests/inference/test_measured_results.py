@@ -218,10 +218,15 @@ def test_another_axis_than_in_the_training_is_said(
     root = volumes(tmp_path / "data")
     train(command, root)
     test_run(command)
-    assert "the run was trained" not in caplog.text
+    assert "the run was trained" not in caplog.text and "another unit" not in caplog.text
+    for n in range(2):
+        array = (numbers() / 420).astype(np.float32)
+        write_nifti(root / "testA" / f"p{n}.nii.gz", array, affine_of("PIR"))
     test_run(command, "--slice_axis", "coronal", "--missing", "zero")
     assert "--slice_axis coronal: the run was trained on slices that are axial" in caplog.text
     assert "--missing zero: the run was trained with all inputs" in caplog.text
+    assert caplog.text.count("--range_A 0,420: ") == 1  # of the first file alone
+    assert "testA/p0.nii.gz: its values, 0" in caplog.text
 
 
 def test_an_earlier_test_leaves_no_files_of_values(command: Command, tmp_path: Path) -> None:
