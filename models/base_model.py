@@ -209,9 +209,9 @@ class BaseModel(ABC):
         use_tf32(opt.precision, self.device)
         self.forward = precision.within(self.autocast, self.forward)
         if not self.isTrain:
-            prepare_for_test(self.nets, opt)
             if self.evaluated:
                 self.eval()
+            prepare_for_test(self.nets, opt)
             return
         data_parallel.train_together(self.nets, self.optimizers, opt, self.device)
         mode = "min" if lower_is_better(opt.best_metric) else "max"

@@ -25,7 +25,13 @@ def _add_testing(parser: FlagParser) -> None:
         add("--use_ema", action="store_true", help="use the EMA of G, from a training with --ema")
         add("--results_dir", default="./results/", role="launch", help="folder for results")
         add("--eval", action="store_true", help="running statistics and no dropout (§3.3)")
-        add("--no_eval", dest="eval", action="store_false", help="not --eval, of measurements too")
+        add(
+            "--no_eval",
+            dest="eval",
+            action="store_false",
+            default=False,
+            help="not --eval, of measurements too",
+        )
         add(
             "--dropout_at_test",
             choices=["on", "off"],

@@ -73,6 +73,7 @@ def add_training_flags(parser: Any) -> None:
         "--no_eval",
         dest="eval",
         action="store_false",
+        default=True,
         help="validate and test with each slice's own statistics and with dropout",
         **how,
     )

@@ -96,6 +96,6 @@ def test_a_damaged_file_is_no_limit(root: Path) -> None:
 def test_the_peak_is_that_of_this_process_alone() -> None:
     with measured_peak() as peak:
         held = bytearray(1 << 30)
-    assert len(held) <= peak.grown < 1.1 * 2**30
+    assert 0.9 * len(held) < peak.grown < 1.1 * len(held)  # freed memory may be used again
     alone = "import torch; from support.peaks import CPU, peak_memory; print(peak_memory(CPU))"
     assert peak_in_a_process(alone) < 0.8  # not the GiB of the process that started it
