@@ -21,7 +21,12 @@ log = logging.getLogger(__name__)
 
 SAMPLE = 64  # images for the percentiles
 PERCENTILES = (0.5, 99.5)
-MORE = {"nodata": float, "channels": int, "units": tuple, "band_names": tuple}  # of stored types
+OPTIONAL = {
+    "nodata": float,
+    "channels": int,
+    "units": tuple,
+    "band_names": tuple,
+}  # of a StoredType
 StoredRange = tuple[StoredType, float, float]
 
 
@@ -169,7 +174,7 @@ def read_ranges(opt: Any) -> dict[str, StoredRange]:
         values = json.loads(path.read_text(encoding="utf-8"))
         found = {}
         for side, v in values.items():
-            more = {k: kind(v[k]) for k, kind in MORE.items() if k in v}
+            more = {k: kind(v[k]) for k, kind in OPTIONAL.items() if k in v}
             stored_type = StoredType(str(v["ending"]), np.dtype(v["dtype"]).name, **more)
             found[side] = (stored_type, float(v["low"]), float(v["high"]))
         return found

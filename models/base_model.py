@@ -79,8 +79,8 @@ class BaseModel(ABC):
         self.loss_weight = 1.0  # of this rank in the current batch
         self.augment = DiffAugment()  # of what D sees; `make_augment` in a subclass with D
         self.r1 = LazyR1(getattr(opt, "lambda_r1", 0.0))
-        # Whether running statistics are used in `test_mode`, and no dropout (--eval).
-        self.evaluated: bool = getattr(opt, "eval", False)
+        # Whether `test_mode` uses running statistics and no dropout (--eval).
+        self.eval_at_test: bool = getattr(opt, "eval", False)
         # How `setup` starts; training/resume.py sets both.
         self.loads_weights: bool = not opt.isTrain or opt.continue_train
         self.first_epoch: int | None = None  # of the schedules; None: --epoch_count
@@ -209,7 +209,7 @@ class BaseModel(ABC):
         use_tf32(opt.precision, self.device)
         self.forward = precision.within(self.autocast, self.forward)
         if not self.isTrain:
-            if self.evaluated:
+            if self.eval_at_test:
                 self.eval()
             prepare_for_test(self.nets, opt)
             return
@@ -264,8 +264,8 @@ class BaseModel(ABC):
         seed = self.opt.seed if seed is None else seed
         held = [*self.nets.values(), *vars(self).values()]  # a network may be an attribute alone
         nets = {module for module in held if isinstance(module, nn.Module)}
-        evaluated = eval_mode(nets) if self.evaluated else contextlib.nullcontext()
-        with evaluated, test_mode(nets, names, seed), self.autocast():
+        modes = eval_mode(nets) if self.eval_at_test else contextlib.nullcontext()
+        with modes, test_mode(nets, names, seed), self.autocast():
             yield
 
     # What others read -----------------------------------------------------------------

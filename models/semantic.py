@@ -69,7 +69,7 @@ class SemanticModel(BaseModel):
         self.classes = opt.label_nc + opt.contain_dontcare_label if self.has_labels else 0
         self.has_edges = self.has_labels and not opt.no_instance
         self.semantic_nc = self.classes + self.has_edges if self.has_labels else opt.input_nc
-        self.evaluated = True  # SPADE is tested with running statistics
+        self.eval_at_test = True  # SPADE is tested with running statistics
         if self.isTrain:
             if opt.gan_mode == "wgangp":
                 raise ValueError(f"--gan_mode wgangp: --model {opt.model} has several scales of D")

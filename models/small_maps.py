@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CHANNELS_A_PIXEL = 4  # the fewest channels, for each pixel of a batch, at which products are faster
+CHANNELS_A_PIXEL = 4  # products are faster from this many channels for each pixel of a batch on
 
 
 class DownConv2d(nn.Conv2d):
@@ -58,8 +58,8 @@ def conv_transpose2d(
 
 
 def is_small(x: Tensor, weight: Tensor, pixels: int) -> bool:
-    """Return whether maps have few pixels in the batch for their channels, and a bf16 training on a
-    CPU is under way.
+    """Return whether a training in bf16 on a CPU has maps with few pixels, `pixels` in the whole
+    batch, for the channels of `weight`.
     """
     in_bf16 = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
     if not in_bf16 or not torch.is_grad_enabled() or torch.compiler.is_exporting():

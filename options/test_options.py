@@ -107,7 +107,7 @@ class TestOptions(BaseOptions):
         around, trained = getattr(opt, "slices_around", 0), self.of_run.get("slices_around", 0)
         if around != trained and "slices_around" in self.of_run:
             parser.error(f"--slices_around {around}: the run was trained with {trained}")
-        if getattr(opt, "missing", "") == "zero" != self.of_run.get("missing", "zero"):
+        if getattr(opt, "missing", "") == "zero" and self.of_run.get("missing") == "error":
             self.warn("--missing zero: the run was trained with all inputs of each subject")
         if getattr(opt, "hole_noise", 0) and not self.of_run.get("hole_noise"):
             self.warn(

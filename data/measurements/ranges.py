@@ -83,8 +83,8 @@ def sample(grids: Sequence[Grid], masked: bool) -> np.ndarray:
 
 
 def say_unfitting(grids: Sequence[Grid], flag: str, value_range: Range) -> bool:
-    """Return whether the values of one of some files do not fit the range, after a warning that
-    names it.
+    """Warn of the first file, of a few, whose values do not fit the range; return whether there is
+    one.
     """
     low, high = value_range
     given = f"--{flag} {low:g},{high:g}"

@@ -83,11 +83,10 @@ class SubjectInput(ImageInput):
         if len(self.sides) == 1:
             want = "one file for each subject, or a list of subjects"
         else:
-            folders = f"{self.sides[0]}/, {self.sides[1]}/"
             want = (
                 f"a tuple of {len(self.sides)} files ({', '.join(self.sides)}), or a folder with "
-                f"{folders}"
             )
+            want += f"{self.sides[0]}/, {self.sides[1]}/"
         given = f"{names[0]}: " if names else ""
         return f"{given}the run takes {want}, not {len(files)}"
 

@@ -15,7 +15,7 @@ from util.memory import peak_memory
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no peak begins anew")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="no other system resets peaks")
 
 OF_A_SCRIPT = """
 import runpy, sys
@@ -32,7 +32,7 @@ def measured_peak() -> Iterator[SimpleNamespace]:
     """Measure as `grown` the bytes by which this process grows at most."""
     peak = SimpleNamespace()
     if sys.platform == "linux":
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew at what is held now
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak to what is held now
     before = peak_memory(CPU)
     yield peak
     peak.grown = peak_memory(CPU) - before
