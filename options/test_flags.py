@@ -30,7 +30,7 @@ def _add_testing(parser: FlagParser) -> None:
             dest="eval",
             action="store_false",
             default=False,
-            help="not --eval, of measurements too",
+            help="each image's own statistics, and dropout; measurements have --eval by default",
         )
         add(
             "--dropout_at_test",

@@ -112,7 +112,7 @@ def check_measured(root: Path, asked: Mapping[str, Options], group: str | None) 
     count, found, leaks = measured_findings(root, asked, group)
     trained = {phase: opt for phase, opt in asked.items() if phase != "test"}
     remarks = [] if any(finding.fatal for finding in found) else remarks_of(trained)
-    fix = "repair them, take them and their partners away, or see the flag beside them"
+    fix = "repair them, take them and their partners away, or give the flag named beside them"
     report(found, count, remarks, leaks, fix, "files")
 
 

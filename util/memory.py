@@ -50,6 +50,11 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def reset_peak() -> None:
+    """Set the peak of this process's memory back to what it holds now; Linux only."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
 @cache
 def _groups(root: Path) -> list[tuple[Path, Names]]:
     """Return the memory cgroups of this process and those above it; each may have a limit."""

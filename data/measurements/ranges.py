@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 FILES = 32  # files of a side that are looked at, at most
 SLICES = 8  # slices of each volume, or windows of each raster
 LOOKED_AT = 8  # files of a side that a given range is compared with, at most
-MOST_OUTSIDE = 0.5  # of a file's values; a range may leave out air, or bone
-LEAST_SHARE = 0.02  # of a range that a file's values take
+MOST_OUTSIDE = 0.5  # share of a file's values outside the range; air or bone may be
+LEAST_SHARE = 0.02  # of the range that a file's values cover
 EDGE = 512  # pixels of a side of a raster's window
 
 
@@ -55,7 +55,7 @@ def fitted_ranges(sides: dict[str, list[Grid]], opt: Any) -> dict[str, StoredRan
         if not low < high:
             raise ValueError(f"--{flag}: all values of {side} are {low:g}; give --{flag} LOW,HIGH")
         if opt.phase == "train":
-            say_unfitting(grids, flag, (low, high))
+            warn_of_unfitting(grids, flag, (low, high))
         dtypes = [grid.dtype for grid in grids[:FILES]]
         dtype = next((one for one in dtypes if one.startswith("float")), first.dtype)
         bands = (first.units, first.band_names) if isinstance(first, Raster) else ()
@@ -82,7 +82,7 @@ def sample(grids: Sequence[Grid], masked: bool) -> np.ndarray:
     return np.concatenate(found)
 
 
-def say_unfitting(grids: Sequence[Grid], flag: str, value_range: Range) -> bool:
+def warn_of_unfitting(grids: Sequence[Grid], flag: str, value_range: Range) -> bool:
     """Warn of the first file, of a few, whose values do not fit the range; return whether there is
     one.
     """
@@ -114,7 +114,7 @@ def check_data(values: np.ndarray, grid: Grid) -> None:
 def ranges_of(sides: Sequence[str], opt: Any, kept: dict[str, StoredRange]) -> dict[str, Range]:
     """Return the range of each side: the one that was `kept`, else of its flag as LOW,HIGH.
 
-    ValueError if both are there and differ, or none.
+    ValueError if the two differ, or if neither is there.
     """
     found = {}
     for side in sides:

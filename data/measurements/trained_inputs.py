@@ -31,8 +31,8 @@ def with_trained_inputs(
 
 
 def check_kind(subject: Subject, stored: StoredType) -> None:
-    """Raise a ValueError for an image or a raster if the targets of the training are volumes: a
-    file of theirs needs a place in the body.
+    """Raise a ValueError for an image or a raster if the targets of the training are volumes: only
+    a volume says where an output volume lies.
     """
     if stored.ending == Volume.ending and not subject.is_volume:
         raise ValueError(

@@ -11,7 +11,7 @@ from torch import Tensor
 from data.measurements.folders import Subject
 from data.measurements.grid import Box
 from data.measurements.output import Output
-from data.measurements.ranges import say_unfitting
+from data.measurements.ranges import warn_of_unfitting
 from data.measurements.reader import Reader
 from data.measurements.subject_input import Sources, SubjectInput
 from data.measurements.values import padded
@@ -58,7 +58,7 @@ class FileTranslation:
         name, size, reader = subject.first.path, subject.first.size, self.input.reader
         for side, grid in subject.inputs.items():
             if grid is not None and side not in self.said:
-                found = say_unfitting([grid], f"range_{side}", reader.ranges[side])
+                found = warn_of_unfitting([grid], f"range_{side}", reader.ranges[side])
                 self.said |= {side} if found else set()
         if subject.is_volume or max(size) <= LARGEST:
             translate_slices(

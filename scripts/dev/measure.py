@@ -18,6 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from util import memory
+
 Step = Callable[[], object]
 
 
@@ -181,24 +183,21 @@ def peak_memory(make: Callable[..., Step], *args: Any) -> float:
 
 
 def _peak(make: Callable[..., Step], args: tuple) -> float:
+    cpu = torch.device("cpu")
     torch.zeros(1)
-    before = _resident("VmRSS")
+    memory.reset_peak()
+    before = memory.peak_memory(cpu)
     step = make(*args)
     step()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     else:
-        Path("/proc/self/clear_refs").write_text("5")  # reset VmHWM, the peak
+        memory.reset_peak()
     for _ in range(3):
         step()
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
-    return _resident("VmHWM") - before
-
-
-def _resident(name: str) -> float:
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(rf"{name}:\s+(\d+)", status)[1]) / 1024
+    return (memory.peak_memory(cpu) - before) / 2**20
 
 
 def machine() -> str:

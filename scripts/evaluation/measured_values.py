@@ -90,8 +90,8 @@ def _errors_of(values: MeasuredValues, name: str) -> dict[str, float]:
         squares += float(np.square(difference).sum())
     if not count:
         raise ValueError(
-            f"{output.path} and {target.path} have no data in common; take the target away to "
-            f"measure the others"
+            f"{output.path} and {target.path} have no data in common; remove the target to "
+            f"measure the other files"
         )
     mse = squares / count
     psnr = min(MOST_PSNR, 10 * np.log10(values.width**2 / mse)) if mse else MOST_PSNR
@@ -126,7 +126,7 @@ def error_maps(values: MeasuredValues, folder: Path) -> dict[str, Path]:
         share = np.abs(fake - real).mean(2) / (BRIGHTEST * values.width)
         lacking = ~np.isfinite(share)
         if values.reader and values.masked and not isinstance(output, Raster):
-            # Whole numbers may have no value that says so; their inputs do.
+            # Whole numbers may have no nodata value: ask the inputs.
             subject, numbers = values.subjects[name], shown_numbers(output)
             inputs = np.concatenate([values.reader.input(subject, n) for n in numbers])
             lacking |= ~np.isfinite(inputs).all(2)

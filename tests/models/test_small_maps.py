@@ -21,7 +21,7 @@ SHAPES = [  # images, height, width, pixels of the kernel, stride, padding
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take products for maps of any size and numbers of any type."""
-    monkeypatch.setattr(small_maps, "is_small", lambda *_: True)
+    monkeypatch.setattr(small_maps, "use_product", lambda *_: True)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -68,7 +68,7 @@ def test_products_in_bf16_are_about_as_exact_as_convolutions(kind, monkeypatch) 
     y = in_64(wide)
     exact = [y, *torch.autograd.grad(y, [wide, in_64.weight], torch.ones_like(y))]
     by_products = errors_of(layer, x, exact)
-    monkeypatch.setattr(small_maps, "is_small", lambda *_: False)
+    monkeypatch.setattr(small_maps, "use_product", lambda *_: False)
     by_convolutions = errors_of(layer, x, exact)
     for ours, theirs in zip(by_products, by_convolutions, strict=True):
         assert ours < 1.5 * theirs < 0.01

@@ -1,19 +1,17 @@
 """How much memory a part of a program takes at its peak."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from support.torchruns import environment
 
-from util.memory import peak_memory
+from util.memory import peak_memory, reset_peak
 
-ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="no other system resets peaks")
 
@@ -32,7 +30,7 @@ def measured_peak() -> Iterator[SimpleNamespace]:
     """Measure as `grown` the bytes by which this process grows at most."""
     peak = SimpleNamespace()
     if sys.platform == "linux":
-        Path("/proc/self/clear_refs").write_text("5")  # resets the peak to what is held now
+        reset_peak()
     before = peak_memory(CPU)
     yield peak
     peak.grown = peak_memory(CPU) - before
@@ -44,7 +42,7 @@ def peak_in_a_process(lines: str, *argv: object) -> float:
         [sys.executable, "-c", lines, *map(str, argv)],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+        env=environment(),
     )
     assert done.returncode == 0, done.stderr
     return int(done.stdout.split()[-1]) / 2**30
