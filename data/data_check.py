@@ -17,6 +17,7 @@ from data.pair_statistics import PairStatistics
 from data.sampler import SeededDataset
 from data.side_statistics import SampleImage, SideStatistics, fitting_range, no_data_value
 from data.transforms import Geometry, pixels
+from util.sampling import evenly_spaced
 
 SAMPLE = 32  # most items that are looked at
 SECONDS = 2.0  # after which no further item is looked at
@@ -44,7 +45,7 @@ def check_data(
     sides: dict[str, SideStatistics] = {}
     pairs = PairStatistics()
     end = time.monotonic() + SECONDS
-    for index in np.linspace(0, len(dataset) - 1, min(sample, len(dataset))).astype(int).tolist():
+    for index in evenly_spaced(len(dataset), sample):
         found = sample_images(dataset, index, opt)
         for side, image in found.items():
             sides.setdefault(side, SideStatistics()).add(image)

@@ -27,6 +27,7 @@ from data.measurements.reader import Reader, cache_key
 from data.measurements.trained_inputs import with_trained_inputs
 from data.measurements.values import padded
 from data.value_range import StoredRange, read_ranges
+from util.sampling import evenly_spaced
 
 log = logging.getLogger(__name__)
 
@@ -246,8 +247,7 @@ def training_slices(subjects: list[Subject], opt: Any) -> list[tuple[Subject, in
             )
         found += [(subject, n) for n in range(first, last + 1)]
     if not trains(opt) and len(found) > opt.max_dataset_size:
-        few = np.linspace(0, len(found) - 1, int(opt.max_dataset_size)).round().astype(int)
-        found = [found[n] for n in few.tolist()]
+        found = [found[n] for n in evenly_spaced(len(found), int(opt.max_dataset_size))]
     return found
 
 

@@ -16,6 +16,7 @@ from data.transforms import pixels
 from util.distributed import barrier, is_main_process
 from util.errors import one_line
 from util.files import atomic_write, make_folder, run_folder
+from util.sampling import evenly_spaced
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ def _fit(dataset: Any, side: str, files: list[str], rule: Any) -> StoredRange | 
 def _percentiles(dataset: Any, side: str) -> tuple[float, float]:
     """Return the percentiles of the values of some images, without a no-data value."""
     flag, found = f"--range_{side}", [np.zeros(0, np.float32)]
-    for i in np.linspace(0, len(dataset) - 1, min(SAMPLE, len(dataset))).astype(int).tolist():
+    for i in evenly_spaced(len(dataset), SAMPLE):
         with contextlib.suppress(ValueError, OSError):  # `--on_bad_image` handles bad images later
             found.append(pixels(dataset.images(i)[side][1]).array().ravel()[::7])
     values = np.concatenate(found)

@@ -13,6 +13,7 @@ from data.measurements.raster import Raster
 from data.measurements.values import Range
 from data.side_statistics import fitting_range
 from data.value_range import PERCENTILES, StoredRange, ranges_file, rule_of
+from util.sampling import evenly_spaced
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def fitted_ranges(sides: dict[str, list[Grid]], opt: Any) -> dict[str, StoredRan
 def sample(grids: Sequence[Grid], masked: bool) -> np.ndarray:
     """Return some values of some files, without points that have no data."""
     draw, found = random.Random(0), [np.zeros(0)]
-    for index in np.linspace(0, len(grids) - 1, min(FILES, len(grids))).astype(int).tolist():
+    for index in evenly_spaced(len(grids), FILES):
         grid = grids[index]
         count = SLICES if min(grid.size) > EDGE else min(SLICES, grid.count)
         for number in np.linspace(0, grid.count - 1, count).round().astype(int).tolist():
@@ -88,7 +89,7 @@ def warn_of_unfitting(grids: Sequence[Grid], flag: str, value_range: Range) -> b
     """
     low, high = value_range
     given = f"--{flag} {low:g},{high:g}"
-    for index in np.linspace(0, len(grids) - 1, min(LOOKED_AT, len(grids))).astype(int).tolist():
+    for index in evenly_spaced(len(grids), LOOKED_AT):
         values = sample(grids[index : index + 1], masked=True)
         outside = np.mean((values < low) | (values > high)) if len(values) else 0
         first, last = np.percentile(values, PERCENTILES) if len(values) else (low, high)

@@ -22,6 +22,7 @@ from scripts.drawing.labels import SAMPLE, ClassCanvas
 from translator import Translator
 from util.errors import one_line
 from util.registry import find_class
+from util.sampling import evenly_spaced
 
 log = logging.getLogger(__name__)
 
@@ -212,9 +213,9 @@ def size_of(examples: Inputs | None, opt: Any) -> tuple[int, int]:
 
 def sample(inputs: Inputs, most: int = LOOKED_AT) -> Iterator[np.ndarray]:
     """Yield some of the images in RGB; skip unreadable ones."""
-    for i in np.linspace(0, len(inputs) - 1, min(most, len(inputs))).astype(int):
+    for i in evenly_spaced(len(inputs), most):
         with contextlib.suppress(ValueError, OSError):
-            image = inputs[int(i)]
+            image = inputs[i]
             yield np.repeat(image, 3, 2) if image.shape[2] == 1 else image
 
 

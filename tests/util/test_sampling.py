@@ -1,0 +1,12 @@
+from util.sampling import evenly_spaced
+
+
+def test_the_first_and_the_last_of_many_are_among_a_few():
+    assert evenly_spaced(101, 5) == [0, 25, 50, 75, 100]
+    assert evenly_spaced(10, 3) == [0, 4, 9]
+
+
+def test_few_are_all_taken_once():
+    assert evenly_spaced(3, 8) == [0, 1, 2]
+    assert evenly_spaced(1, 8) == [0]
+    assert evenly_spaced(0, 8) == []
