@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 
 @cache
@@ -110,6 +111,19 @@ def load_pair(path: Path, load: int = 286, crop: int = 256) -> tuple[Tensor, Ten
         side = side.crop((x, y, x + crop, y + crop))
         sides.append(side.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else side)
     return to_tensor()(sides[0]), to_tensor()(sides[1])
+
+
+class Pairs(Dataset):
+    """A|B images as pairs of tensors."""
+
+    def __init__(self, files: Sequence[Path]):
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return load_pair(self.files[index])
 
 
 def save(image: Tensor, path: Path) -> None:

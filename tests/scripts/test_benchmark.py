@@ -124,7 +124,7 @@ def test_the_table_and_the_numbers_are_written(pairs, tmp_path, capsys, monkeypa
     benchmark.main(flags)
     lines = capsys.readouterr().out.splitlines()
     assert "PyTorch" in lines[0] and len(lines) == 6
-    assert lines[4].startswith("| pairs to tensors, first epoch, one core | images/s |")
+    assert lines[4].startswith("| pairs to batches of one, first epoch, one core | images/s |")
     rows = json.loads(file.read_text())["rows"]
     assert [row["unit"] for row in rows] == ["images/s"] * 2
     assert not Path("checkpoints").exists() and not Path("datasets").exists()
