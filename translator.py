@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from data.base_dataset import BaseDataset
-from data.high_depth_output import high_depth_values
-from data.hole_input import HoleInput
+from data.files.high_depth_output import high_depth_values
+from data.files.large_images import LargeImage, ShownRows, large_images
+from data.holes.input import HoleInput
 from data.image_folder import make_dataset
 from data.image_parts import Parts, parts_of_each, with_parts
-from data.label_input import LabelInput
-from data.large_images import LargeImage, ShownRows, large_images
+from data.labels.input import LabelInput
 from data.measurements.subject_input import Sources, SubjectInput
 from data.measurements.translation import LARGEST, FileTranslation
 from data.user_input import ImageInput, Source, numbered

@@ -7,12 +7,12 @@ from typing import Any
 
 from data import builtin_facades
 from data.base_dataset import BaseDataset
-from data.data_check import SAMPLE, check_data
+from data.checks.data_check import SAMPLE, check_data
+from data.checks.image_check import check_headers
+from data.checks.side_statistics import SideStatistics
 from data.dataset_files import all_files
 from data.image_cache import shared_cache
-from data.image_check import check_headers
 from data.loader import Loader, how_to_check, how_to_fix
-from data.side_statistics import SideStatistics
 from data.value_range import chosen_ranges, continued_ranges, fit_value_ranges, read_ranges
 from util import distributed
 from util.files import run_folder

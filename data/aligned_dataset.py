@@ -6,12 +6,12 @@ from typing import Any
 
 from data.base_dataset import BaseDataset, prefix_errors, trains
 from data.channels import side_channels, to_channels
-from data.image_files import read_pair
+from data.checks.missing_folder import check_not_two_folders, missing_folder
+from data.files.image_files import read_pair
+from data.files.image_types import ImageLike
+from data.files.large_images import large_images
 from data.image_folder import check_partners, make_dataset, one_by_stem, side_folders
-from data.image_types import ImageLike
-from data.label_distortion import classes_of, draw_distortion, moved
-from data.large_images import large_images
-from data.missing_folder import check_not_two_folders, missing_folder
+from data.labels.distortion import classes_of, draw_distortion, moved
 from util.label_flags import add_label_aug
 
 log = logging.getLogger(__name__)

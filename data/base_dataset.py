@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.device_images import DeviceCache, DeviceImage
+from data.files.image_files import load_image_or_array
+from data.files.image_types import ImageArray, ImageLike
 from data.image_cache import CachedImages, ImageCache
-from data.image_files import load_image_or_array
-from data.image_types import ImageArray, ImageLike
 from data.original_transforms import get_params, get_transform  # noqa: F401, as users import them
 from data.transforms import (
     FILTERS,
@@ -129,7 +129,8 @@ class BaseDataset(Dataset, ABC):
     def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:
         """Return {side: (file, image)} of an item as read, before resizing.
 
-        data/data_check.py looks at these values. The default {} lets it look at the item's tensors.
+        data/checks/data_check.py looks at these values, or, with the default {}, at the item's
+        tensors.
         """
         return {}
 
@@ -180,7 +181,7 @@ class BaseDataset(Dataset, ABC):
         return {}
 
     def remarks(self) -> list[str]:
-        """Return remarks on the data, which data/data_check.py adds to its own."""
+        """Return remarks on the data, which data/checks/data_check.py adds to its own."""
         return []
 
     def paths(self, index: int) -> dict[str, str]:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data.image_files import DEEP, channels_of_some, in_mode
-from data.image_types import KINDS, HighDepthImage, ImageArray, ImageLike
+from data.files.image_files import DEEP, channels_of_some, in_mode
+from data.files.image_types import KINDS, HighDepthImage, ImageArray, ImageLike
 
 CHANNEL_MODES = {1: "L", 3: "RGB"}
 BACKGROUNDS = {"ignore": None, "white": 1.0, "black": 0.0}  # of --alpha, in [0, 1]

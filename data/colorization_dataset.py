@@ -12,10 +12,10 @@ from torch import Tensor
 from data.base_dataset import BaseDataset, prefix_errors
 from data.builtin_facades import is_builtin
 from data.channels import eight_bits, to_channels
-from data.image_files import in_mode, load_image_or_array, split_pair
+from data.checks.missing_folder import missing_folder
+from data.files.image_files import in_mode, load_image_or_array, split_pair
+from data.files.image_types import ImageArray, ImageLike
 from data.image_folder import make_dataset
-from data.image_types import ImageArray, ImageLike
-from data.missing_folder import missing_folder
 from data.transforms import Geometry, pixels
 from util.color import rgb_to_lab
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.files.image_types import ImageArray
 from data.image_cache import CachedImages, ImageCache
-from data.image_types import ImageArray
 from data.transforms import to_tensor
 
 SHARE = 0.1  # of the GPU's free memory, at most

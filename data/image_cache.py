@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from data.image_types import ImageArray
+from data.files.image_types import ImageArray
 from util import distributed
 from util.memory import free_memory
 

@@ -13,7 +13,10 @@ from torch import Tensor
 from data.base_dataset import BaseDataset, prefix_errors, trains
 from data.builtin_facades import is_builtin
 from data.channels import eight_bits, to_channels
-from data.hole_folders import (
+from data.checks.missing_folder import look_stitched
+from data.files.image_files import in_mode, load_image_or_array, sizes_of, split_pair
+from data.files.image_types import ImageLike
+from data.holes.folders import (
     MASK,
     SKETCH,
     image_files,
@@ -23,13 +26,10 @@ from data.hole_folders import (
     unread_folders,
     without_image,
 )
-from data.image_files import in_mode, load_image_or_array, sizes_of, split_pair
+from data.holes.mask_files import MOST_HOLE, alpha_mask, as_image, load_mask, shares_of_some
+from data.holes.random_holes import MASKS
+from data.holes.sketches import edges_of, load_sketch, require_edges
 from data.image_folder import one_by_stem
-from data.image_types import ImageLike
-from data.mask_files import MOST_HOLE, alpha_mask, as_image, load_mask, shares_of_some
-from data.masks import MASKS
-from data.missing_folder import look_stitched
-from data.sketches import edges_of, load_sketch, require_edges
 from data.transforms import FILTERS, pixels, to_tensor
 from util.inpainting import check_size
 from util.seeding import image_seed

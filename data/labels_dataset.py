@@ -9,20 +9,20 @@ from torch import Tensor
 from data.base_dataset import BaseDataset, filter_of, prefix_errors, trains
 from data.builtin_facades import is_builtin
 from data.channels import check_channels, to_channels
-from data.class_names import BUILTIN, named_classes
-from data.image_files import (
+from data.files.image_files import (
     halves,
     load_image_or_array,
     load_unconverted,
 )
-from data.image_types import ImageLike
-from data.inferred_labels import lacks_label_maps
-from data.label_distortion import draw_distortion, moved
-from data.label_folders import existing_label_files, label_side, phases_without_instances
-from data.label_options import check_flags, derived_label_options
-from data.label_reader import LabelReader, as_numbers, numbers_tensor, read_instances
-from data.label_scan import MANY, scan_labels
-from data.label_sizes import (
+from data.files.image_types import ImageLike
+from data.labels.class_names import BUILTIN, named_classes
+from data.labels.distortion import draw_distortion, moved
+from data.labels.flags import check_flags, derived_label_options
+from data.labels.folders import existing_label_files, label_side, phases_without_instances
+from data.labels.inferred_classes import lacks_label_maps
+from data.labels.reader import LabelReader, as_numbers, numbers_tensor, read_instances
+from data.labels.scan import MANY, scan_labels
+from data.labels.sizes import (
     EQUAL_SIZES,
     ONE_SIZE,
     check_images,

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 
 from data.base_dataset import BaseDataset
 from data.device_images import on_device
-from data.image_files import BadImageError
-from data.large_images import LargeImage
+from data.files.image_files import BadImageError
+from data.files.large_images import LargeImage
 from data.sampler import EpochBatchSampler, SeededDataset
 from data.value_range import StoredRange, write_ranges
 from data.worker_errors import allow_open_files, explained

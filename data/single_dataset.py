@@ -6,11 +6,11 @@ from typing import Any
 from data.base_dataset import BaseDataset, prefix_errors
 from data.builtin_facades import is_builtin
 from data.channels import check_channels, to_channels
-from data.image_files import load_image_or_array, split_pair
+from data.checks.missing_folder import missing_folder
+from data.files.image_files import load_image_or_array, split_pair
+from data.files.image_types import ImageLike
+from data.files.large_images import large_images
 from data.image_folder import make_dataset
-from data.image_types import ImageLike
-from data.large_images import large_images
-from data.missing_folder import missing_folder
 
 
 class SingleDataset(BaseDataset):

@@ -6,7 +6,7 @@ It makes pairs from colour images: A is the image in grey, B the image in colour
 from typing import Any
 
 from data.base_dataset import BaseDataset, get_params, get_transform
-from data.image_files import load_image
+from data.files.image_files import load_image
 from data.image_folder import make_dataset
 
 

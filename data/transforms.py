@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from data.channels import to_channels
-from data.image_files import load_image
-from data.image_types import HighDepthImage, ImageArray, ImageLike
+from data.files.image_files import load_image
+from data.files.image_types import HighDepthImage, ImageArray, ImageLike
 
 BICUBIC = Image.Resampling.BICUBIC
 FILTERS = {"bicubic": BICUBIC, "nearest": Image.Resampling.NEAREST}  # of --filter_A, --filter_B

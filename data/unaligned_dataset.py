@@ -8,10 +8,10 @@ from typing import Any
 
 from data.base_dataset import BaseDataset, prefix_errors
 from data.channels import side_channels, to_channels
-from data.image_files import load_image_or_array, split_pair
+from data.checks.missing_folder import missing_folder
+from data.files.image_files import load_image_or_array, split_pair
+from data.files.image_types import ImageLike
 from data.image_folder import make_dataset, side_folders
-from data.image_types import ImageLike
-from data.missing_folder import missing_folder
 
 log = logging.getLogger(__name__)
 

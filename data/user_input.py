@@ -9,11 +9,11 @@ from PIL import Image
 from torch import Tensor
 
 from data.base_dataset import prefix_errors
-from data.image_files import load_image_or_array
+from data.files.image_files import load_image_or_array
+from data.files.image_types import HIGH_DEPTH_MODES, HighDepthImage, ImageLike
+from data.files.metadata import orientation, upright
+from data.files.pixel_limit import MAX_PIXELS
 from data.image_parts import refuse_parts
-from data.image_types import HIGH_DEPTH_MODES, HighDepthImage, ImageLike
-from data.metadata import orientation, upright
-from data.pixel_limit import MAX_PIXELS
 
 Source = str | Path | Image.Image | np.ndarray
 Load = Callable[[str | Path, float], ImageLike]  # a file and the most pixels -> its image

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from data.image_files import load_image_or_array
-from data.image_types import HighDepthImage, ImageLike, StoredType, range_of_type
-from data.side_statistics import no_data_value
+from data.checks.side_statistics import no_data_value
+from data.files.image_files import load_image_or_array
+from data.files.image_types import HighDepthImage, ImageLike, StoredType, range_of_type
 from data.transforms import pixels
 from util.distributed import barrier, is_main_process
 from util.errors import one_line

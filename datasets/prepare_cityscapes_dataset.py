@@ -20,7 +20,7 @@ import util.installed  # noqa: E402, F401  (names missing packages in one line)
 from PIL import Image  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from data.image_files import load_image  # noqa: E402
+from data.files.image_files import load_image  # noqa: E402
 from options.parser import OneLineParser  # noqa: E402
 from scripts.pairs.tasks import stitched  # noqa: E402
 from scripts.pairs.writing import write_new  # noqa: E402

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from data.class_names import named_classes
+from data.labels.class_names import named_classes
 from util.checkpoint import saved_progress
 from util.files import make_folder, run_folder
 from util.html import HTML

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from data import Loader
 from data.builtin_facades import is_builtin
-from data.high_depth_output import write_high_depth
+from data.files.high_depth_output import write_high_depth
 from data.image_folder import side_folders
 from data.value_range import StoredRange, read_ranges
 from inference.image_writer import ImageWriter

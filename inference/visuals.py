@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from data.large_images import LargeImage
+from data.files.large_images import LargeImage
 from translator import Translator
 from util.variants import variant_label
 

@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/d
 
 from tqdm import tqdm
 
-from data.data_check import Remark, check_data
-from data.image_check import Finding, inspect
+from data.checks.data_check import Remark, check_data
+from data.checks.image_check import Finding, inspect
 from data.image_folder import make_dataset
 from data.value_range import chosen_ranges
 from options.base_options import Options

@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/m
 
 from tqdm import tqdm
 
-from data.image_files import image_size
+from data.checks.made_pairs import NOTE, SCALE, train_flags
+from data.files.image_files import image_size
 from data.image_folder import by_stem, make_dataset, unread_partner
-from data.made_pairs import NOTE, SCALE, train_flags
 from options.parser import OneLineParser, number
 from scripts.pairs.splits import (
     PHASES,

@@ -18,13 +18,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from data.high_depth_output import write_array
-from data.image_files import image_size
+from data.checks.missing_folder import look_stitched
+from data.files.high_depth_output import write_array
+from data.files.image_files import image_size
+from data.files.image_types import StoredType
+from data.files.large_images import LARGE
 from data.image_folder import is_image_file, make_dataset
 from data.image_parts import Parts, files_of_parts
-from data.image_types import StoredType
-from data.large_images import LARGE
-from data.missing_folder import look_stitched
 from options.base_options import Options
 from options.parser import OneLineParser
 from options.positionals import positionals

@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/v
 from PIL import Image
 from tqdm import tqdm
 
+from data.checks.missing_folder import look_stitched
+from data.files.large_images import LARGE
 from data.image_folder import make_dataset
-from data.large_images import LARGE
-from data.missing_folder import look_stitched
 from options.parser import OneLineParser
 from options.positionals import positionals
 from options.unused_flags import refuse_flags_of_test

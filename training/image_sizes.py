@@ -6,7 +6,7 @@ from typing import Any
 from data import Loader
 from data.base_dataset import BaseDataset
 from data.dataset_files import all_files
-from data.image_files import sizes_of
+from data.files.image_files import sizes_of
 from models.base_model import BaseModel
 from models.networks import Discriminator, Generator
 from util.distributed import world_size

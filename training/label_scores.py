@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.class_names import named_classes
+from data.labels.class_names import named_classes
 from models.segmenter import Examples, Reader, kept_reader
 from util.distributed import all_gather, local_main_first
 from util.hashes import hash_files

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from data import Loader, create_validation_dataset
 from data.base_dataset import BaseDataset
-from data.side_statistics import SideStatistics
+from data.checks.side_statistics import SideStatistics
 from training.state import TrainingState
 from util.files import short_stem
 from util.seeding import seeded

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data.checks.missing_folder import missing_folder
 from data.image_folder import describe, is_hidden, is_image_file, list_images, side_folders
 from data.measurements import dicom, nifti, raster
 from data.measurements.dicom import DicomVolume, holds_series
@@ -14,7 +15,6 @@ from data.measurements.nifti import NiftiVolume
 from data.measurements.plain_image import PlainImage
 from data.measurements.raster import Raster
 from data.measurements.volume import Volume
-from data.missing_folder import missing_folder
 
 MOST_INPUTS = 9  # folders trainA1/ to trainA9/
 Files = dict[str, Path]  # by relative path without extension

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from data.high_depth_output import write_array
-from data.image_types import StoredType
+from data.files.high_depth_output import write_array
+from data.files.image_types import StoredType
 from data.measurements.grid import Grid
 from data.measurements.nifti import NiftiVolume
 from data.measurements.raster import Raster, open_raster

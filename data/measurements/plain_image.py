@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.image_files import image_size, in_mode, load_unconverted
-from data.image_types import WIDE, HighDepthImage, StoredType
+from data.files.image_files import image_size, in_mode, load_unconverted
+from data.files.image_types import WIDE, HighDepthImage, StoredType
 from data.measurements.grid import Box, Grid, decoded, part_of
 
 GREY = ("1", "L", "LA", "La")  # modes of PIL that become one channel; the others become RGB

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from data.image_types import StoredType, range_of_type
+from data.checks.side_statistics import fitting_range
+from data.files.image_types import StoredType, range_of_type
 from data.measurements.grid import Grid
 from data.measurements.raster import Raster
 from data.measurements.values import Range
-from data.side_statistics import fitting_range
 from data.value_range import PERCENTILES, StoredRange, ranges_file, rule_of
 from util.sampling import evenly_spaced
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from data.image_types import WIDE
+from data.files.image_types import WIDE
 from data.measurements.grid import Box, Grid, by, require
 from util.errors import one_line
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from data.files.image_types import ImageArray
 from data.image_cache import ImageCache
-from data.image_types import ImageArray
 from data.measurements.folders import Subject
 from data.measurements.grid import Box, Grid, part_of
 from data.measurements.ranges import check_data

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from data.files.image_types import StoredType
 from data.image_folder import describe
-from data.image_types import StoredType
 from data.measurements.dicom import holds_series
 from data.measurements.folders import (
     Subject,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from data.image_types import StoredType
+from data.files.image_types import StoredType
 from data.measurements.folders import Subject
 from data.measurements.volume import Volume
 from data.value_range import read_ranges

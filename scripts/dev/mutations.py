@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from data.high_depth_output import png_of
-from data.image_check import Finding, inspect
-from data.image_files import load_image_or_array
+from data.checks.image_check import Finding, inspect
+from data.files.high_depth_output import png_of
+from data.files.image_files import load_image_or_array
 from options.config_files import read_run, read_yaml
 from util.checkpoint import load
 

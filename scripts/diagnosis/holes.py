@@ -8,12 +8,12 @@ from itertools import chain
 
 import numpy as np
 
-from data.hole_folders import MASK, SKETCH, folder_of
-from data.image_check import Finding
+from data.checks.image_check import Finding
+from data.holes.folders import MASK, SKETCH, folder_of
+from data.holes.mask_files import MOST_HOLE, alpha_mask, load_mask
+from data.holes.sketches import load_sketch
 from data.image_folder import by_stem, list_images
 from data.inpaint_dataset import InpaintDataset
-from data.mask_files import MOST_HOLE, alpha_mask, load_mask
-from data.sketches import load_sketch
 from options.base_options import Options
 
 MOSTLY_HOLE = f"more than {MOST_HOLE:.0%} of it are the hole; invert it if black is to be filled"

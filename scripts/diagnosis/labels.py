@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from data.image_check import Finding
-from data.image_files import BadImageError
+from data.checks.image_check import Finding
+from data.files.image_files import BadImageError
 from data.labels_dataset import LabelsDataset
 from options.base_options import Options
 

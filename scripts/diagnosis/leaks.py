@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 
-from data.image_check import Finding
+from data.checks.image_check import Finding
 from data.measurements.raster import Raster
 from util.split_groups import group_of, group_pattern, shared_groups
 

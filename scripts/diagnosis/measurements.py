@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.image_check import Finding
+from data.checks.image_check import Finding
 from data.measurements.dicom import DicomVolume
 from data.measurements.folders import files_in, folders_of, names_lacking, open_grid
 from data.measurements.grid import Grid

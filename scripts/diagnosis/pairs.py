@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from data.image_check import Finding
-from data.image_files import image_size
+from data.checks.image_check import Finding
+from data.files.image_files import image_size
 from data.image_folder import SIDES, by_stem, side_folders
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from data.class_names import named_classes
-from data.label_reader import ONE_CHANNEL, LabelReader
+from data.labels.class_names import named_classes
+from data.labels.reader import ONE_CHANNEL, LabelReader
 from util.palette import as_hex, shown_colours
 
 SAMPLE = 8  # label maps that tell the most frequent class

@@ -17,8 +17,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from data.image_files import in_mode
-from data.mask_files import alpha_mask
+from data.files.image_files import in_mode
+from data.holes.mask_files import alpha_mask
 from data.transforms import Geometry
 from scripts.drawing.guard import Guard, refused
 from scripts.drawing.labels import ClassCanvas

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data.class_names import names_of_colours
-from data.hole_input import HoleInput
+from data.holes.input import HoleInput
+from data.holes.mask_files import alpha_mask
 from data.inpaint_dataset import InpaintDataset
-from data.label_input import LabelInput
-from data.label_palette import exact_palette, find_palette, flat_pixels
-from data.mask_files import alpha_mask
+from data.labels.class_names import names_of_colours
+from data.labels.input import LabelInput
+from data.labels.palette import exact_palette, find_palette, flat_pixels
 from data.value_range import chosen_ranges, read_ranges
 from scripts.drawing.labels import SAMPLE, ClassCanvas
 from translator import Translator

@@ -9,10 +9,10 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from data.image_files import in_mode, reason, upright_rgb
-from data.image_types import has_high_depth
-from data.label_reader import ONE_CHANNEL
-from data.metadata import orientation, upright, upright_size
+from data.files.image_files import in_mode, reason, upright_rgb
+from data.files.image_types import has_high_depth
+from data.files.metadata import orientation, upright, upright_size
+from data.labels.reader import ONE_CHANNEL
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 MOST_PIXELS = 64 * 10**6  # maximum size of an uploaded image, and of the resized one

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.image_files import DEEP, load_image
+from data.files.image_files import DEEP, load_image
 from data.image_folder import by_stem, make_dataset, unread_partner
 from scripts.evaluation.heat import heat_colours
 from scripts.evaluation.measured_values import MeasuredValues

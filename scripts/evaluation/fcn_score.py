@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from data.aligned_dataset import pair_files
-from data.image_files import read_pair
-from data.label_palette import find_palette
+from data.files.image_files import read_pair
+from data.labels.palette import find_palette
 from models.segmenter import Examples, Reader, kept_reader
 from options.config_files import read_run
 from scripts.evaluation.compare import ImageSet, pixels

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from data import create_dataset
+from data.checks.missing_folder import nearest_folder
 from data.measurements.folders import MOST_INPUTS
-from data.missing_folder import nearest_folder
 from inference.manifest import (
     Manifest,
     different,

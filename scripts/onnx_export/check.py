@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from data.hole_input import HoleInput
-from data.label_input import LabelInput
-from data.masks import box_mask
+from data.holes.input import HoleInput
+from data.holes.random_holes import box_mask
+from data.labels.input import LabelInput
 from models.semantic import FromLabels
 from translator import Translator
 from util.errors import one_line

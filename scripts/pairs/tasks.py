@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from data.image_files import halves, load_image
+from data.files.image_files import halves, load_image
 
 BICUBIC = Image.Resampling.BICUBIC
 Pair = tuple[Image.Image, Image.Image]

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from data.image_files import image_size, load_image_or_array
+from data.files.image_files import image_size, load_image_or_array
+from data.files.image_types import HighDepthImage
 from data.image_folder import is_image_file, make_dataset
-from data.image_types import HighDepthImage
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from support.holes import hole_options as options
 from torch import Tensor
 
 from data import create_dataset, create_validation_dataset
-from data.mask_files import as_image, load_mask
+from data.holes.mask_files import as_image, load_mask
 from data.transforms import to_tensor
 from options.test_options import TestOptions
 from options.train_options import TrainOptions

@@ -13,7 +13,7 @@ from support.label_folders import SIZE, classes, draw_coloured, draw_labels, pho
 from support.recorded import traces
 
 from data import create_dataset, create_validation_dataset
-from data.label_reader import as_numbers
+from data.labels.reader import as_numbers
 from data.labels_dataset import LabelsDataset
 from data.transforms import to_tensor
 from options.test_options import TestOptions

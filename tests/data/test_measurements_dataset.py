@@ -20,7 +20,7 @@ from support.measured_files import (
 )
 
 from data import Loader, create_dataset, create_validation_dataset
-from data.data_check import check_data
+from data.checks.data_check import check_data
 from data.value_range import read_ranges
 from options.train_options import TrainOptions
 

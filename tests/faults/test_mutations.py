@@ -9,8 +9,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data.image_check import inspect
-from data.image_files import load_image, load_image_or_array
+from data.checks.image_check import inspect
+from data.files.image_files import load_image, load_image_or_array
 from options.config_files import read_run, read_yaml
 from options.train_options import TrainOptions
 from scripts.dev.mutations import image_originals, mutated

@@ -10,7 +10,7 @@ import tifffile
 import torch
 from conftest import TINY, draw, draw_pairs, result_images
 
-from data.image_files import load_image_or_array
+from data.files.image_files import load_image_or_array
 from data.transforms import Geometry, in_range, pixels, to_tensor
 
 Command = Callable[..., SimpleNamespace]

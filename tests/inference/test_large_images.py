@@ -13,10 +13,10 @@ from conftest import TINY, draw, draw_pairs, near, result_images
 from PIL import Image
 from support.peaks import OF_A_SCRIPT, peak_in_a_process
 
-from data import large_images, tiff_windows
-from data.image_files import image_size, load_image_or_array
-from data.large_images import LargeImage
-from data.tiff_windows import TiffWindows
+from data.files import large_images, tiff_windows
+from data.files.image_files import image_size, load_image_or_array
+from data.files.large_images import LargeImage
+from data.files.tiff_windows import TiffWindows
 from translator import Translator
 
 Command = Callable[..., SimpleNamespace]
@@ -124,7 +124,7 @@ def test_sizes_are_read_from_headers(tmp_path, monkeypatch, name) -> None:
         Image.fromarray(np.zeros((20, 30), np.uint16)).save(tmp_path / name)
     else:
         draw((30, 20)).save(tmp_path / name)
-    monkeypatch.setattr("data.image_files.load_image_or_array", None)
+    monkeypatch.setattr("data.files.image_files.load_image_or_array", None)
     assert image_size(tmp_path / name) == (30, 20)
 
 

@@ -11,7 +11,7 @@ from conftest import draw, draw_pairs, draw_sets, near, refusal, result_images
 from PIL import Image
 from support.drawing import untrained
 
-from data.high_depth_output import png_of
+from data.files.high_depth_output import png_of
 from translator import Translator
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 from support.drawing import untrained
 from support.holes import draw_photos, save_mask, saved_run
 
-from data import large_images
-from data.mask_files import as_image
+from data.files import large_images
+from data.holes.mask_files import as_image
 from data.transforms import to_tensor
 from scripts import translate
 from translator import Translator

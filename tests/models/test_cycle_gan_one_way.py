@@ -10,7 +10,7 @@ import torch
 from conftest import draw_sets, near, result_images
 from PIL import Image
 
-from data.image_files import split_pair
+from data.files.image_files import split_pair
 from data.transforms import to_tensor
 from models import networks
 from translator import Translator

@@ -19,7 +19,7 @@ from support.preparing import (
     trains,
 )
 
-from data.image_files import load_image
+from data.files.image_files import load_image
 from data.image_folder import IMG_EXTENSIONS
 
 SPLITS = ("train", "val", "test")

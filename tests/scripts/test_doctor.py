@@ -10,8 +10,8 @@ import pytest
 from conftest import FACADES, draw, draw_pairs, needs_facades, refusal
 from PIL import Image
 
-from data.high_depth_output import png_of
-from data.image_check import inspect
+from data.checks.image_check import inspect
+from data.files.high_depth_output import png_of
 from scripts import doctor
 
 Command = Callable[..., SimpleNamespace]
@@ -108,7 +108,7 @@ def test_what_is_only_unusual_is_remarked_upon(
 def test_the_doctor_agrees_with_training(command: Command, tmp_path: Path, kind: str) -> None:
     path = make(tmp_path / "set", kind)
     fatal = any(finding.fatal for finding in inspect(str(path)))
-    from data.image_files import load_image_or_array
+    from data.files.image_files import load_image_or_array
 
     try:
         load_image_or_array(path)

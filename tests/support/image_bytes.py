@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 
-from data import png_files
+from data.files import png_files
 
 COLOURS = {1: 0, 2: 4, 3: 2, 4: 6}  # colour types of PNG by number of channels
 # Adam7: first row and column, and steps, of each of the seven passes.

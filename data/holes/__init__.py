@@ -1,0 +1,1 @@
+"""Holes to fill: masks in files, random holes, sketches."""

@@ -1,0 +1,1 @@
+"""Label maps: their folders, files, class numbers and colours."""
