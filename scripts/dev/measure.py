@@ -172,17 +172,17 @@ def work_of(step: Step) -> tuple[int, int]:
     return counter.get_total_flops(), traffic.bytes
 
 
-def peak_memory(make: Callable[..., Step], *args: Any) -> float:
-    """Return the peak memory in MiB of the step `make(*args)`, networks included.
+def peak_memory(make: Callable[..., Step], *args: Any, calls: int = 3) -> float:
+    """Return the peak memory in MiB of some calls of the step `make(*args)`, networks included.
 
     The step runs in its own process.
     """
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        return pool.apply(_peak, (make, args))
+        return pool.apply(_peak, (make, args, calls))
 
 
-def _peak(make: Callable[..., Step], args: tuple) -> float:
+def _peak(make: Callable[..., Step], args: tuple, calls: int) -> float:
     cpu = torch.device("cpu")
     torch.zeros(1)
     memory.reset_peak()
@@ -193,7 +193,7 @@ def _peak(make: Callable[..., Step], args: tuple) -> float:
         torch.cuda.reset_peak_memory_stats()
     else:
         memory.reset_peak()
-    for _ in range(3):
+    for _ in range(calls):
         step()
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
@@ -206,7 +206,8 @@ def machine() -> str:
     cpus = Path("/proc/cpuinfo")
     if cpus.is_file() and (model := re.search(r"model name\s*: (.*)", cpus.read_text())):
         parts = [model[1]]
-    parts.append(f"{torch.get_num_threads()} threads")
+    threads = torch.get_num_threads()
+    parts.append(f"{threads} thread{'s' * (threads > 1)}")
     if torch.cuda.is_available():
         parts.append(torch.cuda.get_device_name())
     return ", ".join(

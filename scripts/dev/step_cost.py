@@ -1,9 +1,9 @@
-"""Time a training step of each row of a sweep, relative to that of the first row:
+"""Time a training step of each row of a sweep, and measure its peak memory:
 
     python -m scripts.dev.step_cost scripts/sweeps/recipe.yaml
 
-The rows run in turn, each in a process of its own, on random images of their crop size. Flags of
-train.py after the file apply to every row.
+The rows run in turn, each in a process of its own, on random images of their crop size; the time
+is also relative to that of the first row. Flags of train.py after the file apply to every row.
 """
 
 import tempfile
@@ -14,7 +14,7 @@ import torch
 
 from models.lazy_r1 import EVERY
 from options.parser import OneLineParser, number
-from scripts.dev.measure import Step, in_turn, machine
+from scripts.dev.measure import Step, in_turn, machine, peak_memory
 from scripts.dev.random_batch import model_of, options_of, random_batch
 from scripts.sweeps.plan import read_plan
 from training.ema import EMA
@@ -40,13 +40,18 @@ def main(argv: Sequence[str] | None = None) -> None:
                 raise ValueError(f"{args.file}: {label}: {error}") from None
         makers = {label: (step_of, (flags, args.threads)) for label, flags in rows.items()}
         times = in_turn(makers, args.rounds, warm_up=1, repeats=EVERY)  # one of them has R1
+        peaks = {
+            label: peak_memory(make, *values, calls=EVERY)
+            for label, (make, values) in makers.items()
+        }
     first = times[next(iter(rows))]
-    print(f"{machine()}; {args.threads} threads a step; the median of {args.rounds}\n")
-    print("| | ms a step | relative |\n|---|---|---|")
+    print(f"{machine()}; --threads {args.threads}; the median of {args.rounds}\n")
+    print("| | ms a step | relative | peak MiB |\n|---|---|---|---|")
     for label, found in times.items():
         spread = " – ".join(f"{1e3 * end:.1f}" for end in (found.least, found.most))
         relative = found.median / first.median
-        print(f"| {label} | {1e3 * found.median:.1f} ({spread}) | {relative:.2f} |")
+        time = f"{1e3 * found.median:.1f} ({spread})"
+        print(f"| {label} | {time} | {relative:.2f} | {peaks[label]:.0f} |")
 
 
 def step_of(flags: Sequence[str], threads: int) -> Step:
