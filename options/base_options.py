@@ -137,9 +137,11 @@ class BaseOptions:
         config = read_yaml(given["config"]) if given.get("config") else {}
         by_hand = {**config, **given}
         defaults = {name: action.default for name, action in parser.options().items()}
-        saved = self.saved_options(parser, _run_folder({**defaults, **by_hand}), by_hand)
+        values = {**defaults, **by_hand}
+        existing = _existing_name(values, by_hand) if values["suffix"] else values["name"]
+        saved = self.saved_options(parser, Path(values["checkpoints_dir"]) / existing, by_hand)
         builtin = not (by_hand.get("dataroot") or saved.get("dataroot"))
-        model = {**defaults, **saved, **by_hand}["model"]
+        model = {**values, **saved, **by_hand}["model"]
         preset = read_builtin(model) if builtin else {}
 
         # Call each hook once; the model's hook may set the default dataset.
@@ -172,6 +174,7 @@ class BaseOptions:
         _apply(parser, opt, config, f"{given.get('config')}: ")
         parser.parse_args(argv, opt)
         opt.given, opt.inferred = {*config, *flags}, dict(self.inferred)
+        opt.name = existing if saved or not self.is_train else _named(vars(opt))
         self.finish(parser, opt)
         check_unused_flags(parser, opt, flags)
         classes[0].check_options(opt)
@@ -182,8 +185,6 @@ class BaseOptions:
     def finish(self, parser: FlagParser, opt: Options) -> None:
         """Fill in derived options and make the checks that need several options."""
         opt.isTrain = self.is_train
-        if opt.suffix:
-            opt.name = _named(vars(opt))
         if not opt.name or not opt.name.isprintable():
             parser.error(f"--name {opt.name!r}: must be a valid folder name")
         if len(os.fsencode(os.path.basename(opt.name))) > LONGEST_NAME:
@@ -232,8 +233,20 @@ def _given(parser: FlagParser, argv: list[str]) -> dict[str, Any]:
     return {k: v for k, v in vars(namespace).items() if v is not _MISSING}
 
 
-def _run_folder(values: dict[str, Any]) -> Path:
-    return Path(values["checkpoints_dir"]) / _named(values)
+def _existing_name(values: dict[str, Any], by_hand: dict[str, Any]) -> str:
+    """Return the name that train.py has given a run with a --suffix, from these flags alone."""
+    parser = FlagParser()
+    add_shared_flags(parser)
+    add_train_flags(parser)
+    model = values["model"]
+    find_class("models", model, "--model").modify_commandline_options(parser, model != "test")
+    data = by_hand.get("dataset_mode", parser.get_default("dataset_mode"))
+    find_class("data", data, "--dataset_mode").modify_commandline_options(parser, True)
+    defaults = {name: action.default for name, action in parser.options().items()}
+    presets = [{}] if by_hand.get("dataroot") else [{}, read_builtin(model)]
+    names = [_named({**defaults, **preset, **by_hand}) for preset in presets]
+    there = (name for name in names if Path(values["checkpoints_dir"], name).is_dir())
+    return next(there, names[0])
 
 
 def _named(values: dict[str, Any]) -> str:

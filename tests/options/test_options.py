@@ -238,6 +238,20 @@ def test_suffix_is_filled_in_for_training_and_testing(tmp_path: Path) -> None:
     assert (opt.name, opt.ngf) == ("n_basic_x", 3)
 
 
+@pytest.mark.parametrize("flags", [[], ["--dataroot", "p", "--model", "cycle_gan"]])
+def test_a_suffix_names_the_same_run_in_training_test_and_resume(tmp_path: Path, flags) -> None:
+    """The fields have the defaults of the model and of the built-in data, as in the training."""
+    suffix = "{model}_{netG}_{load_size}_{gan_mode}_{batch_size}_{phase}"
+    flags = ["--checkpoints_dir", str(tmp_path), "--name", "n", "--suffix", suffix, *flags]
+    trained = TrainOptions().read(flags)
+    run = tmp_path / trained.name
+    run.mkdir()
+    (run / "train_opt.json").write_text(json.dumps(vars(trained) | {"ngf": 3}))
+    assert TestOptions().read(flags).name == trained.name and TestOptions().read(flags).ngf == 3
+    resumed = TrainOptions().read([*flags, "--continue_train", "--n_epochs", "3"])
+    assert (resumed.name, resumed.ngf) == (trained.name, 3)
+
+
 @pytest.mark.parametrize(
     ("flags", "alone", "batched"),
     [
