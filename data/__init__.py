@@ -65,7 +65,7 @@ def create_dataset(
         log.warning("--batch_size %d: is more than the %s", opt.batch_size, found)
     if ours:
         loader.classes = dataset.classes()
-    loader.cache = opt.cache if cached and opt.isTrain else ""
+    loader.cache_kind = opt.cache if cached and opt.isTrain else ""
     if not repeated and not opt.no_data_check:
         loader.remarks, loader.statistics = look_at_data(dataset, opt)
     return loader

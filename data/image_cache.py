@@ -18,7 +18,8 @@ from util.memory import free_memory
 
 log = logging.getLogger(__name__)
 
-SLOT = 2**26  # bytes per image file; the cache is a sparse file, so unused bytes take no room
+# Bytes per image file, and of all; the cache is a sparse file, so unused bytes take no room.
+SLOT, LARGEST = 2**26, 2**43
 # HEAD: number of images, original width and height. EACH: an image's shape, type and range.
 HEAD, EACH = struct.Struct("<Iii"), struct.Struct("<iiisdd")
 # A capital letter says that the values are clipped to their range.
@@ -43,26 +44,27 @@ class ImageCache:
         if the file cannot be created.
         """
         self.slots = {file: i for i, file in enumerate(files)}
+        self.slot = min(SLOT, LARGEST // max(1, len(files)) // 4096 * 4096)
         self.reserve = reserve
         if folder is None:
             self.descriptor = os.memfd_create("images")
         else:
             with tempfile.TemporaryFile(dir=folder) as file:
                 self.descriptor = os.dup(file.fileno())
-        os.truncate(self.descriptor, len(files) * SLOT)
+        os.truncate(self.descriptor, len(files) * self.slot)
         self._map()
 
     def __getstate__(self) -> dict[str, Any]:
         there = f"/proc/{os.getpid()}/fd/{self.descriptor}"
-        return {"slots": self.slots, "reserve": self.reserve, "descriptor": there}
+        return {**vars(self), "bytes": None, "descriptor": there}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.slots, self.reserve = state["slots"], state["reserve"]
+        vars(self).update(state)
         self.descriptor = os.open(state["descriptor"], os.O_RDWR)
         self._map()
 
     def _map(self) -> None:
-        self.bytes = mmap.mmap(self.descriptor, len(self.slots) * SLOT)
+        self.bytes = mmap.mmap(self.descriptor, len(self.slots) * self.slot)
 
     def __del__(self) -> None:
         if hasattr(self, "descriptor"):
@@ -72,7 +74,7 @@ class ImageCache:
         """Return the cached images of a file, or None."""
         if file not in self.slots:
             return None
-        at = self.slots[file] * SLOT
+        at = self.slots[file] * self.slot
         count, *size = HEAD.unpack_from(self.bytes, at)
         at += HEAD.size
         found = []
@@ -90,11 +92,11 @@ class ImageCache:
         images, size = kept
         arrays = [np.ascontiguousarray(image.array()) for image in images]
         needed = HEAD.size + sum(EACH.size + array.nbytes for array in arrays)
-        if file not in self.slots or needed > SLOT:
+        if file not in self.slots or needed > self.slot:
             return
         if self.reserve and free_memory() < self.reserve:
             return
-        at = end = self.slots[file] * SLOT
+        at = end = self.slots[file] * self.slot
         end += HEAD.size
         try:
             for image, array in zip(images, arrays, strict=True):

@@ -24,6 +24,7 @@ from data.worker_errors import allow_open_files, explained
 from util import distributed
 from util.command import run_line
 from util.process_pool import kill_children
+from util.sampling import first_of_parts
 from util.signals import worker_init
 
 everywhere = logging.getLogger("every process")  # logs on all ranks, not only on rank 0
@@ -53,8 +54,9 @@ class Loader:
         self.opt, self.dataset, self.repeated = opt, dataset, repeated
         self.epoch, self.done = 1, 0
         skip = opt.on_bad_image == "skip"
+        replace = skip and opt.isTrain and not repeated  # a score counts each image once
         self.reported: set[str] = set()
-        self.cache = ""  # the kind of --cache; "" for a dataset that names no files
+        self.cache_kind = ""  # the value of --cache; "" for a dataset that names no files
         self.classes: list[tuple[str, str]] = []  # colours and names, of label maps
         self.remarks: list[str] = []  # what the data check has found
         self.statistics: dict[str, Any] = {}  # by side, from the data check
@@ -73,15 +75,15 @@ class Loader:
             allow_open_files(workers)
             atexit.register(_end_workers)
         self.loader_options = {
-            "dataset": SeededDataset(dataset, opt.seed, replace_bad=skip and opt.isTrain),
+            "dataset": SeededDataset(dataset, opt.seed, replace_bad=replace),
             "batch_sampler": self.sampler,
-            "collate_fn": partial(_collate, skip_bad=skip and not opt.isTrain),
+            "collate_fn": partial(_collate, skip_bad=skip and not replace),
             "pin_memory": bool(opt.gpu_ids) and torch.cuda.is_available(),
             "generator": torch.Generator(),  # spares the global generator
         }
         self.loader, self.iterator = self._loader_with(workers), None
-        self.passes, self.without_workers = 0, False
-        self.device: torch.device | None = None  # that keeps the images, if they are few
+        self.whole_passes, self.without_workers = 0, False
+        self.device: torch.device | None = None  # which will hold the cached images
 
     def __len__(self) -> int:
         return self.size
@@ -103,15 +105,18 @@ class Loader:
     def some_batches(self, most: int) -> Iterator[dict[str, Any]]:
         """Yield at most `most` batches of items spread evenly over the data, as in epoch 1."""
         local = self.opt.batch_size // distributed.world_size()
-        count = min(self.size, most * local)
-        chosen = [i * self.size // count for i in range(count)]
-        for first in range(0, count, local):
-            items = [self.loader.dataset[1, i][0] for i in chosen[first : first + local]]
-            yield _stacked([item for item in items if not isinstance(item, Exception)])
+        chosen = first_of_parts(self.size, most * local)
+        for first in range(0, len(chosen), local):
+            read = [self.loader.dataset[1, i] for i in chosen[first : first + local]]
+            batch, _ = _collate(read, skip_bad=True)
+            if isinstance(batch, Exception):
+                raise batch
+            if batch:
+                yield batch
 
     def keep_on(self, device: torch.device) -> None:
-        """Let a device keep the cached images of a small data set and make the items of them, from
-        the first epoch on in which all are cached.
+        """Once all images of a small data set are cached, move them to `device` and make the items
+        there.
         """
         if self.opt.cache in ("auto", "ram") and isinstance(self.dataset, BaseDataset):
             self.device = device
@@ -145,11 +150,11 @@ class Loader:
             raise known from error
 
     def _batches(self) -> Iterator[dict[str, Any]]:
-        if self.passes and self.device:
+        if self.whole_passes and self.device:
             self._move_images(self.device)
-        if self.passes == 1 and self.loader.num_workers:
+        if self.whole_passes == 1 and self.loader.num_workers:
             self._choose_process()
-        self.passes += 1
+        whole = not self.done
         self.sampler.epoch, self.sampler.done = self.epoch, self.done
         self.done = 0
         self.epoch += not self.repeated
@@ -167,6 +172,7 @@ class Loader:
                 raise batch
             if batch:
                 yield batch | {"part": part} if part else batch
+        self.whole_passes += whole  # all images that have room are cached now
 
     def _loader_with(self, workers: int) -> DataLoader:
         return DataLoader(

@@ -1,1 +1,1 @@
-"""What happens around a translation: the page of results, shards of it."""
+"""Around a translation: the page of results, the manifest, and the shards of a test."""

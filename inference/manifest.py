@@ -79,7 +79,7 @@ class Manifest:
             words = "overwriting %s with different ones (%s); --results_dir keeps both"
             log.warning(words, kind, ", ".join(differing))
             if overwrite:
-                # Another model's images have other labels and lie beside these, as users know it.
+                # The images of another model have other labels: they do not collide, and stay.
                 same_model = self.read()["flags"].get("model") == opt.model
                 earlier = listed_files(self.folder) if same_model else []
                 shutil.rmtree(self.folder)

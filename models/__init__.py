@@ -13,7 +13,8 @@ def create_model(opt: Any) -> "BaseModel":
     from models.by_name import NamedModel
 
     build = find_class("models", opt.model, "--model")
-    if "model_names" in build.__init__.__code__.co_names and not issubclass(build, NamedModel):
+    names = getattr(getattr(build.__init__, "__code__", None), "co_names", ())
+    if "model_names" in names and not issubclass(build, NamedModel):
         raise ValueError(
             f"--model {opt.model}: its file lists model_names; that needs NamedModel of "
             f"models/by_name.py in place of BaseModel (docs/migrating.md)"

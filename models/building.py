@@ -94,7 +94,8 @@ def check_loss_weights(opt: Any, *flags: str) -> None:
 def _spare_dynamo() -> None:
     """Avoid torch.optim's import of torch._dynamo, which costs seconds at start.
 
-    Their methods import it when first called, unless the function within says it has seen to it.
+    Optimizer's decorated methods import it on their first call, unless the function within has the
+    attribute `__dynamo_disable`.
     """
     for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
         function = getattr(getattr(Optimizer, name), "__wrapped__", None)

@@ -275,8 +275,8 @@ class SpectralConv2d(nn.Conv2d):
         )
 
 
-class Judge(nn.Module):
-    """A layer of D."""
+class SpectralNormConv(nn.Module):
+    """A layer of D: a convolution with spectral norm, and leaky ReLU."""
 
     def __init__(self, input_nc: int, output_nc: int):
         super().__init__()
@@ -297,7 +297,7 @@ class SNPatchDiscriminator(nn.Module):
         widths = [input_nc, ndf, 2 * ndf, *[4 * ndf] * 4]
         self.count = len(widths) - 1
         for i in range(self.count):
-            self.add_module(f"conv{i + 1}", Judge(widths[i], widths[i + 1]))
+            self.add_module(f"conv{i + 1}", SpectralNormConv(widths[i], widths[i + 1]))
 
     def forward(self, x: Tensor) -> Tensor:  # (N, input_nc, H, W) -> (N, judgements)
         for i in range(self.count):

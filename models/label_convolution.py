@@ -19,12 +19,15 @@ CHUNK = 2**14  # pixels whose gradients are added up in one go: more lose digits
 # Where it is faster, forward and backward: measured on one core (AVX-512) with 3 to 184 channels,
 # k 3, 4 and 7, 16×16 to 256×256, and maps of COCO-Stuff with 0 to 100% of their pixels random.
 # `LabelMap`s come only from the CPU (`models.label_windows.semantic_map`).
-LEAST = 1024  # places; below it, the search for windows takes as long as a convolution
-MOST_OF_FEATURES = 0.7  # windows a place, of features that repeat
-PER_CHANNEL = 1 / 60  # windows a place for each channel of a label map: the zeros that are left out
-BEFORE_ANOTHER = 0.4  # at most for few channels, if a convolution of features that repeat follows
+# At least so many pixels: below, the search for windows takes as long as a convolution.
+LEAST = 1024
+# At most so many distinct windows per pixel: of features that repeat; of a label map, for each of
+# its channels; and of a label map of few channels, if a convolution of repeated features follows.
+MOST_OF_FEATURES = 0.7
+PER_CHANNEL = 1 / 60
+BEFORE_ANOTHER = 0.4
 FEW = 16  # channels of a label map below which no search pays, unless such a convolution follows
-APART = 32  # channels of maps from which on they are convolved apart from as many images
+APART = 32  # channels of a label map from which on it is convolved apart from the image beside it
 
 
 class RepeatedFeatures:

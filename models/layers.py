@@ -1,4 +1,4 @@
-"""Layers that torch lacks, and what must hold around a forward pass: torch only."""
+"""Layers that torch lacks, and context managers around a forward pass: torch only."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,8 +27,8 @@ class InstanceNorm(nn.GroupNorm):
 
 
 class SyncBatchNorm(nn.SyncBatchNorm):
-    """Batch norm over all ranks; in a validation, in which each rank has other images, that of
-    one rank.
+    """Batch norm over all ranks; under inference mode over this rank alone, since in a validation
+    each rank has other images.
     """
 
     def forward(self, x: Tensor) -> Tensor:

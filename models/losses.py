@@ -25,7 +25,7 @@ def _lsgan(logits: Tensor, label: float, reduction: str) -> Tensor:
 
 # What a discriminator makes of an image: its logits, or, per scale, the features of every layer,
 # of which the last are the logits.
-Judgement = Tensor | Sequence[Sequence[Tensor]]
+DiscriminatorOutput = Tensor | Sequence[Sequence[Tensor]]
 
 GAN_MODES = ("vanilla", "lsgan", "wgangp", "hinge")
 
@@ -47,15 +47,16 @@ class GANLoss(nn.Module):
 
     def forward(
         self,
-        prediction: Judgement,
+        prediction: DiscriminatorOutput,
         target_is_real: bool,
         for_discriminator: bool = True,
         valid: Tensor | None = None,
     ) -> Tensor:
-        """Return the mean loss, over patches and then scales; `for_discriminator=False` is G's
-        side, which only hinge tells.
+        """Return the mean loss, over patches and then scales; `for_discriminator=False` is the loss
+        of G, which differs with hinge only.
 
-        `valid` (N, 1, H, W) is 0 at pixels without data: a patch around none but those counts 0.
+        `valid` (N, 1, H, W) is 0 at pixels without data. It is max-pooled to the size of the
+        prediction: the loss of a patch is 0 if its cell holds only such pixels.
         """
         if not isinstance(prediction, Tensor):
             losses = [self(of[-1], target_is_real, for_discriminator, valid) for of in prediction]
@@ -82,7 +83,7 @@ def _at_least_float32(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def feature_matching(fake: Judgement, real: Judgement) -> Tensor:
+def feature_matching(fake: DiscriminatorOutput, real: DiscriminatorOutput) -> Tensor:
     """Return the mean over the scales of Σ_layers E‖D_layer(fake) − D_layer(real)‖₁, without the
     logits; real has no gradient (arXiv:1711.11585, eq. 4).
     """

@@ -46,7 +46,7 @@ def get_norm_layer(norm_type: str = "instance") -> Callable[[int], nn.Module]:
 
 
 def _is_instance(norm_layer: Callable[[int], nn.Module]) -> bool:
-    # Only instance norm lets a convolution keep its bias (batch norm has a bias of its own).
+    # Only beside instance norm a convolution has a bias (§6.1); beside `none` it has none either.
     return isinstance(norm_layer(1), InstanceNorm | nn.InstanceNorm2d)
 
 
@@ -219,7 +219,7 @@ class ResnetBlock(nn.Module):
         *,
         bias: bool | None = None,
     ):
-        """`bias` is whether the convolutions have one; by default, if the norm is none of batch."""
+        """`bias` is whether the convolutions have one; by default only with instance norm."""
         super().__init__()
         bias = _is_instance(norm_layer) if bias is None else bias
         layers = [

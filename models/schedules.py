@@ -52,9 +52,7 @@ def step(schedules: Iterable[Schedule], metric: float | None) -> None:
 
 
 def load(schedule: Schedule, saved: dict[str, Any]) -> None:
-    """Let `plateau` go on counting where it was; its mode and its constants stay, and so does all
-    of the other schedules, which follow from the options and the epoch.
-    """
+    """Restore the counters of `plateau`; other schedules follow from the options and the epoch."""
     if isinstance(schedule, lr_scheduler.ReduceLROnPlateau) and "lr_lambdas" not in saved:
         counts = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
         schedule.load_state_dict({name: saved[name] for name in counts})

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from util.checkpoint import load, save
 from util.palette import nearest_colour
+from util.seeding import seeded
 from util.segmentation_scores import UNKNOWN
 
 log = logging.getLogger(__name__)
@@ -126,8 +127,7 @@ def train(
     photos: Tensor, classes: Tensor, count: int, epochs: int, device: torch.device
 ) -> Segmenter:
     """Train on photos (N, H, W, 3) uint8 and their classes (N, H, W) from a fixed seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         net = Segmenter(count).to(device)
         optimizer = torch.optim.Adam(net.parameters(), RATE)
         steps = epochs * -(-len(photos) // BATCH)

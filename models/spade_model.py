@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.building import build, build_adam, check_crop, norm_of_D
 from models.data_parallel import global_batch_size
-from models.losses import Judgement, feature_matching
+from models.losses import DiscriminatorOutput, feature_matching
 from models.semantic import SemanticModel
 from models.spade_networks import (
     HALVINGS,
@@ -182,7 +182,7 @@ class SpadeModel(SemanticModel):
         """One step of D."""
         self.update("D", self.loss_D)
 
-    def judge(self) -> tuple[Judgement, Judgement]:
+    def judge(self) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
         """Return what D makes of the fake and of the real images, as one batch."""
         images = self.fake_B.to(self.real_B.dtype), self.real_B
         if self.augment.policy:

@@ -108,8 +108,8 @@ class Tiles(nn.Module):
     def _weights(self, starts: list[int], size: int, x: Tensor) -> Tensor:
         """Return how much each tile counts at each pixel along a side, (tiles, size), summing to 1.
 
-        ImageArray count by their distance to the tile's nearest edge inside the image, or, for the
-        whole image's own result, the tile that they lie deepest in counts alone.
+        Pixels are weighted by their distance to the tile's nearest edge inside the image; if the
+        result is to be that of the whole image, only the tile that they lie deepest in counts.
         """
         i = torch.arange(size, device=x.device)
         depths = []

@@ -184,7 +184,11 @@ def _add_saving(parser: FlagParser) -> None:
             help="errors after which the training is saved before it ends: data (images cannot be "
             "loaded), all (also an unfinished step), none",
         )
-        add("--save_by_iter", action="store_true", help="name them iter_N instead of latest")
+        add(
+            "--save_by_iter",
+            action="store_true",
+            help="name the checkpoints of --save_latest_freq iter_N instead of latest",
+        )
         add(
             "--keep",
             type=number(int, 1, infinite=True),

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/export.py
 
@@ -27,9 +27,6 @@ from util.command import run_command, setup_logging
 from util.files import atomic_write, make_folder
 from util.inpainting import LEAST_SIDE
 from util.names import utf8
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 

@@ -33,6 +33,7 @@ from scripts.translation.measurements import translate_measurements
 from translator import Translator, run_options
 from util.command import run_command, setup_logging, words_of
 from util.files import atomic_write, run_folder
+from util.same_names import name_key
 
 log = logging.getLogger(__name__)
 
@@ -176,10 +177,10 @@ def outputs(paths: Sequence[Path], source: Path, out: Path, ending: str) -> Iter
             continue
         inside = Path(path.name) if source.is_file() else path.relative_to(source)
         target, number = out / f"{inside.parent / inside.stem}{ending}", 1
-        while str(target).lower() in taken:
+        while name_key(str(target)) in taken:
             number += 1
             target = out / f"{inside.parent / inside.stem}_{number}{ending}"
-        taken.add(str(target).lower())
+        taken.add(name_key(str(target)))
         yield target
 
 

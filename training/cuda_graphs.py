@@ -180,7 +180,9 @@ class CudaGraphs:
     def copy(self, values: dict[str, Tensor]) -> None:
         """Copy tensors that plain code has set into static buffers, which take their place."""
         for name, value in values.items():
-            buffer = self.buffers.setdefault(name, torch.empty_like(value))
+            if name not in self.buffers:
+                self.buffers[name] = torch.empty_like(value)
+            buffer = self.buffers[name]
             if (buffer.shape, buffer.dtype) != (value.shape, value.dtype):
                 raise ValueError(
                     f"--model {self.model.opt.model}: {name} changes its shape within a step, from "

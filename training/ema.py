@@ -33,8 +33,8 @@ class EMA:
         self.followed = generators(nets)
         self.nets = {name: copy.deepcopy(net) for name, net in self.followed.items()}
         self.decay, self.steps = decay, 0
-        # For models that are tested with running statistics, which averaged weights have others of:
-        # estimates those of the networks, which are the averages then.
+        # Estimates batch norm's running statistics for the averaged weights, while these are in the
+        # networks; None keeps the copied statistics.
         self.estimate: Callable[[], None] | None = None
         self.estimated_at = -1  # the step of the last estimate
 

@@ -24,11 +24,11 @@ from util.feature_distance import (
     LEAST,
     Distance,
     Reference,
-    evenly,
     trained_with_these,
 )
 from util.metrics import Interval
 from util.registry import find_class
+from util.sampling import first_of_parts
 from util.seeding import seeded
 from util.util import tensor2im
 
@@ -57,7 +57,7 @@ def training_reference(opt: Any, reader: FeatureReader) -> Reference:
     model = find_class("models", opt.model, "--model")
     with seeded(opt.seed):  # items of a user's dataset may draw random numbers
         dataset = create_dataset(options, repeated=True)
-        chosen = evenly(len(dataset), MOST_TRAINING)
+        chosen = first_of_parts(len(dataset), MOST_TRAINING)
         own = {}
         for index in chosen[rank() :: world_size()]:
             try:
@@ -157,7 +157,7 @@ class FeatureScores:
         found = merged(all_gather(self.own))
         features = torch.stack([found[file] for file in sorted(found)])
         if not self.floor:  # of as many images, since the distance depends on their number
-            chosen = self.real[evenly(len(self.real), len(features))]
+            chosen = self.real[first_of_parts(len(self.real), len(features))]
             self.floor = distances(chosen, self.reference, self.metrics)
             log.info("%s", floor_line(self.floor))
         self.found = distances(features, self.reference, self.metrics)

@@ -85,7 +85,7 @@ class CollapseMonitor:
 
     def observe(self, losses: Mapping[str, float], visuals: Mapping[str, Tensor]) -> None:
         """Record a line of losses and its step's images, (N, C, H, W) in [-1, 1]."""
-        of_D = {name: value for name, value in losses.items() if name.startswith("D_")}
+        of_D = {k: v for k, v in losses.items() if k.startswith("D_") and k != "D_R1"}
         if of_D and self.limit:
             names = " and ".join(of_D)
             what = f"D has won: {names} below {self.limit:g}; G learns little from it (docs/qa.md)"

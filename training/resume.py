@@ -85,8 +85,17 @@ def check_model_supports(model: BaseModel, opt: Any) -> None:
         )
     if opt.lambda_r1 and own.reals is base.reals:
         raise ValueError(f"--lambda_r1: --model {opt.model} lacks reals(self) (docs/extend.md)")
+    if opt.lambda_r1 and "D" not in model.optimizers:
+        raise ValueError(
+            f"--lambda_r1 {opt.lambda_r1:g}: is for discriminators, which optimizers['D'] trains; "
+            f"--model {opt.model} has {', '.join(model.optimizers)} with these flags: set it to 0"
+        )
     if opt.diffaug and not model.augment.policy:
-        raise ValueError(f"--diffaug: --model {opt.model} has no `augment` (docs/extend.md)")
+        without = "trains no discriminator" if getattr(opt, "lambda_GAN", 1) == 0 else "has none"
+        raise ValueError(
+            f"--diffaug: changes `augment` of what D sees (docs/extend.md), and --model "
+            f"{opt.model} {without}; leave it out"
+        )
     if opt.grad_accum > 1 and not model.updates:
         raise ValueError(f"--grad_accum: --model {opt.model} lacks `updates` (docs/extend.md)")
 

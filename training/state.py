@@ -23,10 +23,13 @@ log = logging.getLogger(__name__)
 
 VERSION = 1
 PARTS: dict[str, type] = {
-    **dict.fromkeys(("networks", "optimizers", "progress", "options"), dict),
-    **dict.fromkeys(
-        ("schedulers", "pools", "random"), list
-    ),  # pools and random: one entry per rank
+    "networks": dict,
+    "optimizers": dict,
+    "progress": dict,
+    "options": dict,
+    "schedulers": list,
+    "pools": list,  # an entry for each rank
+    "random": list,  # the same
 }
 
 

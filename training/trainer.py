@@ -100,8 +100,9 @@ class Trainer:
         progress.peak_memory = max(progress.peak_memory, peak_memory(self.model.device))
         if progress.iters > done:
             self.reporter.after_last_step(clock)
-        if not self.dataset.without_workers:  # else a GPU works while the next batch is made
-            self.advice.after_epoch(clock.share(), opt.num_threads, self.dataset.cache)
+        # Without workers a GPU computes while a batch is made: the share of waiting says nothing.
+        if not self.dataset.without_workers:
+            self.advice.after_epoch(clock.share(), opt.num_threads, self.dataset.cache_kind)
         return progress.iters > done
 
     def validate(self, epoch: int) -> float:

@@ -176,12 +176,6 @@ class MeasuredDistance:
         return self.outputs.minus(other.outputs)
 
 
-def evenly(count: int, most: int) -> list[int]:
-    """Return at most `most` of the numbers below `count`, spread evenly."""
-    chosen = min(count, most)
-    return [i * count // chosen for i in range(chosen)]
-
-
 def trained_with_these(options: Mapping[str, Any]) -> bool:
     """Return whether a training with these options had the network of these metrics in its loss,
     so that they cannot judge it.

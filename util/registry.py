@@ -6,7 +6,7 @@ import importlib
 from util.files import ROOT as _ROOT
 
 # Other names of models.
-MODELS = {
+MODEL_ALIASES = {
     "deepfill": "inpaint",
     "inpainting": "inpaint",
     "gaugan": "spade",
@@ -14,7 +14,7 @@ MODELS = {
     "cyclegan": "cycle_gan",
 }
 # Names of datasets in SPADE, and what is the same here.
-DATASETS = {
+SPADE_DATASETS = {
     "coco": "--dataset_mode labels --label_nc 182 --contain_dontcare_label",
     "ade20k": "--dataset_mode labels --label_nc 150 --contain_dontcare_label --no_instance",
     "cityscapes": "--dataset_mode labels --label_nc 35 --preprocess fixed --aspect_ratio 2",
@@ -52,10 +52,10 @@ def find_class(package: str, name: str, flag: str) -> type:
 
 def _meant(package: str, name: str) -> str:
     """Return "; did you mean X?", or what another program's dataset is here; "" for no idea."""
-    if package == "data" and name in DATASETS:
-        return f"; here it is {DATASETS[name]}"
+    if package == "data" and name in SPADE_DATASETS:
+        return f"; here it is {SPADE_DATASETS[name]}"
     ours = {one.lower(): one for one in known(package)}
-    ours |= MODELS if package == "models" else {}
+    ours |= MODEL_ALIASES if package == "models" else {}
     near = difflib.get_close_matches(name.lower(), ours, n=1)
     return f"; did you mean {ours[near[0]]}?" if near else ""
 

@@ -1,1 +1,1 @@
-"""Checks of the data before a training."""
+"""Checks of the data that a training or a test is about to read."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from data.channels import eight_bits
-from data.files.image_files import load_image, open_image, reason
+from data.files.image_files import DEEP, load_image, open_image, reason
 from data.files.image_types import has_high_depth, read_high_depth
 from data.files.metadata import orientation
 from data.files.pixel_limit import MAX_PIXELS
@@ -54,8 +54,7 @@ def inspect(
                 ]
             with open_image(path, max_pixels) as file:
                 if has_high_depth(file):
-                    what = "has more than 8 bits a channel; convert it to 8 bits"
-                    return [Finding(path, what, fatal=True)]
+                    return [Finding(path, DEEP, fatal=True)]
                 found = [Finding(path, what) for what in _oddities(path, file)]
             if whole:
                 load_image(path, max_pixels)
@@ -100,7 +99,7 @@ def _oddities(path: str, file: Image.Image) -> Iterator[str]:
     if file.mode in ("P", "PA"):
         yield "has a palette; it becomes RGB"
     if file.mode in ("LA", "RGBA", "PA") or "transparency" in file.info:
-        yield "has an alpha channel; it is ignored"
+        yield "has an alpha channel; it is ignored, unless --alpha puts it on a background"
     if file.mode in ("CMYK", "YCbCr", "LAB", "HSV", "1"):
         yield f"is in {file.mode}; it becomes RGB"
     if getattr(file, "n_frames", 1) > 1:

@@ -1,1 +1,1 @@
-"""Image files of all kinds and bit depths, read without loss."""
+"""Image files of all kinds and bit depths, read and written without loss."""

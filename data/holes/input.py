@@ -77,8 +77,8 @@ class HoleInput:
                     f"--preprocess {self.geometry.preprocess} leaves {left} the hole; "
                     f"--preprocess none keeps the whole image"
                 )
-        missing = self.channels - 2 - len(maps)
-        return torch.cat([*found, *[torch.zeros_like(found[1])] * (missing - 1)])
+        missing = self.channels - 3 - len(maps)
+        return torch.cat([*found, *[torch.zeros_like(found[1])] * missing])
 
     def fitted(self, image: Image.Image) -> ImageLike:
         """Return an image, or a map of mode L, at the size that the network gets."""

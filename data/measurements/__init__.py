@@ -1,1 +1,1 @@
-"""Files of measurements: volumes, rasters and images as grids of numbers with a place."""
+"""Measurements: volumes, rasters and images as grids of numbers with a place, from file to file."""

@@ -37,7 +37,8 @@ class DicomVolume(Volume):
         self.scales = list(zip(slopes, intercepts, strict=True))
         kind = "i" if first.PixelRepresentation else "u"
         stored = np.dtype(f"{kind}{first.BitsAllocated // 8}")
-        self.dtype = whole_type(stored, slopes, intercepts)
+        bits = getattr(first, "BitsStored", None)
+        self.dtype = whole_type(stored, slopes, intercepts, bits)
         padding = getattr(first, "PixelPaddingValue", None)
         self.padding = padding
         self.nodata = None if padding is None else padding * slopes[0] + intercepts[0]

@@ -145,3 +145,8 @@ def check_flags(subject: Subject, rasters: bool, opt: Any) -> None:
         raise ValueError("--val_metrics: is for images; --val_freq alone measures L1, PSNR, SSIM")
     if opt.nodata == "mask" and opt.model not in ("pix2pix", "test"):
         raise ValueError(f"--nodata mask: works with --model pix2pix, not {opt.model}")
+    if opt.nodata == "mask" and getattr(opt, "pool_size", 0):
+        raise ValueError(
+            f"--nodata mask: each image has its own mask, and --pool_size {opt.pool_size} shows D "
+            f"older fakes; use --pool_size 0"
+        )

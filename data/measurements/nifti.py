@@ -88,11 +88,20 @@ def value_type(image: Any, path: str) -> str:
     return whole_type(stored, [slope], [intercept])
 
 
-def whole_type(stored: np.dtype, slopes: list[float], intercepts: list[float]) -> str:
-    """Return the type of the values slope · number + intercept of an integer type."""
+def whole_type(
+    stored: np.dtype, slopes: list[float], intercepts: list[float], bits: int | None = None
+) -> str:
+    """Return the type that holds the values slope · number + intercept of an integer type, of which
+    `bits` are used, by default all.
+    """
     if any(value % 1 for value in [*slopes, *intercepts]):
         return "float32"
-    scaled = any(value != 1 for value in slopes)
-    if not scaled and not any(intercepts):
+    if all(value == 1 for value in slopes) and not any(intercepts):
         return stored.newbyteorder("=").name
-    return "int16" if stored.itemsize <= 2 and not scaled else "int32"
+    unused = 8 * stored.itemsize - (bits or 8 * stored.itemsize)
+    limits = [int(end) >> unused for end in (np.iinfo(stored).min, np.iinfo(stored).max)]
+    ends = [s * end + i for s, i in zip(slopes, intercepts, strict=True) for end in limits]
+    for name in ("int16", "int32"):
+        if np.iinfo(name).min <= min(ends) and max(ends) <= np.iinfo(name).max:
+            return name
+    return "float64"

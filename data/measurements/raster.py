@@ -11,7 +11,6 @@ from data.files.image_types import WIDE
 from data.measurements.grid import Box, Grid, by, require
 from util.errors import one_line
 
-logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # errors are raised and say as much
 ENDINGS = (".tif", ".tiff")
 CLOSE = 0.01  # of a pixel: how far apart two rasters' corners may lie
 
@@ -135,6 +134,8 @@ def open_raster(path: str, **how: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
+            # Errors are raised and say as much as rasterio's log.
+            logging.getLogger("rasterio").setLevel(logging.CRITICAL)
             return rasterio.open(path, **how)
         except Exception as error:
             raise ValueError(f"{path}: cannot be read as a raster ({one_line(error)})") from None

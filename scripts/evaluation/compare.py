@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from scripts.evaluation.heat import heat_colours
 from scripts.evaluation.measured_values import MeasuredValues
 from util.feature_distance import MeasuredDistance
 from util.files import naming
+from util.hashes import hash_pixels
 from util.metrics import HOLE_METRICS, METRICS, Interval, bootstrap, compare, lower_is_better
 
 MOST_HOLE = 0.95  # of an image's pixels
@@ -53,7 +53,7 @@ class ImageSet:
     @cached_property
     def targets(self) -> dict[str, str]:
         """The hash of each target's pixels."""
-        return {name: pixel_hash(self.real[name]) for name in self.names}
+        return {name: hash_pixels(pixels(self.real[name]).numpy()) for name in self.names}
 
     def has_targets_of(self, other: "ImageSet") -> bool:
         """Return whether both have the same images: equal names, targets equal to the pixel."""
@@ -185,12 +185,6 @@ def pixels(path: Path) -> Tensor:
         values = ", or compare its values with --values" if str(error).endswith(DEEP) else ""
         raise ValueError(f"{error}{values}") from None
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
-
-
-def pixel_hash(path: Path) -> str:
-    """Return a hash of an image's size and pixels."""
-    image = pixels(path)
-    return sha256(str(image.shape).encode() + image.numpy().tobytes()).hexdigest()
 
 
 def in_figures(interval: Interval, sign: str = "") -> tuple[str, str]:

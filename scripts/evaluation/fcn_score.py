@@ -20,8 +20,8 @@ from data.labels.palette import find_palette
 from models.segmenter import Examples, Reader, kept_reader
 from options.config_files import read_run
 from scripts.evaluation.compare import ImageSet, pixels
-from scripts.evaluation.network_metrics import frechet_distance, missing_packages
 from training.label_scores import reader_of_labels
+from util.feature_distance import frechet_distance
 from util.hashes import hash_files
 from util.palette import nearest_colour
 from util.segmentation_scores import SCORES, confusion, iou_by_class, largest_classes, scores
@@ -120,11 +120,9 @@ def fcn_scores(reader: Reader, images: ImageSet) -> dict[str, dict[str, float]]:
         images.notes.append(class_note(images.name, reader.names, matrices))
     by_kind = {kind: scores(matrix) for kind, matrix in matrices.items()}
     found = {f"FCN {score}": {k: by_kind[k][score] for k in kinds} for score in SCORES}
-    if missing_packages():
-        images.notes.append(f"{images.name}: no FCN-FD without {' and '.join(missing_packages())}")
-    elif len(images.names) > 1:
+    if len(images.names) > 1:
         fake, real = (torch.stack(rows[kind]) for kind in kinds[:2])
-        found["FCN-FD"] = {"outputs": frechet_distance(fake, real)}
+        found["FCN-FD"] = {"outputs": frechet_distance(fake.double(), real.double())}
     return found
 
 

@@ -25,11 +25,11 @@ from util.feature_distance import (
     SPLITS,
     MeasuredDistance,
     Reference,
-    evenly,
     trained_with_these,
 )
 from util.hashes import hash_pixels
 from util.metrics import Interval
+from util.sampling import first_of_parts
 
 FLOOR = "real images"
 OWN = "†"  # marks what cannot be the best
@@ -60,7 +60,7 @@ def add_distances(result: Result, metrics: Sequence[str], args: Any, device: tor
     reference, why = reference_for(images, saved, reader)
     floor = {}
     if reference and len(real) >= len(outputs):  # of as many images, since N matters
-        floor = distances(real[evenly(len(real), len(outputs))], reference, metrics)
+        floor = distances(real[first_of_parts(len(real), len(outputs))], reference, metrics)
     elif reference:
         why = f"{len(real)} real images are fewer than the {len(outputs)} outputs: no floor"
     used = reference or reference_of(real, [hash_pixels(array(p)) for p in images.real.values()])

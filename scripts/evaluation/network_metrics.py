@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from scripts.evaluation.compare import ImageSet, pixels
 from util.checkpoint import load_weights
 from util.downloads import download_weights
+from util.seeding import seeded
 
 INCEPTION = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
@@ -184,7 +185,6 @@ def inception_score(classes: Tensor) -> float:
 @contextlib.contextmanager
 def quiet() -> Iterator[Any]:
     """Silence warnings of the libraries, and fix the seed of their random subsets."""
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with warnings.catch_warnings(), seeded(0):
         warnings.simplefilter("ignore")
-        torch.manual_seed(0)
         yield

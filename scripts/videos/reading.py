@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +12,7 @@ from PIL import Image
 from data.files.image_files import image_size, load_image_or_array
 from data.files.image_types import HighDepthImage
 from data.image_folder import is_image_file, make_dataset
+from util.names import natural_key
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class Images:
 
     def __init__(self, path: Path, rate: Fraction):
         """ValueError if the folder has no images, or one has another size than the first."""
-        self.files = sorted(make_dataset(path, flag="IN"), key=natural)
+        self.files = sorted(make_dataset(path, flag="IN"), key=natural_key)
         self.rate, self.time_base = rate, 1 / rate
         self.count, self.sound = len(self.files), []
         sizes = {file: image_size(file) for file in self.files}
@@ -153,12 +153,6 @@ def open_source(path: Path, rate: Fraction | None) -> Film | Images:
     if rate:
         raise ValueError("--fps: is for a folder of frames; a film keeps its own rate")
     return Film(path)
-
-
-def natural(name: str) -> tuple[list[str | int], str]:
-    """Return a key that sorts names by the values of their numbers: 2.png before 10.png."""
-    parts = re.split(r"([0-9]+)", name)  # text and numbers in turn
-    return [int(part) if number % 2 else part for number, part in enumerate(parts)], name
 
 
 def announced_end(container: Any, video: Any) -> float | None:

@@ -15,6 +15,8 @@ from PIL import Image
 import data.image_cache
 from data import Loader, create_dataset
 from data.dataset_files import all_files
+from data.files.image_types import ImageArray
+from data.image_cache import ImageCache
 from data.transforms import PREPROCESS
 from options.base_options import Options
 from options.train_options import TrainOptions
@@ -123,6 +125,15 @@ def test_large_images_are_read_each_time(root, monkeypatch):
     monkeypatch.setattr(data.image_cache, "SLOT", 3000)
     cached = loader(root, "--cache", "ram")
     assert epochs(cached) == expected and not cached.dataset.cache.get(first_file(cached))
+
+
+def test_the_cache_of_very_many_files_is_no_larger_than_a_file_may_be():
+    cache = ImageCache([str(number) for number in range(2**19)])
+    assert os.fstat(cache.descriptor).st_size <= 2**43 and cache.slot == 2**24
+    images = [ImageArray(np.full((4, 5, 3), 7, np.uint8))]
+    cache.put("9", (images, (10, 8)))
+    ((found,), size) = cache.get("9")
+    assert size == (10, 8) and (found.array() == 7).all() and cache.get("8") is None
 
 
 def test_what_cannot_be_had_is_refused_only_if_asked_for(root, monkeypatch):

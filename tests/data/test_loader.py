@@ -233,6 +233,28 @@ def test_a_bad_first_file_is_left_out_like_any_other(pairs):
     assert {Path(path).name for batch in loader for path in batch["A_paths"]} == {"1.png", "2.png"}
 
 
+def test_a_bad_image_of_a_validation_is_left_out_and_no_other_counts_twice(pairs):
+    (pairs / "val/1.png").write_bytes(b"no image")
+    loader = create_validation_dataset(options(pairs, "--on_bad_image", "skip"))
+    assert [Path(b["A_paths"][0]).name for b in loader] == ["0.png", "2.png"]
+
+
+def test_some_batches_leave_out_what_cannot_be_read(pairs):
+    (pairs / "train/1.png").write_bytes(b"no image")
+    found = create_dataset(options(pairs, "--on_bad_image", "skip")).some_batches(3)
+    assert [Path(batch["A_paths"][0]).name for batch in found] == ["0.png", "2.png", "2.png"]
+
+
+def test_the_process_that_loads_is_chosen_after_a_whole_pass(pairs, monkeypatch):
+    """After a resume at the end of an epoch, few images are in the cache, and the next are not."""
+    monkeypatch.setattr(data.loader, "TRANSFER_SECONDS", 60)
+    loader = create_dataset(options(pairs, "--num_threads", 2))
+    loader.set_epoch(1, done=2)
+    assert len(list(loader)) == 1
+    assert len(list(loader)) == 3 and not loader.without_workers
+    assert len(list(loader)) == 3 and loader.without_workers
+
+
 @pytest.fixture
 def dropped(tmp_path, monkeypatch):
     """Add `bright_dataset.py` to `data/` as the registry sees it; nothing of it stays."""

@@ -310,6 +310,7 @@ def test_pixels_without_data_are_refused_or_masked(tmp_path: Path) -> None:
     refusal(lambda: loader(tmp_path), "trainB/s0.tif", "-9999", "--nodata mask")
     opt = ["--nodata", "mask"]
     refusal(lambda: loader(tmp_path, *opt, "--model", "cycle_gan"), "--nodata mask", "pix2pix")
+    refusal(lambda: loader(tmp_path, *opt, "--pool_size", "5"), "--nodata mask", "--pool_size 0")
     item = loader(tmp_path, *opt, "--preprocess", "none").item(0)
     assert item["valid"].shape == (1, 1, 40, 40)
     assert not item["valid"][..., :10].any() and item["valid"][..., 10:].all()

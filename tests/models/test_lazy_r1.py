@@ -128,6 +128,14 @@ def test_what_cannot_have_it_is_refused(make) -> None:
     refusal(lambda: check_model_supports(model, opt), "--lambda_r1", "template", "reals")
 
 
+def test_without_a_discriminator_it_is_refused_wherever_the_flags_come_from(make, tmp_path) -> None:
+    (tmp_path / "flags.yaml").write_text("lambda_GAN: 0\nlambda_r1: 1\n")
+    model = make("--config", str(tmp_path / "flags.yaml"))
+    refusal(lambda: check_model_supports(model, model.opt), "--lambda_r1 1", "pix2pix has G ")
+    opt = Namespace(**vars(model.opt) | {"lambda_r1": 0, "diffaug": ["color"]})
+    refusal(lambda: check_model_supports(model, opt), "--diffaug", "trains no discriminator")
+
+
 def test_a_state_of_an_earlier_version_has_none(make) -> None:
     model = make()
     model.r1.steps = 5

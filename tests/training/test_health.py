@@ -27,6 +27,12 @@ def test_a_d_that_wins_for_good_is_said_once(caplog):
     assert said.startswith(f"for {LINES} lines in a row, D has won: D_real and D_fake below 0.05")
 
 
+def test_the_penalty_of_d_is_no_loss_that_it_wins_by(caplog):
+    penalised = LOW | {"D_R1": 0.7}
+    (said,) = watch(caplog, [(penalised, images(i)) for i in range(LINES)])
+    assert "D_real and D_fake below" in said and "D_R1" not in said
+
+
 @pytest.mark.parametrize(("lines", "said"), [(19, 0), (20, 1)])
 def test_it_takes_20_lines_in_a_row_to_say_so(caplog, lines, said):
     flat = {"fake_B": torch.zeros(1, 3, 8, 8)}

@@ -11,7 +11,6 @@ from util.feature_distance import (
     NETWORK,
     Distance,
     MeasuredDistance,
-    evenly,
     frechet,
     frechet_distance,
     halves_of,
@@ -128,10 +127,6 @@ def test_distances_to_other_images_cannot_be_compared():
     assert one.minus(MeasuredDistance(near, None, reference="b")) is None
     assert one.above_floor().mean == 4
     assert MeasuredDistance(far, None, reference="a").above_floor() is None
-
-
-def test_some_of_many_are_spread_evenly():
-    assert evenly(3, 5) == [0, 1, 2] and evenly(10, 4) == [0, 2, 5, 7] and evenly(0, 4) == []
 
 
 @pytest.mark.parametrize(

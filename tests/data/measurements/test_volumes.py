@@ -18,7 +18,7 @@ from support.measured_files import (
 from data.files.image_types import StoredType
 from data.image_folder import make_dataset
 from data.measurements.dicom import DicomVolume
-from data.measurements.nifti import NiftiVolume
+from data.measurements.nifti import NiftiVolume, whole_type
 from data.measurements.output import VolumeOutput
 from data.measurements.values import in_type, to_network
 from data.measurements.volume import AXES
@@ -113,7 +113,7 @@ def test_slope_intercept_and_byte_order_are_applied(
     np.testing.assert_allclose(volume.read(1)[..., 0], stored[..., 1].T[::-1] * 0.5 - 7, rtol=1e-6)
     assert volume.dtype == "float32"
     whole = write_nifti(tmp_path / f"w_{name}", stored, slope=1, intercept=-1024)
-    assert NiftiVolume(whole).dtype == "int16"
+    assert NiftiVolume(whole).dtype == "int32"  # -32768 - 1024 is no int16
 
 
 @pytest.mark.parametrize("axis", AXES)
@@ -187,11 +187,28 @@ def test_a_series_has_the_values_and_places_of_its_files(
 
 def test_whole_hounsfield_units_stay_whole(tmp_path: Path) -> None:
     array = np.full((3, 4, 4), 1024, np.uint16)
-    volume = DicomVolume(write_dicom(tmp_path / "p1", array, intercept=-1024))
+    volume = DicomVolume(write_dicom(tmp_path / "p1", array, intercept=-1024, BitsStored=12))
     assert volume.dtype == "int16" and not volume.read(0).any()
     image = VolumeOutput(volume, INT16, (-1024.0, 3071.0)).image()
     np.testing.assert_array_equal(image.affine, volume.affine)
     assert image.header.get_xyzt_units()[0] == "mm"
+
+
+@pytest.mark.parametrize(
+    ("stored", "slope", "intercept", "bits", "type_of_values"),
+    [
+        ("uint16", 1, 0, None, "uint16"),
+        ("uint16", 1, -1, None, "int32"),  # up to 65534
+        ("uint16", 1, -1024, 12, "int16"),
+        ("uint8", 2, -100, None, "int16"),
+        ("int32", 2, 0, None, "float64"),
+        ("int16", 0.5, 0, None, "float32"),
+    ],
+)
+def test_the_type_of_values_holds_all_that_may_be_stored(
+    stored: str, slope: float, intercept: float, bits: int | None, type_of_values: str
+) -> None:
+    assert whole_type(np.dtype(stored), [slope], [intercept], bits) == type_of_values
 
 
 def test_whole_slopes_keep_whole_numbers(tmp_path: Path) -> None:
