@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from models.layers import use_sync_batch_norm
+from models.batch_norm import use_sync_batch_norm
 from util.distributed import all_gather, rank, world_size
 from util.seeding import seed_everything
 

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.contextual_attention import contextual_attention, resize_nearest
-from models.layers import conv_of_doubled, image_noise
+from models.image_noise import image_noise
+from models.resize_conv import conv_of_doubled
 
 SLOPE = 0.2  # of D's leaky ReLUs
 STRIDE = 8  # an image's sides are multiples of it: features are halved twice, patches once more

@@ -6,7 +6,8 @@ Source: Wang et al., arXiv:1711.11585, below "pix2pixHD §…".
 import torch
 from torch import Tensor, nn
 
-from models.layers import InstanceNorm, image_noise
+from models.image_noise import image_noise
+from models.layers import InstanceNorm
 from models.pix2pixHD_networks import GlobalGenerator, NormLayer
 
 NOISE = 256  # instances of an image that draw features of their own

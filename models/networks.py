@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.layers import Dropout, InstanceNorm, ResizeConv2d, reflect_index
+from models.image_noise import Dropout
+from models.layers import InstanceNorm, reflect_index
 from models.losses import GAN_MODES, GANLoss, gradient_penalty  # noqa: F401, found here too
+from models.resize_conv import ResizeConv2d
 from models.schedules import LR_POLICIES, get_scheduler  # noqa: F401, found here too
 from models.small_maps import DownConv2d, UpConv2d
 

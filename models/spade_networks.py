@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
+from models.image_noise import image_noise
 from models.label_convolution import Beside, LabelConv2d, apply, beside, half
 from models.label_windows import LabelMap
-from models.layers import InstanceNorm, image_noise
+from models.layers import InstanceNorm
 from models.pix2pixHD_networks import NormLayer, least_size
 from models.recompute import recomputed
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.layers import per_image_dropout, use_per_image_batch_norm
+from models.batch_norm import use_per_image_batch_norm
+from models.image_noise import per_image_dropout
 from models.networks import Generator
 from models.tiling import Tiles
 from util.seeding import image_seed

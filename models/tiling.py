@@ -5,8 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from models.layers import InstanceNorm, PerImageBatchNorm, ResizeConv2d, reflect_index
+from models.batch_norm import PerImageBatchNorm
+from models.layers import InstanceNorm, reflect_index
 from models.networks import Generator
+from models.resize_conv import ResizeConv2d
 
 
 class Tiles(nn.Module):

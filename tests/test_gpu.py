@@ -12,6 +12,7 @@ from support.training_plans import deviation, double_batch, double_nets, drive
 
 from models.contextual_attention import contextual_attention
 from models.data_parallel import average_gradients
+from models.segmenter import train
 from training.cuda_graphs import WARM_UP, CudaGraphs, CudaRecorder
 from util.distributed import launch
 from util.metrics import compare
@@ -27,6 +28,14 @@ MODELS = {
     "cycle_gan": ["--model", "cycle_gan"],
     "colorization": ["--model", "colorization"],
 }
+
+
+def test_training_a_segmenter_leaves_the_random_state_of_the_gpu():
+    torch.cuda.manual_seed(5)
+    before = torch.cuda.get_rng_state()
+    photos, classes = torch.zeros(1, 32, 32, 3, dtype=torch.uint8), torch.zeros(1, 32, 32).long()
+    train(photos, classes, 2, 1, torch.device("cuda"))
+    assert torch.equal(torch.cuda.get_rng_state(), before)
 
 
 def test_a_run_goes_on_and_is_tested(command, caplog, pairs):

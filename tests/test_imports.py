@@ -28,6 +28,7 @@ APART = [{"models", "data", "options"}, {"training", "inference"}]
 TORCH_FREE = ("options", "util.registry", "util.displays.loss_log", "training.timing", "util.html")
 # These import torch and each other only.
 NETWORKS = ("models.networks", "models.layers", "models.losses", "models.schedules")
+NETWORKS += ("models.batch_norm", "models.resize_conv", "models.image_noise")
 NETWORKS += ("models.spade_networks", "models.pix2pixHD_networks", "models.instance_features")
 NETWORKS += (
     "models.small_maps",

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm
 
+from models.batch_norm import PerImageBatchNorm
 from models.inpaint_networks import HoleFiller
-from models.layers import InstanceNorm, PerImageBatchNorm
+from models.layers import InstanceNorm
 from models.networks import Generator
 from models.semantic import FromLabels
 from util.color import lab_to_rgb, rgb_to_lab

@@ -1,4 +1,4 @@
-"""Layers and contexts of models/layers.py."""
+"""Norms, up-convolution, noise of each image, frozen weights."""
 
 import copy
 import threading
@@ -9,17 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers import (
-    Dropout,
-    InstanceNorm,
-    ResizeConv2d,
-    SyncBatchNorm,
-    frozen_but,
-    per_image_dropout,
-    reflect_index,
-    use_per_image_batch_norm,
-    use_sync_batch_norm,
-)
+from models.batch_norm import SyncBatchNorm, use_per_image_batch_norm, use_sync_batch_norm
+from models.image_noise import Dropout, per_image_dropout
+from models.layers import InstanceNorm, frozen_but, reflect_index
+from models.resize_conv import ResizeConv2d
 from models.test_time import preserved_statistics
 
 LAYOUTS = (torch.contiguous_format, torch.channels_last)

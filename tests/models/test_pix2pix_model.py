@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from conftest import GAN_LOSSES, doubled, random_batch, step
 from torch import Tensor
 
-from models.layers import per_image_dropout
+from models.image_noise import per_image_dropout
 from models.pix2pix_model import Pix2PixModel
 from options.test_options import TestOptions
 from training.validation import mean_scores

@@ -9,7 +9,9 @@ import torch
 from conftest import TINY, draw, draw_pairs, near, refusal, result_images
 from torch import Tensor, nn
 
-from models.layers import InstanceNorm, per_image_dropout, use_per_image_batch_norm
+from models.batch_norm import use_per_image_batch_norm
+from models.image_noise import per_image_dropout
+from models.layers import InstanceNorm
 from models.networks import GENERATORS, Generator, ResnetGenerator, define_G
 from models.tiling import Tiles, receptive_diameter
 from util.util import tensor2im

@@ -13,6 +13,7 @@ from conftest import TINY, draw, draw_pairs, result_images
 from PIL import Image
 
 from options.positionals import positionals
+from scripts.translate import outputs
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = ["--name", "r", "--gpu_ids", "-1"]
@@ -177,3 +178,10 @@ def test_values_of_flags_are_no_words() -> None:
     words, flags = positionals(line.split(), {"--overwrite"})
     assert words == ["in", "out", "-"]
     assert flags == "--name r --eval --epoch 5 --direction=BtoA --overwrite --tile 64".split()
+
+
+def test_names_that_macos_takes_for_one_get_numbers() -> None:
+    composed, apart = "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe\N{COMBINING ACUTE ACCENT}"
+    paths = [Path("in", name) for name in (f"{composed}.png", f"{apart}.jpg", f"{apart}.webp")]
+    found = [path.name for path in outputs(paths, Path("in"), Path("out"), ".png")]
+    assert found == [f"{composed}.png", f"{apart}_2.png", f"{apart}_3.png"]
