@@ -34,11 +34,11 @@ class AlignedDataset(BaseDataset):
     def __init__(self, opt: Any):
         super().__init__(opt)
         self.label_aug = getattr(opt, "label_aug", 0.0) if trains(opt) else 0.0
-        found = pair_files(Path(opt.dataroot), opt.phase, opt.max_dataset_size)
-        if not found:
+        files = pair_files(Path(opt.dataroot), opt.phase, opt.max_dataset_size)
+        if not files:
             tree = f"{opt.phase}/ with A|B images, or {opt.phase}A/ and {opt.phase}B/"
             raise missing_folder(opt, tree)
-        self.A_paths, self.B_paths = found
+        self.A_paths, self.B_paths = files
         self.channels = side_channels(opt, [*self.A_paths, *self.B_paths])
 
     def __len__(self) -> int:
@@ -75,7 +75,8 @@ class AlignedDataset(BaseDataset):
 
     def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:
         paths = self.A_paths[index], self.B_paths[index]
-        return {side: found for side, *found in zip("AB", paths, self.read(*paths), strict=True)}
+        images = zip(paths, self.read(*paths), strict=True)
+        return dict(zip("AB", images, strict=True))
 
     def read(self, A_path: str, B_path: str) -> list[ImageLike]:
         """Read A and B, converted to their numbers of channels."""
@@ -85,11 +86,11 @@ class AlignedDataset(BaseDataset):
                 f"{A_path} has {A.width}x{A.height} pixels and {B_path} {B.width}x{B.height}: "
                 f"make the sizes equal or use --preprocess resize_and_crop"
             )
-        found = []
+        images = []
         for side, image, path in (("A", A, A_path), ("B", B, B_path)):
             with prefix_errors(path):
-                found.append(to_channels(image, self.channels[side], self.opt.alpha))
-        return found
+                images.append(to_channels(image, self.channels[side], self.opt.alpha))
+        return images
 
 
 def pair_files(

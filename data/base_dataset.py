@@ -77,19 +77,19 @@ class BaseDataset(Dataset, ABC):
         --filter_A); `files` are those that errors name, by default `path`. Also return the original
         (width, height) of the first image.
         """
-        kept = self.cache.get(path) if self.cache else None
-        if kept is None:
+        cached = self.cache.get(path) if self.cache else None
+        if cached is None:
             images = read()
             resized = [
                 self._resized(image, side, file)
                 for image, side, file in zip(
-                    images, [*sides, *" " * len(images)], files or repeat(path), strict=False
+                    images, sides or repeat(""), files or repeat(path), strict=False
                 )
             ]
-            kept = resized, images[0].size
+            cached = resized, images[0].size
             if self.cache:
-                self.cache.put(path, kept)
-        return kept
+                self.cache.put(path, cached)
+        return cached
 
     def _resized(self, image: ImageLike, side: str, file: str) -> ImageArray:
         if side in self.filters:

@@ -235,7 +235,7 @@ class BaseModel(ABC):
 
     def learning_rates(self) -> str:
         """Return the learning rate in words, by optimizer if they differ."""
-        rates = {name: of.param_groups[0]["lr"] for name, of in self.optimizers.items()}
+        rates = {k: optim.param_groups[0]["lr"] for k, optim in self.optimizers.items()}
         if len(set(rates.values())) == 1:
             return f"{next(iter(rates.values())):.7f}"
         return ", ".join(f"{rate:.7f} of {name}" for name, rate in rates.items())
@@ -283,10 +283,10 @@ class BaseModel(ABC):
         values = [torch.as_tensor(value).detach().float() for value in losses.values()]
         numbers = torch.stack(values).tolist() if values else []
         means = data_parallel.reduce_losses(numbers, self.loss_weight)
-        found = dict(zip(losses, means, strict=True))
+        printed = dict(zip(losses, means, strict=True))
         if self.r1.gamma:
-            (found["D_R1"],) = data_parallel.reduce_losses([float(self.r1.last)], 1.0)
-        return found
+            (printed["D_R1"],) = data_parallel.reduce_losses([float(self.r1.last)], 1.0)
+        return printed
 
     def get_image_paths(self) -> list[str]:
         """Return the files of the current input."""

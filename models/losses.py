@@ -59,7 +59,7 @@ class GANLoss(nn.Module):
         prediction: the loss of a patch is 0 if its cell holds only such pixels.
         """
         if not isinstance(prediction, Tensor):
-            losses = [self(of[-1], target_is_real, for_discriminator, valid) for of in prediction]
+            losses = [self(D[-1], target_is_real, for_discriminator, valid) for D in prediction]
             return sum(losses) / len(losses)
         logits = _at_least_float32(prediction)
         if valid is None:

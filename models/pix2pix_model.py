@@ -141,8 +141,8 @@ class Pix2PixModel(BaseModel):
         """Return what D sees as --diffaug changes it, and `valid`, moved with it."""
         if self.valid is None:
             return self.augment(*seen), None
-        moved = self.augment(*(torch.cat([self.valid, one], 1) for one in seen))
-        return tuple(one[:, 1:] for one in moved), moved[0][:, :1]
+        moved = self.augment(*(torch.cat([self.valid, image], 1) for image in seen))
+        return tuple(image[:, 1:] for image in moved), moved[0][:, :1]
 
     def loss_D(self) -> Tensor:
         """Half of D's loss on fakes and reals: halved to slow D down relative to G (§3.3)."""
