@@ -16,6 +16,7 @@ from support.sites import hosted
 
 from scripts.videos import reading, writing
 from translator import Translator
+from util.names import natural_key
 
 RUN = ["--name", "r", "--gpu_ids", "-1"]
 
@@ -152,7 +153,7 @@ def test_frames_are_taken_in_the_order_of_their_names_at_their_rate(video):
 
 def test_numbers_in_the_names_of_frames_count_by_their_values():
     names = ["a10/1.png", "a2/10.png", "a2/9.png", "b1.png", "b01.png", "10.png", "9.png", "b.png"]
-    assert sorted(names, key=reading.natural) == [
+    assert sorted(names, key=natural_key) == [
         *("9.png", "10.png", "a2/9.png", "a2/10.png", "a10/1.png", "b01.png", "b1.png", "b.png")
     ]
 
