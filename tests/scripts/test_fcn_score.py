@@ -12,7 +12,6 @@ from support.label_maps import label_map
 from data.aligned_dataset import pair_files
 from models import segmenter
 from models.segmenter import Segmenter
-from scripts.evaluation import fcn_score
 from scripts.evaluation.compare import ImageSet
 from scripts.evaluation.fcn_score import fcn_scores, read_pairs, trained_reader
 from util.segmentation_scores import confusion, scores
@@ -117,7 +116,7 @@ def test_it_reads_labels_off_photos_and_its_weights_are_kept(pairs, reader, tmp_
 
 
 @pytest.mark.slow
-def test_outputs_lie_between_one_colour_and_the_real_photos(reader, tmp_path, monkeypatch):
+def test_outputs_lie_between_one_colour_and_the_real_photos(reader, tmp_path):
     files: dict[str, dict[str, Path]] = {"fake": {}, "real": {}, "source": {}}
     for seed in range(50, 54):
         labels = label_map(seed, 64)
@@ -133,12 +132,6 @@ def test_outputs_lie_between_one_colour_and_the_real_photos(reader, tmp_path, mo
         assert values["mean colour"] < values["outputs"] < values["real photos"], score
     assert found["FCN class IoU"]["real photos"] > 0.7
     assert found["FCN-FD"]["outputs"] > 0
-
-    monkeypatch.setattr(fcn_score, "missing_packages", lambda: ["torchmetrics"])
-    images = ImageSet("x", **files)
-    without = fcn_scores(reader, images)
-    assert without == {name: value for name, value in found.items() if name != "FCN-FD"}
-    assert images.notes == ["x: no FCN-FD without torchmetrics"]
 
 
 def test_photos_on_both_sides_are_refused(tmp_path):
