@@ -19,10 +19,9 @@ CHUNK = 2**14  # pixels whose gradients are added up in one go: more lose digits
 # Where it is faster, forward and backward: measured on one core (AVX-512) with 3 to 184 channels,
 # k 3, 4 and 7, 16×16 to 256×256, and maps of COCO-Stuff with 0 to 100% of their pixels random.
 # `LabelMap`s come only from the CPU (`models.label_windows.semantic_map`).
-# At least so many pixels: below, the search for windows takes as long as a convolution.
-LEAST = 1024
-# At most so many distinct windows per pixel: of features that repeat; of a label map, for each of
-# its channels; and of a label map of few channels, if a convolution of repeated features follows.
+LEAST = 1024  # pixels; below, the search for windows takes as long as a convolution
+# The largest number of distinct windows per pixel: of repeated features; of a label map, for each
+# of its channels; of a label map of few channels, if a convolution of repeated features follows.
 MOST_OF_FEATURES = 0.7
 PER_CHANNEL = 1 / 60
 BEFORE_ANOTHER = 0.4

@@ -234,7 +234,11 @@ def _given(parser: FlagParser, argv: list[str]) -> dict[str, Any]:
 
 
 def _existing_name(values: dict[str, Any], by_hand: dict[str, Any]) -> str:
-    """Return the name that train.py has given a run with a --suffix, from these flags alone."""
+    """Return the name that train.py gives a run with a --suffix, by these flags alone.
+
+    The run's saved options are found by this name. Without --dataroot it may be a run on the
+    built-in images, whose preset has other defaults.
+    """
     parser = FlagParser()
     add_shared_flags(parser)
     add_train_flags(parser)

@@ -31,11 +31,23 @@ def load_mask(
     """Read a mask; ValueError names a file that is no mask of black and white, or one that has
     another (width, height) than its image.
     """
+    return load_map(path, mask_of, max_pixels, size)
+
+
+def load_map(
+    path: str | Path,
+    convert: Callable[[ImageLike], np.ndarray],
+    max_pixels: float,
+    size: tuple[int, int] | None,
+) -> np.ndarray:
+    """Read a mask or a sketch with `convert`, of the (width, height) `size` if that is given;
+    ValueError names the file.
+    """
     with prefix_errors(str(path)):
-        mask = mask_of(load_unconverted(path, max_pixels))
+        found = convert(load_unconverted(path, max_pixels))
         if size:
-            check_same_size(mask, size)
-        return mask
+            check_same_size(found, size)
+        return found
 
 
 def mask_of(image: ImageLike) -> np.ndarray:

@@ -5,12 +5,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.base_dataset import prefix_errors
 from data.channels import eight_bits
-from data.files.image_files import load_unconverted
 from data.files.image_types import ImageLike
 from data.files.pixel_limit import MAX_PIXELS
-from data.holes.mask_files import check_same_size, share_within, white_of
+from data.holes.mask_files import load_map, share_within, white_of
 
 SIGMA = 2.0  # pixels that Canny's edges are blurred by before they are found
 LIGHT = 128  # of 0 to 255: from here on, a pixel of a sketch is light
@@ -43,11 +41,7 @@ def load_sketch(
     """Read the lines of a sketch, bool (H, W); ValueError names a file that is no image, or one
     that is a photo or has another (width, height) than its image.
     """
-    with prefix_errors(str(path)):
-        lines = lines_of(load_unconverted(path, max_pixels))
-        if size:
-            check_same_size(lines, size)
-        return lines
+    return load_map(path, lines_of, max_pixels, size)
 
 
 def lines_of(image: ImageLike) -> np.ndarray:
