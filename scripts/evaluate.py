@@ -32,20 +32,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Compute the metrics and write them to files; ValueError for a user's mistake."""
     setup_logging()
     args = parse(argv)
+    out = args.out or default_folder(args)
     for name in args.name:  # before the first of them is translated
         check_run(name, args)
+    if args.name:
+        make_folder(out, "--out")
     paired = needs_pairs(args)
     if args.epoch == "all":
         sets = [images for name in args.name for images in of_all_epochs(name, args, paired)]
     elif args.name:
         sets = [from_run(name, args, paired) for name in args.name]
     elif args.values or hold_values(args.fake, args.real):
-        shown = (args.out or default_folder(args)) / "shown"
-        sets = [from_value_folders(args.fake, args.real, shown)]
+        sets = [from_value_folders(args.fake, args.real, out / "shown")]
     else:
         sets = [from_folders(args.fake, args.real, paired)]
     results = [everything(images, args) for images in sets]
-    out = make_folder(args.out or default_folder(args), "--out")
+    make_folder(out, "--out")
     notes = [*protocol(results, args), *legend(results)]
     before = replaced(results, out)
     write_numbers(results, notes, out)

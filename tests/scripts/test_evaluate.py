@@ -291,6 +291,15 @@ def test_a_run_without_targets_is_refused(command, evaluate):
     assert status == 2 and "contains no outputs with their targets" in lines[-1]
 
 
+def test_a_folder_that_cannot_be_written_is_named_before_the_translation(command, evaluate):
+    draw_pairs(Path("data"), count=2)
+    assert command("train", *TINY, "--dataroot", "data", "--name", "one").status == 0
+    Path("out").write_text("a file")
+    status, lines = evaluate("--name", "one", *CPU, "--out", "out")
+    assert status == 2 and "--out: out cannot be written" in lines[-1]
+    assert not Path("results").exists()
+
+
 def test_the_page_has_the_settings_of_the_training(command, evaluate, in_this_process):
     draw_pairs(Path("data"))
     flags = [*TINY, "--dataroot", "data", "--no_html", "--lambda_L1", "50", "--no_dropout"]
