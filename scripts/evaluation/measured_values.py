@@ -69,18 +69,24 @@ def measured_values(wanted: Options, folder: Path, names: Sequence[str]) -> Meas
 
 
 def errors(values: MeasuredValues, processes: int) -> dict[str, dict[str, float]]:
-    """Return each metric of `VALUE_METRICS` of each output, by metric and name."""
-    names = list(values.pairs)
+    """Return each metric of `VALUE_METRICS` of each output, by metric and name.
+
+    An output that has no data where its target has some is left out; ValueError if all are.
+    """
     with ThreadPoolExecutor(processes) as pool:
-        found = list(pool.map(partial(_errors_of, values), names))
-    return {
-        metric: {name: of[metric] for name, of in zip(names, found, strict=True)}
-        for metric in VALUE_METRICS
-    }
+        found = zip(values.pairs, pool.map(partial(_errors_of, values), values.pairs), strict=True)
+        known = {name: of for name, of in found if of}
+    if not known:
+        output, target = next(iter(values.pairs.values()))
+        raise ValueError(
+            f"{output.path} and {target.path} have no data in common, and so it is with all "
+            f"outputs; use targets that have data where the inputs have some"
+        )
+    return {metric: {name: of[metric] for name, of in known.items()} for metric in VALUE_METRICS}
 
 
 def _errors_of(values: MeasuredValues, name: str) -> dict[str, float]:
-    output, target = values.pairs[name]
+    """Return the metrics of an output; empty if it has no data in common with its target."""
     count = total = squares = 0.0
     for fake, real in _parts(values, name):
         difference = np.abs(fake - real)
@@ -89,10 +95,7 @@ def _errors_of(values: MeasuredValues, name: str) -> dict[str, float]:
         total += float(difference.sum())
         squares += float(np.square(difference).sum())
     if not count:
-        raise ValueError(
-            f"{output.path} and {target.path} have no data in common; remove the target to "
-            f"measure the other files"
-        )
+        return {}
     mse = squares / count
     psnr = min(MOST_PSNR, 10 * np.log10(values.width**2 / mse)) if mse else MOST_PSNR
     return {"MAE": total / count, "RMSE": mse**0.5, "PSNR": float(psnr)}

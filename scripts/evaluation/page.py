@@ -220,11 +220,12 @@ def _row(
     for number, more in enumerate(results[0].images.more_inputs, 2):
         if name in more:
             figures.append(_figure(more[name], f"input {number}", "", of, out))
-    for result, heat in zip(results, maps, strict=True):
+    scores = [{m: each[name] for m, each in r.each.items() if name in each} for r in results]
+    for result, heat, values in zip(results, maps, scores, strict=True):
         run = "" if single else f" of {result.images.name}"
         # A space at which no line breaks.
-        values = ", ".join(f"{metric}\xa0{each[name]:.4g}" for metric, each in result.each.items())
-        figures.append(_figure(result.images.fake[name], f"output{run}", values, of, out))
+        text = ", ".join(f"{metric}\xa0{value:.4g}" for metric, value in values.items())
+        figures.append(_figure(result.images.fake[name], f"output{run}", text, of, out))
         errors.append(_figure(heat[name], f"error{run}", "", of, out))
         if not single:
             figures[-1]["style"] = f"--run: {len(errors)}"
@@ -234,8 +235,7 @@ def _row(
     measured = results[0].images.values
     slices = f", {text}" if measured and (text := measured.shown_slices(name)) else ""
     found = section(h2(of + slices), image_row([*figures, *errors], WIDTH, columns))
-    values = [{metric: each[name] for metric, each in r.each.items()} for r in results]
-    found["data-values"], found["data-at"] = json.dumps(values), str(at)
+    found["data-values"], found["data-at"] = json.dumps(scores), str(at)
     return found
 
 

@@ -50,12 +50,21 @@ def everything(images: ImageSet, args: Any) -> Result:
 def chosen_errors(
     images: ImageSet, metrics: Sequence[str], processes: int
 ) -> dict[str, dict[str, float]]:
-    """Return the chosen metrics of measurements by name; ValueError for those of images."""
+    """Return the chosen metrics of measurements by name; ValueError for those of images.
+
+    Outputs that cannot be measured are named in the notes of `images`.
+    """
     if others := [metric for metric in metrics if metric not in VALUE_METRICS]:
         raise ValueError(
             f"--metrics {others[0]}: is for images; measurements have {', '.join(VALUE_METRICS)}"
         )
     found = errors(images.values, processes)
+    if lacking := [name for name in images.names if name not in found["MAE"]]:
+        more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+        images.notes.append(
+            f"not measured, since output and target have no data in common: "
+            f"{', '.join(lacking[:3])}{more}; the means are over the other files"
+        )
     return {metric: of for metric, of in found.items() if metric in metrics or not metrics}
 
 

@@ -385,6 +385,38 @@ def test_points_without_data_do_not_count_in_an_evaluation(
     assert found["MAE"]["mean"] == pytest.approx(error, rel=1e-6)
 
 
+def test_outputs_without_data_in_common_with_their_targets_are_left_out_and_named(
+    command: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    values = np.full((1, 64, 64), 100, np.float32)
+    values[0, :, :35] = np.arange(35)
+    for name, target in (("clear", values), ("cloudy", np.full_like(values, -9999))):
+        write_raster(root / "testA" / f"{name}.tif", values)
+        write_raster(root / "testB" / f"{name}.tif", target, nodata=-9999)
+    for side in "AB":
+        write_raster(root / f"train{side}" / "s.tif", values, nodata=-9999)
+    train(command, root, "--nodata", "mask", "--windows_per_epoch", "2")
+    results = test_run(command)
+    words = ["--name", "run", "--gpu_ids", "-1", "--num_threads", "1"]
+    done = command("scripts.evaluate", *words)
+    assert done.status == 0, done.err
+    folder = done.cwd / "results" / "run" / "test_latest_evaluation"
+    numbers = json.loads((folder / "metrics.json").read_text())
+    assert any("no data in common: cloudy;" in note for note in numbers["protocol"])
+    found = numbers["runs"][0]["metrics"]
+    with rasterio.open(results / "values" / "clear_fake_B.tif") as file:
+        error = np.abs(file.read(1) - values[0]).mean()
+    assert found["MAE"]["mean"] == pytest.approx(error, rel=1e-6)
+    rows = (folder / "metrics.csv").read_text().splitlines()
+    assert rows[2] == "run,cloudy,,,"
+    assert (folder / "index.html").read_text().count('data-values="[{}]"') == 1
+
+    write_raster(root / "testB" / "clear.tif", np.full_like(values, -9999), nodata=-9999)
+    done = command("scripts.evaluate", *words)
+    assert done.status == 2 and "have no data in common, and so it is with all" in done.err
+
+
 def test_slices_are_padded_as_in_the_training(command: Command, tmp_path: Path) -> None:
     root = volumes(tmp_path / "data")  # slices of 7x6 pixels, --crop_size 64
     train(command, root, "--slices_around", "1")

@@ -10,7 +10,8 @@
   function sort() {
     const [run, metric] = choice.value.split(" ");
     const sign = (order === "worst") === lower[metric] ? -1 : 1;
-    const value = row => JSON.parse(row.dataset.values)[run][metric];
+    // A row that has no score comes last.
+    const value = row => JSON.parse(row.dataset.values)[run][metric] ?? sign * Infinity;
     if (order === "name") rows.sort((a, b) => a.dataset.at - b.dataset.at);
     else rows.sort((a, b) => sign * (value(a) - value(b)));
     place.append(...rows);
