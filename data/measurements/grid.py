@@ -56,7 +56,7 @@ class Grid(ABC):
         return self.pixel_size[0] / self.pixel_size[1]
 
     def describe(self) -> str:
-        """Return the grid in words: its size, and where its points lie."""
+        """Return the grid in words: its size, and that of a pixel."""
         return f"{by(self.size)} pixels"
 
     def difference(self, other: "Grid") -> str:

@@ -98,9 +98,8 @@ class Raster(Grid):
 
     def describe(self) -> str:
         pixel = f"{np.hypot(self.transform.a, self.transform.d):.6g}"
-        left, top = self.corners()[0]
-        place = f"{self.crs}, from ({left:.10g}, {top:.10g}), pixels of {pixel}"
-        return f"{by(self.size)} pixels, {place if self.crs else 'without a place'}"
+        place = f"of {pixel} in {self.crs}" if self.crs else "without a place"
+        return f"{by(self.size)} pixels {place}"
 
     def difference(self, other: Grid) -> str:
         if found := super().difference(other):

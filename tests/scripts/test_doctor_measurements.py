@@ -110,6 +110,7 @@ def test_rasters_of_one_place_in_several_phases_are_named(look, tmp_path: Path) 
     assert status == 0
     assert "trainA/s1.tif: shows 25% of what" in said and "testA/s3.tif shows, which is in" in said
     assert "s2.tif: shows" not in said and "trainB/s1.tif: shows" not in said
+    assert "and 5 other files: float32, 1 channel, 40x40 pixels of 10 in EPSG:32633" in said
 
 
 def test_a_folder_without_measurements_is_one_line(look, tmp_path: Path) -> None:
