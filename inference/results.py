@@ -29,7 +29,13 @@ from util.files import make_folder, run_folder
 from util.html import HTML
 from util.image_rows import ImageRow, result_row
 from util.signals import handle_signals, status_of
-from util.variants import check_variants, grey_levels_apart, note_on_variants, variants_of
+from util.variants import (
+    check_variants,
+    grey_levels_apart,
+    note_on_variants,
+    plain_label,
+    variants_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +51,10 @@ def write_results(
     `RunStopped` after a signal, once the images in work are written.
     """
     done, whole, loading = 0, Stopwatch(), Stopwatch()
-    how = {"translator": translator, "page": page, "share": share}
-    rows_of = partial(image_rows, opt=opt, ranges=read_ranges(opt), **how)
+    arguments = {"translator": translator, "page": page, "share": share}
+    rows_of = partial(image_rows, opt=opt, ranges=read_ranges(opt), **arguments)
     if opt.dataset_mode == "measurements":
-        rows_of = partial(subject_rows, dataset=dataset, **how)
+        rows_of = partial(subject_rows, dataset=dataset, **arguments)
     with (
         whole.running(),
         handle_signals() as signals,
@@ -69,9 +75,9 @@ def write_results(
                 done += 1
                 bar.update()
     if signals.received and done < share.most:
-        again = "the same command" + ("" if opt.num_shards else " with --skip_finished")
+        command = "the same command" + ("" if opt.num_shards else " with --skip_finished")
         raise RunStopped(
-            f"stopped after {done} images; {again} goes on", status_of(signals.received)
+            f"stopped after {done} images; {command} goes on", status_of(signals.received)
         )
     share.finish(tried_all=done < share.most)
     if done:
@@ -104,10 +110,10 @@ def image_rows(
     note_resizing(page, opt, batch)
     paths = translator.model.get_image_paths()
     for i, (number, path) in enumerate(zip(batch["index"].tolist(), paths, strict=True)):
-        one = {label: images[i : i + 1] for label, images in visuals.items()}
-        remark = difference_of_variants(page, one, opt.seed)
-        row, jobs = result_row(page, one, path, stretch, share.name(number), label_maps, remark)
-        jobs.append(partial(save_high_depth, page, one, row.name, opt, ranges))
+        images = {label: tensor[i : i + 1] for label, tensor in visuals.items()}
+        remark = difference_of_variants(page, images, opt.seed)
+        row, jobs = result_row(page, images, path, stretch, share.name(number), label_maps, remark)
+        jobs.append(partial(save_high_depth, page, images, row.name, opt, ranges))
         yield number, row, jobs
 
 
@@ -115,11 +121,11 @@ def difference_of_variants(page: HTML, images: dict[str, Tensor], seed: int) -> 
     """Return how far the variants of an image's outputs are apart, "" without variants; note on
     the page what they are, the first of `seed`.
     """
-    found = [grey_levels_apart(of) for of in variants_of(images).values()]
-    if not found:
+    differences = [grey_levels_apart(variants) for variants in variants_of(images).values()]
+    if not differences:
         return ""
     page.add_note(note_on_variants(seed))
-    return f"variants {sum(found) / len(found):.1f} grey levels apart"
+    return f"variants {sum(differences) / len(differences):.1f} grey levels apart"
 
 
 def run_all(jobs: Sequence[Callable[[], None]]) -> None:
@@ -130,21 +136,21 @@ def run_all(jobs: Sequence[Callable[[], None]]) -> None:
 
 def check_images_are_chosen(opt: Any) -> None:
     """Raise ValueError if --dataroot is missing, and the run was trained on images of its own."""
-    own = read_run(run_folder(opt)).get("dataroot", "")
-    if "dataroot" not in opt.given and is_builtin(opt.dataroot) and own and not is_builtin(own):
+    root = read_run(run_folder(opt)).get("dataroot", "")
+    if "dataroot" not in opt.given and is_builtin(opt.dataroot) and root and not is_builtin(root):
         raise ValueError(
             f"--model {opt.model}: needs --dataroot, the folder of the images to translate; the "
-            f"run was trained on {own}"
+            f"run was trained on {root}"
         )
 
 
 def check_results_folder(opt: Any) -> None:
     """Raise ValueError if the results folder is inside the input folder."""
     root, results = Path(opt.dataroot), Path(opt.results_dir).resolve()
-    phase = [root / opt.phase, *side_folders(root, opt.phase).values()]
-    whole = opt.dataset_mode == "single"
-    whole |= opt.dataset_mode == "inpaint" and not (root / opt.phase).is_dir()
-    for folder in [root] if whole else phase:
+    phase_folders = [root / opt.phase, *side_folders(root, opt.phase).values()]
+    whole_root = opt.dataset_mode == "single"
+    whole_root |= opt.dataset_mode == "inpaint" and not (root / opt.phase).is_dir()
+    for folder in [root] if whole_root else phase_folders:
         if results.is_relative_to(folder.resolve()):
             raise ValueError(
                 f"--results_dir {opt.results_dir}: lies in the input folder {folder}; "
@@ -159,9 +165,9 @@ def add_notes(opt: Any, page: HTML) -> None:
     if opt.dataset_mode == "inpaint":
         page.add_note(f"Holes: {source_of_holes(opt)}.")
         if opt.guided:
-            beside = Path(opt.dataroot) / f"{opt.phase}_sketch"
-            lines = f"those in {beside.name}/" if beside.is_dir() else "edges of the image"
-            page.add_note(f"Lines, black in the hole: {lines}.")
+            sketches = Path(opt.dataroot) / f"{opt.phase}_sketch"
+            source = f"those in {sketches.name}/" if sketches.is_dir() else "edges of the image"
+            page.add_note(f"Lines, black in the hole: {source}.")
     if opt.dataset_mode == "measurements":
         grey = " Grey: no data." if opt.nodata == "mask" else ""
         page.add_note(
@@ -213,10 +219,10 @@ def of_label_model(opt: Any) -> str:
     notes = []
     if "batch" in (opt.norm_G if opt.model == "spade" else opt.norm):
         notes.append("Batch norm uses its running statistics.")
-    drawn = {"use_vae": "The style of each image is", "instance_feat": "The looks of instances are"}
-    for name, what in drawn.items():
+    texts = {"use_vae": "The style of each image is", "instance_feat": "The looks of instances are"}
+    for name, text in texts.items():
         if getattr(opt, name, False) and not getattr(opt, "use_encoded_image", False):
-            notes.append(f"{what} drawn from --seed {opt.seed} and the file's name.")
+            notes.append(f"{text} drawn from --seed {opt.seed} and the file's name.")
     return " ".join(notes)
 
 
@@ -225,7 +231,8 @@ def save_high_depth(
 ) -> None:
     """Also write outputs with high-bit-depth targets in the stored type of the targets."""
     for label, image in visuals.items():
-        side = label[-1] if label[-1] in "AB" else "B"  # --model test has only "fake"
+        side = plain_label(label)[0][-1]
+        side = side if side in "AB" else "B"  # --model test has only "fake"
         side = side if opt.direction == "AtoB" else "BA"["AB".index(side)]
         if side in ranges and label.startswith(("fake", "rec")):
             stored_type, low, high = ranges[side]
@@ -246,8 +253,8 @@ def note_tiling(page: HTML, translator: Translator, batch: dict[str, Any]) -> No
 
 def note_resizing(page: HTML, opt: Any, batch: dict[str, Any]) -> None:
     """Note on the page if an image was resized or cropped; only the first time."""
-    said = any(note.startswith(RESIZED) for note in page.notes)
-    if said or "A_size" not in batch:
+    noted = any(note.startswith(RESIZED) for note in page.notes)
+    if noted or "A_size" not in batch:
         return
     size = tuple(int(n[0]) for n in batch["A_size"])
     height, width = batch["label" if "label" in batch else "A"].shape[-2:]

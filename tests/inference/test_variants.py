@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import torch
 from conftest import TINY, refusal, result_images
 from PIL import Image
 
+from data.files.image_types import StoredType
+from inference.results import save_high_depth
 from translator import Translator
 from util.pages.captions import captions
 from util.variants import grey_levels_apart, plain_label, variant_label, variants_of
@@ -37,6 +40,26 @@ def test_labels_of_variants_are_told_apart():
         ("fake_B_v3", "output, variant 3"),
         ("real_B", "target"),
     ]
+
+
+def test_each_variant_has_the_range_of_its_side(tmp_path):
+    page = SimpleNamespace(get_image_dir=lambda: tmp_path / "images")
+    opt = SimpleNamespace(direction="AtoB")
+    ranges = {
+        "A": (StoredType(".npy", "uint16"), 0, 1000),
+        "B": (StoredType(".npy", "uint16"), 0, 50),
+    }
+    image = torch.ones(1, 1, 2, 2)
+    labels = ["fake_A", "fake_A_v2", "fake_B_v2", "rec_A", "fake"]
+    save_high_depth(page, dict.fromkeys(labels, image), "x", opt, ranges)
+    largest = {label: np.load(tmp_path / "deep" / f"x_{label}.npy").max() for label in labels}
+    assert largest == {
+        "fake_A": 1000,
+        "fake_A_v2": 1000,
+        "fake_B_v2": 50,
+        "rec_A": 1000,
+        "fake": 50,
+    }
 
 
 def test_the_difference_is_the_mean_over_pairs_in_grey_levels():
