@@ -77,43 +77,45 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="regular expression that finds in a file's path what belongs together, such as a "
         "patient's number; groups in several phases are named",
     )
-    args, more = parser.parse_known_args(argv)
+    args, train_flags = parser.parse_known_args(argv)
     if args.dataroot is None:
-        raise ValueError(without_folder(parser, more))
-    args.dataset_mode = args.dataset_mode or dataset_mode_of(more)
-    asked = {phase: options_of(args, phase, more) for phase in phases_of(args)}
+        raise ValueError(without_folder(parser, train_flags))
+    args.dataset_mode = args.dataset_mode or dataset_mode_of(train_flags)
+    options = {phase: options_of(args, phase, train_flags) for phase in phases_of(args)}
     if args.dataset_mode == "measurements":
-        check_measured(args.dataroot, asked, args.group)
+        check_measured(args.dataroot, options, args.group)
         return
     paths = make_dataset(args.dataroot)
     look = OF_ITEMS.get(args.dataset_mode)
-    right, of_items = look(asked.values()) if look else (set(), [])
-    found = ignored(args.dataroot, paths)
+    exempt, item_findings = look(options.values()) if look else (set(), [])
+    findings = ignored(args.dataroot, paths)
     with worker_pool(min(max(1, args.num_threads), len(paths))) as pool:
         results = pool.map(inspect, paths, chunksize=16)
-        for findings in tqdm(results, total=len(paths), unit="img", disable=None):
-            found += [one for one in findings if one.fatal or one.path not in right]
-    damaged = {finding.path for finding in found if finding.fatal}
-    found += {one for one in of_items if one.path not in damaged}
+        for file_findings in tqdm(results, total=len(paths), unit="img", disable=None):
+            findings += [
+                finding for finding in file_findings if finding.fatal or finding.path not in exempt
+            ]
+    damaged = {finding.path for finding in findings if finding.fatal}
+    findings += {finding for finding in item_findings if finding.path not in damaged}
     if args.dataset_mode == "aligned":
-        found += pairs(args.dataroot, paths, damaged)
+        findings += pairs(args.dataroot, paths, damaged)
     leaks: list[Finding] = []
     if args.group:
-        folders = {phase: phase_folders(args.dataroot, phase) for phase in asked}
-        files = {phase: relative_names(of, paths) for phase, of in folders.items()}
+        folders = {phase: phase_folders(args.dataroot, phase) for phase in options}
+        files = {phase: relative_names(roots, paths) for phase, roots in folders.items()}
         leaks += shared_groups_of_files(args.dataroot, files, args.group)
-    report(found, len(paths), remarks_of(asked), leaks)
+    report(findings, len(paths), remarks_of(options), leaks)
 
 
 def check_measured(root: Path, asked: Mapping[str, Options], group: str | None) -> None:
     """Check files of measurements; remarks on what the networks see only once they can be read."""
     if not root.is_dir():
         raise ValueError(f"--dataroot: {root} does not exist")
-    count, found, leaks = measured_findings(root, asked, group)
+    count, findings, leaks = measured_findings(root, asked, group)
     trained = {phase: opt for phase, opt in asked.items() if phase != "test"}
-    remarks = [] if any(finding.fatal for finding in found) else remarks_of(trained)
+    remarks = [] if any(finding.fatal for finding in findings) else remarks_of(trained)
     fix = "repair them, take them and their partners away, or give the flag named beside them"
-    report(found, count, remarks, leaks, fix, "files")
+    report(findings, count, remarks, leaks, fix, "files")
 
 
 def remarks_of(asked: Mapping[str, Options]) -> list[Remark]:
@@ -124,8 +126,8 @@ def remarks_of(asked: Mapping[str, Options]) -> list[Remark]:
 def without_folder(parser: OneLineParser, more: Sequence[str]) -> str:
     """Return what is wrong with a command that does not name its folder; `more` are other words."""
     for flag in parser.mistyped():
-        if "--dataroot" in (wrong := parser.describe_unknown([flag])):
-            return wrong
+        if "--dataroot" in (message := parser.describe_unknown([flag])):
+            return message
     folder = next((word for word in more if Path(word).is_dir()), "FOLDER")
     return f"--dataroot: name the folder of the images: --dataroot {folder}"
 
@@ -146,8 +148,8 @@ def dataset_mode_of(flags: Sequence[str]) -> str:
 def phases_of(args: argparse.Namespace) -> list[str]:
     """Return the phases that the folder holds; the whole folder counts as one for `single`."""
     phases = ("train", "val", "test")
-    found = [phase for phase in phases if phase_folders(args.dataroot, phase)]
-    return found if args.dataset_mode != "single" and found else ["train"]
+    existing = [phase for phase in phases if phase_folders(args.dataroot, phase)]
+    return existing if args.dataset_mode != "single" and existing else ["train"]
 
 
 def holds_phases(opt: Options) -> bool:
@@ -171,10 +173,10 @@ def data_remarks(opt: Options) -> list[Remark]:
     """Return remarks on a sample of a phase, as the networks would see it."""
     try:
         dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(opt)
-        kept = dataset.fitted_ranges()
+        ranges = dataset.fitted_ranges()
     except ValueError as error:
         return [Remark(str(error), fatal=holds_phases(opt))]
-    dataset.ranges = chosen_ranges(opt, kept)
+    dataset.ranges = chosen_ranges(opt, ranges)
     return [Remark(f"{opt.phase}: {what}", fatal) for what, fatal in check_data(dataset, opt)[0]]
 
 
@@ -189,10 +191,10 @@ def report(
     """Log the findings, the remarks and what several phases share (`leaks`); `RunStopped` with a
     `fix` if some are fatal.
     """
-    alike: dict[tuple[bool, str], list[str]] = {}
+    paths_by_remark: dict[tuple[bool, str], list[str]] = {}
     for path, what, fatal in sorted(found):
-        alike.setdefault((fatal, what), []).append(path)
-    for (fatal, what), paths in alike.items():
+        paths_by_remark.setdefault((fatal, what), []).append(path)
+    for (fatal, what), paths in paths_by_remark.items():
         mark = "BAD  " if fatal else "     "
         for path in paths if fatal or len(paths) <= MOST_ALIKE else ():
             log.info("%s%s: %s", mark, path, what)
@@ -203,13 +205,13 @@ def report(
         log.info("%s%s", "BAD  " if remark.fatal else "     ", remark.what)
     for leak in leaks:
         log.info("BAD  %s: %s", leak.path, leak.what)
-    others = len(found) - len(bad) + len(remarks)
+    others = sum(not finding.fatal for finding in found) + len(remarks)
     plural = "s" * (others != 1)
     what_counts = what_counts if count != 1 else what_counts.removesuffix("s")
     log.info("%d %s, %d bad, %d remark%s", count, what_counts, len(bad), others, plural)
     if bad:
-        said = f"{len(bad)} of {count} {what_counts}" if count else str(min(bad))
-        raise RunStopped(f"{said} would stop a training: {fix}")
+        bad_files = f"{len(bad)} of {count} {what_counts}" if count else str(min(bad))
+        raise RunStopped(f"{bad_files} would stop a training: {fix}")
     if fatal := [remark.what for remark in remarks if remark.fatal]:
         raise RunStopped(f"a training would stop: {fatal[0]}")
     if leaks:

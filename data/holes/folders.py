@@ -29,14 +29,23 @@ def image_folder(opt: Any) -> Path:
 
 def image_files(folder: Path, opt: Any) -> list[str]:
     """Return the images in a folder; masks and sketches may lie in folders of it."""
-    others = [os.path.join(folder, f"{opt.phase}_{side}", "") for side in (MASK, SKETCH)]
-    found = [path for path in make_dataset(folder) if not path.startswith(tuple(others))]
-    return found[: int(min(opt.max_dataset_size, len(found)))]
+    map_folders = [os.path.join(folder, f"{opt.phase}_{side}", "") for side in (MASK, SKETCH)]
+    paths = [path for path in make_dataset(folder) if not path.startswith(tuple(map_folders))]
+    return paths[: int(min(opt.max_dataset_size, len(paths)))]
 
 
 def mask_folder(opt: Any) -> MaskFolder | None:
-    """Return the masks of --mask_dir; None without it, or if a test lacks that of the training."""
+    """Return the masks of --mask_dir; None without it, or if a test lacks that of the training.
+
+    ValueError if a test is given it beside a folder of its own masks, which count first.
+    """
     given = opt.isTrain or "mask_dir" in getattr(opt, "given", ())
+    own = folder_of(MASK, opt)
+    if opt.mask_dir and given and not opt.isTrain and own.is_dir():
+        raise ValueError(
+            f"--mask_dir {opt.mask_dir}: is not read, since {own} holds the masks of these images; "
+            f"move that folder away, or leave the flag out"
+        )
     if opt.mask_dir and not given and not Path(opt.mask_dir).is_dir():
         log.warning("--mask_dir %s of the training is not there; holes are drawn", opt.mask_dir)
         return None
@@ -56,9 +65,9 @@ def partners(side: str, opt: Any, images: dict[str, str]) -> dict[str, str]:
     folder = folder_of(side, opt)
     if not folder.is_dir():
         return {}
-    found = one_by_stem(folder, make_dataset(folder))
-    check_parts(side, images, found, folder=folder, otherwise=", or move the folder away")
-    return found
+    files = one_by_stem(folder, make_dataset(folder))
+    check_parts(side, images, files, folder=folder, otherwise=", or move the folder away")
+    return files
 
 
 def unread_folders(opt: Any) -> Iterator[str]:
@@ -75,9 +84,9 @@ def without_image(
     side: str, opt: Any, *, images: dict[str, str], found: dict[str, str]
 ) -> Iterator[str]:
     """Yield a remark if masks, or sketches, have no image; all files are by stem."""
-    odd = sorted(found.keys() - images.keys())
-    if odd and len(images) < opt.max_dataset_size:  # else images that are left out may have them
+    extra = sorted(found.keys() - images.keys())
+    if extra and len(images) < opt.max_dataset_size:  # else images that are left out may have them
         yield (
-            f"{len(odd)} of {len(found)} files in {folder_of(side, opt)} have no image of their "
-            f"name, such as {found[odd[0]]}, and are not read"
+            f"{len(extra)} of {len(found)} files in {folder_of(side, opt)} have no image of their "
+            f"name, such as {found[extra[0]]}, and are not read"
         )

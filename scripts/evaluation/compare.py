@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -92,24 +92,24 @@ def from_folders(fake: Path, real: Path, paired: bool = True) -> ImageSet:
 
     With `paired`, an image without a partner is a ValueError.
     """
-    found = {}
+    files = {}
     for flag, folder in (("--fake", fake), ("--real", real)):
         stems = by_stem(folder, make_dataset(folder, flag=flag))
         double = [paths for paths in stems.values() if len(paths) > 1]
         if double:
             raise ValueError(f"{flag}: {' and '.join(double[0])} have the same name; keep one")
-        found[flag] = {stem: Path(paths[0]) for stem, paths in stems.items()}
-    alone = sorted(found["--fake"].keys() ^ found["--real"].keys())
+        files[flag] = {stem: Path(paths[0]) for stem, paths in stems.items()}
+    alone = sorted(files["--fake"].keys() ^ files["--real"].keys())
     if alone and paired:
         flag, other = "--fake", real
-        if alone[0] in found["--real"]:
+        if alone[0] in files["--real"]:
             flag, other = "--real", fake
         raise ValueError(
-            f"{flag}: {found[flag][alone[0]]} has no partner of that name in the other folder "
+            f"{flag}: {files[flag][alone[0]]} has no partner of that name in the other folder "
             f"({len(alone)} without one)"
             f"{unread_partner(other, alone[0]) or '; give pairs equal names'}{_of_test(fake)}"
         )
-    return ImageSet(fake.name, found["--fake"], found["--real"])
+    return ImageSet(fake.name, files["--fake"], files["--real"])
 
 
 def _of_test(fake: Path) -> str:
@@ -126,46 +126,51 @@ def measure(images: ImageSet, metrics: Sequence[str], processes: int) -> Result:
     A metric that some image is too small for is left out; it is a ValueError if `metrics` names it.
     """
     names = images.names
-    asked = [name for name in metrics if name in HOLE_METRICS]  # of pairs with holes, too
-    holes = images.holes or bool(asked)
-    if asked and not images.source:
-        raise ValueError(f"--metrics {asked[0]}: needs runs, whose inputs show the holes")
+    hole_metrics = [name for name in metrics if name in HOLE_METRICS]  # of pairs with holes, too
+    holes = images.holes or bool(hole_metrics)
+    if hole_metrics and not images.source:
+        raise ValueError(f"--metrics {hole_metrics[0]}: needs runs, whose inputs show the holes")
+    # Of other runs, it shows that the inputs have no holes.
+    most_hole = 1.0 if images.holes else MOST_HOLE
     files = [(images.fake[name], images.real[name]) for name in names]
     if holes:
         files = [(*pair, images.source[name]) for pair, name in zip(files, names, strict=True)]
     try:
         with ThreadPoolExecutor(processes) as pool:
-            found = list(pool.map(compare_files, files))
+            scores = list(pool.map(partial(compare_files, most_hole=most_hole), files))
     except NoHole as error:
-        raise ValueError(f"--metrics {asked[0]}: {error}") from None
-    each, known = {}, METRICS | (HOLE_METRICS if holes else {})
-    for metric in known:
-        if all(metric in values for values in found):
-            each[metric] = {n: values[metric] for n, values in zip(names, found, strict=True)}
+        flag = f"--metrics {hole_metrics[0]}: " if hole_metrics else ""
+        raise ValueError(f"{flag}{error}") from None
+    by_metric, definitions = {}, METRICS | (HOLE_METRICS if holes else {})
+    for metric in definitions:
+        if all(metric in values for values in scores):
+            by_metric[metric] = {n: values[metric] for n, values in zip(names, scores, strict=True)}
         elif metric in metrics:
-            name = next(n for n, values in zip(names, found, strict=True) if metric not in values)
+            name = next(n for n, values in zip(names, scores, strict=True) if metric not in values)
             raise ValueError(
-                f"--metrics {metric}: needs images of at least {known[metric].least} pixels a "
-                f"side; {images.fake[name]} is smaller"
+                f"--metrics {metric}: needs images of at least {definitions[metric].least} pixels "
+                f"a side; {images.fake[name]} is smaller"
             )
-    return Result(images, {m: v for m, v in each.items() if m in metrics or not metrics})
+    return Result(images, {m: v for m, v in by_metric.items() if m in metrics or not metrics})
 
 
 class NoHole(ValueError):
     """An input that is not its target with a hole."""
 
 
-def hole_of(path: Path, source: Tensor, real: Tensor) -> Tensor:
-    """Return where an input differs from its target, (1, 1, H, W); NoHole if that is everywhere."""
+def hole_of(path: Path, source: Tensor, real: Tensor, most_hole: float) -> Tensor:
+    """Return where an input differs from its target, (1, 1, H, W); NoHole if that is more than the
+    fraction `most_hole` of the image.
+    """
     if source.shape != real.shape:
         raise NoHole(f"{path} has another size or other channels than its target")
     hole = (source != real).any(1, keepdim=True)
-    if hole.float().mean() > MOST_HOLE:
+    if hole.float().mean() > most_hole:
         raise NoHole(f"{path} is not its target with a hole; both differ everywhere")
     return hole
 
 
-def compare_files(files: tuple[Path, ...]) -> dict[str, float]:
+def compare_files(files: tuple[Path, ...], most_hole: float = MOST_HOLE) -> dict[str, float]:
     """Return the metrics of one output and its target, and if the input is given, in its hole."""
     fake, real, *source = (pixels(path) for path in files)
     if fake.shape[-2:] != real.shape[-2:]:
@@ -173,7 +178,7 @@ def compare_files(files: tuple[Path, ...]) -> dict[str, float]:
         raise ValueError(
             f"{files[0]} has {sizes[0]} pixels and {files[1]} {sizes[1]}: resize them to one size"
         )
-    hole = hole_of(files[2], source[0], real) if source else None
+    hole = hole_of(files[2], source[0], real, most_hole) if source else None
     return {name: value.item() for name, value in compare(fake, real, hole).items()}
 
 

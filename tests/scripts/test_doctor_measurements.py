@@ -138,6 +138,14 @@ def test_a_damaged_slice_of_a_series_is_named_with_its_folder(look, tmp_path: Pa
     assert "--on_bad_image" not in said
 
 
+def test_a_bad_file_is_no_remark_however_much_is_wrong_with_it(look, tmp_path: Path) -> None:
+    root = volumes(tmp_path / "d", names="p0")
+    (root / "trainA" / "alone.nii.gz").write_bytes(b"no volume")
+    status, said = look(root)
+    assert status == 1 and said.count("alone.nii.gz: ") == 2, said
+    assert "3 files, 1 bad, 2 remarks" in said  # what the two others hold
+
+
 def test_a_raster_without_coordinates_beside_one_with_them_is_named(look, tmp_path: Path) -> None:
     root, values = tmp_path / "d", np.eye(40, dtype=np.float32)[None]
     write_raster(root / "trainA" / "s.tif", values)

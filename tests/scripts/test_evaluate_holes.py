@@ -50,6 +50,24 @@ def test_scores_in_holes_are_those_of_the_files(run: np.ndarray) -> None:
     assert "hole_L1" in (folder / "index.html").read_text()
 
 
+def test_a_hole_may_be_nearly_the_whole_image(run: np.ndarray, tmp_path: Path) -> None:
+    height, width = run.shape
+    for i in range(3):
+        mask = tmp_path / "masks" / f"{i}.png"
+        save_mask(mask, size=(width, height), box=(0, 1, width, height))
+    flags = ["--name", "holes", "--preprocess", "none", "--mask_dir", str(tmp_path / "masks")]
+    own_masks = tmp_path / "photos" / "test_mask"
+    refusal(lambda: evaluate.main([*flags, *CPU]), f"{own_masks} holds the masks of these images")
+    own_masks.rename(tmp_path / "away")
+    evaluate.main([*flags, *CPU])
+    (folder,) = Path("results/holes").glob("*_evaluation")
+    (found,) = json.loads((folder / "metrics.json").read_text())["runs"]
+    share = (height - 1) / height
+    assert found["metrics"]["hole_L1"]["mean"] * share == pytest.approx(
+        found["metrics"]["L1"]["mean"]
+    )
+
+
 def test_the_page_of_a_test_says_what_each_image_is(run: np.ndarray) -> None:
     page = Path("results/holes/test_latest/index.html").read_text()
     places = [page.index(what) for what in ("input with hole", "stage 1", "result", "truth")]
