@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with handle_signals() as signals, launch.process_group():
         launches = distributed.all_gather(launch_info())
         opt = parse(argv, launches)
-        first = distributed.is_main_process()
-        own_folder = own_run_folder(opt, launches) if first else nullcontext("")
+        is_main = distributed.is_main_process()
+        own_folder = own_run_folder(opt, launches) if is_main else nullcontext("")
         with own_folder as earlier_run, explain_out_of_memory(opt):
             distributed.barrier()  # the folder is that of this run
             train(opt, signals, earlier_run)
@@ -59,9 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 def parse(argv: Sequence[str], launches: Sequence[LaunchInfo]) -> Options:
     """Parse the flags; ValueError if the processes that were started cannot train with them."""
     opt, count = TrainOptions(infer_options).read(argv), distributed.world_size()
-    if more := distributed.broadcast_from_main(restart_flags(run_folder(opt), launches)):
+    if extra_flags := distributed.broadcast_from_main(restart_flags(run_folder(opt), launches)):
         log.info("restarted after a failure: resuming from the last save")
-        opt = TrainOptions(infer_options).read([*argv, *more])
+        opt = TrainOptions(infer_options).read([*argv, *extra_flags])
     if opt.batch_size % count:
         raise ValueError(
             f"--batch_size {opt.batch_size}: cannot be split evenly over {count} processes; it "

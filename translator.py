@@ -52,27 +52,27 @@ class Translator:
         self.model.setup(opt)
         dataset = find_class("data", opt.dataset_mode, "--dataset_mode")
         preprocessor = getattr(dataset, "single_preprocessor", BaseDataset.single_preprocessor)
-        kept = read_ranges(opt)
-        warn_of_other_ranges(opt, kept)
-        self.ranges = chosen_ranges(opt, kept)
+        stored_ranges = read_ranges(opt)
+        warn_of_other_ranges(opt, stored_ranges)
+        self.ranges = chosen_ranges(opt, stored_ranges)
         self.preprocess_single = preprocessor(opt, self.ranges)
         self._plain = preprocessor.__func__ is BaseDataset.single_preprocessor.__func__
         self.side, other = "BA" if opt.direction == "BtoA" else "AB"
-        self.target = kept.get(other)  # stored type and range of outputs of high bit depth
-        saved = kept[self.side][1:] if self.side in kept else None
-        how = opt, self.preprocess_single
+        self.target = stored_ranges.get(other)  # stored type and range of outputs of high bit depth
+        stored_range = stored_ranges[self.side][1:] if self.side in stored_ranges else None
+        arguments = opt, self.preprocess_single
         self.input: LabelInput | HoleInput | SubjectInput | ImageInput
         self.files: FileTranslation | None = None  # of a run on measurements
         if opt.dataset_mode == "measurements":
             self.input = SubjectInput(opt)
             self.files = FileTranslation(self.input, self.translate, self._stream_raster)
         elif getattr(self.model, "has_labels", False):  # --model spade, pix2pixHD
-            self.input = LabelInput(*how)
+            self.input = LabelInput(*arguments)
         elif getattr(self.model, "fills_holes", False):  # --model inpaint
             self.input = HoleInput(opt)
         else:
             load = getattr(dataset, "load_single", BaseDataset.load_single)
-            self.input = ImageInput(*how, self.ranges.get(self.side, saved), load)
+            self.input = ImageInput(*arguments, self.ranges.get(self.side, stored_range), load)
 
     @classmethod
     def load(cls, run: str | Path, *flags: str, **options: Any) -> "Translator":
@@ -83,10 +83,10 @@ class Translator:
         wrong option or file.
         """
         run = existing_run(run)
-        folder = ["--checkpoints_dir", str(run.parent), "--name", run.name]
+        run_flags = ["--checkpoints_dir", str(run.parent), "--name", run.name]
         given = {n: v for n, v in options.items() if v is not None and v is not False}
-        named = [f"--{name}" if v is True else f"--{name}={v}" for name, v in given.items()]
-        return cls(run_options([*folder, *flags, *named]))
+        named_flags = [f"--{name}" if v is True else f"--{name}={v}" for name, v in given.items()]
+        return cls(run_options([*run_flags, *flags, *named_flags]))
 
     def __call__(
         self,
@@ -130,12 +130,12 @@ class Translator:
         if isinstance(images, str | Path) and os.path.isdir(images):
             files = make_dataset(images, flag="images")
             parts = parts_of_each(files, images, parts)
-            found = self.each(files, seed, variants=variants, **parts)
-            return dict(zip(files, found, strict=True))
+            outputs = self.each(files, seed, variants=variants, **parts)
+            return dict(zip(files, outputs, strict=True))
         if isinstance(images, list | tuple):
             return list(self.each(images, seed, variants=variants, **parts))
         if getattr(images, "ndim", 0) != 4:
-            parts = {name: [one] for name, one in parts.items()}
+            parts = {name: [part] for name, part in parts.items()}
             return next(self.each([images], seed, variants=variants, **parts))
         if not len(images):
             raise ValueError("expected at least one image, got an empty batch")
@@ -158,8 +158,8 @@ class Translator:
         if isinstance(images, str | Path):
             raise ValueError(f"each: expected several images, got {images}; t(…) takes one")
         batch: list[tuple[Any, Tensor, str]] = []
-        for number, (image, own) in enumerate(with_parts(images, parts)):
-            real, own_name = self._to_input(image, number, own)
+        for number, (image, image_parts) in enumerate(with_parts(images, parts)):
+            real, own_name = self._to_input(image, number, image_parts)
             if batch and (len(batch) == self.opt.batch_size or batch[0][1].shape != real.shape):
                 yield from self._variants_of_batch(batch, seed, variants)
                 batch = []
@@ -257,8 +257,8 @@ class Translator:
         if not isinstance(count, int) or count < 1:
             raise ValueError(f"variants={count!r}: must be a whole number from 1")
         seed = self.opt.seed if seed is None else seed
-        found = [list(self._translate_batch(batch, seed + k)) for k in range(count)]
-        for variants in zip(*found, strict=True):
+        outputs = [list(self._translate_batch(batch, seed + k)) for k in range(count)]
+        for variants in zip(*outputs, strict=True):
             check_variants(variants, f"variants={count}")
             stack = {Tensor: torch.stack, np.ndarray: np.stack}.get(type(variants[0]), list)
             yield stack(variants)

@@ -44,28 +44,30 @@ def create_dataset(
             f"--dataset_mode {opt.dataset_mode}: found no images for --phase {opt.phase} in "
             f"--dataroot {opt.dataroot}; choose another --phase or --dataroot"
         )
-    ours = isinstance(dataset, BaseDataset)
-    by_side, cached = (dataset.files_by_side(), dataset.cache_keys()) if ours else ({}, [])
+    is_base_dataset = isinstance(dataset, BaseDataset)
+    files_by_side, cache_keys = (
+        (dataset.files_by_side(), dataset.cache_keys()) if is_base_dataset else ({}, [])
+    )
     if opt.isTrain:
-        check_before_training(all_files(by_side), opt, only_8_bits(dataset, by_side))
-        if ours:
-            dataset.cache = shared_cache(cached, opt.cache, run_folder(opt))
-        if not cached and opt.cache in ("ram", "disk"):
+        check_before_training(all_files(files_by_side), opt, only_8_bits(dataset, files_by_side))
+        if is_base_dataset:
+            dataset.cache = shared_cache(cache_keys, opt.cache, run_folder(opt))
+        if not cache_keys and opt.cache in ("ram", "disk"):
             log.warning(
                 "--cache %s: does nothing for --dataset_mode %s", opt.cache, opt.dataset_mode
             )
     if ranges is None:
-        ranges = fit_value_ranges(opt, dataset.fitted_ranges if ours else dict)
+        ranges = fit_value_ranges(opt, dataset.fitted_ranges if is_base_dataset else dict)
     dataset.ranges = ranges
     loader = Loader(dataset, opt, repeated)
     if opt.isTrain and opt.continue_train and not repeated:
         loader.new_ranges = continued_ranges(opt)
     if opt.isTrain and not repeated and opt.batch_size > loader.size:
-        found = f"{loader.size} training images, which make one smaller batch"
-        log.warning("--batch_size %d: is more than the %s", opt.batch_size, found)
-    if ours:
+        text = f"{loader.size} training images, which make one smaller batch"
+        log.warning("--batch_size %d: is more than the %s", opt.batch_size, text)
+    if is_base_dataset:
         loader.classes = dataset.classes()
-    loader.cache_kind = opt.cache if cached and opt.isTrain else ""
+    loader.cache_kind = opt.cache if cache_keys and opt.isTrain else ""
     if not repeated and not opt.no_data_check:
         loader.remarks, loader.statistics = look_at_data(dataset, opt)
     return loader
@@ -78,17 +80,17 @@ def look_at_data(dataset: Any, opt: Any) -> tuple[list[str], dict[str, SideStati
     images is pointless.
     """
     sample = SAMPLE if opt.isTrain else FEW
-    found, sides = [], {}
+    local_remarks, statistics = [], {}
     if distributed.is_main_process():
-        found, sides = check_data(dataset, opt, sample)
-    remarks = distributed.broadcast_from_main(found)
+        local_remarks, statistics = check_data(dataset, opt, sample)
+    remarks = distributed.broadcast_from_main(local_remarks)
     for remark in remarks:
         if remark.fatal and opt.isTrain:
             raise ValueError(
                 f"--dataroot {opt.dataroot}: {remark.what} (--no_data_check trains all the same)"
             )
         log.warning("data check: %s", remark.what)
-    return [remark.what for remark in remarks], sides
+    return [remark.what for remark in remarks], statistics
 
 
 def only_8_bits(dataset: Any, by_side: dict[str, list[str]]) -> set[str]:
@@ -101,14 +103,14 @@ def check_before_training(files: list[str], opt: Any, of_8_bits: Collection[str]
     """Check images before training instead of failing in mid-epoch; in those `of_8_bits` more bits
     are an error.
     """
-    bad = check_headers(files, max_pixels=opt.max_pixels, only_8_bits=of_8_bits)
-    if not bad:
+    findings = check_headers(files, max_pixels=opt.max_pixels, only_8_bits=of_8_bits)
+    if not findings:
         return
     if opt.on_bad_image == "error":
-        others = f" ({len(bad) - 1} others are also bad)" if bad[1:] else ""
-        raise ValueError(f"{bad[0]}{others}; {how_to_fix(opt)}")
-    found = f"{len(bad)} images are" if bad[1:] else "1 image is"
-    log.warning("%s bad and will be skipped; %s", found, how_to_check(opt))
+        others = f" ({len(findings) - 1} others are also bad)" if findings[1:] else ""
+        raise ValueError(f"{findings[0]}{others}; {how_to_fix(opt)}")
+    text = f"{len(findings)} images are" if findings[1:] else "1 image is"
+    log.warning("%s bad and will be skipped; %s", text, how_to_check(opt))
 
 
 def create_validation_dataset(opt: Any, most: int = 50) -> Loader:

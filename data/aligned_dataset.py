@@ -58,8 +58,8 @@ class AlignedDataset(BaseDataset):
         files = self.paths(index)
         paths = list(files.values())
         if type(self) is AlignedDataset:
-            halves = paths[0] == paths[1]
-            if large := large_images(self.opt, paths, self.channels, halves, self.ranges):
+            stitched = paths[0] == paths[1]
+            if large := large_images(self.opt, paths, self.channels, stitched, self.ranges):
                 return {**files, **large, "A_size": large["A"].size}
         pair, size = self.load_resized(paths[0], lambda: self.read(*paths), "AB", paths)
         params = self.geometry.draw(size)
@@ -69,8 +69,8 @@ class AlignedDataset(BaseDataset):
                 item[side] = self.crop_and_normalize(image, side, params)
         if self.label_aug:
             source = self.opt.direction[0]
-            where = draw_distortion(classes_of(item[source]), self.label_aug)
-            item[source] = moved(item[source], where)
+            distortion = draw_distortion(classes_of(item[source]), self.label_aug)
+            item[source] = moved(item[source], distortion)
         return item
 
     def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:
@@ -100,14 +100,14 @@ def pair_files(
 
     None if neither `phase` nor two folders of its sides exist.
     """
-    stitched, sides = root / phase, list(side_folders(root, phase).values())
+    stitched, folders = root / phase, list(side_folders(root, phase).values())
     if stitched.is_dir():
-        if len(sides) == 2:
-            log.info("reading %s; %s and %s are ignored", stitched, *sides)
+        if len(folders) == 2:
+            log.info("reading %s; %s and %s are ignored", stitched, *folders)
         files = make_dataset(stitched, most)
         check_not_two_folders(stitched)
         return files, files
-    return paired_paths(*sides, most) if len(sides) == 2 else None
+    return paired_paths(*folders, most) if len(folders) == 2 else None
 
 
 def paired_paths(A: Path, B: Path, most: float) -> tuple[list[str], list[str]]:

@@ -17,12 +17,12 @@ def check_channels(channels: int, flag: str, files: Sequence[str] = ()) -> None:
     """Raise ValueError unless images, or these `files`, can have that many channels."""
     if channels in CHANNEL_MODES:
         return
-    found = set()
+    counts = set()
     for count in channels_of_some(files):
         if count == channels:
             return
-        found.add(count)
-    others = sorted(found - CHANNEL_MODES.keys())
+        counts.add(count)
+    others = sorted(counts - CHANNEL_MODES.keys())
     have = f", some of the files {' or '.join(map(str, others))}" if others else ""
     raise ValueError(f"--{flag} {channels}: images have 1 (grey) or 3 (RGB) channels{have}")
 
@@ -60,8 +60,8 @@ def on_background(image: ImageLike, level: float) -> ImageLike:
         return image.on_background(level)
     if isinstance(image, ImageArray) or not image.has_transparency_data:
         return image
-    below = Image.new("RGBA", image.size, (*[round(255 * level)] * 3, 255))
-    return Image.alpha_composite(below, image.convert("RGBA")).convert("RGB")
+    background = Image.new("RGBA", image.size, (*[round(255 * level)] * 3, 255))
+    return Image.alpha_composite(background, image.convert("RGBA")).convert("RGB")
 
 
 def side_channels(opt: Any, files: Sequence[str]) -> dict[str, int]:

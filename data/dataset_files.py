@@ -26,8 +26,8 @@ def paths_of(dataset: Dataset, index: int) -> dict[str, str]:
 
 def tells_paths(dataset: Dataset) -> bool:
     """Return whether `paths_of` knows the files without reading the item."""
-    own = getattr(type(dataset), "paths", BaseDataset.paths)
-    return own is not BaseDataset.paths and callable(getattr(dataset, "paths", None))
+    paths_method = getattr(type(dataset), "paths", BaseDataset.paths)
+    return paths_method is not BaseDataset.paths and callable(getattr(dataset, "paths", None))
 
 
 def input_hash(item: Mapping[str, Any]) -> str:

@@ -41,8 +41,8 @@ class DeviceImage(ImageArray):
 
     def to_tensor(self, value_range: tuple[float, float] | None) -> Tensor:
         """Return (C, H, W) float32 in [-1, 1] on the device, to the last bit as on the CPU."""
-        how = self.pixels.device, self.low, self.high, self.ranged, value_range
-        return numbers_of_values(*how)[self.pixels.int()].permute(2, 0, 1)
+        arguments = self.pixels.device, self.low, self.high, self.ranged, value_range
+        return numbers_of_values(*arguments)[self.pixels.int()].permute(2, 0, 1)
 
 
 @cache
@@ -80,10 +80,10 @@ def on_device(
     None if one is not cached or has more than 8 bits, or if they would take more than a tenth of
     a GPU's free memory.
     """
-    found = {file: images.get(file) for file in files} if images else {}
-    if not found or None in found.values():
+    cached = {file: images.get(file) for file in files} if images else {}
+    if not cached or None in cached.values():
         return None
-    arrays = [image.array() for each, _ in found.values() for image in each]
+    arrays = [image.array() for file_images, _ in cached.values() for image in file_images]
     if any(array.dtype != np.uint8 for array in arrays):
         return None
     needed = sum(array.nbytes for array in arrays)
@@ -94,4 +94,6 @@ def on_device(
         pixels = torch.from_numpy(image.array()).to(device, copy=True)
         return DeviceImage(pixels, image.low, image.high, image.ranged)
 
-    return DeviceCache({f: ([*map(moved, each)], size) for f, (each, size) in found.items()})
+    return DeviceCache(
+        {f: ([*map(moved, file_images)], size) for f, (file_images, size) in cached.items()}
+    )

@@ -55,8 +55,8 @@ class ImageCache:
         self._map()
 
     def __getstate__(self) -> dict[str, Any]:
-        there = f"/proc/{os.getpid()}/fd/{self.descriptor}"
-        return {**vars(self), "bytes": None, "descriptor": there}
+        path = f"/proc/{os.getpid()}/fd/{self.descriptor}"
+        return {**vars(self), "bytes": None, "descriptor": path}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -74,18 +74,18 @@ class ImageCache:
         """Return the cached images of a file, or None."""
         if file not in self.slots:
             return None
-        at = self.slots[file] * self.slot
-        count, *size = HEAD.unpack_from(self.bytes, at)
-        at += HEAD.size
-        found = []
+        offset = self.slots[file] * self.slot
+        count, *size = HEAD.unpack_from(self.bytes, offset)
+        offset += HEAD.size
+        images = []
         for _ in range(count):
-            *shape, code, low, high = EACH.unpack_from(self.bytes, at)
-            at += EACH.size
-            number = shape[0] * shape[1] * shape[2]
-            array = np.frombuffer(self.bytes, TYPES[code], number, at).reshape(shape)
-            at += array.nbytes
-            found.append(ImageArray(array, low, high, ranged=code.isupper()))
-        return (found, tuple(size)) if found else None
+            *shape, code, low, high = EACH.unpack_from(self.bytes, offset)
+            offset += EACH.size
+            elements = shape[0] * shape[1] * shape[2]
+            array = np.frombuffer(self.bytes, TYPES[code], elements, offset).reshape(shape)
+            offset += array.nbytes
+            images.append(ImageArray(array, low, high, ranged=code.isupper()))
+        return (images, tuple(size)) if images else None
 
     def put(self, file: str, kept: CachedImages) -> None:
         """Store the images of a file; do nothing if the cache is full."""
@@ -96,7 +96,7 @@ class ImageCache:
             return
         if self.reserve and free_memory() < self.reserve:
             return
-        at = end = self.slots[file] * self.slot
+        start = end = self.slots[file] * self.slot
         end += HEAD.size
         try:
             for image, array in zip(images, arrays, strict=True):
@@ -105,7 +105,7 @@ class ImageCache:
                 end = _write(self.descriptor, end, EACH.pack(*array.shape, code, *image.range))
                 end = _write(self.descriptor, end, array.data.cast("B"))
             # The head comes last: without it, `get` finds no images.
-            _write(self.descriptor, at, HEAD.pack(len(arrays), *size))
+            _write(self.descriptor, start, HEAD.pack(len(arrays), *size))
         except OSError as error:
             log.warning("--cache: no room for more images (%s)", error.strerror)
             self.slots = {}
@@ -120,13 +120,13 @@ def _write(descriptor: int, at: int, content: bytes | memoryview) -> int:
 
 def shared_cache(files: Sequence[str], where: str, folder: Path) -> ImageCache | None:
     """Return one cache for all ranks of a machine: rank 0 of each machine opens it."""
-    here = distributed.local_rank()
-    cache = None if here else open_cache(files, where, folder)
-    everyones = distributed.all_gather(None if here else pickle.dumps(cache))
-    if not here:
+    local_rank = distributed.local_rank()
+    cache = None if local_rank else open_cache(files, where, folder)
+    pickles = distributed.all_gather(None if local_rank else pickle.dumps(cache))
+    if not local_rank:
         return cache
     try:
-        return pickle.loads(everyones[distributed.rank() - here])
+        return pickle.loads(pickles[distributed.rank() - local_rank])
     except OSError:  # /proc of another process may be forbidden
         return open_cache(files, where, folder)
 

@@ -58,9 +58,9 @@ class Listing(NamedTuple):
 
     def of_others(self) -> str:
         """Name and count the other files, with what reads them if a package is missing."""
-        most = sorted(self.others.items(), key=lambda item: (-item[1], item[0]))
-        parts = [f"{count} {kind}" for kind, count in most[:6]]
-        parts += [f"{sum(count for _, count in most[6:])} others"] if most[6:] else []
+        counts = sorted(self.others.items(), key=lambda item: (-item[1], item[0]))
+        parts = [f"{count} {kind}" for kind, count in counts[:6]]
+        parts += [f"{sum(count for _, count in counts[6:])} others"] if counts[6:] else []
         missing = " (`pip install pillow-heif` reads HEIC)" if {*HEIF} & self.others.keys() else ""
         volumes = {*VOLUMES} & self.others.keys()
         mode = "; --dataset_mode measurements reads volumes" if volumes else ""
@@ -106,18 +106,18 @@ def make_dataset(
     ValueError names `flag` if the folder does not exist or holds no images.
     """
     if not os.path.isdir(folder):
-        what = "is a file, not a folder" if os.path.exists(folder) else "does not exist"
-        raise ValueError(f"{flag}: {folder} {what}")
-    found = list_images(folder)
-    if not found.images:
-        beside = f" ({found.of_others()})" if found.others else ""
+        problem = "is a file, not a folder" if os.path.exists(folder) else "does not exist"
+        raise ValueError(f"{flag}: {folder} {problem}")
+    listing = list_images(folder)
+    if not listing.images:
+        beside = f" ({listing.of_others()})" if listing.others else ""
         raise ValueError(
             f"{flag}: {folder} holds no images ({', '.join(read_extensions())}); "
             f"found {describe(folder)}{beside}"
         )
-    if found.others:
-        _say_once(f"{folder} also holds files that are ignored: {found.of_others()}")
-    return found.images[: int(min(max_dataset_size, len(found.images)))]
+    if listing.others:
+        _say_once(f"{folder} also holds files that are ignored: {listing.of_others()}")
+    return listing.images[: int(min(max_dataset_size, len(listing.images)))]
 
 
 @functools.cache
@@ -134,37 +134,37 @@ def side_folders(root: Path, phase: str) -> dict[str, Path]:
         {side: root / name.format(phase) for side, name in zip("AB", names, strict=True)}
         for names in SIDES
     ]
-    found = [{s: folder for s, folder in names.items() if folder.is_dir()} for names in namings]
-    return max(found, key=len)
+    existing = [{s: folder for s, folder in names.items() if folder.is_dir()} for names in namings]
+    return max(existing, key=len)
 
 
 def by_stem(folder: Path, paths: Iterable[str]) -> dict[str, list[str]]:
     """Return the files that `list_images` finds in a folder, by relative path without extension."""
-    found: dict[str, list[str]] = {}
-    start = os.path.join(folder, "")
+    paths_by_stem: dict[str, list[str]] = {}
+    prefix = os.path.join(folder, "")
     for path in paths:
-        stem = os.path.splitext(path.removeprefix(start))[0]
-        found.setdefault(stem.replace(os.sep, "/"), []).append(path)
-    return found
+        stem = os.path.splitext(path.removeprefix(prefix))[0]
+        paths_by_stem.setdefault(stem.replace(os.sep, "/"), []).append(path)
+    return paths_by_stem
 
 
 def one_by_stem(folder: Path, paths: Iterable[str], flag: str = "--dataroot") -> dict[str, str]:
     """Return `by_stem` with the one file of each; ValueError names `flag` if two have one stem."""
-    found = by_stem(folder, paths)
-    for same in found.values():
+    paths_by_stem = by_stem(folder, paths)
+    for same in paths_by_stem.values():
         if len(same) > 1:
             raise ValueError(f"{flag}: {same[0]} and {same[1]} have the same name; keep one")
-    return {stem: path for stem, (path,) in found.items()}
+    return {stem: path for stem, (path,) in paths_by_stem.items()}
 
 
 def check_partners(
     here: dict[str, str], there: dict[str, str], folder: Path, flag: str = "--dataroot"
 ) -> None:
     """Raise a ValueError if a file of `here` has no partner of equal key `there`, in `folder`."""
-    if alone := sorted(here.keys() - there.keys()):
-        unread = unread_partner(folder, alone[0])
+    if missing := sorted(here.keys() - there.keys()):
+        unread = unread_partner(folder, missing[0])
         raise ValueError(
-            f"{flag}: {here[alone[0]]} has no partner {alone[0]}.* in {folder} ({len(alone)} "
+            f"{flag}: {here[missing[0]]} has no partner {missing[0]}.* in {folder} ({len(missing)} "
             f"without one){unread or '; give both images of a pair the same name'}"
         )
 
@@ -188,8 +188,8 @@ def describe(folder: str | Path) -> str:
     parts = [f"{e.name}/" for e in entries if e.is_dir()]
     images = sum(e.is_file() and is_image_file(e.name) for e in entries)
     others = sum(e.is_file() for e in entries) - images
-    more = [f"… {len(parts) - 6} folders more"] if len(parts) > 6 else []
-    parts = parts[:6] + more
+    rest = [f"… {len(parts) - 6} folders more"] if len(parts) > 6 else []
+    parts = parts[:6] + rest
     parts += [f"{images} images"] if images else []
     parts += [f"{others} other files"] if others else []
     return ", ".join(parts) or "nothing"

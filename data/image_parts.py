@@ -15,22 +15,22 @@ OWNERS = {"instances": "label maps", "mask": "--model inpaint", "sketch": "--gui
 
 def with_parts(images: Iterable[Any], parts: Parts) -> Iterator[tuple[Any, Parts]]:
     """Yield each image with its own parts; ValueError unless all have one of each kind."""
-    for name, of in parts.items():
-        check_several(name, of, images)
-    every = {name: iter(of) for name, of in parts.items()}
+    for name, values in parts.items():
+        check_several(name, values, images)
+    iterators = {name: iter(values) for name, values in parts.items()}
     for number, image in enumerate(images):
-        own = {name: next(of, every) for name, of in every.items()}
-        for name, one in own.items():
-            if one is every:
+        own_parts = {name: next(iterator, iterators) for name, iterator in iterators.items()}
+        for name, part in own_parts.items():
+            if part is iterators:
                 raise ValueError(f"{name}: expected one for each image, got {number}")
-        yield image, own
+        yield image, own_parts
 
 
 def check_several(name: str, of: Any, images: Iterable[Any]) -> None:
     """Raise a ValueError for parts that are none for several images, or another number of them."""
     shape = getattr(of, "shape", None)
-    one = isinstance(of, str | Path | Image.Image) or not isinstance(of, Iterable)
-    if one or (shape is not None and len(shape) < 3):
+    single = isinstance(of, str | Path | Image.Image) or not isinstance(of, Iterable)
+    if single or (shape is not None and len(shape) < 3):
         got = of if isinstance(of, str | Path) else f"one {type(of).__name__}"
         raise ValueError(f"{name}: expected a list, one for each image, got {got}")
     if isinstance(of, Sized) and isinstance(images, Sized) and len(of) != len(images):
@@ -45,8 +45,8 @@ def parts_of_each(files: Sequence[str], folder: str | Path, parts: Parts) -> Par
             raise ValueError(
                 f"{name}: expected a folder, as that of the images, got one {type(given).__name__}"
             )
-    how = {"files": files, "folder": folder}
-    return {name: partners(name, given, flag=name, **how) for name, given in parts.items()}
+    arguments = {"files": files, "folder": folder}
+    return {name: partners(name, given, flag=name, **arguments) for name, given in parts.items()}
 
 
 def partners(
@@ -57,9 +57,9 @@ def partners(
     ValueError names `flag` and a file that has no partner.
     """
     images = one_by_stem(Path(folder), list(files), "images")
-    found = one_by_stem(Path(given), make_dataset(given, flag=flag), flag)
-    check_parts(part, images, found, folder=Path(given), flag=flag)
-    return [found[stem] for stem in images]
+    part_files = one_by_stem(Path(given), make_dataset(given, flag=flag), flag)
+    check_parts(part, images, part_files, folder=Path(given), flag=flag)
+    return [part_files[stem] for stem in images]
 
 
 def check_parts(
@@ -75,30 +75,30 @@ def check_parts(
 
     `images` and `found` are files by stem; `otherwise` is another fix.
     """
-    alone = sorted(images.keys() - found.keys())
-    if not alone:
+    missing = sorted(images.keys() - found.keys())
+    if not missing:
         return
-    fix = f"; add {alone[0]}.png there{otherwise}"
-    if len(alone) == len(images):
+    fix = f"; add {missing[0]}.png there{otherwise}"
+    if len(missing) == len(images):
         name = Path(next(iter(found.values()))).name
         fix = f"; name {name} and the others as their images are named{otherwise}"
-    share = f"{len(alone)} of {len(images)} images lack one"
-    fix = unread_partner(folder, alone[0]) or fix
-    raise ValueError(f"{flag}: no {part} for {images[alone[0]]} in {folder} ({share}){fix}")
+    share = f"{len(missing)} of {len(images)} images lack one"
+    fix = unread_partner(folder, missing[0]) or fix
+    raise ValueError(f"{flag}: no {part} for {images[missing[0]]} in {folder} ({share}){fix}")
 
 
 def files_of_parts(parts: Parts, source: str | Path, files: Sequence[str]) -> list[Parts]:
     """Return the files of the parts of each image: each part is a file, or as `source` a folder."""
     lists: dict[str, Sequence[str]] = {}
-    for name, given in parts.items():
-        if not Path(given).exists():
-            raise ValueError(f"--{name} {given}: no such file or folder")
-        if Path(given).is_dir() != Path(source).is_dir():
-            raise ValueError(f"--{name} {given}: must be a file or a folder as IN is")
-        if Path(given).is_dir():
-            lists[name] = partners(name, given, flag=f"--{name}", files=files, folder=source)
+    for name, path in parts.items():
+        if not Path(path).exists():
+            raise ValueError(f"--{name} {path}: no such file or folder")
+        if Path(path).is_dir() != Path(source).is_dir():
+            raise ValueError(f"--{name} {path}: must be a file or a folder as IN is")
+        if Path(path).is_dir():
+            lists[name] = partners(name, path, flag=f"--{name}", files=files, folder=source)
         else:
-            lists[name] = [str(given)] * len(files)
+            lists[name] = [str(path)] * len(files)
     return [parts for _, parts in with_parts(files, lists)]
 
 

@@ -143,21 +143,21 @@ class InpaintDataset(BaseDataset):
         """Return remarks on folders and files that are not read, on masks that are white but for
         a small part, and on A|B images.
         """
-        found = [*unread_folders(self.opt)]
+        remarks = [*unread_folders(self.opt)]
         for side, files in ((MASK, self.own), (SKETCH, self.sketches)):
-            found += without_image(side, self.opt, images=self.by_stem, found=files)
+            remarks += without_image(side, self.opt, images=self.by_stem, found=files)
         try:
             shares = self.hole_shares
         except ValueError:  # said when it is read
             shares = []
         if shares and np.median(shares) > MOST_HOLE:
-            found.append(
+            remarks.append(
                 f"masks: white, which is the hole, covers {np.median(shares):.0%} of the masks; "
                 f"invert them if black is to be filled"
             )
         if self.half is None and look_stitched(self.A_paths, wide_is_enough=False):
-            found.append("the images look like A|B images; a hole is drawn in both halves as one")
-        return found
+            remarks.append("the images look like A|B images; a hole is drawn in both halves as one")
+        return remarks
 
     def has_range(self, side: str) -> bool:
         return False
@@ -165,12 +165,12 @@ class InpaintDataset(BaseDataset):
     def paths(self, index: int) -> dict[str, str]:
         """Return A_paths, and mask_paths and sketch_paths if masks and sketches are in files."""
         path = self.A_paths[index]
-        found = {"A_paths": path}
+        paths = {"A_paths": path}
         if self.own or self.folder:
-            found["mask_paths"] = self.partner(path) or self.folder.any(self.number(path))
+            paths["mask_paths"] = self.partner(path) or self.folder.any(self.number(path))
         if self.sketches:
-            found["sketch_paths"] = self.sketches[self.stems[path]]
-        return found
+            paths["sketch_paths"] = self.sketches[self.stems[path]]
+        return paths
 
     def partner(self, path: str) -> str | None:
         """Return the file of an image's own mask; None without one."""
@@ -193,10 +193,12 @@ class InpaintDataset(BaseDataset):
         """
         paths = self.paths(index)
         path = paths["A_paths"]
-        found, size = self.load_resized(path, lambda: self.read(path), ("A", MASK, SKETCH))
+        images, size = self.load_resized(path, lambda: self.read(path), ("A", MASK, SKETCH))
         params = self.geometry.draw(size)
         with prefix_errors(path):
-            image, *others = (pixels(self.geometry.crop_and_flip(one, params)) for one in found)
+            image, *others = (
+                pixels(self.geometry.crop_and_flip(resized, params)) for resized in images
+            )
         self.check_output(path, size)
         maps = [other.array()[..., 0] > 0 for other in others]
         sketch = maps.pop() if self.sketches else None
@@ -221,13 +223,13 @@ class InpaintDataset(BaseDataset):
         """
         image = self.read_image(path)
         alpha = "ignore" if self.reads_alpha else self.opt.alpha
-        own, lines = self.partner(path), self.sketches.get(self.stems[path])
-        mask = load_mask(own, self.max_pixels, image.size) if own else None
+        mask_path, sketch_path = self.partner(path), self.sketches.get(self.stems[path])
+        mask = load_mask(mask_path, self.max_pixels, image.size) if mask_path else None
         if mask is None and not self.training:
             with prefix_errors(path):
                 mask = alpha_mask(image)
-        sketch = load_sketch(lines, self.max_pixels, image.size) if lines else None
-        maps = [as_image(one) for one in (mask, sketch) if one is not None]
+        sketch = load_sketch(sketch_path, self.max_pixels, image.size) if sketch_path else None
+        maps = [as_image(array) for array in (mask, sketch) if array is not None]
         return [to_channels(image, 3, alpha), *maps]
 
     def read_image(self, path: str) -> Image.Image:

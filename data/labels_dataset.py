@@ -79,12 +79,12 @@ class LabelsDataset(BaseDataset):
         self.filters = dict.fromkeys((self.label_side, INSTANCE), NEAREST)
         self.filters[self.image_side] = filter_of(opt, self.image_side)
         self.found: list[str] = []  # remarks on the label maps of all phases
-        known = len(files.labels) <= MANY or "label_nc" not in getattr(opt, "given", ())
+        scan_all = len(files.labels) <= MANY or "label_nc" not in getattr(opt, "given", ())
         self.label_aug = getattr(opt, "label_aug", 0.0) if trains(opt) else 0.0
         if trains(opt):
             if opt.on_bad_image == "error":
                 self._check_sizes()
-            if known:
+            if scan_all:
                 self._look_at_all_phases()
 
     def _check_sizes(self) -> None:
@@ -108,7 +108,7 @@ class LabelsDataset(BaseDataset):
     def files_by_side(self) -> dict[str, list[str]]:
         files = self.label_paths, self.image_paths, self.instance_paths
         sides = self.label_side, self.image_side, INSTANCE
-        return {side: of for side, of in zip(sides, files, strict=True) if of}
+        return {side: paths for side, paths in zip(sides, files, strict=True) if paths}
 
     def has_range(self, side: str) -> bool:
         return side == self.image_side
@@ -117,7 +117,7 @@ class LabelsDataset(BaseDataset):
         """Return label_paths and, if they are there, image_paths and instance_paths."""
         files = {"label": self.label_paths, "image": self.image_paths}
         files |= {"instance": self.instance_paths}
-        return {f"{kind}_paths": of[index] for kind, of in files.items() if of}
+        return {f"{kind}_paths": paths[index] for kind, paths in files.items() if paths}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return an item: its files, A_size, the original (width, height), and with one crop and
@@ -142,8 +142,10 @@ class LabelsDataset(BaseDataset):
                     name = "label" if side == self.label_side else "instance"
                     item[name] = numbers_tensor(self.geometry.crop_and_flip(image, params))
         if self.label_aug:
-            where = draw_distortion(item["label"][0].numpy(), self.label_aug)
-            item |= {name: moved(item[name], where) for name in ("label", INSTANCE) if name in item}
+            distortion = draw_distortion(item["label"][0].numpy(), self.label_aug)
+            item |= {
+                name: moved(item[name], distortion) for name in ("label", INSTANCE) if name in item
+            }
         if not self.opt.no_instance:
             item.setdefault("instance", item["label"])
             item["edges"] = instance_edges(item["instance"])
@@ -155,17 +157,17 @@ class LabelsDataset(BaseDataset):
         ValueError names a file that cannot be used, or two of different sizes.
         """
         label_path = self.label_paths[index]
-        found: Read = [self.reader.read(label_path)]
+        images: Read = [self.reader.read(label_path)]
         if self.image_paths:
-            found.append(self.read_image(self.image_paths[index]))
+            images.append(self.read_image(self.image_paths[index]))
             if not self.geometry.any_size:
                 path = self.image_paths[index]
-                check_sizes(found[1].size, path, found[0].size, label_path, EQUAL_SIZES)
+                check_sizes(images[1].size, path, images[0].size, label_path, EQUAL_SIZES)
         if self.instance_paths:
             path = self.instance_paths[index]
-            found.append(read_instances(path, self.max_pixels))
-            check_sizes(found[-1].size, path, found[0].size, label_path, ONE_SIZE)
-        return found
+            images.append(read_instances(path, self.max_pixels))
+            check_sizes(images[-1].size, path, images[0].size, label_path, ONE_SIZE)
+        return images
 
     def read_image(self, path: str) -> ImageLike:
         """Read an image, converted to its number of channels."""
@@ -186,15 +188,15 @@ class LabelsDataset(BaseDataset):
 
     def remarks(self) -> list[str]:
         """Return remarks on the classes in all phases, on sizes, and on missing instance maps."""
-        found = [*self.found]
+        remarks = [*self.found]
         if self.half is None and self.geometry.any_size:
-            found += size_remarks(self.image_paths, self.label_paths)
+            remarks += size_remarks(self.image_paths, self.label_paths)
         lacking = [] if self.opt.no_instance else phases_without_instances(self.opt)
         for phase in lacking:
-            found.append(
+            remarks.append(
                 f"labels: {phase} has no instance maps; the edges are those of the classes"
             )
-        return found
+        return remarks
 
     load_single = staticmethod(load_unconverted)
 
@@ -209,7 +211,7 @@ class LabelsDataset(BaseDataset):
 
         def numbers(image: ImageLike | np.ndarray) -> Tensor:
             classes = image if isinstance(image, np.ndarray) else reader.classes(image)
-            found = geometry.resize(as_numbers(classes))
-            return numbers_tensor(pixels(geometry.center_crop(found)))
+            resized = geometry.resize(as_numbers(classes))
+            return numbers_tensor(pixels(geometry.center_crop(resized)))
 
         return numbers

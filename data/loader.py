@@ -104,11 +104,11 @@ class Loader:
 
     def some_batches(self, most: int) -> Iterator[dict[str, Any]]:
         """Yield at most `most` batches of items spread evenly over the data, as in epoch 1."""
-        local = self.opt.batch_size // distributed.world_size()
-        chosen = first_of_parts(self.size, most * local)
-        for first in range(0, len(chosen), local):
-            read = [self.loader.dataset[1, i] for i in chosen[first : first + local]]
-            batch, _ = _collate(read, skip_bad=True)
+        local_size = self.opt.batch_size // distributed.world_size()
+        indices = first_of_parts(self.size, most * local_size)
+        for first in range(0, len(indices), local_size):
+            results = [self.loader.dataset[1, i] for i in indices[first : first + local_size]]
+            batch, _ = _collate(results, skip_bad=True)
             if isinstance(batch, Exception):
                 raise batch
             if batch:
@@ -141,13 +141,13 @@ class Loader:
                 loaded = True
                 yield batch
         except Exception as error:
-            known = explained(self._how_workers_ended() or error, workers, not loaded)
-            known.while_loading = True  # the last step is complete: training/rescue.py saves it
+            failure = explained(self._how_workers_ended() or error, workers, not loaded)
+            failure.while_loading = True  # the last step is complete: training/rescue.py saves it
             if workers:  # now, and not whenever the memory is collected
                 self._replace_workers()
-            if known is error:
+            if failure is error:
                 raise
-            raise known from error
+            raise failure from error
 
     def _batches(self) -> Iterator[dict[str, Any]]:
         if self.whole_passes and self.device:
@@ -191,8 +191,8 @@ class Loader:
         """Return an error with the signals that have killed workers, if any did."""
         codes = (process.exitcode or 0 for process in getattr(self.iterator, "_workers", ()))
         names = {signal.Signals(-code).name for code in codes if code < 0}
-        why = f"DataLoader worker killed by {', '.join(sorted(names))}"
-        return RuntimeError(why) if names else None
+        message = f"DataLoader worker killed by {', '.join(sorted(names))}"
+        return RuntimeError(message) if names else None
 
     def _move_images(self, device: torch.device) -> None:
         """Move the cached images to a device, if all are cached and it has room for them."""
@@ -271,6 +271,6 @@ def _stacked(items: list[dict[str, Any]]) -> Any:
     if not large and (len(items) > 1 or get_worker_info()):  # workers stack into shared memory
         return default_collate(items)
     # Contiguous, because an expanded tensor cannot be pinned.
-    alone = {k: v[None].contiguous() for k, v in items[0].items() if isinstance(v, torch.Tensor)}
-    alone |= {k: v for k, v in items[0].items() if isinstance(v, LargeImage)}
-    return alone | default_collate([{k: v for k, v in items[0].items() if k not in alone}])
+    batch = {k: v[None].contiguous() for k, v in items[0].items() if isinstance(v, torch.Tensor)}
+    batch |= {k: v for k, v in items[0].items() if isinstance(v, LargeImage)}
+    return batch | default_collate([{k: v for k, v in items[0].items() if k not in batch}])

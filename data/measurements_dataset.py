@@ -59,14 +59,14 @@ class MeasurementsDataset(BaseDataset):
             )
         if not opt.isTrain or not os.path.isdir(opt.dataroot):
             return {}
-        whole = opt.missing == "zero"  # the first subject may lack an input
+        all_subjects = opt.missing == "zero"  # the first subject may lack an input
         try:
-            channels = channels_of(find_subjects(opt, None if whole else 1))
+            channels = channels_of(find_subjects(opt, None if all_subjects else 1))
         except ValueError:  # which the dataset will raise again
             return {}
         target = channels.pop(opt.direction[-1])
-        found = {"input_nc": input_channels(channels, opt), "output_nc": target}
-        return {name: n for name, n in found.items() if name not in opt.given}
+        options = {"input_nc": input_channels(channels, opt), "output_nc": target}
+        return {name: n for name, n in options.items() if name not in opt.given}
 
     def __init__(self, opt: Any):
         super().__init__(opt)
@@ -99,9 +99,9 @@ class MeasurementsDataset(BaseDataset):
     def reader(self) -> Reader:
         """Reads the files; made once the value ranges are known."""
         ranges = ranges_of(self._sides(), self.opt, self.kept or read_ranges(self.opt))
-        found = Reader(ranges, self.channels, self.opt, self.target_side)
-        found.cache = self.cache
-        return found
+        reader = Reader(ranges, self.channels, self.opt, self.target_side)
+        reader.cache = self.cache
+        return reader
 
     def _sides(self) -> list[str]:
         return [*self.subjects[0].inputs, self.target_side]
@@ -117,7 +117,7 @@ class MeasurementsDataset(BaseDataset):
 
     def item_ranges(self) -> dict[str, tuple[float, float]]:
         ranges = {side: self.reader.ranges.get(side) for side in (self.source, self.target_side)}
-        return {side: of for side, of in ranges.items() if of}  # several inputs have several
+        return {side: ends for side, ends in ranges.items() if ends}  # several inputs have several
 
     def __len__(self) -> int:
         if self.whole or not (self.volumes or self.rasters):
@@ -136,13 +136,13 @@ class MeasurementsDataset(BaseDataset):
 
     def shown_channels(self) -> dict[str, slice]:
         """Return those of each input, of several slices the one in the middle."""
-        found, first, around = {}, 0, self.opt.slices_around
+        shown, first, around = {}, 0, self.opt.slices_around
         for side in self.subjects[0].inputs:
             count = self.channels[side]
             middle = first + around * count
-            found[side] = slice(middle, middle + count)
+            shown[side] = slice(middle, middle + count)
             first += count * (2 * around + 1)
-        return found if around or len(found) > 1 else {}
+        return shown if around or len(shown) > 1 else {}
 
     def remarks(self) -> list[str]:
         """Return a remark if slices are padded, and if compressed volumes are decoded again in each
@@ -191,18 +191,18 @@ class MeasurementsDataset(BaseDataset):
         for _ in range(TRIES if self.rasters else 1):
             subject, number = self._subject(index)
             box = self._box(subject.first.size)
-            found = {
+            arrays = {
                 self.source: self.reader.input(subject, number, box),
                 self.target_side: self.reader.target(subject, number, box),
             }
-            valid = np.isfinite(np.concatenate([*found.values()], 2)).all(2, keepdims=True)
+            valid = np.isfinite(np.concatenate([*arrays.values()], 2)).all(2, keepdims=True)
             if valid.any():
                 break
-        found |= {"valid": valid.astype(np.float32)} if self.masked else {}
+        arrays |= {"valid": valid.astype(np.float32)} if self.masked else {}
         flip = trains(self.opt) and not self.opt.no_flip and random.random() > 0.5
         item: dict[str, Any] = paths_of(subject, self.target_side)
         item |= {"slice": number} if self.volumes else {}
-        for name, array in found.items():
+        for name, array in arrays.items():
             item[name] = self._tensor(array[:, ::-1] if flip else array)
         return item
 
@@ -217,8 +217,8 @@ class MeasurementsDataset(BaseDataset):
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         """Return an array as (C, H, W) of the size of the crop, with 0 where there is no data."""
-        found = np.nan_to_num(padded(array, self.crop or 0), nan=0.0)
-        return torch.from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1)))
+        filled = np.nan_to_num(padded(array, self.crop or 0), nan=0.0)
+        return torch.from_numpy(np.ascontiguousarray(filled.transpose(2, 0, 1)))
 
 
 def say_missing(subjects: list[Subject], opt: Any) -> None:
@@ -235,7 +235,7 @@ def say_missing(subjects: list[Subject], opt: Any) -> None:
 
 def training_slices(subjects: list[Subject], opt: Any) -> list[tuple[Subject, int]]:
     """Return the slices that --slice_range allows; of a validation some, evenly spread."""
-    found = []
+    slices = []
     for subject in subjects:
         count = subject.first.count
         first, last = getattr(opt, "slice_range", None) or (0, -1)
@@ -245,16 +245,16 @@ def training_slices(subjects: list[Subject], opt: Any) -> list[tuple[Subject, in
             raise ValueError(
                 f"--slice_range {given}: {subject.first.path} has {count} slices ({opt.slice_axis})"
             )
-        found += [(subject, n) for n in range(first, last + 1)]
-    if not trains(opt) and len(found) > opt.max_dataset_size:
-        found = [found[n] for n in evenly_spaced(len(found), int(opt.max_dataset_size))]
-    return found
+        slices += [(subject, n) for n in range(first, last + 1)]
+    if not trains(opt) and len(slices) > opt.max_dataset_size:
+        slices = [slices[n] for n in evenly_spaced(len(slices), int(opt.max_dataset_size))]
+    return slices
 
 
 def paths_of(subject: Subject, target_side: str) -> dict[str, str]:
     """Return the files of a subject as an item has them: A_paths, B_paths, and of several inputs
     A1_paths, A2_paths, …, "" where one is missing.
     """
-    found = {f"{s}_paths": grid.path if grid else "" for s, grid in subject.inputs.items()}
-    found.setdefault("A_paths" if target_side == "B" else "B_paths", subject.first.path)
-    return found | ({f"{target_side}_paths": subject.target.path} if subject.target else {})
+    paths = {f"{s}_paths": grid.path if grid else "" for s, grid in subject.inputs.items()}
+    paths.setdefault("A_paths" if target_side == "B" else "B_paths", subject.first.path)
+    return paths | ({f"{target_side}_paths": subject.target.path} if subject.target else {})

@@ -36,18 +36,18 @@ class EpochBatchSampler(Sampler):
         All ranks have the same number of batches. If the last batch has fewer images than ranks,
         some ranks get one image with weight 0.
         """
-        for whole in self._batches():
-            mine = len(whole[self._part(len(whole))])
-            yield None if self.world_size == 1 else (mine, len(whole))
+        for batch in self._batches():
+            local_size = len(batch[self._part(len(batch))])
+            yield None if self.world_size == 1 else (local_size, len(batch))
 
     def __len__(self) -> int:
         return len(self._batches())
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         epoch = self.epoch
-        for whole in self._batches():
-            mine = whole[self._part(len(whole))] or whole[-1:]
-            yield [(epoch, index) for index in mine]
+        for batch in self._batches():
+            indices = batch[self._part(len(batch))] or batch[-1:]
+            yield [(epoch, index) for index in indices]
 
     def _part(self, size: int) -> slice:
         return slice(*(n * size // self.world_size for n in (self.rank, self.rank + 1)))
@@ -78,12 +78,12 @@ class SeededDataset(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Any, list[str]]:
         epoch, index = key
         states = random.getstate(), torch.default_generator.get_state()
-        numpys = np.random.get_bit_generator()
+        numpy_generator = np.random.get_bit_generator()
         np.random.set_bit_generator(self.generator)  # 15 times faster than copying its state
-        word = np.random.SeedSequence([self.seed, epoch, index]).generate_state(3)
-        random.seed(int(word[0]))
-        np.random.seed(word[1])
-        torch.default_generator.manual_seed(int(word[2]))
+        seeds = np.random.SeedSequence([self.seed, epoch, index]).generate_state(3)
+        random.seed(int(seeds[0]))
+        np.random.seed(seeds[1])
+        torch.default_generator.manual_seed(int(seeds[2]))
         try:
             item, bad = self._read(index)
             if self.numbered and isinstance(item, dict):
@@ -93,7 +93,7 @@ class SeededDataset(Dataset):
         finally:
             random.setstate(states[0])
             torch.default_generator.set_state(states[1])
-            np.random.set_bit_generator(numpys)
+            np.random.set_bit_generator(numpy_generator)
 
     def _read(self, index: int) -> tuple[Any, list[str]]:
         if not self.replace_bad:

@@ -29,15 +29,15 @@ class UnalignedDataset(BaseDataset):
         super().__init__(opt)
         root = Path(opt.dataroot)
         stitched, folders = root / opt.phase, side_folders(root, opt.phase)
-        there = list(folders)
-        self.split = not there and stitched.is_dir()
+        sides = list(folders)
+        self.split = not sides and stitched.is_dir()
         if self.split:
             log.info("%s: using the halves of its A|B images as two sets", stitched)
-            folders, there = dict.fromkeys("AB", stitched), ["A", "B"]
-        elif not there or (opt.isTrain and len(there) < 2):
+            folders, sides = dict.fromkeys("AB", stitched), ["A", "B"]
+        elif not sides or (opt.isTrain and len(sides) < 2):
             tree = f"{opt.phase}A/ and {opt.phase}B/, or {opt.phase}/ with A|B images"
             raise missing_folder(opt, tree, home=f"{opt.phase}A")
-        self.side_paths = {s: make_dataset(folders[s], opt.max_dataset_size) for s in there}
+        self.side_paths = {s: make_dataset(folders[s], opt.max_dataset_size) for s in sides}
         files = [path for paths in self.side_paths.values() for path in paths]
         self.channels = side_channels(opt, files)
         self.serial_batches = opt.serial_batches
@@ -71,12 +71,12 @@ class UnalignedDataset(BaseDataset):
         return item
 
     def images(self, index: int) -> dict[str, tuple[str, ImageLike]]:
-        found = {}
+        images_by_side = {}
         for side, paths in self.side_paths.items():
             path = paths[index % len(paths)]
             images = self.read(path, side)
-            found[side] = path, images["AB".index(side)] if self.split else images[0]
-        return found
+            images_by_side[side] = path, images["AB".index(side)] if self.split else images[0]
+        return images_by_side
 
     def _path(self, side: str, index: int) -> str:
         paths = self.side_paths[side]

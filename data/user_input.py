@@ -46,8 +46,8 @@ def as_image(
             source = source.clip(0, 65535).astype(np.uint16)
     if not isinstance(source, np.ndarray):
         raise ValueError(f"expected a file, a PIL image, an array or a tensor, got {_kind(source)}")
-    numbers = source.dtype.kind in "uif" if ranged else _has_a_range(source.dtype)
-    if source.ndim not in (2, 3) or not source.size or not numbers:
+    valid_type = source.dtype.kind in "uif" if ranged else _has_a_range(source.dtype)
+    if source.ndim not in (2, 3) or not source.size or not valid_type:
         raise ValueError(
             f"expected an array (H, W) or (H, W, C) of uint8, uint16 or floats, got {_kind(source)}"
         )

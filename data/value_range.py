@@ -39,15 +39,15 @@ def fit_value_ranges(
     Training saves the ranges and stored types of `fit` in the run's folder; --continue_train and
     test.py read them there. See `continued_ranges` for others.
     """
-    kept = read_ranges(opt)
-    if opt.isTrain and not (opt.continue_train and kept):
-        kept = fit()
-        if kept and is_main_process():
-            write_ranges(kept, opt)
+    ranges = read_ranges(opt)
+    if opt.isTrain and not (opt.continue_train and ranges):
+        ranges = fit()
+        if ranges and is_main_process():
+            write_ranges(ranges, opt)
         elif is_main_process():
             ranges_file(opt).unlink(missing_ok=True)  # from an earlier run of that name
         barrier()
-    return chosen_ranges(opt, kept)
+    return chosen_ranges(opt, ranges)
 
 
 def fitted_ranges(
@@ -59,7 +59,7 @@ def fitted_ranges(
         for side, files in files_by_side.items()
         if dataset.has_range(side)
     }
-    return {side: found for side, found in fitted.items() if found}
+    return {side: stored_range for side, stored_range in fitted.items() if stored_range}
 
 
 def rule_of(side: str, opt: Any) -> tuple[str, Any]:
@@ -75,22 +75,22 @@ def warn_of_other_ranges(opt: Any, kept: dict[str, StoredRange]) -> None:
     for side, (_, *saved) in kept.items():
         flag, rule = rule_of(side, opt)
         if isinstance(rule, list) and rule != saved:
-            given, before = (f"{low:g},{high:g}" for low, high in (rule, saved))
-            log.warning("--%s %s: the run was trained with %s", flag, given, before)
+            given, trained = (f"{low:g},{high:g}" for low, high in (rule, saved))
+            log.warning("--%s %s: the run was trained with %s", flag, given, trained)
 
 
 def continued_ranges(opt: Any) -> dict[str, StoredRange]:
     """Return what --continue_train with another LOW,HIGH is to save, with the first checkpoint,
     instead of the ranges before; {} if nothing changes.
     """
-    kept = read_ranges(opt)
-    rules = {side: rule_of(side, opt)[1] for side in kept}
-    found = {
+    saved = read_ranges(opt)
+    rules = {side: rule_of(side, opt)[1] for side in saved}
+    ranges = {
         side: (stored_type, *(rules[side] if isinstance(rules[side], list) else (low, high)))
-        for side, (stored_type, low, high) in kept.items()
+        for side, (stored_type, low, high) in saved.items()
     }
-    warn_of_other_ranges(opt, kept)
-    return {} if found == kept else found
+    warn_of_other_ranges(opt, saved)
+    return {} if ranges == saved else ranges
 
 
 def chosen_ranges(opt: Any, kept: dict[str, StoredRange]) -> dict[str, tuple[float, float]]:
@@ -98,15 +98,15 @@ def chosen_ranges(opt: Any, kept: dict[str, StoredRange]) -> dict[str, tuple[flo
 
     A side with the range of its type is absent, since each file has that of its own type.
     """
-    found = {
+    ranges = {
         side: (low, high)
         for side, (stored_type, low, high) in kept.items()
         if (low, high) != range_of_type(stored_type.dtype)
     }
     for side in "AB":  # in test.py too
         if isinstance(getattr(opt, f"range_{side}"), list):
-            found[side] = tuple(getattr(opt, f"range_{side}"))
-    return found
+            ranges[side] = tuple(getattr(opt, f"range_{side}"))
+    return ranges
 
 
 def _fit(dataset: Any, side: str, files: list[str], rule: Any) -> StoredRange | None:
@@ -126,11 +126,11 @@ def _fit(dataset: Any, side: str, files: list[str], rule: Any) -> StoredRange | 
 
 def _percentiles(dataset: Any, side: str) -> tuple[float, float]:
     """Return the percentiles of the values of some images, without a no-data value."""
-    flag, found = f"--range_{side}", [np.zeros(0, np.float32)]
+    flag, samples = f"--range_{side}", [np.zeros(0, np.float32)]
     for i in evenly_spaced(len(dataset), SAMPLE):
         with contextlib.suppress(ValueError, OSError):  # `--on_bad_image` handles bad images later
-            found.append(pixels(dataset.images(i)[side][1]).array().ravel()[::7])
-    values = np.concatenate(found)
+            samples.append(pixels(dataset.images(i)[side][1]).array().ravel()[::7])
+    values = np.concatenate(samples)
     values = values[np.isfinite(values)]
     if len(values) and (no_data := no_data_value(values)) is not None:
         log.info("%s percentile: %g is taken as no data and left out", flag, no_data)
@@ -157,13 +157,13 @@ def ranges_file(opt: Any) -> Path:
 def write_ranges(kept: dict[str, StoredRange], opt: Any) -> None:
     """Save the stored type and range by side in the run's folder."""
     make_folder(ranges_file(opt).parent, "--checkpoints_dir")
-    values = {
+    entries = {
         side: {k: v for k, v in stored_type._asdict().items() if v is not None}
         | {"low": low, "high": high}
         for side, (stored_type, low, high) in kept.items()
     }
     with atomic_write(ranges_file(opt)) as file:
-        file.write(json.dumps(values, indent=1).encode() + b"\n")
+        file.write(json.dumps(entries, indent=1).encode() + b"\n")
 
 
 def read_ranges(opt: Any) -> dict[str, StoredRange]:
@@ -172,12 +172,14 @@ def read_ranges(opt: Any) -> dict[str, StoredRange]:
     if not path.is_file():
         return {}
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        found = {}
-        for side, v in values.items():
-            more = {k: kind(v[k]) for k, kind in OPTIONAL.items() if k in v}
-            stored_type = StoredType(str(v["ending"]), np.dtype(v["dtype"]).name, **more)
-            found[side] = (stored_type, float(v["low"]), float(v["high"]))
-        return found
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        ranges = {}
+        for side, entry in entries.items():
+            optional = {k: convert(entry[k]) for k, convert in OPTIONAL.items() if k in entry}
+            stored_type = StoredType(
+                str(entry["ending"]), np.dtype(entry["dtype"]).name, **optional
+            )
+            ranges[side] = (stored_type, float(entry["low"]), float(entry["high"]))
+        return ranges
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: damaged ({one_line(error)})") from None

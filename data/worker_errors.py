@@ -38,17 +38,17 @@ def allow_open_files(threads: int) -> None:
         import resource
     except ImportError:  # Windows has no such limit
         return
-    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
-    if allowed != unlimited and allowed < FILES:
+    if soft_limit != unlimited and soft_limit < FILES:
         with contextlib.suppress(ValueError, OSError):
-            raised = FILES if most == unlimited else min(FILES, most)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, most))
-            allowed = raised
+            raised = FILES if hard_limit == unlimited else min(FILES, hard_limit)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard_limit))
+            soft_limit = raised
     needed = LEAST_FILES + FILES_EACH * threads
-    if allowed != unlimited and allowed < needed:
+    if soft_limit != unlimited and soft_limit < needed:
         raise RunStopped(
-            f"--num_threads {threads}: needs {needed} open files, `ulimit -n` allows {allowed}: "
+            f"--num_threads {threads}: needs {needed} open files, `ulimit -n` allows {soft_limit}: "
             f"raise the limit, `ulimit -n {FILES}`, or use --num_threads 0"
         )
 
@@ -61,23 +61,23 @@ def explained(error: Exception, threads: int, starting: bool) -> Exception:
     """
     if isinstance(error, RunStopped):
         return error
-    why = last_words(error)
-    for pattern, (what, way_out) in LIMITS.items():
+    message = last_words(error)
+    for pattern, (meaning, fix) in LIMITS.items():
         if re.search(pattern, _said(error, threads), re.IGNORECASE):
-            return RunStopped(f"{what} ({why}): {way_out.format(threads=threads)}")
+            return RunStopped(f"{meaning} ({message}): {fix.format(threads=threads)}")
     unable = isinstance(error, OSError) and error.errno in NO_START and not error.filename
-    if starting and threads and (unable or "can't start new thread" in why):
+    if starting and threads and (unable or "can't start new thread" in message):
         return RunStopped(
-            f"the processes that load images cannot start ({why}): use --num_threads 0"
+            f"the processes that load images cannot start ({message}): use --num_threads 0"
         )
     return error
 
 
 def _said(error: Exception, threads: int) -> str:
     """Return the part of a message that may tell of a limit."""
-    full = os.strerror(errno.EMFILE)
-    if full in str(error):  # of an image too, which is then not to blame
-        return full
+    too_many_files = os.strerror(errno.EMFILE)
+    if too_many_files in str(error):  # of an image too, which is then not to blame
+        return too_many_files
     named = isinstance(error, OSError) and error.filename  # by a file, of any name
     return str(error) if threads and isinstance(error, OSError | RuntimeError) and not named else ""
 

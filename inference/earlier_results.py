@@ -17,11 +17,11 @@ REMEMBERED = "earlier.json"  # beside the lines of the manifest, until the new t
 
 def listed_files(folder: Path) -> list[str]:
     """Return the files of images that the lines of a manifest's folder name."""
-    found: set[str] = set()
+    files: set[str] = set()
     for path in folder.glob("*.jsonl"):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            found.update(_files(line))
-    return sorted(found | set(_remembered(folder)))
+            files.update(_files(line))
+    return sorted(files | set(_remembered(folder)))
 
 
 def remember(folder: Path, files: list[str]) -> None:
@@ -36,14 +36,14 @@ def delete_replaced(results: Path, folder: Path) -> None:
     if not (earlier := _remembered(folder)):
         return
     (folder / REMEMBERED).unlink()
-    kept = set(listed_files(folder))
-    stale = [name for name in earlier if name not in kept and Path(name).name == name]
+    current = set(listed_files(folder))
+    stale = [name for name in earlier if name not in current and Path(name).name == name]
     paths = [results / "images" / name for name in stale]
     paths += [
         file
         for name in stale
-        for folder in BESIDE
-        for file in (results / folder).glob(f"{glob.escape(Path(name).stem)}.*")
+        for subfolder in BESIDE
+        for file in (results / subfolder).glob(f"{glob.escape(Path(name).stem)}.*")
     ]
     count = 0
     for path in paths:
@@ -60,8 +60,8 @@ def delete_replaced(results: Path, folder: Path) -> None:
 
 def _files(line: str) -> list[str]:
     try:
-        found: Any = json.loads(line)
-        return [str(name) for name in found["files"].values()]
+        entry: Any = json.loads(line)
+        return [str(name) for name in entry["files"].values()]
     except (ValueError, TypeError, KeyError, AttributeError):  # a note, or a damaged line
         return []
 

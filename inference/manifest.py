@@ -63,7 +63,7 @@ class Manifest:
         those of a whole test too. Else a ValueError.
         """
         shards = self.has_shards()  # first: once a shard has a line, the manifest is that of shards
-        earlier: list[str] = []
+        earlier_files: list[str] = []
         if self.exists():
             differing = different(self.read(), made_from, opt)
             if not differing:
@@ -76,19 +76,19 @@ class Manifest:
                     f"{', '.join(differing)}); choose another --results_dir or delete that folder"
                 )
             kind = "results of shards" if shards else "results"
-            words = "overwriting %s with different ones (%s); --results_dir keeps both"
-            log.warning(words, kind, ", ".join(differing))
+            message = "overwriting %s with different ones (%s); --results_dir keeps both"
+            log.warning(message, kind, ", ".join(differing))
             if overwrite:
                 # The images of another model have other labels: they do not collide, and stay.
                 same_model = self.read()["flags"].get("model") == opt.model
-                earlier = listed_files(self.folder) if same_model else []
+                earlier_files = listed_files(self.folder) if same_model else []
                 shutil.rmtree(self.folder)
             else:  # as other shards may do at the same time
                 (self.folder / WHOLE).unlink(missing_ok=True)
         make_folder(self.folder, "--results_dir")
         with atomic_write(self.file) as file:
             file.write(json.dumps(made_from, indent=1).encode() + b"\n")
-        remember(self.folder, earlier)
+        remember(self.folder, earlier_files)
 
     def read(self) -> dict[str, Any]:
         """Return what the results were made from; ValueError if that is missing or damaged."""
@@ -98,9 +98,9 @@ class Manifest:
                 f"test.py first, or test.py --num_shards N --shard_id I"
             )
         try:
-            found = json.loads(self.file.read_text(encoding="utf-8"))
-            known = {"count": int(found["count"]), "flags": dict(found["flags"])}
-            return known | {name: found[name] for name in ("pictures", "weights")}
+            content = json.loads(self.file.read_text(encoding="utf-8"))
+            values = {"count": int(content["count"]), "flags": dict(content["flags"])}
+            return values | {name: content[name] for name in ("pictures", "weights")}
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f"{self.file}: damaged ({one_line(error)}); delete {self.results} and start over"
@@ -112,25 +112,25 @@ class Manifest:
         Truncated lines, and images with missing or truncated files, are ignored; so are images
         that are logged with different inputs.
         """
-        found: dict[int, Entry] = {}
+        entries: dict[int, Entry] = {}
         doubtful = set()
         for path in sorted(self.folder.glob("*.jsonl")):
             for number, entry in self._lines(path):
-                if found.get(number, entry).input != entry.input:
+                if entries.get(number, entry).input != entry.input:
                     doubtful.add(number)
-                found[number] = entry
+                entries[number] = entry
         images = self.results / "images"
         measured = False
         with contextlib.suppress(ValueError):  # damaged, as `read` will say
             measured = self.exists() and self.read()["flags"].get("dataset_mode") == "measurements"
-        whole = (
+        complete = (
             number
-            for number, entry in found.items()
+            for number, entry in entries.items()
             if number not in doubtful
             and (not entry.row or all(is_complete(images / n) for n in entry.row.files.values()))
             and not (measured and entry.row and self.value_file(entry.row.name) is None)
         )
-        return {number: found[number] for number in sorted(whole)}
+        return {number: entries[number] for number in sorted(complete)}
 
     def value_file(self, name: str) -> Path | None:
         """Return the file in the values of the target that a test of measurements has written."""
@@ -141,13 +141,15 @@ class Manifest:
         """Drop the entries of images that are about to be translated again."""
         for path in sorted(self.folder.glob("*.jsonl")):
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-            found = {line: entry[0] for line in lines if isinstance(entry := _parsed(line), tuple)}
-            if found and numbers >= set(found.values()):
+            number_by_line = {
+                line: parsed[0] for line in lines if isinstance(parsed := _parsed(line), tuple)
+            }
+            if number_by_line and numbers >= set(number_by_line.values()):
                 path.unlink()  # with its notes
-            elif any(number in numbers for number in found.values()):
-                kept = (line for line in lines if found.get(line) not in numbers)
+            elif any(number in numbers for number in number_by_line.values()):
+                remaining = (line for line in lines if number_by_line.get(line) not in numbers)
                 with atomic_write(path) as file:
-                    file.write("".join(kept).encode())
+                    file.write("".join(remaining).encode())
 
     def open(self, shard: int | None = None, shards: int | None = None) -> None:
         """Choose the file for lines: that of shard `shard` of `shards`, or of a whole test."""
@@ -167,9 +169,9 @@ class Manifest:
     def add_note(self, text: str) -> None:
         """Log a note for the top of the page; a repeated note is ignored."""
         with self.lock:
-            known = text in self.notes
-            self.notes += [] if known else [text]
-        if not known:
+            repeated = text in self.notes
+            self.notes += [] if repeated else [text]
+        if not repeated:
             self._append(json.dumps({"note": text}))
 
     def has_shards(self) -> bool:
@@ -178,11 +180,11 @@ class Manifest:
 
     def _lines(self, path: Path) -> Iterable[tuple[int, Entry]]:
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            found = _parsed(line)
-            if isinstance(found, tuple):
-                yield found
-            elif found and found not in self.notes:
-                self.notes.append(found)
+            parsed = _parsed(line)
+            if isinstance(parsed, tuple):
+                yield parsed
+            elif parsed and parsed not in self.notes:
+                self.notes.append(parsed)
 
     def _append(self, line: str) -> None:
         try:
@@ -200,13 +202,13 @@ class Manifest:
 def _parsed(line: str) -> tuple[int, Entry] | str:
     """Return the number and the entry of a line, or its note; "" for a damaged line."""
     try:
-        found = json.loads(line)
-        if "note" in found:
-            return str(found["note"])
+        fields = json.loads(line)
+        if "note" in fields:
+            return str(fields["note"])
         row = None
-        if not found.get("unreadable"):
-            row = ImageRow(found["header"], found["name"], dict(found["files"]))
-        return int(found["index"]), Entry(row, str(found.get("input", "")))
+        if not fields.get("unreadable"):
+            row = ImageRow(fields["header"], fields["name"], dict(fields["files"]))
+        return int(fields["index"]), Entry(row, str(fields.get("input", "")))
     except (ValueError, TypeError, KeyError, AttributeError):
         return ""
 
@@ -234,7 +236,7 @@ def made_from(
     flags = json.loads(json.dumps(flags, default=str, sort_keys=True))
     digest = None
     if files is not None:
-        paths = "\0".join(naming_path(of, opt.direction) for of in files)
+        paths = "\0".join(naming_path(item, opt.direction) for item in files)
         digest = hashlib.sha256(paths.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     weights = fingerprint(states)
     return {"count": count, "pictures": digest, "weights": weights, "flags": flags}
@@ -247,8 +249,8 @@ def naming_path(files: dict[str, str], direction: str) -> str:
 
 def different(before: dict[str, Any], now: dict[str, Any], opt: Any) -> list[str]:
     """Return in words what differs between two results of `made_from`."""
-    named = {"images": "pictures", "weights": "weights"}  # by their keys in the file
-    values = {kind: (before[key], now[key]) for kind, key in named.items()}
+    keys = {"images": "pictures", "weights": "weights"}  # by their keys in the file
+    values = {kind: (before[key], now[key]) for kind, key in keys.items()}
     changed = [f"other {kind}" for kind, (a, b) in values.items() if a and b and a != b]
     return different_flags(before, opt) + changed
 
@@ -260,5 +262,5 @@ def different_flags(before: dict[str, Any], opt: Any) -> list[str]:
     """
     flags = differences(opt, before["flags"], SAME_RESULTS)
     roots = {os.path.abspath(str(root)) for root in flags.get("dataroot", ())}
-    same = {*AMOUNT, *OF_TRAINING, *(["dataroot"] if len(roots) == 1 else [])}
-    return [f"--{name} {old}, now {new}" for name, (old, new) in flags.items() if name not in same]
+    skip = {*AMOUNT, *OF_TRAINING, *(["dataroot"] if len(roots) == 1 else [])}
+    return [f"--{name} {old}, now {new}" for name, (old, new) in flags.items() if name not in skip]

@@ -21,8 +21,8 @@ def weights_tag(opt: Any) -> str:
 
 def of_epoch(opt: Any) -> str:
     """Return " of epoch N" if the chosen weights are the best of a run that says which; else ""."""
-    chosen = opt.epoch == "best" and not opt.load_iter
-    epoch = saved_progress(run_folder(opt)).get("best_epoch") if chosen else 0
+    is_best = opt.epoch == "best" and not opt.load_iter
+    epoch = saved_progress(run_folder(opt)).get("best_epoch") if is_best else 0
     return f" of epoch {epoch}" if epoch else ""
 
 

@@ -37,9 +37,9 @@ class Share:
         """
         self.opt, self.dataset, self.manifest = opt, dataset.dataset, Manifest(page.web_dir)
         self.again = not (opt.num_shards or opt.skip_finished)
-        known = not self.again or tells_paths(self.dataset)
-        files = all_files(self.dataset, len(dataset)) if known else None
-        stems = (short_stem(naming_path(of, opt.direction)) for of in files or [])
+        files_known = not self.again or tells_paths(self.dataset)
+        files = all_files(self.dataset, len(dataset)) if files_known else None
+        stems = (short_stem(naming_path(item, opt.direction)) for item in files or [])
         self.names = [page.unique_name(stem) for stem in stems]
         self.seen: set[int] = set()
         self._made_from = partial(made_from, opt, files, len(dataset), states_of(nets))
@@ -88,10 +88,10 @@ class Share:
             done = finished(self._entries(share))
             return [n for n in share if n not in done], len(share) - len(done), len(done)
         entries = self._entries(range(count))
-        found, *_ = chosen(entries, count, wanted, self.opt.serial_batches)
+        first_done, *_ = chosen(entries, count, wanted, self.opt.serial_batches)
         done = finished(entries)
-        todo = [n for n in range(count) if n not in done] if len(found) < wanted else []
-        return todo, wanted - len(found), len(found)
+        todo = [n for n in range(count) if n not in done] if len(first_done) < wanted else []
+        return todo, wanted - len(first_done), len(first_done)
 
     def _entries(self, numbers: Collection[int]) -> dict[int, Entry]:
         """Return the valid entries, but not those of fewer variants than are wanted now."""
@@ -128,11 +128,11 @@ class Share:
 
     def describe(self, done: int) -> str:
         """Return the log line of a finished command; `done` is the number of new images."""
-        said = f"{done} image{'s' * (done != 1)} translated"
+        text = f"{done} image{'s' * (done != 1)} translated"
         if not self.opt.num_shards:
-            return f"{said}, {self.there} already finished" if self.opt.skip_finished else said
+            return f"{text}, {self.there} already finished" if self.opt.skip_finished else text
         return (
-            f"shard {self.opt.shard_id} of 0..{self.opt.num_shards - 1}: {said}, {self.there} "
+            f"shard {self.opt.shard_id} of 0..{self.opt.num_shards - 1}: {text}, {self.there} "
             f"already finished; after all shards, run --page_only instead of --num_shards and "
             f"--shard_id to write the page"
         )
@@ -150,18 +150,18 @@ def valid_entries(
 
     Results of version 1 do not say what their inputs held; their names alone are compared.
     """
-    found = {n: entry for n, entry in manifest.entries().items() if n in numbers}
-    files = [paths_of(dataset, n) for n in found if found[n].input]
+    entries = {n: entry for n, entry in manifest.entries().items() if n in numbers}
+    files = [paths_of(dataset, n) for n in entries if entries[n].input]
     with ThreadPoolExecutor(HASHING) as pool:
         hashes = iter(list(pool.map(input_hash, files)))
-    now = {n: next(hashes) if entry.input else "" for n, entry in found.items()}
-    if any(entry.row and not entry.input for entry in found.values()):
+    hash_now = {n: next(hashes) if entry.input else "" for n, entry in entries.items()}
+    if any(entry.row and not entry.input for entry in entries.values()):
         log.info(
             "%s: does not say what the images held, since an earlier version made it; images of "
             "the same names are taken as unchanged",
             manifest.file,
         )
-    return {n: entry for n, entry in found.items() if entry.input == now[n]}
+    return {n: entry for n, entry in entries.items() if entry.input == hash_now[n]}
 
 
 def finished(entries: Mapping[int, Entry]) -> set[int]:
@@ -178,31 +178,31 @@ def chosen(
     Without `in_order`, the finished ones count as the first.
     """
     order = range(count) if in_order else sorted(range(count), key=lambda n: n not in entries)
-    found, missing, unreadable = [], [], []
+    done, missing, unreadable = [], [], []
     for number in order:
-        if len(found) + len(missing) >= most:
+        if len(done) + len(missing) >= most:
             break
         entry = entries.get(number)
-        (missing if entry is None else found if entry.row else unreadable).append(number)
-    return found, missing, unreadable
+        (missing if entry is None else done if entry.row else unreadable).append(number)
+    return done, missing, unreadable
 
 
 def save_page(opt: Any) -> str:
     """Write the page of all finished images; return a sentence with their number."""
     page = results_page(opt)
-    said = add_finished(page, opt)
+    summary = add_finished(page, opt)
     page.save()
-    return said
+    return summary
 
 
 def add_finished(page: HTML, opt: Any) -> str:
     """Add the finished images to a page; return a sentence with their number."""
     manifest = Manifest(page.web_dir)
     entries, count = manifest.entries(), manifest.read()["count"]
-    found, missing, unreadable = chosen(entries, count, opt.num_test, opt.serial_batches)
+    done, missing, unreadable = chosen(entries, count, opt.num_test, opt.serial_batches)
     for note in manifest.notes:
         page.add_note(note)
-    for number in found:
+    for number in done:
         entries[number].row.add_to(page, opt.display_winsize)
     if unreadable:
         page.add_warning(f"{images_are(len(unreadable))} left out, as unreadable.")
@@ -212,10 +212,10 @@ def add_finished(page: HTML, opt: Any) -> str:
             "--skip_finished translates them"
         )
         why = "their shards are not finished" if manifest.has_shards() else why
-        said = f"{images_are(len(missing))} missing; {why}"
-        page.add_warning(f"{said}.")
-        return f"{len(found)} of {len(found) + len(missing)} images ({said})"
-    return f"all {len(found)} images"
+        warning = f"{images_are(len(missing))} missing; {why}"
+        page.add_warning(f"{warning}.")
+        return f"{len(done)} of {len(done) + len(missing)} images ({warning})"
+    return f"all {len(done)} images"
 
 
 def images_are(count: int) -> str:

@@ -20,13 +20,13 @@ def visuals_of(translator: Translator, batch: dict[str, Any]) -> dict[str, Tenso
     model, opt = translator.model, translator.opt
     model.set_input(batch)
     model.test()
-    found = model.get_current_visuals()
+    visuals = model.get_current_visuals()
     for number in range(2, opt.num_variants + 1):
         with model.test_mode(model.image_paths, opt.seed + number - 1):
             model.forward()
-        of = model.get_current_visuals()
-        found |= {variant_label(k, number): of[k] for k in of if k.startswith("fake")}
-    return found
+        variant = model.get_current_visuals()
+        visuals |= {variant_label(k, number): variant[k] for k in variant if k.startswith("fake")}
+    return visuals
 
 
 def _of_large(translator: Translator, batch: dict[str, Any]) -> dict[str, Tensor]:
@@ -38,10 +38,12 @@ def _of_large(translator: Translator, batch: dict[str, Any]) -> dict[str, Tensor
     model.image_paths = batch[f"{side}_paths"]
     real, fake = ("real", "fake") if opt.model == "test" else ("real_A", "fake_B")
     with image.opened(translator.preprocess_single) as read:
-        found = {real: image.shown(read)}
+        visuals = {real: image.shown(read)}
         for number in range(1, opt.num_variants + 1):
-            how = model.image_paths[0], opt.seed + number - 1
-            found[variant_label(fake, number)] = translator.in_windows(image, read, *how)
+            name_and_seed = model.image_paths[0], opt.seed + number - 1
+            visuals[variant_label(fake, number)] = translator.in_windows(
+                image, read, *name_and_seed
+            )
     if target:
-        found["real_B"] = target.as_target(opt, translator.ranges.get(other))
-    return found
+        visuals["real_B"] = target.as_target(opt, translator.ranges.get(other))
+    return visuals

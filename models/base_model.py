@@ -262,8 +262,8 @@ class BaseModel(ABC):
         The noise of each image depends on `seed` (default: --seed) and the stem of its name alone.
         """
         seed = self.opt.seed if seed is None else seed
-        held = [*self.nets.values(), *vars(self).values()]  # a network may be an attribute alone
-        nets = {module for module in held if isinstance(module, nn.Module)}
+        values = [*self.nets.values(), *vars(self).values()]  # a network may be an attribute alone
+        nets = {module for module in values if isinstance(module, nn.Module)}
         modes = eval_mode(nets) if self.eval_at_test else contextlib.nullcontext()
         with modes, test_mode(nets, names, seed), self.autocast():
             yield

@@ -31,7 +31,7 @@ def attention_in_blocks(
     h, w = size
     images = max(1, min(len(keys), block // (h * w) ** 2))
     rows = max(1, min(h, block // (images * h * w * w))) * w
-    parts = zip(*(of.split(images) for of in (queries, keys, valid, patches)), strict=True)
+    parts = zip(*(tensor.split(images) for tensor in (queries, keys, valid, patches)), strict=True)
     return torch.cat([BlockAttention.apply(*part, size, rows, fuse) for part in parts])
 
 
@@ -74,7 +74,7 @@ class BlockAttention(torch.autograd.Function):
         with torch.autocast(keys.device.type, enabled=False):
             blocks = Blocks(queries, keys, valid, *ctx.how)
             usable = patches * valid[..., None]
-            return torch.cat([blocks.weights(*of) @ usable for of in blocks.ranges()], 1)
+            return torch.cat([blocks.weights(*span) @ usable for span in blocks.ranges()], 1)
 
     @staticmethod
     @once_differentiable
@@ -82,16 +82,16 @@ class BlockAttention(torch.autograd.Function):
         queries, keys, valid, patches = ctx.saved_tensors
         with torch.autocast(keys.device.type, enabled=False):
             blocks, usable = Blocks(queries, keys, valid, *ctx.how), patches * valid[..., None]
-            found = [torch.zeros_like(of) for of in (queries, keys, patches)]
-            of_queries, of_keys, of_patches = found
+            gradients = [torch.zeros_like(tensor) for tensor in (queries, keys, patches)]
+            grad_queries, grad_keys, grad_patches = gradients
             for start, stop in blocks.ranges():
-                weights, of_block = blocks.weights(start, stop), grad[:, start:stop]
-                of_patches.baddbmm_(weights.mT, of_block)
-                at, of_scores = blocks.backward(weights, of_block @ usable.mT, start, stop)
-                of_keys.baddbmm_(of_scores.mT, queries.index_select(1, at))
-                of_queries.index_add_(1, at, of_scores @ keys)  # to each query once
-            of_patches.mul_(valid[..., None])
-        return of_queries, of_keys, None, of_patches, None, None, None
+                weights, grad_block = blocks.weights(start, stop), grad[:, start:stop]
+                grad_patches.baddbmm_(weights.mT, grad_block)
+                index, grad_scores = blocks.backward(weights, grad_block @ usable.mT, start, stop)
+                grad_keys.baddbmm_(grad_scores.mT, queries.index_select(1, index))
+                grad_queries.index_add_(1, index, grad_scores @ keys)  # to each query once
+            grad_patches.mul_(valid[..., None])
+        return grad_queries, grad_keys, None, grad_patches, None, None, None
 
 
 class Neighbours(NamedTuple):
@@ -113,27 +113,27 @@ def neighbours(h: int, w: int, start: int, stop: int, device: torch.device) -> N
     """Return what the queries `start` to `stop` of h·w need: those before and after them in a
     column, and those before and after these in a row. A line goes on in the next.
     """
-    none = h * w
+    zero_row = h * w
 
     def down(i: int, step: int) -> int:
-        at = i % w * h + i // w + step  # by columns
-        return at % h * w + at // h if 0 <= at < h * w else none
+        position = i % w * h + i // w + step  # by columns
+        return position % h * w + position // h if 0 <= position < h * w else zero_row
 
     def right(i: int, step: int) -> int:
-        return i + step if i < none and 0 <= i + step < h * w else none
+        return i + step if i < zero_row and 0 <= i + step < h * w else zero_row
 
     columns = [[down(i, step) for i in range(start, stop)] for step in (-1, 0, 1)]
     middle = sorted(set().union(*columns))
     lines = [[right(i, step) for i in middle] for step in (-1, 0, 1)]
     raw = sorted(set().union(*lines))
     ways = []
-    for wanted, of in ((lines, raw), (columns, middle)):
-        place = {number: i for i, number in enumerate(of)}
+    for wanted, sources in ((lines, raw), (columns, middle)):
+        place = {number: i for i, number in enumerate(sources)}
         there = [[place[number] for number in numbers] for numbers in wanted]
-        back = [[len(numbers)] * len(of) for numbers in wanted]
-        for to, numbers in zip(back, there, strict=True):
+        back = [[len(numbers)] * len(sources) for numbers in wanted]
+        for targets, numbers in zip(back, there, strict=True):
             for i, number in enumerate(numbers):
-                to[number] = i  # of the row of zeros any, as nothing comes of its gradient
+                targets[number] = i  # of the row of zeros any, as nothing comes of its gradient
         ways.append([[kept(numbers, device) for numbers in way] for way in (there, back[::-1])])
     (by_row, back_by_row), (by_column, back_by_column) = ways
     return Neighbours(kept(raw, device), by_row, by_column, back_by_row, back_by_column)
@@ -210,20 +210,20 @@ class Blocks:
 
     def with_zeros(self, name: str, rows: Tensor) -> Tensor:
         """Return rows of scores, (n, count, …), and one of zeros after them."""
-        found = self.room(name, rows.shape[1] + 1)
-        found[:, :-1].unflatten(2, rows.shape[2:]).copy_(rows)
-        found[:, -1].zero_()
-        return found
+        padded = self.room(name, rows.shape[1] + 1)
+        padded[:, :-1].unflatten(2, rows.shape[2:]).copy_(rows)
+        padded[:, -1].zero_()
+        return padded
 
     def diagonal(self, scores: Tensor, rows: list[Tensor], name: str) -> Tensor:
         """Return Σ_d scores[rows_d[q], k + d] for d = −1, 0, 1.
 
         If rows_d[q] is q + d, it is a convolution with the 3×3 identity.
         """
-        found, other = self.room(name, len(rows[1])), self.room("c", len(rows[1]))
-        torch.index_select(scores, 1, rows[1], out=found)
+        total, other = self.room(name, len(rows[1])), self.room("c", len(rows[1]))
+        torch.index_select(scores, 1, rows[1], out=total)
         torch.index_select(scores, 1, rows[0], out=other)
-        found[..., 1:] += other[..., :-1]
+        total[..., 1:] += other[..., :-1]
         torch.index_select(scores, 1, rows[2], out=other)
-        found[..., :-1] += other[..., 1:]
-        return found
+        total[..., :-1] += other[..., 1:]
+        return total

@@ -107,9 +107,9 @@ def rate_of(named: dict[str, nn.Module], nets: Iterable[nn.Module], opt: Any) ->
     """Return the learning rate of networks: --lr_D if their names begin with D, else --lr_G; by
     default --lr.
     """
-    names = [name for name, net in named.items() if any(net is one for one in nets)]
-    own = opt.lr_D if names and all(name.startswith("D") for name in names) else opt.lr_G
-    return opt.lr if own is None else own
+    names = [name for name, net in named.items() if any(net is other for other in nets)]
+    rate = opt.lr_D if names and all(name.startswith("D") for name in names) else opt.lr_G
+    return opt.lr if rate is None else rate
 
 
 def build_optimizer(

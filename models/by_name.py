@@ -46,8 +46,8 @@ class NamedModel(BaseModel):
 
         def optimize_parameters() -> None:
             optimize()
-            named = {name: getattr(self, f"loss_{name}") for name in self.loss_names}
-            self.losses = {name: torch.as_tensor(value) for name, value in named.items()}
+            losses = {name: getattr(self, f"loss_{name}") for name in self.loss_names}
+            self.losses = {name: torch.as_tensor(value) for name, value in losses.items()}
 
         self.optimize_parameters = optimize_parameters
 

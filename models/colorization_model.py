@@ -35,10 +35,10 @@ class ColorizationModel(Pix2PixModel):
 
     def get_current_visuals(self) -> dict[str, Tensor]:
         """Return real_A (N, 1, H, W) and the images that L makes with each ab, (N, 3, H, W)."""
-        shown = {"real_A": self.real_A}
+        images = {"real_A": self.real_A}
         if "real_B" in self.visuals:
-            shown["real_B_rgb"] = to_rgb(self.real_A, self.real_B)
-        return {**shown, "fake_B_rgb": to_rgb(self.real_A, self.fake_B)}
+            images["real_B_rgb"] = to_rgb(self.real_A, self.real_B)
+        return {**images, "fake_B_rgb": to_rgb(self.real_A, self.fake_B)}
 
     def to_image(self, real: Tensor, fake: Tensor) -> Tensor:
         return to_rgb(real, fake)

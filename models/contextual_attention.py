@@ -25,7 +25,7 @@ def contextual_attention(
     """
     height, width = x.shape[-2:]
     h, w = halves(height), halves(width)
-    small, holes = (resize_nearest(of, h, w) for of in (x, mask))
+    small, holes = (resize_nearest(tensor, h, w) for tensor in (x, mask))
     queries = F.unfold(small, 3, padding=1).mT  # (N, L, 9C), L = h·w patches
     keys = queries / queries.norm(dim=2, keepdim=True).clamp(min=LEAST_NORM)
     valid = (F.max_pool2d(holes, 3, 1, padding=1) == 0).to(x.dtype).flatten(1)  # (N, L)
@@ -33,14 +33,14 @@ def contextual_attention(
     padded = F.pad(x, (1, 1 + width % RATE, 1, 1 + height % RATE))
     patches = F.unfold(padded, 2 * RATE, stride=RATE).mT  # (N, L, 16C)
     if fuse:  # the second fusion goes by columns, and so do the keys after it
-        valid, patches = (by_columns(of, h, w) for of in (valid, patches))
+        valid, patches = (by_columns(tensor, h, w) for tensor in (valid, patches))
         queries = F.pad(queries, (0, 0, 0, 1))  # query L, of zeros, is before the first and so on
     parts = queries, keys, valid, patches
     if torch.compiler.is_exporting():
-        found = attention_at_once(*parts, (h, w), fuse)
+        new_patches = attention_at_once(*parts, (h, w), fuse)
     else:
-        found = attention_in_blocks(*parts, (h, w), fuse, block)
-    whole = F.fold(found.mT, (2 * h + 2, 2 * w + 2), 2 * RATE, stride=RATE)
+        new_patches = attention_in_blocks(*parts, (h, w), fuse, block)
+    whole = F.fold(new_patches.mT, (2 * h + 2, 2 * w + 2), 2 * RATE, stride=RATE)
     return whole[..., 1 : 1 + height, 1 : 1 + width] / 4  # a pixel lies in 4 patches
 
 

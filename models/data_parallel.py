@@ -53,8 +53,8 @@ def train_together(
 def with_sync_batch(nets: Iterable[str], opt: Any) -> tuple[str, list[str]]:
     """Return the flag that asks for batch norm over all ranks, and the networks that it is for."""
     if hasattr(opt, "norm_G"):  # of SPADE
-        named = [name for name in nets if name.startswith("G") and "syncbatch" in opt.norm_G]
-        return f"--norm_G {opt.norm_G}", named
+        generators = [name for name in nets if name.startswith("G") and "syncbatch" in opt.norm_G]
+        return f"--norm_G {opt.norm_G}", generators
     return "--norm sync_batch", list(nets) if opt.norm == "sync_batch" else []
 
 
@@ -82,15 +82,15 @@ def loss_weight(batch: dict[str, Any]) -> float:
     With it, the mean over the ranks is the mean over all images. It is 1 except in an uneven last
     batch.
     """
-    local, of_all = batch.get("part", (1, world_size()))
-    return world_size() * local / of_all
+    local, total = batch.get("part", (1, world_size()))
+    return world_size() * local / total
 
 
 def global_batch_size(batch: dict[str, Any]) -> int:
     """Return how many images a batch has over all ranks."""
     if "part" in batch:
         return batch["part"][1]
-    return next(len(of) for of in batch.values() if isinstance(of, Tensor)) * world_size()
+    return next(len(value) for value in batch.values() if isinstance(value, Tensor)) * world_size()
 
 
 def loss_weights(batches: Sequence[dict[str, Any]]) -> list[float]:
@@ -98,24 +98,24 @@ def loss_weights(batches: Sequence[dict[str, Any]]) -> list[float]:
     them, the mean over the ranks is the mean over all images.
     """
     sizes = [global_batch_size(batch) for batch in batches]
-    each = zip(batches, sizes, strict=True)
-    return [loss_weight(batch) * size / sum(sizes) for batch, size in each]
+    pairs = zip(batches, sizes, strict=True)
+    return [loss_weight(batch) * size / sum(sizes) for batch, size in pairs]
 
 
 def reduce_losses(losses: Sequence[float], weight: float) -> list[float]:
     """Return the mean over all ranks of the losses of a batch, each weighted by `loss_weight`."""
-    found = all_gather([loss * weight for loss in losses] if weight != 1 else losses)
-    return np.mean(found, axis=0).tolist()
+    by_rank = all_gather([loss * weight for loss in losses] if weight != 1 else losses)
+    return np.mean(by_rank, axis=0).tolist()
 
 
 def average_buffers(nets: Iterable[nn.Module]) -> None:
     """Average the running statistics of networks over all ranks, in place."""
     if world_size() == 1:
         return
-    own = [b for net in nets for b in net.buffers() if b.is_floating_point()]
-    if not own:
+    buffers = [b for net in nets for b in net.buffers() if b.is_floating_point()]
+    if not buffers:
         return
-    everyones = all_gather([buffer.detach().cpu() for buffer in own])
+    by_rank = all_gather([buffer.detach().cpu() for buffer in buffers])
     with torch.no_grad():
-        for buffer, values in zip(own, zip(*everyones, strict=True), strict=True):
+        for buffer, values in zip(buffers, zip(*by_rank, strict=True), strict=True):
             buffer.copy_(torch.stack(values).mean(0))

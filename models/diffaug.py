@@ -49,8 +49,8 @@ def translation(seen: Tensor, draws: Tensor, image: slice) -> Tensor:
     """Shift by up to an eighth of each side; what comes in from outside is 0."""
     for dim, draw in ((2, draws[0]), (3, draws[1])):
         size = seen.shape[dim]
-        most = round(size * SHIFT)
-        shift = (draw * (2 * most + 1)).floor().clamp(max=2 * most) - most
+        max_shift = round(size * SHIFT)
+        shift = (draw * (2 * max_shift + 1)).floor().clamp(max=2 * max_shift) - max_shift
         shape = [1, 1, 1, 1]
         shape[dim] = size
         source = torch.arange(size, device=seen.device).view(shape) - shift.long()
@@ -70,8 +70,8 @@ def cutout(seen: Tensor, draws: Tensor, image: slice) -> Tensor:
         first = (draw * size).floor() - side // 2
         shape = [1, 1, 1, 1]
         shape[dim] = size
-        at = torch.arange(size, device=seen.device).view(shape)
-        inside.append((at >= first) & (at < first + side))
+        position = torch.arange(size, device=seen.device).view(shape)
+        inside.append((position >= first) & (position < first + side))
     return seen * (~(inside[0] & inside[1])).to(seen.dtype)
 
 

@@ -68,8 +68,8 @@ class FeatureReader:
         Images are read one by one, so that the features do not depend on others in a batch.
         """
         with torch.inference_mode(), without_tf32():
-            found = self.net.extract_features(prepared(image).to(self.device))
-        return found.mean((2, 3))[0].cpu().double()
+            features = self.net.extract_features(prepared(image).to(self.device))
+        return features.mean((2, 3))[0].cpu().double()
 
     def read_once(self, image: np.ndarray) -> tuple[str, Tensor]:
         """Return the digest of an image and its features, which are kept for the next call."""

@@ -24,9 +24,9 @@ def accumulate(model: Any, batches: Sequence[dict[str, Any]]) -> None:
         optimizer = model.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
         with frozen_but(optimizer, model.nets.values()):
-            for batch, weight, kept in zip(batches, weights, fakes, strict=True):
+            for batch, weight, batch_fakes in zip(batches, weights, fakes, strict=True):
                 model.set_input(batch)
-                make_fakes(model, kept, trains_G=name.startswith("G"))
+                make_fakes(model, batch_fakes, trains_G=name.startswith("G"))
                 model.losses = {}
                 model.weighted(loss, weight).backward()
                 losses.update({k: v.detach() * weight for k, v in model.losses.items()})
@@ -43,8 +43,8 @@ def make_fakes(model: Any, kept: dict[str, Tensor], *, trains_G: bool) -> None:
     """
     if trains_G:
         model.forward()
-        made = vars(model)  # without D there are no fakes for it
-        kept.update({name: made[name] for name in model.pooled if name in made})
+        attributes = vars(model)  # without D there are no fakes for it
+        kept.update({name: attributes[name] for name in model.pooled if name in attributes})
         return
     if not kept:
         with torch.no_grad():

@@ -183,10 +183,10 @@ class InpaintModel(BaseModel):
 
 def check_choices(opt: Any) -> None:
     """Raise a ValueError for a choice that this model does not have."""
-    for flag, known in (("netG", "inpaint"), ("netD", "sn_patch")):
-        if getattr(opt, flag) != known:
+    for flag, choice in (("netG", "inpaint"), ("netD", "sn_patch")):
+        if getattr(opt, flag) != choice:
             raise ValueError(
-                f"--{flag} {getattr(opt, flag)}: --model inpaint has {known} alone; leave it out"
+                f"--{flag} {getattr(opt, flag)}: --model inpaint has {choice} alone; leave it out"
             )
     if opt.dataset_mode in ("aligned", "colorization", "labels", "single", "unaligned"):
         raise ValueError(
@@ -206,5 +206,5 @@ def in_bytes(filling: Tensor, image: Tensor, mask: Tensor) -> Tensor:
     are truncated, as in all results.
     """
     filled = ((filling.float() + 1) / 2 * 255).clamp(0, 255).byte()
-    kept = ((image.float() + 1) * 127.5).round().clamp(0, 255).byte()
-    return torch.where(mask > 0, filled, kept)
+    original = ((image.float() + 1) * 127.5).round().clamp(0, 255).byte()
+    return torch.where(mask > 0, filled, original)

@@ -204,7 +204,7 @@ class InpaintGenerator(nn.Module):
         if self.hole_noise:
             z = image_noise(len(image), image[0].numel(), image.device).view_as(image)
             inputs[0] = inputs[0] + (self.hole_noise * mask * z).to(image.dtype)
-        image, mask, *sketches = (_padded(of) for of in inputs)
+        image, mask, *sketches = (_padded(tensor) for tensor in inputs)
         ones = torch.ones_like(mask)
         x = torch.cat([image, ones, mask, *(sketch * mask for sketch in sketches)], 1)
         coarse = self.conv17(self._run(STAGE_1, x)).to(image.dtype)
@@ -212,8 +212,8 @@ class InpaintGenerator(nn.Module):
         branches = [self._run(CONVOLUTIONS, x)]
         if self.attention:
             features = self._run(BEFORE_ATTENTION, x)
-            found = self._attend(features, mask).to(features.dtype)
-            branches.append(self._run(AFTER_ATTENTION, found))
+            attended = self._attend(features, mask).to(features.dtype)
+            branches.append(self._run(AFTER_ATTENTION, attended))
         fine = self.allconv17(self._run(JOINED, torch.cat(branches, 1))).to(image.dtype)
         return coarse[..., :height, :width], fine[..., :height, :width]
 
@@ -223,8 +223,8 @@ class InpaintGenerator(nn.Module):
         """
         mask = resize_nearest(mask, *features.shape[-2:])
         with torch.autocast(features.device.type, enabled=False):
-            kind = torch.promote_types(features.dtype, torch.float32)
-            return contextual_attention(features.to(kind), mask.to(kind), fuse=self.fuse)
+            dtype = torch.promote_types(features.dtype, torch.float32)
+            return contextual_attention(features.to(dtype), mask.to(dtype), fuse=self.fuse)
 
 
 def _padded(x: Tensor) -> Tensor:

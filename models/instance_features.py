@@ -35,7 +35,7 @@ class InstanceEncoder(nn.Module):
         height, width = image.shape[-2:]
         features = self.model(image)[..., :height, :width]  # larger, if the sides do not halve
         return torch.stack(
-            [averaged(of, ids[0]) for of, ids in zip(features, instances, strict=True)]
+            [averaged(feature, ids[0]) for feature, ids in zip(features, instances, strict=True)]
         )
 
 
@@ -61,25 +61,25 @@ class FeatureBank(nn.Module):
     def keep(self, features: Tensor, labels: Tensor, instances: Tensor) -> None:
         """Keep the features (N, feat_num, H, W) of all instances; each is of its pixel's class."""
         size = self.features.shape[1]
-        for of, kinds, ids in zip(features, labels[:, 0].long(), instances[:, 0], strict=True):
+        for feature, kinds, ids in zip(features, labels[:, 0].long(), instances[:, 0], strict=True):
             for pixel in first_pixels(ids).tolist():
                 kind = kinds.flatten()[pixel]
-                self.features[kind, self.count[kind] % size] = of.flatten(1)[:, pixel].float()
+                self.features[kind, self.count[kind] % size] = feature.flatten(1)[:, pixel].float()
                 self.count[kind] += 1
 
     def draw(self, labels: Tensor, instances: Tensor) -> Tensor:
         """Return features (N, feat_num, H, W): each instance has one that was kept of its class,
         or zeros if there is none.
         """
-        size, found = self.features.shape[1], []
+        size, maps = self.features.shape[1], []
         noise = image_noise(len(labels), NOISE, labels.device)
         for kinds, ids, z in zip(labels[:, 0].long(), instances[:, 0], noise, strict=True):
             _, place = ids.flatten().unique(return_inverse=True)
             kind = kinds.flatten()[first_pixels(ids)]
             uniform = torch.special.ndtr(z)[torch.arange(len(kind), device=z.device) % NOISE]
             number = (uniform * self.count[kind].clamp(1, size)).long()
-            found.append(self.features[kind, number][place].T.view(-1, *ids.shape))
-        return torch.stack(found)
+            maps.append(self.features[kind, number][place].T.view(-1, *ids.shape))
+        return torch.stack(maps)
 
 
 def first_pixels(ids: Tensor) -> Tensor:

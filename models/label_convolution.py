@@ -126,22 +126,22 @@ class LabelConv2d(nn.Conv2d):
             return self.beside(*x)
         if (windows := self.few_windows(x)) is None:
             return super().forward(dense(x))
-        found = self.of_windows(x, windows, self.weight)
-        return found if self.repeats else found.dense()
+        output = self.of_windows(x, windows, self.weight)
+        return output if self.repeats else output.dense()
 
     def beside(self, semantics: LabelMap | Tensor, images: Tensor) -> Tensor:
         """Add the convolution of the images to that of the maps, which is computed once."""
-        own = semantics.shape[1]
+        channels = semantics.shape[1]
         windows = self.few_windows(semantics) if isinstance(semantics, LabelMap) else None
-        if windows is None and own < APART and len(images) == semantics.shape[0]:
+        if windows is None and channels < APART and len(images) == semantics.shape[0]:
             return super().forward(beside(dense(semantics), images))
-        of_maps, of_images = self.weight.split([own, images.shape[1]], 1)
+        map_weight, image_weight = self.weight.split([channels, images.shape[1]], 1)
         if windows is not None:
-            found = self.of_windows(semantics, windows, of_maps).dense()
+            map_output = self.of_windows(semantics, windows, map_weight).dense()
         else:
-            found = self._conv_forward(dense(semantics), of_maps, self.bias)
-        seen = self._conv_forward(images, of_images, None)
-        return (seen.unflatten(0, (-1, len(found))) + found).flatten(0, 1)
+            map_output = self._conv_forward(dense(semantics), map_weight, self.bias)
+        image_output = self._conv_forward(images, image_weight, None)
+        return (image_output.unflatten(0, (-1, len(map_output))) + map_output).flatten(0, 1)
 
     def few_windows(self, x: LabelMap | RepeatedFeatures) -> Windows | None:
         """Return the distinct windows of a map, or None if these are so many that the convolution
@@ -150,14 +150,14 @@ class LabelConv2d(nn.Conv2d):
         n, channels, height, width = x.shape
         if n * height * width < LEAST * self.stride[0] * self.stride[1]:
             return None
-        most = MOST_OF_FEATURES
+        limit = MOST_OF_FEATURES
         if isinstance(x, LabelMap):
-            most = channels * PER_CHANNEL if channels >= FEW else 0
-            most = max(most, BEFORE_ANOTHER) if self.repeats else most
-            if x.changes >= most:  # noise
+            limit = channels * PER_CHANNEL if channels >= FEW else 0
+            limit = max(limit, BEFORE_ANOTHER) if self.repeats else limit
+            if x.changes >= limit:  # noise
                 return None
         windows = x.windows(self.kernel_size, self.stride, self.padding)
-        return windows if windows.share <= most else None
+        return windows if windows.share <= limit else None
 
     def of_windows(
         self, x: LabelMap | RepeatedFeatures, windows: Windows, weight: Tensor
@@ -209,8 +209,8 @@ class _Take(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (index,) = ctx.saved_tensors
         total = _zeros(grad, ctx.count, grad.shape[1])
-        for some, of in zip(index.split(CHUNK), grad.split(CHUNK), strict=True):
-            total += torch.zeros_like(total).index_add_(0, some, of.to(total.dtype))
+        for part, part_grad in zip(index.split(CHUNK), grad.split(CHUNK), strict=True):
+            total += torch.zeros_like(total).index_add_(0, part, part_grad.to(total.dtype))
         return total.to(grad.dtype), None
 
 
@@ -221,11 +221,11 @@ class _Spread(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, numbers: Tensor) -> Tensor:
         ctx.save_for_backward(numbers)
         ctx.count = len(rows)
-        found = rows.new_empty(len(numbers), rows.shape[1], numbers[0].numel())
+        output = rows.new_empty(len(numbers), rows.shape[1], numbers[0].numel())
         by_channel = rows.t().contiguous()
-        for image, index in zip(found, numbers.flatten(1), strict=True):
+        for image, index in zip(output, numbers.flatten(1), strict=True):
             torch.index_select(by_channel, 1, index, out=image)
-        return found.unflatten(2, numbers.shape[1:])
+        return output.unflatten(2, numbers.shape[1:])
 
     @staticmethod
     @once_differentiable
@@ -233,12 +233,12 @@ class _Spread(torch.autograd.Function):
         (numbers,) = ctx.saved_tensors
         total = _zeros(grad, grad.shape[1], ctx.count)
         for image, index in zip(grad.flatten(2), numbers.flatten(1), strict=True):
-            for some, of in zip(index.split(CHUNK), image.split(CHUNK, 1), strict=True):
-                total += torch.zeros_like(total).index_add_(1, some, of.to(total.dtype))
+            for part, part_grad in zip(index.split(CHUNK), image.split(CHUNK, 1), strict=True):
+                total += torch.zeros_like(total).index_add_(1, part, part_grad.to(total.dtype))
         return total.t().to(grad.dtype), None
 
 
 def _zeros(like: Tensor, *shape: int) -> Tensor:
     """Return zeros in which the values of `like` can be added up."""
-    kind = torch.float64 if like.dtype == torch.float64 else torch.float32
-    return torch.zeros(shape, dtype=kind, device=like.device)
+    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+    return torch.zeros(shape, dtype=dtype, device=like.device)

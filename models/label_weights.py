@@ -51,7 +51,7 @@ def _describe_spade(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     spectral = "spectral" * ("head_0.conv_0.weight_orig" in shapes)
     statistics = "head_0.norm_0.param_free_norm.running_mean" in shapes
     norm = "syncbatch" if statistics else "instance"
-    found = {
+    options = {
         "model": "spade",
         "netG": "spade",
         "ngf": ngf,
@@ -61,11 +61,11 @@ def _describe_spade(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
         "norm_G": f"{spectral}spade{norm}{kernel}x{kernel}",
         "use_vae": len(shapes["fc.weight"]) == 2,
     }
-    if found["use_vae"]:
+    if options["use_vae"]:
         features, z_dim = shapes["fc.weight"]
-        halvings = HALVINGS[found["num_upsampling_layers"]]
-        found |= {"z_dim": z_dim, **_first_map(features // (16 * ngf), halvings)}
-    return found
+        halvings = HALVINGS[options["num_upsampling_layers"]]
+        options |= {"z_dim": z_dim, **_first_map(features // (16 * ngf), halvings)}
+    return options
 
 
 def _first_map(area: int, halvings: int) -> dict[str, Any]:
@@ -83,18 +83,18 @@ def _describe_pix2pixHD(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
         return {}
     downs, rest = divmod(blocks[0] - 4, 3)
     enhancers = _numbers(r"model(\d+)_1\.1\.weight", shapes)
-    found = {"model": "pix2pixHD", "netG": "global", "ngf": first[0], "semantic_nc": first[1]}
+    options = {"model": "pix2pixHD", "netG": "global", "ngf": first[0], "semantic_nc": first[1]}
     last = f"model.{blocks[-1] + 3 * downs + 2}.weight"
     if enhancers:
         outer = f"model{enhancers[-1]}"
         local = _numbers(rf"{outer}_2\.(\d+)\.conv_block\.1\.weight", shapes)
         last = f"{outer}_2.{len(local) + 4}.weight"
-        found |= {"netG": "local", "ngf": shapes[f"{outer}_1.1.weight"][0]}
-        found |= {"n_local_enhancers": enhancers[-1], "n_blocks_local": len(local)}
+        options |= {"netG": "local", "ngf": shapes[f"{outer}_1.1.weight"][0]}
+        options |= {"n_local_enhancers": enhancers[-1], "n_blocks_local": len(local)}
     if rest or len(blocks) != blocks[-1] - blocks[0] + 1 or last not in shapes:
         return {}
     return {
-        **found,
+        **options,
         "output_nc": shapes[last][0],
         "norm": "batch" if "model.2.weight" in shapes else "instance",
         "n_downsample_global": downs,
@@ -121,9 +121,9 @@ def describe_label_discriminator(weights: Weights) -> dict[str, Any]:
         return {}
     norm = "batch" if f"{second}.1.weight" in shapes else norm
     spectral = "spectral" * (f"{conv}.weight_orig" in shapes)
-    found = {"netD": "multiscale", "ndf": (shapes.get(f"{first}.weight") or (0,))[0]}
-    found |= {"n_layers_D": layers, "num_D": len(scales)}
-    return {**found, "norm_D": spectral + norm or "none"}
+    options = {"netD": "multiscale", "ndf": (shapes.get(f"{first}.weight") or (0,))[0]}
+    options |= {"n_layers_D": layers, "num_D": len(scales)}
+    return {**options, "norm_D": spectral + norm or "none"}
 
 
 def describe_encoder(weights: Weights) -> dict[str, Any]:
@@ -191,17 +191,17 @@ def channel_flags(count: int, opt: Any) -> str:
     """
     if getattr(opt, "dataset_mode", "labels") != "labels" and opt.model == "pix2pixHD":
         return f"--input_nc {count}"
-    own = getattr(opt, "label_nc", None)
+    label_nc = getattr(opt, "label_nc", None)
     switches = {n: bool(getattr(opt, n, False)) for n in ("contain_dontcare_label", "no_instance")}
-    ways = [split_channels(count, own), split_channels(count, None, *switches.values())]
-    ways = [way for way in ways if way] or [split_channels(count)]
-    known = KNOWN_CHANNELS.get(count, ("", None))[1]
+    splits = [split_channels(count, label_nc), split_channels(count, None, *switches.values())]
+    splits = [split for split in splits if split] or [split_channels(count)]
+    known_split = KNOWN_CHANNELS.get(count, ("", None))[1]
     texts = []
-    for way in [known] if known in ways else ways:
-        flags = [] if own == way.label_nc else [f"--label_nc {way.label_nc}"]
-        for name, now in switches.items():
-            if now != getattr(way, name):
-                flags.append(f"without --{name}" if now else f"--{name}")
+    for split in [known_split] if known_split in splits else splits:
+        flags = [] if label_nc == split.label_nc else [f"--label_nc {split.label_nc}"]
+        for name, is_set in switches.items():
+            if is_set != getattr(split, name):
+                flags.append(f"without --{name}" if is_set else f"--{name}")
         texts.append(" ".join(flags))
     return " or ".join(dict.fromkeys(texts))
 
@@ -234,4 +234,4 @@ def of_published(run: Path, generator: Path, found: dict[str, Any]) -> dict[str,
 
 def _numbers(pattern: str, keys: Any) -> list[int]:
     """Return the numbers, in order, that a pattern's group has at the start of keys."""
-    return sorted({int(found[1]) for key in keys if (found := re.match(pattern, key))})
+    return sorted({int(match[1]) for key in keys if (match := re.match(pattern, key))})

@@ -40,21 +40,21 @@ class Windows(NumberMap):
     def __init__(self, of: NumberMap, kernel: Size, stride: Size, padding: Size):
         # Never inference tensors, which a backward pass could not use.
         with torch.inference_mode(False), torch.no_grad():
-            (high, wide), (down, right), (above, beside) = kernel, stride, padding
-            around = (beside, beside, above, above)
+            (kernel_h, kernel_w), (stride_h, stride_w), (pad_h, pad_w) = kernel, stride, padding
+            around = (pad_w, pad_w, pad_h, pad_h)
             padded = F.pad(of.numbers, around, value=of.count)
             _, height, width = padded.shape
-            rows = [padded[:, :, x : width - wide + 1 + x : right] for x in range(wide)]
+            rows = [padded[:, :, x : width - kernel_w + 1 + x : stride_w] for x in range(kernel_w)]
             runs, count = _distinct(rows, of.count + 1)
-            columns = [runs[:, y : height - high + 1 + y : down] for y in range(high)]
+            columns = [runs[:, y : height - kernel_h + 1 + y : stride_h] for y in range(kernel_h)]
             super().__init__(*_distinct(columns, count))
             # Where each is found, any one time:
             places = torch.arange(self.numbers.numel(), device=padded.device)
-            found = places.new_empty(self.count).scatter_(0, self.numbers.flatten(), places)
-            n, y, x = torch.unravel_index(found, self.numbers.shape)
-            first = (n * height + y * down) * width + x * right
-            steps = torch.arange(high, device=padded.device)[:, None] * width
-            steps = steps + torch.arange(wide, device=padded.device)
+            example = places.new_empty(self.count).scatter_(0, self.numbers.flatten(), places)
+            n, y, x = torch.unravel_index(example, self.numbers.shape)
+            first = (n * height + y * stride_h) * width + x * stride_w
+            steps = torch.arange(kernel_h, device=padded.device)[:, None] * width
+            steps = steps + torch.arange(kernel_w, device=padded.device)
             self.content = padded.flatten()[first[:, None] + steps.flatten()]
 
     @property
@@ -65,11 +65,11 @@ class Windows(NumberMap):
 
 def _distinct(parts: list[Tensor], count: int) -> tuple[Tensor, int]:
     """Number the combinations of equally large maps of numbers below `count`."""
-    codes, many = parts[0], count
+    codes, n_codes = parts[0], count
     for part in parts[1:]:
-        if many * count > MOST:
-            codes, many = _numbered(codes)
-        codes, many = codes * count + part, many * count
+        if n_codes * count > MOST:
+            codes, n_codes = _numbered(codes)
+        codes, n_codes = codes * count + part, n_codes * count
     return _numbered(codes)
 
 
@@ -170,17 +170,17 @@ class LabelMap:
         columns = weight[:, :classes].permute(2, 3, 1, 0).flatten(0, 2)
         columns = F.pad(columns, (0, 0, 0, 1))  # zeros beyond the border
         outside = windows.content == numbers.count
-        at = torch.arange(windows.content.shape[1], device=weight.device) * classes
-        picked = windows.content.div(len(edges), rounding_mode="floor") + at
-        picked = picked.masked_fill(outside, len(columns) - 1)
-        found = F.embedding_bag(picked, columns, mode="sum")
+        offsets = torch.arange(windows.content.shape[1], device=weight.device) * classes
+        indices = windows.content.div(len(edges), rounding_mode="floor") + offsets
+        indices = indices.masked_fill(outside, len(columns) - 1)
+        output = F.embedding_bag(indices, columns, mode="sum")
         if weight.shape[1] > classes:
             values = edges.to(weight.dtype)[windows.content % len(edges)]
             # In full precision, as the sums are, under autocast too.
             with torch.autocast(weight.device.type, enabled=False):
                 values = values.masked_fill(outside, 0)
-                found = found + values @ weight[:, classes].flatten(1).t()
-        return found if bias is None else found + bias
+                output = output + values @ weight[:, classes].flatten(1).t()
+        return output if bias is None else output + bias
 
 
 def semantic_map(labels: Tensor, classes: int) -> Tensor | LabelMap:

@@ -59,13 +59,15 @@ class GANLoss(nn.Module):
         prediction: the loss of a patch is 0 if its cell holds only such pixels.
         """
         if not isinstance(prediction, Tensor):
-            losses = [self(D[-1], target_is_real, for_discriminator, valid) for D in prediction]
+            losses = [
+                self(layers[-1], target_is_real, for_discriminator, valid) for layers in prediction
+            ]
             return sum(losses) / len(losses)
         logits = _at_least_float32(prediction)
         if valid is None:
             return self._loss(logits, target_is_real, for_discriminator, "mean")
-        each = self._loss(logits, target_is_real, for_discriminator, "none")
-        return (each * F.adaptive_max_pool2d(valid, logits.shape[-2:])).mean()
+        patch_losses = self._loss(logits, target_is_real, for_discriminator, "none")
+        return (patch_losses * F.adaptive_max_pool2d(valid, logits.shape[-2:])).mean()
 
     def _loss(self, logits: Tensor, real: bool, for_discriminator: bool, reduction: str) -> Tensor:
         """Return the loss of each patch, or the mean, as `reduction` says."""
@@ -88,9 +90,9 @@ def feature_matching(fake: DiscriminatorOutput, real: DiscriminatorOutput) -> Te
     logits; real has no gradient (arXiv:1711.11585, eq. 4).
     """
     distances = [
-        F.l1_loss(_at_least_float32(of_fake), _at_least_float32(of_real.detach()))
+        F.l1_loss(_at_least_float32(fake_layer), _at_least_float32(real_layer.detach()))
         for fake_layers, real_layers in zip(fake, real, strict=True)
-        for of_fake, of_real in zip(fake_layers[:-1], real_layers[:-1], strict=True)
+        for fake_layer, real_layer in zip(fake_layers[:-1], real_layers[:-1], strict=True)
     ]
     return sum(distances) / len(fake)
 
@@ -123,9 +125,9 @@ def r1_penalty(netD: nn.Module, real: Tensor, image: slice = slice(None)) -> Ten
     x = real[:, start:stop].detach().requires_grad_(True)
     seen = torch.cat([real[:, :start].detach(), x, real[:, stop:].detach()], 1)
     with torch.autocast(real.device.type, enabled=False):
-        judged = netD(seen)
-        logits = [judged] if isinstance(judged, Tensor) else [layers[-1] for layers in judged]
-        score = sum(each.float().sum() for each in logits)
+        output = netD(seen)
+        logits = [output] if isinstance(output, Tensor) else [layers[-1] for layers in output]
+        score = sum(scale.float().sum() for scale in logits)
         (gradient,) = torch.autograd.grad(score, x, create_graph=True)
     return gradient.square().flatten(1).sum(1).mean()
 

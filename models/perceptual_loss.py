@@ -84,11 +84,11 @@ class PerceptualLoss(FeatureLoss):
         for module in features:
             if isinstance(module, nn.ReLU):
                 module.inplace = False  # it would write over the features that are compared
-        kept = {k.removeprefix("features."): v for k, v in state.items() if "classifier" not in k}
-        wanted = features.state_dict()
-        if any(k not in kept or kept[k].shape != wanted[k].shape for k in wanted):
+        loaded = {k.removeprefix("features."): v for k, v in state.items() if "classifier" not in k}
+        expected = features.state_dict()
+        if any(k not in loaded or loaded[k].shape != expected[k].shape for k in expected):
             raise ValueError(f"--vgg_weights {path}: not the weights of torchvision's vgg19")
-        features.load_state_dict({k: kept[k].float() for k in wanted}, assign=True)
+        features.load_state_dict({k: loaded[k].float() for k in expected}, assign=True)
         super().__init__(features, LAYERS)
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None])
         self.register_buffer("std", torch.tensor(STD)[:, None, None])

@@ -147,10 +147,10 @@ class Pix2PixHDModel(SemanticModel):
             raise ValueError(NO_IMAGES)
         if testing and not self.encodes_images:
             return self.nets["features"].draw(self.labels, self.instances)
-        found = self.nets["E"](self.real_B, self.instances)
+        features = self.nets["E"](self.real_B, self.instances)
         if torch.is_grad_enabled():
-            self.nets["features"].keep(found.detach(), self.labels, self.instances)
-        return found
+            self.nets["features"].keep(features.detach(), self.labels, self.instances)
+        return features
 
     def optimize_parameters(self) -> None:
         self.forward()
@@ -179,8 +179,8 @@ class Pix2PixHDModel(SemanticModel):
         gan = self.criterionGAN(fake, target_is_real=True, for_discriminator=False)
         terms = {"G_GAN": opt.num_D * gan}  # a sum over the scales
         if self.lambda_feat:
-            each = self.lambda_feat * 4 / (opt.n_layers_D + 1)
-            terms["G_GAN_Feat"] = each * feature_matching(fake, real)
+            weight = self.lambda_feat * 4 / (opt.n_layers_D + 1)
+            terms["G_GAN_Feat"] = weight * feature_matching(fake, real)
         if self.lambda_vgg:
             terms["G_VGG"] = self.lambda_vgg * self.perceptual(self.fake_B, self.real_B)
         self.losses.update(terms)

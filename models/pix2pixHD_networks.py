@@ -163,11 +163,11 @@ class MultiscaleDiscriminator(nn.Module):
 
         Semantic maps may be given apart from the images, as `beside` has it.
         """
-        x, found = beside(semantics, x), []
+        x, outputs = beside(semantics, x), []
         for scale in reversed(range(self.num_D)):
-            found.append(self.judge(x, scale))
+            outputs.append(self.judge(x, scale))
             x = half(x)
-        return found
+        return outputs
 
     def judge(self, x: Tensor | Beside, scale: int) -> list[Tensor]:
         """Return what one of the copies makes of an image."""

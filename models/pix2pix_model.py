@@ -66,8 +66,8 @@ class Pix2PixModel(BaseModel):
         self.optimizers["G"] = self.make_optimizer(self.netG)
         if opt.lambda_GAN:
             # D sees input and output together, unless it is not conditional.
-            seen = opt.output_nc if opt.no_conditional_D else opt.input_nc + opt.output_nc
-            self.nets["D"] = self.make_discriminator(seen)
+            channels = opt.output_nc if opt.no_conditional_D else opt.input_nc + opt.output_nc
+            self.nets["D"] = self.make_discriminator(channels)
             self.augment = self.make_augment(image=slice(-opt.output_nc, None))
             self.optimizers["D"] = self.make_optimizer(self.netD)
             self.updates["D"] = self.loss_D
@@ -166,8 +166,8 @@ class Pix2PixModel(BaseModel):
                 prediction, target_is_real=True, for_discriminator=False, valid=valid
             )
             if opt.lambda_feat:
-                each = opt.lambda_feat * 4 / (opt.n_layers_D + 1)  # as pix2pixHD weights layers
-                terms["G_GAN_Feat"] = each * feature_matching(prediction, self.netD(*real))
+                weight = opt.lambda_feat * 4 / (opt.n_layers_D + 1)  # as pix2pixHD weights layers
+                terms["G_GAN_Feat"] = weight * feature_matching(prediction, self.netD(*real))
         if pixel_loss := PIXEL_LOSSES[opt.pixel_loss]:
             name, distance = pixel_loss
             terms[name] = opt.lambda_L1 * distance(self.fake_B, self.real_B)
@@ -184,5 +184,5 @@ class Pix2PixModel(BaseModel):
             return self.fake_B, self.real_B
         # What surrounds the pixels with data, such as padding, is equal in both.
         rows, columns = (self.valid.amax(dims).nonzero() for dims in ((0, 1, 3), (0, 1, 2)))
-        ys, xs = (slice(int(at.min()), int(at.max()) + 1) for at in (rows, columns))
+        ys, xs = (slice(int(index.min()), int(index.max()) + 1) for index in (rows, columns))
         return self.fake_B[..., ys, xs], self.real_B[..., ys, xs]

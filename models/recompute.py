@@ -27,8 +27,8 @@ def run_in_parts(layers: nn.Sequential, x: Tensor) -> Tensor:
     """Run layers as `recomputed` parts, each of a convolution with what comes before the next."""
     parts: list[list[nn.Module]] = []
     for layer in layers:
-        plain = isinstance(layer, nn.modules.batchnorm._NormBase | nn.GroupNorm)
-        goes_on = plain or isinstance(layer, nn.ReLU | nn.LeakyReLU | nn.Tanh | nn.Identity)
+        is_norm = isinstance(layer, nn.modules.batchnorm._NormBase | nn.GroupNorm)
+        goes_on = is_norm or isinstance(layer, nn.ReLU | nn.LeakyReLU | nn.Tanh | nn.Identity)
         if parts and (goes_on or isinstance(parts[-1][-1], nn.ReflectionPad2d)):
             parts[-1].append(layer)
         else:
@@ -51,7 +51,7 @@ def _unchanged(module: nn.Module) -> Iterator[None]:
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     norms = [norm for norm in norms if norm.training and norm.track_running_stats]
     convs = [m for m in module.modules() if m.training and has_spectral_norm(m)]
-    kept = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    states = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0  # of the new statistics in the running ones
     for conv in convs:
@@ -59,7 +59,7 @@ def _unchanged(module: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for norm, momentum, batches in kept:
+        for norm, momentum, batches in states:
             norm.momentum = momentum
             norm.num_batches_tracked.copy_(batches)
         for conv in convs:

@@ -33,8 +33,8 @@ def get_scheduler(
             optimizer, mode=mode, factor=0.2, threshold=0.01, patience=5
         )
     if opt.lr_policy not in LR_POLICIES:
-        known = ", ".join([*LR_POLICIES, "plateau"])
-        raise ValueError(f"--lr_policy {opt.lr_policy}: unknown; known are {known}")
+        policies = ", ".join([*LR_POLICIES, "plateau"])
+        raise ValueError(f"--lr_policy {opt.lr_policy}: unknown; known are {policies}")
     factor = LR_POLICIES[opt.lr_policy]
     first = first or getattr(opt, "epoch_count", 1)
     return lr_scheduler.LambdaLR(optimizer, lambda k: factor(first + k, opt))

@@ -43,13 +43,13 @@ class Segmenter(nn.Module):
         height, width = x.shape[-2:]
         multiple = 2**LEVELS
         x = F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-        kept = [self.enter(x)]
+        skips = [self.enter(x)]
         for down in self.down:
-            kept.append(down(F.max_pool2d(kept[-1], 2)))
-        y = kept.pop()
+            skips.append(down(F.max_pool2d(skips[-1], 2)))
+        y = skips.pop()
         features = y.mean((2, 3))
         for up in reversed(self.up):
-            y = up(torch.cat([F.interpolate(y, scale_factor=2.0), kept.pop()], 1))
+            y = up(torch.cat([F.interpolate(y, scale_factor=2.0), skips.pop()], 1))
         return self.leave(y)[..., :height, :width], features
 
 
@@ -83,8 +83,8 @@ class Reader:
         colours = self.palette
         if self.unknown is not None:
             colours = np.concatenate([colours, self.unknown])
-        found = nearest_colour(image, colours)
-        return torch.from_numpy(np.where(found < len(self.palette), found, UNKNOWN))
+        classes = nearest_colour(image, colours)
+        return torch.from_numpy(np.where(classes < len(self.palette), classes, UNKNOWN))
 
 
 class Examples(NamedTuple):
@@ -109,10 +109,10 @@ def kept_reader(
     key = repr((*what, epochs, WIDTH, LEVELS, BATCH, RATE))
     path = cache / f"fcn_{hashlib.sha256(key.encode()).hexdigest()[:16]}.pth"
     if path.exists():
-        kept = load(path)
-        palette = kept["palette"].numpy()
+        checkpoint = load(path)
+        palette = checkpoint["palette"].numpy()
         net = Segmenter(len(palette))
-        net.load_state_dict(kept["weights"])
+        net.load_state_dict(checkpoint["weights"])
         return Reader(net.to(device).eval(), palette, device)
     photos, classes, palette = examples()
     log.info("FCN: %d classes; training on %d images", len(palette), len(photos))

@@ -58,8 +58,8 @@ class SemanticModel(BaseModel):
     def __init__(self, opt: Any):
         super().__init__(opt)
         if opt.netG not in self.generators:
-            known = " and ".join(self.generators)
-            raise ValueError(f"--netG {opt.netG}: --model {opt.model} has {known}; leave it out")
+            choices = " and ".join(self.generators)
+            raise ValueError(f"--netG {opt.netG}: --model {opt.model} has {choices}; leave it out")
         self.has_labels = opt.dataset_mode == "labels"
         if not self.has_labels and opt.label_nc:
             raise ValueError(
@@ -115,8 +115,8 @@ class SemanticModel(BaseModel):
             self.real_B = self.to_device(batch, target)
         parts = [self.to_device(batch, source)]
         parts += [self.to_device(batch, "edges")] if self.has_edges else []
-        kind = torch.float32 if self.real_B is None else self.real_B.dtype
-        self.labels = torch.cat([part.to(kind) for part in parts], 1)
+        dtype = torch.float32 if self.real_B is None else self.real_B.dtype
+        self.labels = torch.cat([part.to(dtype) for part in parts], 1)
         self.semantics = semantic_map(self.labels, self.classes)
 
     def for_G(self) -> Tensor | LabelMap:
@@ -177,18 +177,18 @@ class FromLabels(nn.Module):
         `more` goes to the generator as it is. A `LabelMap` keeps what is computed of it.
         """
         height, width = labels.shape[-2:]
-        stride, least = self.net.stride, getattr(self.net, "min_size", 1)
+        stride, min_size = self.net.stride, getattr(self.net, "min_size", 1)
         if self.net.training and labels.shape[0] == 1:
-            least = max(least, 2 * stride)  # no norm learns from features of one pixel
-        h, w = (max(-(-side // stride) * stride, least) for side in (height, width))
+            min_size = max(min_size, 2 * stride)  # no norm learns from features of one pixel
+        h, w = (max(-(-side // stride) * stride, min_size) for side in (height, width))
         top, left = (h - height) // 2, (w - width) // 2
         if (h, w) != (height, width):
-            beside = (left, w - width - left, top, h - height - top)
+            padding = (left, w - width - left, top, h - height - top)
             pad = LabelMap.padded if isinstance(labels, LabelMap) else F.pad
-            labels = pad(labels, beside, mode="replicate")
+            labels = pad(labels, padding, mode="replicate")
         if isinstance(labels, Tensor):
-            known = getattr(self.net, "takes_label_maps", False)
-            semantics = (semantic_map if known else one_hot)(labels, self.classes)
+            takes_maps = getattr(self.net, "takes_label_maps", False)
+            semantics = (semantic_map if takes_maps else one_hot)(labels, self.classes)
         else:
             semantics = labels
         image = self.net(semantics, *([] if more is None else [more]))

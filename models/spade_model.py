@@ -32,13 +32,13 @@ def norm_of_G(text: str) -> tuple[bool, str, int]:
     """Read --norm_G, as in spectralspadesyncbatch3x3: spectral norm, the norm in a SPADE layer,
     the kernel of its convolutions. ValueError if it is none.
     """
-    found = NORM_G.fullmatch(text)
-    if not found:
+    match = NORM_G.fullmatch(text)
+    if not match:
         raise argparse.ArgumentTypeError(
             "must be like spectralspadesyncbatch3x3: with or without spectral, then spade, then "
             "syncbatch, batch or instance, then 1x1, 3x3, 5x5 or 7x7"
         )
-    return bool(found[1]), found[2].replace("syncbatch", "sync_batch"), int(found[3])
+    return bool(match[1]), match[2].replace("syncbatch", "sync_batch"), int(match[3])
 
 
 def known_norm_G(text: str) -> str:
@@ -109,15 +109,15 @@ class SpadeModel(SemanticModel):
         opt, ttur = self.opt, not self.opt.no_TTUR
         usual = (0.0, 0.9) if ttur else (0.5, 0.999)
         betas = tuple(
-            default if own is None else own
-            for own, default in zip((opt.beta1, opt.beta2), usual, strict=True)
+            default if beta is None else beta
+            for beta, default in zip((opt.beta1, opt.beta2), usual, strict=True)
         )
         of_G = [net for name, net in self.nets.items() if name != "D"]
-        for name, nets, factor, own in (
+        for name, nets, factor, lr in (
             ("G", of_G, 0.5, opt.lr_G),
             ("D", [self.nets["D"]], 2.0, opt.lr_D),
         ):
-            rate = opt.lr * (factor if ttur else 1.0) if own is None else own
+            rate = opt.lr * (factor if ttur else 1.0) if lr is None else lr
             self.optimizers[name] = build_adam(nets, rate, betas, self.device)
 
     def make_netG(self) -> SPADEGenerator:
@@ -151,8 +151,8 @@ class SpadeModel(SemanticModel):
         """Build the discriminators as the options say."""
         opt = self.opt
         norm_layer, spectral = norm_of_D(opt)
-        seen, scales = self.semantic_nc + opt.output_nc, (opt.n_layers_D, opt.num_D)
-        return MultiscaleDiscriminator(seen, opt.ndf, *scales, norm_layer, spectral=spectral)
+        channels, scales = self.semantic_nc + opt.output_nc, (opt.n_layers_D, opt.num_D)
+        return MultiscaleDiscriminator(channels, opt.ndf, *scales, norm_layer, spectral=spectral)
 
     def synthesize(self) -> None:
         """fake_B = G(labels), of the style z of real_B under --use_vae."""
@@ -221,5 +221,5 @@ class SpadeModel(SemanticModel):
         As the other losses are means over them, it is the mean over this batch times their number.
         """
         mean, log_variance = self.mean, self.log_variance
-        each = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(1)
-        return each.mean() * (self.images_in_step or self.images_in_batch)
+        divergences = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(1)
+        return divergences.mean() * (self.images_in_step or self.images_in_batch)

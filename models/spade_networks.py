@@ -128,22 +128,22 @@ class SPADEGenerator(nn.Module):
         def block(input_nc: int, output_nc: int) -> SPADEResnetBlock:
             return SPADEResnetBlock(input_nc, output_nc, semantic_nc, norm, kernel, spectral)
 
-        most = 16 * ngf
+        max_nc = 16 * ngf
         if use_vae:
-            self.fc = nn.Linear(z_dim, most * first_size[0] * first_size[1])
+            self.fc = nn.Linear(z_dim, max_nc * first_size[0] * first_size[1])
         else:
-            self.fc = LabelConv2d(semantic_nc, most, 3, padding=1)
-        self.head_0 = block(most, most)
-        self.G_middle_0 = block(most, most)
-        self.G_middle_1 = block(most, most)
-        self.up_0 = block(most, most // 2)
-        self.up_1 = block(most // 2, most // 4)
-        self.up_2 = block(most // 4, most // 8)
-        self.up_3 = block(most // 8, most // 16)
+            self.fc = LabelConv2d(semantic_nc, max_nc, 3, padding=1)
+        self.head_0 = block(max_nc, max_nc)
+        self.G_middle_0 = block(max_nc, max_nc)
+        self.G_middle_1 = block(max_nc, max_nc)
+        self.up_0 = block(max_nc, max_nc // 2)
+        self.up_1 = block(max_nc // 2, max_nc // 4)
+        self.up_2 = block(max_nc // 4, max_nc // 8)
+        self.up_3 = block(max_nc // 8, max_nc // 16)
         if upsampling == "most":
-            self.up_4 = block(most // 16, most // 32)
+            self.up_4 = block(max_nc // 16, max_nc // 32)
         self.conv_img = nn.Conv2d(
-            most // (32 if upsampling == "most" else 16), output_nc, 3, padding=1
+            max_nc // (32 if upsampling == "most" else 16), output_nc, 3, padding=1
         )
 
     def forward(self, semantics: Tensor | LabelMap, z: Tensor | None = None) -> Tensor:
@@ -260,8 +260,8 @@ class MultiscaleDiscriminator(nn.Module):
 
         Semantic maps may be given apart from the images, as `beside` has it.
         """
-        x, found = beside(semantics, x), []
+        x, outputs = beside(semantics, x), []
         for i in range(self.num_D):
-            found.append(getattr(self, f"discriminator_{i}")(x, self.recompute))
+            outputs.append(getattr(self, f"discriminator_{i}")(x, self.recompute))
             x = half(x)
-        return found
+        return outputs

@@ -64,10 +64,10 @@ def _describe_plain(weights: dict[str, Tensor]) -> dict[str, Any]:
 
 def _below_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights below the one prefix, such as `generator.`, that a generator has."""
-    found = {key[: place.start(1)] for key in weights if (place := FIRST.search(key))}
-    if len(found) != 1:
+    prefixes = {key[: match.start(1)] for key in weights if (match := FIRST.search(key))}
+    if len(prefixes) != 1:
         return weights
-    (prefix,) = found
+    (prefix,) = prefixes
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
@@ -127,11 +127,11 @@ def describe_discriminator(weights: dict[str, Tensor]) -> dict[str, Any]:
     first, last = (weights.get(f"{net}.{place}.weight") for place in (places[0], places[-1]))
     if first is None or last is None or first.dim() != 4 or last.shape[:1] != (1,):
         return {}
-    found = {"ndf": first.shape[0], "norm": _norm(weights, f"{net}.2.bias", f"{net}.3.weight")}
+    options = {"ndf": first.shape[0], "norm": _norm(weights, f"{net}.2.bias", f"{net}.3.weight")}
     if net == "net":
-        return {"netD": "pixel", **found}
+        return {"netD": "pixel", **options}
     layers = (places[-1] - 2) // 3  # of convolution, norm and activation, between the two
-    return {"netD": "basic" if layers == 3 else "n_layers", "n_layers_D": layers, **found}
+    return {"netD": "basic" if layers == 3 else "n_layers", "n_layers_D": layers, **options}
 
 
 def _modules(weights: dict[str, Tensor]) -> list[int]:
@@ -150,8 +150,8 @@ def differing_flags(weights: dict[str, Tensor], opt: Any) -> str:
         described = within_local(described, opt)
     different = []
     for name, value in described.items():
-        now = getattr(opt, name, None if name == "semantic_nc" else value)
-        if now == value or _is_the_same(name, described, opt):
+        current = getattr(opt, name, None if name == "semantic_nc" else value)
+        if current == value or _is_the_same(name, described, opt):
             continue
         if name == "semantic_nc":
             different.append(channel_flags(value, opt))
@@ -175,13 +175,13 @@ def check_fit(
     net: nn.Module, weights: dict[str, Tensor], path: Path, opt: Any
 ) -> dict[str, Tensor]:
     """Return the weights of a file as `net` takes them; ValueError names the flags that fit it."""
-    wanted = net.state_dict()
-    loaded = without_stale_statistics(part_that_fits(weights, wanted), wanted)
-    odd = mismatches(loaded, wanted)
+    expected = net.state_dict()
+    loaded = without_stale_statistics(part_that_fits(weights, expected), expected)
+    odd = mismatches(loaded, expected)
     if odd:
-        if describe_discriminator(loaded) and describe_generator(wanted):
+        if describe_discriminator(loaded) and describe_generator(expected):
             raise ValueError(f"{path}: holds a discriminator in place of a generator")
-        if describe_generator(loaded) and describe_discriminator(wanted):
+        if describe_generator(loaded) and describe_discriminator(expected):
             raise ValueError(f"{path}: holds a generator in place of a discriminator")
         flags = differing_flags(loaded, opt)
         hint = f"it was made with {flags}; use the same flags" if flags else f"differing: {odd[0]}"
@@ -198,20 +198,20 @@ def infer_options(run: Path) -> dict[str, Any]:
     files = sorted(run.glob("*_net_G*.pth"), key=lambda p: (not p.name.startswith("latest"), p))
     if not files:
         return {}
-    found = describe_generator(load_weights(files[0]))
-    if found and files[0].stem.endswith(("_net_G_A", "_net_G_B")):
-        found["model"] = "cycle_gan"
+    options = describe_generator(load_weights(files[0]))
+    if options and files[0].stem.endswith(("_net_G_A", "_net_G_B")):
+        options["model"] = "cycle_gan"
         if files[0].stem.endswith("B"):  # it goes the other way
-            found["input_nc"], found["output_nc"] = found["output_nc"], found["input_nc"]
-    elif (found.get("input_nc"), found.get("output_nc")) == (1, 2):
-        found["model"] = "colorization"
-    elif "semantic_nc" in found:
-        found = of_published(run, files[0], found)
-    elif found.get("model") == "inpaint":
-        found["preprocess"] = "none"
-    if found:
-        log.info("%s has no saved options; its weights show %s", run, _as_typed(found))
-    return found
+            options["input_nc"], options["output_nc"] = options["output_nc"], options["input_nc"]
+    elif (options.get("input_nc"), options.get("output_nc")) == (1, 2):
+        options["model"] = "colorization"
+    elif "semantic_nc" in options:
+        options = of_published(run, files[0], options)
+    elif options.get("model") == "inpaint":
+        options["preprocess"] = "none"
+    if options:
+        log.info("%s has no saved options; its weights show %s", run, _as_typed(options))
+    return options
 
 
 def _as_typed(options: dict[str, Any]) -> str:
@@ -256,15 +256,15 @@ def with_grown_parts(net: nn.Module, loaded: dict[str, Tensor], name: str) -> di
     """Return the weights of a file, with those of a network that the file lacks; log which these
     are. A file of another network or width is returned as it is.
     """
-    wanted = net.state_dict()
-    shared = {key: value for key, value in loaded.items() if key in wanted}
-    missing = wanted.keys() - shared.keys()
+    expected = net.state_dict()
+    shared = {key: value for key, value in loaded.items() if key in expected}
+    missing = expected.keys() - shared.keys()
     if (
         not shared
         or not missing
-        or any(value.shape != wanted[key].shape for key, value in shared.items())
+        or any(value.shape != expected[key].shape for key, value in shared.items())
     ):
         return loaded
     parts = ", ".join(sorted({key.partition(".")[0] for key in missing}))
     log.info("network %s: what the file lacks starts from scratch: %s", name, parts)
-    return wanted | shared
+    return expected | shared

@@ -138,8 +138,8 @@ class BaseOptions:
         by_hand = {**config, **given}
         defaults = {name: action.default for name, action in parser.options().items()}
         values = {**defaults, **by_hand}
-        existing = _existing_name(values, by_hand) if values["suffix"] else values["name"]
-        saved = self.saved_options(parser, Path(values["checkpoints_dir"]) / existing, by_hand)
+        run_name = _existing_name(values, by_hand) if values["suffix"] else values["name"]
+        saved = self.saved_options(parser, Path(values["checkpoints_dir"]) / run_name, by_hand)
         builtin = not (by_hand.get("dataroot") or saved.get("dataroot"))
         model = {**values, **saved, **by_hand}["model"]
         preset = read_builtin(model) if builtin else {}
@@ -160,21 +160,21 @@ class BaseOptions:
         if builtin and (labels := {**config, **flags}.get("label_dir")):
             preset = {"dataroot": labels}  # of --dataset_mode labels: not the built-in data
         if not self.is_train:
-            of_data = ("dataroot", "direction")  # a run has sizes of its own
-            preset = {k: v for k, v in preset.items() if k in (of_data if saved else carried)}
+            data_options = ("dataroot", "direction")  # a run has sizes of its own
+            preset = {k: v for k, v in preset.items() if k in (data_options if saved else carried)}
         saved = {k: v for k, v in saved.items() if k in carried and k in parser.options()}
         opt = Options()
         opt.defaults = vars(parser.parse_args([]))
         opt.roles = parser.roles(self.phase) | {"isTrain": "launch"}
         _apply(parser, opt, preset, f"{BUILTIN_PRESET}: ")
         _apply(parser, opt, saved, "the run's saved options: ")
-        hooks = [of.modify_commandline_options for of in classes]
+        hooks = [cls.modify_commandline_options for cls in classes]
         foreign = self.foreign_options(hooks) - set(parser.options()) if config else set()
         config = {k: v for k, v in config.items() if k not in foreign}
         _apply(parser, opt, config, f"{given.get('config')}: ")
         parser.parse_args(argv, opt)
         opt.given, opt.inferred = {*config, *flags}, dict(self.inferred)
-        opt.name = existing if saved or not self.is_train else _named(vars(opt))
+        opt.name = run_name if saved or not self.is_train else _named(vars(opt))
         self.finish(parser, opt)
         check_unused_flags(parser, opt, flags)
         classes[0].check_options(opt)
@@ -189,8 +189,8 @@ class BaseOptions:
             parser.error(f"--name {opt.name!r}: must be a valid folder name")
         if len(os.fsencode(os.path.basename(opt.name))) > LONGEST_NAME:
             parser.error(f"--name {opt.name}: is longer than {LONGEST_NAME} bytes")
-        inside = os.path.normpath(opt.name)
-        if os.path.isabs(inside) or inside.split(os.sep)[0] in ("..", "."):
+        path = os.path.normpath(opt.name)
+        if os.path.isabs(path) or path.split(os.sep)[0] in ("..", "."):
             parser.error(
                 f"--name {opt.name}: points outside the folder --checkpoints_dir; use a plain name"
             )
@@ -244,13 +244,13 @@ def _existing_name(values: dict[str, Any], by_hand: dict[str, Any]) -> str:
     add_train_flags(parser)
     model = values["model"]
     find_class("models", model, "--model").modify_commandline_options(parser, model != "test")
-    data = by_hand.get("dataset_mode", parser.get_default("dataset_mode"))
-    find_class("data", data, "--dataset_mode").modify_commandline_options(parser, True)
+    dataset = by_hand.get("dataset_mode", parser.get_default("dataset_mode"))
+    find_class("data", dataset, "--dataset_mode").modify_commandline_options(parser, True)
     defaults = {name: action.default for name, action in parser.options().items()}
     presets = [{}] if by_hand.get("dataroot") else [{}, read_builtin(model)]
     names = [_named({**defaults, **preset, **by_hand}) for preset in presets]
-    there = (name for name in names if Path(values["checkpoints_dir"], name).is_dir())
-    return next(there, names[0])
+    existing = (name for name in names if Path(values["checkpoints_dir"], name).is_dir())
+    return next(existing, names[0])
 
 
 def _named(values: dict[str, Any]) -> str:

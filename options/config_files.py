@@ -29,8 +29,8 @@ BUILTIN_PRESET = PRESETS / "builtin.yaml"
 
 def builtin_files(model: str) -> list[Path]:
     """Return the files of the preset for a model on the built-in data; the last one overrides."""
-    own = PRESETS / f"builtin_{model}.yaml"
-    return [BUILTIN_PRESET, *([own] if own.is_file() else [])]
+    model_preset = PRESETS / f"builtin_{model}.yaml"
+    return [BUILTIN_PRESET, *([model_preset] if model_preset.is_file() else [])]
 
 
 def read_builtin(model: str) -> dict[str, str]:
@@ -110,8 +110,8 @@ def existing_run(run: Any, flag: str = "") -> Path:
     path = Path(run).absolute() if isinstance(run, str | Path) and run != "" else None
     if path and path.is_dir():
         return path
-    near = [Path("checkpoints") / path.name, path.parent] if path else []
-    hint = next((f"; did you mean {p}?" for p in near if any(p.glob("*_net_*.pth"))), "")
+    candidates = [Path("checkpoints") / path.name, path.parent] if path else []
+    hint = next((f"; did you mean {p}?" for p in candidates if any(p.glob("*_net_*.pth"))), "")
     start = f"{flag} {run!s}" if flag else f"{run!s}"
     raise ValueError(f"{start}: not the folder of a run, such as checkpoints/facades{hint}")
 
@@ -126,14 +126,14 @@ def read_run(run: Path) -> dict[str, Any]:
             try:
                 return read(decoded((run / name).read_bytes()))
             except (ValueError, RecursionError) as error:
-                table = name.endswith(".json") and (run / "train_opt.txt").is_file()
+                has_table = name.endswith(".json") and (run / "train_opt.txt").is_file()
                 instead = (
                     "; train_opt.txt is then read"
-                    if table
+                    if has_table
                     else (" and repeat the flags of the training on the command line")
                 )
-                damaged = f"{run / name}: damaged ({one_line(error)}); delete it{instead}"
-                raise ValueError(damaged) from None
+                message = f"{run / name}: damaged ({one_line(error)}); delete it{instead}"
+                raise ValueError(message) from None
     return {}
 
 

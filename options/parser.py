@@ -45,11 +45,11 @@ class OneLineParser(argparse.ArgumentParser):
         message = message.replace("ignored explicit argument", "takes no value, leave out")
         if message.startswith(REQUIRED) and (mistyped := self.mistyped()):
             message = self.describe_unknown(mistyped)
-        if choice := INVALID_CHOICE.match(message):
-            flag, value = choice.groups()
-            known = [str(one) for one in self._option_string_actions[flag].choices]
-            ours = VALUES_ELSEWHERE.get(flag, {}).get(value.lower())
-            message += f"; did you mean {ours}?" if ours else nearest(value, known)
+        if match := INVALID_CHOICE.match(message):
+            flag, value = match.groups()
+            choices = [str(choice) for choice in self._option_string_actions[flag].choices]
+            our_value = VALUES_ELSEWHERE.get(flag, {}).get(value.lower())
+            message += f"; did you mean {our_value}?" if our_value else nearest(value, choices)
         raise ValueError(self.source + " ".join(message.split()))
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -76,34 +76,34 @@ class OneLineParser(argparse.ArgumentParser):
         return [flag for flag in unknown if "did you mean" in self._unknown_flag(flag)]
 
     def _unknown_flag(self, flag: str) -> str:
-        known = self._option_string_actions
+        actions = self._option_string_actions
         if owner := self.owner(flag.removeprefix("--")):
             return f"{flag}: {owner}"
         if flag in WITHOUT_COUNTERPART:
             return f"{flag}: unknown flag; {WITHOUT_COUNTERPART[flag]}"
-        near = closest(flag, [*known, *self.also])
-        ours = (RENAMED.get(flag) or ELSEWHERE.get(flag, "")).split(" or ")
-        if named := [one for one in ours if one.partition(" ")[0] in known]:
-            near = f"; did you mean {named[0]}?"
-        return f"{flag}: unknown flag{near}"
+        hint = closest(flag, [*actions, *self.also])
+        suggestions = (RENAMED.get(flag) or ELSEWHERE.get(flag, "")).split(" or ")
+        if usable := [name for name in suggestions if name.partition(" ")[0] in actions]:
+            hint = f"; did you mean {usable[0]}?"
+        return f"{flag}: unknown flag{hint}"
 
     def _stray_word(self, word: str) -> str:
         """Return what is wrong with a word that is neither a flag nor the value of one."""
-        known = self._option_string_actions
+        actions = self._option_string_actions
         padded = ["", "", *self.words]
         owner, before = next(
             (a, b)
             for a, b, c in zip(padded, padded[1:], self.words, strict=False)
-            if c == word and (b not in known or known[b].nargs == 0)
+            if c == word and (b not in actions or actions[b].nargs == 0)
         )
-        if before in known:
+        if before in actions:
             return f"{before} {word}: {before} is a switch and takes no value"
-        if owner in known and not before.startswith("-"):
-            listed = before.isdecimal() and word.isdecimal()
-            ways = f"a list is {before},{word}" if listed else f"quote it: '{before} {word}'"
-            return f"{owner} {before} {word}: {owner} takes one value; {ways}"
+        if owner in actions and not before.startswith("-"):
+            are_numbers = before.isdecimal() and word.isdecimal()
+            fix = f"a list is {before},{word}" if are_numbers else f"quote it: '{before} {word}'"
+            return f"{owner} {before} {word}: {owner} takes one value; {fix}"
         example = "--dataroot" if os.path.isdir(word) else "--name"
-        if example not in known:
+        if example not in actions:
             return f"{word}: not a flag, and one word too many; see --help"
         return f"{word}: not a flag; write a flag before the value, as in {example} {word}"
 
@@ -127,8 +127,8 @@ class FlagParser(OneLineParser):
         A title that is there already gets more flags.
         """
         before = self._section, self._section_role
-        there = next((group for group in self._action_groups if group.title == title), None)
-        self._section, self._section_role = there or self.add_argument_group(title), role
+        existing = next((group for group in self._action_groups if group.title == title), None)
+        self._section, self._section_role = existing or self.add_argument_group(title), role
         try:
             yield
         finally:
@@ -147,10 +147,10 @@ class FlagParser(OneLineParser):
         run's saved value; with "with_model" only if `--model` is the run's model.
         """
         role = role or self._section_role
-        for one in role.values() if isinstance(role, dict) else [role] if role else []:
-            if one not in ROLES:
+        for name in role.values() if isinstance(role, dict) else [role] if role else []:
+            if name not in ROLES:
                 raise ValueError(
-                    f"{args[0]}: role {one!r} is unknown; known roles: {', '.join(ROLES)}"
+                    f"{args[0]}: role {name!r} is unknown; known roles: {', '.join(ROLES)}"
                 )
         add = super().add_argument if self._section is None else self._section.add_argument
         action = add(*args, **kwargs)
@@ -162,11 +162,11 @@ class FlagParser(OneLineParser):
 
     def roles(self, command: str) -> dict[str, str]:
         """Return each option's role in `command` ("train" or "test"); the default is "training"."""
-        found = {}
+        roles = {}
         for name in self.options():
             role = self.given_roles.get(name, "training")
-            found[name] = role.get(command, "training") if isinstance(role, dict) else role
-        return found
+            roles[name] = role.get(command, "training") if isinstance(role, dict) else role
+        return roles
 
     def carry(self, *names: str) -> None:
         """Let test.py use the run's saved values of these options."""
@@ -204,6 +204,6 @@ def closest(word: str, known: Sequence[str]) -> str:
 
 def nearest(word: str, known: Sequence[str]) -> str:
     """Return "; did you mean X?" for the closest known word; "" if none is close."""
-    near = [name for name in known if name.lower() == word.lower()]
-    near = near or difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    matches = [name for name in known if name.lower() == word.lower()]
+    matches = matches or difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {matches[0]}?" if matches else ""

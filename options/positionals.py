@@ -18,14 +18,14 @@ def positionals(argv: Sequence[str], switches: Collection[str]) -> tuple[list[st
     parser = FlagParser()
     add_shared_flags(parser)
     add_test_flags(parser)
-    alone = {f"--{name}" for name, action in parser.options().items() if action.nargs == 0}
+    known_switches = {f"--{name}" for name, action in parser.options().items() if action.nargs == 0}
     for package, chooser in (("models", "--model"), ("data", "--dataset_mode")):
         for name in known(package):
             with contextlib.suppress(Exception):  # a user's file may not import
                 hook = find_class(package, name, chooser).modify_commandline_options
-                hook(of_hook := FlagParser(), False)
-                own = of_hook.options().items()
-                alone |= {f"--{name}" for name, action in own if action.nargs == 0}
+                hook(hook_parser := FlagParser(), False)
+                actions = hook_parser.options().items()
+                known_switches |= {f"--{name}" for name, action in actions if action.nargs == 0}
     words, flags = [], []
     rest = list(argv)
     while rest:
@@ -34,6 +34,6 @@ def positionals(argv: Sequence[str], switches: Collection[str]) -> tuple[list[st
             words.append(word)
             continue
         flags.append(word)
-        if "=" not in word and word not in {*alone, *switches, "-h", "--help"} and rest:
+        if "=" not in word and word not in {*known_switches, *switches, "-h", "--help"} and rest:
             flags.append(rest.pop(0))
     return words, flags

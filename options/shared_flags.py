@@ -131,8 +131,8 @@ def _add_images(parser: FlagParser, add: Callable[..., Any]) -> None:
         add("--crop_size", type=_COUNT, default=256, carry=True, help="crop to this size in pixels")
         add("--no_flip", action="store_true", help="no random horizontal flips")
         for side in ("input", "output"):
-            words = f"{side} channels: 3 RGB, 1 grey"
-            add(f"--{side}_nc", type=_COUNT, default=3, carry=True, help=words)
+            help_text = f"{side} channels: 3 RGB, 1 grey"
+            add(f"--{side}_nc", type=_COUNT, default=3, carry=True, help=help_text)
         for side in "AB":
             add(
                 f"--range_{side}",

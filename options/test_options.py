@@ -41,35 +41,35 @@ class TestOptions(BaseOptions):
         if not saved and self.infer is not None:
             saved = self.inferred = self.infer(run)
         self.of_run = saved
-        trained, suffix = saved.get("model"), by_hand.get("model_suffix")
-        model = by_hand.get("model", trained)
+        run_model, suffix = saved.get("model"), by_hand.get("model_suffix")
+        model = by_hand.get("model", run_model)
         if suffix and model != "test":
             raise ValueError(f"--model_suffix {suffix}: works only with --model test")
-        if saved.get("dataset_mode") == "measurements" and model != trained:
+        if saved.get("dataset_mode") == "measurements" and model != run_model:
             raise ValueError(
                 f"--model {model}: the run is one on measurements; leave --model to it (inputs "
                 f"without targets are translated too)"
             )
-        kept = saved
+        carried = saved
         # Label maps that are only scaled are tested at the size of the training.
-        same = saved.get("preprocess") == "scale_width" and "preprocess" not in by_hand
-        self.sizes = {"load_size"} if same and saved.get("dataset_mode") == "labels" else set()
-        given, of_run = by_hand.get("direction"), saved.get("direction", "AtoB")
-        if model == trained in ("pix2pix", "colorization") and given not in (None, of_run):
+        scaled = saved.get("preprocess") == "scale_width" and "preprocess" not in by_hand
+        self.sizes = {"load_size"} if scaled and saved.get("dataset_mode") == "labels" else set()
+        direction, trained = by_hand.get("direction"), saved.get("direction", "AtoB")
+        if model == run_model in ("pix2pix", "colorization") and direction not in (None, trained):
             self.warn(
-                f"--direction {given}: the run was trained {of_run}, and its G translates in that "
-                f"direction only; the results will not be what it has learned"
+                f"--direction {direction}: the run was trained {trained}, and its G translates in "
+                f"that direction only; the results will not be what it has learned"
             )
-        if model != trained:
-            kept = {k: v for k, v in saved.items() if k not in parser.carried_with_model}
+        if model != run_model:
+            carried = {k: v for k, v in saved.items() if k not in parser.carried_with_model}
             if not by_hand.get("dataroot") and "direction" in saved:
-                kept["direction"] = saved["direction"]  # built-in images only
+                carried["direction"] = saved["direction"]  # built-in images only
         renamed = run / f"{_epoch(parser, by_hand)}_net_G.pth"
-        if trained == "cycle_gan" and model == "test" and suffix is None and renamed.is_file():
+        if run_model == "cycle_gan" and model == "test" and suffix is None and renamed.is_file():
             log.info("--model test: translates with %s; --model_suffix _A chooses G_A", renamed)
-        elif trained == "cycle_gan" and model in ("cycle_gan", "test"):
-            kept = kept | _generator_options(saved, by_hand.get("direction"), suffix)
-        return kept
+        elif run_model == "cycle_gan" and model in ("cycle_gan", "test"):
+            carried = carried | _generator_options(saved, by_hand.get("direction"), suffix)
+        return carried
 
     def warn(self, text: str) -> None:
         """Log a warning, once however often this object reads flags."""
@@ -99,14 +99,14 @@ class TestOptions(BaseOptions):
                 f"{opt.num_shards - 1}"
             )
         if opt.batch_size is None:  # images in a batch need one size
-            several = self.batches and opt.preprocess.endswith("crop") and not opt.tile
-            opt.batch_size = max(1, 16 * 256**2 // opt.crop_size**2) if several else 1
-        axis, of_run = getattr(opt, "slice_axis", None), self.of_run.get("slice_axis")
-        if axis and of_run and axis != of_run:
-            self.warn(f"--slice_axis {axis}: the run was trained on slices that are {of_run}")
-        around, trained = getattr(opt, "slices_around", 0), self.of_run.get("slices_around", 0)
-        if around != trained and "slices_around" in self.of_run:
-            parser.error(f"--slices_around {around}: the run was trained with {trained}")
+            in_batches = self.batches and opt.preprocess.endswith("crop") and not opt.tile
+            opt.batch_size = max(1, 16 * 256**2 // opt.crop_size**2) if in_batches else 1
+        axis, run_axis = getattr(opt, "slice_axis", None), self.of_run.get("slice_axis")
+        if axis and run_axis and axis != run_axis:
+            self.warn(f"--slice_axis {axis}: the run was trained on slices that are {run_axis}")
+        around, run_around = getattr(opt, "slices_around", 0), self.of_run.get("slices_around", 0)
+        if around != run_around and "slices_around" in self.of_run:
+            parser.error(f"--slices_around {around}: the run was trained with {run_around}")
         if getattr(opt, "missing", "") == "zero" and self.of_run.get("missing") == "error":
             self.warn("--missing zero: the run was trained with all inputs of each subject")
         if getattr(opt, "hole_noise", 0) and not self.of_run.get("hole_noise"):
@@ -135,7 +135,7 @@ def _generator_options(
     suffix = suffix or ("_A" if direction in (None, trained) else "_B")
     channels = [saved.get("input_nc", 3), saved.get("output_nc", 3)]
     input_nc, output_nc = channels[::-1] if suffix == "_B" else channels
-    back = "AtoB" if trained == "BtoA" else "BtoA"
-    way = back if suffix == "_B" else trained
-    sides = {"input_nc": input_nc, "output_nc": output_nc, "direction": way}
-    return {**sides, "model_suffix": suffix}
+    opposite = "AtoB" if trained == "BtoA" else "BtoA"
+    way = opposite if suffix == "_B" else trained
+    options = {"input_nc": input_nc, "output_nc": output_nc, "direction": way}
+    return {**options, "model_suffix": suffix}

@@ -28,8 +28,8 @@ def _add_training(parser: FlagParser) -> None:
             help="number of further epochs, in which --lr_policy linear decays the rate",
         )
         add("--lr", type=number(float, 0), default=0.0002, help="initial learning rate of Adam")
-        for side, what in (("G", "generators"), ("D", "discriminators")):
-            add(f"--lr_{side}", type=number(float, 0), help=f"--lr of the {what} alone")
+        for side, networks in (("G", "generators"), ("D", "discriminators")):
+            add(f"--lr_{side}", type=number(float, 0), help=f"--lr of the {networks} alone")
         add("--beta1", type=number(float, 0, 0.999999), default=0.5, help="momentum of Adam")
         add(
             "--beta2",

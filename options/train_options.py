@@ -33,8 +33,8 @@ class TrainOptions(BaseOptions):
         self, parser: FlagParser, run: Path, by_hand: dict[str, Any]
     ) -> dict[str, Any]:
         # --continue_train keeps the saved flags unless they are given again.
-        ours = any((run / name).exists() for name in ("latest_state.pth", "train_opt.json"))
-        if by_hand.get("continue_train") and ours:
+        is_ours = any((run / name).exists() for name in ("latest_state.pth", "train_opt.json"))
+        if by_hand.get("continue_train") and is_ours:
             return read_run(run)
         if by_hand.get("continue_train"):
             check_foreign_run(parser, run, read_run(run), by_hand)
@@ -45,15 +45,15 @@ class TrainOptions(BaseOptions):
         saved = read_run(source) or (self.infer(source) if self.infer else {})
         say_other_direction(source, saved, by_hand)
         self.of_networks = True
-        kept, known = self.carried_options(parser), parser.options()
-        return {k: v for k, v in saved.items() if k in kept or k not in known}
+        carried, options = self.carried_options(parser), parser.options()
+        return {k: v for k, v in saved.items() if k in carried or k not in options}
 
     def carried_options(self, parser: FlagParser) -> set[str]:
         roles = parser.roles(self.phase)
         if not self.of_networks:
             return {name for name, role in roles.items() if role != "launch"}
-        kept = {name for name, role in roles.items() if role == "network"} - {"precision"}
-        return kept | {"input_nc", "output_nc"}
+        names = {name for name, role in roles.items() if role == "network"} - {"precision"}
+        return names | {"input_nc", "output_nc"}
 
     def finish(self, parser: FlagParser, opt: Options) -> None:
         super().finish(parser, opt)
@@ -66,8 +66,8 @@ class TrainOptions(BaseOptions):
                 "--dataset_mode unaligned: pairs each A with any B, which --model pix2pix cannot "
                 "learn from; use --model cycle_gan, or --dataset_mode aligned for pairs"
             )
-        follows = opt.best_metric or opt.early_stop or opt.lr_policy == "plateau"
-        opt.val_freq = opt.val_freq or (1 if follows else 0)
+        needs_validation = opt.best_metric or opt.early_stop or opt.lr_policy == "plateau"
+        opt.val_freq = opt.val_freq or (1 if needs_validation else 0)
         last = last_epoch(opt)
         if opt.epoch_count > last:
             parser.error(
@@ -98,8 +98,8 @@ def check_vgg_weights(parser: FlagParser, opt: Options) -> None:
     path, switch = getattr(opt, "vgg_weights", None), getattr(opt, "no_vgg_loss", None)
     used = path and opt.lambda_vgg > 0 and not switch and opt.perceptual == "vgg19"
     if used and not Path(path).is_file():
-        way = "" if switch is None else "; --no_vgg_loss trains without them"
-        parser.error(f"--vgg_weights {path}: no such file; torchvision's is vgg19-*.pth{way}")
+        hint = "" if switch is None else "; --no_vgg_loss trains without them"
+        parser.error(f"--vgg_weights {path}: no such file; torchvision's is vgg19-*.pth{hint}")
 
 
 def check_foreign_run(
@@ -111,12 +111,12 @@ def check_foreign_run(
     its weights.
     """
     if "dataroot" in saved and not by_hand.get("dataroot"):
-        roles, known = parser.roles("train"), parser.options()
+        roles, options = parser.roles("train"), parser.options()
         changed = {
             name: value
             for name, value in saved.items()
-            if name in known and roles[name] in ("data", "network", "training")
-            if str(value) != str(known[name].default)
+            if name in options and roles[name] in ("data", "network", "training")
+            if str(value) != str(options[name].default)
         }
         flags = " ".join(as_flags(changed))
         raise ValueError(
@@ -128,6 +128,8 @@ def check_foreign_run(
 
 def say_other_direction(run: Path, saved: dict[str, Any], by_hand: dict[str, Any]) -> None:
     """Warn if --direction is not the one that the weights were trained with."""
-    given, of_run = by_hand.get("direction", "AtoB"), saved.get("direction", "AtoB")
-    if given != of_run and any(run.glob("*_net_*.pth")):
-        log.warning("--direction %s: the weights of %s are of --direction %s", given, run, of_run)
+    direction, trained = by_hand.get("direction", "AtoB"), saved.get("direction", "AtoB")
+    if direction != trained and any(run.glob("*_net_*.pth")):
+        log.warning(
+            "--direction %s: the weights of %s are of --direction %s", direction, run, trained
+        )

@@ -83,9 +83,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 def list_names(names: dict[str, dict[str, Any]]) -> None:
     """Print name, state of the hash and licence of each entry, a line each."""
     print(f"{'name':<24}{'hash':<12}licence")
-    for name, known in names.items():
-        state = "known" if "sha256" in known else "unverified"
-        print(f"{name:<24}{state:<12}{known.get('licence', 'none stated')}")
+    for name, entry in names.items():
+        state = "known" if "sha256" in entry else "unverified"
+        print(f"{name:<24}{state:<12}{entry.get('licence', 'none stated')}")
 
 
 def find(
@@ -94,30 +94,30 @@ def find(
     """Return an entry of the table, for the folder `to` if it is given; ValueError for a name that
     is not in it.
     """
-    entry = table[kind]
-    if name not in entry["names"]:
+    section = table[kind]
+    if name not in section["names"]:
         if name in NOT_OFFERED:
             raise ValueError(f"{name}: not offered, since {NOT_OFFERED[name]}")
-        near = difflib.get_close_matches(name, entry["names"], n=1)
+        near = difflib.get_close_matches(name, section["names"], n=1)
         meant = f"did you mean {near[0]}? Known names:" if near else "known names:"
-        raise ValueError(f"{name}: no such {kind}; {meant} {', '.join(entry['names'])}")
-    known = entry["names"][name]
-    mirrors = [*([mirror] if mirror else []), *entry["mirrors"]]
+        raise ValueError(f"{name}: no such {kind}; {meant} {', '.join(section['names'])}")
+    entry = section["names"][name]
+    mirrors = [*([mirror] if mirror else []), *section["mirrors"]]
     urls = [address.replace("{name}", name) for address in mirrors]
-    target = Path(entry["target"].format(name=name))
-    use = known.get("use", entry["use"]).format(name=name)
+    target = Path(section["target"].format(name=name))
+    use = entry.get("use", section["use"]).format(name=name)
     if to is not None:
         default, target = target.parts[0], Path(to, *target.parts[1:])
         use = use.replace(f"./{default}/", f"{shlex.quote(to)}/")
         use += f" --checkpoints_dir {shlex.quote(to)}" if target.suffix == ".pth" else ""
-    return Source(name, urls, target, known.get("size"), known.get("sha256"), use)
+    return Source(name, urls, target, entry.get("size"), entry.get("sha256"), use)
 
 
 def same_target(table: dict[str, Any], kind: str, source: Source) -> bool:
     """Return whether the entry of this name in `kind` has the same target path as `source`."""
-    entry = table[kind]
-    target = Path(entry["target"].format(name=source.name))
-    return source.name in entry["names"] and target == source.target
+    section = table[kind]
+    target = Path(section["target"].format(name=source.name))
+    return source.name in section["names"] and target == source.target
 
 
 def fetch(source: Source) -> None:

@@ -73,10 +73,10 @@ def parse(argv: Sequence[str] | None) -> tuple[Any, list[str]]:
         help="port to listen on; 0: any free port",
     )
     add("--allow_host", nargs="+", action="extend", default=[], help="other names of this machine")
-    args, more = parser.parse_known_args(argv)
+    args, test_flags = parser.parse_known_args(argv)
     args.flags = parser.flags()
     name = args.name or newest_run(args.checkpoints_dir)
-    return args, ["--checkpoints_dir", str(args.checkpoints_dir), "--name", name, *more]
+    return args, ["--checkpoints_dir", str(args.checkpoints_dir), "--name", name, *test_flags]
 
 
 def bracketed(host: str) -> str:

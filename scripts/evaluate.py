@@ -66,8 +66,8 @@ def default_folder(args: Any) -> Path:
         return args.fake.parent / f"{args.fake.name}_evaluation"
     tag = f"{args.phase}_{args.epoch}" + ("_ema" if args.use_ema else "")
     others = [*(["dataroot", str(args.dataroot)] if args.dataroot else []), *args.test_flags]
-    more = "_".join(re.sub(r"[^\w.-]+", "-", flag.strip("-./")) for flag in others)
-    tag += f"_{more}" if more else ""  # do not overwrite results of other flags
+    suffix = "_".join(re.sub(r"[^\w.-]+", "-", flag.strip("-./")) for flag in others)
+    tag += f"_{suffix}" if suffix else ""  # do not overwrite results of other flags
     name = args.name[0] if len(args.name) == 1 else "_".join(args.name).replace("/", "_")
     name = name if len(name) < 200 else f"{len(args.name)}_runs"
     return args.results_dir / name / f"{tag}_evaluation"

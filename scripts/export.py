@@ -44,13 +44,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse(argv)
     # cache: inferred options are logged once.
     options = TestOptions(cache(infer_options), also=args.flags)
-    asked = options.read(args.test_flags)
+    opt = options.read(args.test_flags)
     if args.site:
-        args.processing, args.size = graph_of_site(asked)
-    check_flags(args, asked)
+        args.processing, args.size = graph_of_site(opt)
+    check_flags(args, opt)
     require_packages(args.opset)
     if args.site:
-        export_site(args, options, asked)
+        export_site(args, options, opt)
         return
     translator = load(options, args.test_flags)
     net = translator.model.generator()
@@ -61,10 +61,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     make_folder(output.parent, "--output")
     earlier = ", in place of an earlier file" if output.exists() else ""
     with atomic_write(output) as file, atomic_write(output.with_suffix(".md")) as text:
-        source = origin(weights, asked)
+        source = origin(weights, opt)
         model, rows = write_graph(file, translator, args, source)
-        made = {"source": source, "net": net, "model": model, "rows": rows}
-        text.write(utf8(card(output, opt=asked, args=args, **made)))
+        content = {"source": source, "net": net, "model": model, "rows": rows}
+        text.write(utf8(card(output, opt=opt, args=args, **content)))
     log.info("written: %s%s", output, earlier)
 
 

@@ -58,13 +58,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     jobs = list(plan(args))
     make_folder(args.out, "OUT")
     remember(args)
-    made = {p for phase in PHASES for p in (args.out / phase).rglob("*.png")}
-    if strange := made - {target for _, target in jobs}:
+    existing = {p for phase in PHASES for p in (args.out / phase).rglob("*.png")}
+    if strange := existing - {target for _, target in jobs}:
         raise ValueError(
             f"OUT {args.out}: contains {min(strange)}, which does not come from IN; use another "
             f"folder"
         )
-    todo = [job for job in jobs if job[1] not in made]
+    todo = [job for job in jobs if job[1] not in existing]
     if len(todo) < len(jobs):
         log.info("%d of %d images already exist", len(jobs) - len(todo), len(jobs))
     skipped = 0
@@ -167,10 +167,12 @@ def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
     names = unique_names(names)
     phases = [None] * len(names) if own else phases_of(names, args)
     # An image made by an earlier run keeps its phase, even if IN has grown since.
-    made = {n: phase for n in names for phase in PHASES if (args.out / phase / n).exists()}
-    phases = [phase and made.get(name, phase) for name, phase in zip(names, phases, strict=True)]
+    phase_by_name = {n: phase for n in names for phase in PHASES if (args.out / phase / n).exists()}
+    phases = [
+        phase and phase_by_name.get(name, phase) for name, phase in zip(names, phases, strict=True)
+    ]
     if args.group:
-        phases = one_phase_of_each_group(names, phases, made, args.group)
+        phases = one_phase_of_each_group(names, phases, phase_by_name, args.group)
     for path, name, phase in zip(paths, names, phases, strict=True):
         files = [str(path), partners[path]] if combine else [str(path)]
         yield files, args.out / name if phase is None else args.out / phase / name
@@ -179,18 +181,19 @@ def plan(args: argparse.Namespace) -> Iterator[tuple[list[str], Path]]:
 def partners_of(source: Path, paths: Sequence[Path]) -> dict[Path, str]:
     """Return the partner in IN/B of each image in IN/A; ValueError if one is missing."""
     A, B = source / "A", source / "B"
-    mine, theirs = by_stem(A, map(str, paths)), by_stem(B, map(str, images(B)))
-    if alone := sorted(mine.keys() - theirs.keys()):
+    files_A, files_B = by_stem(A, map(str, paths)), by_stem(B, map(str, images(B)))
+    if alone := sorted(files_A.keys() - files_B.keys()):
         raise ValueError(
-            f"IN: {mine[alone[0]][0]} has no partner {B / alone[0]}.* ({len(alone)} of {len(mine)} "
-            f"without one){unread_partner(B, alone[0]) or '; add it or remove the image'}"
+            f"IN: {files_A[alone[0]][0]} has no partner {B / alone[0]}.* ({len(alone)} of "
+            f"{len(files_A)} without one)"
+            f"{unread_partner(B, alone[0]) or '; add it or remove the image'}"
         )
-    for stem in mine:
-        if (count := len(theirs[stem])) > 1:
+    for stem in files_A:
+        if (count := len(files_B[stem])) > 1:
             raise ValueError(f"IN: {B / stem}.* are {count} images; keep one of them")
-    if alone := theirs.keys() - mine.keys():
+    if alone := files_B.keys() - files_A.keys():
         log.warning("%d images in B have no partner in A, such as %s", len(alone), min(alone))
-    return {Path(path): theirs[stem][0] for stem, files in mine.items() for path in files}
+    return {Path(path): files_B[stem][0] for stem, files in files_A.items() for path in files}
 
 
 def images(folder: Path) -> list[Path]:
@@ -203,24 +206,28 @@ def remember(args: argparse.Namespace, flags: Sequence[str] = ()) -> None:
 
     ValueError if it was started with other settings.
     """
-    kept = ("task", "split", "size", "seed", "mask", "factor", "sigma", "pairs", "half", "group")
-    now = {name: getattr(args, name) for name in kept} | {"source": str(args.source.resolve())}
+    names = ("task", "split", "size", "seed", "mask", "factor", "sigma", "pairs", "half", "group")
+    settings = {name: getattr(args, name) for name in names} | {
+        "source": str(args.source.resolve())
+    }
     note = args.out / NOTE
-    before = now
+    saved = settings
     if note.exists():
         try:
-            before = dict(json.loads(note.read_text(encoding="utf-8")))
+            saved = dict(json.loads(note.read_text(encoding="utf-8")))
         except (ValueError, TypeError):
             raise ValueError(f"{note}: damaged; delete it, or use another OUT") from None
     elif any(args.out.iterdir()):
         raise ValueError(f"OUT {args.out}: holds other files; use an empty folder")
-    other = [f"{k} {before.get(k)}, not {now[k]}" for k in now if before.get(k) != now[k]]
-    if other:
-        raise ValueError(f"OUT {args.out}: was made with {', '.join(other)}; use another folder")
-    more = {"train_flags": " ".join(flags)} if flags else {}
-    note.write_text(json.dumps(now | more, indent=1) + "\n", encoding="utf-8")
-    for left in args.out.rglob(".*.tmp"):  # left by a killed run
-        left.unlink()
+    changes = [
+        f"{k} {saved.get(k)}, not {settings[k]}" for k in settings if saved.get(k) != settings[k]
+    ]
+    if changes:
+        raise ValueError(f"OUT {args.out}: was made with {', '.join(changes)}; use another folder")
+    extra = {"train_flags": " ".join(flags)} if flags else {}
+    note.write_text(json.dumps(settings | extra, indent=1) + "\n", encoding="utf-8")
+    for leftover in args.out.rglob(".*.tmp"):  # left by a killed run
+        leftover.unlink()
 
 
 def make_one(job: tuple[list[str], Path], args: argparse.Namespace) -> str | None:

@@ -50,15 +50,15 @@ Values = dict[str, dict[str, list[float]]]
 def main(argv: Sequence[str] | None = None) -> None:
     """Train all unfinished runs and compare them; `RunStopped` if a training failed."""
     setup_logging()
-    args, more = parse(argv)
-    plan = read_plan(args.file, args.checkpoints_dir, more)
-    how = how_to_evaluate(plan, args)
+    args, train_flags = parse(argv)
+    plan = read_plan(args.file, args.checkpoints_dir, train_flags)
+    evaluation = how_to_evaluate(plan, args)
     out = make_folder(args.results_dir / plan.name, "--results_dir")
     with handle_signals() as signals:
         failed = train_all(plan.runs, args.jobs, signals)
-    results = {run: measured(run, how) for run in plan.runs if run not in failed}
+    results = {run: measured(run, evaluation) for run in plan.runs if run not in failed}
     if results:
-        compare(plan, results, how, out)
+        compare(plan, results, evaluation, out)
     if failed:
         raise RunStopped(f"{len(failed)} trainings failed: {', '.join(run.name for run in failed)}")
 
@@ -76,29 +76,29 @@ def parse(argv: Sequence[str] | None) -> tuple[Any, list[str]]:
     )
     add("--checkpoints_dir", type=Path, default=Path("./checkpoints"), help="folder of the runs")
     add("--results_dir", type=Path, default=Path("./results"), help="folder of the results")
-    args, more = parser.parse_known_args(argv)
+    args, train_flags = parser.parse_known_args(argv)
     of_train = {f"--{name}" for name in flags_of(add_shared_flags, add_train_flags)}
     if wrong := [flag for flag in parser.mistyped() if flag not in of_train]:
         raise ValueError(parser.describe_unknown(wrong))
-    return args, more
+    return args, train_flags
 
 
 def how_to_evaluate(plan: Plan, args: Any) -> Any:
     """Return the parsed flags of scripts.evaluate; ValueError names the sweep's file."""
-    said = f"{args.file}: evaluate"
+    where = f"{args.file}: evaluate"
     flags = ["--name", *(run.name for run in plan.runs)]
     flags += ["--checkpoints_dir", str(args.checkpoints_dir)]
     flags += ["--results_dir", str(args.results_dir)]
     for name, value in plan.evaluate.items():
         if name in ("name", "fake", "real", "out", "checkpoints_dir", "results_dir"):
-            raise ValueError(f"{said}: {name}: is set by the sweep; leave it out")
+            raise ValueError(f"{where}: {name}: is set by the sweep; leave it out")
         flags += [f"--{name}"] if value == "true" else [f"--{name}={value}"]
     try:
-        how = parse_evaluation(flags)
-        TestOptions().read(how.test_flags)  # now, not after the last training
+        evaluation = parse_evaluation(flags)
+        TestOptions().read(evaluation.test_flags)  # now, not after the last training
     except ValueError as error:
-        raise ValueError(f"{said}: {error}") from None
-    return how
+        raise ValueError(f"{where}: {error}") from None
+    return evaluation
 
 
 def measured(run: Run, how: Any) -> Result:
@@ -143,10 +143,14 @@ def values_of(results: dict[Run, Result]) -> Values:
     """Return the means over the images; references, such as real photos, get their own rows."""
     values: Values = {run.label: {} for run in results}
     for run, result in results.items():
-        found = {metric: {run.label: each.mean} for metric, each in result.intervals().items()}
+        means = {
+            metric: {run.label: interval.mean} for metric, interval in result.intervals().items()
+        }
         for metric, together in result.together.items():
-            found[metric] = {run.label if of == "outputs" else of: v for of, v in together.items()}
-        for metric, rows in found.items():
+            means[metric] = {
+                run.label if kind == "outputs" else kind: v for kind, v in together.items()
+            }
+        for metric, rows in means.items():
             for row, value in rows.items():
                 values.setdefault(row, {}).setdefault(metric, []).append(value)
     return values
@@ -155,20 +159,22 @@ def values_of(results: dict[Run, Result]) -> Values:
 def costs(run: Run) -> dict[str, float]:
     """Return what a training has cost: images/s of training, and the most memory, in GB."""
     progress = saved_progress(run.folder)
-    found = {}
+    numbers = {}
     if seconds := progress.get("seconds"):
-        found[SPEED] = progress["total"] / seconds
+        numbers[SPEED] = progress["total"] / seconds
     if peak := progress.get("peak_memory"):
-        found[MEMORY] = peak / 1e9
-    return found
+        numbers[MEMORY] = peak / 1e9
+    return numbers
 
 
 def own_metrics(results: dict[Run, Result]) -> set[tuple[str, str]]:
     """Return (row, metric) of the scores that cannot judge: those by the training's own network."""
-    found = [
-        (run.label, m, of) for run, result in results.items() for m, of in result.distances.items()
+    scores = [
+        (run.label, m, distance)
+        for run, result in results.items()
+        for m, distance in result.distances.items()
     ]
-    return {(label, metric) for label, metric, of in found if of.own}
+    return {(label, metric) for label, metric, distance in scores if distance.own}
 
 
 def table(values: Values, marked: Collection[tuple[str, str]] = ()) -> list[list[str]]:
@@ -178,8 +184,8 @@ def table(values: Values, marked: Collection[tuple[str, str]] = ()) -> list[list
     """
     metrics = names_of(values.values())
     rows = [["", *(f"{metric} ({better(metric)} is better)" for metric in metrics)]]
-    for label, found in values.items():
-        cells = [_mean_and_spread(metric, found.get(metric, [])) for metric in metrics]
+    for label, by_metric in values.items():
+        cells = [_mean_and_spread(metric, by_metric.get(metric, [])) for metric in metrics]
         marks = [f" {OWN}" if (label, metric) in marked else "" for metric in metrics]
         rows.append([label, *(cell + mark for cell, mark in zip(cells, marks, strict=True))])
     return rows

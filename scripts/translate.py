@@ -71,8 +71,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             out = out.with_suffix(stored.ending)
         targets = list(outputs(paths, source, out, stored.ending))
         names = [str(path) for path in paths]
-        given = {name: getattr(args, name) for name in PARTS if getattr(args, name)}
-        parts = files_of_parts(given, args.IN, names)
+        part_paths = {name: getattr(args, name) for name in PARTS if getattr(args, name)}
+        parts = files_of_parts(part_paths, args.IN, names)
         check_targets(read_files(paths, parts), targets, stored, args.overwrite)
         if look_stitched(names, wide_is_enough=False, max_pixels=LARGE):
             log.warning(
@@ -93,9 +93,12 @@ def translate_files(args: argparse.Namespace, source: Path, opt: Options) -> Non
     parts = [f"--{name}" for name in PARTS if getattr(args, name)]
     if "-" in (args.IN, args.OUT) or parts:
         raise ValueError(f"{(parts or ['-'])[0]}: a run on measurements translates files to files")
-    made = translate_measurements(Translator(opt), source, Path(args.OUT), args.overwrite)
+    files = translate_measurements(Translator(opt), source, Path(args.OUT), args.overwrite)
     log.info(
-        "%d file%s: %s", len(made), "s" * (len(made) != 1), made[0] if len(made) == 1 else args.OUT
+        "%d file%s: %s",
+        len(files),
+        "s" * (len(files) != 1),
+        files[0] if len(files) == 1 else args.OUT,
     )
 
 
@@ -169,17 +172,17 @@ def outputs(paths: Sequence[Path], source: Path, out: Path, ending: str) -> Iter
 
     `out` is a folder if `source` or `out` is one, or if it has no ending.
     """
-    one = source.is_file() and not out.is_dir() and out.suffix
+    single = source.is_file() and not out.is_dir() and out.suffix
     taken: set[str] = set()
     for path in paths:
-        if one:
+        if single:
             yield out
             continue
-        inside = Path(path.name) if source.is_file() else path.relative_to(source)
-        target, number = out / f"{inside.parent / inside.stem}{ending}", 1
+        relative = Path(path.name) if source.is_file() else path.relative_to(source)
+        target, number = out / f"{relative.parent / relative.stem}{ending}", 1
         while name_key(str(target)) in taken:
             number += 1
-            target = out / f"{inside.parent / inside.stem}_{number}{ending}"
+            target = out / f"{relative.parent / relative.stem}_{number}{ending}"
         taken.add(name_key(str(target)))
         yield target
 
@@ -220,10 +223,10 @@ def write(image: Image.Image | np.ndarray, target: Path) -> None:
 def format_of(target: Path) -> str:
     """Return the format of PIL that a file name means; ValueError if there is none."""
     Image.init()
-    found = Image.EXTENSION.get(target.suffix.lower(), "")
-    if found not in Image.SAVE:
+    name = Image.EXTENSION.get(target.suffix.lower(), "")
+    if name not in Image.SAVE:
         raise ValueError(f"OUT {target}: {target.suffix or 'no ending'} is no format; use .png")
-    return found
+    return name
 
 
 if __name__ == "__main__":

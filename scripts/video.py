@@ -128,9 +128,9 @@ def load(args: argparse.Namespace, source: Film | Images) -> Translator:
     if "name" not in opt.given:
         log.info("--name is not given: the run is %s", run_folder(opt))
     width, height = source.size
-    own = {"preprocess": "none", "batch_size": max(1, BATCH // (width * height))}
-    more = [f"--{name}={value}" for name, value in own.items() if name not in opt.given]
-    opt = run_options([*args.test_flags, *more], also=args.flags)
+    defaults = {"preprocess": "none", "batch_size": max(1, BATCH // (width * height))}
+    extra_flags = [f"--{name}={value}" for name, value in defaults.items() if name not in opt.given]
+    opt = run_options([*args.test_flags, *extra_flags], also=args.flags)
     if opt.preprocess.endswith("crop"):
         raise ValueError(
             f"--preprocess {opt.preprocess}: cuts frames; use none, scale_width or fixed"
@@ -158,10 +158,10 @@ class Work:
     def translated(self, frames: Iterator[Frame]) -> Iterator[Image.Image]:
         """Yield the translation of each frame, in its size."""
         first, second = itertools.tee(frame.image for frame in frames)
-        how = {"name": "film", **self.parts}
-        for fake, image in zip(self.translator.each(first, **how), second, strict=True):
-            found = fake if isinstance(fake, Image.Image) else Image.fromarray(fake)
-            yield found if found.size == image.size else found.resize(image.size, Image.BICUBIC)
+        settings = {"name": "film", **self.parts}
+        for fake, image in zip(self.translator.each(first, **settings), second, strict=True):
+            output = fake if isinstance(fake, Image.Image) else Image.fromarray(fake)
+            yield output if output.size == image.size else output.resize(image.size, Image.BICUBIC)
 
     def translate_into(self, folder: Path) -> None:
         """Translate the frames that a folder lacks; `RunStopped` after a signal."""

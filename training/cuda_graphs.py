@@ -56,8 +56,8 @@ class CudaRecorder:
         graph = torch.cuda.CUDAGraph()
         # The thread that pins the next batches runs meanwhile: in the default mode, "global", a
         # call of another thread spoils a capture.
-        how = {"pool": self.pool, "stream": self.stream, "capture_error_mode": "thread_local"}
-        with torch.cuda.graph(graph, **how):
+        options = {"pool": self.pool, "stream": self.stream, "capture_error_mode": "thread_local"}
+        with torch.cuda.graph(graph, **options):
             method()
         graph.replay()  # a capture computes nothing
         return graph.replay
@@ -193,9 +193,9 @@ class CudaGraphs:
     def replay(self, name: str) -> None:
         """Replay a graph; the attributes are those of the capture, with new values."""
         self.check(name)
-        replay, made = self.graphs[name]
+        replay, outputs = self.graphs[name]
         replay()
-        copies = {k: dict(v) if type(v) is dict else v for k, v in made.items()}
+        copies = {k: dict(v) if type(v) is dict else v for k, v in outputs.items()}
         vars(self.model).update(copies)
 
     def capture(self, name: str, method: Method) -> None:
@@ -203,20 +203,20 @@ class CudaGraphs:
         before = dict(vars(self.model))
         replay = self.recorder.capture(method)
         after = vars(self.model)
-        made = {k: v for k, v in after.items() if k not in before or v is not before[k]}
-        made |= {k: dict(after[k]) for k in ("losses", "visuals")}
-        self.graphs[name] = replay, made
+        outputs = {k: v for k, v in after.items() if k not in before or v is not before[k]}
+        outputs |= {k: dict(after[k]) for k in ("losses", "visuals")}
+        self.graphs[name] = replay, outputs
         self.attributes_at_capture[name] = {
             k: fingerprint(v) for k, v in before.items() if k not in RESULTS
         }
 
     def check(self, name: str) -> None:
         """Raise a ValueError if an attribute is not what the graph was captured with."""
-        made = set().union(*(made for _, made in self.graphs.values()))
-        now = vars(self.model)
+        output_names = set().union(*(outputs for _, outputs in self.graphs.values()))
+        current = vars(self.model)
         reader = "the method that reads it" if name == STEP else name
         for attribute, value in self.attributes_at_capture[name].items():
-            if attribute not in made and fingerprint(now.get(attribute)) != value:
+            if attribute not in output_names and fingerprint(current.get(attribute)) != value:
                 raise ValueError(
                     f"--model {self.model.opt.model}: {attribute} has changed since {name} was "
                     f"captured as a CUDA graph, which cannot see it: keep it in a tensor that is "

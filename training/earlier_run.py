@@ -111,9 +111,9 @@ def put_back_unless_begun(aside: Path, folder: Path, opt: Any) -> Iterator[None]
     except BaseException:
         with contextlib.suppress(OSError):
             if not has_begun(folder):
-                said = (folder / "loss_log.txt").exists()  # that it was moved: see train.py
+                was_logged = (folder / "loss_log.txt").exists()  # that it was moved: see train.py
                 shutil.rmtree(folder)
                 aside.rename(folder)
-                if said:
+                if was_logged:
                     log.info("moved back: %s is the earlier run again", run_folder(opt))
         raise

@@ -57,9 +57,9 @@ def training_reference(opt: Any, reader: FeatureReader) -> Reference:
     model = find_class("models", opt.model, "--model")
     with seeded(opt.seed):  # items of a user's dataset may draw random numbers
         dataset = create_dataset(options, repeated=True)
-        chosen = first_of_parts(len(dataset), MOST_TRAINING)
-        own = {}
-        for index in chosen[rank() :: world_size()]:
+        indices = first_of_parts(len(dataset), MOST_TRAINING)
+        part = {}
+        for index in indices[rank() :: world_size()]:
             try:
                 target = model.targets_of(dataset.item(index), options)
             except ValueError:
@@ -67,13 +67,13 @@ def training_reference(opt: Any, reader: FeatureReader) -> Reference:
                     raise
                 continue
             if target is not None:
-                own[index] = reader.read_once(tensor2im(target))
-    found = merged(all_gather(own))
-    features = dict(found[index] for index in sorted(found))  # an image that repeats counts once
+                part[index] = reader.read_once(tensor2im(target))
+    pairs = merged(all_gather(part))
+    features = dict(pairs[index] for index in sorted(pairs))  # an image that repeats counts once
     if len(features) < LEAST:
         raise ValueError(f"--dataroot {opt.dataroot}: {opt.phase} has fewer than {LEAST} images")
-    what = f"{len(features)} training images ({opt.dataroot}, {opt.phase})"
-    return reference_of(torch.stack(list(features.values())), features, what)
+    description = f"{len(features)} training images ({opt.dataroot}, {opt.phase})"
+    return reference_of(torch.stack(list(features.values())), features, description)
 
 
 def reference_of(features: Tensor, digests: Iterable[str], what: str = "") -> Reference:
@@ -116,8 +116,8 @@ class FeatureScores:
         if model.visuals:
             outputs_of(model)  # an error now, and not after the first epoch
         self.reader = FeatureReader(model.device, self.flag)
-        like_test = Namespace(**{**vars(opt), "load_size": opt.crop_size})
-        self.reference = training_reference(like_test, self.reader)
+        test_options = Namespace(**{**vars(opt), "load_size": opt.crop_size})
+        self.reference = training_reference(test_options, self.reader)
         self.real = self._real(model, batches)
         seconds = time.perf_counter() - started
         words = ", ".join(metrics), len(self.real), self.reference.what, seconds
@@ -127,7 +127,7 @@ class FeatureScores:
 
     def _real(self, model: BaseModel, batches: Iterable[Any]) -> Tensor:
         """Return the features of the real validation images, (N, 1280), in the order of files."""
-        opt, found, inputs = model.opt, {}, {}
+        opt, features, inputs = model.opt, {}, {}
         side = "A" if opt.direction == "BtoA" else "B"
         with seeded(opt.seed):
             for batch in batches:
@@ -137,11 +137,11 @@ class FeatureScores:
                 targets = model.targets_of(batch, opt)
                 files = batch.get("image_paths") or batch.get(f"{side}_paths") or files
                 for file, target in zip(files, () if targets is None else targets, strict=False):
-                    found[file] = self.reader.read(tensor2im(target))
-        found, inputs = (merged(all_gather(part)) for part in (found, inputs))
-        if min(len(found), len(inputs)) < LEAST:
+                    features[file] = self.reader.read(tensor2im(target))
+        features, inputs = (merged(all_gather(part)) for part in (features, inputs))
+        if min(len(features), len(inputs)) < LEAST:
             raise ValueError(f"{self.flag}: needs at least {LEAST} validation images")
-        return torch.stack([found[file] for file in sorted(found)])
+        return torch.stack([features[file] for file in sorted(features)])
 
     def restart(self) -> None:
         """Begin another validation."""
@@ -154,20 +154,22 @@ class FeatureScores:
 
     def scores(self) -> dict[str, float]:
         """Return the distances of the outputs of all processes."""
-        found = merged(all_gather(self.own))
-        features = torch.stack([found[file] for file in sorted(found)])
+        by_file = merged(all_gather(self.own))
+        features = torch.stack([by_file[file] for file in sorted(by_file)])
         if not self.floor:  # of as many images, since the distance depends on their number
-            chosen = self.real[first_of_parts(len(self.real), len(features))]
-            self.floor = distances(chosen, self.reference, self.metrics)
+            real = self.real[first_of_parts(len(self.real), len(features))]
+            self.floor = distances(real, self.reference, self.metrics)
             log.info("%s", floor_line(self.floor))
         self.found = distances(features, self.reference, self.metrics)
-        return {metric: of.value for metric, of in self.found.items()}
+        return {metric: distance.value for metric, distance in self.found.items()}
 
     def line(self) -> str:
         """Return how far the last outputs are above the floor; "" if that cannot be said."""
-        above = {metric: of.minus(self.floor[metric]) for metric, of in self.found.items()}
-        each = [f"{metric} {shown(by)}" for metric, by in above.items() if by]
-        return f"val above the floor: {', '.join(each)}" if each else ""
+        above = {
+            metric: distance.minus(self.floor[metric]) for metric, distance in self.found.items()
+        }
+        texts = [f"{metric} {shown(interval)}" for metric, interval in above.items() if interval]
+        return f"val above the floor: {', '.join(texts)}" if texts else ""
 
 
 def shown(interval: Interval) -> str:
@@ -181,14 +183,14 @@ def outputs_of(model: BaseModel) -> list[np.ndarray]:
     ValueError if the model shows none.
     """
     visuals = model.get_current_visuals()
-    shown = next((visuals[name] for name in ("fake_B_rgb", "fake_B") if name in visuals), None)
-    if shown is None and (pair := model.metric_pair()):
-        shown = pair[0]
-    if shown is None:
+    images = next((visuals[name] for name in ("fake_B_rgb", "fake_B") if name in visuals), None)
+    if images is None and (pair := model.metric_pair()):
+        images = pair[0]
+    if images is None:
         raise ValueError(
             f"--val_metrics: --model {model.opt.model} has neither an image fake_B nor metric_pair"
         )
-    return [tensor2im(image) for image in shown]
+    return [tensor2im(image) for image in images]
 
 
 def distances(
@@ -200,8 +202,8 @@ def distances(
 
 def floor_line(floor: dict[str, Distance]) -> str:
     """Return the distances of the real validation images, and what their number adds."""
-    each = ", ".join(f"{metric} {of.value:.1f}" for metric, of in floor.items())
-    line = f"the floor: {next(iter(floor.values())).count} real val images have {each}"
-    if of := floor.get(FRECHET):
-        line += f"; {of.count // 2} of them have {FRECHET} {of.half:.1f}, as it falls with N"
+    values = ", ".join(f"{metric} {score.value:.1f}" for metric, score in floor.items())
+    line = f"the floor: {next(iter(floor.values())).count} real val images have {values}"
+    if score := floor.get(FRECHET):
+        line += f"; {score.count // 2} of them have {FRECHET} {score.half:.1f}, as it falls with N"
     return line

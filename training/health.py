@@ -46,13 +46,13 @@ class NanCheck:
         """Raise `RunStopped` if a loss was not finite since the last check."""
         steps = [] if self.first is None else self.first.tolist()
         bad = {name: step for name, step in zip(self.names, steps, strict=True) if step}
-        found = None
+        failure = None
         if bad:
             step = min(bad.values())
             names = ", ".join(name for name in bad if bad[name] == step)
-            found = step, names, next(files for seen, files in self.files if seen == step)
-        if any(everyones := all_gather(found)):  # one rank alone may have found it
-            step, names, files = min(filter(None, everyones))
+            failure = step, names, next(files for seen, files in self.files if seen == step)
+        if any(failures := all_gather(failure)):  # one rank alone may have found it
+            step, names, files = min(filter(None, failures))
             raise RunStopped(
                 f"{names}: not a finite number after image {step} of the run "
                 f"({', '.join(files)}); nothing was saved since; {FIX}"
@@ -85,19 +85,19 @@ class CollapseMonitor:
 
     def observe(self, losses: Mapping[str, float], visuals: Mapping[str, Tensor]) -> None:
         """Record a line of losses and its step's images, (N, C, H, W) in [-1, 1]."""
-        of_D = {k: v for k, v in losses.items() if k.startswith("D_") and k != "D_R1"}
-        if of_D and self.limit:
-            names = " and ".join(of_D)
-            what = f"D has won: {names} below {self.limit:g}; G learns little from it (docs/qa.md)"
-            self._note(max(of_D.values()) < self.limit, what)
+        D_losses = {k: v for k, v in losses.items() if k.startswith("D_") and k != "D_R1"}
+        if D_losses and self.limit:
+            names = " and ".join(D_losses)
+            text = f"D has won: {names} below {self.limit:g}; G learns little from it (docs/qa.md)"
+            self._note(max(D_losses.values()) < self.limit, text)
         for label in (name for name in visuals if name.startswith("fake")):
             image = visuals[label][0].detach().float()
             before = self.last.get(label, image.new_zeros(0))
             flat = bool(image.amax() - image.amin() < GREY_LEVEL)
             self._note(flat, f"{label} is one flat colour: G has collapsed (docs/qa.md)")
             same = before.shape == image.shape and (image - before).abs().mean() < GREY_LEVEL
-            what = f"{label} is the same image whatever the input: G has collapsed (docs/qa.md)"
-            self._note(bool(same) and not flat, what)
+            text = f"{label} is the same image whatever the input: G has collapsed (docs/qa.md)"
+            self._note(bool(same) and not flat, text)
             self.last[label] = image.clone()
 
     def _note(self, so: bool, what: str) -> None:
@@ -119,11 +119,11 @@ class WaitingAdvice:
         if self.epochs == 1 or waiting <= 0.1 or self.said:
             return
         self.said, cores = True, os.cpu_count() or 1
-        ways = [f"--num_threads {cores}"] if num_threads < cores else []
-        ways += [f"--cache {kind}" for kind in ("ram", "disk") if cache in ("auto", "none")]
+        flags = [f"--num_threads {cores}"] if num_threads < cores else []
+        flags += [f"--cache {kind}" for kind in ("ram", "disk") if cache in ("auto", "none")]
         log.info(
             "%.0f%% of the time was spent waiting for images; try %s",
-            *(100 * waiting, ", ".join([*ways, "smaller files, a faster disk"])),
+            *(100 * waiting, ", ".join([*flags, "smaller files, a faster disk"])),
         )
 
 
@@ -133,8 +133,8 @@ def explain_out_of_memory(opt: Any) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, RuntimeError) as error:
-        full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-        if not full:
+        is_oom = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        if not is_oom:
             raise
         raise RunStopped(
             f"out of memory with --batch_size {opt.batch_size}, --preprocess {opt.preprocess}, "

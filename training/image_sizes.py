@@ -28,14 +28,14 @@ def check_image_sizes(dataset: Loader, model: BaseModel, opt: Any) -> None:
     if opt.preprocess.endswith("crop") or not isinstance(images, BaseDataset):
         return
     by_side = images.files_by_side()
-    resized = output_sizes(images, all_files(by_side))
-    check_discriminators(resized, model)
+    sizes = output_sizes(images, all_files(by_side))
+    check_discriminators(sizes, model)
     local = opt.batch_size // world_size()
     for side, files in by_side.items() if local > 1 else ():
         step = local if opt.serial_batches else len(files)  # in a fixed order batches are known
         for first in range(0, max(dataset.size, len(files)), step):
-            share = [files[i % len(files)] for i in range(first, first + step)]
-            check_batch(side, [path for path in share if path in resized], resized, model)
+            batch = [files[i % len(files)] for i in range(first, first + step)]
+            check_batch(side, [path for path in batch if path in sizes], sizes, model)
 
 
 def say_padding(dataset: Loader, model: BaseModel, opt: Any) -> None:
@@ -44,8 +44,8 @@ def say_padding(dataset: Loader, model: BaseModel, opt: Any) -> None:
         sizes = [(opt.crop_size, opt.crop_size)]
     elif isinstance(dataset.dataset, BaseDataset):
         files = all_files(dataset.dataset.files_by_side())
-        found = output_sizes(dataset.dataset, files[:: max(1, len(files) // LOOKED_AT)])
-        sizes = list(found.values())
+        sizes_by_file = output_sizes(dataset.dataset, files[:: max(1, len(files) // LOOKED_AT)])
+        sizes = list(sizes_by_file.values())
     else:
         return
     nets = [net for net in model.nets.values() if isinstance(net, Generator)]
@@ -66,16 +66,16 @@ def say_padding(dataset: Loader, model: BaseModel, opt: Any) -> None:
 
 def check_batch(side: str, paths: list[str], sizes: dict[str, Size], model: BaseModel) -> None:
     """Raise a ValueError if images that may share a batch have different sizes."""
-    odd = next((path for path in paths if sizes[path] != sizes[paths[0]]), None)
-    if odd is None:
+    other = next((path for path in paths if sizes[path] != sizes[paths[0]]), None)
+    if other is None:
         return
     opt, ranks = model.opt, world_size()
-    (w, h), (other_w, other_h) = sizes[paths[0]], sizes[odd]
+    (w, h), (other_w, other_h) = sizes[paths[0]], sizes[other]
     steps = opt.batch_size // ranks * opt.grad_accum
     accum = f" --grad_accum {steps}" if model.updates else ""
     raise ValueError(
         f"--batch_size {opt.batch_size}: images {side} have different sizes, {w}x{h} ({paths[0]}) "
-        f"and {other_w}x{other_h} ({odd}), and cannot share a batch; use --batch_size {ranks}"
+        f"and {other_w}x{other_h} ({other}), and cannot share a batch; use --batch_size {ranks}"
         f"{accum}, or --preprocess resize_and_crop"
     )
 
@@ -83,12 +83,12 @@ def check_batch(side: str, paths: list[str], sizes: dict[str, Size], model: Base
 def check_discriminators(sizes: dict[str, Size], model: BaseModel) -> None:
     """Raise a ValueError if an image is too small for a discriminator."""
     discriminators = [net for net in model.nets.values() if isinstance(net, Discriminator)]
-    least = max((netD.min_size for netD in discriminators), default=0)
+    min_size = max((netD.min_size for netD in discriminators), default=0)
     for path, (width, height) in sizes.items():
-        if min(width, height) < least:
+        if min(width, height) < min_size:
             raise ValueError(
                 f"{path}: {width}x{height} pixels are too few for the discriminator, which needs "
-                f"{least} a side; use a smaller --n_layers_D, --netD pixel, or --preprocess "
+                f"{min_size} a side; use a smaller --n_layers_D, --netD pixel, or --preprocess "
                 f"resize_and_crop"
             )
 
@@ -97,7 +97,7 @@ def output_sizes(images: BaseDataset, files: list[str]) -> dict[str, Size]:
     """Return the sizes of images as the networks see them, of those that are found in time."""
     by_side = images.files_by_side()
     stitched = len(by_side) == 2 and by_side["A"] == by_side["B"]
-    found = sizes_of(files)
+    sizes = sizes_of(files)
     if stitched:
-        found = {path: (width // 2, height) for path, (width, height) in found.items()}
-    return {path: images.geometry.output_size(size) for path, size in found.items()}
+        sizes = {path: (width // 2, height) for path, (width, height) in sizes.items()}
+    return {path: images.geometry.output_size(size) for path, size in sizes.items()}

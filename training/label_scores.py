@@ -29,8 +29,8 @@ class LabelScores:
         """Train the segmenter on the label maps and images of the training, unless it is kept."""
         self.label_nc = opt.label_nc
         with local_main_first():
-            how = {"epochs": opt.fcn_epochs, "cache": Path(opt.checkpoints_dir), "device": device}
-            self.reader = reader_of_labels(opt, **how)
+            setup = {"epochs": opt.fcn_epochs, "cache": Path(opt.checkpoints_dir), "device": device}
+            self.reader = reader_of_labels(opt, **setup)
         self.said = False  # whether the scores of the real images are told
         self.restart()
 
@@ -44,30 +44,30 @@ class LabelScores:
         """Read outputs and, until `of_references`, real images, (N, C, H, W) uint8, of label maps
         (N, 1, H, W).
         """
-        seen = [(fake, self.of_fake)]
+        pairs = [(fake, self.of_fake)]
         if not self.said:
             plain = real.float().mean((2, 3), keepdim=True).to(real.dtype).expand_as(real)
-            seen += [(real, self.of_real), (plain, self.of_plain)]
-        for images, matrix in seen:
+            pairs += [(real, self.of_real), (plain, self.of_plain)]
+        for images, matrix in pairs:
             for image, label in zip(images, labels, strict=True):
-                found, _ = self.reader.read(rgb(image)[None])
+                classes, _ = self.reader.read(rgb(image)[None])
                 truth = torch.where(label[0] < self.label_nc, label[0], UNKNOWN).cpu()
-                matrix += confusion(truth, found, self.label_nc)
+                matrix += confusion(truth, classes, self.label_nc)
 
     def scores(self) -> dict[str, float]:
         """Return both scores of the outputs of all processes."""
-        own = torch.stack([self.of_fake, self.of_real, self.of_plain])
-        self.of_fake, *others = torch.stack(all_gather(own)).sum(0)
+        matrices = torch.stack([self.of_fake, self.of_real, self.of_plain])
+        self.of_fake, *others = torch.stack(all_gather(matrices)).sum(0)
         if not self.said:
             self.of_real, self.of_plain = others
         return named(self.of_fake)
 
     def by_class(self) -> str:
         """Return a line with the IoU of the largest classes."""
-        shown, which = largest_classes(self.of_fake, most=SHOWN)
+        classes, note = largest_classes(self.of_fake, most=SHOWN)
         iou = iou_by_class(self.of_fake)
-        each = ", ".join(f"{self.reader.names[i]} {iou[i]:.2f}" for i in shown)
-        return f"val IoU by class{which}: {each}"
+        values = ", ".join(f"{self.reader.names[i]} {iou[i]:.2f}" for i in classes)
+        return f"val IoU by class{note}: {values}"
 
     def of_references(self) -> str:
         """Return a line with the scores of the real images and, if they are no better, of plain
@@ -77,8 +77,8 @@ class LabelScores:
             return ""
         self.said = True
         real, plain = named(self.of_real), named(self.of_plain)
-        each = " ".join(f"{name}: {value:.4f}" for name, value in real.items())
-        line = f"the real val images have {each}"
+        values = " ".join(f"{name}: {value:.4f}" for name, value in real.items())
+        line = f"the real val images have {values}"
         if real[MIOU] > plain[MIOU]:
             return line
         return (
@@ -89,8 +89,8 @@ class LabelScores:
 
 def named(matrix: Tensor) -> dict[str, float]:
     """Return the two scores of a validation by name."""
-    found = scores(matrix)
-    return {PIXEL_ACCURACY: found["per-pixel accuracy"], MIOU: found["class IoU"]}
+    values = scores(matrix)
+    return {PIXEL_ACCURACY: values["per-pixel accuracy"], MIOU: values["class IoU"]}
 
 
 def reader_of_labels(opt: Any, *, epochs: int, cache: Path, device: torch.device) -> Reader:
@@ -110,8 +110,8 @@ def reader_of_labels(opt: Any, *, epochs: int, cache: Path, device: torch.device
         classes = np.stack([item["label"][0].numpy() for item in items])
         return Examples(photos, np.where(classes < opt.label_nc, classes, UNKNOWN), colours[:-1])
 
-    what = ("labels", content, meaning, size)
-    reader = kept_reader(what, examples, epochs=epochs, cache=cache, device=device)
+    key = ("labels", content, meaning, size)
+    reader = kept_reader(key, examples, epochs=epochs, cache=cache, device=device)
     names = [name for _, name in named_classes(opt)]
     reader.names = [f"class {name}" if name.isdecimal() else name for name in names]
     if opt.contain_dontcare_label:

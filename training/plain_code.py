@@ -87,8 +87,8 @@ def state_of(model: BaseModel) -> dict[str, Any]:
     A tensor counts by its memory: `x.detach()` is x.
     """
     keys, *position = np.random.get_state()[1:]
-    drawn = random.getstate(), keys.tobytes(), position, torch.get_rng_state().numpy().tobytes()
-    state: dict[str, Any] = {"random numbers": drawn}
+    rng_state = random.getstate(), keys.tobytes(), position, torch.get_rng_state().numpy().tobytes()
+    state: dict[str, Any] = {"random numbers": rng_state}
     for name, value in vars(model).items():
         if isinstance(value, Tensor):
             state[name] = value.data_ptr(), value.shape, value.stride()

@@ -91,10 +91,10 @@ def check_model_supports(model: BaseModel, opt: Any) -> None:
             f"--model {opt.model} has {', '.join(model.optimizers)} with these flags: set it to 0"
         )
     if opt.diffaug and not model.augment.policy:
-        without = "trains no discriminator" if getattr(opt, "lambda_GAN", 1) == 0 else "has none"
+        reason = "trains no discriminator" if getattr(opt, "lambda_GAN", 1) == 0 else "has none"
         raise ValueError(
             f"--diffaug: changes `augment` of what D sees (docs/extend.md), and --model "
-            f"{opt.model} {without}; leave it out"
+            f"{opt.model} {reason}; leave it out"
         )
     if opt.grad_accum > 1 and not model.updates:
         raise ValueError(f"--grad_accum: --model {opt.model} lacks `updates` (docs/extend.md)")
@@ -106,8 +106,8 @@ def nothing_to_resume(opt: Any) -> bool:
     The best weights are written without a state, and count only if `--epoch best` asks for them.
     """
     folder = run_folder(opt)
-    kept = {path.name.partition("_net_")[0] for path in folder.glob("*_net_*.pth")}
-    return (folder / "loss_log.txt").exists() and kept <= {"best"} - {opt.epoch}
+    tags = {path.name.partition("_net_")[0] for path in folder.glob("*_net_*.pth")}
+    return (folder / "loss_log.txt").exists() and tags <= {"best"} - {opt.epoch}
 
 
 def log_resume(opt: Any, checkpoint: dict[str, Any]) -> None:
@@ -142,8 +142,8 @@ def log_start(state: TrainingState, weights_alone: bool) -> None:
         )
         recorded = {name for names in state.files.by_tag.values() for name in names}
         written = {f"latest_net_{name}.pth" for name in state.model.nets}
-        if odd := sorted({p.name for p in folder.glob("*_net_*.pth")} - recorded - written):
-            log.warning("no record says that a run wrote %s: not deleted", ", ".join(odd))
+        if unrecorded := sorted({p.name for p in folder.glob("*_net_*.pth")} - recorded - written):
+            log.warning("no record says that a run wrote %s: not deleted", ", ".join(unrecorded))
 
 
 def check_networks(model: BaseModel, opt: Any, checkpoint: dict[str, Any]) -> None:

@@ -60,11 +60,11 @@ def record_of_launch(folder: Path, launches: Sequence[LaunchInfo]) -> dict[str, 
     """Return the record of the job that these launches restart; None if they are its first."""
     job, agents = launches[0].job, {launch.agent for launch in launches} - {""}
     try:
-        kept = json.loads((folder / LOCK).read_text(encoding="utf-8"))
-        known = set(kept["agents"])
-        again = any(launch.restarts for launch in launches) or known.intersection(agents)
-        if kept["job"] == job and again:
-            return {"job": job, "agents": sorted(known.union(agents)), "found": kept["found"]}
+        record = json.loads((folder / LOCK).read_text(encoding="utf-8"))
+        recorded = set(record["agents"])
+        restarted = any(launch.restarts for launch in launches) or recorded.intersection(agents)
+        if record["job"] == job and restarted:
+            return {"job": job, "agents": sorted(recorded.union(agents)), "found": record["found"]}
     except (OSError, ValueError, KeyError, TypeError):
         pass  # no lock file of this job
     return None
@@ -72,8 +72,8 @@ def record_of_launch(folder: Path, launches: Sequence[LaunchInfo]) -> dict[str, 
 
 def restart_flags(folder: Path, launches: Sequence[LaunchInfo]) -> Sequence[str]:
     """Return the flags with which a restarted training resumes; none before its first save."""
-    now = _state(folder)
-    return RESUME_FLAGS if now and now != job_record(folder, launches)["found"] else ()
+    state = _state(folder)
+    return RESUME_FLAGS if state and state != job_record(folder, launches)["found"] else ()
 
 
 def _state(folder: Path) -> str:
@@ -92,21 +92,21 @@ def lock_run_folder(folder: Path, more: Mapping[str, Any] | None = None) -> Iter
     lock when its process ends, even after a crash. Workers do not inherit it. `more` is written
     to the lock file.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
     path = make_folder(folder, "--checkpoints_dir") / LOCK
     try:
         with _opened(path) as file:
             if file:
                 _own(file, folder, more or {})
-            for left in folder.glob(".*.pth.[0-9]*"):  # of a process that was killed in a save
+            for leftover in folder.glob(".*.pth.[0-9]*"):  # of a process that was killed in a save
                 with contextlib.suppress(OSError):
-                    left.unlink()
+                    leftover.unlink()
             yield
     finally:
         with contextlib.suppress(OSError):  # the drive may be gone
-            if made and {p.name for p in folder.glob("*")} <= {LOCK}:
+            if new_folders and {p.name for p in folder.glob("*")} <= {LOCK}:
                 path.unlink(missing_ok=True)
-                for empty in made:
+                for empty in new_folders:
                     if empty.exists():
                         empty.rmdir()
 

@@ -36,23 +36,23 @@ class Samples:
         """The images, each a batch of one."""
         count = min(MOST, len(self.dataset))
         # In the middle of equal parts: the first and the last slice of a volume are often empty.
-        chosen = [int((part + 0.5) * len(self.dataset) / count) for part in range(count)]
-        return [self.dataset.item(index) for index in chosen]
+        indices = [int((part + 0.5) * len(self.dataset) / count) for part in range(count)]
+        return [self.dataset.item(index) for index in indices]
 
     def translate(self) -> dict[str, dict[str, np.ndarray]]:
         """Return for each image's name the images of the model by label, (H, W, C) in 0..255."""
         model, ema = self.state.model, self.state.ema
-        found, before = {}, dict(model.visuals)
+        images_by_name, before = {}, dict(model.visuals)
         with seeded(model.opt.seed), ema.applied() if ema else nullcontext():
             for batch in self.batches:
                 model.set_input(batch)
                 model.test()
                 visuals = self.current_visuals()
                 name = name_of(batch, model.get_image_paths())
-                name = f"{name}_{len(found) + 1}" if name in found else name
-                found[name] = {label: tensor2im(image) for label, image in visuals.items()}
+                name = f"{name}_{len(images_by_name) + 1}" if name in images_by_name else name
+                images_by_name[name] = {label: tensor2im(image) for label, image in visuals.items()}
         model.visuals = before
-        return found
+        return images_by_name
 
     def current_visuals(self) -> dict[str, Tensor]:
         """Return the images of the model by label, those of several inputs one by one."""
@@ -67,13 +67,13 @@ def by_inputs(visuals: dict[str, Tensor], parts: dict[str, slice]) -> dict[str, 
     """
     if not parts:
         return visuals
-    count, found = visuals["real_A"].shape[1], {}
+    count, images = visuals["real_A"].shape[1], {}
     for label, image in visuals.items():
         if label.endswith("_A") and image.shape[1] == count:
-            found |= {f"{label}{side[1:]}": image[:, of] for side, of in parts.items()}
+            images |= {f"{label}{side[1:]}": image[:, channels] for side, channels in parts.items()}
         else:
-            found[label] = image
-    return found
+            images[label] = image
+    return images
 
 
 def name_of(batch: dict[str, Any], paths: list[str]) -> str:
@@ -106,7 +106,7 @@ def by_title(statistics: dict[str, SideStatistics], opt: Any) -> dict[str, SideS
     part = {opt.direction[0]: "input", opt.direction[-1]: "target"}
     paired = opt.dataset_mode in ("aligned", "labels")
     return {
-        f"{side} ({part[side]})" if paired else side: of
-        for side, of in sorted(statistics.items())
-        if of.sampled
+        f"{side} ({part[side]})" if paired else side: stats
+        for side, stats in sorted(statistics.items())
+        if stats.sampled
     }

@@ -31,7 +31,7 @@ class SavedFiles:
         tag, names = str(tag), list(names)
         before = self.by_tag.pop(tag, [])
         self.by_tag[tag] = names
-        self.own = [*(one for one in self.own if one != tag), tag]
+        self.own = [*(other for other in self.own if other != tag), tag]
         return [name for name in before if name.endswith("_ema.pth") and name not in names]
 
     def drop_old_epochs(self, keep: float) -> list[str]:
@@ -60,9 +60,9 @@ class SavedFiles:
         saved = saved if isinstance(saved, dict) else {}
         by_tag, own = saved.get("by_tag"), saved.get("own")
         by_tag = by_tag if isinstance(by_tag, dict) else {}
-        names = {tag: of_tag for tag, of_tag in by_tag.items() if isinstance(of_tag, list)}
+        lists = {tag: files for tag, files in by_tag.items() if isinstance(files, list)}
         return cls(
-            {tag: [n for n in of_tag if NAME.fullmatch(str(n))] for tag, of_tag in names.items()},
+            {tag: [n for n in files if NAME.fullmatch(str(n))] for tag, files in lists.items()},
             [str(tag) for tag in own] if isinstance(own, list) else [],
         )
 

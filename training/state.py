@@ -123,8 +123,8 @@ class TrainingState:
         Then delete epochs beyond `--keep`, and the weights of a run that --overwrite replaces.
         All ranks call it; rank 0 writes, and all continue once the file is written.
         """
-        old = self.files.drop_old_epochs(self.opt.keep)
-        old += self.files.drop_replaced() if self.opt.overwrite else []
+        old_files = self.files.drop_old_epochs(self.opt.keep)
+        old_files += self.files.drop_replaced() if self.opt.overwrite else []
         state = self.model.state_dict()
         state["pools"] = distributed.all_gather(on_cpu(state["pools"]))
         state["random"] = distributed.all_gather(random_states())
@@ -134,7 +134,7 @@ class TrainingState:
             if self.ema:
                 state["averages"] = self.ema.state_dict()
             save(on_cpu(state), state_path(self.opt))
-            delete(self.model.save_dir, old)
+            delete(self.model.save_dir, old_files)
         distributed.barrier()
 
 
@@ -182,8 +182,8 @@ def changed_flags(
     opt: Any, state: dict[str, Any], without: Collection[str] = ("launch",)
 ) -> list[str]:
     """Return the flags that differ from the saved run, as `--lr 0.0002 -> 0.0001`."""
-    found = differences(opt, state["options"], without)
-    return [f"--{name} {before} -> {now}" for name, (before, now) in found.items()]
+    changes = differences(opt, state["options"], without)
+    return [f"--{name} {before} -> {now}" for name, (before, now) in changes.items()]
 
 
 def changes_as_hint(opt: Any, state: dict[str, Any]) -> str:

@@ -22,13 +22,13 @@ class StepTimer:
         """Yield the batches and measure how long each one takes to arrive."""
         iterator = iter(batches)
         while True:
-            asked = time.perf_counter()
+            wait_start = time.perf_counter()
             try:
                 batch = next(iterator)
             except StopIteration:
                 return
             finally:
-                waited = time.perf_counter() - asked
+                waited = time.perf_counter() - wait_start
                 self.waited += waited
                 self.waited_in_all += waited
             yield batch

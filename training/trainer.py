@@ -67,9 +67,9 @@ class Trainer:
                 self.save("latest")
             seconds = time.perf_counter() - started
             slow_start = epoch == first and seconds < 60  # caches, autotuning, first calls
-            left = time_left(seconds * (last - epoch)) if trained and not slow_start else ""
+            remaining = time_left(seconds * (last - epoch)) if trained and not slow_start else ""
             self.visualizer.end_epoch(
-                f"epoch {epoch}/{last} took {seconds:.0f} s, learning rate {rates}{left}"
+                f"epoch {epoch}/{last} took {seconds:.0f} s, learning rate {rates}{remaining}"
             )
             if stop_early:
                 log.info("stopped early: %s", self.validation.best_summary())
@@ -114,13 +114,13 @@ class Trainer:
 
     def stop_if_asked(self) -> None:
         """Save and raise `RunStopped` once a signal has asked any rank to stop."""
-        if asked := self.stop_flag.on(self.signals.received):
+        if signal_number := self.stop_flag.on(self.signals.received):
             self.save("latest")
             raise RunStopped(
                 f"stopped in epoch {self.progress.epoch} after {self.progress.iters} of its "
                 f"images; the checkpoint includes them; resume with the same command and "
                 f"--continue_train",
-                status_of(asked),
+                status_of(signal_number),
             )
 
     def save(self, *tags: str | int) -> None:

@@ -36,7 +36,7 @@ def mean_scores(
     Running statistics and the random state of the training stay as they are; noise that a model
     draws itself is the same in each validation.
     """
-    found: list[dict[str, list[float]]] = []
+    results: list[dict[str, list[float]]] = []
     if labels:
         labels.restart()
     if features:
@@ -52,12 +52,12 @@ def mean_scores(
                 if labels:
                     labels.add(fake, real, batch["label"])
                 values = compare(fake, real, model.metric_hole())
-                found.append({name: each.tolist() for name, each in values.items()})
+                results.append({name: tensor.tolist() for name, tensor in values.items()})
             else:
-                found.append({"loss": [model.validation_loss().item()]})
-    found = [scores for part in all_gather(found) for scores in part]  # each process has a part
-    names = [name for name in found[0] if all(name in one for one in found)]
-    means = {name: fmean(chain.from_iterable(one[name] for one in found)) for name in names}
+                results.append({"loss": [model.validation_loss().item()]})
+    results = [scores for part in all_gather(results) for scores in part]  # each process has a part
+    names = [name for name in results[0] if all(name in scores for scores in results)]
+    means = {name: fmean(chain.from_iterable(scores[name] for scores in results)) for name in names}
     means |= labels.scores() if labels else {}
     return means | (features.scores() if features else {})
 
@@ -87,10 +87,10 @@ class Validation:
             names += metrics
         self.metric = opt.best_metric or ("hole_L1" if "hole_L1" in names else names[0])
         if self.metric not in names:
-            more = "; it needs --fcn_epochs" if self.metric in LABEL_METRICS else ""
+            hint = "; it needs --fcn_epochs" if self.metric in LABEL_METRICS else ""
             raise ValueError(
                 f"--best_metric {self.metric}: not measured for these images; measured are "
-                f"{', '.join(names)}{more}"
+                f"{', '.join(names)}{hint}"
             )
         self.column = self.metric + ("_ema" if state.ema else "")
         progress = state.progress
@@ -106,17 +106,17 @@ class Validation:
     def measure(self) -> dict[str, float]:
         """Return the mean of each metric over all images, as `NAME_ema` for the EMA."""
         model, ema = self.state.model, self.state.ema
-        found = mean_scores(model, self.batches, self.labels, self.features)
+        scores = mean_scores(model, self.batches, self.labels, self.features)
         if ema:
             with ema.applied():
                 averaged = mean_scores(model, self.batches, self.labels, self.features)
-            found |= {f"{name}_ema": value for name, value in averaged.items()}
+            scores |= {f"{name}_ema": value for name, value in averaged.items()}
         if self.labels:
             lines = self.labels.by_class(), self.labels.of_references()
             log.info("%s", "; ".join(filter(None, lines)))
         if self.features and (line := self.features.line()):
             log.info("%s%s", line, " (EMA)" if ema else "")
-        return found
+        return scores
 
     def update_best(self, epoch: int, scores: dict[str, float]) -> float:
         """Save the weights if these scores are the best so far; return the score that decides.
@@ -141,9 +141,9 @@ class Validation:
         progress = self.state.progress
         if progress.best is None:
             return f"no best {progress.best_metric} yet"
-        found = f"best {progress.best_metric}: {progress.best:.4f} of epoch {progress.best_epoch}"
+        text = f"best {progress.best_metric}: {progress.best:.4f} of epoch {progress.best_epoch}"
         count = progress.validations_since_best
-        return found + (f", {count} validation{'s' * (count > 1)} ago" if count else "")
+        return text + (f", {count} validation{'s' * (count > 1)} ago" if count else "")
 
     def last_words(self) -> str:
         """Return which epoch is the best of a run that has ended, and how to translate with it."""

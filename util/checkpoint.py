@@ -66,13 +66,13 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     loaded = load(path)
     if not _is_state_dict(loaded):
         inside = loaded if isinstance(loaded, dict) else {}
-        found = [name for name, value in inside.items() if _is_state_dict(value) and value]
-        named = path.stem.removesuffix("_ema").rpartition("_net_")[2]
-        found = [named] if named in found else found
-        if len(found) != 1:
-            raise ValueError(f"{path}: not a state dict of tensors, but {_what(loaded, found)}")
-        log.info("%s: reading its %s", path, found[0])
-        loaded = inside[found[0]]
+        names = [name for name, value in inside.items() if _is_state_dict(value) and value]
+        net_name = path.stem.removesuffix("_ema").rpartition("_net_")[2]
+        names = [net_name] if net_name in names else names
+        if len(names) != 1:
+            raise ValueError(f"{path}: not a state dict of tensors, but {_what(loaded, names)}")
+        log.info("%s: reading its %s", path, names[0])
+        loaded = inside[names[0]]
     return {_plain_key(str(key)): value for key, value in loaded.items()}
 
 
@@ -117,14 +117,14 @@ def load(path: Path) -> Any:
     except Exception as error:  # torch.load raises nearly anything on a damaged file
         kind = kind_of(path)
         if kind is None and "unsupported global" in str(error).lower():
-            name = re.search(r"GLOBAL ([\w.]+)", str(error))
-            which = f" ({name[1]})" if name else ""
+            match = re.search(r"GLOBAL ([\w.]+)", str(error))
+            which = f" ({match[1]})" if match else ""
             raise ValueError(
                 f"{path}: holds Python objects{which}, which could run code when loaded; "
                 f"save it again as a plain state dict"
             ) from None
-        what = f"but {kind}" if kind else "or damaged; copy it again"
-        raise ValueError(f"{path}: not a checkpoint, {what}") from None
+        reason = f"but {kind}" if kind else "or damaged; copy it again"
+        raise ValueError(f"{path}: not a checkpoint, {reason}") from None
 
 
 def saved_progress(run: Path) -> dict[str, Any]:
@@ -179,8 +179,8 @@ def part_that_fits(loaded: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict
 
 def mismatches(loaded: dict[str, Tensor], wanted: dict[str, Tensor]) -> list[str]:
     """Return the keys that are missing, unexpected or of another shape."""
-    odd = sorted(loaded.keys() ^ wanted.keys())
-    return odd + [k for k in loaded.keys() & wanted.keys() if loaded[k].shape != wanted[k].shape]
+    keys = sorted(loaded.keys() ^ wanted.keys())
+    return keys + [k for k in loaded.keys() & wanted.keys() if loaded[k].shape != wanted[k].shape]
 
 
 def _others(path: Path) -> str:
@@ -192,18 +192,18 @@ def _others(path: Path) -> str:
         near = difflib.get_close_matches(run.name, runs, n=1)
         if run.parent.name == run.parent.parent.name:  # --name checkpoints/NAME
             near = [run.name]
-        meant = f"did you mean --name {near[0]}?" if near else "is --name right, and the folder?"
-        lacks = "has no weights" if run.is_dir() and any(run.glob("[!.]*")) else "is no run"
-        return f"; {run} {lacks} ({meant})"
+        hint = f"did you mean --name {near[0]}?" if near else "is --name right, and the folder?"
+        problem = "has no weights" if run.is_dir() and any(run.glob("[!.]*")) else "is no run"
+        return f"; {run} {problem} ({hint})"
     tag, net = path.name.split("_net_", 1) if "_net_" in path.name else ("", path.name)
     tags = [name.removesuffix(f"_net_{net}") for name in names if name.endswith(f"_net_{net}")]
     if net.endswith("_ema.pth") and not tags:
         fix = "train.py --ema writes EMA weights"
     elif tags:
         epochs = ", ".join(sorted(tags, key=lambda tag: (not tag.isdecimal(), len(tag), tag)))
-        kept = "; train.py --val_freq keeps the best" if tag == "best" else ""
-        return f"; of this network there are {epochs}{kept} (choose with --epoch or --load_iter)"
+        advice = "; train.py --val_freq keeps the best" if tag == "best" else ""
+        return f"; of this network there are {epochs}{advice} (choose with --epoch or --load_iter)"
     else:
         fix = "networks of another --model or --model_suffix"
-    held = {name.split("_net_", 1)[1].removesuffix(".pth") for name in names if "_net_" in name}
-    return f"; the folder holds weights of {', '.join(sorted(held) or names)} only ({fix})"
+    networks = {name.split("_net_", 1)[1].removesuffix(".pth") for name in names if "_net_" in name}
+    return f"; the folder holds weights of {', '.join(sorted(networks) or names)} only ({fix})"

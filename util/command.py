@@ -34,8 +34,8 @@ def run_command(
     except (ValueError, OSError) as error:
         if "--verbose" in (sys.argv if args is None else args):
             log.exception("traceback:")
-        full = getattr(error, "errno", None) in FULL_DISK  # no mistake in the command
-        return _say(f"error: {with_advice(with_source_line(error))}", 1 if full else 2)
+        disk_full = getattr(error, "errno", None) in FULL_DISK  # no mistake in the command
+        return _say(f"error: {with_advice(with_source_line(error))}", 1 if disk_full else 2)
     _flush()
     return 0
 
@@ -100,8 +100,8 @@ def torchrun() -> list[str]:
     *before, typed = python()
     if before:
         return ["uv", "run", "torchrun"]
-    beside = Path(typed).with_name("torchrun")
-    return [str(beside) if os.sep in typed and beside.exists() else "torchrun"]
+    path = Path(typed).with_name("torchrun")
+    return [str(path) if os.sep in typed and path.exists() else "torchrun"]
 
 
 def script(name: str) -> str:

@@ -28,17 +28,15 @@ def pick_device(gpu_ids: Sequence[int]) -> torch.device:
         warnings.simplefilter("ignore")  # torch warns of an old driver; the line below reports it
         available = torch.cuda.is_available()
     if available:
-        found, processes = torch.cuda.device_count(), distributed.local_world_size()
+        gpus, processes = torch.cuda.device_count(), distributed.local_world_size()
         ids = range(processes) if list(gpu_ids) == [0] else gpu_ids
-        if processes > found:
+        if processes > gpus:
             raise ValueError(
-                f"torchrun: {processes} processes, but this machine has {found} "
-                f"GPU{'s' * (found > 1)}; torchrun --nproc_per_node={found} starts one for each"
+                f"torchrun: {processes} processes, but this machine has {gpus} "
+                f"GPU{'s' * (gpus > 1)}; torchrun --nproc_per_node={gpus} starts one for each"
             )
-        if max(ids) >= found:
-            raise ValueError(
-                f"--gpu_ids {max(ids)}: this machine has {found} GPUs, numbered from 0"
-            )
+        if max(ids) >= gpus:
+            raise ValueError(f"--gpu_ids {max(ids)}: this machine has {gpus} GPUs, numbered from 0")
         if processes > 1 and len(ids) != processes:
             raise ValueError(
                 f"--gpu_ids {','.join(map(str, ids))}: {len(ids)} GPUs for {processes} processes "
@@ -65,16 +63,16 @@ def why_no_gpu() -> str:
         torch.cuda.init()
         reason = "it finds no GPU"
     except (RuntimeError, AssertionError) as error:
-        said = str(error)
+        message = str(error)
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-        if "no NVIDIA driver" in said:
+        if "no NVIDIA driver" in message:
             reason = "it finds no NVIDIA driver"
-        elif version := re.search(r"too old \(found version (\d+)\)", said):
-            major, minor = int(version[1]) // 1000, int(version[1]) % 1000 // 10
+        elif match := re.search(r"too old \(found version (\d+)\)", message):
+            major, minor = int(match[1]) // 1000, int(match[1]) % 1000 // 10
             reason = f"the NVIDIA driver supports {major}.{minor} at most (docs/install.md)"
-        elif "No CUDA GPUs" in said and hidden is not None:
+        elif "No CUDA GPUs" in message and hidden is not None:
             reason = f"CUDA_VISIBLE_DEVICES={hidden!r} hides all GPUs"
-        elif "No CUDA GPUs" in said:
+        elif "No CUDA GPUs" in message:
             reason = "the NVIDIA driver finds no GPU"
         else:
             reason = one_line(error)

@@ -20,14 +20,14 @@ def download_weights(url: str, given: Path | None, flag: str, option: str) -> Pa
         try:
             torch.hub.download_url_to_file(url, str(path), digest, progress=False)
         except (OSError, RuntimeError) as error:  # URLError is an OSError; RuntimeError: the hash
-            ways = f"save it as {path}" + (f" or name the file with {option}" if option else "")
-            raise ValueError(f"{flag}: {url} could not be downloaded ({error}); {ways}") from None
+            advice = f"save it as {path}" + (f" or name the file with {option}" if option else "")
+            raise ValueError(f"{flag}: {url} could not be downloaded ({error}); {advice}") from None
     if not path.is_file():
         raise ValueError(f"{option} {path}: no such file; download it from {url}")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if not found.startswith(digest):
+    actual = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not actual.startswith(digest):
         raise ValueError(
-            f"{flag}: {path} is not {name}: its SHA-256 begins with {found[:8]}, not {digest}; "
+            f"{flag}: {path} is not {name}: its SHA-256 begins with {actual[:8]}, not {digest}; "
             f"delete it" + (f", or name the file with {option}" if option else "")
         )
     return path

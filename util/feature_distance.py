@@ -61,10 +61,10 @@ def kernel_distances(x: Tensor, y: Tensor, parts: Tensor) -> Tensor:
     `parts` (N, K) holds 1 for the images of each part. The kernel is (x·y / F + 1)³.
     Source: Bińkowski et al., arXiv:1801.01401, eq. 4 and §4.
     """
-    one = torch.ones(len(y), 1, dtype=y.dtype)
+    all_y = torch.ones(len(y), 1, dtype=y.dtype)
     n, m = parts.sum(0), len(y)
     within_x = _pairs(x, parts) / (n * (n - 1))
-    within_y = _pairs(y, one) / (m * (m - 1))
+    within_y = _pairs(y, all_y) / (m * (m - 1))
     across = torch.cat([_kernel(rows, y).sum(1) for rows in x.split(BLOCK)]) @ parts / (n * m)
     return KERNEL_SCALE * (within_x + within_y - 2 * across)
 
@@ -122,12 +122,12 @@ def _interval(value: float, halves: np.ndarray) -> Interval:
 def halves_of(count: int) -> Tensor:
     """Return 2 · SPLITS random halves of `count` images, (N, K) of 0 and 1, always the same."""
     generator, half = np.random.default_rng(0), count // 2
-    found = torch.zeros(count, 2 * SPLITS, dtype=torch.float64)
+    halves = torch.zeros(count, 2 * SPLITS, dtype=torch.float64)
     for i in range(SPLITS):
         order = torch.from_numpy(generator.permutation(count))
-        found[order[:half], 2 * i] = 1
-        found[order[half : 2 * half], 2 * i + 1] = 1
-    return found
+        halves[order[:half], 2 * i] = 1
+        halves[order[half : 2 * half], 2 * i + 1] = 1
+    return halves
 
 
 def frechet(x: Tensor, y: Tensor) -> Distance:

@@ -33,14 +33,14 @@ def names_of(*known: str) -> Callable[[str], list[str]]:
     """Return an argparse type: some of the known names, separated by commas or spaces."""
 
     def convert(text: str) -> list[str]:
-        found = list(dict.fromkeys(text.replace(",", " ").split()))
-        if unknown := [name for name in found if name not in known]:
+        names = list(dict.fromkeys(text.replace(",", " ").split()))
+        if unknown := [name for name in names if name not in known]:
             raise argparse.ArgumentTypeError(
                 f"{unknown[0]!r} is unknown; known are {', '.join(known)}"
             )
-        if not found:
+        if not names:
             raise argparse.ArgumentTypeError(f"name one of {', '.join(known)}")
-        return found
+        return names
 
     return convert
 

@@ -33,16 +33,16 @@ class GetData:
         if dataset is None:
             self._download("--list")
             dataset = input("Data set: ").strip()
-        said = self._download(dataset, "--to", str(save_path))
-        if said is not None:
-            raise ValueError(f"{dataset}: was not downloaded{said}")
+        reason = self._download(dataset, "--to", str(save_path))
+        if reason is not None:
+            raise ValueError(f"{dataset}: was not downloaded{reason}")
         return str((Path(save_path) / dataset).resolve())
 
     def _download(self, *words: str) -> str | None:
         """Run scripts.download; return None if all went well, else why not."""
-        line = [sys.executable, str(ROOT / "scripts/download.py"), f"{self.technique}_dataset"]
+        command = [sys.executable, str(ROOT / "scripts/download.py"), f"{self.technique}_dataset"]
         if self.verbose:
-            done = subprocess.run([*line, *words])
-            return "; the line above says why" if done.returncode else None
-        done = subprocess.run([*line, *words], capture_output=True, text=True)
-        return f" ({done.stderr.strip()})" if done.returncode else None
+            result = subprocess.run([*command, *words])
+            return "; the line above says why" if result.returncode else None
+        result = subprocess.run([*command, *words], capture_output=True, text=True)
+        return f" ({result.stderr.strip()})" if result.returncode else None

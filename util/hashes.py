@@ -18,14 +18,14 @@ def hash_files(paths: Iterable[str | Path]) -> str:
     """
     whole, count = hashlib.sha256(), 0
     for path in _with_those_in_folders(paths):
-        one = hashlib.sha256()
+        file_hash = hashlib.sha256()
         try:
             with open(path, "rb", buffering=0) as file:
-                while part := file.read(CHUNK):
-                    one.update(part)
+                while chunk := file.read(CHUNK):
+                    file_hash.update(chunk)
         except (OSError, ValueError):  # no such file, or a name that no file can have
             return ""
-        whole.update(one.digest())
+        whole.update(file_hash.digest())
         count += 1
     return whole.hexdigest()[:16] if count else ""
 

@@ -90,11 +90,11 @@ class HTML:
             self.rows[-1]["class"] = "wide"  # across all columns of the page
         else:
             self._row_width = max(self._row_width, columns_of(txts) * (width + 10))
-        what = captions(txts)
+        caption_of = captions(txts)
         figures = [
             image_figure(
                 url_of(f"images/{name}"),
-                what[label],
+                caption_of[label],
                 label=label,
                 of=self._header,
                 file=self.img_dir / name,
@@ -108,7 +108,7 @@ class HTML:
     def save(self) -> None:
         """Write the page."""
         page, many = blank_page(self.title), len(self.rows) > 20
-        row = "100%" if len(self.rows) <= FEW else f"{self._row_width}px"
+        row_width = "100%" if len(self.rows) <= FEW else f"{self._row_width}px"
         if self.refresh:
             page.head.add(meta(http_equiv="refresh", content=str(self.refresh)))
         with page.body:
@@ -124,6 +124,6 @@ class HTML:
             if many:
                 input_(type="search", placeholder="Filter by name", aria_label="Filter by name")
                 output(cls="found")  # a live region: what changes is read aloud
-            main(*self.rows, cls="rows", style=f"--row: {row}")
+            main(*self.rows, cls="rows", style=f"--row: {row_width}")
             scripts("look.js", *(["filter.js"] if many else []))
         self.path.write_bytes(utf8(page.render(pretty=False)))

@@ -61,8 +61,8 @@ def result_row(
 
 
 def _write_image(image: Tensor, path: Path, aspect_ratio: float, exact: bool) -> None:
-    how = {"method": Image.Resampling.NEAREST} if exact else {}
-    save_image(tensor2im(image), path, aspect_ratio, **how)
+    arguments = {"method": Image.Resampling.NEAREST} if exact else {}
+    save_image(tensor2im(image), path, aspect_ratio, **arguments)
 
 
 def is_complete(image: Path) -> bool:

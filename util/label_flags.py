@@ -23,10 +23,10 @@ def colour_list(text: str) -> str | list[str]:
     colours = [colour.strip().lower() for colour in text.split(",")]
     if wrong := [colour for colour in colours if not HEX.fullmatch(colour)]:
         raise argparse.ArgumentTypeError(f"{wrong[0]!r} is not auto or a colour such as #ff8000")
-    found = [f"#{colour.removeprefix('#')}" for colour in colours]
-    if len(set(found)) < len(found):
+    hex_colours = [f"#{colour.removeprefix('#')}" for colour in colours]
+    if len(set(hex_colours)) < len(hex_colours):
         raise argparse.ArgumentTypeError(f"{text!r} names a colour twice")
-    return found
+    return hex_colours
 
 
 def add_class_flags(parser: Any) -> Any:
@@ -100,8 +100,8 @@ def _add_classes(add: Any) -> None:
 
 
 def _add_folders(add: Any) -> None:
-    for kind, what in (("label", "label maps"), ("image", "images"), ("instance", "instance maps")):
-        add(f"--{kind}_dir", role="data", help=f"folder of the {what} of --phase")
+    for kind, noun in (("label", "label maps"), ("image", "images"), ("instance", "instance maps")):
+        add(f"--{kind}_dir", role="data", help=f"folder of the {noun} of --phase")
     add(
         "--no_pairing_check",
         action="store_true",

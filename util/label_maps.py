@@ -41,13 +41,13 @@ def split_channels(
     Known data sets come first; otherwise, where the flags leave a choice, edges are taken if
     there are `instances`, and then unknown pixels only if label_nc leaves them over.
     """
-    known = [KNOWN_CHANNELS[count][1]] if count in KNOWN_CHANNELS else []
+    published = [KNOWN_CHANNELS[count][1]] if count in KNOWN_CHANNELS else []
     edges = (False, True) if instances else (True, False)  # values of no_instance
-    ways = [LabelChannels(count - d - (not e), d, e) for d in (dontcare, True) for e in edges]
-    for way in (*known, *ways):
-        asked = way.contain_dontcare_label >= dontcare and way.no_instance >= no_instance
-        if asked and label_nc in (None, way.label_nc) and way.label_nc > 0:
-            return way
+    guesses = [LabelChannels(count - d - (not e), d, e) for d in (dontcare, True) for e in edges]
+    for channels in (*published, *guesses):
+        fits = channels.contain_dontcare_label >= dontcare and channels.no_instance >= no_instance
+        if fits and label_nc in (None, channels.label_nc) and channels.label_nc > 0:
+            return channels
     return None
 
 

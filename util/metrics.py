@@ -43,9 +43,9 @@ def ms_ssim(fake: Tensor, real: Tensor) -> Tensor:
     product = torch.ones(len(fake), dtype=fake.dtype, device=fake.device)
     for scale, weight in enumerate(SCALES):
         likeness, contrast = _likeness_and_contrast(fake, real)
-        found = likeness * contrast if scale == len(SCALES) - 1 else contrast
+        factor = likeness * contrast if scale == len(SCALES) - 1 else contrast
         # A fractional power of a negative mean is not real.
-        product *= found.flatten(1).mean(1).clamp(min=0) ** weight
+        product *= factor.flatten(1).mean(1).clamp(min=0) ** weight
         fake, real = (F.avg_pool2d(image, 2, ceil_mode=True) for image in (fake, real))
     return product
 
@@ -56,8 +56,8 @@ def _likeness_and_contrast(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     The maps, (N, C, H - 10, W - 10), hold the places where the window fits.
     """
     channels = x.shape[1]
-    at = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
-    gauss = torch.exp(-((at / SIGMA) ** 2) / 2)
+    offsets = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
+    gauss = torch.exp(-((offsets / SIGMA) ** 2) / 2)
     gauss = (gauss / gauss.sum()).expand(channels, 1, 1, WINDOW)
 
     def mean(values: Tensor) -> Tensor:
@@ -94,9 +94,9 @@ def hole_ssim(fake: Tensor, real: Tensor, hole: Tensor) -> Tensor:
     half = WINDOW // 2
     middles = hole[..., half:-half, half:-half]
     touching = F.max_pool2d(hole, WINDOW, stride=1)
-    chosen = torch.where(middles.amax((1, 2, 3), keepdim=True) > 0, middles, touching)
-    found = _mean_in(likeness * contrast, chosen)
-    return torch.where(hole.amax((1, 2, 3)) > 0, found, torch.ones_like(found))
+    windows = torch.where(middles.amax((1, 2, 3), keepdim=True) > 0, middles, touching)
+    scores = _mean_in(likeness * contrast, windows)
+    return torch.where(hole.amax((1, 2, 3)) > 0, scores, torch.ones_like(scores))
 
 
 def _mean_in(values: Tensor, hole: Tensor) -> Tensor:
@@ -147,8 +147,8 @@ PIXEL_ACCURACY, MIOU = LABEL_METRICS = ("pixel_accuracy", "mIoU")
 
 def lower_is_better(name: str) -> bool:
     """Return whether lower values of a metric or a loss are better."""
-    known = METRICS | HOLE_METRICS
-    return known[name].lower_is_better if name in known else name not in LABEL_METRICS
+    metrics = METRICS | HOLE_METRICS
+    return metrics[name].lower_is_better if name in metrics else name not in LABEL_METRICS
 
 
 def eight_bit(images: Tensor) -> Tensor:
@@ -168,14 +168,14 @@ def compare(fake: Tensor, real: Tensor, hole: Tensor | None = None) -> dict[str,
     # float64, because SSIM's variances are differences of nearly equal numbers; MPS lacks it.
     device = fake.device if fake.is_cuda else "cpu"
     pair = [image.to(device).double() / 255 for image in (fake, real)]
-    found = {name: (metric, pair) for name, metric in METRICS.items()}
+    metrics = {name: (metric, pair) for name, metric in METRICS.items()}
     if hole is not None:
-        given = [*pair, hole.to(device).double()]
-        found |= {name: (metric, given) for name, metric in HOLE_METRICS.items()}
+        with_hole = [*pair, hole.to(device).double()]
+        metrics |= {name: (metric, with_hole) for name, metric in HOLE_METRICS.items()}
     size = min(fake.shape[-2:])
     return {
-        name: metric.function(*of).cpu()
-        for name, (metric, of) in found.items()
+        name: metric.function(*images).cpu()
+        for name, (metric, images) in metrics.items()
         if size >= metric.least
     }
 

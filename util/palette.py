@@ -52,14 +52,14 @@ def nearest_and_distance(image: np.ndarray, colours: np.ndarray) -> tuple[np.nda
 
     The distance is Euclidean, in pixel values. Of equally near colours the first counts.
     """
-    codes, where = np.unique(packed(image), return_inverse=True)
-    there, wanted = unpacked(codes).astype(np.int32), colours.astype(np.int32)
+    codes, inverse = np.unique(packed(image), return_inverse=True)
+    unique, palette = unpacked(codes).astype(np.int32), colours.astype(np.int32)
     index, squared = np.empty(len(codes), np.int64), np.empty(len(codes), np.int64)
     for i in range(0, len(codes), ROWS):
-        distances = ((there[i : i + ROWS, None] - wanted) ** 2).sum(2)
+        distances = ((unique[i : i + ROWS, None] - palette) ** 2).sum(2)
         index[i : i + ROWS], squared[i : i + ROWS] = distances.argmin(1), distances.min(1)
     shape = image.shape[:2]
-    return index[where].reshape(shape), np.sqrt(squared)[where].reshape(shape)
+    return index[inverse].reshape(shape), np.sqrt(squared)[inverse].reshape(shape)
 
 
 def packed(image: np.ndarray) -> np.ndarray:
@@ -122,9 +122,9 @@ def read_colour_names(path: Path) -> dict[str, str]:
     for line in _lines_of(path) if path.is_file() else ():
         if not line.startswith("#"):
             continue
-        if not (found := NAMED.fullmatch(line)):
+        if not (match := NAMED.fullmatch(line)):
             raise ValueError(f"{path}: {line!r}: expected #rrggbb and a name")
-        if names.setdefault(code := found[2].lower(), found[3]) != found[3]:
+        if names.setdefault(code := match[2].lower(), match[3]) != match[3]:
             raise ValueError(f"{path}: {line!r}: {code} has a name already, {names[code]!r}")
     return names
 
@@ -138,16 +138,16 @@ def _lines_of(path: Path) -> list[str]:
 
 def _class_in(line: str, place: int, colours: np.ndarray) -> tuple[int, str]:
     """Return the number and the name of a line's class; ValueError says what is wrong."""
-    found = NAMED.fullmatch(line)
-    if not found:
+    match = NAMED.fullmatch(line)
+    if not match:
         if line.startswith("#"):
             raise ValueError("expected #rrggbb and a name")
         return place, line
-    digits, colour, name = found.groups()
+    digits, colour, name = match.groups()
     if digits:
         return int(digits), name
     nearest, distance = nearest_and_distance(from_hex([colour])[None], colours)
     if distance.item() > SAME_COLOUR:
-        known = as_hex(colours)[nearest.item()]
-        raise ValueError(f"no class has this colour; the nearest is {known}")
+        nearest_hex = as_hex(colours)[nearest.item()]
+        raise ValueError(f"no class has this colour; the nearest is {nearest_hex}")
     return int(nearest.item()), name

@@ -54,10 +54,10 @@ def _meant(package: str, name: str) -> str:
     """Return "; did you mean X?", or what another program's dataset is here; "" for no idea."""
     if package == "data" and name in SPADE_DATASETS:
         return f"; here it is {SPADE_DATASETS[name]}"
-    ours = {one.lower(): one for one in known(package)}
-    ours |= MODEL_ALIASES if package == "models" else {}
-    near = difflib.get_close_matches(name.lower(), ours, n=1)
-    return f"; did you mean {ours[near[0]]}?" if near else ""
+    names = {known_name.lower(): known_name for known_name in known(package)}
+    names |= MODEL_ALIASES if package == "models" else {}
+    matches = difflib.get_close_matches(name.lower(), names, n=1)
+    return f"; did you mean {names[matches[0]]}?" if matches else ""
 
 
 def _suffix(package: str) -> str:

@@ -14,9 +14,9 @@ def confusion(truth: Tensor, found: Tensor, classes: int) -> Tensor:
 
     Pixels whose true class is UNKNOWN do not count.
     """
-    known = truth != UNKNOWN
-    both = truth[known] * classes + found[known]
-    return torch.bincount(both, minlength=classes**2).view(classes, classes)
+    counted = truth != UNKNOWN
+    pairs = truth[counted] * classes + found[counted]
+    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
 
 
 def scores(matrix: Tensor) -> dict[str, float]:
@@ -24,20 +24,20 @@ def scores(matrix: Tensor) -> dict[str, float]:
 
     Source: Long et al., arXiv:1411.4038, §5 (pixel accuracy, mean accuracy, mean IU).
     """
-    right, truth, found = matrix.diag().double(), matrix.sum(1).double(), matrix.sum(0).double()
-    there = truth > 0
+    right, truth, predicted = matrix.diag().double(), matrix.sum(1).double(), matrix.sum(0).double()
+    present = truth > 0
     values = (
         right.sum() / truth.sum(),
-        (right / truth)[there].mean(),
-        (right / (truth + found - right))[there].mean(),
+        (right / truth)[present].mean(),
+        (right / (truth + predicted - right))[present].mean(),
     )
     return {score: value.item() for score, value in zip(SCORES, values, strict=True)}
 
 
 def iou_by_class(matrix: Tensor) -> Tensor:
     """Return the IoU of each class, (K,) float64; NaN for one that the truth lacks."""
-    right, truth, found = matrix.diag().double(), matrix.sum(1).double(), matrix.sum(0).double()
-    return torch.where(truth > 0, right / (truth + found - right), torch.nan)
+    right, truth, predicted = matrix.diag().double(), matrix.sum(1).double(), matrix.sum(0).double()
+    return torch.where(truth > 0, right / (truth + predicted - right), torch.nan)
 
 
 def largest_classes(matrix: Tensor, most: int = MOST_NAMED) -> tuple[list[int], str]:
@@ -45,6 +45,6 @@ def largest_classes(matrix: Tensor, most: int = MOST_NAMED) -> tuple[list[int], 
     there are more.
     """
     sizes = matrix.sum(1)
-    there = [i for i in sizes.argsort(descending=True).tolist() if sizes[i]]
-    more = len(there) > most
-    return there[:most], f" (the {most} largest of {len(there)})" if more else ""
+    present = [i for i in sizes.argsort(descending=True).tolist() if sizes[i]]
+    has_more = len(present) > most
+    return present[:most], f" (the {most} largest of {len(present)})" if has_more else ""

@@ -18,16 +18,16 @@ def group_of(name: PurePath, pattern: re.Pattern[str]) -> str:
 
     ValueError if it finds nothing.
     """
-    found = pattern.search(name.as_posix())
-    if not found:
+    match = pattern.search(name.as_posix())
+    if not match:
         raise ValueError(f"--group {pattern.pattern}: finds nothing in {name.as_posix()}")
-    return found[1] if pattern.groups else found[0]
+    return match[1] if pattern.groups else match[0]
 
 
 def shared_groups(parts: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
     """Return the groups that are in several parts of a split, each with these parts."""
-    found: dict[str, list[str]] = {}
+    parts_by_group: dict[str, list[str]] = {}
     for part, groups in parts.items():
         for group in dict.fromkeys(groups):
-            found.setdefault(group, []).append(part)
-    return {group: of for group, of in sorted(found.items()) if len(of) > 1}
+            parts_by_group.setdefault(group, []).append(part)
+    return {group: names for group, names in sorted(parts_by_group.items()) if len(names) > 1}

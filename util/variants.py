@@ -27,8 +27,8 @@ def variant_label(label: str, number: int) -> str:
 
 def plain_label(label: str) -> tuple[str, int]:
     """Return the label of the first variant, and the number of this one."""
-    found = re.fullmatch(r"(.+)_v([2-9]|[1-9]\d+)", label)
-    return (found[1], int(found[2])) if found else (label, 1)
+    match = re.fullmatch(r"(.+)_v([2-9]|[1-9]\d+)", label)
+    return (match[1], int(match[2])) if match else (label, 1)
 
 
 def variant_count(labels: Iterable[str]) -> int:
@@ -38,10 +38,10 @@ def variant_count(labels: Iterable[str]) -> int:
 
 def variants_of(images: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
     """Return all variants by the label of the first, of those images by label that have some."""
-    found: dict[str, list[Tensor]] = {}
+    by_label: dict[str, list[Tensor]] = {}
     for label, image in images.items():
-        found.setdefault(plain_label(label)[0], []).append(image)
-    return {label: variants for label, variants in found.items() if len(variants) > 1}
+        by_label.setdefault(plain_label(label)[0], []).append(image)
+    return {label: variants for label, variants in by_label.items() if len(variants) > 1}
 
 
 def check_variants(variants: Sequence[Any], flag: str = "") -> None:

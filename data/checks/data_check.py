@@ -44,15 +44,17 @@ def check_data(
     """
     sides: dict[str, SideStatistics] = {}
     pairs = PairStatistics()
-    end = time.monotonic() + SECONDS
+    deadline = time.monotonic() + SECONDS
     for index in evenly_spaced(len(dataset), sample):
-        found = sample_images(dataset, index, opt)
-        for side, image in found.items():
+        images = sample_images(dataset, index, opt)
+        for side, image in images.items():
             sides.setdefault(side, SideStatistics()).add(image)
-        pairs.add(found)
-        if time.monotonic() > end:
+        pairs.add(images)
+        if time.monotonic() > deadline:
             break
-    remarks = [r for side, of in sorted(sides.items()) for r in side_remarks(side, of, opt)]
+    remarks = [
+        r for side, statistics in sorted(sides.items()) for r in side_remarks(side, statistics, opt)
+    ]
     remarks += [Remark(what) for what in pairs.remarks(opt)]
     if isinstance(dataset, BaseDataset):
         remarks += [Remark(what) for what in dataset.remarks()]
@@ -64,10 +66,10 @@ def check_data(
 def sample_images(dataset: Any, index: int, opt: Any) -> dict[str, SampleImage]:
     """Return the images of an item by side; {} if one of them cannot be read."""
     try:
-        read = dataset.images(index) if isinstance(dataset, BaseDataset) else {}
-        if read:
+        images = dataset.images(index) if isinstance(dataset, BaseDataset) else {}
+        if images:
             ranges, dropped = dataset.ranges, opt.alpha == "ignore" and not dataset.reads_alpha
-            return {side: of_file(*read[side], ranges.get(side), dropped) for side in read}
+            return {side: of_file(*images[side], ranges.get(side), dropped) for side in images}
         item, _ = SeededDataset(dataset, opt.seed)[0, index]
     except (ValueError, OSError):
         return {}
@@ -154,9 +156,9 @@ def enlarged_remark(of: SideStatistics, opt: Any) -> str:
     """Return a remark if images are much smaller than the networks get them; "" if none is."""
     geometry, enlarged = Geometry.from_options(opt), []
     for path, (width, height) in of.sizes.items():
-        to = geometry.resized_size((width, height))
-        if to[0] >= MOST_ENLARGED * width and to[1] >= MOST_ENLARGED * height:
-            enlarged.append(f"{path} ({width}x{height} to {to[0]}x{to[1]})")
+        resized = geometry.resized_size((width, height))
+        if resized[0] >= MOST_ENLARGED * width and resized[1] >= MOST_ENLARGED * height:
+            enlarged.append(f"{path} ({width}x{height} to {resized[0]}x{resized[1]})")
     if not enlarged:
         return ""
     fix = "a smaller --load_size and --crop_size" if opt.isTrain else "--preprocess none"
@@ -217,8 +219,8 @@ def range_remark(side: str, of: SideStatistics) -> str:
             f"{share:.0%} of the values lie outside {low:g} to {high:g} ({kind}) and are clipped; "
             f"{flag} covers them"
         )
-    few = of.distinct and of.grey and of.whole and len(of.distinct) > 2
-    if few and (of.used() < 1 / 2 or max(of.distinct) - min(of.distinct) < len(of.distinct)):
+    few_values = of.distinct and of.grey and of.whole and len(of.distinct) > 2
+    if few_values and (of.used() < 1 / 2 or max(of.distinct) - min(of.distinct) < len(of.distinct)):
         if of.range == fitting:
             return ""
         return (

@@ -55,10 +55,10 @@ def inspect(
             with open_image(path, max_pixels) as file:
                 if has_high_depth(file):
                     return [Finding(path, DEEP, fatal=True)]
-                found = [Finding(path, what) for what in _oddities(path, file)]
+                findings = [Finding(path, what) for what in _oddities(path, file)]
             if whole:
                 load_image(path, max_pixels)
-        return found
+        return findings
     except ValueError as error:
         return [Finding.of(path, error)]
     except Exception as error:  # PIL's plugins raise nearly anything on a damaged file
@@ -76,25 +76,25 @@ def check_headers(
 
     In the files `only_8_bits` more bits are fatal.
     """
-    end, kinds = time.monotonic() + seconds, set()
-    found: list[Finding] = []
+    deadline, suffixes = time.monotonic() + seconds, set()
+    fatal_findings: list[Finding] = []
     for path in random.Random(0).sample(files, len(files)):
         started = time.monotonic()
         findings = inspect(
             path, whole=False, max_pixels=max_pixels, only_8_bits=path in only_8_bits
         )
-        found += [finding for finding in findings if finding.fatal]
-        if (kind := Path(path).suffix.lower()) not in kinds:  # the first imports a decoder
-            kinds.add(kind)
-            end += time.monotonic() - started
-        if time.monotonic() > end:
+        fatal_findings += [finding for finding in findings if finding.fatal]
+        if (suffix := Path(path).suffix.lower()) not in suffixes:  # the first imports a decoder
+            suffixes.add(suffix)
+            deadline += time.monotonic() - started
+        if time.monotonic() > deadline:
             break
-    return sorted(found)
+    return sorted(fatal_findings)
 
 
 def _oddities(path: str, file: Image.Image) -> Iterator[str]:
-    named = Image.registered_extensions().get(Path(path).suffix.lower())
-    if file.format != named and {file.format, named} != {"JPEG", "MPO"}:
+    expected_format = Image.registered_extensions().get(Path(path).suffix.lower())
+    if file.format != expected_format and {file.format, expected_format} != {"JPEG", "MPO"}:
         yield f"is a {file.format} file despite its extension, and is read as one"
     if file.mode in ("P", "PA"):
         yield "has a palette; it becomes RGB"

@@ -33,18 +33,18 @@ def missing_folder(opt: Any, expected: str, home: str | None = "") -> ValueError
     """
     root = Path(opt.dataroot)
     if root.is_file() and not opt.isTrain:
-        near = finds_modules() and opt.checkpoints_dir == "./checkpoints"
-        place = [] if near else ["--checkpoints_dir", Path(opt.checkpoints_dir)]
-        words = ("--name", opt.name, *place, root, Path("OUTPUT.png"))
+        is_default = finds_modules() and opt.checkpoints_dir == "./checkpoints"
+        folder_flags = [] if is_default else ["--checkpoints_dir", Path(opt.checkpoints_dir)]
+        words = ("--name", opt.name, *folder_flags, root, Path("OUTPUT.png"))
         line = run_line("scripts.translate", *words)
         return ValueError(f"--dataroot {root}: is a file, not a folder; for one image: {line}")
     if root.is_file():
         return ValueError(f"--dataroot {root}: is a file; give the folder that holds {expected}")
     if not root.is_dir():
-        home_of = Path(os.path.expanduser(root))
-        near = home_of if home_of.is_dir() else nearest_folder(root)
-        fits = near and (home is None or holds_data(near, opt.phase, opt))
-        hint = f"; did you mean {near}?" if fits else ""
+        expanded = Path(os.path.expanduser(root))
+        nearest = expanded if expanded.is_dir() else nearest_folder(root)
+        fits = nearest and (home is None or holds_data(nearest, opt.phase, opt))
+        hint = f"; did you mean {nearest}?" if fits else ""
         return ValueError(f"--dataroot {root}: no such folder{hint} (expected {expected})")
     fix = "" if home is None else _nearest_fix(root, opt, home or opt.phase)
     return ValueError(f"--dataroot {root}: expected {expected}, found {describe(root)}{fix}")
@@ -55,34 +55,34 @@ def holds_data(root: Path, phase: str, opt: Any) -> bool:
 
     A|B images must look like two halves: single images must never be cut in two.
     """
-    sides = [list_images(folder).images for folder in side_folders(root, phase).values()]
-    whole = list_images(root / phase).images if (root / phase).is_dir() else []
-    if opt.dataset_mode == "unaligned" and sides:
-        return all(sides) and (len(sides) == 2 or not opt.isTrain)
-    if opt.dataset_mode == "labels" and not whole:
+    side_images = [list_images(folder).images for folder in side_folders(root, phase).values()]
+    images = list_images(root / phase).images if (root / phase).is_dir() else []
+    if opt.dataset_mode == "unaligned" and side_images:
+        return all(side_images) and (len(side_images) == 2 or not opt.isTrain)
+    if opt.dataset_mode == "labels" and not images:
         trees = [root / "gtFine" / phase, *root.glob(f"annotations/{phase}*")]
-        return any(sides) or any(folder.is_dir() for folder in trees)
-    if opt.dataset_mode == "aligned" and not whole and len(sides) == 2:
+        return any(side_images) or any(folder.is_dir() for folder in trees)
+    if opt.dataset_mode == "aligned" and not images and len(side_images) == 2:
         return have_partners(*side_folders(root, phase).values())
-    return look_stitched(whole) if opt.dataset_mode in ("aligned", "unaligned") else bool(whole)
+    return look_stitched(images) if opt.dataset_mode in ("aligned", "unaligned") else bool(images)
 
 
 def check_not_two_folders(folder: Path) -> None:
     """Raise ValueError if a folder for A|B images holds pairs of single images in two folders."""
-    below = []
+    nested = []
     for entry in os.scandir(folder):  # knows what an entry is, without a call for each file
         if is_image_file(entry.name):
             return
         if entry.is_dir() and not is_hidden(entry.name):
-            below.append(folder / entry.name)
-    if len(below) != 2:
+            nested.append(folder / entry.name)
+    if len(nested) != 2:
         return
-    below.sort()
-    A, B = (by_stem(path, list_images(path).images) for path in below)
+    nested.sort()
+    A, B = (by_stem(path, list_images(path).images) for path in nested)
     if A.keys() == B.keys() and not look_stitched([path for paths in A.values() for path in paths]):
         A_place, B_place = (f"{folder}{side}" for side in "AB")
         raise ValueError(
-            f"--dataroot {folder.parent}: {below[0]} and {below[1]} hold pairs of single images, "
+            f"--dataroot {folder.parent}: {nested[0]} and {nested[1]} hold pairs of single images, "
             f"not A|B images; move them to {A_place} and {B_place}"
         )
 
@@ -130,23 +130,23 @@ def _nearest_fix(root: Path, opt: Any, home: str) -> str:
     if mode == "aligned" and A.is_dir() and B.is_dir() and have_partners(A, B):
         words = ("--task", "combine", root, Path(f"{root}_pairs"))
         return f"; try {run_line('scripts.make_pairs', *words)}"
-    own = root.name in {f"{phase}{end}" for end in _ENDINGS}
-    if own and holds_data(root.parent, phase, opt):
-        alone = _alone(opt) if _loose(root) else ""
-        return f"; try {command_line(['--dataroot', root.parent])}{alone}"
-    if loose := _loose(root):
-        return _place_for(loose, root, opt, home)
+    is_phase = root.name in {f"{phase}{end}" for end in _ENDINGS}
+    if is_phase and holds_data(root.parent, phase, opt):
+        hint = _alone(opt) if _loose(root) else ""
+        return f"; try {command_line(['--dataroot', root.parent])}{hint}"
+    if images := _loose(root):
+        return _place_for(images, root, opt, home)
     if mode == "unaligned" and _loose(A) and _loose(B):
         return f"; try to rename {A} to {phase}A and {B} to {phase}B"
-    below = [p for p in folders if holds_data(p, phase, opt)]
-    if len(below) == 1:
-        return f"; try {command_line(['--dataroot', below[0]])}"
-    if other := _other_phase(root, opt, [folder.name for folder in folders]):
-        return other
-    pair = sorted(folder for folder in folders if _loose(folder))
-    if mode == "aligned" and len(pair) == 2 and have_partners(*pair):
-        ours = f"rename the folder of inputs to {root / phase}A and that of targets to {phase}B"
-        return f"; {pair[0].name}/ and {pair[1].name}/ hold pairs: {ours}"
+    usable = [p for p in folders if holds_data(p, phase, opt)]
+    if len(usable) == 1:
+        return f"; try {command_line(['--dataroot', usable[0]])}"
+    if phase_fix := _other_phase(root, opt, [folder.name for folder in folders]):
+        return phase_fix
+    image_folders = sorted(folder for folder in folders if _loose(folder))
+    if mode == "aligned" and len(image_folders) == 2 and have_partners(*image_folders):
+        fix = f"rename the folder of inputs to {root / phase}A and that of targets to {phase}B"
+        return f"; {image_folders[0].name}/ and {image_folders[1].name}/ hold pairs: {fix}"
     return ""
 
 
@@ -154,19 +154,19 @@ def _other_phase(root: Path, opt: Any, folders: list[str]) -> str:
     """Return how to use a phase that is there: one with a similar name, else an equal one."""
     phase = opt.phase
     phases = {name.removesuffix(end) for name in folders for end in _ENDINGS}
-    near = difflib.get_close_matches(phase, phases, n=max(1, len(phases)))
-    near += next((names for names in _EQUAL_PHASES if phase in names), ())
+    candidates = difflib.get_close_matches(phase, phases, n=max(1, len(phases)))
+    candidates += next((names for names in _EQUAL_PHASES if phase in names), ())
     fixed = phase == "val" and opt.isTrain  # the phase of a training's validation
     if not fixed:
-        near += ("train",) if opt.isTrain else ("test", "val", "train")
-    for name in near:
+        candidates += ("train",) if opt.isTrain else ("test", "val", "train")
+    for name in candidates:
         if name and name != phase and holds_data(root, name, opt):
             if fixed or name.lower() == phase:
                 ends = [end for end in _ENDINGS if f"{name}{end}" in folders]
                 moves = [f"{root / name}{end} to {root / phase}{end}" for end in ends]
                 return f"; try to rename {' and '.join(sorted(moves))}"
-            seen = ", whose images G has learnt" if name == "train" and not opt.isTrain else ""
-            return f"; try {command_line(['--phase', name])}{seen}"
+            note = ", whose images G has learnt" if name == "train" and not opt.isTrain else ""
+            return f"; try {command_line(['--phase', name])}{note}"
     return "; move some of the training images there, or leave these flags out" if fixed else ""
 
 
@@ -177,14 +177,14 @@ _EQUAL_PHASES = (("val", "validation", "valid"), ("test", "testing"), ("train", 
 def _place_for(loose: list[str], root: Path, opt: Any, home: str) -> str:
     """Return where images that lie in the root itself belong."""
     if opt.dataset_mode == "unaligned":
-        other = root / f"{opt.phase}B"
-        return f"; try to move them into {root / home}, the other set into {other}{_alone(opt)}"
+        B_folder = root / f"{opt.phase}B"
+        return f"; try to move them into {root / home}, the other set into {B_folder}{_alone(opt)}"
     if opt.dataset_mode == "aligned" and not look_stitched(loose):
-        make = run_line("scripts.make_pairs", "--task", "edges", root, Path(f"{root}_pairs"))
+        command = run_line("scripts.make_pairs", "--task", "edges", root, Path(f"{root}_pairs"))
         return (
             f"; they do not look like A|B images: move the images A into {root / opt.phase}A and B "
             f"of equal names into {root / opt.phase}B{_alone(opt)}; if they are all "
-            f"targets, this makes edges as their inputs: {make}"
+            f"targets, this makes edges as their inputs: {command}"
         )
     return f"; try to move them into {root / home}{_alone(opt)}"
 
@@ -192,8 +192,8 @@ def _place_for(loose: list[str], root: Path, opt: Any, home: str) -> str:
 def _alone(opt: Any) -> str:
     if opt.isTrain:
         return ""
-    alone = "--label_dir" if opt.dataset_mode == "labels" else "--model test"
-    return f", or {alone} if they are inputs alone"
+    flag = "--label_dir" if opt.dataset_mode == "labels" else "--model test"
+    return f", or {flag} if they are inputs alone"
 
 
 def _loose(folder: Path) -> list[str]:
@@ -206,5 +206,5 @@ def nearest_folder(path: Path) -> Path | None:
     """Return the existing folder beside `path` with the most similar name."""
     parent = path.parent
     names = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, names, n=1)
-    return parent / near[0] if near else None
+    matches = difflib.get_close_matches(path.name, names, n=1)
+    return parent / matches[0] if matches else None

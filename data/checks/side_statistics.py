@@ -48,10 +48,10 @@ class SideStatistics:
             self.sizes[image.path] = image.array.shape[1::-1]
         if image.alpha:
             self.alpha.append(image.path)
-        flat = image.array.reshape(-1, image.array.shape[2])
-        finite = np.isfinite(flat).all(1) if flat.dtype.kind == "f" else slice(None)
-        values = flat[finite]
-        if len(values) < len(flat):
+        pixels = image.array.reshape(-1, image.array.shape[2])
+        finite = np.isfinite(pixels).all(1) if pixels.dtype.kind == "f" else slice(None)
+        values = pixels[finite]
+        if len(values) < len(pixels):
             self.not_finite.append(image.path)
         if not len(values):
             return
@@ -104,9 +104,9 @@ def fitting_range(values: np.ndarray) -> tuple[float, float]:
     """Return the range (low, high) of values, without a no-data value and without hot pixels."""
     if (no_data := no_data_value(values)) is not None:
         values = values[values != no_data]
-    whole = float(values.min()), float(values.max())
+    extremes = float(values.min()), float(values.max())
     likely = tuple(np.percentile(values, PERCENTILES).tolist())
-    return whole if whole[1] - whole[0] <= 2 * (likely[1] - likely[0]) else likely
+    return extremes if extremes[1] - extremes[0] <= 2 * (likely[1] - likely[0]) else likely
 
 
 def seam_contrast(left: np.ndarray, right: np.ndarray) -> float | None:
@@ -116,7 +116,7 @@ def seam_contrast(left: np.ndarray, right: np.ndarray) -> float | None:
     """
     left, right = left.astype(np.float32), right.astype(np.float32)
     inner = np.mean([np.abs(np.diff(half, axis=1)).mean() for half in (left, right)])
-    flat = min(half.std(0).max() for half in (left[:, -1], right[:, 0]))
-    if not inner or flat < inner:
+    spread = min(half.std(0).max() for half in (left[:, -1], right[:, 0]))
+    if not inner or spread < inner:
         return None
     return float(np.abs(left[:, -1] - right[:, 0]).mean() / inner)

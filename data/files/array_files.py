@@ -35,14 +35,14 @@ def read_npy(file: BinaryIO, max_pixels: float) -> np.ndarray:
 def read_pnm16(file: BinaryIO, max_pixels: float) -> tuple[np.ndarray, int] | None:
     """Read a PGM or PPM file of 16 bits, (H, W) or (H, W, 3), and its white; None for 8 bits."""
     file.seek(0)
-    found = PNM.match(file.read(PNM_HEADER))
-    if not found or int(found[4]) < 256:
+    match = PNM.match(file.read(PNM_HEADER))
+    if not match or int(match[4]) < 256:
         return None
-    width, height, white = int(found[2]), int(found[3]), int(found[4])
+    width, height, white = int(match[2]), int(match[3]), int(match[4])
     if white > 65535:
         raise ValueError(f"damaged: its white is {white}")
     check_pixels((width, height), max_pixels)
-    shape = (height, width) if found[1] == b"5" else (height, width, 3)
-    file.seek(found.end())
+    shape = (height, width) if match[1] == b"5" else (height, width, 3)
+    file.seek(match.end())
     content = file.read(2 * int(np.prod(shape)))
     return np.frombuffer(content, ">u2").reshape(shape).astype(np.uint16), white

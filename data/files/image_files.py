@@ -75,8 +75,8 @@ def load_image_or_array(path: str | Path, max_pixels: float = MAX_PIXELS) -> Ima
 def load_unconverted(path: str | Path, max_pixels: float = MAX_PIXELS) -> ImageLike:
     """Read an image like `load_image_or_array`, but in the file's own mode: P is the indices."""
     with decoding(path), open(path, "rb") as file:
-        found = read_high_depth(file, max_pixels)
-        return _decode(file, max_pixels) if found is None else found
+        image = read_high_depth(file, max_pixels)
+        return _decode(file, max_pixels) if image is None else image
 
 
 def load_image(path: str | Path, max_pixels: float = MAX_PIXELS) -> Image.Image:
@@ -87,9 +87,9 @@ def load_image(path: str | Path, max_pixels: float = MAX_PIXELS) -> Image.Image:
     """
     image = load_image_or_array(path, max_pixels)
     if isinstance(image, HighDepthImage):
-        eight = image.stored_type.dtype == "uint8"
-        what = f"has {image.channels} channels; convert it to grey or RGB" if eight else DEEP
-        raise ValueError(f"{path}: {what}")
+        eight_bit = image.stored_type.dtype == "uint8"
+        problem = f"has {image.channels} channels; convert it to grey or RGB" if eight_bit else DEEP
+        raise ValueError(f"{path}: {problem}")
     return in_mode(image, "RGB")
 
 
@@ -119,8 +119,8 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 def channels_of_some(paths: Sequence[str | Path]) -> Iterator[int]:
     """Yield the numbers of channels of some files that may hold other than grey or RGB images."""
-    many = [path for path in paths if str(path).lower().endswith(MANY)]
-    for path in many[:: max(1, -(-len(many) // LOOKED_AT))]:
+    candidates = [path for path in paths if str(path).lower().endswith(MANY)]
+    for path in candidates[:: max(1, -(-len(candidates) // LOOKED_AT))]:
         with contextlib.suppress(BadImageError):
             image = load_image_or_array(path)
             if not isinstance(image, HighDepthImage):
@@ -234,10 +234,10 @@ def in_mode(image: Image.Image, mode: str) -> Image.Image:
 
 def sizes_of(files: Sequence[str], seconds: float = 1.0) -> dict[str, tuple[int, int]]:
     """Return the (width, height), upright, of a random subset of files, within `seconds`."""
-    end, found = time.monotonic() + seconds, {}
+    deadline, sizes = time.monotonic() + seconds, {}
     for path in random.Random(0).sample(files, len(files)):
         with contextlib.suppress(ValueError, OSError):  # what cannot be read is reported elsewhere
-            found[path] = image_size(path)
-        if time.monotonic() > end:
+            sizes[path] = image_size(path)
+        if time.monotonic() > deadline:
             break
-    return {path: found[path] for path in files if path in found}
+    return {path: sizes[path] for path in files if path in sizes}

@@ -147,8 +147,8 @@ class HighDepthImage(ImageArray):
     def looks_channels_first(self) -> bool:
         """Return whether an array has fewer rows than an image, and more channels."""
         rows, columns, channels = self._array.shape
-        numpy = self.stored_type.ending == ".npy"
-        return numpy and channels > max(16, 2 * rows) and columns > 2 * rows
+        is_npy = self.stored_type.ending == ".npy"
+        return is_npy and channels > max(16, 2 * rows) and columns > 2 * rows
 
     def resize(self, size: tuple[int, int], method: Any) -> "HighDepthImage":
         """Resize each channel with PIL, as a float image."""

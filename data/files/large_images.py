@@ -27,14 +27,14 @@ class ShownRows:
 
     def __init__(self, size: tuple[int, int], channels: int):
         width, height = size
-        shown = channels if channels in (1, 3) else 3 if channels > 3 else 1
-        self.array = np.empty((height, width, shown), np.uint8)
+        shown_channels = channels if channels in (1, 3) else 3 if channels > 3 else 1
+        self.array = np.empty((height, width, shown_channels), np.uint8)
 
     def put(self, row: int, part: Tensor) -> None:
         """Store the rows from `row` on, (1, C, h, width) in [-1, 1]."""
-        for few in part.split(ROWS, dim=-2):  # tensor2im needs four times the memory of its input
-            self.array[row : row + few.shape[-2]] = tensor2im(few)
-            row += few.shape[-2]
+        for rows in part.split(ROWS, dim=-2):  # tensor2im needs four times the memory of its input
+            self.array[row : row + rows.shape[-2]] = tensor2im(rows)
+            row += rows.shape[-2]
 
     def tensor(self) -> Tensor:
         """Return the image, (1, C, H, W) of uint8 in 0..255."""
@@ -68,9 +68,9 @@ class LargeImage:
 
     def as_target(self, opt: Any, value_range: tuple[float, float] | None) -> Tensor:
         """Return a target as it is shown, (1, C, H, W) of uint8, with values of a run's range."""
-        how = {"channels": opt.output_nc, "value_range": value_range, "alpha": opt.alpha}
+        options = {"channels": opt.output_nc, "value_range": value_range, "alpha": opt.alpha}
         geometry = Geometry.from_options(opt)
-        with self.opened(partial(preprocess_single, geometry=geometry, **how)) as read:
+        with self.opened(partial(preprocess_single, geometry=geometry, **options)) as read:
             return self.shown(read)
 
     @contextlib.contextmanager
@@ -119,7 +119,7 @@ def large_images(
         return {}
     if opt.isTrain or not opt.tile or opt.preprocess != "none" or opt.model not in MODELS:
         return {}
-    found = {}
+    images = {}
     for side, path in zip(sorted(channels), paths, strict=True):
         width, height = image_size(path)
         if width * height <= LARGE or (halves and width % 2):
@@ -128,5 +128,5 @@ def large_images(
         if halves and side == "B":
             start, end = width // 2, width
         box = (start, 0, end, height)
-        found[side] = LargeImage(path, box, channels[side], opt.max_pixels)
-    return found if len({image.size for image in found.values()}) == 1 else {}
+        images[side] = LargeImage(path, box, channels[side], opt.max_pixels)
+    return images if len({image.size for image in images.values()}) == 1 else {}

@@ -72,12 +72,12 @@ def orientation_in(exif: object) -> int | None:
     if not isinstance(exif, bytes):
         return None
     exif = exif.removeprefix(b"Exif\0\0")
-    end = {b"II": "<", b"MM": ">"}.get(exif[:2], "")
+    byte_order = {b"II": "<", b"MM": ">"}.get(exif[:2], "")
     try:
-        (start,) = struct.unpack_from(f"{end}I", exif, 4)
-        (count,) = struct.unpack_from(f"{end}H", exif, start)
-        for at in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, number, value = struct.unpack_from(f"{end}HHIH", exif, at)
+        (start,) = struct.unpack_from(f"{byte_order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{byte_order}H", exif, start)
+        for offset in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, number, value = struct.unpack_from(f"{byte_order}HHIH", exif, offset)
             if (tag, kind) == (ORIENTATION, 3) and number:
                 return value
     except struct.error:  # the block ends early
@@ -100,37 +100,37 @@ def without_metadata(content: bytes) -> Plain:
 
 
 def _plain_png(content: bytes) -> Plain:
-    kept = [part.whole for part in png_files.chunks(content) if part.name in png_files.PIXELS]
-    return Plain(b"".join([png_files.SIGNATURE, *kept]), png_files.exif_in(content))
+    chunks = [part.whole for part in png_files.chunks(content) if part.name in png_files.PIXELS]
+    return Plain(b"".join([png_files.SIGNATURE, *chunks]), png_files.exif_in(content))
 
 
 def _plain_jpeg(content: bytes) -> Plain:
-    kept, exif, at = [content[:2]], None, 2
-    while content[at : at + 1] == b"\xff" and at + 4 <= len(content):
-        marker, size = content[at + 1], int.from_bytes(content[at + 2 : at + 4], "big")
-        segment = content[at : at + 2 + size]
+    segments, exif, offset = [content[:2]], None, 2
+    while content[offset : offset + 1] == b"\xff" and offset + 4 <= len(content):
+        marker, size = content[offset + 1], int.from_bytes(content[offset + 2 : offset + 4], "big")
+        segment = content[offset : offset + 2 + size]
         if marker == 0xFF:  # a fill byte
-            at += 1
+            offset += 1
             continue
         if marker == 0xDA:  # the pixels start
             break
         if marker == 0xE1 and segment[4:10] == b"Exif\0\0":
             exif = exif or segment[4:]
         if not (0xE0 <= marker <= 0xEF or marker == 0xFE) or marker == JPEG_ADOBE:
-            kept.append(segment)
-        at += 2 + size
-    return Plain(b"".join([*kept, content[at:]]), exif)
+            segments.append(segment)
+        offset += 2 + size
+    return Plain(b"".join([*segments, content[offset:]]), exif)
 
 
 def _plain_tiff(content: bytes) -> Plain:
-    end, plain = "<" if content[:2] == b"II" else ">", bytearray(content)
+    byte_order, plain = "<" if content[:2] == b"II" else ">", bytearray(content)
     try:
-        (start,) = struct.unpack_from(f"{end}I", content, 4)
-        (count,) = struct.unpack_from(f"{end}H", content, start)
-        for at in range(start + 2, start + 2 + 12 * count, 12):
-            (tag,) = struct.unpack_from(f"{end}H", content, at)
+        (start,) = struct.unpack_from(f"{byte_order}I", content, 4)
+        (count,) = struct.unpack_from(f"{byte_order}H", content, start)
+        for offset in range(start + 2, start + 2 + 12 * count, 12):
+            (tag,) = struct.unpack_from(f"{byte_order}H", content, offset)
             if tag in TIFF_METADATA:  # becomes a private tag that holds one byte
-                struct.pack_into(f"{end}HHII", plain, at, 65000, 1, 1, 0)
+                struct.pack_into(f"{byte_order}HHII", plain, offset, 65000, 1, 1, 0)
     except struct.error:
         pass
     return Plain(bytes(plain))

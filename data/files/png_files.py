@@ -30,16 +30,16 @@ class Chunk(NamedTuple):
 
 def chunks(content: bytes) -> Iterator[Chunk]:
     """Yield the chunks of a PNG file, up to one that is cut off or no chunk."""
-    at = len(SIGNATURE)
-    while at + 12 <= len(content):
-        (size,) = struct.unpack_from(">I", content, at)
-        whole = content[at : at + 12 + size]
+    offset = len(SIGNATURE)
+    while offset + 12 <= len(content):
+        (size,) = struct.unpack_from(">I", content, offset)
+        whole = content[offset : offset + 12 + size]
         name, data = whole[4:8], whole[8:-4]
         if not re.fullmatch(rb"[A-Za-z]{4}", name) or len(whole) < 12 + size:
             return
         checksum = zlib.crc32(memoryview(whole)[4:-4])
         yield Chunk(name, data, whole, checksum == int.from_bytes(whole[-4:], "big"))
-        at += len(whole)
+        offset += len(whole)
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
@@ -65,20 +65,20 @@ def read_png16(content: bytes, max_pixels: float) -> tuple[np.ndarray, str]:
 
     ValueError says what is damaged: no decoder gets bytes with a wrong checksum.
     """
-    found = whole_chunks(content)
-    width, height, _, colour, *methods = HEADER.unpack(found[0].data)
+    parts = whole_chunks(content)
+    width, height, _, colour, *methods = HEADER.unpack(parts[0].data)
     check_pixels((width, height), max_pixels)
     kind = KINDS[colour]
-    plain = SIGNATURE + b"".join(c.whole for c in found)
+    plain = SIGNATURE + b"".join(part.whole for part in parts)
     if kind == "L":
         array = np.asarray(Image.open(io.BytesIO(plain)))
     elif kind == "LA":  # as many bytes a pixel as RGBA in 8 bits
         header = chunk(b"IHDR", HEADER.pack(width, height, 8, 6, *methods))
-        plain = plain.replace(found[0].whole, header, 1)
+        plain = plain.replace(parts[0].whole, header, 1)
         array = np.array(Image.open(io.BytesIO(plain))).view(">u2")
     elif (
         importlib.util.find_spec("imagecodecs")
-        and b"tRNS" not in {c.name for c in found}
+        and b"tRNS" not in {part.name for part in parts}
         and not methods[-1]  # of interlaced files it warns on standard error
     ):
         import imagecodecs  # as fast as one pass of PIL
@@ -92,20 +92,20 @@ def read_png16(content: bytes, max_pixels: float) -> tuple[np.ndarray, str]:
 
 def whole_chunks(content: bytes) -> list[Chunk]:
     """Return the chunks of a 16-bit PNG file that pixels depend on; ValueError for damage."""
-    found: list[Chunk] = []
+    parts: list[Chunk] = []
     for part in chunks(content):
         if part.name in PIXELS:
             if not part.right:
                 raise ValueError(f"damaged: wrong checksum of {part.name.decode()}")
-            found.append(part)
+            parts.append(part)
         if part.name == b"IEND":
             break
-    names = [part.name for part in found]
+    names = [part.name for part in parts]
     if b"IDAT" not in names or names[-1] != b"IEND":
         raise ValueError("damaged: it ends early, or between two chunks")
-    if names[0] != b"IHDR" or names.count(b"IHDR") != 1 or not _is_header(found[0].data):
+    if names[0] != b"IHDR" or names.count(b"IHDR") != 1 or not _is_header(parts[0].data):
         raise ValueError("damaged: its header is not one of PNG")
-    return found
+    return parts
 
 
 def _is_header(data: bytes) -> bool:

@@ -42,8 +42,8 @@ def read_tiff(file: BinaryIO, max_pixels: float) -> TiffPixels | None:
             return None
         _check_pages(tiff)
         check_pixels((page.imagewidth, page.imagelength), max_pixels, tiff.filehandle.size)
-        for one in filter(None, series.pages):
-            check_segments(one, tiff.filehandle.size)
+        for frame in filter(None, series.pages):
+            check_segments(frame, tiff.filehandle.size)
         array = _bands_last(series.asarray(), series.axes)
         if page.photometric == MIN_IS_WHITE and array.dtype.kind == "u":
             array = (2**page.bitspersample - 1) - array
@@ -94,8 +94,8 @@ def _check_pages(tiff: Any) -> None:
     """Raise ValueError if a page lies beyond the file's end, instead of leaving it out."""
     form, handle = tiff.tiff, tiff.filehandle
 
-    def number(at: int, size: int) -> int:
-        handle.seek(at)
+    def number(offset: int, size: int) -> int:
+        handle.seek(offset)
         return int.from_bytes(handle.read(size), "little" if form.byteorder == "<" else "big")
 
     link, seen = form.offsetsize, set()  # at 4, or at 8 in a large file
@@ -110,13 +110,13 @@ def check_segments(page: Any, size: int) -> None:
     """Raise ValueError for values of an unknown type, and for strips or tiles that are missing, too
     short, or beyond the file's end.
     """
-    counts, first = page.databytecounts, page.keyframe
-    if first.dtype is None or not isinstance(first.bitspersample, int):
-        raise ValueError(f"holds values of {first.bitspersample} bits, which are not read")
-    if len(counts) < math.prod(first.chunked):
+    counts, keyframe = page.databytecounts, page.keyframe
+    if keyframe.dtype is None or not isinstance(keyframe.bitspersample, int):
+        raise ValueError(f"holds values of {keyframe.bitspersample} bits, which are not read")
+    if len(counts) < math.prod(keyframe.chunked):
         raise ValueError("damaged: it lacks strips or tiles")
-    needed = math.prod(first.shaped) * first.bitspersample // 8
-    if first.compression == UNPACKED and all(counts) and sum(counts) < needed:
+    needed = math.prod(keyframe.shaped) * keyframe.bitspersample // 8
+    if keyframe.compression == UNPACKED and all(counts) and sum(counts) < needed:
         raise ValueError("damaged: its strips or tiles are too short")
     ends = (start + count for start, count in zip(page.dataoffsets, counts, strict=True))
     if max(ends, default=0) > size:
@@ -125,8 +125,8 @@ def check_segments(page: Any, size: int) -> None:
 
 def _bands_last(array: np.ndarray, axes: str) -> np.ndarray:
     """Turn (C, H, W), of pages or planes, to (H, W, C)."""
-    others = [number for number, axis in enumerate(axes) if axis not in "YX"]
-    return np.moveaxis(array, others[0], 2) if array.ndim == 3 and len(others) == 1 else array
+    band_axes = [number for number, axis in enumerate(axes) if axis not in "YX"]
+    return np.moveaxis(array, band_axes[0], 2) if array.ndim == 3 and len(band_axes) == 1 else array
 
 
 def channel_kind(page: Any) -> str:
@@ -138,6 +138,6 @@ def channel_kind(page: Any) -> str:
         return ""
     if not extra:
         return kind
-    unsaid = 2 if kind == "RGB" else 0  # a fourth band without a word on it is alpha, as in PIL
-    alpha = ALPHA.get(int(page.extrasamples[0]) if page.extrasamples else unsaid)
+    default = 2 if kind == "RGB" else 0  # a fourth band without a word on it is alpha, as in PIL
+    alpha = ALPHA.get(int(page.extrasamples[0]) if page.extrasamples else default)
     return kind + alpha if alpha else ""

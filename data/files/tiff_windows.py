@@ -85,17 +85,17 @@ class TiffWindows:
             return self.kept[place]
         segment = self._contiguous_rows(plane, row) if self.contiguous else self._decoded(*place)
         self.kept[place] = segment
-        while sum(kept.nbytes for kept in self.kept.values()) > MOST_BYTES and len(self.kept) > 1:
+        while sum(array.nbytes for array in self.kept.values()) > MOST_BYTES and len(self.kept) > 1:
             self.kept.popitem(last=False)
         return segment
 
     def _contiguous_rows(self, plane: int, row: int) -> np.ndarray:
-        page, first = self.page, row * self.rows
-        count = min(self.rows, page.imagelength - first)
+        page, first_row = self.page, row * self.rows
+        count = min(self.rows, page.imagelength - first_row)
         dtype = page.dtype.newbyteorder(page.parent.byteorder)
         row_bytes = page.imagewidth * self.samples * dtype.itemsize
         file = self.tiff.filehandle
-        file.seek(page.dataoffsets[0] + (plane * page.imagelength + first) * row_bytes)
+        file.seek(page.dataoffsets[0] + (plane * page.imagelength + first_row) * row_bytes)
         pixels = np.frombuffer(file.read(count * row_bytes), dtype)
         return pixels.reshape(count, page.imagewidth, self.samples)
 
@@ -105,8 +105,8 @@ class TiffWindows:
         down = math.ceil(page.imagelength / self.rows)
         number = (plane * down + row) * across + column
         file.seek(page.dataoffsets[number])
-        stored = file.read(page.databytecounts[number])
-        segment = page.decode(stored or None, number)[0]
+        content = file.read(page.databytecounts[number])
+        segment = page.decode(content or None, number)[0]
         if segment is None:  # the writer has left it out
             return np.full((self.rows, self.columns, self.samples), page.nodata, page.dtype)
         return segment[0]

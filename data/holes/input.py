@@ -52,15 +52,15 @@ class HoleInput:
         name = named(image, name)
         with prefix_errors(name):
             refuse_parts(parts, self.parts, "fills holes" + " without --guided" * (not self.guided))
-            whole = eight_bits(image_of(image, max_pixels=self.max_pixels))
-            mask = alpha_mask(whole) if "mask" not in parts else None
+            pil_image = eight_bits(image_of(image, max_pixels=self.max_pixels))
+            mask = alpha_mask(pil_image) if "mask" not in parts else None
             if mask is None and "mask" not in parts:
                 raise ValueError("give its mask (--mask), or make it transparent in the hole")
         if mask is None:
-            mask = self._map(parts, "mask", mask_of, image=name, size=whole.size)
+            mask = self._map(parts, "mask", mask_of, image=name, size=pil_image.size)
         maps = [mask]
         if self.guided and "sketch" in parts:
-            maps.append(self._map(parts, "sketch", lines_of, image=name, size=whole.size))
+            maps.append(self._map(parts, "sketch", lines_of, image=name, size=pil_image.size))
         with prefix_errors(name):
             check_hole(maps[0])
             if (share := maps[0].mean()) > MOST_HOLE:
@@ -68,17 +68,17 @@ class HoleInput:
                     "%s: %.0f%% of the image is the hole; invert the mask if black is to be filled",
                     *(name, 100 * share),
                 )
-            found = [to_tensor(self.fitted(in_mode(whole, "RGB")))]
-            found += [(to_tensor(self.fitted(as_image(one))) > 0).float() for one in maps]
-            check_size(*found[0].shape[:0:-1], self.geometry.size_flag)
-            if found[1].min() == found[1].max():
-                left = "only" if found[1].any() else "nothing of"
+            tensors = [to_tensor(self.fitted(in_mode(pil_image, "RGB")))]
+            tensors += [(to_tensor(self.fitted(as_image(array))) > 0).float() for array in maps]
+            check_size(*tensors[0].shape[:0:-1], self.geometry.size_flag)
+            if tensors[1].min() == tensors[1].max():
+                left = "only" if tensors[1].any() else "nothing of"
                 raise ValueError(
                     f"--preprocess {self.geometry.preprocess} leaves {left} the hole; "
                     f"--preprocess none keeps the whole image"
                 )
         missing = self.channels - 3 - len(maps)
-        return torch.cat([*found, *[torch.zeros_like(found[1])] * missing])
+        return torch.cat([*tensors, *[torch.zeros_like(tensors[1])] * missing])
 
     def fitted(self, image: Image.Image) -> ImageLike:
         """Return an image, or a map of mode L, at the size that the network gets."""
@@ -90,9 +90,9 @@ class HoleInput:
     ) -> np.ndarray:
         """Return the mask or the sketch of an image of (width, height) as bools (H, W)."""
         with prefix_errors(named(parts[part], f"{image}: {part}")):
-            found = map_of(parts[part], read, name=f"a {part}", max_pixels=self.max_pixels)
-            check_same_size(found, size)
-            return found
+            array = map_of(parts[part], read, name=f"a {part}", max_pixels=self.max_pixels)
+            check_same_size(array, size)
+            return array
 
     def check_one(self, image: Tensor, name: str, **parts: Any) -> None:
         """Raise a ValueError for the shape of a tensor that is no single image with its hole."""

@@ -44,10 +44,10 @@ def load_map(
     ValueError names the file.
     """
     with prefix_errors(str(path)):
-        found = convert(load_unconverted(path, max_pixels))
+        array = convert(load_unconverted(path, max_pixels))
         if size:
-            check_same_size(found, size)
-        return found
+            check_same_size(array, size)
+        return array
 
 
 def mask_of(image: ImageLike) -> np.ndarray:
@@ -79,8 +79,8 @@ def white_of(largest: float, high: float = 255.0) -> float:
     """Return the white of a mask by its largest value: 1, 255, 65535 or the type's `high`, the
     first that is large enough. Floats, of `high` 1, may be bytes too.
     """
-    known = [white for white in (*WHITES, high) if white <= high or high == 1]
-    return min((white for white in known if largest <= white), default=high)
+    whites = [white for white in (*WHITES, high) if white <= high or high == 1]
+    return min((white for white in whites if largest <= white), default=high)
 
 
 def share_within(values: np.ndarray, low: float, high: float) -> float:
@@ -147,10 +147,10 @@ def shares_of_some(
     """Return the share of the hole, or of the lines, in a random subset of masks or sketches, as
     many as `load` reads in `seconds`.
     """
-    end, shares = time.monotonic() + seconds, []
+    deadline, shares = time.monotonic() + seconds, []
     for path in random.Random(0).sample(paths, len(paths)):
         shares.append(float(load(path).mean()))
-        if time.monotonic() > end:
+        if time.monotonic() > deadline:
             break
     return shares
 
@@ -162,7 +162,7 @@ class MaskFolder:
         """ValueError names `flag` if the folder holds no images."""
         self.folder = Path(folder)
         self.paths = make_dataset(folder, flag=flag)
-        self.by_stem = {stem: found[0] for stem, found in by_stem(self.folder, self.paths).items()}
+        self.by_stem = {stem: paths[0] for stem, paths in by_stem(self.folder, self.paths).items()}
 
     def of(self, stem: str) -> str | None:
         """Return the mask of the image with a stem, the path without its ending; None without."""

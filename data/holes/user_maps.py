@@ -33,8 +33,8 @@ def map_of(
         source = (source.float() if source.is_floating_point() else source).numpy()
     if isinstance(source, np.ndarray):
         source = flat(source, name)
-        whole = source.dtype.kind in "bui" and source.ndim == 2
-        if whole and source.min() >= 0 and source.max() <= 1:
+        whole_numbers = source.dtype.kind in "bui" and source.ndim == 2
+        if whole_numbers and source.min() >= 0 and source.max() <= 1:
             return source > 0
         source = in_bytes(source)
     return read(as_image(source, max_pixels=max_pixels, load=load_unconverted))

@@ -49,13 +49,13 @@ def names_of_colours(opt: Any, colours: np.ndarray) -> list[str]:
         return []
     for folder in (run_folder(opt), Path(opt.dataroot)):
         if named := read_colour_names(folder / "classes.txt"):
-            found = nearest_names(colours, named)
-            if unused := [f"{code} {name}" for code, name in named.items() if name not in found]:
+            names = nearest_names(colours, named)
+            if unused := [f"{code} {name}" for code, name in named.items() if name not in names]:
                 log.warning(
                     "%s: the label maps that were looked at do not have %s",
                     *(folder / "classes.txt", ", ".join(unused)),
                 )
-            return found
+            return names
     if not is_builtin(opt.dataroot):
         return [""] * len(colours)
     return nearest_names(colours, dict(zip(as_hex(BUILTIN), PALETTE, strict=True)))

@@ -38,15 +38,19 @@ def displacements(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray
     """Draw smooth displacements (2, H, W) of a standard deviation of about 1."""
     height, width = size
     knots = rng.standard_normal((2, GRID, GRID)).astype(np.float32)
-    fields = [Image.fromarray(of).resize((width, height), Image.Resampling.BICUBIC) for of in knots]
+    fields = [
+        Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC) for plane in knots
+    ]
     return np.stack([np.asarray(field) for field in fields])
 
 
 def source(moved: np.ndarray) -> Source:
     """Return the nearest pixels to displaced places (2, H, W), within the map."""
     places = np.indices(moved.shape[1:]) + moved
-    found = [np.rint(at).clip(0, n - 1) for at, n in zip(places, moved.shape[1:], strict=True)]
-    return found[0].astype(np.int64), found[1].astype(np.int64)
+    nearest = [
+        np.rint(place).clip(0, n - 1) for place, n in zip(places, moved.shape[1:], strict=True)
+    ]
+    return nearest[0].astype(np.int64), nearest[1].astype(np.int64)
 
 
 def classes_of(image: Tensor) -> np.ndarray:

@@ -25,9 +25,9 @@ def derived_label_options(opt: Any) -> dict[str, Any]:
         return inferred_classes(channels, opt)
     if is_builtin(opt.dataroot) and not opt.label_dir:
         colours = sorted(as_hex(BUILTIN))
-        own = {"label_nc": len(colours), "label_colours": colours, "label_offset": 0}
-        own = {k: v for k, v in own.items() if getattr(opt, k) in (None, "auto")}
-        return own | ({"no_instance": True} if of_no_run(opt) else {})
+        builtin = {"label_nc": len(colours), "label_colours": colours, "label_offset": 0}
+        builtin = {k: v for k, v in builtin.items() if getattr(opt, k) in (None, "auto")}
+        return builtin | ({"no_instance": True} if of_no_run(opt) else {})
     if opt.label_offset is not None and not opt.isTrain:  # as in the run
         return {}
     try:
@@ -40,12 +40,12 @@ def derived_label_options(opt: Any) -> dict[str, Any]:
     if offset is None:
         offset = int(files.layout == "ADE20K")  # 0 is unknown
         dontcare |= offset > 0
-    found = {"label_offset": offset, "contain_dontcare_label": dontcare}
+    options = {"label_offset": offset, "contain_dontcare_label": dontcare}
     if of_no_run(opt):
-        found["no_instance"] = not files.instances
+        options["no_instance"] = not files.instances
     if opt.isTrain:
-        found |= _counted(opt, hold_colours(files, opt), offset, dontcare)
-    return found
+        options |= _counted(opt, hold_colours(files, opt), offset, dontcare)
+    return options
 
 
 def of_no_run(opt: Any) -> bool:
@@ -85,17 +85,17 @@ def _say_count(classes: int, what: str, root: str) -> None:
 
 def _counted(opt: Any, coloured: bool, offset: int, dontcare: bool) -> dict[str, Any]:
     """Return label_nc, and label_colours of label maps of colours, where they are not given."""
-    own = isinstance(opt.label_colours, list)
-    if opt.label_nc is not None and (own or not coloured):
+    given = isinstance(opt.label_colours, list)
+    if opt.label_nc is not None and (given or not coloured):
         return {}
-    scan = None if own else scan_labels(opt)
-    if scan is None and not own:  # the constructor says why
+    scan = None if given else scan_labels(opt)
+    if scan is None and not given:  # the constructor says why
         return {}
-    colours = opt.label_colours if own else scan.colours
-    counted = len(colours) if own else scan.label_nc(offset, dontcare)
+    colours = opt.label_colours if given else scan.colours
+    counted = len(colours) if given else scan.label_nc(offset, dontcare)
     if opt.label_nc is None:
-        phases = [] if own else sorted(scan.phases, key=lambda phase: ORDER.get(phase, 0))
-        what = "the colours of --label_colours" if own else f"counted in {', '.join(phases)}"
-        _say_count(counted, what, os.path.abspath(opt.dataroot))
-    found = {"label_nc": counted if opt.label_nc is None else opt.label_nc}
-    return {**found, "label_colours": colours} if colours else found
+        phases = [] if given else sorted(scan.phases, key=lambda phase: ORDER.get(phase, 0))
+        source = "the colours of --label_colours" if given else f"counted in {', '.join(phases)}"
+        _say_count(counted, source, os.path.abspath(opt.dataroot))
+    options = {"label_nc": counted if opt.label_nc is None else opt.label_nc}
+    return {**options, "label_colours": colours} if colours else options

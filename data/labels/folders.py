@@ -79,8 +79,8 @@ def find_label_files(opt: Any, images_needed: bool = False) -> LabelFiles | None
     sides, label = side_folders(root, opt.phase), label_side(opt)
     if label not in sides:
         return None
-    named = {"label": sides[label], "image": sides.get("BA"["AB".index(label)])}
-    return matched(opt, {k: f for k, f in named.items() if f}, "sides", images_needed)
+    folders_by_kind = {"label": sides[label], "image": sides.get("BA"["AB".index(label)])}
+    return matched(opt, {k: f for k, f in folders_by_kind.items() if f}, "sides", images_needed)
 
 
 @cache
@@ -91,34 +91,34 @@ def _say_other_phase(phase: str, folder: Path) -> None:
 
 def existing_label_files(opt: Any) -> LabelFiles:
     """Return the files of --phase; ValueError if they are missing, or images of a training."""
-    found = find_label_files(opt, images_needed=opt.isTrain and opt.phase != "test")
-    if found is None:
+    files = find_label_files(opt, images_needed=opt.isTrain and opt.phase != "test")
+    if files is None:
         raise missing_folder(opt, EXPECTED.format(opt.phase))
-    return found
+    return files
 
 
 def labels_of_all_phases(opt: Any) -> dict[str, LabelFiles]:
     """Return the label files of the phases that are there, that of the training first."""
-    found: dict[str, LabelFiles] = {}
+    files_by_phase: dict[str, LabelFiles] = {}
     for phase in dict.fromkeys((opt.phase, "train", "val", "test")):
         changes = {"phase": phase, "max_dataset_size": float("inf"), "instance_dir": None}
         changes["no_instance"] = True
         with contextlib.suppress(ValueError):  # of a phase that this training does not read
             files = find_label_files(Namespace(**{**vars(opt), **changes}))
-            if files and all(files.labels != other.labels for other in found.values()):
-                found[phase] = files
-    return found
+            if files and all(files.labels != other.labels for other in files_by_phase.values()):
+                files_by_phase[phase] = files
+    return files_by_phase
 
 
 def phases_without_instances(opt: Any) -> list[str]:
     """Return the phases, of --phase and, before a training, val, that have no instance maps."""
-    lacking = []
+    phases = []
     for phase in dict.fromkeys((opt.phase, *(["val"] if opt.isTrain else []))):
         with contextlib.suppress(ValueError):  # of a phase that this training does not read
             files = find_label_files(Namespace(**{**vars(opt), "phase": phase}))
             if files and not files.instances:
-                lacking.append(phase)
-    return lacking
+                phases.append(phase)
+    return phases
 
 
 def hold_colours(files: LabelFiles, opt: Any) -> bool:
@@ -162,16 +162,16 @@ def ade20k_folders(root: Path, phase: str) -> Folders:
 
 def flag_folders(opt: Any) -> Folders:
     """Return the folders that --label_dir, --image_dir and --instance_dir name."""
-    given = {kind: getattr(opt, flag.removeprefix("--")) for kind, flag in FLAGS.items()}
-    given = {kind: folder for kind, folder in given.items() if folder}
-    if given and "label" not in given:
-        flag = FLAGS[next(iter(given))]
+    folders = {kind: getattr(opt, flag.removeprefix("--")) for kind, flag in FLAGS.items()}
+    folders = {kind: folder for kind, folder in folders.items() if folder}
+    if folders and "label" not in folders:
+        flag = FLAGS[next(iter(folders))]
         raise ValueError(f"{flag}: needs --label_dir, the folder of the label maps")
-    if opt.no_instance and "instance" in given:
+    if opt.no_instance and "instance" in folders:
         raise ValueError("--instance_dir: does nothing with --no_instance; leave one of them out")
     if opt.isTrain and opt.phase in ("val", "test"):  # the flags name the folders of the training
-        given = {kind: counterpart(f, FLAGS[kind], opt.phase) for kind, f in given.items()}
-    return {kind: Path(folder) for kind, folder in given.items()}
+        folders = {kind: counterpart(f, FLAGS[kind], opt.phase) for kind, f in folders.items()}
+    return {kind: Path(folder) for kind, folder in folders.items()}
 
 
 def counterpart(folder: str, flag: str, phase: str) -> str:
@@ -193,27 +193,31 @@ def counterpart(folder: str, flag: str, phase: str) -> str:
 def matched(opt: Any, folders: Folders, layout: str, images_needed: bool) -> LabelFiles:
     """List the files of the folders and match them; ValueError if one has no partner."""
     flags = FLAGS if layout == "flags" else dict.fromkeys(FLAGS, "--dataroot")
-    found = {}
+    files_by_kind = {}
     for kind, folder in folders.items():
         if kind == "instance" and opt.no_instance:
             continue
         if layout == "flags" or folder.is_dir():
             ending = CITYSCAPES[kind] if layout == "Cityscapes" else ""
-            found[kind] = by_key(folder, flags[kind], ending)
-    if not found.get("instance", True):  # none in a tree of Cityscapes
-        del found["instance"]
-    if images_needed and "image" not in found:
+            files_by_kind[kind] = by_key(folder, flags[kind], ending)
+    if not files_by_kind.get("instance", True):  # none in a tree of Cityscapes
+        del files_by_kind["instance"]
+    if images_needed and "image" not in files_by_kind:
         missing = f"{folders['image']} is missing" if "image" in folders else "no images are there"
         raise ValueError(f"{flags['image']}: {missing}; a training needs one for each label map")
     if opt.no_pairing_check:
-        lists = in_order(found, folders)
+        lists = in_order(files_by_kind, folders)
     else:
-        for kind in found.keys() - {"label"}:
-            check_partners(found["label"], found[kind], folders[kind], flags[kind])
-            check_partners(found[kind], found["label"], folders["label"], flags["label"])
-        lists = {kind: [files[key] for key in sorted(files)] for kind, files in found.items()}
-    most = int(min(opt.max_dataset_size, len(lists["label"])))
-    ordered = (lists.get(kind, [])[:most] for kind in FLAGS)
+        for kind in files_by_kind.keys() - {"label"}:
+            check_partners(files_by_kind["label"], files_by_kind[kind], folders[kind], flags[kind])
+            check_partners(
+                files_by_kind[kind], files_by_kind["label"], folders["label"], flags["label"]
+            )
+        lists = {
+            kind: [files[key] for key in sorted(files)] for kind, files in files_by_kind.items()
+        }
+    limit = int(min(opt.max_dataset_size, len(lists["label"])))
+    ordered = (lists.get(kind, [])[:limit] for kind in FLAGS)
     return LabelFiles(*ordered, layout)
 
 
@@ -224,10 +228,10 @@ def by_key(folder: Path, flag: str, ending: str) -> dict[str, str]:
     paths = make_dataset(folder, flag=flag)
     if not ending:
         return one_by_stem(folder, paths, flag)
-    found = {"_".join(Path(p).name.split("_")[:3]): p for p in paths if p.endswith(ending)}
-    if not found and ending != CITYSCAPES["instance"]:
+    files = {"_".join(Path(p).name.split("_")[:3]): p for p in paths if p.endswith(ending)}
+    if not files and ending != CITYSCAPES["instance"]:
         raise ValueError(f"{flag}: {folder} holds no files *{ending}")
-    return found
+    return files
 
 
 def in_order(found: dict[str, dict[str, str]], folders: Folders) -> dict[str, list[str]]:

@@ -22,23 +22,23 @@ def inferred_classes(channels: int, opt: Any) -> dict[str, Any]:
     files = label_files(opt)
     switches = opt.contain_dontcare_label, opt.no_instance
     instances = bool(files and files.instances)
-    found = split_channels(channels, opt.label_nc, *switches, instances)
-    if found is None:
+    split = split_channels(channels, opt.label_nc, *switches, instances)
+    if split is None:
         raise ValueError(
             f"--label_nc {opt.label_nc}: the label maps of this network have {channels} channels: "
             f"the classes, unknown pixels (--contain_dontcare_label) and the edges of instances "
             f"(without --no_instance)"
         )
     name, known = KNOWN_CHANNELS.get(channels, ("", None))
-    guessed = found != known and opt.label_nc is None and not instances
+    guessed = split != known and opt.label_nc is None and not instances
     log.log(
         logging.WARNING if guessed else logging.INFO,
         "the %d channels of label maps are taken for %s%s; --label_nc, --contain_dontcare_label "
         "and --no_instance say it otherwise",
-        *(channels, found.describe(), f", as of {name}" if found == known else ""),
+        *(channels, split.describe(), f", as of {name}" if split == known else ""),
     )
-    options = found._asdict()
-    if opt.label_colours is None and is_builtin(opt.dataroot) and found.label_nc == len(BUILTIN):
+    options = split._asdict()
+    if opt.label_colours is None and is_builtin(opt.dataroot) and split.label_nc == len(BUILTIN):
         options["label_colours"] = sorted(as_hex(BUILTIN))
     elif opt.label_colours == "auto":
         raise ValueError(
@@ -59,6 +59,6 @@ def label_files(opt: Any) -> LabelFiles | None:
 
 def lacks_label_maps(opt: Any) -> bool:
     """Return whether weights alone would be tested on the built-in images, with other classes."""
-    alone = "semantic_nc" in getattr(opt, "inferred", {})
-    of_builtin = is_builtin(opt.dataroot) and not opt.label_dir
-    return alone and of_builtin and not (opt.label_nc == len(BUILTIN) and opt.no_instance)
+    weights_alone = "semantic_nc" in getattr(opt, "inferred", {})
+    on_builtin = is_builtin(opt.dataroot) and not opt.label_dir
+    return weights_alone and on_builtin and not (opt.label_nc == len(BUILTIN) and opt.no_instance)

@@ -47,17 +47,17 @@ class LabelInput:
             refuse_parts(parts, (), "translates label maps")
             stored = self._class_numbers(labels)
             size = stored.shape[::-1] if isinstance(stored, np.ndarray) else stored.size
-            found = [self.numbers(stored)]
+            channels = [self.numbers(stored)]
         if instances is not None:
             with prefix_errors(named(instances, f"{name}: instances")):
                 if not (self.edges or self.ids):
                     raise ValueError("this run was trained without instance maps; leave it out")
                 ids = self._instance_numbers(instances, tuple(size))
         else:
-            ids = found[0]
-        found += [instance_edges(ids)] if self.edges else []
-        found += [ids] if self.ids else []
-        return torch.cat([channel.float() for channel in found])
+            ids = channels[0]
+        channels += [instance_edges(ids)] if self.edges else []
+        channels += [ids] if self.ids else []
+        return torch.cat([channel.float() for channel in channels])
 
     def check_one(self, labels: Tensor, name: str, instances: Any = None, **parts: Any) -> None:
         """Raise a ValueError for the shape of a tensor that is no single label map."""
@@ -99,11 +99,13 @@ class LabelInput:
 
     def _check_numbers(self, labels: Tensor, names: Sequence[str]) -> None:
         last = self.label_nc - 1 + self.dontcare
-        for name, one in zip(names, labels, strict=True):
-            allowed = (one[0] >= 0) & (one[0] <= last) & (one[0] == one[0].round())  # no NaN
+        for name, image in zip(names, labels, strict=True):
+            allowed = (
+                (image[0] >= 0) & (image[0] <= last) & (image[0] == image[0].round())
+            )  # no NaN
             if not allowed.all():
-                raise ValueError(f"image {name}: {self._wrong(one[0][~allowed][0].item())}")
-            if len(one) > 1 and not ((one[1] == 0) | (one[1] == 1)).all():
+                raise ValueError(f"image {name}: {self._wrong(image[0][~allowed][0].item())}")
+            if len(image) > 1 and not ((image[1] == 0) | (image[1] == 1)).all():
                 raise ValueError(f"image {name}: edges, the second channel, are 0 or 1")
 
     def _wrong(self, number: float) -> str:
@@ -123,13 +125,13 @@ class LabelInput:
                     f"3) of uint8, got {described(labels)}"
                 )
             return self._image(labels)
-        found = labels.reshape(labels.shape[:2]).astype(np.int64)
+        numbers = labels.reshape(labels.shape[:2]).astype(np.int64)
         if self.dontcare and self.label_nc <= UNKNOWN:
-            found = np.where(found == UNKNOWN, self.label_nc, found)
-        wrong = (found < 0) | (found >= self.label_nc + self.dontcare)
+            numbers = np.where(numbers == UNKNOWN, self.label_nc, numbers)
+        wrong = (numbers < 0) | (numbers >= self.label_nc + self.dontcare)
         if wrong.any():
-            raise ValueError(self._wrong(int(found[wrong][0])))
-        return found
+            raise ValueError(self._wrong(int(numbers[wrong][0])))
+        return numbers
 
     def _image(self, source: Source) -> ImageLike:
         """Return the image of a source, in its own mode."""

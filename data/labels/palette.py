@@ -35,15 +35,15 @@ class ColourCounts:
         self.pixels += image.shape[0] * image.shape[1]
 
     def __add__(self, other: "ColourCounts") -> "ColourCounts":
-        both = ColourCounts()
-        both.counts, both.sums = self.counts + other.counts, self.sums + other.sums
-        both.pixels = self.pixels + other.pixels
-        return both
+        total = ColourCounts()
+        total.counts, total.sums = self.counts + other.counts, self.sums + other.sums
+        total.pixels = self.pixels + other.pixels
+        return total
 
     def colours(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean colours of the cells that are not empty, and their shares."""
-        there = np.flatnonzero(self.counts)
-        return self.sums[there] / self.counts[there, None], self.counts[there] / self.counts.sum()
+        cells = np.flatnonzero(self.counts)
+        return self.sums[cells] / self.counts[cells, None], self.counts[cells] / self.counts.sum()
 
     def palette(self, most: int = FEW) -> np.ndarray | None:
         """Return the colours of labels, (K, 3) uint8, most frequent first; None for photos."""
@@ -51,13 +51,13 @@ class ColourCounts:
             return None
         colours, shares = self.colours()
         palette: list[np.ndarray] = []
-        left = np.ones(len(colours), bool)
-        while left.any() and len(palette) <= most:
-            at = np.argmax(np.where(left, shares, -1))
-            near = left & (np.linalg.norm(colours - colours[at], axis=1) < NEAR)
+        remaining = np.ones(len(colours), bool)
+        while remaining.any() and len(palette) <= most:
+            peak = np.argmax(np.where(remaining, shares, -1))
+            near = remaining & (np.linalg.norm(colours - colours[peak], axis=1) < NEAR)
             if shares[near].sum() >= RARE:
                 palette.append(np.average(colours[near], axis=0, weights=shares[near]))
-            left &= ~near
+            remaining &= ~near
         if not 2 <= len(palette) <= most:
             return None
         distances = np.linalg.norm(colours[:, None] - np.array(palette), axis=2).min(1)

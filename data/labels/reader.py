@@ -50,10 +50,12 @@ class LabelReader:
     ) -> "LabelReader":
         """Return the reader for the label maps of a run."""
         colours = tuple(opt.label_colours) if isinstance(opt.label_colours, list) else ()
-        how = (opt.label_nc, opt.contain_dontcare_label, opt.label_offset or 0)
-        more = {"max_pixels": opt.max_pixels, "trained": not opt.isTrain, "two_sides": two_sides}
-        alone = "semantic_nc" in getattr(opt, "inferred", {})
-        return cls(*how, colours=colours, half=half, colours_unknown=alone, **more)
+        numbering = (opt.label_nc, opt.contain_dontcare_label, opt.label_offset or 0)
+        options = {"max_pixels": opt.max_pixels, "trained": not opt.isTrain, "two_sides": two_sides}
+        colours_unknown = "semantic_nc" in getattr(opt, "inferred", {})
+        return cls(
+            *numbering, colours=colours, half=half, colours_unknown=colours_unknown, **options
+        )
 
     def read(self, path: str | Path) -> Image.Image:
         """Return the class numbers of a file, as `as_numbers` does; ValueError names the file."""
@@ -69,7 +71,7 @@ class LabelReader:
 
     def _of_colours(self, image: ImageLike) -> np.ndarray:
         colours = from_hex(list(self.colours))
-        found, distance = nearest_and_distance(as_rgb(image), colours)
+        numbers, distance = nearest_and_distance(as_rgb(image), colours)
         grey = getattr(image, "mode", "") in GREY and (np.ptp(colours, axis=1) > 0).any()
         if grey and (distance > EXACT).mean() > FEW_ODD:
             raise ValueError(
@@ -81,7 +83,7 @@ class LabelReader:
                 f"{share:.0%} of the pixels have none of the {len(self.colours)} label colours; is "
                 f"it a photo?{side}"
             )
-        return found
+        return numbers
 
     def _of_numbers(self, image: ImageLike) -> np.ndarray:
         try:
@@ -89,13 +91,13 @@ class LabelReader:
         except NotNumbers as error:
             fix = ", or give the colours in the order of the classes, --label_colours #rrggbb,…"
             raise ValueError(f"{error}{fix if self.colours_unknown else ''}") from None
-        found = stored - self.offset
-        unknown = ((stored == UNKNOWN) | (found < 0)) & self.dontcare
-        wrong = ((found < 0) | (found >= self.label_nc)) & ~unknown
+        numbers = stored - self.offset
+        unknown = ((stored == UNKNOWN) | (numbers < 0)) & self.dontcare
+        wrong = ((numbers < 0) | (numbers >= self.label_nc)) & ~unknown
         if wrong.any():
             raise ValueError(self.why_wrong(int(stored[wrong].max())))
-        found[unknown] = self.label_nc
-        return found
+        numbers[unknown] = self.label_nc
+        return numbers
 
     def allows(self, number: int) -> bool:
         """Return whether a number in a file is that of a class, or unknown."""

@@ -43,16 +43,16 @@ def scan_labels(opt: Any) -> LabelValues | None:
     --on_bad_image skips it; and the file with the most colours, if they are those of photos.
     Rank 0 looks for all ranks.
     """
-    found: Any = None
+    result: Any = None
     if distributed.is_main_process():
         try:
-            found = _scan_once(opt)
+            result = _scan_once(opt)
         except (ValueError, OSError) as error:
-            found = error
-    found = distributed.broadcast_from_main(found)
-    if isinstance(found, Exception):
-        raise found
-    return found
+            result = error
+    result = distributed.broadcast_from_main(result)
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def _scan_once(opt: Any) -> LabelValues | None:
@@ -60,19 +60,19 @@ def _scan_once(opt: Any) -> LabelValues | None:
     if opt.phase not in phases:
         return None
     coloured = hold_colours(phases[opt.phase], opt)
-    how = f"{label_side(opt)} {coloured}"
-    kept = Path(opt.checkpoints_dir) / f"labels_{state_of(phases, how)}.json"
-    if found := _known.get(kept) or read_scan(kept):  # of another training phase, perhaps
-        return found._replace(phases={phase: found.phases[phase] for phase in phases})
+    settings = f"{label_side(opt)} {coloured}"
+    path = Path(opt.checkpoints_dir) / f"labels_{state_of(phases, settings)}.json"
+    if scan := _known.get(path) or read_scan(path):  # of another training phase, perhaps
+        return scan._replace(phases={phase: scan.phases[phase] for phase in phases})
     looker = Looker(opt, phases)
-    found = looker.colours() if coloured else looker.numbers()
-    _known[kept] = found
+    scan = looker.colours() if coloured else looker.numbers()
+    _known[path] = scan
     try:
-        with atomic_write(kept) as file:
-            file.write(json.dumps(found._asdict()).encode() + b"\n")
+        with atomic_write(path) as file:
+            file.write(json.dumps(scan._asdict()).encode() + b"\n")
     except OSError as error:
         log.info("the classes are counted anew at the next start (%s)", one_line(error))
-    return found
+    return scan
 
 
 def state_of(phases: dict[str, LabelFiles], how: str) -> str:
@@ -81,8 +81,8 @@ def state_of(phases: dict[str, LabelFiles], how: str) -> str:
     for phase, files in sorted(phases.items()):
         digest.update(phase.encode())
         for path in files.labels:
-            of = os.stat(path)
-            line = f"{os.path.abspath(path)} {of.st_size} {of.st_mtime_ns}\n"
+            stat = os.stat(path)
+            line = f"{os.path.abspath(path)} {stat.st_size} {stat.st_mtime_ns}\n"
             digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
 
@@ -102,34 +102,34 @@ class Looker:
     def __init__(self, opt: Any, phases: dict[str, LabelFiles]):
         self.opt, self.phases = opt, phases
         side = "AB".index(label_side(opt))
-        self.half = {phase: side if of.stitched else None for phase, of in phases.items()}
+        self.half = {phase: side if files.stitched else None for phase, files in phases.items()}
 
     def numbers(self) -> LabelValues:
         """Find the numbers in the files."""
-        found: dict[str, dict[str, str]] = {phase: {} for phase in self.phases}
+        phases: dict[str, dict[str, str]] = {phase: {} for phase in self.phases}
         try:
             for phase, path, numbers in self._each(numbers_in):
                 for number in numbers:
-                    found[phase].setdefault(str(number), path)
+                    phases[phase].setdefault(str(number), path)
         except NotNumbers as error:
             if all(map(is_coloured, self.phases[self.opt.phase].labels)):
                 hint = ", or give --label_colours auto, which reads colours"
                 raise ValueError(f"{error}{hint}") from None
             raise
-        return LabelValues(found, [])
+        return LabelValues(phases, [])
 
     def colours(self) -> LabelValues:
         """Find the colours in the files: all of lossless ones, else those of flat areas."""
         counts = {phase: ExactColours() for phase in self.phases}
         for phase, _, image in self._each(as_rgb):
             counts[phase].add(image)
-            if len(set().union(*(of.counts for of in counts.values()))) > MOST:
+            if len(set().union(*(colours.counts for colours in counts.values()))) > MOST:
                 return self._flat_colours()
-        codes = sorted(set().union(*(of.counts for of in counts.values())))
+        codes = sorted(set().union(*(colours.counts for colours in counts.values())))
         if len(codes) < 2:
             raise ValueError(f"{self._first}: this label map and all others have one colour")
-        held = {p: dict.fromkeys(as_hex(of.palette()), "") for p, of in counts.items()}
-        return LabelValues(held, [f"#{code:06x}" for code in codes])
+        phases = {p: dict.fromkeys(as_hex(colours.palette()), "") for p, colours in counts.items()}
+        return LabelValues(phases, [f"#{code:06x}" for code in codes])
 
     def _flat_colours(self) -> LabelValues:
         counts = {phase: ColourCounts() for phase in self.phases}
@@ -139,20 +139,20 @@ class Looker:
         if palette is None:
             raise ValueError(self._too_many())
         palette = palette[np.argsort(packed(palette))]
-        held = {}
-        for phase, of in counts.items():  # a rare colour is learned, but not asked for
-            there = of.shares_of(palette) > (0 if phase == self.opt.phase else RARE)
-            held[phase] = dict.fromkeys(as_hex(palette[there]), "")
-        return LabelValues(held, as_hex(palette))
+        phases = {}
+        for phase, colours in counts.items():  # a rare colour is learned, but not asked for
+            present = colours.shares_of(palette) > (0 if phase == self.opt.phase else RARE)
+            phases[phase] = dict.fromkeys(as_hex(palette[present]), "")
+        return LabelValues(phases, as_hex(palette))
 
     def _too_many(self) -> str:
         """Return the error for colours of photos."""
         opt, side = self.opt, label_side(self.opt)
         trained = self.phases[opt.phase]
-        some = {opt.phase: trained._replace(labels=trained.labels[:CHUNK])}
-        images = Looker(opt, some)._each(as_rgb)
-        most, path = max((len(np.unique(packed(rgb))), path) for _, path, rgb in images)
-        text = f"{path}: has {most} colours, but a label map has at most {MOST}, each in areas"
+        sample = {opt.phase: trained._replace(labels=trained.labels[:CHUNK])}
+        images = Looker(opt, sample)._each(as_rgb)
+        count, path = max((len(np.unique(packed(rgb))), path) for _, path, rgb in images)
+        text = f"{path}: has {count} colours, but a label map has at most {MOST}, each in areas"
         if trained.layout != "sides":
             return f"{text}; is it a photo?"
         return f"{text}; --direction {opt.direction} takes side {side} as labels"
@@ -163,19 +163,23 @@ class Looker:
 
     def _each(self, look: Callable[[Any], Any]) -> Iterator[tuple[str, str, Any]]:
         """Yield the phase, the path and what `look` makes of each image that can be read."""
-        files = [(phase, path) for phase, of in self.phases.items() for path in of.labels]
+        files = [
+            (phase, path)
+            for phase, label_files in self.phases.items()
+            for path in label_files.labels
+        ]
         bar = tqdm(total=len(files), desc="label maps", unit="map", disable=None)
         with bar, ThreadPoolExecutor() as pool:
             for i in range(0, len(files), CHUNK):
-                some = files[i : i + CHUNK]
-                for (phase, path), found in zip(
-                    some, pool.map(lambda one: self._look(*one, look), some), strict=True
+                chunk = files[i : i + CHUNK]
+                for (phase, path), result in zip(
+                    chunk, pool.map(lambda file: self._look(*file, look), chunk), strict=True
                 ):
                     bar.update()
-                    if not isinstance(found, ValueError):
-                        yield phase, path, found
+                    if not isinstance(result, ValueError):
+                        yield phase, path, result
                     elif phase == self.opt.phase and self.opt.on_bad_image == "error":
-                        raise found
+                        raise result
 
     def _look(self, phase: str, path: str, look: Callable[[Any], Any]) -> Any:
         try:

@@ -26,32 +26,32 @@ def check_images(images: Sequence[str], labels: Sequence[str]) -> None:
     """Raise a ValueError if an image has another size than its label map, as far as a second
     shows.
     """
-    for path, size, label, other in compared(images, labels):
-        check_sizes(size, path, other, label, EQUAL_SIZES)
+    for path, size, label, label_size in compared(images, labels):
+        check_sizes(size, path, label_size, label, EQUAL_SIZES)
 
 
 def check_instances(instances: Sequence[str], labels: Sequence[str], max_pixels: float) -> None:
     """Raise a ValueError if an instance map has another size than its label map, or colours, as
     far as a second shows.
     """
-    for path, size, label, other in compared(instances, labels):
-        check_sizes(size, path, other, label, ONE_SIZE)
+    for path, size, label, label_size in compared(instances, labels):
+        check_sizes(size, path, label_size, label, ONE_SIZE)
         if is_coloured(path):
             read_instances(path, max_pixels)  # which says what is wrong
 
 
 def size_remarks(images: Sequence[str], labels: Sequence[str]) -> list[str]:
     """Return a remark if images have another shape than their label maps, or far fewer pixels."""
-    odd = []
-    for path, size, label, other in compared(images, labels):
-        shape = size[0] * other[1] / (size[1] * other[0])
-        if max(shape, 1 / shape) > OTHER_SHAPE or min(other) >= FEWER * min(size):
-            (w, h), (label_w, label_h) = size, other
-            odd.append(f"{path} has {w}x{h} pixels and {label} {label_w}x{label_h}")
-    if not odd:
+    mismatches = []
+    for path, size, label, label_size in compared(images, labels):
+        shape = size[0] * label_size[1] / (size[1] * label_size[0])
+        if max(shape, 1 / shape) > OTHER_SHAPE or min(label_size) >= FEWER * min(size):
+            (w, h), (label_w, label_h) = size, label_size
+            mismatches.append(f"{path} has {w}x{h} pixels and {label} {label_w}x{label_h}")
+    if not mismatches:
         return []
-    more = f" ({len(odd)} such pairs)" if odd[1:] else ""
-    return [f"labels: {odd[0]}: another shape or far fewer pixels than the label map{more}"]
+    rest = f" ({len(mismatches)} such pairs)" if mismatches[1:] else ""
+    return [f"labels: {mismatches[0]}: another shape or far fewer pixels than the label map{rest}"]
 
 
 def compared(files: Sequence[str], labels: Sequence[str]) -> Iterator[tuple[str, Size, str, Size]]:

@@ -31,33 +31,33 @@ class LabelValues(NamedTuple):
 
     def remarks(self, opt: Any) -> list[str]:
         """Return remarks on unknown pixels, and on classes that a training cannot learn."""
-        below = max((n for n in self.numbers() if n < UNKNOWN), default=0)
-        classes = below + 1 - (opt.label_offset or 0)
-        found = []
+        largest = max((n for n in self.numbers() if n < UNKNOWN), default=0)
+        classes = largest + 1 - (opt.label_offset or 0)
+        remarks = []
         if (
             not (self.colours or opt.contain_dontcare_label)
             and UNKNOWN in self.numbers()
             and classes < UNKNOWN < opt.label_nc
             and "label_nc" not in getattr(opt, "given", ())
         ):
-            found.append(
-                f"labels: {UNKNOWN} lies far from the other numbers, up to {below} (unknown "
+            remarks.append(
+                f"labels: {UNKNOWN} lies far from the other numbers, up to {largest} (unknown "
                 f"pixels?); --contain_dontcare_label makes them unknown: {classes} classes in "
                 f"place of {opt.label_nc}"
             )
-        found += self._too_many_classes(opt) + self._colours_of_no_class(opt)
+        remarks += self._too_many_classes(opt) + self._colours_of_no_class(opt)
         (trained, learned), *others = self.phases.items()
-        for phase, held in others:
-            unseen = [v for v in held if v not in learned and self._is_class(v, opt)]
+        for phase, values in others:
+            unseen = [v for v in values if v not in learned and self._is_class(v, opt)]
             if unseen:
-                what = "colours" if self.colours else "class numbers"
-                more = f" and {len(unseen) - NAMED} more" if unseen[NAMED:] else ""
-                file = f" ({held[unseen[0]]})" if held[unseen[0]] else ""
-                found.append(
-                    f"labels: {phase} has {what} that {trained} lacks, so that they are not "
-                    f"learned: {', '.join(unseen[:NAMED])}{more}{file}"
+                kind = "colours" if self.colours else "class numbers"
+                rest = f" and {len(unseen) - NAMED} more" if unseen[NAMED:] else ""
+                file = f" ({values[unseen[0]]})" if values[unseen[0]] else ""
+                remarks.append(
+                    f"labels: {phase} has {kind} that {trained} lacks, so that they are not "
+                    f"learned: {', '.join(unseen[:NAMED])}{rest}{file}"
                 )
-        return found
+        return remarks
 
     def _too_many_classes(self, opt: Any) -> list[str]:
         """Return a remark on a --label_nc far above the numbers of the label maps."""
@@ -75,21 +75,21 @@ class LabelValues(NamedTuple):
         """Return a remark on colours of label maps that are far from those of all classes."""
         if not self.colours or not isinstance(opt.label_colours, list):
             return []
-        own, classes = from_hex(self.colours), from_hex(opt.label_colours)
-        odd = nearest_and_distance(own[None], classes)[1][0] > SAME_COLOUR
-        named = [colour for colour, far in zip(self.colours, odd, strict=True) if far]
-        if not named:
+        colours, classes = from_hex(self.colours), from_hex(opt.label_colours)
+        is_far = nearest_and_distance(colours[None], classes)[1][0] > SAME_COLOUR
+        stray = [colour for colour, far in zip(self.colours, is_far, strict=True) if far]
+        if not stray:
             return []
-        more = f" and {len(named) - NAMED} more" if named[NAMED:] else ""
+        rest = f" and {len(stray) - NAMED} more" if stray[NAMED:] else ""
         return [
-            f"labels: no class has the colours {', '.join(named[:NAMED])}{more}; they count as the "
+            f"labels: no class has the colours {', '.join(stray[:NAMED])}{rest}; they count as the "
             f"nearest one of --label_colours"
         ]
 
     def numbers(self) -> dict[int, str]:
         """Return the numbers in all files, each with a file that holds it; {} of colours."""
         phases = [] if self.colours else [*self.phases.values()][::-1]
-        return {int(number): file for held in phases for number, file in held.items()}
+        return {int(number): file for values in phases for number, file in values.items()}
 
     def _is_class(self, value: str, opt: Any) -> bool:
         offset, dontcare = opt.label_offset or 0, opt.contain_dontcare_label

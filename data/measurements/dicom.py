@@ -49,9 +49,9 @@ class DicomVolume(Volume):
     def plane(self, index: int) -> np.ndarray:
         if not self.decoded:
             return self._slice(index)[..., None]
-        where = [slice(None)] * 3
-        where[self.stored_axis] = slice(index, index + 1)
-        return decoded.get(self.path, self._all)[tuple(where)]
+        selection = [slice(None)] * 3
+        selection[self.stored_axis] = slice(index, index + 1)
+        return decoded.get(self.path, self._all)[tuple(selection)]
 
     @property
     def patient(self) -> str:
@@ -67,10 +67,10 @@ class DicomVolume(Volume):
 
         path = self.headers[number].filename
         try:
-            whole = pydicom.dcmread(path, force=True)
-            if "TransferSyntaxUID" not in whole.file_meta:  # a file without a preamble
-                whole.file_meta.TransferSyntaxUID = syntax_of(whole)
-            array = whole.pixel_array
+            dataset = pydicom.dcmread(path, force=True)
+            if "TransferSyntaxUID" not in dataset.file_meta:  # a file without a preamble
+                dataset.file_meta.TransferSyntaxUID = syntax_of(dataset)
+            array = dataset.pixel_array
         except Exception as error:
             raise ValueError(f"{path}: cannot be read ({one_line(error)})") from None
         if array.shape != self.shape[1::-1]:
@@ -95,8 +95,8 @@ def syntax_of(header: Any) -> str:
 def series_files(folder: Path) -> list[Path]:
     """Return the DICOM files in a folder, by their names or by how they start."""
     files = [p for p in sorted(folder.iterdir()) if p.is_file() and not is_hidden(p.name)]
-    others = [p for p in files if p.name.upper() != "DICOMDIR" and not is_image_file(p.name)]
-    return [p for p in others if p.suffix.lower() in ENDINGS or is_dicom(p)]
+    candidates = [p for p in files if p.name.upper() != "DICOMDIR" and not is_image_file(p.name)]
+    return [p for p in candidates if p.suffix.lower() in ENDINGS or is_dicom(p)]
 
 
 def is_dicom(path: Path) -> bool:
@@ -123,16 +123,16 @@ def check_series(headers: list[Any], folder: Path) -> list[Any]:
             )
         if header.SamplesPerPixel != 1:
             raise ValueError(f"{header.filename}: holds colours; expected one value a pixel")
-    for name, what in _EQUAL.items():
+    for name, noun in _EQUAL.items():
         values = {str(getattr(header, name, "")) for header in headers}
         if len(values) > 1:
             raise ValueError(
-                f"{folder}: holds files of several {what} ({', '.join(sorted(values)[:3])}); give "
+                f"{folder}: holds files of several {noun} ({', '.join(sorted(values)[:3])}); give "
                 f"each series a folder of its own"
             )
-    across = np.cross(*np.reshape(np.float64(headers[0].ImageOrientationPatient), (2, 3)))
-    headers = sorted(headers, key=lambda h: float(across @ np.float64(h.ImagePositionPatient)))
-    places = [float(across @ np.float64(h.ImagePositionPatient)) for h in headers]
+    normal = np.cross(*np.reshape(np.float64(headers[0].ImageOrientationPatient), (2, 3)))
+    headers = sorted(headers, key=lambda h: float(normal @ np.float64(h.ImagePositionPatient)))
+    places = [float(normal @ np.float64(h.ImagePositionPatient)) for h in headers]
     steps = np.diff(places)
     if len(steps) and (steps.min() <= 0 or np.ptp(steps) > UNEVEN * np.median(steps)):
         odd = int(np.abs(steps - np.median(steps)).argmax())

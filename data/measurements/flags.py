@@ -12,21 +12,21 @@ OF_IMAGES = ("colorization", "spade", "pix2pixHD", "inpaint")  # models
 def add_flags(parser: Any, is_train: bool) -> None:
     """Add the flags of measurements."""
     add = parser.add_argument
-    kept: dict[str, Any] = {"role": "data", "carry": True}
-    add("--slice_axis", choices=AXES, default="axial", help="how volumes are sliced", **kept)
+    options: dict[str, Any] = {"role": "data", "carry": True}
+    add("--slice_axis", choices=AXES, default="axial", help="how volumes are sliced", **options)
     add(
         "--slices_around",
         type=number(int, 0),
         default=0,
         help="neighbouring slices on each side, as further channels of the input",
-        **kept,
+        **options,
     )
     for n in range(1, MOST_INPUTS + 1):
         add(
             f"--range_A{n}",
             type=pixel_range,
             help=f"values of the files of A{n} that become -1 and 1; by default --range_A",
-            **kept,
+            **options,
         )
     add(
         "--nodata",
@@ -34,14 +34,14 @@ def add_flags(parser: Any, is_train: bool) -> None:
         default="error",
         help="pixels without data (NaN, or as the file says): an error, or left out of the losses "
         "and of the outputs",
-        **kept,
+        **options,
     )
     add(
         "--missing",
         choices=["error", "zero"],
         default="error",
         help="an input that a subject lacks: an error, or zeros for the networks",
-        **kept,
+        **options,
     )
     if is_train:
         with parser.section("training on measurements", role="training"):
@@ -61,13 +61,13 @@ def add_training_flags(parser: Any) -> None:
         type=number(int, 1),
         help="windows of rasters in an epoch; by default their area / --crop_size²",
     )
-    how: dict[str, Any] = {"role": "network", "carry": True}
+    options: dict[str, Any] = {"role": "network", "carry": True}
     parser.add_argument(
         "--eval",
         action="store_true",
         default=True,
         help="validate and test with running statistics and without dropout",
-        **how,
+        **options,
     )
     parser.add_argument(
         "--no_eval",
@@ -75,20 +75,20 @@ def add_training_flags(parser: Any) -> None:
         action="store_false",
         default=True,
         help="validate and test with each slice's own statistics and with dropout",
-        **how,
+        **options,
     )
 
 
 def channels_of(subjects: list[Subject]) -> dict[str, int]:
     """Return the number of channels of each side, the target's last."""
-    found = {}
+    channels = {}
     for side in subjects[0].inputs:
         grids = (s.inputs[side] for s in subjects if s.inputs[side] is not None)
         if grid := next(grids, None):
-            found[side] = grid.channels
+            channels[side] = grid.channels
     if target := subjects[0].target:
-        found["A" if "B" in found else "B"] = target.channels
-    return found
+        channels["A" if "B" in channels else "B"] = target.channels
+    return channels
 
 
 def input_channels(channels: dict[str, int], opt: Any) -> int:
@@ -99,14 +99,14 @@ def input_channels(channels: dict[str, int], opt: Any) -> int:
 def check_channels(channels: dict[str, int], opt: Any) -> None:
     """Raise a ValueError if --input_nc or --output_nc are not those of the files."""
     inputs = {side: n for side, n in channels.items() if side != opt.direction[-1]}
-    found = {"input_nc": input_channels(inputs, opt)}
+    counts = {"input_nc": input_channels(inputs, opt)}
     if target := channels.get(opt.direction[-1]):
-        found["output_nc"] = target
-    for flag, count in found.items():
+        counts["output_nc"] = target
+    for flag, count in counts.items():
         if getattr(opt, flag) != count:
-            of = " + ".join(f"{n} of {side}" for side, n in inputs.items())
+            terms = " + ".join(f"{n} of {side}" for side, n in inputs.items())
             times = f", with {2 * opt.slices_around} slices around" * bool(opt.slices_around)
-            why = f" ({of}{times})" if flag == "input_nc" else ""
+            why = f" ({terms}{times})" if flag == "input_nc" else ""
             of_run = "" if opt.isTrain else " of the training"
             raise ValueError(
                 f"--{flag} {getattr(opt, flag)}{of_run}: the files of --dataroot {opt.dataroot} "
@@ -122,9 +122,9 @@ def check_flags(subject: Subject, rasters: bool, opt: Any) -> None:
             f"--windows_per_epoch {windows}: is for rasters (GeoTIFF); {subject.first.path} is none"
         )
     volume = subject.is_volume
-    given = {"slices_around": opt.slices_around, "slice_range": getattr(opt, "slice_range", None)}
-    given["slice_axis"] = "slice_axis" in getattr(opt, "given", ())
-    for flag, value in given.items():
+    flags = {"slices_around": opt.slices_around, "slice_range": getattr(opt, "slice_range", None)}
+    flags["slice_axis"] = "slice_axis" in getattr(opt, "given", ())
+    for flag, value in flags.items():
         if value and not volume:
             raise ValueError(f"--{flag}: is for volumes; {subject.first.path} is none")
     if volume and 2 * opt.slices_around >= subject.first.count:

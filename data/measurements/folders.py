@@ -49,17 +49,19 @@ def input_folders(root: Path, phase: str, may_lack: bool = False) -> dict[str, P
     ValueError if both kinds are there, or a number is left out unless they `may_lack` some.
     """
     numbered = {n: root / f"{phase}A{n}" for n in range(1, MOST_INPUTS + 1)}
-    found = {f"A{n}": folder for n, folder in numbered.items() if folder.is_dir()}
-    alone = side_folders(root, phase).get("A")
-    if found and alone:
+    folders = {f"A{n}": folder for n, folder in numbered.items() if folder.is_dir()}
+    A = side_folders(root, phase).get("A")
+    if folders and A:
         raise ValueError(
-            f"--dataroot {root}: holds {alone.name}/ and {next(iter(found.values())).name}/; name "
+            f"--dataroot {root}: holds {A.name}/ and {next(iter(folders.values())).name}/; name "
             f"the folders of several inputs {phase}A1, {phase}A2, …"
         )
-    if not may_lack and len(found) < max((int(side[1:]) for side in found), default=0):
-        lacking = next(side for side in map("A{}".format, numbered) if side not in found)
-        raise ValueError(f"--dataroot {root}: lacks {phase}{lacking}/, but has {', '.join(found)}")
-    return found or ({"A": alone} if alone else {})
+    if not may_lack and len(folders) < max((int(side[1:]) for side in folders), default=0):
+        lacking = next(side for side in map("A{}".format, numbered) if side not in folders)
+        raise ValueError(
+            f"--dataroot {root}: lacks {phase}{lacking}/, but has {', '.join(folders)}"
+        )
+    return folders or ({"A": A} if A else {})
 
 
 def files_in(folder: Path) -> Files:
@@ -68,31 +70,31 @@ def files_in(folder: Path) -> Files:
 
     ValueError if it holds none, or two of one name.
     """
-    found: Files = {}
-    for root, below, names in os.walk(folder, followlinks=True):
-        below[:] = sorted(name for name in below if not is_hidden(name))
-        place = Path(root)
-        paths = [place / name for name in sorted(names) if is_measured(name)]
-        if holds_series(place):
-            paths = [place] if place != folder else []
+    files: Files = {}
+    for root, subfolders, names in os.walk(folder, followlinks=True):
+        subfolders[:] = sorted(name for name in subfolders if not is_hidden(name))
+        directory = Path(root)
+        paths = [directory / name for name in sorted(names) if is_measured(name)]
+        if holds_series(directory):
+            paths = [directory] if directory != folder else []
             if not paths:
                 raise ValueError(
                     f"{folder}: holds DICOM files; give each series a folder of its own in it"
                 )
         for path in paths:
-            inside = path.relative_to(folder)
-            stem = inside.as_posix() if path.is_dir() else stem_of(inside)
-            if stem in found:
-                raise ValueError(f"{found[stem]} and {path} have the same name; keep one")
-            found[stem] = path
-    found = named_by_patient(found)
-    if not found:
+            relative = path.relative_to(folder)
+            stem = relative.as_posix() if path.is_dir() else stem_of(relative)
+            if stem in files:
+                raise ValueError(f"{files[stem]} and {path} have the same name; keep one")
+            files[stem] = path
+    files = named_by_patient(files)
+    if not files:
         others = list_images(folder).of_others()
         raise ValueError(
             f"{folder}: holds no volumes (.nii, .nii.gz, folders of DICOM files), rasters (.tif) "
             f"or images; found {others or describe(folder)}"
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def named_by_patient(files: Files) -> Files:
@@ -137,33 +139,33 @@ def find_subjects(opt: Any, most: int | None = None) -> list[Subject]:
     files = {side: files_in(folder) for side, folder in folders.items()}
     check_names(files, folders, opt)
     targets = files.pop(target_side, {})
-    found = []
+    subjects = []
     for name in sorted(set().union(*files.values()))[:most]:
-        paths = {side: of.get(name) for side, of in files.items()}
-        opened = {s: open_grid(path, opt.slice_axis) if path else None for s, path in paths.items()}
+        paths = {side: side_files.get(name) for side, side_files in files.items()}
+        inputs = {s: open_grid(path, opt.slice_axis) if path else None for s, path in paths.items()}
         target = open_grid(targets[name], opt.slice_axis) if targets else None
-        found.append(Subject(name, opened, target))
-        check_same_places(found[-1])
-    check_one_kind(found)
-    check_same_channels(found, target_side)
-    return found
+        subjects.append(Subject(name, inputs, target))
+        check_same_places(subjects[-1])
+    check_one_kind(subjects)
+    check_same_channels(subjects, target_side)
+    return subjects
 
 
 def folders_of(opt: Any) -> dict[str, Path]:
     """Return the folders of the inputs and of the target, if it is there, by side."""
     root, phase = Path(opt.dataroot), opt.phase
-    found = input_folders(root, phase, may_lack=opt.missing == "zero" and not opt.isTrain)
-    if targets := side_folders(root, phase).get("B") or _existing(root / f"{phase}B"):
-        found["B"] = targets
-    lacking = {*"AB"} - {side[0] for side in found}
+    folders = input_folders(root, phase, may_lack=opt.missing == "zero" and not opt.isTrain)
+    if target := side_folders(root, phase).get("B") or _existing(root / f"{phase}B"):
+        folders["B"] = target
+    lacking = {*"AB"} - {side[0] for side in folders}
     if lacking - ({opt.direction[-1]} if not opt.isTrain else set()):
         raise missing_folder(opt, f"{phase}A/ (or {phase}A1/, {phase}A2/, …) and {phase}B/")
-    if opt.direction == "BtoA" and len(found) > 2:
+    if opt.direction == "BtoA" and len(folders) > 2:
         raise ValueError(
             f"--direction BtoA: {phase}A1/ and {phase}A2/ are several inputs, which cannot be the "
             f"target; name the folder of the target {phase}B/"
         )
-    return found
+    return folders
 
 
 def _existing(folder: Path) -> Path | None:
@@ -175,27 +177,31 @@ def names_lacking(files: dict[str, Files], opt: Any) -> dict[str, list[str]]:
     several inputs be missing, but not all of a subject.
     """
     inputs = [side for side in files if side != opt.direction[-1]]
-    names, of_inputs = (set().union(*(files[side] for side in of)) for of in (files, inputs))
+    names, input_names = (
+        set().union(*(files[side] for side in sides)) for sides in (files, inputs)
+    )
     may_miss = inputs if opt.missing == "zero" and len(inputs) > 1 else []
     return {
-        side: sorted(names - (of_inputs if side in may_miss else here.keys()))
-        for side, here in files.items()
+        side: sorted(names - (input_names if side in may_miss else side_files.keys()))
+        for side, side_files in files.items()
     }
 
 
 def check_names(files: dict[str, Files], folders: dict[str, Path], opt: Any) -> None:
     """Raise a ValueError for a file without its partners, see `names_lacking`."""
     inputs = [side for side in files if side != opt.direction[-1]]
-    for side, alone in names_lacking(files, opt).items():
-        if alone:
-            path = next(of[alone[0]] for of in files.values() if alone[0] in of)
-            may = side in inputs and len(inputs) > 1 and opt.missing == "error"
-            fix = "--missing zero trains without it" if may else ""
-            below = [name for name in files[side] if name.startswith(f"{alone[0]}/")]
-            if below:
-                fix = f"{folders[side] / alone[0]} holds {len(below)} of them; keep one"
+    for side, names in names_lacking(files, opt).items():
+        if names:
+            path = next(
+                side_files[names[0]] for side_files in files.values() if names[0] in side_files
+            )
+            may_miss = side in inputs and len(inputs) > 1 and opt.missing == "error"
+            fix = "--missing zero trains without it" if may_miss else ""
+            nested = [name for name in files[side] if name.startswith(f"{names[0]}/")]
+            if nested:
+                fix = f"{folders[side] / names[0]} holds {len(nested)} of them; keep one"
             raise ValueError(
-                f"--dataroot: {path} has no partner {alone[0]}.* in {folders[side]} ({len(alone)} "
+                f"--dataroot: {path} has no partner {names[0]}.* in {folders[side]} ({len(names)} "
                 f"without one); {fix or 'give both files of a pair the same name'}"
             )
 
@@ -204,10 +210,10 @@ def check_same_places(subject: Subject) -> None:
     """Raise a ValueError unless all grids of a subject have their points at the same places."""
     first = subject.first
     for other in subject.grids:
-        if what := first.difference(other):
+        if difference := first.difference(other):
             raise ValueError(
                 f"{first.path} ({first.describe()}) and {other.path} ({other.describe()}) lie on "
-                f"different grids: {what}; resample one onto the other"
+                f"different grids: {difference}; resample one onto the other"
             )
 
 

@@ -38,15 +38,15 @@ class NiftiVolume(Volume):
         super().__init__(path, shape, image.affine, axis)
 
     def plane(self, index: int) -> np.ndarray:
-        where = [slice(None)] * 3
-        where[self.stored_axis] = slice(index, index + 1)
+        selection = [slice(None)] * 3
+        selection[self.stored_axis] = slice(index, index + 1)
         try:
             if self.in_memory:
-                values = self._all()[tuple(where)]
+                values = self._all()[tuple(selection)]
             elif self.decoded:
-                values = decoded.get(self.path, self._all)[tuple(where)]
+                values = decoded.get(self.path, self._all)[tuple(selection)]
             else:
-                values = self._values(self.image.dataobj[(*where, *self._more)])
+                values = self._values(self.image.dataobj[(*selection, *self._more)])
         except Exception as error:  # nibabel raises nearly anything on a damaged file
             raise ValueError(f"{self.path}: cannot be read ({one_line(error)})") from None
         return values.astype(np.float64 if self.dtype == "float64" else np.float32)

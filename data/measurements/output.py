@@ -68,11 +68,11 @@ class VolumeOutput(Output):
         header.set_data_dtype(self.array.dtype)
         header.set_slope_inter(1, 0)
         header["descrip"] = header["db_name"] = header["aux_file"] = b""
-        found = nibabel.Nifti1Image(self.array, self.like.affine, header)
+        image = nibabel.Nifti1Image(self.array, self.like.affine, header)
         if not isinstance(self.like, NiftiVolume):
-            found.set_sform(self.like.affine, "scanner")
-            found.set_qform(self.like.affine, "scanner")
-        return found
+            image.set_sform(self.like.affine, "scanner")
+            image.set_qform(self.like.affine, "scanner")
+        return image
 
     def save(self, path: Path) -> None:
         """Write the volume as .nii or .nii.gz."""
@@ -151,25 +151,25 @@ def raster_file(path: Path, like: Raster, channels: int, stored: StoredType) -> 
     """Open a GeoTIFF of the place and the blocks of `like` for writing; it is there once whole."""
     import rasterio
 
-    blocks = like.file().profile
+    profile = like.file().profile
     width, height = like.size
-    how = {"driver": "GTiff", "width": width, "height": height, "count": channels}
-    how |= {"dtype": stored.dtype, "crs": like.crs, "transform": like.transform}
+    options = {"driver": "GTiff", "width": width, "height": height, "count": channels}
+    options |= {"dtype": stored.dtype, "crs": like.crs, "transform": like.transform}
     no_data = np.nan if stored.nodata is None and "float" in stored.dtype else stored.nodata
-    how |= {"nodata": no_data, "compress": "deflate", "bigtiff": "if_safer"}
-    how |= {"interleave": "band"}
-    if blocks.get("tiled"):
-        how |= {
+    options |= {"nodata": no_data, "compress": "deflate", "bigtiff": "if_safer"}
+    options |= {"interleave": "band"}
+    if profile.get("tiled"):
+        options |= {
             "tiled": True,
-            "blockxsize": blocks["blockxsize"],
-            "blockysize": blocks["blockysize"],
+            "blockxsize": profile["blockxsize"],
+            "blockysize": profile["blockysize"],
         }
-    elif blocks["blockysize"] < height or blocks["blockxsize"] < width:
-        how |= {"blockysize": blocks["blockysize"]}
+    elif profile["blockysize"] < height or profile["blockxsize"] < width:
+        options |= {"blockysize": profile["blockysize"]}
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tif")
     try:
-        inside = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True)  # a mask is no file of its own
-        with inside, naming(path), open_raster(str(unfinished), mode="w", **how) as file:
+        environment = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True)  # a mask is no file of its own
+        with environment, naming(path), open_raster(str(unfinished), mode="w", **options) as file:
             if stored.units:
                 file.units = stored.units
             if stored.band_names:

@@ -32,7 +32,7 @@ def fitted_ranges(sides: dict[str, list[Grid]], opt: Any) -> dict[str, StoredRan
     that was found is logged.
     ValueError names a file with points without data, unless --nodata mask.
     """
-    found = {}
+    ranges = {}
     for side, grids in sides.items():
         flag, rule = rule_of(side, opt)
         first = grids[0]
@@ -58,29 +58,29 @@ def fitted_ranges(sides: dict[str, list[Grid]], opt: Any) -> dict[str, StoredRan
         if opt.phase == "train":
             warn_of_unfitting(grids, flag, (low, high))
         dtypes = [grid.dtype for grid in grids[:FILES]]
-        dtype = next((one for one in dtypes if one.startswith("float")), first.dtype)
+        dtype = next((name for name in dtypes if name.startswith("float")), first.dtype)
         bands = (first.units, first.band_names) if isinstance(first, Raster) else ()
         stored = StoredType(first.ending, dtype, first.nodata, first.channels, *bands)
-        found[side] = stored, float(low), float(high)
-    return found
+        ranges[side] = stored, float(low), float(high)
+    return ranges
 
 
 def sample(grids: Sequence[Grid], masked: bool) -> np.ndarray:
     """Return some values of some files, without points that have no data."""
-    draw, found = random.Random(0), [np.zeros(0)]
+    rng, samples = random.Random(0), [np.zeros(0)]
     for index in evenly_spaced(len(grids), FILES):
         grid = grids[index]
         count = SLICES if min(grid.size) > EDGE else min(SLICES, grid.count)
         for number in np.linspace(0, grid.count - 1, count).round().astype(int).tolist():
             width, height = grid.size
-            x, y = (draw.randint(0, max(0, n - EDGE)) for n in grid.size)
+            x, y = (rng.randint(0, max(0, n - EDGE)) for n in grid.size)
             box = x, y, min(x + EDGE, width), min(y + EDGE, height)
             values = grid.read(number, box)
             if not masked:
                 check_data(values, grid)
             values = values[np.isfinite(values)].ravel()
-            found.append(values[:: max(1, len(values) // 2**14)].astype(np.float64))
-    return np.concatenate(found)
+            samples.append(values[:: max(1, len(values) // 2**14)].astype(np.float64))
+    return np.concatenate(samples)
 
 
 def warn_of_unfitting(grids: Sequence[Grid], flag: str, value_range: Range) -> bool:
@@ -94,12 +94,12 @@ def warn_of_unfitting(grids: Sequence[Grid], flag: str, value_range: Range) -> b
         outside = np.mean((values < low) | (values > high)) if len(values) else 0
         first, last = np.percentile(values, PERCENTILES) if len(values) else (low, high)
         if outside > MOST_OUTSIDE:
-            what = f"{outside:.0%} of its values lie outside and are clipped"
+            problem = f"{outside:.0%} of its values lie outside and are clipped"
         elif first < last < first + LEAST_SHARE * (high - low):
-            what = f"its values, {first:.6g} to {last:.6g}, are a small part of it"
+            problem = f"its values, {first:.6g} to {last:.6g}, are a small part of it"
         else:
             continue
-        log.warning("%s: %s: %s; is it in another unit?", given, grids[index].path, what)
+        log.warning("%s: %s: %s; is it in another unit?", given, grids[index].path, problem)
         return True
     return False
 
@@ -108,8 +108,8 @@ def check_data(values: np.ndarray, grid: Grid) -> None:
     """Raise a ValueError if some points have no data."""
     if np.isfinite(values).all():
         return
-    said = "" if grid.nodata is None else f" (its value for no data is {grid.nodata:g})"
-    raise ValueError(f"{grid.path}: has pixels without data{said}; --nodata mask leaves them out")
+    note = "" if grid.nodata is None else f" (its value for no data is {grid.nodata:g})"
+    raise ValueError(f"{grid.path}: has pixels without data{note}; --nodata mask leaves them out")
 
 
 def ranges_of(sides: Sequence[str], opt: Any, kept: dict[str, StoredRange]) -> dict[str, Range]:
@@ -117,22 +117,22 @@ def ranges_of(sides: Sequence[str], opt: Any, kept: dict[str, StoredRange]) -> d
 
     ValueError if the two differ, or if neither is there.
     """
-    found = {}
+    ranges = {}
     for side in sides:
         flag, rule = rule_of(side, opt)
         if side in kept:
-            found[side] = kept[side][1:]
-            if isinstance(rule, list) and tuple(rule) != found[side]:
-                given, trained = ("{:g},{:g}".format(*one) for one in (rule, found[side]))
+            ranges[side] = kept[side][1:]
+            if isinstance(rule, list) and tuple(rule) != ranges[side]:
+                given, trained = ("{:g},{:g}".format(*ends) for ends in (rule, ranges[side]))
                 raise ValueError(
                     f"--{flag} {given}: the weights of the run are for {trained}; leave it out, or "
                     f"train a run of another name with it"
                 )
         elif isinstance(rule, list):
-            found[side] = tuple(rule)
+            ranges[side] = tuple(rule)
         else:
             raise ValueError(
                 f"--{flag}: {ranges_file(opt)} does not say the range of {side}; give "
                 f"--{flag} LOW,HIGH as in the training"
             )
-    return found
+    return ranges

@@ -32,8 +32,8 @@ class Raster(Grid):
         from rasterio.enums import ColorInterp
 
         meanings = dict(zip(file.indexes, file.colorinterp, strict=True))
-        self.bands = [band for band, of in meanings.items() if of != ColorInterp.alpha]
-        self.alpha = [band for band, of in meanings.items() if of == ColorInterp.alpha]
+        self.bands = [band for band, meaning in meanings.items() if meaning != ColorInterp.alpha]
+        self.alpha = [band for band, meaning in meanings.items() if meaning == ColorInterp.alpha]
         self.channels = len(self.bands)
         self.size = file.width, file.height
         self.crs, self.transform = file.crs, file.transform
@@ -50,8 +50,8 @@ class Raster(Grid):
 
     def _of_bands(self, texts: tuple[str | None, ...]) -> tuple[str, ...] | None:
         """Return what a file says of each band; None if nothing."""
-        found = tuple(texts[band - 1] or "" for band in self.bands)
-        return found if any(found) else None
+        band_texts = tuple(texts[band - 1] or "" for band in self.bands)
+        return band_texts if any(band_texts) else None
 
     def file(self) -> Any:
         """Return the open file, one of each process; ValueError names it if it cannot be opened."""
@@ -77,18 +77,18 @@ class Raster(Grid):
 
     def _values(self, **how: Any) -> np.ndarray:
         try:
-            read = self.file().read(self.bands, masked=True, **how)
-            lacking = np.broadcast_to(read.mask, read.shape)
+            masked = self.file().read(self.bands, masked=True, **how)
+            lacking = np.broadcast_to(masked.mask, masked.shape)
             if self.alpha:  # of which GDAL makes a mask for some types alone
                 plane = self.file().read(
-                    self.alpha[:1], **how | {"out_shape": (1, *read.shape[1:])}
+                    self.alpha[:1], **how | {"out_shape": (1, *masked.shape[1:])}
                 )
                 lacking = lacking | (plane == 0)
         except Exception as error:
             why = one_line(error.__cause__ or error)  # rasterio's own says nothing
             raise ValueError(f"{self.path}: cannot be read ({why})") from None
         wide = self.dtype in WIDE
-        values = read.data.astype(np.float64 if wide else np.float32)
+        values = masked.data.astype(np.float64 if wide else np.float32)
         for plane, (scale, offset) in zip(values, self.scales, strict=True):
             if (scale, offset) != (1, 0):
                 plane *= scale
@@ -102,8 +102,8 @@ class Raster(Grid):
         return f"{by(self.size)} pixels {place}"
 
     def difference(self, other: Grid) -> str:
-        if found := super().difference(other):
-            return found
+        if difference := super().difference(other):
+            return difference
         if not isinstance(other, Raster) or not (self.crs and other.crs):
             return ""
         if self.crs != other.crs:

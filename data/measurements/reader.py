@@ -32,17 +32,17 @@ class Reader:
         `number` + around; at the ends the last slice is repeated. An input that is missing is 0,
         and so is what lacks data in the other slices.
         """
-        around = range(-self.around, self.around + 1)
-        last, found = subject.first.count - 1, []
+        steps = range(-self.around, self.around + 1)
+        last, planes = subject.first.count - 1, []
         for side, grid in subject.inputs.items():
-            for step in around:
+            for step in steps:
                 if grid is not None:
                     plane = self.slice_of(grid, side, min(max(number + step, 0), last), box)
-                    found.append(np.nan_to_num(plane, nan=0.0) if step else plane)
+                    planes.append(np.nan_to_num(plane, nan=0.0) if step else plane)
                     continue
                 height, width = part_of(np.empty(subject.first.size[::-1], bool), box).shape
-                found.append(np.zeros((height, width, self.channels[side]), np.float32))
-        return np.concatenate(found, 2)
+                planes.append(np.zeros((height, width, self.channels[side]), np.float32))
+        return np.concatenate(planes, 2)
 
     def target(self, subject: Subject, number: int = 0, box: Box | None = None) -> np.ndarray:
         """Return the channels of the target."""
@@ -52,21 +52,21 @@ class Reader:
         """Return a slice of a file, from the cache if it is there; rasters are not cached."""
         if self.cache is None or isinstance(grid, Raster):
             return self._read(grid, side, number, box)
-        kept = self.cache.get(cache_key(grid, number))
-        if kept:
-            return part_of(kept[0][0].array(), box)
+        cached = self.cache.get(cache_key(grid, number))
+        if cached:
+            return part_of(cached[0][0].array(), box)
         # A compressed volume has been decoded as a whole: keep all of it.
-        whole = self._put(grid, side, number)
+        array = self._put(grid, side, number)
         if grid.decoded and self.cache.get(cache_key(grid, number)):
             for other in range(grid.count):
                 if self.cache.get(cache_key(grid, other)) is None:
                     self._put(grid, side, other)
-        return part_of(whole, box)
+        return part_of(array, box)
 
     def _put(self, grid: Grid, side: str, number: int) -> np.ndarray:
         array = self._read(grid, side, number, None)
-        kept = [ImageArray(array, -1.0, 1.0, ranged=True)], grid.size
-        self.cache.put(cache_key(grid, number), kept)
+        cached = [ImageArray(array, -1.0, 1.0, ranged=True)], grid.size
+        self.cache.put(cache_key(grid, number), cached)
         return array
 
     def _read(self, grid: Grid, side: str, number: int, box: Box | None) -> np.ndarray:

@@ -40,17 +40,17 @@ class SubjectInput(ImageInput):
     def __init__(self, opt: Any):
         """ValueError if the run's folder lacks what a training has saved of its files."""
         super().__init__(opt, _no_image, None, _no_image)
-        self.opt, kept = opt, read_ranges(opt)
+        self.opt, saved = opt, read_ranges(opt)
         self.target_side = opt.direction[-1]
-        self.sides = sorted(side for side in kept if side[0] == opt.direction[0])
-        if not self.sides or self.target_side not in kept:
+        self.sides = sorted(side for side in saved if side[0] == opt.direction[0])
+        if not self.sides or self.target_side not in saved:
             raise ValueError(
                 f"{ranges_file(opt)}: is missing, or lacks the values of A and B; copy it from "
                 f"the training's folder"
             )
-        self.stored: StoredType = kept[self.target_side][0]
-        ranges = ranges_of([*self.sides, self.target_side], opt, kept)
-        channels = {side: kept[side][0].channels for side in ranges}
+        self.stored: StoredType = saved[self.target_side][0]
+        ranges = ranges_of([*self.sides, self.target_side], opt, saved)
+        channels = {side: saved[side][0].channels for side in ranges}
         self.reader = Reader(ranges, channels, opt, self.target_side)
 
     def open(self, sources: Sources) -> Subject:
@@ -87,8 +87,8 @@ class SubjectInput(ImageInput):
                 f"a tuple of {len(self.sides)} files ({', '.join(self.sides)}), or a folder with "
             )
             want += f"{self.sides[0]}/, {self.sides[1]}/"
-        given = f"{names[0]}: " if names else ""
-        return f"{given}the run takes {want}, not {len(files)}"
+        prefix = f"{names[0]}: " if names else ""
+        return f"{prefix}the run takes {want}, not {len(files)}"
 
     def _grid(self, source: Source) -> Grid:
         axis = self.opt.slice_axis
@@ -113,7 +113,7 @@ class SubjectInput(ImageInput):
         folders = input_folders(folder, "", may_lack=True) or input_folders(
             folder, "test", may_lack=True
         )
-        files = {side: files_in(place) for side, place in folders.items() if side in self.sides}
+        files = {side: files_in(path) for side, path in folders.items() if side in self.sides}
         if not files:
             raise ValueError(
                 f"{folder}: expected the folders {', '.join(f'{side}/' for side in self.sides)} of "
@@ -138,16 +138,16 @@ class SubjectInput(ImageInput):
     @contextmanager
     def output(self, subject: Subject, path: Path | None = None) -> Iterator[Output]:
         """Yield what collects a subject's output, and is saved to `path` at the end."""
-        how = subject.first, self.stored, self.reader.ranges[self.target_side]
+        arguments = subject.first, self.stored, self.reader.ranges[self.target_side]
         if path is not None and isinstance(subject.first, Raster):
             with raster_file(path, subject.first, self.opt.output_nc, self.stored) as file:
-                yield RasterOutput(file, *how, self.reader.masked)
+                yield RasterOutput(file, *arguments, self.reader.masked)
             return
         volume = isinstance(subject.first, Volume)
-        found = VolumeOutput(*how) if volume else ArrayOutput(*how, self.reader.masked)
-        yield found
+        output = VolumeOutput(*arguments) if volume else ArrayOutput(*arguments, self.reader.masked)
+        yield output
         if path is not None:
-            found.save(path)
+            output.save(path)
 
 
 def _no_image(*_: Any) -> NoReturn:

@@ -14,20 +14,20 @@ def with_trained_inputs(
     """Return a test's subjects and channels with all inputs of the training: those that no subject
     has are missing (--missing zero), else a ValueError.
     """
-    kept, sides = read_ranges(opt), [*subjects[0].inputs]
-    trained = sorted(side for side in kept if side[0] == opt.direction[0])
+    saved, sides = read_ranges(opt), [*subjects[0].inputs]
+    trained = sorted(side for side in saved if side[0] == opt.direction[0])
     if not trained:
         return subjects, channels
-    check_kind(subjects[0], kept[opt.direction[-1]][0])
+    check_kind(subjects[0], saved[opt.direction[-1]][0])
     lacking = [side for side in trained if side not in sides]
     if {*sides} - {*trained} or (lacking and opt.missing == "error"):
-        names = [", ".join(f"{opt.phase}{side}/" for side in of) for of in (sides, trained)]
+        names = [", ".join(f"{opt.phase}{side}/" for side in group) for group in (sides, trained)]
         raise ValueError(
             f"--dataroot {opt.dataroot}: holds {names[0]}, but the run was trained on "
             f"{', '.join(trained)}: make it {names[1]}"
         )
     complete = [s._replace(inputs={side: s.inputs.get(side) for side in trained}) for s in subjects]
-    return complete, {side: kept[side][0].channels for side in lacking} | channels
+    return complete, {side: saved[side][0].channels for side in lacking} | channels
 
 
 def check_kind(subject: Subject, stored: StoredType) -> None:

@@ -38,10 +38,10 @@ class FileTranslation:
         subjects a list, of a folder of them a dict by name.
         """
         if isinstance(sources, list):
-            return [self._whole(one, seed) for one in sources]
+            return [self._whole(source, seed) for source in sources]
         if isinstance(sources, str | Path) and Path(sources).is_dir():
             if files := self.input.subjects_in(Path(sources)):
-                return {name: self._whole(one, seed) for name, one in files.items()}
+                return {name: self._whole(source, seed) for name, source in files.items()}
         return self._whole(sources, seed)
 
     def save(self, sources: Sources, path: Path, seed: int | None = None) -> None:
@@ -58,8 +58,8 @@ class FileTranslation:
         name, size, reader = subject.first.path, subject.first.size, self.input.reader
         for side, grid in subject.inputs.items():
             if grid is not None and side not in self.said:
-                found = warn_of_unfitting([grid], f"range_{side}", reader.ranges[side])
-                self.said |= {side} if found else set()
+                unfitting = warn_of_unfitting([grid], f"range_{side}", reader.ranges[side])
+                self.said |= {side} if unfitting else set()
         if subject.is_volume or max(size) <= LARGEST:
             translate_slices(
                 *(subject, output, reader),
@@ -80,13 +80,13 @@ def translate_slices(
 ) -> None:
     """Translate all slices of a subject; `translate` takes and gives (N, C, H, W) in [-1, 1]."""
     width, height = subject.first.size
-    several = max(1, SLICE_PIXELS // (width * height))
-    for start in range(0, subject.first.count, several):
-        numbers = range(start, min(start + several, subject.first.count))
+    batch_size = max(1, SLICE_PIXELS // (width * height))
+    for start in range(0, subject.first.count, batch_size):
+        numbers = range(start, min(start + batch_size, subject.first.count))
         # Padded as in the training.
-        found = [as_input(padded(reader.input(subject, n), reader.least)) for n in numbers]
-        fakes = translate(torch.cat([real for real, _ in found]))
-        for number, fake, (_, lacking) in zip(numbers, fakes, found, strict=True):
+        inputs = [as_input(padded(reader.input(subject, n), reader.least)) for n in numbers]
+        fakes = translate(torch.cat([real for real, _ in inputs]))
+        for number, fake, (_, lacking) in zip(numbers, fakes, inputs, strict=True):
             top, left = ((n - m) // 2 for n, m in zip(lacking.shape, (height, width), strict=True))
             image = as_output(fake[None], lacking)
             output.put(number, 0, image[top : top + height, left : left + width])

@@ -33,16 +33,16 @@ def in_type(values: np.ndarray, dtype: str, no_data: float | None, low: float) -
     """
     kind, lacking = np.dtype(dtype), np.isnan(values)
     if kind.kind == "f":
-        found = values.astype(kind)
+        array = values.astype(kind)
     else:
         limits = np.iinfo(kind)
-        found = np.rint(np.where(lacking, low, values)).clip(limits.min, limits.max).astype(kind)
+        array = np.rint(np.where(lacking, low, values)).clip(limits.min, limits.max).astype(kind)
         if no_data is not None and not (no_data % 1 == 0 and limits.min <= no_data <= limits.max):
             no_data = None  # the type cannot hold it
     if no_data is not None:
-        found[found == no_data] = beside(no_data, kind)
-        found[lacking] = no_data
-    return found
+        array[array == no_data] = beside(no_data, kind)
+        array[lacking] = no_data
+    return array
 
 
 def beside(value: float, kind: np.dtype) -> float:

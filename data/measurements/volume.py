@@ -36,9 +36,9 @@ class Volume(Grid):
         self.stored_axis = self.orientation[:, 0].tolist().index(self.axis)
         self.count = shape[self.stored_axis]
         order = np.argsort(self.orientation[:, 0])
-        across = [order[axis] for axis in range(3) if axis != self.axis]
-        self.size = tuple(shape[stored] for stored in across)
-        self.pixel_size = tuple(self.spacing[across].tolist())
+        plane_axes = [order[axis] for axis in range(3) if axis != self.axis]
+        self.size = tuple(shape[stored] for stored in plane_axes)
+        self.pixel_size = tuple(self.spacing[plane_axes].tolist())
 
     @abstractmethod
     def plane(self, index: int) -> np.ndarray:
@@ -67,8 +67,8 @@ class Volume(Grid):
         return f"{by(self.shape)} voxels of {by(spacing)} mm, {axes}"
 
     def difference(self, other: Grid) -> str:
-        if found := super().difference(other):
-            return found
+        if difference := super().difference(other):
+            return difference
         if not isinstance(other, Volume):
             return "a volume and an image"
         apart = np.abs(self.corners - other.corners).max()

@@ -44,11 +44,11 @@ def times(size: int, learns: bool, rounds: int) -> list[str]:
     steps = {"ours": attention(contextual_attention, size, learns)}
     if size <= MOST_AT_ONCE:
         steps["plain"] = attention(plain_attention, size, learns)
-    found = side_by_side(steps, rounds)
-    ours = found["ours"].median
-    if "plain" not in found:
+    spreads = side_by_side(steps, rounds)
+    ours = spreads["ours"].median
+    if "plain" not in spreads:
         return ["", f"{ours:.2f} s", ""]
-    plain: Spread = found["plain"]
+    plain: Spread = spreads["plain"]
     return [f"{plain.median:.2f} s", f"{ours:.2f} s", f"{plain.median / ours:.2f}"]
 
 
@@ -61,10 +61,10 @@ def attention(attend: Callable[[Tensor, Tensor], Tensor], size: int, learns: boo
 
     def step() -> None:
         with torch.set_grad_enabled(learns):
-            found = attend(x, mask)
+            output = attend(x, mask)
         if learns:
             x.grad = None
-            found.square().mean().backward()
+            output.square().mean().backward()
 
     return step
 

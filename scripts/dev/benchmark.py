@@ -74,8 +74,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=number(int, 1), default=400, help="images for test.py")
     parser.add_argument("--json", help="JSON file to write the numbers to")
     args = parser.parse_args(argv)
-    wanted = args.sections.replace("gpu", GPU).split(",")
-    if unknown := set(wanted) - set(SECTIONS):
+    sections = args.sections.replace("gpu", GPU).split(",")
+    if unknown := set(sections) - set(SECTIONS):
         raise ValueError(f"--sections {','.join(unknown)}: known sections: {', '.join(SECTIONS)}")
 
     print(machine(), flush=True)
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.dataroot = f"{folder}/builtin"
             write_once(args.dataroot)
         args.dataroot = str(Path(args.dataroot).resolve())
-        for name in wanted:
+        for name in sections:
             for row in SECTIONS[name](args):
                 rows.append(row)
                 plain, ours = show(row.plain), show(row.ours)
@@ -119,18 +119,18 @@ def pipeline(args: Any) -> Iterator[BenchmarkRow]:
         "bare": (bare_epoch, (args.dataroot,)),
     }
     count = len(list((Path(args.dataroot) / "train").iterdir()))
-    found = {
+    rates = {
         name: Spread(count / s.median, count / s.most, count / s.least)
         for name, s in in_turn(epochs, args.rounds).items()
     }
     moved = 2 * 256 * 256 * 3 * (1 + 4)  # bytes per pair: uint8 read, float32 written
     ceilings = {
-        "first epoch": f"{found['first epoch'].median / found['bare'].median:.0%} (PIL)",
-        "later epochs": ceiling_of("fp32", 1 / found["later epochs"].median, 0, moved),
+        "first epoch": f"{rates['first epoch'].median / rates['bare'].median:.0%} (PIL)",
+        "later epochs": ceiling_of("fp32", 1 / rates["later epochs"].median, 0, moved),
     }
     for name, ceiling in ceilings.items():
         what = f"pairs to batches of one, {name}, one core"
-        yield BenchmarkRow(what, "images/s", found["plain"], found[name], ceiling)
+        yield BenchmarkRow(what, "images/s", rates["plain"], rates[name], ceiling)
 
 
 def plain_epoch(dataroot: str) -> Step:
@@ -163,10 +163,10 @@ def our_epoch(dataroot: str, first: bool) -> Step:
         loader = create_dataset(opt)
     if not first:
         return partial(exhaust, loader.__iter__)
-    dataset, filled = loader.dataset, []
+    dataset, caches = loader.dataset, []
 
     def first_epoch() -> None:
-        filled.append(dataset.cache)  # to free its memory is no part of a first epoch
+        caches.append(dataset.cache)  # to free its memory is no part of a first epoch
         dataset.cache = ImageCache(all_files(dataset.files_by_side()))
         exhaust(Loader(dataset, opt).__iter__)
 
@@ -204,11 +204,11 @@ def testing(args: Any) -> Iterator[BenchmarkRow]:
         for name, command in commands.items():
             shutil.rmtree(args.folder / "results", ignore_errors=True)
             rates[name].append(args.images / seconds_of(command, ROOT))
-    found = {name: Spread.of(values) for name, values in rates.items()}
+    spreads = {name: Spread.of(values) for name, values in rates.items()}
     for precision in PRECISIONS:
-        ceiling = ceiling_of(precision, 1 / found[precision].median, *work)
+        ceiling = ceiling_of(precision, 1 / spreads[precision].median, *work)
         yield BenchmarkRow(
-            f"test.py, {precision}", "images/s", found["plain"], found[precision], ceiling
+            f"test.py, {precision}", "images/s", spreads["plain"], spreads[precision], ceiling
         )
 
 
@@ -217,14 +217,16 @@ def start(args: Any) -> Iterator[BenchmarkRow]:
     bare = [sys.executable, "-c", "import torch"]
     helps = [sys.executable, "train.py", "--help"]
     commands = {"plain": partial(seconds_of, bare, ROOT), "ours": partial(seconds_of, helps, ROOT)}
-    found = side_by_side(commands, args.rounds)
-    yield BenchmarkRow("train.py --help; plain: import torch", "s", found["plain"], found["ours"])
+    spreads = side_by_side(commands, args.rounds)
+    yield BenchmarkRow(
+        "train.py --help; plain: import torch", "s", spreads["plain"], spreads["ours"]
+    )
     train = [sys.executable, "train.py", "--dataroot", args.dataroot, "--name", "start"]
     train += ["--checkpoints_dir", str(args.folder / "runs"), "--print_freq", "1", "--no_html"]
     first = partial(seconds_of, train, ROOT, "(epoch: 1, iters: 1,")
     times = side_by_side({"ours": first}, args.rounds)["ours"]
     yield BenchmarkRow(
-        "train.py to its first step; plain: import torch", "s", found["plain"], times
+        "train.py to its first step; plain: import torch", "s", spreads["plain"], times
     )
 
 

@@ -41,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print("| network | norm | batch | layout | precision | relative error | equal signs |")
     print("|---|---|---|---|---|---|---|")
     for choice in choices(torch.device(args.device)):
-        name, norm, batch, layout, precision, found = choice
-        figures = f"{found.error:.1e} | {found.signs:.2%}"
+        name, norm, batch, layout, precision, result = choice
+        figures = f"{result.error:.1e} | {result.signs:.2%}"
         print(f"| {name} | {norm} | {batch} | {layout} | {precision} | {figures} |")
         sys.stdout.flush()
 
@@ -58,8 +58,8 @@ def choices(device: torch.device) -> Iterator[tuple[str, str, int, str, str, Agr
             place = {"device": device, "memory_format": LAYOUTS[layout]}
             fast = copy.deepcopy(net).to(**place)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                found = gradients(fast, x.to(**place))
-            yield name, norm, batch, layout, precision, agreement(found, exact)
+                approximate = gradients(fast, x.to(**place))
+            yield name, norm, batch, layout, precision, agreement(approximate, exact)
 
 
 def network(name: str, norm: str) -> nn.Module:

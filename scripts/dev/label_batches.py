@@ -43,5 +43,5 @@ def drawn(batch: int, areas: int = 12, ripple: float = 6.0) -> dict[str, Any]:
     instance = nearest.view(batch, 1, SIZE, SIZE)
     label = torch.randint(CLASSES, (batch, areas)).gather(1, nearest).view_as(instance)
     image = torch.rand(batch, 3, SIZE, SIZE) * 2 - 1
-    found = {"label": label, "edges": instance_edges(instance), "image": image}
-    return {**found, "label_paths": ["drawn"] * batch}
+    tensors = {"label": label, "edges": instance_edges(instance), "image": image}
+    return {**tensors, "label_paths": ["drawn"] * batch}

@@ -61,13 +61,13 @@ def quarter_hole(count: int, height: int, width: int) -> torch.Tensor:
 
 def side_by_side(steps: dict[str, Step], rounds: int, warm_up: int = 1) -> dict[str, Spread]:
     """Return the seconds of each step. Steps alternate, so that a busy machine slows all."""
-    found: dict[str, list[float]] = {name: [] for name in steps}
+    times: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(warm_up + rounds):
         for name, step in steps.items():
             seconds = timed(step)
             if turn >= warm_up:
-                found[name].append(seconds)
-    return {name: Spread.of(values) for name, values in found.items()}
+                times[name].append(seconds)
+    return {name: Spread.of(values) for name, values in times.items()}
 
 
 def in_turn(
@@ -83,12 +83,14 @@ def in_turn(
     context = multiprocessing.get_context("spawn")
     pipes, processes, steps = [], [], {}
     for name, (make, args) in makers.items():
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, repeats, make, args), daemon=True)
+        parent_pipe, child_pipe = context.Pipe()
+        process = context.Process(
+            target=_serve, args=(child_pipe, repeats, make, args), daemon=True
+        )
         process.start()
-        pipes.append(ours)
+        pipes.append(parent_pipe)
         processes.append(process)
-        steps[name] = partial(_ask, ours)
+        steps[name] = partial(_ask, parent_pipe)
     try:
         times = side_by_side(steps, rounds, warm_up)
         return {name: Spread(*(s / repeats for s in times[name])) for name in times}
@@ -155,12 +157,12 @@ class _Traffic(TorchDispatchMode):
     bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
         if not func.is_view:
-            for leaf in tree_leaves((args, kwargs, found)):
+            for leaf in tree_leaves((args, kwargs, result)):
                 if isinstance(leaf, torch.Tensor):
                     self.bytes += leaf.numel() * leaf.element_size()
-        return found
+        return result
 
 
 def work_of(step: Step) -> tuple[int, int]:

@@ -28,15 +28,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.alone:
         print(peak_bytes(flags, tuple(map(int, args.size.split("x")))))
         return
-    again = [*python(), "-m", "scripts.dev.memory", ALONE, *argv]
+    command = [*python(), "-m", "scripts.dev.memory", ALONE, *argv]
     both = hasattr(options_of(flags, "."), "checkpoint_activations")
     peaks = []
-    for more in ((), ("--checkpoint_activations",)) if both else ((),):
-        done = subprocess.run([*again, *more], stdout=subprocess.PIPE, text=True)
-        if done.returncode:
-            raise ValueError(f"the process ended with status {done.returncode}")
-        peaks.append(int(done.stdout.split()[-1]))
-        print(f"{peaks[-1] / 1e9:.2f} GB {'with' if more else 'without'} --checkpoint_activations")
+    for extra in ((), ("--checkpoint_activations",)) if both else ((),):
+        process = subprocess.run([*command, *extra], stdout=subprocess.PIPE, text=True)
+        if process.returncode:
+            raise ValueError(f"the process ended with status {process.returncode}")
+        peaks.append(int(process.stdout.split()[-1]))
+        print(f"{peaks[-1] / 1e9:.2f} GB {'with' if extra else 'without'} --checkpoint_activations")
     if both:
         print(f"ratio {peaks[1] / peaks[0]:.2f}")
 

@@ -94,22 +94,22 @@ def image_originals(folder: Path) -> dict[str, list[Path]]:
 
     pixels = np.random.default_rng(0).integers(0, 65536, (40, 56, 5), np.uint16)
     photo = Image.fromarray((pixels[..., :3] >> 8).astype(np.uint8))
-    found: dict[str, list[Path]] = {"8-bit images": [], "16-bit PNG": [], "TIFF": [], ".npy": []}
+    files: dict[str, list[Path]] = {"8-bit images": [], "16-bit PNG": [], "TIFF": [], ".npy": []}
     for ending in ORDINARY:
-        found["8-bit images"].append(folder / f"photo.{ending}")
-        photo.save(found["8-bit images"][-1])
+        files["8-bit images"].append(folder / f"photo.{ending}")
+        photo.save(files["8-bit images"][-1])
     for channels in (1, 2, 3, 4):
-        found["16-bit PNG"].append(folder / f"deep{channels}.png")
-        found["16-bit PNG"][-1].write_bytes(png_of(pixels[..., :channels]))
+        files["16-bit PNG"].append(folder / f"deep{channels}.png")
+        files["16-bit PNG"][-1].write_bytes(png_of(pixels[..., :channels]))
     for packing in PACKINGS:
         for tile in (None, (16, 16)):
-            found["TIFF"].append(folder / f"{packing}{bool(tile)}.tif")
-            how = {"compression": packing, "tile": tile, "photometric": "minisblack"}
-            tifffile.imwrite(found["TIFF"][-1], pixels, planarconfig="contig", **how)
+            files["TIFF"].append(folder / f"{packing}{bool(tile)}.tif")
+            options = {"compression": packing, "tile": tile, "photometric": "minisblack"}
+            tifffile.imwrite(files["TIFF"][-1], pixels, planarconfig="contig", **options)
     for dtype in ("uint8", "uint16", "float32"):
-        found[".npy"].append(folder / f"{dtype}.npy")
-        np.save(found[".npy"][-1], pixels.astype(dtype))
-    return found
+        files[".npy"].append(folder / f"{dtype}.npy")
+        np.save(files[".npy"][-1], pixels.astype(dtype))
+    return files
 
 
 def read_image(path: Path) -> list[Finding]:
@@ -137,10 +137,10 @@ def damage_files(folder: Path, times: int, rng: random.Random) -> FaultRow:
         elif path.suffix == ".yaml":
             read_yaml(path)
         else:
-            alone = path.parent / "alone"
-            alone.mkdir(exist_ok=True)
-            (alone / "train_opt.json").write_bytes(path.read_bytes())
-            read_run(alone)
+            run = path.parent / "alone"
+            run.mkdir(exist_ok=True)
+            (run / "train_opt.json").write_bytes(path.read_bytes())
+            read_run(run)
 
     originals = [small, yaml, folder / "checkpoints" / "whole" / "train_opt.json"]
     return damage("damaged checkpoints, options, YAML", times, originals, read, rng)

@@ -71,14 +71,14 @@ class Discriminator(nn.Module):
         self.scales = nn.ModuleList(nn.ModuleList(patch_layers(inputs, width)) for _ in range(2))
 
     def forward(self, x: Tensor) -> list[list[Tensor]]:
-        found = []
+        outputs = []
         for layers in self.scales:
             features = [x]
             for layer in layers:
                 features.append(layer(features[-1]))
-            found.append(features[1:])
+            outputs.append(features[1:])
             x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
-        return found
+        return outputs
 
 
 def patch_layers(inputs: int, width: int) -> list[nn.Module]:
@@ -106,7 +106,7 @@ class SPADE:
         self.adam_G.zero_grad()
         self.D.requires_grad_(False)
         fake, real = self.judge(semantics, self.G(semantics), image)
-        losses = {"GAN": -sum(of[-1].mean() for of in fake) / 2}
+        losses = {"GAN": -sum(scale[-1].mean() for scale in fake) / 2}
         distances = [
             F.l1_loss(a, b.detach())
             for of_fake, of_real in zip(fake, real, strict=True)
@@ -121,8 +121,8 @@ class SPADE:
         with torch.no_grad():
             image_again = self.G(semantics)
         fake, real = self.judge(semantics, image_again, image)
-        losses["D_Fake"] = sum(F.relu(1 + of[-1]).mean() for of in fake) / 2
-        losses["D_real"] = sum(F.relu(1 - of[-1]).mean() for of in real) / 2
+        losses["D_Fake"] = sum(F.relu(1 + scale[-1]).mean() for scale in fake) / 2
+        losses["D_real"] = sum(F.relu(1 - scale[-1]).mean() for scale in real) / 2
         (losses["D_Fake"] + losses["D_real"]).backward()
         self.adam_D.step()
         return losses

@@ -31,12 +31,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     gpu = model.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]
     synchronize()
-    with profile(activities=activities) as found:
+    with profile(activities=activities) as profiler:
         for _ in range(args.steps):
             model.train_on([batch])
         synchronize()
     of_device = torch.autograd.DeviceType.CUDA if gpu else torch.autograd.DeviceType.CPU
-    events = [event for event in found.key_averages() if event.device_type == of_device]
+    events = [event for event in profiler.key_averages() if event.device_type == of_device]
     times = {
         event.key: (event.self_device_time_total if gpu else event.self_cpu_time_total, event.count)
         for event in events
@@ -45,9 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     kind = "kernels" if gpu else "operations"
     print(f"{machine()}\n{count:.0f} {kind} and {total / 1000:.2f} ms a step\n")
     print(f"| {kind} | number a step | ms a step | share |\n|---|---|---|---|")
-    for name, (time, number_of) in sorted(times.items(), key=lambda item: -item[1][0])[: args.rows]:
-        each, ms = number_of / args.steps, time / args.steps / 1000
-        print(f"| {name[:80]} | {each:.1f} | {ms:.3f} | {time / args.steps / total:.0%} |")
+    for name, (time, calls) in sorted(times.items(), key=lambda item: -item[1][0])[: args.rows]:
+        per_step, ms = calls / args.steps, time / args.steps / 1000
+        print(f"| {name[:80]} | {per_step:.1f} | {ms:.3f} | {time / args.steps / total:.0%} |")
 
 
 if __name__ == "__main__":

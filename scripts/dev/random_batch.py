@@ -56,8 +56,8 @@ def random_batch(opt: Any, size: tuple[int, int] | None = None) -> dict[str, Any
     if opt.dataset_mode == "labels":
         small = torch.randint(opt.label_nc, (count, 1, height // BLOCK, width // BLOCK))
         label = small.repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)
-        found = {"label": label, "instance": label, "edges": instance_edges(label)}
-        return {**found, "image": noise(3), "label_paths": ["random"] * count}
+        maps = {"label": label, "instance": label, "edges": instance_edges(label)}
+        return {**maps, "image": noise(3), "label_paths": ["random"] * count}
     if opt.dataset_mode not in ("aligned", "unaligned"):
         raise ValueError(f"--dataset_mode {opt.dataset_mode}: cannot be measured without data")
     channels = opt.input_nc, opt.output_nc

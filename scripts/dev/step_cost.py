@@ -29,9 +29,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--threads", type=number(int, 1), default=1, help="number of threads of each process"
     )
-    args, more = parser.parse_known_args(argv)
+    args, train_flags = parser.parse_known_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        plan = read_plan(args.file, Path(folder), more)
+        plan = read_plan(args.file, Path(folder), train_flags)
         rows = {run.label: run.flags for run in plan.runs if run.seed == plan.seeds[0]}
         for label, flags in rows.items():
             try:
@@ -47,10 +47,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     first = times[next(iter(rows))]
     print(f"{machine()}; --threads {args.threads}; the median of {args.rounds}\n")
     print("| | ms a step | relative | peak MiB |\n|---|---|---|---|")
-    for label, found in times.items():
-        spread = " – ".join(f"{1e3 * end:.1f}" for end in (found.least, found.most))
-        relative = found.median / first.median
-        time = f"{1e3 * found.median:.1f} ({spread})"
+    for label, seconds in times.items():
+        spread = " – ".join(f"{1e3 * end:.1f}" for end in (seconds.least, seconds.most))
+        relative = seconds.median / first.median
+        time = f"{1e3 * seconds.median:.1f} ({spread})"
         print(f"| {label} | {time} | {relative:.2f} | {peaks[label]:.0f} |")
 
 

@@ -124,14 +124,14 @@ class Torture:
                     log.warning("%s: status %d after %s", name, run.returncode, by.name)
                     wrong += 1
             self.finish(run)
-            end = self.state(name)
+            final_state = self.state(name)
             for part in PARTS:
-                if not same(end[part], self.whole[part]):
+                if not same(final_state[part], self.whole[part]):
                     log.warning("%s: differs from the uninterrupted run: %s", name, part)
                     wrong += 1
         bar.close()
-        how = f"{inside} inside a save" if by == signal.SIGKILL else "status 143"
-        outcome = f"{how}; {runs} runs ended bit-identical"
+        detail = f"{inside} inside a save" if by == signal.SIGKILL else "status 143"
+        outcome = f"{detail}; {runs} runs ended bit-identical"
         return FaultRow(f"{by.name}, then resumed", times, outcome, wrong)
 
     def was_saving(self, name: str) -> bool:
@@ -173,9 +173,9 @@ class Torture:
             )
             _, err = run.communicate(timeout=600)
             clear = run.returncode == 1 and "could not be written" in err and "Traceback" not in err
-            left = list(folder.glob(".*.pth.*"))
+            leftovers = list(folder.glob(".*.pth.*"))
             changed = [p for p, content in before.items() if len(p.read_bytes()) != len(content)]
-            wrong += not clear or bool(left or changed)
+            wrong += not clear or bool(leftovers or changed)
             for path in before:
                 load(path)
         return FaultRow(

@@ -25,31 +25,31 @@ class Incomplete(InpaintDataset):
     def files_beside(self, side: str) -> dict[str, str]:
         """Return a file of each stem in the folder of a side."""
         folder = folder_of(side, self.opt)
-        found = by_stem(folder, list_images(folder).images)
-        return {stem: paths[0] for stem, paths in found.items()}
+        files = by_stem(folder, list_images(folder).images)
+        return {stem: paths[0] for stem, paths in files.items()}
 
 
 def hole_findings(asked: Iterable[Options]) -> tuple[set[str], list[Finding]]:
     """Return the files in which alpha, a palette, one or 16 bits are as good as 8 of grey, and
     what is wrong with images to fill, their masks and their sketches.
     """
-    right: set[str] = set()
-    found: list[Finding] = []
+    exempt: set[str] = set()
+    problems: list[Finding] = []
     for opt in asked:
         with contextlib.suppress(ValueError):  # `data_remarks` says it
             dataset = Incomplete(opt)
             masks = dataset.mask_files()
             own = {path: dataset.partner(path) for path in dataset.A_paths}
-            right |= {*masks, *filter(None, own.values()), *dataset.sketches.values()}
-            right |= {path for path in own if dataset.reads_alpha and not own[path]}
-            found += unpaired(dataset)
+            exempt |= {*masks, *filter(None, own.values()), *dataset.sketches.values()}
+            exempt |= {path for path in own if dataset.reads_alpha and not own[path]}
+            problems += unpaired(dataset)
             others = [] if dataset.own else [*{*masks} - {*own.values()}]  # any image may get them
             with ThreadPoolExecutor() as pool:
-                found += chain(
+                problems += chain(
                     *pool.map(partial(item_findings, dataset), dataset.A_paths),
                     *pool.map(lambda path: findings(path, partial(load_mask, path)), others),
                 )
-    return right, found
+    return exempt, problems
 
 
 def unpaired(dataset: InpaintDataset) -> Iterator[Finding]:
@@ -71,23 +71,23 @@ def item_findings(dataset: InpaintDataset, path: str) -> list[Finding]:
         dataset.check_output(path, image.size)
     except ValueError as error:
         return [Finding.of(path, error)]
-    how = dataset.max_pixels, image.size
+    limits = dataset.max_pixels, image.size
     mask, sketch = dataset.partner(path), dataset.sketches.get(dataset.stems[path])
-    found = []
+    problems = []
     if mask:
-        found += findings(mask, lambda: load_mask(mask, *how))
+        problems += findings(mask, lambda: load_mask(mask, *limits))
     elif dataset.reads_alpha:
-        found += findings(path, lambda: alpha_mask(image))
+        problems += findings(path, lambda: alpha_mask(image))
     if sketch:
-        found += findings(sketch, lambda: load_sketch(sketch, *how))
-    return found
+        problems += findings(sketch, lambda: load_sketch(sketch, *limits))
+    return problems
 
 
 def findings(path: str, read: Callable[[], np.ndarray | None]) -> list[Finding]:
     """Return what is wrong with the file of a mask or a sketch, (H, W), which `read` returns."""
     try:
-        found = read()
+        pixels = read()
     except ValueError as error:
         return [Finding.of(path, error)]
-    large = found is not None and found.mean() > MOST_HOLE
+    large = pixels is not None and pixels.mean() > MOST_HOLE
     return [Finding(path, MOSTLY_HOLE)] if large else []

@@ -13,17 +13,17 @@ from options.base_options import Options
 
 def label_findings(asked: Iterable[Options]) -> tuple[set[str], list[Finding]]:
     """Return the files of label and instance maps, and what is wrong with items of label maps."""
-    numbers: set[str] = set()
-    found = []
+    label_files: set[str] = set()
+    findings = []
     for opt in asked:
         with contextlib.suppress(ValueError):  # `data_remarks` says it
             dataset = LabelsDataset(opt)
-            numbers |= {*dataset.label_paths, *dataset.instance_paths} - {*dataset.image_paths}
+            label_files |= {*dataset.label_paths, *dataset.instance_paths} - {*dataset.image_paths}
             with ThreadPoolExecutor() as pool:
-                found += filter(
+                findings += filter(
                     None, pool.map(partial(label_finding, dataset), range(len(dataset)))
                 )
-    return numbers, found
+    return label_files, findings
 
 
 def label_finding(dataset: LabelsDataset, index: int) -> Finding | None:

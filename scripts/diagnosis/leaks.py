@@ -38,14 +38,14 @@ def shared_groups_of_files(
     `files` are paths relative to the folders of their side, by phase.
     """
     pattern = group_pattern(group)
-    groups = {phase: [group_of(file, pattern) for file in of] for phase, of in files.items()}
+    groups = {phase: [group_of(file, pattern) for file in paths] for phase, paths in files.items()}
     yield from shared_by_phases(root, groups, "groups")
 
 
 def overlapping_rasters(rasters: Mapping[str, list[Raster]]) -> Iterator[Finding]:
     """Yield a remark for each raster that shows a part of a raster of another phase."""
-    for one, other in combinations(rasters, 2):
-        for raster in rasters[one]:
+    for phase, other in combinations(rasters, 2):
+        for raster in rasters[phase]:
             for second in rasters[other]:
                 if share := overlap(raster, second):
                     what = f"shows {share:.0%} of what {second.path} shows, which is in {other}"
@@ -58,7 +58,7 @@ def overlap(raster: Raster, second: Raster) -> float:
         return 0.0
     area = common = 1.0
     for axis in (0, 1):
-        ours, theirs = ([corner[axis] for corner in of.corners()] for of in (raster, second))
+        ours, theirs = ([corner[axis] for corner in grid.corners()] for grid in (raster, second))
         area *= max(theirs) - min(theirs)
         common *= max(0.0, min(max(ours), max(theirs)) - max(min(ours), min(theirs)))
     return common / area

@@ -27,7 +27,7 @@ def measured_findings(
     share.
     """
     count = 0
-    found: list[Finding] = []
+    findings: list[Finding] = []
     phases: dict[str, Opened] = {}
     for phase, opt in asked.items():
         opt = Namespace(**{**vars(opt), "isTrain": phase != "test"})  # a test needs no targets
@@ -35,27 +35,29 @@ def measured_findings(
             folders = folders_of(opt)
             files = {side: files_in(folder) for side, folder in folders.items()}
         except ValueError as error:
-            found.append(Finding(str(root), str(error), fatal=True))
+            findings.append(Finding(str(root), str(error), fatal=True))
             continue
         count += sum(map(len, files.values()))
         phases[phase] = phase_files = {side: {} for side in files}
         for side, name, path in tqdm(
-            [(side, name, path) for side, of in files.items() for name, path in of.items()],
+            [(side, name, path) for side, paths in files.items() for name, path in paths.items()],
             unit="file",
             desc=phase,
             disable=None,
         ):
             try:
                 phase_files[side][name] = grid = open_grid(path, opt.slice_axis)
-                found += list(looked_through(grid, opt))
+                findings += list(looked_through(grid, opt))
             except ValueError as error:
                 what = str(error).removeprefix(f"{path}: ")
-                found.append(Finding(str(path), what, fatal=True))
-        found += list(partners(phase_files, files, opt))
-    first = {phase: next(iter(sides.values())).values() for phase, sides in phases.items()}
-    rasters = {phase: [g for g in of if isinstance(g, Raster)] for phase, of in first.items()}
-    found += list(overlapping_rasters(rasters))
-    return count, found, list(leaks(root, phases, group))
+                findings.append(Finding(str(path), what, fatal=True))
+        findings += list(partners(phase_files, files, opt))
+    first_side = {phase: next(iter(sides.values())).values() for phase, sides in phases.items()}
+    rasters = {
+        phase: [g for g in grids if isinstance(g, Raster)] for phase, grids in first_side.items()
+    }
+    findings += list(overlapping_rasters(rasters))
+    return count, findings, list(leaks(root, phases, group))
 
 
 def looked_through(grid: Grid, opt: Any) -> Iterator[Finding]:
@@ -68,9 +70,9 @@ def looked_through(grid: Grid, opt: Any) -> Iterator[Finding]:
         yield Finding(grid.path, f"{grid.dtype}, {channels}, {grid.describe()}")
     if share := lacking / (grid.count * grid.size[0] * grid.size[1]):
         fix = "" if opt.nodata == "mask" else "; --nodata mask leaves them out"
-        said = f"{max(share, 1e-4):.2%} of its points have no data{fix}"
+        text = f"{max(share, 1e-4):.2%} of its points have no data{fix}"
         fatal = share == 1 or opt.nodata == "error"
-        yield Finding(grid.path, "none of its points has data" if share == 1 else said, fatal)
+        yield Finding(grid.path, "none of its points has data" if share == 1 else text, fatal)
 
 
 def partners(opened: Opened, files: dict[str, dict[str, Path]], opt: Any) -> Iterator[Finding]:
@@ -78,17 +80,17 @@ def partners(opened: Opened, files: dict[str, dict[str, Path]], opt: Any) -> Ite
     lacking = names_lacking(files, opt)
     for name in sorted(set().union(*files.values())):
         if sides := [side for side, names in lacking.items() if name in names]:
-            path = str(next(of[name] for of in files.values() if name in of))
+            path = str(next(by_name[name] for by_name in files.values() if name in by_name))
             yield Finding(path, f"has no partner in {', '.join(sides)}", fatal=True)
-        grids = [of[name] for of in opened.values() if name in of]
+        grids = [by_name[name] for by_name in opened.values() if name in by_name]
         for other in grids[1:]:
-            if what := grids[0].difference(other):
-                text = f"lies on another grid than {other.path}: {what}"
+            if difference := grids[0].difference(other):
+                text = f"lies on another grid than {other.path}: {difference}"
                 yield Finding(grids[0].path, text, fatal=True)
         patients = {g.patient: g for g in grids if isinstance(g, DicomVolume) and g.patient}
-        for one, other in zip([*patients.values()], [*patients.values()][1:], strict=False):
-            text = f"is of patient {one.patient}, but {other.path} of {other.patient}"
-            yield Finding(one.path, text, fatal=True)
+        for volume, other in zip([*patients.values()], [*patients.values()][1:], strict=False):
+            text = f"is of patient {volume.patient}, but {other.path} of {other.patient}"
+            yield Finding(volume.path, text, fatal=True)
         rasters = [grid for grid in grids if isinstance(grid, Raster)]
         placed = next((grid for grid in rasters if grid.crs), None)
         for grid in rasters:
@@ -100,14 +102,16 @@ def leaks(root: Path, phases: dict[str, Opened], group: str | None) -> Iterator[
     """Yield the groups and the patients that have files in several phases."""
     if group:
         files = {
-            phase: [Path(n) for of in sides.values() for n in of] for phase, sides in phases.items()
+            phase: [Path(n) for by_name in sides.values() for n in by_name]
+            for phase, sides in phases.items()
         }
         yield from shared_groups_of_files(root, files, group)
     grids = {
-        phase: [g for of in sides.values() for g in of.values()] for phase, sides in phases.items()
+        phase: [g for by_name in sides.values() for g in by_name.values()]
+        for phase, sides in phases.items()
     }
     patients = {
-        phase: [g.patient for g in of if isinstance(g, DicomVolume) and g.patient]
-        for phase, of in grids.items()
+        phase: [g.patient for g in volumes if isinstance(g, DicomVolume) and g.patient]
+        for phase, volumes in grids.items()
     }
     yield from shared_by_phases(root, patients, "patients")

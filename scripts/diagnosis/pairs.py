@@ -13,11 +13,11 @@ def pairs(root: Path, paths: list[str], damaged: set[str]) -> Iterator[Finding]:
     names = [path.name for path in root.iterdir() if path.is_dir()]
     endings = [pattern.removeprefix("{}") for both in SIDES for pattern in both]
     phases = {n.removesuffix(end) for n in names for end in endings if n.endswith(end)}
-    found = [side_folders(root, phase) for phase in sorted(phases)]
-    of_two = sorted({tuple(sides.values()) for sides in found if len(sides) == 2})
-    for A, B in of_two:
+    folders = [side_folders(root, phase) for phase in sorted(phases)]
+    folder_pairs = sorted({tuple(sides.values()) for sides in folders if len(sides) == 2})
+    for A, B in folder_pairs:
         yield from _of_two_folders(A, B, paths, damaged)
-    if not of_two:
+    if not folder_pairs:
         for path in paths:
             if path not in damaged and (width := image_size(path)[0]) % 2:
                 what = f"is {width} pixels wide; an A|B image needs an even width"

@@ -70,20 +70,20 @@ def download_rest(url: str, part: Path) -> None:
 
 def _save(response: HTTPResponse, part: Path, have: int) -> None:
     """Append a partial response to the first `have` bytes, or write a full one from the start."""
-    mark = response.headers.get("ETag") or response.headers.get("Last-Modified")
+    tag = response.headers.get("ETag") or response.headers.get("Last-Modified")
     total = response.headers.get("Content-Length")
     if response.status == 206:
-        place = re.match(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-        begun = _tag(part).read_text(encoding="utf-8") if _tag(part).exists() else mark
-        if place is None or int(place[1]) != have or mark not in (None, begun):
+        match = re.match(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        saved_tag = _tag(part).read_text(encoding="utf-8") if _tag(part).exists() else tag
+        if match is None or int(match[1]) != have or tag not in (None, saved_tag):
             discard(part)
             raise NetworkError("the server sent a part that does not match the partial download")
-        total = place[2] if place[2] != "*" else str(have + int(total)) if total else None
+        total = match[2] if match[2] != "*" else str(have + int(total)) if total else None
     else:
         have = 0
         discard(part)
-        if mark and not mark.startswith("W/"):
-            _tag(part).write_text(mark, encoding="utf-8")
+        if tag and not tag.startswith("W/"):
+            _tag(part).write_text(tag, encoding="utf-8")
     total = int(total) if total else None
     with (
         part.open("ab") as file,

@@ -44,13 +44,13 @@ def unpack(archive: Path, target: Path) -> None:
     content.mkdir()
     try:
         (_unzip if zipfile.is_zipfile(archive) else _untar)(archive, content)
-        inside = [p for p in content.iterdir() if p.name != "__MACOSX"]
-        if not inside:
+        entries = [p for p in content.iterdir() if p.name != "__MACOSX"]
+        if not entries:
             raise ValueError("the archive is empty")
-        only = inside[0] if len(inside) == 1 and inside[0].is_dir() else content
-        if not any(is_image_file(path.name) for path in only.rglob("*")):
+        root = entries[0] if len(entries) == 1 and entries[0].is_dir() else content
+        if not any(is_image_file(path.name) for path in root.rglob("*")):
             raise ValueError("the archive holds no images")
-        only.rename(target)
+        root.rename(target)
     except _DAMAGED as error:
         reason = one_line(error)
         raise ValueError(f"damaged or incomplete archive ({reason})") from None

@@ -44,6 +44,6 @@ class ClassCanvas:
         """Return the colour of the class with most pixels in some drawings (H, W, 3)."""
         counts = np.zeros(len(self.colours), np.int64)
         for drawing in drawings:
-            found = self.canvas.classes(Image.fromarray(drawing))
-            counts += np.bincount(found.ravel(), minlength=len(counts))
+            classes = self.canvas.classes(Image.fromarray(drawing))
+            counts += np.bincount(classes.ravel(), minlength=len(counts))
         return self.colours[counts.argmax()]

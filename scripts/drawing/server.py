@@ -55,8 +55,8 @@ class Studio:
         return FileResponse(PAGE / "index.html")
 
     async def about(self, request: Request) -> Response:
-        how = {"preprocess": self.geometry.preprocess}
-        return JSONResponse(self.subject._asdict() | how)
+        settings = {"preprocess": self.geometry.preprocess}
+        return JSONResponse(self.subject._asdict() | settings)
 
     async def example(self, request: Request) -> Response:
         """GET: return input image `number` as PNG."""

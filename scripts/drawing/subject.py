@@ -111,13 +111,13 @@ def describe_run(translator: Translator, opt: Any = None) -> tuple[Subject, Inpu
     large = {"preprocess": "resize_and_crop", "load_size": side, "crop_size": side}
     looked_at = inputs_of(opt, "train", **large)
     looked_at = looked_at or (examples and inputs_of(opt, opt.phase, **large))
-    drawn = "" if looked_at else ", and label colours or a pen, which it finds in the images"
-    check_images(opt, examples, f"examples{drawn}", looked_at)
+    brushes = "" if looked_at else ", and label colours or a pen, which it finds in the images"
+    check_images(opt, examples, f"examples{brushes}", looked_at)
     kind, colours, paper = classify_inputs(list(sample(looked_at)) if looked_at else [])
     if kind == "labels":  # the original files may contain rare colours too
         untouched = Inputs(opt, phase=looked_at.phase, preprocess="none")
-        if (found := exact_palette(sample(untouched))) is not None:
-            colours, paper = list(found), found[0]
+        if (palette := exact_palette(sample(untouched))) is not None:
+            colours, paper = list(palette), palette[0]
     names = names_of_colours(opt, np.reshape(colours, (-1, 3)).astype(np.uint8))
     layers = translator.model.generator().modules()
     noise = any(isinstance(layer, nn.Dropout) and layer.training for layer in layers)
@@ -245,10 +245,10 @@ def code(colour: np.ndarray) -> str:
 
 def newest_run(checkpoints_dir: Path) -> str:
     """Return the name of the run with the newest generator weights; ValueError if there is none."""
-    found = list(checkpoints_dir.glob("*/*_net_G*.pth")) if checkpoints_dir.is_dir() else []
-    if not found:
+    weights = list(checkpoints_dir.glob("*/*_net_G*.pth")) if checkpoints_dir.is_dir() else []
+    if not weights:
         raise ValueError(
             f"--name: {checkpoints_dir} contains no trained run; train one, or "
             f"choose another folder with --checkpoints_dir"
         )
-    return max(found, key=lambda path: path.stat().st_mtime).parent.name
+    return max(weights, key=lambda path: path.stat().st_mtime).parent.name

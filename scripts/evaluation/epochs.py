@@ -14,12 +14,12 @@ from util.checkpoint import saved_progress
 
 def of_all_epochs(name: str, args: Any, paired: bool) -> list[ImageSet]:
     """Return the results of each kept epoch of a run, as `from_run` does."""
-    found = []
+    image_sets = []
     for epoch in kept_epochs(args.checkpoints_dir / name, args.use_ema):
         images = from_run(name, SimpleNamespace(**{**vars(args), "epoch": epoch}), paired)
         images.name = f"{name} {epoch}"
-        found.append(images)
-    return found
+        image_sets.append(images)
+    return image_sets
 
 
 def kept_epochs(run: Path, use_ema: bool = False) -> list[str]:
@@ -29,8 +29,8 @@ def kept_epochs(run: Path, use_ema: bool = False) -> list[str]:
     """
     ending = "_ema" if use_ema else ""
     names = [path.name for path in run.glob("*_net_G*.pth")]
-    found = [m for name in names if (m := re.fullmatch(rf"(\d+)_net_G(_A)?{ending}\.pth", name))]
-    epochs = sorted({int(match[1]) for match in found})
+    matches = [m for name in names if (m := re.fullmatch(rf"(\d+)_net_G(_A)?{ending}\.pth", name))]
+    epochs = sorted({int(match[1]) for match in matches})
     latest = any(re.fullmatch(rf"latest_net_G(_A)?{ending}\.pth", name) for name in names)
     tags = [*map(str, epochs), *(["latest"] if latest and not _is_latest(run, epochs) else [])]
     if not tags:
@@ -53,12 +53,13 @@ def best_epochs(results: Sequence[Result]) -> list[str]:
     lines = []
     for metric in names_of(result.each for result in results):
         sign = 1 if better(metric) == "lower" else -1
-        known = [result for result in results if metric in result.each]
-        best = min(known, key=lambda result: sign * result.intervals()[metric].mean)
+        measured = [result for result in results if metric in result.each]
+        best = min(measured, key=lambda result: sign * result.intervals()[metric].mean)
         near = [
             result.images.name
-            for result in known
-            if (more := best.difference(result, metric)) and more.low <= 0 <= more.high
+            for result in measured
+            if (difference := best.difference(result, metric))
+            and difference.low <= 0 <= difference.high
         ]
         also = f"; as good, within the interval: {', '.join(near)}" if near else ""
         lines.append(f"best by {metric}: {best.images.name}{also}")
@@ -67,8 +68,8 @@ def best_epochs(results: Sequence[Result]) -> list[str]:
     others = ([m for m in r.together if m not in r.distances] for r in results)
     for metric in names_of(others):
         sign = 1 if better(metric) == "lower" else -1
-        known = [result for result in results if metric in result.together]
-        best = min(known, key=lambda result: sign * next(iter(result.together[metric].values())))
+        measured = [result for result in results if metric in result.together]
+        best = min(measured, key=lambda result: sign * next(iter(result.together[metric].values())))
         lines.append(f"best by {metric}: {best.images.name}")
     return lines
 

@@ -52,8 +52,8 @@ def trained_reader(
         classes = np.stack([nearest_colour(label, palette) for label in labels])
         return Examples(np.stack(photos), classes, palette)
 
-    how = {"epochs": epochs, "cache": cache, "device": device}
-    return kept_reader((content, labels_are_A, size), examples, **how)
+    settings = {"epochs": epochs, "cache": cache, "device": device}
+    return kept_reader((content, labels_are_A, size), examples, **settings)
 
 
 def read_pairs(
@@ -79,9 +79,9 @@ def fcn_of_run(images: ImageSet, args: Any, device: torch.device) -> dict[str, d
     bound). FCN-FD is the Fréchet distance of outputs and real photos in the segmenter's features.
     ValueError if the run's inputs are not label maps.
     """
-    how = {"epochs": args.fcn_epochs, "cache": args.checkpoints_dir, "device": device}
+    settings = {"epochs": args.fcn_epochs, "cache": args.checkpoints_dir, "device": device}
     if images.options is not None and images.options.dataset_mode == "labels":
-        return fcn_scores(reader_of_labels(images.options, **how), images)
+        return fcn_scores(reader_of_labels(images.options, **settings), images)
     opt = read_run(args.checkpoints_dir / (images.run or images.name))
     root = Path(args.dataroot or opt.get("dataroot") or "")
     pairs = pair_files(root, "train") if opt.get("dataset_mode", "aligned") == "aligned" else None
@@ -94,7 +94,7 @@ def fcn_of_run(images: ImageSet, args: Any, device: torch.device) -> dict[str, d
         list(zip(*pairs, strict=True)),
         labels_are_A=opt.get("direction", "AtoB") == "AtoB",
         size=int(opt.get("crop_size", 256)),
-        **how,
+        **settings,
     )
     return fcn_scores(reader, images)
 
@@ -111,24 +111,24 @@ def fcn_scores(reader: Reader, images: ImageSet) -> dict[str, dict[str, float]]:
     for name in images.names:
         truth = reader.classes_of(pixels(images.source[name]))
         real = pixels(images.real[name])
-        shown = (pixels(images.fake[name]), real, colour.expand_as(real))
-        for kind, photo in zip(kinds, shown, strict=True):
-            found, features = reader.read(photo)
-            matrices[kind] += confusion(truth, found, count)
+        photos = (pixels(images.fake[name]), real, colour.expand_as(real))
+        for kind, photo in zip(kinds, photos, strict=True):
+            predicted, features = reader.read(photo)
+            matrices[kind] += confusion(truth, predicted, count)
             rows[kind].append(features)
     if reader.names:
         images.notes.append(class_note(images.name, reader.names, matrices))
     by_kind = {kind: scores(matrix) for kind, matrix in matrices.items()}
-    found = {f"FCN {score}": {k: by_kind[k][score] for k in kinds} for score in SCORES}
+    score_table = {f"FCN {score}": {k: by_kind[k][score] for k in kinds} for score in SCORES}
     if len(images.names) > 1:
         fake, real = (torch.stack(rows[kind]) for kind in kinds[:2])
-        found["FCN-FD"] = {"outputs": frechet_distance(fake.double(), real.double())}
-    return found
+        score_table["FCN-FD"] = {"outputs": frechet_distance(fake.double(), real.double())}
+    return score_table
 
 
 def class_note(name: str, classes: Sequence[str], matrices: dict[str, Tensor]) -> str:
     """Return a line with the IoU of the largest classes on the outputs and on the real photos."""
     fake, real = (iou_by_class(matrices[kind]).tolist() for kind in ("outputs", "real photos"))
     shown, which = largest_classes(matrices["outputs"])
-    each = [f"{classes[i]} {fake[i]:.2f} ({real[i]:.2f})" for i in shown]
-    return f"{name}: FCN IoU by class{which}, in brackets of the real photos: {', '.join(each)}"
+    texts = [f"{classes[i]} {fake[i]:.2f} ({real[i]:.2f})" for i in shown]
+    return f"{name}: FCN IoU by class{which}, in brackets of the real photos: {', '.join(texts)}"

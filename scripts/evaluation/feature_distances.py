@@ -54,8 +54,8 @@ def add_distances(result: Result, metrics: Sequence[str], args: Any, device: tor
     real = features_of(distinct(images, images.real), reader, keep=True)
     for flag, features in (("outputs", outputs), ("targets", real)):
         if len(features) < LEAST:
-            found = f"needs at least {LEAST} {flag}, not {len(features)}"
-            raise ValueError(f"--metrics {','.join(metrics)}: {images.name}: {found}")
+            problem = f"needs at least {LEAST} {flag}, not {len(features)}"
+            raise ValueError(f"--metrics {','.join(metrics)}: {images.name}: {problem}")
     saved = read_run(args.checkpoints_dir / images.run) if images.run else {}
     reference, why = reference_for(images, saved, reader)
     floor = {}
@@ -65,12 +65,12 @@ def add_distances(result: Result, metrics: Sequence[str], args: Any, device: tor
         why = f"{len(real)} real images are fewer than the {len(outputs)} outputs: no floor"
     used = reference or reference_of(real, [hash_pixels(array(p)) for p in images.real.values()])
     own = trained_with_these(saved)
-    for metric, of in distances(outputs, used, metrics).items():
-        found = MeasuredDistance(of, floor.get(metric), used.digest, own)
-        result.distances[metric] = found
-        result.together[metric] = {"outputs": of.value}
-        if found.floor:
-            result.together[metric][FLOOR] = found.floor.value
+    for metric, output_distance in distances(outputs, used, metrics).items():
+        distance = MeasuredDistance(output_distance, floor.get(metric), used.digest, own)
+        result.distances[metric] = distance
+        result.together[metric] = {"outputs": output_distance.value}
+        if distance.floor:
+            result.together[metric][FLOOR] = distance.floor.value
     where = f"distances to {reference.what}" if reference else "distances to the targets"
     images.notes += [f"{images.name}: {', '.join(metrics)}: {where}{'; ' if why else ''}{why}"]
 
@@ -96,8 +96,10 @@ def distinct(
     """
     names = sorted(files)
     if getattr(images.options, "dataset_mode", "") == "unaligned":
-        by = sources or files
-        names = [*{hash_pixels(array(by[n])): n for n in reversed(names) if n in by}.values()]
+        hashed = sources or files
+        names = [
+            *{hash_pixels(array(hashed[n])): n for n in reversed(names) if n in hashed}.values()
+        ]
     return [files[name] for name in sorted(names)]
 
 
@@ -134,17 +136,17 @@ def cells(result: Result, metric: str, first: Result) -> list[str]:
     """Return the words of a distance: itself with its interval, its difference to the first
     result, how far it is above the floor, the floor, and the distance of half the images.
     """
-    found = result.distances[metric]
-    words = [in_words(found.outputs.interval()) + (f" {OWN}" if found.own else "")]
+    distance = result.distances[metric]
+    words = [in_words(distance.outputs.interval()) + (f" {OWN}" if distance.own else "")]
     if result is not first and metric in first.distances:
-        if more := found.minus(first.distances[metric]):
-            words.append(in_words(more, sign="+"))
-    if above := found.above_floor():
+        if difference := distance.minus(first.distances[metric]):
+            words.append(in_words(difference, sign="+"))
+    if above := distance.above_floor():
         words.append(f"above the floor {in_words(above, sign='+')}")
-    if found.floor:
-        words.append(f"{FLOOR} {found.floor.value:.1f}")
+    if distance.floor:
+        words.append(f"{FLOOR} {distance.floor.value:.1f}")
     if metric == FRECHET:
-        words.append(f"half the images {found.outputs.half:.1f}")
+        words.append(f"half the images {distance.outputs.half:.1f}")
     return words
 
 
@@ -168,14 +170,20 @@ def legend(results: Sequence[Result]) -> list[str]:
 
 def warnings(results: Sequence[Result]) -> list[str]:
     """Return lines that say which distances cannot be compared, and which cannot be the best."""
-    names, found = named(results), [of for r in results for of in r.distances.items()]
+    names, entries = named(results), [entry for r in results for entry in r.distances.items()]
     lines = []
-    if any(of.minus(found[0][1]) is None for metric, of in found if metric == found[0][0]):
+    if any(
+        distance.minus(entries[0][1]) is None
+        for metric, distance in entries
+        if metric == entries[0][0]
+    ):
         lines.append(
             f"{names}: the numbers of images or the images measured against differ; these "
             f"distances cannot be compared"
         )
-    if own := [r.images.name for r in results if any(of.own for of in r.distances.values())]:
+    if own := [
+        r.images.name for r in results if any(distance.own for distance in r.distances.values())
+    ]:
         lines.append(
             f"{OWN}: {', '.join(own)}: trained with the network that {names} measure with "
             f"(--perceptual {NETWORK}); never the best by them"
@@ -198,16 +206,16 @@ def best_by_distance(results: Sequence[Result], metric: str) -> tuple[Result | N
 
     None if no two of the candidates can be compared.
     """
-    known = candidates(results, metric)
-    if not known:
+    eligible = candidates(results, metric)
+    if not eligible:
         return None, []
-    best = min(known, key=lambda result: result.distances[metric].outputs.value)
-    ahead = {
-        id(r): r.distances[metric].minus(best.distances[metric]) for r in known if r is not best
+    best = min(eligible, key=lambda result: result.distances[metric].outputs.value)
+    leads = {
+        id(r): r.distances[metric].minus(best.distances[metric]) for r in eligible if r is not best
     }
-    if any(by is None for by in ahead.values()):
+    if any(lead is None for lead in leads.values()):
         return None, []
-    return best, [r for r in known if r is not best and ahead[id(r)].low <= 0]
+    return best, [r for r in eligible if r is not best and leads[id(r)].low <= 0]
 
 
 def clearly_best(results: Sequence[Result], metric: str) -> Result | None:

@@ -63,10 +63,12 @@ def parse(argv: Sequence[str] | None) -> Any:
     add("--gpu_ids", type=gpu_list, default="0", help="index of the GPU, e.g. 0; -1: CPU")
     add("--num_threads", type=number(int, 0), default=os.cpu_count() or 1, help="number of threads")
     add("--no_html", action="store_true", help="write numbers only, no page")
-    args, more = parser.parse_known_args(argv)
+    args, test_flags = parser.parse_known_args(argv)
     args.num_threads = max(1, args.num_threads)  # 0: no further ones, as in train.py
     args.phase = args.phase or ("val" if args.epoch == "all" else "test")
-    vars(args).update(test_flags=more, flags=parser.flags(), name=list(dict.fromkeys(args.name)))
+    vars(args).update(
+        test_flags=test_flags, flags=parser.flags(), name=list(dict.fromkeys(args.name))
+    )
     if args.name and (args.fake or args.real):
         raise ValueError("--name RUN or --fake DIR --real DIR: give one of them, not both")
     if args.name and args.values:

@@ -58,14 +58,14 @@ class MeasuredValues:
 def measured_values(wanted: Options, folder: Path, names: Sequence[str]) -> MeasuredValues:
     """Return the files of the outputs `names` in a folder of results, and of their targets."""
     subjects = create_dataset(wanted, repeated=True).dataset.subjects
-    found, pairs, manifest = {}, {}, Manifest(folder)
+    subjects_by_name, pairs, manifest = {}, {}, Manifest(folder)
     for number, entry in manifest.entries().items():
         if entry.row and entry.row.name in names:
             name, subject = entry.row.name, subjects[number]
             output = open_grid(manifest.value_file(name), wanted.slice_axis)
-            found[name], pairs[name] = subject, (output, subject.target)
+            subjects_by_name[name], pairs[name] = subject, (output, subject.target)
     reader = SubjectInput(wanted).reader
-    return MeasuredValues(pairs, reader.ranges[reader.target_side], found, reader)
+    return MeasuredValues(pairs, reader.ranges[reader.target_side], subjects_by_name, reader)
 
 
 def errors(values: MeasuredValues, processes: int) -> dict[str, dict[str, float]]:
@@ -74,15 +74,20 @@ def errors(values: MeasuredValues, processes: int) -> dict[str, dict[str, float]
     An output that has no data where its target has some is left out; ValueError if all are.
     """
     with ThreadPoolExecutor(processes) as pool:
-        found = zip(values.pairs, pool.map(partial(_errors_of, values), values.pairs), strict=True)
-        known = {name: of for name, of in found if of}
-    if not known:
+        results = zip(
+            values.pairs, pool.map(partial(_errors_of, values), values.pairs), strict=True
+        )
+        by_name = {name: scores for name, scores in results if scores}
+    if not by_name:
         output, target = next(iter(values.pairs.values()))
         raise ValueError(
             f"{output.path} and {target.path} have no data in common, and so it is with all "
             f"outputs; use targets that have data where the inputs have some"
         )
-    return {metric: {name: of[metric] for name, of in known.items()} for metric in VALUE_METRICS}
+    return {
+        metric: {name: scores[metric] for name, scores in by_name.items()}
+        for metric in VALUE_METRICS
+    }
 
 
 def _errors_of(values: MeasuredValues, name: str) -> dict[str, float]:
@@ -106,8 +111,8 @@ def _parts(values: MeasuredValues, name: str) -> Iterator[tuple[np.ndarray, np.n
     data: whole numbers have no value of their own that says so.
     """
     output, target = values.pairs[name]
-    if what := target.difference(output):
-        raise ValueError(f"{output.path} and {target.path} lie on different grids: {what}")
+    if difference := target.difference(output):
+        raise ValueError(f"{output.path} and {target.path} lie on different grids: {difference}")
     for number, box in output.parts():
         fake, real = (grid.read(number, box).astype(np.float64) for grid in (output, target))
         if values.reader and values.masked:

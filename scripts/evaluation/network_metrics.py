@@ -74,7 +74,7 @@ def lpips(images: ImageSet, device: torch.device) -> dict[str, float]:
     load_weights(download_weights(AlexNet_Weights.DEFAULT.url, None, "--metrics LPIPS", ""))
     with quiet():
         net = LearnedPerceptualImagePatchSimilarity(net_type="alex").net.to(device)
-    found = {}
+    distances = {}
     for name in images.names:
         pair = [pixels(files[name]).to(device) for files in (images.fake, images.real)]
         if min(pair[0].shape[-2:]) < SMALLEST:
@@ -83,8 +83,8 @@ def lpips(images: ImageSet, device: torch.device) -> dict[str, float]:
                 f"{images.fake[name]} is smaller"
             )
         with torch.inference_mode():
-            found[name] = net(*(p.float() / 127.5 - 1 for p in pair)).item()
-    return found
+            distances[name] = net(*(p.float() / 127.5 - 1 for p in pair)).item()
+    return distances
 
 
 def inception_metrics(
@@ -105,17 +105,17 @@ def inception_metrics(
             check_count(metric, len(files), subset)
     net = inception(weights).to(device)
     fake, classes = features(net, images.fake.values(), device)
-    found = {}
+    scores = {}
     if {"FID", "KID"} & set(metrics):
         real, _ = features(net, images.real.values(), device)
     for metric in metrics:
         if metric == "FID":
-            found[metric] = frechet_distance(fake, real)
+            scores[metric] = frechet_distance(fake, real)
         elif metric == "KID":
-            found[metric] = kernel_distance(fake, real, subset)
+            scores[metric] = kernel_distance(fake, real, subset)
         else:
-            found[metric] = inception_score(classes)
-    return found
+            scores[metric] = inception_score(classes)
+    return scores
 
 
 def inception(weights: Path | None) -> nn.Module:

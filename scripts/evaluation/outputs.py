@@ -62,9 +62,9 @@ def from_run(name: str, args: Any, paired: bool = True) -> ImageSet:
         if not holds_results(folder) or made_with(wanted, folder):
             break
     if todo := what_to_do(wanted, folder):
-        why, more = todo
+        why, extra_flags = todo
         log.info("%s: translating %s", name, why)
-        translate([*flags, "--results_dir", str(place), *more])
+        translate([*flags, "--results_dir", str(place), *extra_flags])
     images = collect_images(name, folder, wanted, paired)
     images.made = how_made(vars(wanted), args.test_flags)
     images.settings = training_flags(wanted)
@@ -105,8 +105,8 @@ def what_to_do(wanted: Any, folder: Path) -> tuple[str, list[str]] | None:
 def chosen_of(manifest: Manifest, wanted: Any) -> tuple[list[ImageRow], int, int]:
     """Return the rows of the finished images, and the numbers of missing and unreadable ones."""
     entries, count = manifest.entries(), manifest.read()["count"]
-    found, missing, unreadable = chosen(entries, count, wanted.num_test, wanted.serial_batches)
-    return [entries[number].row for number in found], len(missing), len(unreadable)
+    finished, missing, unreadable = chosen(entries, count, wanted.num_test, wanted.serial_batches)
+    return [entries[number].row for number in finished], len(missing), len(unreadable)
 
 
 def seems_complete(wanted: Any, folder: Path) -> bool:
@@ -175,8 +175,8 @@ def made_with(wanted: Any, folder: Path) -> bool:
     """Return whether a folder's results were made with these options."""
     manifest = Manifest(folder)
     try:
-        made = json.loads((folder / "test_opt.json").read_text(encoding="utf-8"))
-        if differences(wanted, made, SAME_RESULTS):
+        saved = json.loads((folder / "test_opt.json").read_text(encoding="utf-8"))
+        if differences(wanted, saved, SAME_RESULTS):
             return False
         return not manifest.exists() or not different_flags(manifest.read(), wanted)
     except (OSError, ValueError):
@@ -188,15 +188,15 @@ def collect_images(name: str, folder: Path, wanted: Any, paired: bool) -> ImageS
     images, notes = folder / "images", []
     if Manifest(folder).exists():
         rows, missing, unreadable = chosen_of(Manifest(folder), wanted)
-        kinds = {k: {r.name: images / r.files[k] for r in rows if k in r.files} for k in KINDS}
+        files = {k: {r.name: images / r.files[k] for r in rows if k in r.files} for k in KINDS}
         there_and_back = any("rec_A" in row.files for row in rows)
         if count := missing + unreadable:
             notes = [f"{name}: {images_are(count)} left out, as test.py cannot read all"]
     else:
-        kinds = {kind: by_name(images.glob(f"*_{kind}.png"), kind) for kind in KINDS}
+        files = {kind: by_name(images.glob(f"*_{kind}.png"), kind) for kind in KINDS}
         there_and_back = any(images.glob("*_rec_A.png"))
-    ending = "_rgb" if kinds["fake_B_rgb"] else ""
-    fake, real = kinds[f"fake_B{ending}"], kinds[f"real_B{ending}"]
+    ending = "_rgb" if files["fake_B_rgb"] else ""
+    fake, real = files[f"fake_B{ending}"], files[f"real_B{ending}"]
     if not fake or not real or (paired and there_and_back):
         fix = "without targets, choose --metrics FID,KID,IS,FD-EffLite0,KD-EffLite0"
         if wanted.dataset_mode == "measurements":
@@ -205,7 +205,7 @@ def collect_images(name: str, folder: Path, wanted: Any, paired: bool) -> ImageS
     alone = sorted(fake.keys() - real.keys())
     if alone and paired:
         raise ValueError(f"--name {name}: {fake[alone[0]]} has no target beside it")
-    inputs = [kinds[kind] for kind in ("real_A", *INPUTS) if kinds[kind]] or [{}]
+    inputs = [files[kind] for kind in ("real_A", *INPUTS) if files[kind]] or [{}]
     return ImageSet(name, fake, real, inputs[0], notes, more_inputs=inputs[1:])
 
 
@@ -216,12 +216,12 @@ def by_name(paths: Iterable[Path], kind: str) -> dict[str, Path]:
 
 def translate(flags: list[str]) -> None:
     """Run test.py; if it fails, raise a ValueError with its message."""
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, str(TEST), *flags],
         capture_output=True,
         text=True,
         errors="backslashreplace",
     )
-    if done.returncode:
-        words = done.stderr.strip().splitlines() or [f"test.py ended with {done.returncode}"]
-        raise ValueError(words[-1].removeprefix("test.py: error: "))
+    if process.returncode:
+        lines = process.stderr.strip().splitlines() or [f"test.py ended with {process.returncode}"]
+        raise ValueError(lines[-1].removeprefix("test.py: error: "))

@@ -99,15 +99,17 @@ def write_page(
 
 def _settings(flags: dict[str, list[str] | None]) -> None:
     """Add the non-default flags that all runs with known flags share, then those of each alone."""
-    known = {name: of for name, of in flags.items() if of is not None}
-    if known:
+    known_flags = {name: run_flags for name, run_flags in flags.items() if run_flags is not None}
+    if known_flags:
         shared = [
-            flag for flag in next(iter(known.values())) if all(flag in of for of in known.values())
+            flag
+            for flag in next(iter(known_flags.values()))
+            if all(flag in run_flags for run_flags in known_flags.values())
         ]
-        if shared or len(known) == 1:
+        if shared or len(known_flags) == 1:
             settings_line(shared)
-        for name, of in known.items():
-            if own := [flag for flag in of if flag not in shared]:
+        for name, run_flags in known_flags.items():
+            if own := [flag for flag in run_flags if flag not in shared]:
                 settings_line(own, name)
 
 
@@ -135,15 +137,15 @@ def _numbers(results: Sequence[Result]) -> table:
     for metric in names_of(result.each for result in results):
         best = clearly_best(results, metric) if comparable else None
         row = tr(_head(metric))
-        for result, found in zip(results, intervals, strict=True):
+        for result, by_metric in zip(results, intervals, strict=True):
             cell = td()
-            if metric in found:
-                mean, ends = in_figures(found[metric])
+            if metric in by_metric:
+                mean, ends = in_figures(by_metric[metric])
                 cell.add(f"{mean} ", small(ends))
                 if result is best:
                     cell["class"] = "best"
-                if against := results[0].difference(result, metric):
-                    cell.add(div(small(" ".join(in_figures(against, sign="+")))))
+                if difference := results[0].difference(result, metric):
+                    cell.add(div(small(" ".join(in_figures(difference, sign="+")))))
             row.add(cell)
         body.add(row)
     for metric in names_of(result.together for result in results):
@@ -152,11 +154,11 @@ def _numbers(results: Sequence[Result]) -> table:
             if metric in result.distances:
                 own, *others = feature_distances.cells(result, metric, results[0])
                 value, ends = own.split(" ", 1)
-                more = [small(ends), *(div(small(line)) for line in others)]
+                details = [small(ends), *(div(small(line)) for line in others)]
             else:
                 (_, number), *others = result.together[metric].items()
-                value, more = f"{number:.4f}", [small(f"{of} {v:.4f}") for of, v in others]
-            row.add(td(f"{value} ", *more, cls="best" if result is best else None))
+                value, details = f"{number:.4f}", [small(f"{kind} {v:.4f}") for kind, v in others]
+            row.add(td(f"{value} ", *details, cls="best" if result is best else None))
         body.add(row)
     return table(thead(tr(th(), *(th(r.images.name) for r in results))), body)
 
@@ -189,18 +191,18 @@ def _controls(results: Sequence[Result]) -> div:
 
 def _error_scale(result: Result) -> p:
     """Add the colours of the error maps, with the numbers at both ends."""
-    most, said = f"{MOST_ERROR}", "|output − target|, mean of the channels"
+    most, text = f"{MOST_ERROR}", "|output − target|, mean of the channels"
     if values := result.images.values:
         most = f"{BRIGHTEST * values.width:.4g}"
-        said += ", in the values of the files" + "; grey: no data" * values.masked
+        text += ", in the values of the files" + "; grey: no data" * values.masked
     else:
-        said += "; black and white differ by 1"
+        text += "; black and white differ by 1"
     shades = ", ".join("rgb({}, {}, {})".format(*c) for c in heat_colours(np.linspace(0, 1, 9)))
     bar = span(cls="colours", style=f"background-image: linear-gradient(to right, {shades})")
     return p(
         "Errors: ",
         span("0 ", bar, f" {most} or more", cls="ends"),
-        said,
+        text,
         cls="scale",
     )
 
@@ -213,30 +215,32 @@ def _row(
     The error of a single run stands beside them. Several runs have a column each, with the error
     below the output; on a phone a line each.
     """
-    of, single = escaped(name), len(results) == 1
+    title, single = escaped(name), len(results) == 1
     figures, errors = [], []
     if name in results[0].images.source:
-        figures.append(_figure(results[0].images.source[name], "input", "", of, out))
-    for number, more in enumerate(results[0].images.more_inputs, 2):
-        if name in more:
-            figures.append(_figure(more[name], f"input {number}", "", of, out))
-    scores = [{m: each[name] for m, each in r.each.items() if name in each} for r in results]
+        figures.append(_figure(results[0].images.source[name], "input", "", title, out))
+    for number, paths in enumerate(results[0].images.more_inputs, 2):
+        if name in paths:
+            figures.append(_figure(paths[name], f"input {number}", "", title, out))
+    scores = [
+        {m: by_image[name] for m, by_image in r.each.items() if name in by_image} for r in results
+    ]
     for result, heat, values in zip(results, maps, scores, strict=True):
-        run = "" if single else f" of {result.images.name}"
+        suffix = "" if single else f" of {result.images.name}"
         # A space at which no line breaks.
         text = ", ".join(f"{metric}\xa0{value:.4g}" for metric, value in values.items())
-        figures.append(_figure(result.images.fake[name], f"output{run}", text, of, out))
-        errors.append(_figure(heat[name], f"error{run}", "", of, out))
+        figures.append(_figure(result.images.fake[name], f"output{suffix}", text, title, out))
+        errors.append(_figure(heat[name], f"error{suffix}", "", title, out))
         if not single:
             figures[-1]["style"] = f"--run: {len(errors)}"
             errors[-1]["style"] = f"--run: {len(errors)}; grid-column: {len(figures)}"
-    figures.append(_figure(results[0].images.real[name], "target", "", of, out))
+    figures.append(_figure(results[0].images.real[name], "target", "", title, out))
     columns = len(figures) + len(errors) * single
     measured = results[0].images.values
     slices = f", {text}" if measured and (text := measured.shown_slices(name)) else ""
-    found = section(h2(of + slices), image_row([*figures, *errors], WIDTH, columns))
-    found["data-values"], found["data-at"] = json.dumps(scores), str(at)
-    return found
+    row = section(h2(title + slices), image_row([*figures, *errors], WIDTH, columns))
+    row["data-values"], row["data-at"] = json.dumps(scores), str(at)
+    return row
 
 
 def _figure(path: Path, what: str, label: str, of: str, out: Path) -> figure:

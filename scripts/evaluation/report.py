@@ -27,8 +27,8 @@ def everything(images: ImageSet, args: Any) -> Result:
     metrics = args.metrics
     if images.values:
         return Result(images, chosen_errors(images, metrics, args.num_threads))
-    if alone := sorted({"MAE", "RMSE"} & set(metrics)):
-        raise ValueError(f"--metrics {alone[0]}: is for runs on measurements; L1 is its like")
+    if refused := sorted({"MAE", "RMSE"} & set(metrics)):
+        raise ValueError(f"--metrics {refused[0]}: is for runs on measurements; L1 is its like")
     simple = [metric for metric in metrics if metric in METRICS | HOLE_METRICS]
     result = Result(images, {})
     if simple or not metrics:
@@ -36,10 +36,10 @@ def everything(images: ImageSet, args: Any) -> Result:
     if "LPIPS" in metrics:
         result.each["LPIPS"] = lpips(images, device_of(tuple(args.gpu_ids)))
     if chosen := [metric for metric in metrics if metric in TOGETHER]:
-        how = {"weights": args.inception_weights, "subset": args.kid_subset}
+        settings = {"weights": args.inception_weights, "subset": args.kid_subset}
         device = device_of(tuple(args.gpu_ids))
-        found = inception_metrics(images, chosen, device=device, **how)
-        result.together |= {metric: {"outputs": value} for metric, value in found.items()}
+        scores = inception_metrics(images, chosen, device=device, **settings)
+        result.together |= {metric: {"outputs": value} for metric, value in scores.items()}
     if chosen := [metric for metric in metrics if metric in FEATURE_METRICS]:
         add_distances(result, chosen, args, device_of(tuple(args.gpu_ids)))
     if "FCN" in metrics:
@@ -58,14 +58,16 @@ def chosen_errors(
         raise ValueError(
             f"--metrics {others[0]}: is for images; measurements have {', '.join(VALUE_METRICS)}"
         )
-    found = errors(images.values, processes)
-    if lacking := [name for name in images.names if name not in found["MAE"]]:
+    scores = errors(images.values, processes)
+    if lacking := [name for name in images.names if name not in scores["MAE"]]:
         more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
         images.notes.append(
             f"not measured, since output and target have no data in common: "
             f"{', '.join(lacking[:3])}{more}; the means are over the other files"
         )
-    return {metric: of for metric, of in found.items() if metric in metrics or not metrics}
+    return {
+        metric: by_image for metric, by_image in scores.items() if metric in metrics or not metrics
+    }
 
 
 @cache
@@ -77,19 +79,22 @@ def device_of(gpu_ids: tuple[int, ...]) -> torch.device:
 def protocol(results: Sequence[Result], args: Any) -> list[str]:
     """Return lines that say how the numbers were made."""
     counts = {r.images.name: len(r.images.fake) for r in results}
-    said = ", ".join(f"{name}: {count}" for name, count in counts.items()) + " images"
+    counted = ", ".join(f"{name}: {count}" for name, count in counts.items()) + " images"
     if len(set(counts.values())) == 1:
-        each = " per run" if len(counts) > 1 else ""
+        per_run = " per run" if len(counts) > 1 else ""
         count = len(results[0].images.fake)
-        said = f"{count} image{'s' * (count != 1)}{each}"
+        counted = f"{count} image{'s' * (count != 1)}{per_run}"
     values = results[0].images.values
-    notes = [f"N = {said}, 8 bits a channel, grey images as RGB"]
+    notes = [f"N = {counted}, 8 bits a channel, grey images as RGB"]
     if values:
-        ends = {r.images.name: "{:g} to {:g}".format(*r.images.values.range) for r in results}
-        alike = len(set(ends.values())) == 1
-        of = ", ".join(f"{of} ({name})" for name, of in ends.items())
-        said = said.replace("image", "file")
-        notes = [f"N = {said}; the target's range is {next(iter(ends.values())) if alike else of}"]
+        ranges = {r.images.name: "{:g} to {:g}".format(*r.images.values.range) for r in results}
+        same_range = len(set(ranges.values())) == 1
+        listed = ", ".join(f"{value_range} ({name})" for name, value_range in ranges.items())
+        counted = counted.replace("image", "file")
+        notes = [
+            f"N = {counted}; the target's range is "
+            f"{next(iter(ranges.values())) if same_range else listed}"
+        ]
     if results[0].each:
         notes[0] += f"; mean over the {'files' if values else 'images'}"
     made = {r.images.name: r.images.made for r in results if r.images.made}
@@ -98,28 +103,30 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
     notes += [f"{name}: {how}" for name, how in made.items()]
     used = names_of(result.each for result in results)
     through_networks = PROTOCOLS | feature_distances.PROTOCOLS
-    about = {name: of.protocol for name, of in (METRICS | HOLE_METRICS).items()} | through_networks
-    about |= VALUE_METRICS if values else {}
+    protocols = {
+        name: definition.protocol for name, definition in (METRICS | HOLE_METRICS).items()
+    } | through_networks
+    protocols |= VALUE_METRICS if values else {}
     used += [metric for metric in args.metrics if metric in through_networks and metric not in used]
     fill = {"subset": args.kid_subset, "splits": SPLITS, "epochs": args.fcn_epochs}
-    notes += [f"{metric}: {about[metric].format(**fill)}" for metric in used]
+    notes += [f"{metric}: {protocols[metric].format(**fill)}" for metric in used]
     notes += [note for result in results for note in result.images.notes]
-    more = [fcn_note(results), other_images_note(results), *feature_distances.warnings(results)]
-    return [*notes, *filter(None, more)]
+    warnings = [fcn_note(results), other_images_note(results), *feature_distances.warnings(results)]
+    return [*notes, *filter(None, warnings)]
 
 
 def fcn_note(results: Sequence[Result]) -> str:
     """Return a line on the scores in which the FCN sees no more in photos than in their colour."""
-    found = [item for result in results for item in result.together.items()]
-    alike = [
+    scores = [item for result in results for item in result.together.items()]
+    unreliable = [
         metric
-        for metric, of in found
-        if "real photos" in of and of["real photos"] <= of["mean colour"]
+        for metric, values in scores
+        if "real photos" in values and values["real photos"] <= values["mean colour"]
     ]
-    if not alike:
+    if not unreliable:
         return ""
     return (
-        f"{', '.join(dict.fromkeys(alike))}: the real photos score no higher than their mean "
+        f"{', '.join(dict.fromkeys(unreliable))}: the real photos score no higher than their mean "
         f"colour, so the scorer has learnt too little to judge outputs; raise --fcn_epochs, or "
         f"choose a --dataroot with more training images"
     )
@@ -148,11 +155,11 @@ def legend(results: Sequence[Result]) -> list[str]:
     of_distances = feature_distances.legend(results)
     if not results[0].each:
         return of_distances
-    what = "files" if results[0].images.values else "images"
-    notes = [f"[ ]: 95% bootstrap interval of the mean over the {what}"]
+    noun = "files" if results[0].images.values else "images"
+    notes = [f"[ ]: 95% bootstrap interval of the mean over the {noun}"]
     fewest = min(len(values) for result in results for values in result.each.values())
     if fewest < FEW_IMAGES:
-        counted = f"{fewest} {what if fewest > 1 else what[:-1]}"
+        counted = f"{fewest} {noun if fewest > 1 else noun[:-1]}"
         notes.append(f"with {counted}, this interval is too narrow")
     first = results[0].images.name
     if any(results[0].difference(result, name) for result in results for name in result.each):
@@ -173,8 +180,8 @@ def table(results: Sequence[Result]) -> list[str]:
             if metric in result.each:
                 mean, ends = in_figures(result.intervals()[metric])
                 line = f"  {result.images.name:20} {mean} {ends}"
-                if more := results[0].difference(result, metric):
-                    line += "  " + " ".join(in_figures(more, sign="+"))
+                if difference := results[0].difference(result, metric):
+                    line += "  " + " ".join(in_figures(difference, sign="+"))
                 lines.append(line)
     for metric in names_of(result.together for result in results):
         lines.append(f"{metric} ({better(metric)} is better)")
@@ -183,7 +190,7 @@ def table(results: Sequence[Result]) -> list[str]:
                 words = feature_distances.cells(result, metric, results[0])
             else:
                 value, *others = result.together[metric].items()
-                words = [f"{value[1]:.4f}", *(f"{of} {other:.4f}" for of, other in others)]
+                words = [f"{value[1]:.4f}", *(f"{kind} {other:.4f}" for kind, other in others)]
             lines.append(f"  {result.images.name:20} {'  '.join(words)}")
     return lines
 
@@ -204,20 +211,20 @@ def replaced(results: Sequence[Result], out: Path) -> list[str]:
 
 def distance_numbers(result: Result, first: Result) -> dict[str, Any]:
     """Return what metrics.json has of the distances, in plain numbers."""
-    found = {}
-    for metric, of in result.distances.items():
-        above, other = of.above_floor(), first.distances.get(metric)
-        more = of.minus(other) if other and result is not first else None
-        found[metric] = {
-            **of.outputs.interval()._asdict(),
-            "images": of.outputs.count,
-            "of_half_the_images": of.outputs.half,
-            "floor": of.floor.value if of.floor else None,
+    numbers = {}
+    for metric, distance in result.distances.items():
+        above, other = distance.above_floor(), first.distances.get(metric)
+        difference = distance.minus(other) if other and result is not first else None
+        numbers[metric] = {
+            **distance.outputs.interval()._asdict(),
+            "images": distance.outputs.count,
+            "of_half_the_images": distance.outputs.half,
+            "floor": distance.floor.value if distance.floor else None,
             "above_floor": above._asdict() if above else None,
-            "difference_to_first": more._asdict() if more else None,
-            "trained_with_these_features": of.own,
+            "difference_to_first": difference._asdict() if difference else None,
+            "trained_with_these_features": distance.own,
         }
-    return found
+    return numbers
 
 
 def write_numbers(results: Sequence[Result], notes: Sequence[str], out: Path) -> None:
@@ -230,9 +237,9 @@ def write_numbers(results: Sequence[Result], notes: Sequence[str], out: Path) ->
             "together": result.together,
             **({"distances": distance_numbers(result, results[0])} if result.distances else {}),
             "difference_to_first": {
-                name: more._asdict()
+                name: difference._asdict()
                 for name in result.each
-                if (more := results[0].difference(result, name))
+                if (difference := results[0].difference(result, name))
             },
         }
         for result in results

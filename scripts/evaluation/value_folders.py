@@ -22,7 +22,7 @@ AXIS = "axial"  # across which volumes are looked at
 def hold_values(fake: Path, real: Path) -> bool:
     """Return whether one of two folders holds volumes and no images."""
     listings = [list_images(folder) for folder in (fake, real) if folder.is_dir()]
-    return any("measurements" in of.of_others() and not of.images for of in listings)
+    return any("measurements" in listing.of_others() and not listing.images for listing in listings)
 
 
 def from_value_folders(fake: Path, real: Path, shown: Path) -> ImageSet:
@@ -47,15 +47,16 @@ def from_value_folders(fake: Path, real: Path, shown: Path) -> ImageSet:
             f"({len(alone)} without one); give pairs equal names"
         )
     for name, output in outputs.items():
-        if what := output.difference(targets[name]):
+        if difference := output.difference(targets[name]):
             raise ValueError(
-                f"--fake: {output.path} and {targets[name].path} lie on different grids: {what}"
+                f"--fake: {output.path} and {targets[name].path} lie on different grids: "
+                f"{difference}"
             )
         output.check_channels(targets[name].channels, "--real")
-    ends = range_of(targets)
+    value_range = range_of(targets)
     sides = {"fake": outputs, "real": targets}
-    files = {side: shown_files(side, of, ends, shown) for side, of in sides.items()}
-    values = MeasuredValues({name: (outputs[name], targets[name]) for name in outputs}, ends)
+    files = {side: shown_files(side, grids, value_range, shown) for side, grids in sides.items()}
+    values = MeasuredValues({name: (outputs[name], targets[name]) for name in outputs}, value_range)
     return ImageSet(fake.name, **files, values=values)
 
 
@@ -64,10 +65,10 @@ def range_of(grids: Mapping[str, Grid]) -> Range:
     low, high = np.inf, -np.inf
     for grid in grids.values():
         for number, box in grid.parts():
-            found = grid.read(number, box)
-            found = found[np.isfinite(found)]
-            if found.size:
-                low, high = min(low, float(found.min())), max(high, float(found.max()))
+            values = grid.read(number, box)
+            values = values[np.isfinite(values)]
+            if values.size:
+                low, high = min(low, float(values.min())), max(high, float(values.max()))
     if not low < high:
         raise ValueError("--real: all values of the files are equal, or none has data")
     return low, high
@@ -77,9 +78,9 @@ def shown_files(
     side: str, grids: Mapping[str, Grid], value_range: Range, folder: Path
 ) -> dict[str, Path]:
     """Write what a page shows of some files as grey images or RGB; return these by name."""
-    folder, found = make_folder(folder, "--out"), {}
+    folder, files = make_folder(folder, "--out"), {}
     for number, (name, grid) in enumerate(sorted(grids.items())):
         image, _ = as_input(to_network(shown_values(grid), value_range))
-        found[name] = folder / f"{number:05d}_{side}.png"
-        save_image(tensor2im(image), found[name], grid.stretch)
-    return found
+        files[name] = folder / f"{number:05d}_{side}.png"
+        save_image(tensor2im(image), files[name], grid.stretch)
+    return files

@@ -48,8 +48,8 @@ def card(
     lines += ["| | |", "|---|---|"]
     facts = [*source.items(), *inside(opt, args, net), *interface(model, args)]
     lines += [f"| {name} | {value} |" for name, value in facts]
-    what = "label maps" if opt.dataset_mode == "labels" else "images"
-    lines += ["", "## Differences from PyTorch", "", *differences(rows, args, what)]
+    inputs = "label maps" if opt.dataset_mode == "labels" else "images"
+    lines += ["", "## Differences from PyTorch", "", *differences(rows, args, inputs)]
     lines += ["", "## Use", "", "```python", *example(output, opt, args), "```"]
     return "\n".join(lines) + "\n"
 
@@ -141,12 +141,12 @@ def of_labels(opt: Any, args: argparse.Namespace) -> str:
     numbers = (
         f"class numbers 0 to {last}" + f", {opt.label_nc} unknown" * opt.contain_dontcare_label
     )
-    inside = "; one-hot inside the graph"
+    one_hot = "; one-hot inside the graph"
     if args.processing:
         edges = "" if opt.no_instance else "; the edges of instances are those of the classes"
-        return f"{numbers} in{inside}{edges}; an image of 0..255 out"
+        return f"{numbers} in{one_hot}{edges}; an image of 0..255 out"
     edges = "" if opt.no_instance else ", then the edges of instances, 1 or 0, as second channel"
-    return f"{numbers}{edges} in{inside}; an image in [-1, 1] out, (y + 1) / 2 * 255, truncated"
+    return f"{numbers}{edges} in{one_hot}; an image in [-1, 1] out, (y + 1) / 2 * 255, truncated"
 
 
 def interface(model: "onnx.ModelProto", args: argparse.Namespace) -> Iterator[tuple[str, str]]:

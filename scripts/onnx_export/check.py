@@ -115,40 +115,42 @@ class Check:
 
     def measured(self, session: "InferenceSession", x: np.ndarray) -> ExportError:
         """Return the difference of a session's translation of a batch from the translator's."""
-        given = self.inputs(torch.from_numpy(x))
-        found = run_graph(session, {name: one.numpy() for name, one in given.items()})
+        inputs = self.inputs(torch.from_numpy(x))
+        output = run_graph(session, {name: tensor.numpy() for name, tensor in inputs.items()})
         if getattr(self.translator.opt, "use_vae", False):
-            wanted = self.with_mean_style(x)
+            expected = self.with_mean_style(x)
         elif self.processing:
-            wanted = np.stack(self.translator(list(x)))
+            expected = np.stack(self.translator(list(x)))
         else:
-            wanted = self.translator.translate(torch.from_numpy(x)).numpy()
-        if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+            expected = self.translator.translate(torch.from_numpy(x)).numpy()
+        if (output.shape, output.dtype) != (expected.shape, expected.dtype):
             raise ValueError(
-                f"the graph returns {found.dtype} {found.shape}, PyTorch {wanted.dtype} "
-                f"{wanted.shape}: {NOTHING}"
+                f"the graph returns {output.dtype} {output.shape}, PyTorch {expected.dtype} "
+                f"{expected.shape}: {NOTHING}"
             )
-        apart = np.abs(found.astype(np.float32) - wanted.astype(np.float32))
+        difference = np.abs(output.astype(np.float32) - expected.astype(np.float32))
         height, width = x.shape[1:3] if self.processing else x.shape[2:]
-        return ExportError(len(x), height, width, float(apart.max()), float((apart != 0).mean()))
+        return ExportError(
+            len(x), height, width, float(difference.max()), float((difference != 0).mean())
+        )
 
     def with_mean_style(self, x: np.ndarray) -> np.ndarray:
         """Translate a batch with the style z = 0 of the graph of a VAE."""
         t, model = self.translator, self.translator.model
-        real = [t.prepare(one) for one in x] if self.processing else list(torch.from_numpy(x))
+        real = [t.prepare(image) for image in x] if self.processing else list(torch.from_numpy(x))
         labels = t.input.check(torch.stack(real), None)
         with model.test_mode(map(str, range(len(labels)))):
             fake = model.synthesis(labels, labels.new_zeros(len(labels), t.opt.z_dim))
-        return np.stack([tensor2im(one) for one in fake]) if self.processing else fake.numpy()
+        return np.stack([tensor2im(image) for image in fake]) if self.processing else fake.numpy()
 
     def compare_noise(self, path: Path) -> None:
         """Run the noisy graph in a file twice; ValueError unless the images differ."""
         x, session = {"input": self.batch(*self.sizes()[0])}, session_of(path)
         runs = np.stack([run_graph(session, x), run_graph(session, x)]).astype(np.float32)
-        if not np.isfinite(runs).all() or not (apart := np.abs(runs[0] - runs[1])).any():
+        if not np.isfinite(runs).all() or not (difference := np.abs(runs[0] - runs[1])).any():
             raise ValueError(f"--dropout: the graph has no noise, {NOTHING}; leave it out")
         unit = " grey levels" if self.processing else ""
-        log.info("with dropout, two runs differ by %.2g%s on average", apart.mean(), unit)
+        log.info("with dropout, two runs differ by %.2g%s on average", difference.mean(), unit)
 
     def said(self, row: ExportError) -> str:
         """Describe a row in words."""

@@ -186,11 +186,11 @@ def _copied(net: nn.Module) -> nn.Module:
     normed = [m for m in net.modules() if hasattr(m, "weight_orig")]
     for module in normed:  # what the last pass has computed cannot be copied
         module.weight = module.weight_orig.detach()
-    found = copy.deepcopy(net)
-    for module in found.modules():
+    net_copy = copy.deepcopy(net)
+    for module in net_copy.modules():
         if hasattr(module, "weight_orig"):
             remove_spectral_norm(module)
-    return found
+    return net_copy
 
 
 def graph_of(
@@ -200,20 +200,20 @@ def graph_of(
 
     H and W are dynamic, or fixed to `size`; ValueError if torch.onnx cannot export.
     """
-    given = tuple(inputs.values())
-    rows = 1 if given[0].dtype == torch.uint8 else 2  # (N, H, W, C) or (N, C, H, W)
-    names = {0: "batch"} | ({} if size else {rows: "height", rows + 1: "width"})
-    free = {axis: torch.export.Dim(name) for axis, name in names.items()}
+    tensors = tuple(inputs.values())
+    height_axis = 1 if tensors[0].dtype == torch.uint8 else 2  # (N, H, W, C) or (N, C, H, W)
+    names = {0: "batch"} | ({} if size else {height_axis: "height", height_axis + 1: "width"})
+    dims = {axis: torch.export.Dim(name) for axis, name in names.items()}
     try:
         with _quiet():
             program = torch.onnx.export(
                 net,
-                given,
+                tensors,
                 dynamo=True,
                 opset_version=opset,
                 input_names=[*inputs],
                 output_names=["output"],
-                dynamic_shapes=(free,) * len(inputs),
+                dynamic_shapes=(dims,) * len(inputs),
                 external_data=False,
                 verbose=False,
             )
@@ -222,10 +222,10 @@ def graph_of(
         causes = [line for line in str(error.__cause__ or error).splitlines() if line.strip()]
         raise ValueError(f"torch.onnx cannot write this network ({causes[0]}){hint}") from error
     model = program.model_proto
-    written = next(entry.version for entry in model.opset_import if not entry.domain)
-    if written != opset:
+    version = next(entry.version for entry in model.opset_import if not entry.domain)
+    if version != opset:
         raise ValueError(
-            f"--opset {opset}: torch.onnx writes {written} instead; use --opset {written}"
+            f"--opset {opset}: torch.onnx writes {version} instead; use --opset {version}"
         )
     for node in (*model.graph.node, *(n for f in model.functions for n in f.node)):
         node.ClearField("metadata_props")  # source locations of the trace
@@ -235,10 +235,10 @@ def graph_of(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence output of the export; the written graph is checked afterwards."""
-    before, said = logging.root.manager.disable, io.StringIO()
+    before, output = logging.root.manager.disable, io.StringIO()
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), redirect_stdout(said), redirect_stderr(said):
+        with warnings.catch_warnings(), redirect_stdout(output), redirect_stderr(output):
             warnings.simplefilter("ignore")
             yield
     finally:

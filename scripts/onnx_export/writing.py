@@ -54,7 +54,7 @@ def write_graph(
 
     choices = {"size": args.size, "processing": args.processing, "tolerance": args.tolerance}
     check = Check(translator, **choices)
-    like = torch.from_numpy(check.example())
+    example = torch.from_numpy(check.example())
     for noise in (False, True) if args.dropout else (False,):
         log.info(
             "writing the graph %s dropout, opset %d", "with" if noise else "without", args.opset
@@ -62,7 +62,7 @@ def write_graph(
         net = frozen_copy(translator.model.generator(), noise=noise, any_size=not args.size)
         if args.processing:
             net = on_levels(net, translator.opt)
-        model = graph_of(net, check.inputs(like), args.size, args.opset)
+        model = graph_of(net, check.inputs(example), args.size, args.opset)
         onnx.helper.set_model_props(model, source)
         file.seek(0)
         file.truncate()

@@ -43,11 +43,11 @@ def shares_of(text: str) -> list[float]:
 def phases_of(names: list[Path], args: argparse.Namespace) -> list[str]:
     """Return the phase of each image, drawn at random; images of a group (--group) share theirs."""
     groups = groups_of(names, args.group) if args.group else list(map(str, names))
-    of_group = list(dict.fromkeys(groups))
-    order = np.random.default_rng(args.seed).permutation(len(of_group))
-    shares = split(len(of_group), args.shares)
-    drawn = {of_group[n]: shares[place] for n, place in enumerate(np.argsort(order))}
-    return [drawn[group] for group in groups]
+    unique = list(dict.fromkeys(groups))
+    order = np.random.default_rng(args.seed).permutation(len(unique))
+    phases = split(len(unique), args.shares)
+    phase_by_group = {unique[n]: phases[place] for n, place in enumerate(np.argsort(order))}
+    return [phase_by_group[group] for group in groups]
 
 
 def groups_of(names: list[Path], pattern: str) -> list[str]:
@@ -65,13 +65,18 @@ def one_phase_of_each_group(
     group are in several of them.
     """
     groups = groups_of(names, pattern)
-    kept = {group: made[name] for name, group in zip(names, groups, strict=True) if name in made}
-    phases = [phase and kept.get(group, phase) for phase, group in zip(phases, groups, strict=True)]
-    parts: dict[str, list[str]] = {phase: [] for phase in PHASES}
+    phase_by_group = {
+        group: made[name] for name, group in zip(names, groups, strict=True) if name in made
+    }
+    phases = [
+        phase and phase_by_group.get(group, phase)
+        for phase, group in zip(phases, groups, strict=True)
+    ]
+    groups_by_phase: dict[str, list[str]] = {phase: [] for phase in PHASES}
     for name, phase, group in zip(names, phases, groups, strict=True):
-        parts[made.get(name) or phase or name.parts[0]].append(group)
-    for group, of in shared_groups(parts).items():
-        raise ValueError(f"--group {pattern}: {group} has images in {' and '.join(of)}")
+        groups_by_phase[made.get(name) or phase or name.parts[0]].append(group)
+    for group, group_phases in shared_groups(groups_by_phase).items():
+        raise ValueError(f"--group {pattern}: {group} has images in {' and '.join(group_phases)}")
     return phases
 
 
@@ -103,8 +108,10 @@ def own_phases(names: list[Path], folder: Path, split: str | None) -> dict[str, 
             f"IN {folder}: has {have} and {odd} beside them ({len(others)} images are in none of "
             f"these folders); move the others away or into them, {fix}"
         )
-    made = (p for name in names for p in name.parents if LIKE_A_PHASE.fullmatch(p.name.casefold()))
-    if (part := next(made, None)) is not None:
+    lookalikes = (
+        p for name in names for p in name.parents if LIKE_A_PHASE.fullmatch(p.name.casefold())
+    )
+    if (part := next(lookalikes, None)) is not None:
         raise ValueError(
             f"IN {folder}: {part}/ looks like a part of a split; call it {folder}/train, "
             f"{folder}/val or {folder}/test, or give another IN, {fix}"
@@ -118,15 +125,15 @@ def unique_names(names: list[Path]) -> list[Path]:
     Names that some file systems cannot tell apart, such as A and a, count as equal.
     """
     stems = Counter(_key(name.with_suffix("")) for name in names)
-    found: dict[str, Path] = {}
+    by_key: dict[str, Path] = {}
     for name in names:
         base = name.with_suffix("") if stems[_key(name.with_suffix(""))] == 1 else name
         unique, n = base.with_name(f"{base.name}.png"), 1
-        while _key(unique) in found:
+        while _key(unique) in by_key:
             n += 1
             unique = base.with_name(f"{base.name}_{n}.png")
-        found[_key(unique)] = unique
-    return list(found.values())
+        by_key[_key(unique)] = unique
+    return list(by_key.values())
 
 
 def _key(path: Path) -> str:
@@ -150,8 +157,8 @@ def split(count: int, shares: list[float]) -> list[str]:
 def say_counts(out: Path) -> None:
     """Log how many images each phase of a folder holds, and which phases hold few."""
     numbers = {phase: len(list((out / phase).rglob("*.png"))) for phase in PHASES}
-    each = ", ".join(f"{number} images for {phase}" for phase, number in numbers.items())
-    log.info("%s holds %s", out, each)
+    text = ", ".join(f"{number} images for {phase}" for phase, number in numbers.items())
+    log.info("%s holds %s", out, text)
     if few := [phase for phase in ("val", "test") if numbers[phase] < FEW_IMAGES]:
         log.warning(
             "%s: fewer than %d images are too few for reliable scores (--split)",

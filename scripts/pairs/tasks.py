@@ -129,7 +129,7 @@ def make_image(files: list[str], settings: Any) -> Image.Image:
     photo = squared(image, size)
     if settings.task == "resize":
         return photo
-    own = zlib.crc32(os.fsencode(Path(files[0]).relative_to(settings.source)))
+    path_hash = zlib.crc32(os.fsencode(Path(files[0]).relative_to(settings.source)))
     return stitched(
-        *TASKS[settings.task](photo, settings, np.random.default_rng([settings.seed, own]))
+        *TASKS[settings.task](photo, settings, np.random.default_rng([settings.seed, path_hash]))
     )

@@ -100,14 +100,14 @@ class Site:
         geometry = Geometry.from_options(opt)
         names = ("preprocess", "load_size", "crop_size", "aspect_ratio")
         channels = 1 if kind == "classes" else 3 if opt.model == "colorization" else opt.input_nc
-        found = {"kind": kind, "channels": channels, "most": MOST_TRANSLATED}
-        found |= {name: getattr(geometry, name) for name in names}
+        settings = {"kind": kind, "channels": channels, "most": MOST_TRANSLATED}
+        settings |= {name: getattr(geometry, name) for name in names}
         if kind == "classes":
             count = opt.label_nc + opt.contain_dontcare_label
-            found["colours"] = shown_colours(opt)[:count].tolist()
+            settings["colours"] = shown_colours(opt)[:count].tolist()
         if kind == "holes":
-            found["parts"] = list(self.translator.input.parts)
-        return found
+            settings["parts"] = list(self.translator.input.parts)
+        return settings
 
     def write_network(self, model: "onnx.ModelProto", check: Check, runtime: Path) -> str:
         """Write the weights, in half precision if that moves little, and the runtime; return how
@@ -117,8 +117,8 @@ class Site:
         full.write_bytes(model.SerializeToString())
         half.write_bytes(with_half_weights(model).SerializeToString())
         moved = moved_by(full, half, check, list(self.batches(check)))
-        kept = half if moved.allowed else full
-        weights = write_parts(kept.read_bytes(), self.folder / "network", "weights")
+        chosen_file = half if moved.allowed else full
+        weights = write_parts(chosen_file.read_bytes(), self.folder / "network", "weights")
         full.unlink()
         half.unlink()
         files = {"runtime": {}, "weights": weights}
@@ -150,35 +150,35 @@ def write_site(
     args: argparse.Namespace, options: TestOptions, asked: Any, runtime: Path
 ) -> list[str]:
     """Write the site of a run into args.site; return what there is to say of it."""
-    of_page = [*args.test_flags, "--gpu_ids", "-1", "--dropout_at_test", "off"]
+    page_flags = [*args.test_flags, "--gpu_ids", "-1", "--dropout_at_test", "off"]
     if args.size:
         side = str(args.size[0])
-        of_page += ["--preprocess", "resize_and_crop", "--load_size", side, "--crop_size", side]
+        page_flags += ["--preprocess", "resize_and_crop", "--load_size", side, "--crop_size", side]
     with new_files(args.site) as part:
         translator = load(options, args.test_flags)
-        site = Site(part, translator, options.read(of_page), args.title)
+        site = Site(part, translator, options.read(page_flags), args.title)
         site.write_page()
         check_free(args.site, part, earlier_files(args.site))
         with tempfile.TemporaryDirectory() as folder, open(f"{folder}/graph", "w+b") as file:
             model, _ = write_graph(file, translator, args, {})
-        how = {"size": args.size, "processing": args.processing, "tolerance": args.tolerance}
-        kept = site.write_network(model, Check(translator, **how), runtime)
+        choices = {"size": args.size, "processing": args.processing, "tolerance": args.tolerance}
+        kept = site.write_network(model, Check(translator, **choices), runtime)
         facts = origin(weights_of(translator), asked)
         facts["statistics"] = statistics(asked, translator.model.generator())
         (part / "card.md").write_text(card(site, facts, kept), encoding="utf-8")
-        said = [f"weights: {kept}", f"a first visit loads {in_words(site.size('wasm'))}"]
+        lines = [f"weights: {kept}", f"a first visit loads {in_words(site.size('wasm'))}"]
     serve = f"python -m http.server --directory {args.site}"
-    return [*said, f"written: {args.site}/index.html; try it: {serve}"]
+    return [*lines, f"written: {args.site}/index.html; try it: {serve}"]
 
 
 def precision(moved: Moved) -> str:
     """Say how the weights are kept, and how far that moves outputs."""
-    said = f"by at most {moved.levels:.2g} of 255 grey levels"
+    extent = f"by at most {moved.levels:.2g} of 255 grey levels"
     if moved.share:
-        said += f", and {100 * moved.share:.2g}% of the values by more than {MOST_LEVELS}"
+        extent += f", and {100 * moved.share:.2g}% of the values by more than {MOST_LEVELS}"
     if moved.allowed:
-        return f"half precision, cast to float32 by the graph; it moves outputs {said}"
-    return f"float32, since half precision would move outputs {said}"
+        return f"half precision, cast to float32 by the graph; it moves outputs {extent}"
+    return f"float32, since half precision would move outputs {extent}"
 
 
 def some(examples: Inputs | None) -> Iterator[np.ndarray]:

@@ -38,10 +38,10 @@ def with_half_weights(model: "onnx.ModelProto") -> "onnx.ModelProto":
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    found = onnx.ModelProto()
-    found.CopyFrom(model)
+    halved = onnx.ModelProto()
+    halved.CopyFrom(model)
     weights, casts = [], []
-    for weight in found.graph.initializer:
+    for weight in halved.graph.initializer:
         if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < FEWEST:
             weights.append(weight)
             continue
@@ -51,19 +51,19 @@ def with_half_weights(model: "onnx.ModelProto") -> "onnx.ModelProto":
         casts.append(
             helper.make_node("Cast", [weights[-1].name], [weight.name], to=TensorProto.FLOAT)
         )
-    nodes = [*casts, *found.graph.node]
-    del found.graph.initializer[:], found.graph.node[:]
-    found.graph.initializer.extend(weights)
-    found.graph.node.extend(nodes)
-    return found
+    nodes = [*casts, *halved.graph.node]
+    del halved.graph.initializer[:], halved.graph.node[:]
+    halved.graph.initializer.extend(weights)
+    halved.graph.node.extend(nodes)
+    return halved
 
 
 def moved_by(full: Path, half: Path, check: Check, batches: Sequence[np.ndarray]) -> Moved:
     """Compare the outputs of two graphs on batches in the format that `check` draws."""
-    sessions, apart = [session_of(path) for path in (full, half)], []
+    sessions, differences = [session_of(path) for path in (full, half)], []
     for batch in batches:
         inputs = {k: x.numpy() for k, x in check.inputs(torch.from_numpy(batch)).items()}
         a, b = (run_graph(session, inputs).astype(np.float32) for session in sessions)
-        apart.append(np.abs(a - b).ravel() * (1 if check.processing else 127.5))
-    values = np.concatenate(apart)
+        differences.append(np.abs(a - b).ravel() * (1 if check.processing else 127.5))
+    values = np.concatenate(differences)
     return Moved(float(values.max()), float((~(values <= MOST_LEVELS)).mean()))

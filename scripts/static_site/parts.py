@@ -12,10 +12,10 @@ def write_parts(content: bytes, folder: Path, name: str) -> list[dict[str, Any]]
     sizes and SHA-256.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found = []
+    parts = []
     for number, start in enumerate(range(0, len(content), MOST)):
         part = content[start : start + MOST]
         (folder / f"{name}.{number}").write_bytes(part)
         digest = hashlib.sha256(part).hexdigest()
-        found.append({"file": f"{name}.{number}", "size": len(part), "sha256": digest})
-    return found
+        parts.append({"file": f"{name}.{number}", "size": len(part), "sha256": digest})
+    return parts

@@ -22,7 +22,7 @@ def new_files(folder: Path) -> Iterator[Path]:
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--site {folder}: is a file; choose a folder")
-    there = folder.is_dir()
+    existed = folder.is_dir()
     earlier = earlier_files(folder)
     part = Path(tempfile.mkdtemp(prefix=".site-", dir=make_folder(folder, "--site")))
     try:
@@ -37,7 +37,7 @@ def new_files(folder: Path) -> Iterator[Path]:
             remove(folder, name)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        if not there:
+        if not existed:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # if nothing was written
 
@@ -58,8 +58,8 @@ def earlier_files(folder: Path) -> set[str]:
         return set()
     try:
         names = json.loads(file.read_text(encoding="utf-8"))
-        inside = folder.resolve()
-        if all((inside / name).resolve().is_relative_to(inside) for name in names):
+        root = folder.resolve()
+        if all((root / name).resolve().is_relative_to(root) for name in names):
             return set(names)
     except (ValueError, TypeError, OSError):
         pass
@@ -76,14 +76,14 @@ def check_free(folder: Path, part: Path, earlier: set[str]) -> None:
         path, new = folder / name, part / name
         same = path.is_file() and new.is_file() and filecmp.cmp(path, new, shallow=False)
         if path.is_dir() or (path.exists() and name not in earlier and not same):
-            found = path
+            conflict = path
         else:
             above = (folder / parent for parent in Path(name).parents)
-            found = next((p for p in above if p.exists() and not p.is_dir()), None)
-        if found:
+            conflict = next((p for p in above if p.exists() and not p.is_dir()), None)
+        if conflict:
             raise ValueError(
-                f"--site {folder}: {found} would be overwritten, and no export wrote it; move it, "
-                f"or choose another folder"
+                f"--site {folder}: {conflict} would be overwritten, and no export wrote it; move "
+                f"it, or choose another folder"
             )
 
 

@@ -64,21 +64,21 @@ def runtime_folder(given: Path | None) -> Iterator[Path]:
     ValueError says what is missing, or which file is another one than was tested.
     """
     if given:
-        inside = (given / "package" / "dist", given / "dist")  # an unpacked package has both
-        found = next((folder for folder in inside if folder.is_dir()), given)
-        check_files(found, f"--runtime {given}")
-        yield found
+        subfolders = (given / "package" / "dist", given / "dist")  # an unpacked package has both
+        runtime = next((folder for folder in subfolders if folder.is_dir()), given)
+        check_files(runtime, f"--runtime {given}")
+        yield runtime
         return
-    kept = cache_folder() / f"{PACKAGE}-{VERSION}"
-    if not all((kept / name).is_file() for name in HASHES):
+    cached = cache_folder() / f"{PACKAGE}-{VERSION}"
+    if not all((cached / name).is_file() for name in HASHES):
         with tempfile.TemporaryDirectory() as folder:
             unpacked = pack(Path(folder))
             check_files(unpacked, f"npm pack {PACKAGE}@{VERSION}")
-            kept.mkdir(parents=True, exist_ok=True)
+            cached.mkdir(parents=True, exist_ok=True)
             for name in HASHES:
-                shutil.copyfile(unpacked / name, kept / name)
-    check_files(kept, str(kept))
-    yield kept
+                shutil.copyfile(unpacked / name, cached / name)
+    check_files(cached, str(cached))
+    yield cached
 
 
 def cache_folder() -> Path:
@@ -98,10 +98,12 @@ def pack(folder: Path) -> Path:
     if npm is None:
         raise ValueError(f"--site: needs npm (of Node.js), which is not installed; or {by_hand}")
     log.info("npm pack %s", wanted)
-    done = subprocess.run([npm, "pack", wanted], cwd=folder, capture_output=True, text=True)
+    process = subprocess.run([npm, "pack", wanted], cwd=folder, capture_output=True, text=True)
     packed = next(folder.glob("*.tgz"), None)
-    if done.returncode or packed is None:
-        last = one_line(ValueError(done.stderr.strip().splitlines()[-1] if done.stderr else ""))
+    if process.returncode or packed is None:
+        last = one_line(
+            ValueError(process.stderr.strip().splitlines()[-1] if process.stderr else "")
+        )
         raise ValueError(f"--site: npm pack {wanted} failed ({last}); or {by_hand}")
     with tarfile.open(packed) as archive:
         archive.extractall(folder, filter="data")

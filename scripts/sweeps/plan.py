@@ -62,13 +62,13 @@ def read_plan(path: Path, checkpoints_dir: Path, more: Sequence[str] = ()) -> Pl
     common = flat(_section(path, content, "flags"), f"{path}: flags")
     evaluate = flat(_section(path, content, "evaluate"), f"{path}: evaluate")
     refuse_ours(f"{path}: flags: ", common)
-    named = [flag.partition("=")[0].removeprefix("--") for flag in more]
-    refuse_ours("--", named, {**OURS, "config": "each row has its own"})
+    names = [flag.partition("=")[0].removeprefix("--") for flag in more]
+    refuse_ours("--", names, {**OURS, "config": "each row has its own"})
     options = {label: row_options(path, label, row, common) for label, row in rows.items()}
-    epoch, kept = evaluate.get("epoch", "latest"), []
+    epoch, emas = evaluate.get("epoch", "latest"), []
     for label, values in options.items():
-        kept.append(check(f"{path}: runs: {label}", values, more, epoch).ema)
-    if evaluate.get("use_ema") == "true" and not any(kept):
+        emas.append(check(f"{path}: runs: {label}", values, more, epoch).ema)
+    if evaluate.get("use_ema") == "true" and not any(emas):
         raise ValueError(
             f"{path}: evaluate: use_ema: no run keeps an EMA; add `ema: 0.999` to flags"
         )
@@ -124,10 +124,10 @@ def _seeds(path: Path, seeds: Any) -> list[int]:
 
 
 def _section(path: Path, content: dict[str, Any], key: str) -> dict[Any, Any]:
-    found = content.get(key) or {}
-    if not isinstance(found, dict):
+    section = content.get(key) or {}
+    if not isinstance(section, dict):
         raise ValueError(f"{path}: {key}: must contain lines such as `name: value`")
-    return found
+    return section
 
 
 def row_options(path: Path, label: str, row: Any, common: dict[str, str]) -> dict[str, str]:
@@ -157,8 +157,8 @@ def planned(label: str, seed: int, folder: Path, more: Sequence[str]) -> Run:
     opt = TrainOptions().read(flags)
     run = Run(label, seed, name, folder.parent / name, flags, last_epoch(opt))
     if (run.folder / "latest_state.pth").exists():
-        found = differences(opt, read_run(run.folder), SAME_RESULTS)
-        changed = [f"--{name} {before} -> {now}" for name, (before, now) in found.items()]
+        differing = differences(opt, read_run(run.folder), SAME_RESULTS)
+        changed = [f"--{name} {before} -> {now}" for name, (before, now) in differing.items()]
         if changed:
             raise ValueError(
                 f"{run.folder}: was trained with other flags ({', '.join(changed)}); delete it or "

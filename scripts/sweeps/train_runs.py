@@ -50,9 +50,9 @@ def train_all(runs: Sequence[Run], jobs: int, signals: Signals) -> list[Run]:
             time.sleep(PAUSE)
             for training in [t for t in running if t.process.poll() is not None]:
                 running.remove(training)
-                well = report_end(training, nothing_yet=not done)
-                done += well
-                failed += [] if well else [training.run]
+                succeeded = report_end(training, nothing_yet=not done)
+                done += succeeded
+                failed += [] if succeeded else [training.run]
     finally:
         for training in running:
             training.process.terminate()  # train.py saves, then ends
@@ -72,15 +72,15 @@ def finished(run: Run) -> bool:
 def start(run: Run, jobs: int, place: str) -> RunningTraining:
     """Start or resume a training; `place` is its position in the sweep, "2 of 8"."""
     command = [sys.executable, str(TRAIN), *run.flags]
-    what = "training"
+    action = "training"
     if (run.folder / "latest_state.pth").exists():
         command.append("--continue_train")
-        what = "resuming the training"
+        action = "resuming the training"
     environment = dict(os.environ)
     if jobs > 1:  # otherwise the trainings oversubscribe the cores
         environment.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // jobs, 1)))
     output = run.folder.with_name(f"{run.folder.name}.log")
-    log.info("%s (%s): %s; output goes to %s", run.name, place, what, output)
+    log.info("%s (%s): %s; output goes to %s", run.name, place, action, output)
     with output.open("a", encoding="utf-8") as file:
         process = subprocess.Popen(
             command,
@@ -100,12 +100,12 @@ def report_end(training: RunningTraining, nothing_yet: bool) -> bool:
     """
     name, status = training.run.name, training.process.returncode
     lines = training.output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    words = lines[-1].removeprefix("train.py: ") if lines else f"status {status}"
-    words = words.removeprefix("error: ")
+    message = lines[-1].removeprefix("train.py: ") if lines else f"status {status}"
+    message = message.removeprefix("error: ")
     if status == 2 and nothing_yet:
-        raise ValueError(f"{name}: {words}")
+        raise ValueError(f"{name}: {message}")
     if status:
-        log.warning("%s: failed: %s", name, words)
+        log.warning("%s: failed: %s", name, message)
     else:
         log.info("%s: trained in %.0f s", name, time.monotonic() - training.since)
     return status == 0

@@ -18,19 +18,19 @@ def translate_measurements(
     Of a run with several inputs, `source` holds their folders. `out` is a file, or a folder if
     `source` holds several or `out` has no ending. ValueError for an output that exists.
     """
-    taken: SubjectInput = translator.input
-    files = taken.subjects_in(source) if source.is_dir() else {}
-    one = not files
-    if not one and is_measured(out.name) and not out.is_dir():
+    subject_input: SubjectInput = translator.input
+    files = subject_input.subjects_in(source) if source.is_dir() else {}
+    single = not files
+    if not single and is_measured(out.name) and not out.is_dir():
         raise ValueError(f"OUT {out}: is the name of a file, but IN holds {len(files)} subjects")
     jobs = []
     for name, path in (files or {source.name: source}).items():
-        subject = taken.open(path)
-        ending = taken.ending(subject)
-        whole = one and out.suffix and not out.is_dir()
-        target = out if whole else out / f"{subject.name if one else name}{ending}"
+        subject = subject_input.open(path)
+        ending = subject_input.ending(subject)
+        out_is_file = single and out.suffix and not out.is_dir()
+        target = out if out_is_file else out / f"{subject.name if single else name}{ending}"
         try:
-            taken.check_place(subject, target)
+            subject_input.check_place(subject, target)
         except ValueError as error:
             raise ValueError(f"OUT {error}") from None
         if target.exists() and not overwrite:

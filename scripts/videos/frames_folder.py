@@ -34,21 +34,21 @@ def prepare_folder(folder: Path, translator: Translator, args: argparse.Namespac
     that were made from something else, unless --overwrite.
     """
     nets = translator.model.nets
-    made = {
+    origin = {
         "input": str(Path(args.IN).resolve()),
         "mask": args.mask and str(args.mask.resolve()),
         "flags": translator.opt.non_default_flags(),
         "weights": fingerprint(net.state_dict() for net in nets.values()),
     }
-    text = json.dumps(made, indent=1) + "\n"
+    text = json.dumps(origin, indent=1) + "\n"
     note = make_folder(folder, "--frames" if args.frames else "OUT") / MADE_BY
-    there = [path for path in folder.glob("*.png") if re.fullmatch(r"\d{6,}", path.stem)]
-    if there and note.read_text(encoding="utf-8") != text:
+    frames = [path for path in folder.glob("*.png") if re.fullmatch(r"\d{6,}", path.stem)]
+    if frames and note.read_text(encoding="utf-8") != text:
         if not args.overwrite:
             raise ValueError(
                 f"{folder}: holds frames of another film, run or flags; choose another folder, or "
                 f"--overwrite"
             )
-        for path in there:
+        for path in frames:
             path.unlink()
     note.write_text(text, encoding="utf-8")

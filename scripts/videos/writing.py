@@ -39,10 +39,10 @@ def chosen_file(path: Path) -> tuple[Path, str]:
     ValueError for an unknown ending.
     """
     if path.suffix.lower() not in FORMATS:
-        known = ", ".join(FORMATS)
+        endings = ", ".join(FORMATS)
         raise ValueError(
             f"OUT {path}: no film is written as {path.suffix or 'a file without an ending'}; use "
-            f"{known}, or a folder"
+            f"{endings}, or a folder"
         )
     av = import_av()
     for file in (path, path.with_suffix(".webm")):
@@ -81,15 +81,15 @@ class FilmWriter:
 
     def _sound(self, ending: str) -> tuple[Any, Any]:
         """Return the stream of the sound and, if it cannot be copied, what converts it."""
-        of, codecs = self.source.sound_stream, FORMATS[ending][1]
-        if of.codec_context.name.removesuffix("float") in codecs:
-            return self.container.add_stream_from_template(of), None
+        source_stream, codecs = self.source.sound_stream, FORMATS[ending][1]
+        if source_stream.codec_context.name.removesuffix("float") in codecs:
+            return self.container.add_stream_from_template(source_stream), None
         name = SOUND_ENCODERS.get(codecs[0], codecs[0])
-        rate = 48000 if codecs[0] == "opus" else of.codec_context.sample_rate
+        rate = 48000 if codecs[0] == "opus" else source_stream.codec_context.sample_rate
         stream = self.container.add_stream(name, rate=rate)
-        stream.layout = "stereo" if of.codec_context.layout.nb_channels > 1 else "mono"
-        form = stream.codec_context.format or self.av.AudioFormat("fltp")
-        return stream, self.av.AudioResampler(form, stream.layout, rate)
+        stream.layout = "stereo" if source_stream.codec_context.layout.nb_channels > 1 else "mono"
+        sample_format = stream.codec_context.format or self.av.AudioFormat("fltp")
+        return stream, self.av.AudioResampler(sample_format, stream.layout, rate)
 
     def write(self, image: Image.Image, time: int) -> None:
         """Write a frame, and the sound that the source has read up to it."""

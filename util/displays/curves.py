@@ -47,10 +47,10 @@ def add_values(data: Mapping[str, Any]) -> None:
     """Add the histograms of the data to the page; see `plot_values`."""
     h2("Values of the training images")
     div(img(src="images/data.png", alt="histograms of the values of the images"), cls="plot")
-    for title, of in data.items():
-        low, high = of.range
-        kinds = " and ".join(sorted(of.types))
+    for title, side in data.items():
+        low, high = side.range
+        kinds = " and ".join(sorted(side.types))
         p(
-            f"{title}: {of.values.min():g} to {of.values.max():g}{kinds and f' ({kinds})'}; "
+            f"{title}: {side.values.min():g} to {side.values.max():g}{kinds and f' ({kinds})'}; "
             f"{low:g} becomes -1, {high:g} becomes 1 (dashed)."
         )

@@ -24,26 +24,28 @@ def live_displays(opt: Any, folder: Path) -> list[BackgroundDisplay]:
         _require("visdom", "--display_id")
         place = {"server": opt.display_server, "port": opt.display_port, "env": opt.display_env}
         look = {"window": opt.display_id, "columns": opt.display_ncols, "title": opt.name}
-        where = f"visdom at {opt.display_server}:{opt.display_port}"
-        lost = "does not answer; the run has ended before all updates were shown"
-        displays.append(BackgroundDisplay(where, lambda: Visdom(**place, **look), lost))
+        name = f"visdom at {opt.display_server}:{opt.display_port}"
+        unfinished = "does not answer; the run has ended before all updates were shown"
+        displays.append(BackgroundDisplay(name, lambda: Visdom(**place, **look), unfinished))
     if opt.use_tensorboard:
         _require("tensorboard", "--use_tensorboard")
         board = folder / "tensorboard"
-        lost = f"{board} could not be finished in time"
-        displays.append(BackgroundDisplay("TensorBoard", lambda: TensorBoard(board), lost))
+        unfinished = f"{board} could not be finished in time"
+        displays.append(BackgroundDisplay("TensorBoard", lambda: TensorBoard(board), unfinished))
     if opt.use_wandb:
         _require("wandb", "--use_wandb")
         config = {k: v if v != float("inf") else "inf" for k, v in vars(opt).items()}
         run = {"project": opt.wandb_project_name, "name": opt.name, "config": config}
-        more = "uploads for up to a minute; later, `wandb sync wandb/latest-run` uploads the rest"
-        displays.append(BackgroundDisplay("Weights & Biases", lambda: Wandb(**run), more))
+        unfinished = (
+            "uploads for up to a minute; later, `wandb sync wandb/latest-run` uploads the rest"
+        )
+        displays.append(BackgroundDisplay("Weights & Biases", lambda: Wandb(**run), unfinished))
     return displays
 
 
 def _require(package: str, flag: str) -> None:
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:  # a folder of that name, as wandb writes, is none
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:  # a folder of that name, as wandb writes, is none
         raise ValueError(
             f"{flag}: needs the package {package}, which is not installed; {INSTALL[package]}"
         )

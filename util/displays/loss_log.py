@@ -88,14 +88,14 @@ class LossLog:
 
     def resumes(self) -> list[tuple[int, int]]:
         """Return the (epoch, iters) of the last line of losses before each resume."""
-        found: list[tuple[int, int]] = []
+        resumes: list[tuple[int, int]] = []
         last = None
         for line in self._lines():
             if line.startswith("====="):
-                found = [] if CONTINUED not in line else [*found, *([last] if last else [])]
+                resumes = [] if CONTINUED not in line else [*resumes, *([last] if last else [])]
             elif entry := parse_line(line):
                 last = entry[:2]
-        return found
+        return resumes
 
     def _lines(self) -> list[str]:
         if not self.path.exists():
@@ -114,16 +114,16 @@ def without_newer(lines: list[str], since: tuple[int, int]) -> list[str]:
     Only the part of the log that the run continues loses lines: a training from scratch or from
     weights alone starts another, which shows in its header or in epochs that are counted anew.
     """
-    starts, last = 0, (0, 0)
+    start, last = 0, (0, 0)
     entries = [parse_line(line) for line in lines]
     for i, (line, entry) in enumerate(zip(lines, entries, strict=True)):
         is_header = line.startswith("=====")
         if is_header and (CONTINUED not in line or WITHOUT_STATE in line):
-            starts, last = i, (0, 0)
+            start, last = i, (0, 0)
         elif entry:
-            starts = i if entry[:2] < last else starts
+            start = i if entry[:2] < last else start
             last = entry[:2]
-    newer = [i for i in range(starts, len(lines)) if entries[i] and entries[i][:2] > since]
+    newer = [i for i in range(start, len(lines)) if entries[i] and entries[i][:2] > since]
     first = newer[0] if newer else len(lines)
     drops = {*newer, *(i for i in range(first, len(lines)) if lines[i].startswith("====="))}
     return [line for i, line in enumerate(lines) if i not in drops]

@@ -40,14 +40,14 @@ def plot_losses(
     number of panels in a row. Returns the panels.
     """
     losses = list(entries[-1].losses)
-    plain = [name for name in (scores[-1].values if scores else ()) if not name.endswith("_ema")]
-    figure, panels = _panels(len(losses) + len(plain), columns)
+    metrics = [name for name in (scores[-1].values if scores else ()) if not name.endswith("_ema")]
+    figure, panels = _panels(len(losses) + len(metrics), columns)
     epoch_size = max(e.iters for e in entries)
     for axes, name in zip(panels, losses, strict=False):
-        known = [e for e in entries if name in e.losses]
-        _draw_loss(axes, [(e.epoch - 1 + e.iters / epoch_size, e.losses[name]) for e in known])
+        logged = [e for e in entries if name in e.losses]
+        _draw_loss(axes, [(e.epoch - 1 + e.iters / epoch_size, e.losses[name]) for e in logged])
         _title(axes, name)
-    for axes, name in zip(panels[len(losses) :], plain, strict=True):
+    for axes, name in zip(panels[len(losses) :], metrics, strict=True):
         _draw_scores(axes, name, scores, best_epoch)
         _title(axes, f"val {name}")
     for axes in panels:
@@ -64,11 +64,11 @@ def plot_values(sides: Mapping[str, Any], path: Path) -> None:
     lines mark these.
     """
     figure, panels = _panels(len(sides), len(sides))
-    for axes, (title, of) in zip(panels, sides.items(), strict=True):
-        axes.hist(of.values, bins=64, color="tab:blue")
+    for axes, (title, side) in zip(panels, sides.items(), strict=True):
+        axes.hist(side.values, bins=64, color="tab:blue")
         _title(axes, title)
         axes.set_yticks([])
-        for end in of.range:
+        for end in side.range:
             axes.axvline(end, color="tab:orange", linestyle="--", linewidth=1)
     figure.savefig(path, dpi=VALUES_DPI, transparent=True)
 
@@ -82,18 +82,18 @@ def _draw_loss(axes: Any, points: Sequence[tuple[float, float]]) -> None:
 
 
 def _draw_scores(axes: Any, name: str, scores: Sequence[Scores], best_epoch: int) -> None:
-    averaged = any(f"{name}_ema" in s.values for s in scores)
+    has_ema = any(f"{name}_ema" in s.values for s in scores)
     for label, color in ((name, "tab:green"), (f"{name}_ema", "tab:olive")):
         points = [(s.epoch, s.values[label]) for s in scores if label in s.values]
         if points:
             axes.plot(*zip(*points, strict=True), ".-", color=color, markersize=3)
-        decides = label.endswith("_ema") or not averaged
+        decides = label.endswith("_ema") or not has_ema
         for epoch, score in points if decides else ():
             if epoch == best_epoch:
                 axes.scatter(epoch, score, marker="*", color=color, s=70)
-    if averaged:
-        how = {"fontsize": FONT, "framealpha": 0, "labelcolor": GREY}
-        axes.legend(axes.lines, ["G", "EMA of G"], **how)
+    if has_ema:
+        style = {"fontsize": FONT, "framealpha": 0, "labelcolor": GREY}
+        axes.legend(axes.lines, ["G", "EMA of G"], **style)
 
 
 def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -118,10 +118,10 @@ def _panels(count: int, columns: int) -> tuple[Any, list[Any]]:
     # Small in inches, so that the text is large beside the curves.
     size = (max(1.8 * rows[0] + 0.6, 3.2), 1.75 * len(rows))
     figure = Figure(figsize=size, layout="constrained")
-    lines = figure.subfigures(len(rows), squeeze=False)[:, 0]
+    subfigures = figure.subfigures(len(rows), squeeze=False)[:, 0]
     panels = [
-        line.add_subplot(1, number, i + 1)
-        for line, number in zip(lines, rows, strict=True)
+        subfigure.add_subplot(1, number, i + 1)
+        for subfigure, number in zip(subfigures, rows, strict=True)
         for i in range(number)
     ]
     for axes in panels:

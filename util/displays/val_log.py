@@ -58,18 +58,18 @@ class ScoreLog:
         """Return the lines of the file, also after a spreadsheet or an editor has saved it."""
         if not self.path.exists():
             return []
-        found = []
+        scores = []
         try:
             for row in rows(self.path.read_bytes()):
                 if epoch := row.pop("epoch"):
                     values = {k: number(v) for k, v in row.items() if k and v}
-                    found.append(Scores(int(number(epoch)), values))
+                    scores.append(Scores(int(number(epoch)), values))
         except (ValueError, KeyError, TypeError, csv.Error):
             raise ValueError(
                 f"{self.path}: cannot be read as a table of scores by epoch; move it away, and "
                 f"the run starts a new one"
             ) from None
-        return found
+        return scores
 
     def _write(self) -> None:
         columns = list(dict.fromkeys(name for scores in self.lines for name in scores.values))
@@ -85,7 +85,7 @@ def rows(content: bytes) -> Iterator[dict[str, str]]:
     """Yield the rows of a CSV file; other programs may have changed its encoding or separator."""
     text = content.decode("utf-16" if content[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig")
     lines = [line for line in text.splitlines() if not line.startswith("#")]  # of PowerShell
-    separators = [one for one in ",;\t" if lines and one in lines[0]]
+    separators = [separator for separator in ",;\t" if lines and separator in lines[0]]
     table = csv.reader(lines, delimiter=[*separators, ","][0])
     names, *others = [[cell.strip() for cell in row] for row in table if row] or [["epoch"]]
     for row in others:

@@ -110,11 +110,11 @@ class WebPage(Display):
 
     def _note_names(self, epoch: int, names: list[str]) -> None:
         """Record the names of the samples if they change, as after a resume with other data."""
-        earlier = [(e, of) for e, of in self.names if e < epoch]
-        if not earlier or earlier[-1][1] != names:
-            earlier.append((epoch, names))
-        if earlier != self.names:
-            self.names = earlier
+        changes = [(start, samples) for start, samples in self.names if start < epoch]
+        if not changes or changes[-1][1] != names:
+            changes.append((epoch, names))
+        if changes != self.names:
+            self.names = changes
             with atomic_write(self.web_dir / "samples.json") as file:
                 file.write(json.dumps(self.names).encode() + b"\n")
 
@@ -148,12 +148,12 @@ class WebPage(Display):
                 self._add_curves(bool(panels))
             run = {
                 "epochs": epochs,
-                "names": [(epoch, [*map(escaped, of)]) for epoch, of in self.names],
+                "names": [(epoch, [*map(escaped, names)]) for epoch, names in self.names],
                 "best": self.best_epoch,
                 "resumed": [epoch for epoch, _ in resumes],
                 "panels": {
-                    name: [[round(float(x), 4) for x in panel] for panel in of]
-                    for name, of in panels.items()
+                    name: [[round(float(x), 4) for x in panel] for panel in plot]
+                    for name, plot in panels.items()
                 },
                 "refresh": refresh,
             }
@@ -177,7 +177,7 @@ class WebPage(Display):
         labels = list(next(iter(self.shown.values())))
         names = {path.name for path in self.images.glob("epoch*.png")}
         numbers = sorted({int(m[1]) for name in names if (m := re.match(r"epoch(\d+)_", name))})
-        found = []
+        epochs = []
         for epoch in numbers:
             count = 0
             while count < len(self.shown) and all(
@@ -185,8 +185,8 @@ class WebPage(Display):
             ):
                 count += 1
             if count:
-                found.append((epoch, count))
-        return found
+                epochs.append((epoch, count))
+        return epochs
 
     def _add_images(self, epochs: list[tuple[int, int]], resumed: list[int]) -> None:
         numbers = [epoch for epoch, _ in epochs]
@@ -200,13 +200,13 @@ class WebPage(Display):
                     input_(type="range", min=0, max=last, value=last, aria_label="epoch")
                     with div(cls="marks", aria_hidden="true"):
                         before = dict.fromkeys(("best", "resumed"), -100.0)
-                        for epoch, what in marks:
+                        for epoch, kind in marks:
                             if epoch in numbers:
                                 at = 100 * numbers.index(epoch) / max(last, 1)
-                                near = at - before[what] < 24  # its text would cover the last one
-                                text = "·" if near else "★" if what == "best" else what
-                                span(text, cls=what, style=f"--at: {at:.2f}%")
-                                before[what] = before[what] if near else at
+                                near = at - before[kind] < 24  # its text would cover the last one
+                                text = "·" if near else "★" if kind == "best" else kind
+                                span(text, cls=kind, style=f"--at: {at:.2f}%")
+                                before[kind] = before[kind] if near else at
                 with div(cls="buttons"):
                     if self.best_epoch in numbers:
                         best = numbers.index(self.best_epoch)
@@ -218,11 +218,11 @@ class WebPage(Display):
 
     def _add_row(self, name: str, labels: list[str], epoch: int, number: int) -> None:
         figures = []
-        for label, what in captions(labels).items():
+        for label, caption in captions(labels).items():
             file = self.images / file_name(epoch, label, number)
             url = url_of(f"images/{file.name}")
-            how = {"label": label, "of": escaped(name), "file": file, "width": self.width}
-            figures.append(image_figure(url, what, **how))
+            arguments = {"label": label, "of": escaped(name), "file": file, "width": self.width}
+            figures.append(image_figure(url, caption, **arguments))
             figures[-1]["data-label"] = label
         small(escaped(name), cls="name")
         row = image_row(figures, self.width, columns_of(labels))
@@ -244,7 +244,7 @@ def file_name(epoch: int, label: str, number: int) -> str:
 def read_names(path: Path) -> list[tuple[int, list[str]]]:
     """Return (epoch, names) for each change of the samples."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return [(int(epoch), [str(name) for name in names]) for epoch, names in found]
+        changes = json.loads(path.read_text(encoding="utf-8"))
+        return [(int(epoch), [str(name) for name in names]) for epoch, names in changes]
     except (OSError, ValueError, TypeError):  # an earlier version kept no names
         return []

@@ -85,7 +85,7 @@ class StopFlag:
             return mine
         if self.work:
             self.work.wait()
-        found = int(self.flag)
+        largest = int(self.flag)
         self.flag = torch.tensor([mine])
         self.work = dist.all_reduce(self.flag, dist.ReduceOp.MAX, control_group, async_op=True)
-        return found
+        return largest

@@ -105,25 +105,25 @@ def _meet(store: Any, rank: int, world: int) -> str:
     After a restart by torchrun, the store still holds the keys of the earlier processes. So each
     rank writes a new id and continues once rank 0 has read it.
     """
-    mine, end = uuid.uuid4().hex, time.monotonic() + APPEAR.total_seconds()
-    store.set(f"here/{rank}", mine)
+    own_id, end = uuid.uuid4().hex, time.monotonic() + APPEAR.total_seconds()
+    store.set(f"here/{rank}", own_id)
     while time.monotonic() < end:
         if rank == 0:
-            everyones = store.multi_get([f"here/{n}" for n in range(world)])
-            store.set("meeting", b",".join(everyones))
-            if store.add(f"read/{mine}", 0) == world - 1:
-                return mine
+            ids = store.multi_get([f"here/{n}" for n in range(world)])
+            store.set("meeting", b",".join(ids))
+            if store.add(f"read/{own_id}", 0) == world - 1:
+                return own_id
         elif store.check(["meeting"]):
-            everyones = store.get("meeting").decode().split(",")
-            if len(everyones) == world and everyones[rank] == mine:
-                store.add(f"read/{everyones[0]}", 1)
-                return everyones[0]
+            ids = store.get("meeting").decode().split(",")
+            if len(ids) == world and ids[rank] == own_id:
+                store.add(f"read/{ids[0]}", 1)
+                return ids[0]
         time.sleep(0.05)
     raise RuntimeError(f"not all ranks started within {APPEAR}")
 
 
 def _status(error: BaseException) -> int:
     """Return the exit status that `run_command` gives for this error."""
-    kinds = {SystemExit: getattr(error, "code", 1), KeyboardInterrupt: 130}
-    usual = next((status for kind, status in kinds.items() if isinstance(error, kind)), 1)
+    statuses = {SystemExit: getattr(error, "code", 1), KeyboardInterrupt: 130}
+    usual = next((status for kind, status in statuses.items() if isinstance(error, kind)), 1)
     return getattr(error, "status", 2 if isinstance(error, ValueError | OSError) else usual)

@@ -37,8 +37,8 @@ def captions(labels: Collection[str]) -> dict[str, str]:
 
     An unknown label is its own caption.
     """
-    known = BOTH_WAYS if "fake_A" in labels else FILLED if "stage_1" in labels else PAIRED
-    order = list(known)
+    caption_of = BOTH_WAYS if "fake_A" in labels else FILLED if "stage_1" in labels else PAIRED
+    order = list(caption_of)
 
     def place(label: str) -> tuple[int, int]:
         plain, number = plain_label(label)
@@ -47,7 +47,7 @@ def captions(labels: Collection[str]) -> dict[str, str]:
 
     def caption(label: str) -> str:
         plain, number = plain_label(label)
-        name = known.get(plain.removesuffix("_rgb"), plain)
+        name = caption_of.get(plain.removesuffix("_rgb"), plain)
         return name if number == 1 else f"{name}, variant {number}"
 
     return {label: caption(label) for label in sorted(labels, key=place)}  # a stable sort

@@ -91,9 +91,9 @@ def image_row(figures: Sequence[figure], width: int, columns: int = 0) -> div:
     A phone shows lines of more than three in two columns; figures of equal `--run` stay together.
     """
     count = columns or len(figures)
-    name = "row many" if count > 3 else "row"
-    most = max((_most(image, width) for one in figures for image in one.get(img)), default=width)
-    return div(*figures, cls=name, style=f"--n: {count}; --w: {width}px; --most: {most}px")
+    css_class = "row many" if count > 3 else "row"
+    most = max((_most(image, width) for tag in figures for image in tag.get(img)), default=width)
+    return div(*figures, cls=css_class, style=f"--n: {count}; --w: {width}px; --most: {most}px")
 
 
 def _most(image: img, width: int) -> int:
