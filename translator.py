@@ -279,7 +279,9 @@ class Translator:
 
     def _to_output(self, source: Source, real: Tensor, fake: Tensor, i: int) -> Any:
         if self.target:
-            return high_depth_values(fake[i].cpu().numpy(), *self.target)
+            values = high_depth_values(fake[i].cpu().numpy(), *self.target)
+            shown = values.dtype == np.uint8 and values.shape[-1] in (1, 3)
+            return as_pil(values) if shown and not isinstance(source, np.ndarray) else values
         image = self.model.to_image(real[i : i + 1].to(fake), fake[i : i + 1])
         if image.shape[1] not in (1, 3):
             raise ValueError(

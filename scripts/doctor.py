@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.dataset_mode == "measurements":
         check_measured(args.dataroot, options, args.group)
         return
-    paths = make_dataset(args.dataroot)
+    paths = [str(Path(path)) for path in make_dataset(args.dataroot)]  # without ./ of --dataroot .
     look = OF_ITEMS.get(args.dataset_mode)
     exempt, item_findings = look(options.values()) if look else (set(), [])
     findings = ignored(args.dataroot, paths)
@@ -160,7 +160,7 @@ def holds_phases(opt: Options) -> bool:
 def phase_folders(root: Path, phase: str) -> list[Path]:
     """Return the folders of a phase, also in the trees of Cityscapes and ADE20K."""
     places = (root, root / "gtFine", root / "annotations")
-    return [folder for place in places for folder in place.glob(f"{phase}*")]
+    return [path for place in places for path in place.glob(f"{phase}*") if path.is_dir()]
 
 
 def options_of(args: argparse.Namespace, phase: str, more: Sequence[str]) -> Options:

@@ -135,7 +135,13 @@ def load(args: argparse.Namespace, source: Film | Images) -> Translator:
         raise ValueError(
             f"--preprocess {opt.preprocess}: cuts frames; use none, scale_width or fixed"
         )
-    return Translator(opt)
+    translator = Translator(opt)
+    if translator.target and translator.target[0].dtype != "uint8":
+        raise ValueError(
+            f"--name {opt.name}: its targets are {translator.target[0].dtype}, and a film has 8 "
+            f"bits; use scripts.translate"
+        )
+    return translator
 
 
 class Work:
@@ -191,8 +197,12 @@ def write_film(
     `RunStopped` after a signal: then there is no film.
     """
     source, count = work.source, 0
-    frames, shown = itertools.tee(work.frames("writing"))
-    images = map(Image.open, names_in(folder)) if folder else work.translated(frames)
+    shown = work.frames("writing")
+    if folder:
+        images = map(Image.open, names_in(folder))
+    else:
+        frames, shown = itertools.tee(shown)
+        images = work.translated(frames)
     with contextlib.ExitStack() as stack:
         writer = None
         for frame, image in zip(shown, images, strict=folder is None):

@@ -14,14 +14,15 @@ def group_pattern(text: str) -> re.Pattern[str]:
 
 
 def group_of(name: PurePath, pattern: re.Pattern[str]) -> str:
-    """Return what a regular expression finds in a file's path: its first parentheses, else all.
+    """Return what a regular expression finds in a file's path: its first parentheses that take
+    part, else all.
 
     ValueError if it finds nothing.
     """
     match = pattern.search(name.as_posix())
     if not match:
         raise ValueError(f"--group {pattern.pattern}: finds nothing in {name.as_posix()}")
-    return match[1] if pattern.groups else match[0]
+    return next((group for group in match.groups() if group is not None), match[0])
 
 
 def shared_groups(parts: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:

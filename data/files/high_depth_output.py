@@ -30,7 +30,7 @@ def write_high_depth(
 
 
 def write_array(array: np.ndarray, path: Path) -> None:
-    """Write (H, W, C) as .tif or .npy, or uint16 as .png, by the ending of the path."""
+    """Write (H, W, C) as .tif or .npy, or uint8 or uint16 as .png, by the ending of the path."""
     if path.suffix == ".tif":
         import tifffile
 
@@ -49,10 +49,13 @@ def write_array(array: np.ndarray, path: Path) -> None:
 
 
 def png_of(array: np.ndarray) -> bytes:
-    """Encode (H, W, 1 to 4) uint16 as a PNG file; PIL can do so only for grey images."""
+    """Encode (H, W, 1 to 4) uint8 or uint16 as a PNG file; PIL can do so only for 8 bits and grey
+    images of 16.
+    """
     height, width, channels = array.shape
     colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
-    header = png_files.HEADER.pack(width, height, 16, colour, 0, 0, 0)
+    big_endian = array.dtype.newbyteorder(">")
+    rows = b"".join(b"\0" + row.astype(big_endian).tobytes() for row in array)
+    header = png_files.HEADER.pack(width, height, 8 * array.itemsize, colour, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     return png_files.SIGNATURE + b"".join(png_files.chunk(*part) for part in parts)

@@ -172,14 +172,21 @@ def hole_of(path: Path, source: Tensor, real: Tensor, most_hole: float) -> Tenso
 
 def compare_files(files: tuple[Path, ...], most_hole: float = MOST_HOLE) -> dict[str, float]:
     """Return the metrics of one output and its target, and if the input is given, in its hole."""
-    fake, real, *source = (pixels(path) for path in files)
-    if fake.shape[-2:] != real.shape[-2:]:
-        sizes = [f"{p.shape[-1]}x{p.shape[-2]}" for p in (fake, real)]
-        raise ValueError(
-            f"{files[0]} has {sizes[0]} pixels and {files[1]} {sizes[1]}: resize them to one size"
-        )
+    fake, real = pixels_of_pair(*files[:2])
+    source = [pixels(path) for path in files[2:]]
     hole = hole_of(files[2], source[0], real, most_hole) if source else None
     return {name: value.item() for name, value in compare(fake, real, hole).items()}
+
+
+def pixels_of_pair(fake: Path, real: Path) -> tuple[Tensor, Tensor]:
+    """Read an output and its target, see `pixels`; ValueError if their sizes differ."""
+    pair = pixels(fake), pixels(real)
+    sizes = [f"{image.shape[-1]}x{image.shape[-2]}" for image in pair]
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            f"{fake} has {sizes[0]} pixels and {real} {sizes[1]}: resize them to one size"
+        )
+    return pair
 
 
 def pixels(path: Path) -> Tensor:
@@ -190,6 +197,28 @@ def pixels(path: Path) -> Tensor:
         values = ", or compare its values with --values" if str(error).endswith(DEEP) else ""
         raise ValueError(f"{error}{values}") from None
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+
+
+def array(path: Path) -> np.ndarray:
+    """Read an image as (H, W, 3) uint8."""
+    return pixels(path)[0].permute(1, 2, 0).numpy()
+
+
+def distinct(
+    images: ImageSet, files: dict[str, Path], sources: dict[str, Path] | None = None
+) -> list[Path]:
+    """Return the files in the order of their names.
+
+    In a test of two unpaired sets the shorter one repeats: an output of the same input, or the
+    same real image, counts once.
+    """
+    names = sorted(files)
+    if getattr(images.options, "dataset_mode", "") == "unaligned":
+        hashed = sources or files
+        names = [
+            *{hash_pixels(array(hashed[n])): n for n in reversed(names) if n in hashed}.values()
+        ]
+    return [files[name] for name in sorted(names)]
 
 
 def in_figures(interval: Interval, sign: str = "") -> tuple[str, str]:

@@ -8,13 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from models.efficientnet_lite import FeatureReader
 from options.config_files import read_run
-from scripts.evaluation.compare import ImageSet, Result, names_of, pixels
+from scripts.evaluation.compare import ImageSet, Result, array, distinct, names_of
 from training.feature_scores import distances, reference_of, training_reference
 from util.feature_distance import (
     FEATURE_METRICS,
@@ -79,28 +78,6 @@ def add_distances(result: Result, metrics: Sequence[str], args: Any, device: tor
 def reader_on(device: torch.device) -> FeatureReader:
     """Return the network; cached, and with it the features of real images of several runs."""
     return FeatureReader(device, f"--metrics {', '.join(FEATURE_METRICS)}")
-
-
-def array(path: Path) -> np.ndarray:
-    """Read an image as (H, W, 3) uint8."""
-    return pixels(path)[0].permute(1, 2, 0).numpy()
-
-
-def distinct(
-    images: ImageSet, files: dict[str, Path], sources: dict[str, Path] | None = None
-) -> list[Path]:
-    """Return the files in the order of their names.
-
-    In a test of two unpaired sets the shorter one repeats: an output of the same input, or the
-    same real image, counts once.
-    """
-    names = sorted(files)
-    if getattr(images.options, "dataset_mode", "") == "unaligned":
-        hashed = sources or files
-        names = [
-            *{hash_pixels(array(hashed[n])): n for n in reversed(names) if n in hashed}.values()
-        ]
-    return [files[name] for name in sorted(names)]
 
 
 def features_of(files: Iterable[Path], reader: FeatureReader, keep: bool = False) -> Tensor:

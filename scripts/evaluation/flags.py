@@ -65,6 +65,8 @@ def parse(argv: Sequence[str] | None) -> Any:
     add("--no_html", action="store_true", help="write numbers only, no page")
     args, test_flags = parser.parse_known_args(argv)
     args.num_threads = max(1, args.num_threads)  # 0: no further ones, as in train.py
+    of_runs = {"--epoch": args.epoch != "latest", "--use_ema": args.use_ema}
+    of_runs |= {"--phase": args.phase, "--dataroot": args.dataroot}
     args.phase = args.phase or ("val" if args.epoch == "all" else "test")
     vars(args).update(
         test_flags=test_flags, flags=parser.flags(), name=list(dict.fromkeys(args.name))
@@ -80,6 +82,9 @@ def parse(argv: Sequence[str] | None) -> Any:
         raise ValueError(parser.describe_unknown(args.test_flags))
     if not args.name and not (args.fake and args.real):
         raise ValueError("give --name RUN, or both --fake DIR and --real DIR")
+    if not args.name and any(of_runs.values()):
+        flag = next(flag for flag, given in of_runs.items() if given)
+        raise ValueError(f"{flag}: needs --name RUN; two folders are compared as they are")
     args.metrics = ",".join(args.metrics).split(",") if args.metrics else []
     if unknown := sorted(set(args.metrics) - set(KNOWN)):
         near = nearest(unknown[0], KNOWN)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scripts.evaluation.compare import ImageSet, pixels
+from scripts.evaluation.compare import ImageSet, distinct, pixels, pixels_of_pair
 from util.checkpoint import load_weights
 from util.downloads import download_weights
 from util.seeding import seeded
@@ -76,7 +76,7 @@ def lpips(images: ImageSet, device: torch.device) -> dict[str, float]:
         net = LearnedPerceptualImagePatchSimilarity(net_type="alex").net.to(device)
     distances = {}
     for name in images.names:
-        pair = [pixels(files[name]).to(device) for files in (images.fake, images.real)]
+        pair = [p.to(device) for p in pixels_of_pair(images.fake[name], images.real[name])]
         if min(pair[0].shape[-2:]) < SMALLEST:
             raise ValueError(
                 f"--metrics LPIPS: needs images of at least {SMALLEST} pixels a side; "
@@ -99,15 +99,17 @@ def inception_metrics(
 
     ValueError if there are too few images, or if the weights cannot be loaded.
     """
+    fake_files = distinct(images, images.fake, images.source)
+    real_files = distinct(images, images.real)
     for metric in metrics:
         require(metric)
-        for files in (images.fake, images.real):
+        for files in (fake_files, real_files):
             check_count(metric, len(files), subset)
     net = inception(weights).to(device)
-    fake, classes = features(net, images.fake.values(), device)
+    fake, classes = features(net, fake_files, device)
     scores = {}
     if {"FID", "KID"} & set(metrics):
-        real, _ = features(net, images.real.values(), device)
+        real, _ = features(net, real_files, device)
     for metric in metrics:
         if metric == "FID":
             scores[metric] = frechet_distance(fake, real)

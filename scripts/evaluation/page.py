@@ -151,11 +151,12 @@ def _numbers(results: Sequence[Result]) -> table:
     for metric in names_of(result.together for result in results):
         row, best = tr(_head(metric)), feature_distances.clearly_best(results, metric)
         for result in results:
+            value, details = "", []
             if metric in result.distances:
                 own, *others = feature_distances.cells(result, metric, results[0])
                 value, ends = own.split(" ", 1)
                 details = [small(ends), *(div(small(line)) for line in others)]
-            else:
+            elif metric in result.together:
                 (_, number), *others = result.together[metric].items()
                 value, details = f"{number:.4f}", [small(f"{kind} {v:.4f}") for kind, v in others]
             row.add(td(f"{value} ", *details, cls="best" if result is best else None))

@@ -185,7 +185,7 @@ def table(results: Sequence[Result]) -> list[str]:
                 lines.append(line)
     for metric in names_of(result.together for result in results):
         lines.append(f"{metric} ({better(metric)} is better)")
-        for result in results:
+        for result in (each for each in results if metric in each.together):
             if metric in result.distances:
                 words = feature_distances.cells(result, metric, results[0])
             else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from translator import Translator
 from util.checkpoint import fingerprint
 from util.files import make_folder
+from util.hashes import hash_files
 
 MADE_BY = "made_by.json"  # says what the frames were made from
 
@@ -35,8 +36,8 @@ def prepare_folder(folder: Path, translator: Translator, args: argparse.Namespac
     """
     nets = translator.model.nets
     origin = {
-        "input": str(Path(args.IN).resolve()),
-        "mask": args.mask and str(args.mask.resolve()),
+        "input": [str(Path(args.IN).resolve()), hash_files([args.IN])],
+        "mask": args.mask and [str(args.mask.resolve()), hash_files([args.mask])],
         "flags": translator.opt.non_default_flags(),
         "weights": fingerprint(net.state_dict() for net in nets.values()),
     }

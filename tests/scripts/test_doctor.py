@@ -60,6 +60,21 @@ def make(folder: Path, kind: str) -> Path:
     return save(folder, name, image, **how)
 
 
+def test_a_folder_named_by_a_dot_has_the_same_pairs(command, tmp_path, monkeypatch, caplog):
+    for side in "AB":
+        for i in range(2):
+            save(tmp_path / "data" / f"train{side}", f"{i}.png", draw((40, 30), seed=i))
+    (tmp_path / "data" / "test.csv").write_text("a,b")  # no phase
+    said = []
+    for root in (tmp_path / "data", "."):
+        monkeypatch.chdir(tmp_path / "data")
+        caplog.clear()
+        done = command("scripts.doctor", "--dataroot", root, "--num_threads", 0)
+        assert done.status == 0, done.err
+        said.append(caplog.messages[-1])
+    assert said[0] == said[1] and said[0].startswith("4 images, 0 bad")
+
+
 FATAL = {
     "truncated": "cannot be read",
     "zero": "is empty",

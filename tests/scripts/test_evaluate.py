@@ -14,8 +14,8 @@ from conftest import TINY, draw, draw_pairs
 from PIL import Image
 
 from scripts.evaluation.compare import ImageSet, Result, heat_map
-from scripts.evaluation.page import clearly_best
-from scripts.evaluation.report import fcn_note
+from scripts.evaluation.page import clearly_best, write_page
+from scripts.evaluation.report import fcn_note, table
 from util.metrics import bootstrap, compare
 
 
@@ -271,6 +271,8 @@ def test_what_cannot_be_compared_is_refused_in_a_line(folders, evaluate, tmp_pat
     assert "161 pixels" in line and "a.bmp" in line
     assert "--name nobody: there is no folder checkpoints/nobody" in refused("--name", "nobody")
     assert "--evil: unknown flag, or a flag of test.py" in refused(*pair, "--evil")
+    for flag in (["--epoch", "all"], ["--use_ema"], ["--phase", "val"], ["--dataroot", "data"]):
+        assert f"{flag[0]}: needs --name RUN" in refused(*pair, *flag)
     assert "--evil: unknown flag; did you mean --eval?" in refused("--name", "x", "--evil", *CPU)
     Image.new("RGB", (40, 31)).save(real / "b.png")
     line = refused(*pair)
@@ -280,6 +282,18 @@ def test_what_cannot_be_compared_is_refused_in_a_line(folders, evaluate, tmp_pat
     (real / "b.png").unlink()
     assert "b.bmp has no partner" in refused(*pair)
     assert "--real" in refused("--fake", fake, "--real", tmp_path / "nothing")
+
+
+def test_a_score_that_one_of_several_runs_lacks_is_left_out_of_it(tmp_path):
+    for name in ("a", "b"):
+        draw((31, 40)).save(tmp_path / f"{name}.png")
+    files = {name: tmp_path / f"{name}.png" for name in ("a", "b")}
+    first, second = (Result(ImageSet(name, files, files), {}) for name in ("one", "two"))
+    first.together["FCN-FD"] = {"outputs": 1.5}
+    assert table([first, second])[1:] == [f"  {'one':20} 1.5000"]
+    write_page([second, first], [], tmp_path, 1)
+    text = (tmp_path / "index.html").read_text()
+    assert text.index("<td> </td>") < text.index("<td>1.5000 </td>")
 
 
 def test_a_run_without_targets_is_refused(command, evaluate):

@@ -2,14 +2,16 @@
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from conftest import draw
+from conftest import draw, refusal
 from torch import nn
 
 from scripts.evaluation import network_metrics
+from scripts.evaluation.compare import ImageSet, pixels_of_pair
 from scripts.evaluation.network_metrics import frechet_distance, inception_score, kernel_distance
 from util import downloads as publishing
 from util.downloads import download_weights
@@ -86,6 +88,36 @@ def test_one_pass_over_the_images_serves_fid_kid_and_is(command, folders, caplog
     for metric in ("FID", "KID", "IS"):
         assert any(line.startswith(f"{metric} (") for line in caplog.messages)
         assert any(line.startswith(f"{metric}: ") for line in caplog.messages)  # the protocol
+
+
+def test_images_that_repeat_in_a_test_of_unpaired_sets_count_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(network_metrics, "inception", lambda weights: FakeInception())
+    seeds = {"fake": [*range(12), 0, 1], "source": [*range(20, 32), 20, 21], "real": range(40, 54)}
+    files = {}
+    for side, numbers in seeds.items():
+        (tmp_path / side).mkdir()
+        for i, seed in enumerate(numbers):
+            draw((31, 40), seed=seed).save(tmp_path / side / f"{i:02d}.png")
+        files[side] = {f"{i:02d}": tmp_path / side / f"{i:02d}.png" for i in range(14)}
+    how = {"weights": None, "subset": 12, "device": torch.device("cpu")}
+    options = SimpleNamespace(dataset_mode="unaligned")
+    repeated = ImageSet("r", **files, options=options)
+    fewer = {**files, "fake": dict(list(files["fake"].items())[:12])}
+    once = ImageSet("r", **fewer)
+    metrics = ["FID", "KID", "IS"]
+    found = network_metrics.inception_metrics(repeated, metrics, **how)
+    assert found == network_metrics.inception_metrics(once, metrics, **how)
+    refusal(
+        lambda: network_metrics.inception_metrics(repeated, ["KID"], **{**how, "subset": 13}),
+        "needs at least 13 images, not 12",
+    )
+
+
+def test_a_pair_of_two_sizes_is_an_error(tmp_path):
+    draw((31, 40)).save(tmp_path / "a.png")
+    draw((40, 31)).save(tmp_path / "b.png")
+    files = tmp_path / "a.png", tmp_path / "b.png"
+    refusal(lambda: pixels_of_pair(*files), "a.png has 31x40", "b.png 40x31", "to one size")
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """Films are translated frame by frame, and keep their size, times and sound."""
 
+import contextlib
 import signal
 import sys
+import weakref
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -14,6 +17,7 @@ from support.drawing import a_browser
 from support.films import SOUND, Found, draw_frame, turned, write_film
 from support.sites import hosted
 
+import scripts.video
 from scripts.videos import reading, writing
 from translator import Translator
 from util.names import natural_key
@@ -262,6 +266,53 @@ def test_frames_of_other_flags_are_not_mixed(video):
     before = np.asarray(Image.open("kept/000001.png"))
     assert video("film.mp4", "kept", "--seed", 1, "--overwrite").status == 0
     assert not np.array_equal(before, np.asarray(Image.open("kept/000001.png")))
+
+
+def test_another_film_of_the_same_name_is_another_film(video):
+    assert video("film.mp4", "kept").status == 0
+    write_film(Path("film.mp4"), count=3)
+    done = video("film.mp4", "kept")
+    assert done.status == 2 and "holds frames of another film, run or flags" in done.err
+    assert video("film.mp4", "kept", "--overwrite").status == 0
+    assert len(list(Path("kept").glob("*.png"))) == 3
+
+
+def test_a_film_of_kept_frames_does_not_fill_the_memory(tmp_path, monkeypatch):
+    made: list[weakref.ref] = []
+    most = 0
+
+    def frames(what: str):
+        for number in range(20):
+            image = draw_frame(number)
+            made.append(weakref.ref(image))
+            yield reading.Frame(image, number)
+
+    @contextlib.contextmanager
+    def film_writer(*args):
+        def write(sheet: Image.Image, time: int) -> None:
+            nonlocal most
+            most = max(most, sum(image() is not None for image in made))
+
+        yield SimpleNamespace(write=write)
+
+    for number in range(1, 21):
+        draw_frame(number).save(tmp_path / f"{number:06d}.png")
+    work = SimpleNamespace(source=None, frames=frames, stop_if_asked=lambda advice: None)
+    monkeypatch.setattr(scripts.video, "film_writer", film_writer)
+    assert scripts.video.write_film(work, tmp_path / "o.mp4", "", tmp_path, False) == 20
+    assert most <= 2
+
+
+def test_a_run_with_targets_of_more_than_8_bits_is_refused(command, tmp_path):
+    for phase in ("trainA", "trainB"):
+        (tmp_path / "deep" / phase).mkdir(parents=True)
+        array = np.arange(72 * 72, dtype=np.uint16).reshape(72, 72)
+        Image.fromarray(array).save(tmp_path / "deep" / phase / "0.png")
+    flags = ["--dataroot", tmp_path / "deep", "--name", "r", "--input_nc", 1, "--output_nc", 1]
+    assert command("train", *TINY, *flags).status == 0
+    write_film(Path("film.mp4"))
+    done = command("scripts.video", *RUN, "film.mp4", "out.mp4")
+    assert done.status == 2 and "its targets are uint16, and a film has 8 bits" in done.err
 
 
 @pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])

@@ -59,6 +59,7 @@ export class Painting {
 
   show(image) { // an ImageBitmap; the canvas takes its size
     this.resize(image.width, image.height);
+    if (this.paper) this.clear(); // what is transparent shows the paper
     this.context.drawImage(image, 0, 0);
   }
 

@@ -19,6 +19,7 @@ from data.files.image_files import load_image, load_image_or_array
 from data.files.image_types import HighDepthImage, read_high_depth
 from data.transforms import to_tensor
 from options.train_options import TrainOptions
+from translator import Translator
 
 Command = Callable[..., SimpleNamespace]
 
@@ -246,6 +247,28 @@ def test_percentiles_are_of_the_training_and_kept_for_test_and_resume(
     assert command("test", "--name", "r", "--gpu_ids", "-1", "--num_threads", "0").status == 0
     result = read_high_depth("results/r/test_latest/deep/0_fake_B.png").array()
     assert 500 <= result.min() and result.max() <= 4500
+
+
+def test_targets_of_8_bits_with_a_range_give_images_of_8_bits(
+    command: Command, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    for folder in ("trainA", "trainB", "testA", "testB"):
+        array = np.linspace(0, 20, 72 * 80).reshape(72, 80).astype(np.uint8)
+        store(array, root / folder / "0.png")
+    flags = ["--dataroot", root, "--name", "r", "--input_nc", 1, "--output_nc", 1]
+    assert command("train", *TINY, *flags, "--range_B", "0,20").status == 0
+    assert command("test", "--name", "r", "--gpu_ids", "-1", "--num_threads", "0").status == 0
+    source = root / "testA" / "0.png"
+    words = ["--name", "r", "--gpu_ids", "-1", source, "out.png"]
+    assert command("scripts.translate", *words).status == 0
+    output = Translator.load("checkpoints/r", gpu_ids=-1)(source)
+    for image in (
+        Image.open("results/r/test_latest/deep/0_fake_B.png"),
+        Image.open("out.png"),
+        output,
+    ):
+        assert image.mode == "L" and np.asarray(image).max() <= 20
 
 
 def test_another_range_counts_once_it_has_been_trained_with(

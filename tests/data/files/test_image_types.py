@@ -10,7 +10,7 @@ from PIL import Image
 from support.image_bytes import png16
 
 from data.channels import to_channels
-from data.files.high_depth_output import write_high_depth
+from data.files.high_depth_output import write_array, write_high_depth
 from data.files.image_files import load_image_or_array
 from data.files.image_types import HighDepthImage, read_high_depth
 from data.transforms import to_tensor
@@ -98,6 +98,15 @@ def test_16_bit_ppm_and_pgm_keep_their_bits(tmp_path, channels: int, white: int)
     assert np.array_equal(image.array(), array) and image.range == (0, white)
     path.write_bytes(path.read_bytes()[:-3])
     refusal(lambda: load_image_or_array(path), path.name, "cannot be read")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_png_of_8_bits_is_written_as_such(tmp_path: Path, channels: int) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (5, 7, channels), np.uint8)
+    write_array(array, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.mode == {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels]
+        assert np.array_equal(np.asarray(image).reshape(array.shape), array)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
