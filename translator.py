@@ -243,7 +243,7 @@ class Translator:
 
     def _large(self, path: str) -> LargeImage | None:
         """Return a file that is to be read in windows, else None."""
-        if not self._plain or self.target or self.opt.output_nc not in (1, 3):
+        if not self._plain or self.opt.output_nc not in (1, 3):
             return None
         return large_images(self.opt, [path], {"A": self.opt.input_nc}).get("A")
 

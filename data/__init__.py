@@ -113,11 +113,19 @@ def check_before_training(files: list[str], opt: Any, of_8_bits: Collection[str]
     log.warning("%s bad and will be skipped; %s", text, how_to_check(opt))
 
 
+def load_size_of_test(opt: Any) -> int:
+    """Return the --load_size with which test.py reads the images of a run: its --crop_size, but
+    label maps that are scaled to a width keep that width.
+    """
+    scaled = opt.dataset_mode == "labels" and opt.preprocess == "scale_width"
+    return opt.load_size if scaled else opt.crop_size
+
+
 def create_validation_dataset(opt: Any, most: int = 50) -> Loader:
     """Build the dataset of phase `val` with test.py's preprocessing, of at most `most` images."""
     changes = {
         "phase": "val",
-        "load_size": opt.crop_size,
+        "load_size": load_size_of_test(opt),
         "max_dataset_size": min(most, opt.max_dataset_size),
         "serial_batches": True,
         "no_flip": True,

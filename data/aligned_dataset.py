@@ -59,7 +59,7 @@ class AlignedDataset(BaseDataset):
         paths = list(files.values())
         if type(self) is AlignedDataset:
             stitched = paths[0] == paths[1]
-            if large := large_images(self.opt, paths, self.channels, stitched, self.ranges):
+            if large := large_images(self.opt, paths, self.channels, stitched):
                 return {**files, **large, "A_size": large["A"].size}
         pair, size = self.load_resized(paths[0], lambda: self.read(*paths), "AB", paths)
         params = self.geometry.draw(size)

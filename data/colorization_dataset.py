@@ -45,6 +45,9 @@ class ColorizationDataset(BaseDataset):
                 )
         if opt.alpha != "ignore":
             raise ValueError(f"--alpha {opt.alpha}: colorization ignores alpha; leave it out")
+        for flag in ("range_A", "range_B"):
+            if getattr(opt, flag) != "auto":
+                raise ValueError(f"--{flag}: L, a and b come from RGB of 8 bits; leave it out")
         folder = Path(opt.dataroot) / opt.phase
         if not folder.is_dir():
             raise missing_folder(opt, f"{opt.phase}/ with images")
@@ -91,5 +94,7 @@ class ColorizationDataset(BaseDataset):
 
 def lab_of(rgb: ImageArray) -> tuple[Tensor, Tensor]:
     """Return L/50 − 1, (1, H, W), and ab/110, (2, H, W), of an RGB image."""
-    lab = rgb_to_lab(torch.from_numpy(rgb.array()).permute(2, 0, 1).double() / 255).float()
+    low, high = rgb.range
+    array = (torch.from_numpy(rgb.array()).permute(2, 0, 1).double() - low) / (high - low)
+    lab = rgb_to_lab(array).float()
     return lab[:1] / 50 - 1, lab[1:] / 110

@@ -141,9 +141,9 @@ def side_folders(root: Path, phase: str) -> dict[str, Path]:
 def by_stem(folder: Path, paths: Iterable[str]) -> dict[str, list[str]]:
     """Return the files that `list_images` finds in a folder, by relative path without extension."""
     paths_by_stem: dict[str, list[str]] = {}
-    prefix = os.path.join(folder, "")
+    prefix = os.path.join(os.path.normpath(folder), "").removeprefix(os.path.join(".", ""))
     for path in paths:
-        stem = os.path.splitext(path.removeprefix(prefix))[0]
+        stem = os.path.splitext(os.path.normpath(path).removeprefix(prefix))[0]
         paths_by_stem.setdefault(stem.replace(os.sep, "/"), []).append(path)
     return paths_by_stem
 

@@ -267,7 +267,12 @@ def _stacked(items: list[dict[str, Any]]) -> Any:
                 f"--batch_size: images {name} have different sizes ({shapes[0]}, {shapes[1]}) and "
                 f"cannot share a batch; use --batch_size 1 or a --preprocess that crops"
             )
-    large = any(isinstance(value, LargeImage) for value in items[0].values())
+    large = any(isinstance(value, LargeImage) for item in items for value in item.values())
+    if large and len(items) > 1:
+        return ValueError(
+            "--batch_size: some images are so large that they are read in parts (--tile), one at a "
+            "time; use --batch_size 1"
+        )
     if not large and (len(items) > 1 or get_worker_info()):  # workers stack into shared memory
         return default_collate(items)
     # Contiguous, because an expanded tensor cannot be pinned.

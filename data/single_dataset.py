@@ -45,8 +45,7 @@ class SingleDataset(BaseDataset):
         """Return A, its file, and A_size, its original (width, height)."""
         path = self.A_paths[index]
         if type(self) is SingleDataset and self.half is None:
-            channels = {"A": self.opt.input_nc}
-            if large := large_images(self.opt, [path], channels, ranges=self.ranges):
+            if large := large_images(self.opt, [path], {"A": self.opt.input_nc}):
                 return {**large, "A_paths": path, "A_size": large["A"].size}
         (image,), size = self.load_resized(path, lambda: [self.read(path)], self.side)
         with prefix_errors(path):

@@ -129,7 +129,10 @@ def _percentiles(dataset: Any, side: str) -> tuple[float, float]:
     flag, samples = f"--range_{side}", [np.zeros(0, np.float32)]
     for i in evenly_spaced(len(dataset), SAMPLE):
         with contextlib.suppress(ValueError, OSError):  # `--on_bad_image` handles bad images later
-            samples.append(pixels(dataset.images(i)[side][1]).array().ravel()[::7])
+            if side in (images := dataset.images(i)):
+                samples.append(pixels(images[side][1]).array().ravel()[::7])
+    if not samples[1:]:
+        raise ValueError(f"{flag} percentile: there is no image to look at; give {flag} LOW,HIGH")
     values = np.concatenate(samples)
     values = values[np.isfinite(values)]
     if len(values) and (no_data := no_data_value(values)) is not None:

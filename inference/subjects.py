@@ -37,7 +37,8 @@ def subject_rows(
     """
     folder = make_folder(page.get_image_dir().parent / VALUES, "--results_dir")
     share.wait()
-    for number, path in zip(batch["index"].tolist(), batch["A_paths"], strict=True):
+    paths = batch[f"{translator.opt.direction[0]}_paths"]
+    for number, path in zip(batch["index"].tolist(), paths, strict=True):
         subject = dataset.dataset.subjects[number]
         name = share.name(number) or short_stem(path)
         out = folder / f"{name}_fake_B{translator.input.ending(subject)}"

@@ -62,8 +62,9 @@ class TestOptions(BaseOptions):
             )
         if model != run_model:
             carried = {k: v for k, v in saved.items() if k not in parser.carried_with_model}
-            if not by_hand.get("dataroot") and "direction" in saved:
-                carried["direction"] = saved["direction"]  # built-in images only
+            # --model test: its inputs are those of the training, in their values and channels.
+            if (model == "test" or not by_hand.get("dataroot")) and "direction" in saved:
+                carried["direction"] = saved["direction"]
         renamed = run / f"{_epoch(parser, by_hand)}_net_G.pth"
         if run_model == "cycle_gan" and model == "test" and suffix is None and renamed.is_file():
             log.info("--model test: translates with %s; --model_suffix _A chooses G_A", renamed)

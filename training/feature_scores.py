@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data import create_dataset
+from data import create_dataset, load_size_of_test
 from models.base_model import BaseModel
 from models.efficientnet_lite import FeatureReader
 from util.distributed import all_gather, rank, world_size
@@ -116,7 +116,7 @@ class FeatureScores:
         if model.visuals:
             outputs_of(model)  # an error now, and not after the first epoch
         self.reader = FeatureReader(model.device, self.flag)
-        test_options = Namespace(**{**vars(opt), "load_size": opt.crop_size})
+        test_options = Namespace(**{**vars(opt), "load_size": load_size_of_test(opt)})
         self.reference = training_reference(test_options, self.reader)
         self.real = self._real(model, batches)
         seconds = time.perf_counter() - started

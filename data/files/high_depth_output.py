@@ -7,7 +7,7 @@ import numpy as np
 
 from data.files import png_files
 from data.files.image_types import StoredType
-from util.files import atomic_write, naming
+from util.files import atomic_write
 
 
 def high_depth_values(
@@ -34,12 +34,12 @@ def write_array(array: np.ndarray, path: Path) -> None:
     if path.suffix == ".tif":
         import tifffile
 
-        with naming(path):
+        with atomic_write(path) as file:
             if array.shape[2] == 1:
-                tifffile.imwrite(path, array[..., 0])
+                tifffile.imwrite(file, array[..., 0])
             else:
                 colour = "rgb" if array.shape[2] == 3 else "minisblack"
-                tifffile.imwrite(path, array, photometric=colour, planarconfig="contig")
+                tifffile.imwrite(file, array, photometric=colour, planarconfig="contig")
         return
     with atomic_write(path) as file:
         if path.suffix == ".npy":

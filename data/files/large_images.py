@@ -1,7 +1,7 @@
 """Images too large for the memory as floats: read in windows, for --tile."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -13,6 +13,7 @@ from data.files.image_files import decoding, image_size, load_image_or_array
 from data.files.image_types import ImageLike
 from data.files.tiff_windows import TiffWindows
 from data.transforms import Geometry, preprocess_single
+from data.value_range import read_ranges
 from util.util import tensor2im
 
 LARGE = 2**25  # pixels; smaller images are translated from one tensor
@@ -107,17 +108,16 @@ def large_images(
     paths: Sequence[str],
     channels: dict[str, int],
     halves: bool = False,
-    ranges: Collection[str] = (),
 ) -> dict[str, LargeImage]:
     """Return the images of an item by side, if --tile is to read them in windows; else {}.
 
     `paths` are the files of the sides in `channels`; with `halves`, A and B are those of one file.
-    Targets with a value range, by its side in `ranges`, are not among them: their outputs are
-    written as whole arrays.
+    Those of a run whose targets have a value range are not among them: their outputs are written
+    as whole arrays.
     """
-    if ("A" if opt.direction == "BtoA" else "B") in ranges:
-        return {}
     if opt.isTrain or not opt.tile or opt.preprocess != "none" or opt.model not in MODELS:
+        return {}
+    if ("A" if opt.direction == "BtoA" else "B") in read_ranges(opt):
         return {}
     images = {}
     for side, path in zip(sorted(channels), paths, strict=True):

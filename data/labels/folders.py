@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 from argparse import Namespace
 from functools import cache
 from pathlib import Path
@@ -179,11 +180,15 @@ def counterpart(folder: str, flag: str, phase: str) -> str:
 
     ValueError if there is none.
     """
-    word, other = ("training", ADE20K[phase]) if "training" in folder else ("train", phase)
-    before, named, after = folder.rpartition(word)
-    if named and Path(f"{before}{other}{after}").is_dir():
-        return f"{before}{other}{after}"
-    missing = f"{before}{other}{after} is missing" if named else f"this name has no {word}"
+    names = {"training": ADE20K[phase], "train": phase}
+    places = [(word, place) for word in names for place in re.finditer(word, folder)][::-1]
+    candidates = [folder[: p.start()] + names[word] + folder[p.end() :] for word, p in places]
+    if existing := [candidate for candidate in candidates if Path(candidate).is_dir()]:
+        return existing[0]
+    word, other = next(((w, names[w]) for w in names if w in folder), ("train", phase))
+    missing = f"this name has no {word}"
+    if candidates:
+        missing = f"{other.join(folder.rsplit(word, 1))} is missing"
     raise ValueError(
         f"{flag} {folder}: names the files of the training; those of the phase {phase} lie in the "
         f"folder with {other} in place of {word}, and {missing}"

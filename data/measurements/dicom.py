@@ -32,8 +32,8 @@ class DicomVolume(Volume):
             raise ValueError(f"{folder}: holds no DICOM files")
         self.headers = check_series(headers, self.folder)
         first = self.headers[0]
-        slopes = [float(getattr(h, "RescaleSlope", 1)) for h in self.headers]
-        intercepts = [float(getattr(h, "RescaleIntercept", 0)) for h in self.headers]
+        slopes = [float(_value(h, "RescaleSlope", 1)) for h in self.headers]
+        intercepts = [float(_value(h, "RescaleIntercept", 0)) for h in self.headers]
         self.scales = list(zip(slopes, intercepts, strict=True))
         kind = "i" if first.PixelRepresentation else "u"
         stored = np.dtype(f"{kind}{first.BitsAllocated // 8}")
@@ -110,13 +110,19 @@ def holds_series(folder: Path) -> bool:
     return bool(series_files(folder))
 
 
+def _value(header: Any, name: str, default: float) -> Any:
+    """Return a value of a header; the default where it is missing or empty."""
+    value = getattr(header, name, None)
+    return default if value is None else value
+
+
 def check_series(headers: list[Any], folder: Path) -> list[Any]:
     """Return the headers of one series in the order of their places; ValueError if it is none."""
     for header in headers:
         lacking = [name for name in _NEEDED if getattr(header, name, None) is None]
         if lacking:
             raise ValueError(f"{header.filename}: lacks {lacking[0]}; is it an image of a series?")
-        if int(getattr(header, "NumberOfFrames", 1)) > 1:
+        if int(_value(header, "NumberOfFrames", 1)) > 1:
             raise ValueError(
                 f"{header.filename}: holds {header.NumberOfFrames} frames; convert it to NIfTI "
                 f"(dcm2niix)"
@@ -156,8 +162,8 @@ def affine_of(headers: list[Any]) -> np.ndarray:
     if len(headers) > 1:
         step = (np.float64(headers[-1].ImagePositionPatient) - start) / (len(headers) - 1)
     else:
-        thickness = getattr(first, "SpacingBetweenSlices", None) or first.get("SliceThickness", 1)
-        step = np.cross(to_columns, to_rows) * float(thickness or 1)
+        apart = _value(first, "SpacingBetweenSlices", 0) or _value(first, "SliceThickness", 0)
+        step = np.cross(to_columns, to_rows) * float(apart or 1)
     affine = np.eye(4)
     affine[:3, :3] = np.stack([to_columns * between_columns, to_rows * between_rows, step], 1)
     affine[:3, 3] = start

@@ -12,6 +12,7 @@ from skimage.color import lab2rgb, rgb2lab
 
 from data import builtin_facades, create_dataset
 from data.colorization_dataset import ColorizationDataset
+from data.user_input import as_image
 from options.train_options import TrainOptions
 
 WHOLE = ["--preprocess", "none", "--no_flip"]
@@ -137,12 +138,27 @@ def test_of_the_built_in_pairs_it_takes_the_photo(tmp_path, monkeypatch, few_bui
         assert np.abs(photo(item) - np.asarray(left, int)).max() == 0
 
 
+def test_numbers_of_other_types_are_read_in_their_own_range():
+    image = draw((40, 30))
+    prepare = ColorizationDataset.single_preprocessor(options("x", "--preprocess", "none"), {})
+    expected = prepare(image)
+    array = np.asarray(image)
+    for same in (array / np.float32(255), array.astype(np.uint16) * 257):
+        assert torch.allclose(prepare(as_image(same)), expected, atol=1e-5)
+
+
 # Mistakes --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("flag", "count"), [("--input_nc", 3), ("--output_nc", 3)])
 def test_other_channel_counts_are_refused(folder, flag, count):
     refusal(lambda: dataset(folder, flag, count), f"{flag} {count}", "--dataset_mode colorization")
+
+
+@pytest.mark.parametrize("flag", ["--range_A", "--range_B"])
+@pytest.mark.parametrize("rule", ["percentile", "10,100"])
+def test_a_range_is_refused(folder, flag, rule):
+    refusal(lambda: dataset(folder, flag, rule), f"{flag}: L, a and b come from RGB of 8 bits")
 
 
 def test_missing_folders_say_what_is_expected_what_was_found_and_what_is_near(folder):

@@ -208,6 +208,44 @@ def test_with_workers_too_and_of_several_images(command, tmp_path, monkeypatch) 
     assert len(windows) == 9 and near(whole, windows)
 
 
+def test_several_large_images_are_no_batch(command, tmp_path, monkeypatch) -> None:
+    root = draw_pairs(tmp_path / "d", count=2, size=(100, 70))
+    train(command, root, *NETS["exact tiles"])
+    monkeypatch.setattr(large_images, "LARGE", 0)
+    result = command("test", *WHOLE, "--tile", 64, "--overlap", 32, "--batch_size", 2)
+    assert result.status == 2 and "--batch_size: some images are so large" in result.err
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+@pytest.mark.parametrize("model", ["pix2pix", "test"])
+def test_outputs_of_more_than_8_bits_are_written_whole(
+    command, tmp_path, monkeypatch, direction, model
+) -> None:
+    root, target = tmp_path / "d", direction[-1]
+    for side in "AB":
+        for phase in ("train", "test"):
+            (root / f"{phase}{side}").mkdir(parents=True, exist_ok=True)
+            array = np.random.default_rng(0).integers(0, 256, (72, 80), np.uint8)
+            array = array.astype(np.uint16) * 257 if side == target else array
+            Image.fromarray(array).save(root / f"{phase}{side}" / "0.png")
+    channels = ["--input_nc", 1, "--output_nc", 1, "--direction", direction]
+    train(command, root, *NETS["exact tiles"], *channels)
+    if model == "test":
+        inputs = ["--model", "test", "--dataroot", root / f"test{direction[0]}"]
+    else:
+        inputs = ["--dataroot", root]
+    deep = []
+    for limit in (10**9, 0):
+        monkeypatch.setattr(large_images, "LARGE", limit)
+        place = f"results{limit}"
+        flags = ["--tile", 64, "--overlap", 32, "--results_dir", place]
+        result = command("test", *WHOLE, *flags, *inputs)
+        assert result.status == 0, result.err
+        (file,) = Path(place, "r", "test_latest", "deep").glob("*fake*.png")
+        deep.append(np.asarray(Image.open(file)).astype(int))
+    assert deep[0].max() > 255 and np.array_equal(deep[0], deep[1])
+
+
 def test_a_damaged_large_image_is_named(command, tmp_path, monkeypatch) -> None:
     root = draw_pairs(tmp_path / "d", count=2, size=(100, 70))
     train(command, root, *NETS["exact tiles"])

@@ -148,6 +148,14 @@ def test_a_test_needs_no_targets(command: Command, tmp_path: Path) -> None:
     assert not list((results / "images").glob("*real_B*"))
 
 
+def test_the_other_direction_needs_no_targets_either(command: Command, tmp_path: Path) -> None:
+    root = volumes(tmp_path / "data", "train")
+    volumes(root, "test", "B")
+    train(command, root, "--direction", "BtoA")
+    results = test_run(command)
+    assert len(list((results / "values").iterdir())) == 2
+
+
 def test_several_inputs_are_given_as_a_tuple(command: Command, tmp_path: Path) -> None:
     root = volumes(tmp_path / "data", sides="A1 A2 B")
     train(command, root, "--missing", "zero")

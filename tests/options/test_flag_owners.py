@@ -158,7 +158,7 @@ def test_the_runs_own_model_keeps_the_runs_data(run: Callable[..., Any], flags: 
 
 def test_another_model_takes_other_data_but_the_network(run: Callable[..., Any]) -> None:
     opt = run(SAVED, "--model", "test", "--dataroot", "others")
-    assert (opt.dataroot, opt.direction, opt.dataset_mode) == ("others", "AtoB", "single")
+    assert (opt.dataroot, opt.direction, opt.dataset_mode) == ("others", "BtoA", "single")
     assert opt.netG == "unet_128"
 
 

@@ -100,6 +100,24 @@ def test_16_bit_ppm_and_pgm_keep_their_bits(tmp_path, channels: int, white: int)
     refusal(lambda: load_image_or_array(path), path.name, "cannot be read")
 
 
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_tiff_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: int
+) -> None:
+    array = np.random.default_rng(0).random((5, 7, channels), np.float32)
+    write_array(array, tmp_path / "a.tif")
+    assert np.array_equal(tifffile.imread(tmp_path / "a.tif").reshape(array.shape), array)
+
+    def imwrite(file: object, *args: object, **how: object) -> None:
+        file.write(b"II*")
+        raise OSError(28, "the disk is full")
+
+    monkeypatch.setattr(tifffile, "imwrite", imwrite)
+    with pytest.raises(OSError, match="full"):
+        write_array(array, tmp_path / "b.tif")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_png_of_8_bits_is_written_as_such(tmp_path: Path, channels: int) -> None:
     array = np.random.default_rng(0).integers(0, 256, (5, 7, channels), np.uint8)

@@ -16,6 +16,7 @@ from data.holes.mask_files import (
     load_mask,
     mask_of,
 )
+from data.image_parts import partners
 
 
 def saved(path: Path, values: np.ndarray, **how: int) -> Path:
@@ -153,6 +154,18 @@ def test_a_folder_gives_the_mask_of_a_stem_or_any(tmp_path: Path) -> None:
     assert masks.of("other") is None
     assert {masks.any(number) for number in range(9)} == set(masks.paths)
     refusal(lambda: MaskFolder(tmp_path / "no", "--mask_dir"), "--mask_dir", "does not exist")
+
+
+@pytest.mark.parametrize("folder", ["./masks", "masks/", "../here/masks", ".//masks", "masks"])
+def test_a_folder_may_be_spelled_in_any_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    (tmp_path / "here" / "masks").mkdir(parents=True)
+    saved(tmp_path / "here" / "masks" / "a.png", 255 * box())
+    monkeypatch.chdir(tmp_path / "here")
+    file = MaskFolder(folder, "--mask_dir").of("a")
+    assert file and Path(file).samefile("masks/a.png")
+    assert partners("mask", folder, flag="mask", files=["./p/a.png"], folder="./p") == [file]
 
 
 def test_grey_of_high_depth_is_measured_in_its_own_range(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from conftest import refusal
 from support.label_folders import classes, draw_coloured, draw_labels, photo, save
 
-from data import create_validation_dataset
+from data import create_validation_dataset, load_size_of_test
 from data.labels import flags
 from data.labels.folders import existing_label_files, find_label_files
 from data.labels_dataset import LabelsDataset
@@ -106,6 +106,24 @@ def test_a_validation_reads_the_folders_named_alike(tmp_path: Path) -> None:
     assert "/val_label/" in create_validation_dataset(opt).dataset.label_paths[0]
     shutil.rmtree(root / "val_img")
     refusal(lambda: create_validation_dataset(opt), "--image_dir", "val_img is missing")
+
+
+@pytest.mark.parametrize("above", ["training", "trainee", "d"])
+def test_the_folders_of_a_validation_may_lie_below_names_like_theirs(
+    tmp_path: Path, above: str
+) -> None:
+    root = draw_labels(tmp_path / above / "d")
+    flags = ["--label_dir", root / "train_label", "--image_dir", root / "train_img"]
+    data = create_validation_dataset(options(root, *flags)).dataset
+    assert data.label_paths[0].startswith(str(root / "val_label"))
+
+
+@pytest.mark.parametrize(("preprocess", "width"), [("scale_width", 48), ("fixed", 32)])
+def test_a_validation_has_the_size_of_a_test(tmp_path: Path, preprocess: str, width: int) -> None:
+    root = draw_labels(tmp_path / "d")
+    opt = options(root, "--preprocess", preprocess, "--load_size", 48, "--crop_size", 32)
+    item = create_validation_dataset(opt).dataset[0]
+    assert item["label"].shape[-1] == width == load_size_of_test(opt)
 
 
 def test_without_a_phase_test_the_images_of_val_are_tested(tmp_path: Path, caplog: Any) -> None:

@@ -65,6 +65,17 @@ def test_slices_are_those_of_the_body_in_every_order_of_voxels(
     assert not same.difference(volume) and not volume.difference(same)
 
 
+def test_empty_tags_of_dicom_are_missing_ones(tmp_path: Path) -> None:
+    array = numbers((4, 6, 7)).astype(np.int16)
+    empty = {"RescaleSlope": None, "RescaleIntercept": None, "NumberOfFrames": None}
+    empty |= {"SpacingBetweenSlices": None, "SliceThickness": None}
+    volume = DicomVolume(write_dicom(tmp_path / "p1", array, **empty))
+    same = DicomVolume(write_dicom(tmp_path / "p2", array))
+    assert np.array_equal(volume.read(1), same.read(1)) and not volume.difference(same)
+    single = DicomVolume(write_dicom(tmp_path / "p3", array[:1], **empty))
+    assert single.count == 1
+
+
 def _moved(body: np.ndarray) -> np.ndarray:
     affine = affine_of("RAS")
     affine[:3, 3] = -affine[:3, :3] @ (np.array(body.shape) - 1)
