@@ -86,6 +86,7 @@ class Translator:
         run_flags = ["--checkpoints_dir", str(run.parent), "--name", run.name]
         given = {n: v for n, v in options.items() if v is not None and v is not False}
         named_flags = [f"--{name}" if v is True else f"--{name}={v}" for name, v in given.items()]
+        named_flags += ["--no_eval"] if options.get("eval") is False else []
         return cls(run_options([*run_flags, *flags, *named_flags]))
 
     def __call__(

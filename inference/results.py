@@ -1,6 +1,7 @@
 """Translate a dataset, write the results, and add notes to their page."""
 
 import contextlib
+import glob
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -102,8 +103,9 @@ def image_rows(
     if opt.num_variants == 1:
         share.begin()
     visuals = visuals_of(translator, batch)
-    for variants in variants_of(visuals).values():
-        check_variants(variants)
+    if not share.begun and ("mask" not in batch or batch["mask"].any()):  # a hole may be cut off
+        for variants in variants_of(visuals).values():
+            check_variants(variants)
     share.begin()  # without noise for variants, earlier results stay
     if opt.tile:
         note_tiling(page, translator, batch)
@@ -150,7 +152,10 @@ def check_results_folder(opt: Any) -> None:
     phase_folders = [root / opt.phase, *side_folders(root, opt.phase).values()]
     whole_root = opt.dataset_mode == "single"
     whole_root |= opt.dataset_mode == "inpaint" and not (root / opt.phase).is_dir()
-    for folder in [root] if whole_root else phase_folders:
+    flags = ("label_dir", "image_dir", "instance_dir", "mask_dir")
+    others = [Path(folder) for flag in flags if (folder := getattr(opt, flag, None))]
+    others += root.glob(f"{glob.escape(opt.phase)}A[1-9]")  # of several inputs
+    for folder in [root] if whole_root else [*phase_folders, *others]:
         if results.is_relative_to(folder.resolve()):
             raise ValueError(
                 f"--results_dir {opt.results_dir}: lies in the input folder {folder}; "

@@ -67,6 +67,11 @@ class Share:
         if not self.opt.num_shards:
             save_page(self.opt)  # says what is missing, should this command be killed
 
+    @property
+    def begun(self) -> bool:
+        """Whether `begin` has been called."""
+        return self._opened is not None
+
     def wait(self) -> None:
         """Wait until the manifest is open; no file of an image is written before."""
         self.begin()
@@ -199,6 +204,8 @@ def add_finished(page: HTML, opt: Any) -> str:
     """Add the finished images to a page; return a sentence with their number."""
     manifest = Manifest(page.web_dir)
     entries, count = manifest.entries(), manifest.read()["count"]
+    if manifest.has_shards():  # they share the first ones out, readable or not
+        count = int(min(count, opt.num_test))
     done, missing, unreadable = chosen(entries, count, opt.num_test, opt.serial_batches)
     for note in manifest.notes:
         page.add_note(note)
@@ -225,5 +232,6 @@ def images_are(count: int) -> str:
 
 def show_finished(opt: Any) -> None:
     """Write the page of all finished images (--page_only)."""
-    Manifest(results_folder(opt)).read()  # raises if nothing has run
+    made_with = Manifest(results_folder(opt)).read()["flags"]  # raises if nothing has run
+    vars(opt).update({name: value for name, value in made_with.items() if name in vars(opt)})
     log.info("%s; results page: %s", save_page(opt), results_page(opt).path)

@@ -135,7 +135,7 @@ class BaseOptions:
         # First pass: the options that select the files to read and the hooks to call.
         given = _given(parser, argv)
         config = read_yaml(given["config"]) if given.get("config") else {}
-        by_hand = {**config, **given}
+        by_hand = {**_typed(parser, config, f"{given.get('config')}: "), **given}
         defaults = {name: action.default for name, action in parser.options().items()}
         values = {**defaults, **by_hand}
         run_name = _existing_name(values, by_hand) if values["suffix"] else values["name"]
@@ -226,6 +226,14 @@ def _apply(parser: FlagParser, opt: Options, values: dict[str, Any], source: str
     parser.source = ""
 
 
+def _typed(parser: FlagParser, values: dict[str, Any], source: str = "") -> dict[str, Any]:
+    """Return the values, the texts among them as the parser reads them if it has their options."""
+    texts = {k: v for k, v in values.items() if k in parser.options() and isinstance(v, str | list)}
+    opt = Options()
+    _apply(parser, opt, texts, source)
+    return {**values, **{name: getattr(opt, name) for name in texts}}
+
+
 def _given(parser: FlagParser, argv: list[str]) -> dict[str, Any]:
     """Return the options given on the command line, parsed; ignore those the parser lacks."""
     namespace = argparse.Namespace(**dict.fromkeys(parser.options(), _MISSING))
@@ -248,7 +256,8 @@ def _existing_name(values: dict[str, Any], by_hand: dict[str, Any]) -> str:
     find_class("data", dataset, "--dataset_mode").modify_commandline_options(parser, True)
     defaults = {name: action.default for name, action in parser.options().items()}
     presets = [{}] if by_hand.get("dataroot") else [{}, read_builtin(model)]
-    names = [_named({**defaults, **preset, **by_hand}) for preset in presets]
+    texts = ({**preset, **by_hand} for preset in presets)
+    names = [_named({**defaults, **_typed(parser, text)}) for text in texts]
     existing = (name for name in names if Path(values["checkpoints_dir"], name).is_dir())
     return next(existing, names[0])
 
@@ -259,7 +268,7 @@ def _named(values: dict[str, Any]) -> str:
         return values["name"]
     try:
         return f"{values['name']}_{values['suffix'].format(**values)}"
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         raise ValueError(
             f"--suffix {values['suffix']}: {error} is not an option; write e.g. {{model}}_{{netG}}"
         ) from None

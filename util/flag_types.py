@@ -16,10 +16,13 @@ def number(
             return math.inf
         try:
             value = kind(text)
+            finite = math.isfinite(value)
+        except OverflowError:  # a whole number of hundreds of digits
+            finite = False
         except ValueError:
             noun = "a whole number" if kind is int else "a number"
             raise argparse.ArgumentTypeError(f"{text!r} is not {noun}") from None
-        if not math.isfinite(value):
+        if not finite:
             raise argparse.ArgumentTypeError(f"{text} is not a finite number")
         if not at_least <= value <= at_most:
             limit = f"at least {at_least:g}" if value < at_least else f"at most {at_most:g}"

@@ -3,13 +3,16 @@
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import draw, result_images
+from conftest import draw, refusal, result_images
 from PIL import Image
 from support.holes import draw_photos, save_mask, saved_run
+
+from inference.results import check_results_folder
 
 CPU = ("--gpu_ids", "-1", "--num_threads", "0", "--preprocess", "none")
 
@@ -130,6 +133,31 @@ def test_finished_images_are_skipped_until_their_masks_change(tested: Any, tmp_p
     after = result_images("run")
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert changed >= {"1_real_A.png", "1_fake_B.png"} and all(n.startswith("1_") for n in changed)
+
+
+def test_an_image_of_which_nothing_is_filled_does_not_end_a_test(
+    tested_run: Any, tmp_path: Path
+) -> None:
+    for i in range(3):  # the holes of the first two lie outside the crop
+        box = (0, 0, 1, 1) if i < 2 else (20, 16, 30, 26)
+        save_mask(tmp_path / "photos" / "test_mask" / f"{i}.png", box=box)
+    strong = "--init_type normal --init_gain 0.4"
+    flags = ["--hole_noise", 1, "--num_variants", 2, "--preprocess", "crop", "--crop_size", 32]
+    result = tested_run(strong, *flags, "--batch_size", 1)
+    assert result.status == 0, result.err
+    assert notes().count("variants 0.0 grey levels apart") == 2
+    assert notes().count("grey levels apart") == 3
+
+
+@pytest.mark.parametrize("flag", ["--label_dir", "--mask_dir"])
+def test_results_do_not_go_among_the_files_that_flags_name(tmp_path: Path, flag: str) -> None:
+    opt = SimpleNamespace(dataroot=str(tmp_path / "d"), phase="test", dataset_mode="aligned")
+    opt.results_dir = str(tmp_path / "maps" / "out")
+    vars(opt)[flag.removeprefix("--")] = str(tmp_path / "maps")
+    refusal(lambda: check_results_folder(opt), "--results_dir", "lies in the input folder")
+    (tmp_path / "d" / "testA1").mkdir(parents=True)
+    opt.results_dir = str(tmp_path / "d" / "testA1" / "out")
+    refusal(lambda: check_results_folder(opt), "--results_dir", "lies in the input folder")
 
 
 def test_results_do_not_go_among_the_images_of_the_root(tested: Any, tmp_path: Path) -> None:

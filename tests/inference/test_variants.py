@@ -14,7 +14,13 @@ from data.files.image_types import StoredType
 from inference.results import save_high_depth
 from translator import Translator
 from util.pages.captions import captions
-from util.variants import grey_levels_apart, plain_label, variant_label, variants_of
+from util.variants import (
+    check_variants,
+    grey_levels_apart,
+    plain_label,
+    variant_label,
+    variants_of,
+)
 
 TEST = ["--name", "r", "--gpu_ids", "-1", "--num_threads", "0"]
 NO_NOISE = "no noise at test time"
@@ -67,7 +73,9 @@ def test_the_difference_is_the_mean_over_pairs_in_grey_levels():
     assert grey_levels_apart(images) == pytest.approx((10 + 20 + 30) / 3, rel=1e-5)
     bytes_ = [torch.full((1, 1, 2, 2), value, dtype=torch.uint8) for value in (255, 0)]
     assert grey_levels_apart(bytes_) == 255
-    refusal(lambda: grey_levels_apart([images[0], images[0].clone()]), "--num_variants 2", NO_NOISE)
+    same = [images[0], images[0].clone()]
+    assert grey_levels_apart(same) == 0
+    refusal(lambda: check_variants(same), "--num_variants 2", NO_NOISE)
 
 
 def test_only_images_with_variants_are_compared():

@@ -180,7 +180,7 @@ def test_model_by_hand_drops_what_belongs_to_the_trained_one(run: Path) -> None:
     assert opt_of(run).model == "template"
     opt = opt_of(run, "--model", "test", "--dataroot", "y")
     assert (opt.model, opt.dataset_mode, opt.dataroot) == ("test", "single", "y")
-    assert (opt.direction, opt.ngf) == ("AtoB", 9)
+    assert (opt.direction, opt.ngf) == ("BtoA", 9)  # its inputs are those of the training
 
 
 def test_a_hook_can_mark_options_to_carry() -> None:
@@ -236,6 +236,29 @@ def test_suffix_is_filled_in_for_training_and_testing(tmp_path: Path) -> None:
     flags = ["--checkpoints_dir", str(tmp_path), "--name", "n", "--suffix", "{netD}_x"]
     opt = TestOptions().read([*flags, "--dataroot", "p"])
     assert (opt.name, opt.ngf) == ("n_basic_x", 3)
+
+
+def test_values_of_a_file_are_those_of_flags_before_the_run_is_found(tmp_path: Path) -> None:
+    run, file = tmp_path / "n", tmp_path / "c.yaml"
+    run.mkdir()
+    (run / "train_opt.json").write_text(json.dumps({"ngf": 3}))
+    where = ["--checkpoints_dir", str(tmp_path), "--name", "n", "--dataroot", "p"]
+    for word, ngf in (("false", 64), ("no", 64), ("true", 3)):
+        file.write_text(f"continue_train: {word}")
+        assert TrainOptions().read([*where, "--config", str(file)]).ngf == ngf
+    file.write_text("lambda_L1: 50\nngf: 8")
+    flags = [*where, "--config", str(file), "--suffix", "L{lambda_L1}_{ngf:03d}"]
+    trained = TrainOptions().read(flags)
+    assert trained.name == "n_L50.0_008"
+    (tmp_path / trained.name).mkdir()
+    (tmp_path / trained.name / "train_opt.json").write_text(json.dumps({"ndf": 5}))
+    assert TestOptions().read(flags).name == trained.name
+    assert TrainOptions().read([*flags, "--continue_train"]).ndf == 5
+    refusal(lambda: TrainOptions().read([*where, "--suffix", "{ngf[0]}"]), "--suffix {ngf[0]}")
+
+
+def test_a_number_of_hundreds_of_digits_is_no_traceback() -> None:
+    refusal(lambda: TrainOptions().read(["--ngf", "9" * 400]), "--ngf", "is not a finite number")
 
 
 @pytest.mark.parametrize("flags", [[], ["--dataroot", "p", "--model", "cycle_gan"]])
