@@ -61,7 +61,7 @@ def parse(argv: Sequence[str], launches: Sequence[LaunchInfo]) -> Options:
     opt, count = TrainOptions(infer_options).read(argv), distributed.world_size()
     if extra_flags := distributed.broadcast_from_main(restart_flags(run_folder(opt), launches)):
         log.info("restarted after a failure: resuming from the last save")
-        opt = TrainOptions(infer_options).read([*argv, *extra_flags])
+        opt = TrainOptions(infer_options, restarted=True).read([*argv, *extra_flags])
     if opt.batch_size % count:
         raise ValueError(
             f"--batch_size {opt.batch_size}: cannot be split evenly over {count} processes; it "
@@ -110,7 +110,7 @@ def train(opt: Options, signals: Signals, earlier_run: str = "") -> None:
         finally:
             visualizer.close()
     log.info("weights and pages are in %s; see results with: %s", model.save_dir, results_line(opt))
-    if validation and progress.best_epoch:
+    if validation and progress.best is not None:
         log.info("%s", validation.last_words())
 
 

@@ -58,7 +58,9 @@ class ColorizationDataset(BaseDataset):
         return len(self.image_paths)
 
     def files_by_side(self) -> dict[str, list[str]]:
-        return {"A": self.image_paths, "B": self.image_paths}
+        if self.photo_only:  # A|B images
+            return {"A": self.image_paths, "B": self.image_paths}
+        return {"A": self.image_paths}
 
     def paths(self, index: int) -> dict[str, str]:
         return {"A_paths": self.image_paths[index], "B_paths": self.image_paths[index]}

@@ -95,7 +95,8 @@ class SpadeModel(SemanticModel):
         self.make_synthesis()
         self.images_in_step = 0  # known within `train_on`
         if opt.use_vae and self.isTrain:
-            self.nets["E"] = build(opt, lambda: ImageEncoder(opt.ngf, opt.crop_size, opt.z_dim))
+            widths = opt.ngf, opt.crop_size, opt.z_dim, opt.output_nc
+            self.nets["E"] = build(opt, lambda: ImageEncoder(*widths))
         if not self.isTrain:
             return
         self.nets["D"] = build(opt, self.make_netD)

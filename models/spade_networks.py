@@ -178,9 +178,9 @@ def _double(x: Tensor) -> Tensor:
 class ImageEncoder(nn.Module):
     """The encoder of a VAE: an image -> mean and log variance of z (SPADE appendix A)."""
 
-    def __init__(self, ngf: int = 64, crop_size: int = 256, z_dim: int = LATENT):
+    def __init__(self, ngf: int = 64, crop_size: int = 256, z_dim: int = LATENT, image_nc: int = 3):
         super().__init__()
-        widths = [3, ngf, 2 * ngf, 4 * ngf, 8 * ngf, 8 * ngf]
+        widths = [image_nc, ngf, 2 * ngf, 4 * ngf, 8 * ngf, 8 * ngf]
         widths += [8 * ngf] if crop_size >= 256 else []
         self.count = len(widths) - 1
         for i, (input_nc, output_nc) in enumerate(zip(widths, widths[1:], strict=False), 1):

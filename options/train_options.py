@@ -24,9 +24,13 @@ class TrainOptions(BaseOptions):
 
     is_train = True
 
-    def __init__(self, infer: Callable[[Path], dict[str, Any]] | None = None):
-        """`infer` finds the options of networks without saved options from their weights."""
-        self.infer = infer
+    def __init__(
+        self, infer: Callable[[Path], dict[str, Any]] | None = None, restarted: bool = False
+    ):
+        """`infer` finds the options of networks without saved options from their weights. In a
+        training that has been `restarted`, --overwrite has had its effect.
+        """
+        self.infer, self.restarted = infer, restarted
         self.of_networks = False  # whether saved options are only those of the networks
 
     def saved_options(
@@ -78,6 +82,7 @@ class TrainOptions(BaseOptions):
     def _check_start(self, parser: FlagParser, opt: Options) -> None:
         """Check the flags that say what a training starts from."""
         folder = run_folder(opt)
+        opt.overwrite = opt.overwrite and not self.restarted
         if opt.continue_train and opt.overwrite:
             parser.error("--overwrite: would delete what --continue_train resumes; leave one out")
         if opt.init_from and folder.resolve() == Path(opt.init_from).resolve():

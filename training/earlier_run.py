@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.run_lock import LaunchInfo, job_record, lock_run_folder, record_of_launch
+from training.run_lock import LOCK, LaunchInfo, job_record, lock_run_folder, record_of_launch
 from util.command import run_line
 from util.files import folder_size, in_words, run_folder
 
@@ -114,6 +114,8 @@ def put_back_unless_begun(aside: Path, folder: Path, opt: Any) -> Iterator[None]
                 was_logged = (folder / "loss_log.txt").exists()  # that it was moved: see train.py
                 shutil.rmtree(folder)
                 aside.rename(folder)
+                # It names this launch, whose restart would take the earlier run for its own.
+                (folder / LOCK).unlink(missing_ok=True)
                 if was_logged:
                     log.info("moved back: %s is the earlier run again", run_folder(opt))
         raise

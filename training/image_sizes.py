@@ -7,6 +7,7 @@ from data import Loader
 from data.base_dataset import BaseDataset
 from data.dataset_files import all_files
 from data.files.image_files import sizes_of
+from data.holes.folders import MASK, SKETCH
 from models.base_model import BaseModel
 from models.networks import Discriminator, Generator
 from util.distributed import world_size
@@ -27,7 +28,7 @@ def check_image_sizes(dataset: Loader, model: BaseModel, opt: Any) -> None:
     images = dataset.dataset
     if opt.preprocess.endswith("crop") or not isinstance(images, BaseDataset):
         return
-    by_side = images.files_by_side()
+    by_side = image_files(images)
     sizes = output_sizes(images, all_files(by_side))
     check_discriminators(sizes, model)
     local = opt.batch_size // world_size()
@@ -43,7 +44,7 @@ def say_padding(dataset: Loader, model: BaseModel, opt: Any) -> None:
     if opt.preprocess.endswith("crop"):
         sizes = [(opt.crop_size, opt.crop_size)]
     elif isinstance(dataset.dataset, BaseDataset):
-        files = all_files(dataset.dataset.files_by_side())
+        files = all_files(image_files(dataset.dataset))
         sizes_by_file = output_sizes(dataset.dataset, files[:: max(1, len(files) // LOOKED_AT)])
         sizes = list(sizes_by_file.values())
     else:
@@ -93,10 +94,16 @@ def check_discriminators(sizes: dict[str, Size], model: BaseModel) -> None:
             )
 
 
+def image_files(images: BaseDataset) -> dict[str, list[str]]:
+    """Return the files of a dataset by side; masks and sketches are resized to their images."""
+    by_side = images.files_by_side()
+    return {side: files for side, files in by_side.items() if side not in (MASK, SKETCH)}
+
+
 def output_sizes(images: BaseDataset, files: list[str]) -> dict[str, Size]:
     """Return the sizes of images as the networks see them, of those that are found in time."""
-    by_side = images.files_by_side()
-    stitched = len(by_side) == 2 and by_side["A"] == by_side["B"]
+    by_side = image_files(images)
+    stitched = by_side.keys() == {"A", "B"} and by_side["A"] == by_side["B"]
     sizes = sizes_of(files)
     if stitched:
         sizes = {path: (width // 2, height) for path, (width, height) in sizes.items()}

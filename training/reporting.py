@@ -66,6 +66,8 @@ class Reporter:
 
     def show_samples(self, epoch: int) -> None:
         """Show on the page how the same few images are translated now."""
+        if (ema := self.samples.state.ema) and not self.opt.no_html:
+            ema.refresh()  # on all ranks, as batch norm may exchange its statistics
         self.visualizer.show_samples(self.samples.translate, epoch)
 
     def show_scores(self, epoch: int, scores: dict[str, float], summary: str) -> None:

@@ -29,6 +29,8 @@ from util.seeding import set_random_states
 
 log = logging.getLogger(__name__)
 
+RATES = {"lr", "lr_G", "lr_D", "no_TTUR", "lr_policy"}
+
 
 def resume(model: BaseModel, opt: Any) -> TrainingState:
     """Set the model up, load its checkpoint or weights, and log what is resumed and what is new.
@@ -42,7 +44,7 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
         log_resume(opt, checkpoint)
         check_networks(model, opt, checkpoint)
         progress = Progress.from_state(checkpoint["progress"])
-    weights_alone = opt.continue_train and not checkpoint and not nothing_to_resume(opt)
+    weights_alone = opt.continue_train and not checkpoint and not nothing_to_resume(opt, model)
     model.loads_weights, model.first_epoch = weights_alone, progress.epoch
     if opt.init_from and not checkpoint and not weights_alone:
         tag = f"iter_{opt.load_iter}" if opt.load_iter else opt.epoch
@@ -100,14 +102,17 @@ def check_model_supports(model: BaseModel, opt: Any) -> None:
         raise ValueError(f"--grad_accum: --model {opt.model} lacks `updates` (docs/extend.md)")
 
 
-def nothing_to_resume(opt: Any) -> bool:
-    """Return whether the run was interrupted before its first checkpoint.
+def nothing_to_resume(opt: Any, model: BaseModel) -> bool:
+    """Return whether the run was interrupted before its first checkpoint, or while it was written.
 
     The best weights are written without a state, and count only if `--epoch best` asks for them.
     """
     folder = run_folder(opt)
     tags = {path.name.partition("_net_")[0] for path in folder.glob("*_net_*.pth")}
-    return (folder / "loss_log.txt").exists() and tags <= {"best"} - {opt.epoch}
+    begun = tags == {"latest"} == {opt.epoch} and (folder / "train_opt.json").exists()
+    whole = all((folder / f"latest_net_{name}.pth").exists() for name in generators(model.nets))
+    nothing = tags <= {"best"} - {opt.epoch} or (begun and not whole)
+    return (folder / "loss_log.txt").exists() and nothing
 
 
 def log_resume(opt: Any, checkpoint: dict[str, Any]) -> None:
@@ -165,10 +170,10 @@ def restore(state: TrainingState, checkpoint: dict[str, Any]) -> None:
     """Load a checkpoint: networks, optimizers, schedules, image pools, EMA, random states.
 
     The learning rate follows from the options and the epoch; `plateau` restores its own, unless
-    --lr or --lr_policy has changed.
+    one of `RATES` has changed.
     """
     opt, model = state.opt, state.model
-    rates = not {"lr", "lr_policy"} & differences(opt, checkpoint["options"], ()).keys()
+    rates = not RATES & differences(opt, checkpoint["options"], ()).keys()
     try:
         pools = {"pools": pools_of_rank(checkpoint["pools"])}
         model.load_state_dict(checkpoint | pools, rates=rates)

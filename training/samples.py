@@ -37,7 +37,14 @@ class Samples:
         count = min(MOST, len(self.dataset))
         # In the middle of equal parts: the first and the last slice of a volume are often empty.
         indices = [int((part + 0.5) * len(self.dataset) / count) for part in range(count)]
-        return [self.dataset.item(index) for index in indices]
+        batches = []
+        for index in indices:
+            try:
+                batches.append(self.dataset.item(index))
+            except (ValueError, OSError):
+                if self.state.opt.on_bad_image != "skip":
+                    raise
+        return batches
 
     def translate(self) -> dict[str, dict[str, np.ndarray]]:
         """Return for each image's name the images of the model by label, (H, W, C) in 0..255."""

@@ -12,6 +12,7 @@ class StepTimer:
 
     def __init__(self) -> None:
         self.begun, self.waited_in_all = time.perf_counter(), 0.0
+        self.told = self.begun  # when `passed` was called last
         self.reset()
 
     def reset(self) -> None:
@@ -36,6 +37,11 @@ class StepTimer:
     def share(self) -> float:
         """Return the share of waiting since the start, in 0..1."""
         return self.waited_in_all / max(time.perf_counter() - self.begun, 1e-12)
+
+    def passed(self) -> float:
+        """Return the seconds since the start, or since the last call."""
+        before, self.told = self.told, time.perf_counter()
+        return self.told - before
 
     def lap(self) -> tuple[float, float]:
         """Return (compute, wait) seconds per image since the last lap, and start a new one."""

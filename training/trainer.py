@@ -94,9 +94,10 @@ class Trainer:
             self.visualizer.advance(count)
             self.reporter.after_step(before, clock)
             if passed(opt.save_latest_freq, before, progress.total):
+                progress.seconds += clock.passed()
                 self.save(f"iter_{progress.total}" if opt.save_by_iter else "latest")
-            self.stop_if_asked()
-        progress.seconds += time.perf_counter() - clock.begun
+            self.stop_if_asked(clock)
+        progress.seconds += clock.passed()
         progress.peak_memory = max(progress.peak_memory, peak_memory(self.model.device))
         if progress.iters > done:
             self.reporter.after_last_step(clock)
@@ -112,9 +113,10 @@ class Trainer:
         self.reporter.show_scores(epoch, scores, self.validation.best_summary())
         return score
 
-    def stop_if_asked(self) -> None:
+    def stop_if_asked(self, clock: StepTimer) -> None:
         """Save and raise `RunStopped` once a signal has asked any rank to stop."""
         if signal_number := self.stop_flag.on(self.signals.received):
+            self.progress.seconds += clock.passed()
             self.save("latest")
             raise RunStopped(
                 f"stopped in epoch {self.progress.epoch} after {self.progress.iters} of its "

@@ -56,6 +56,8 @@ def mean_scores(
             else:
                 results.append({"loss": [model.validation_loss().item()]})
     results = [scores for part in all_gather(results) for scores in part]  # each process has a part
+    if not results:
+        raise ValueError("--val_freq: none of the validation images can be read")
     names = [name for name in results[0] if all(name in scores for scores in results)]
     means = {name: fmean(chain.from_iterable(scores[name] for scores in results)) for name in names}
     means |= labels.scores() if labels else {}
@@ -80,7 +82,10 @@ class Validation:
         self.labels = None
         if getattr(opt, "fcn_epochs", 0):
             self.labels = LabelScores(opt, state.model.device)
-        names = list(mean_scores(state.model, islice(batches, 1), self.labels))
+        # The metrics that all images are large enough for; the first shows them if sizes are equal.
+        equal = opt.preprocess.endswith("crop") and opt.dataset_mode != "measurements"
+        looked_at = islice(batches, 1) if equal or not opt.best_metric else batches
+        names = list(mean_scores(state.model, looked_at, self.labels))
         self.features = None
         if metrics := asked_for(opt):
             self.features = FeatureScores(metrics, state.model, batches)

@@ -14,6 +14,7 @@ from data import builtin_facades, create_dataset
 from data.colorization_dataset import ColorizationDataset
 from data.user_input import as_image
 from options.train_options import TrainOptions
+from training.image_sizes import output_sizes
 
 WHOLE = ["--preprocess", "none", "--no_flip"]
 SMALL = ["--load_size", "24", "--crop_size", "16", "--num_threads", "0", "--gpu_ids", "-1"]
@@ -145,6 +146,12 @@ def test_numbers_of_other_types_are_read_in_their_own_range():
     array = np.asarray(image)
     for same in (array / np.float32(255), array.astype(np.uint16) * 257):
         assert torch.allclose(prepare(as_image(same)), expected, atol=1e-5)
+
+
+def test_its_images_have_their_own_size_before_a_training(folder):
+    data = dataset(folder, "--preprocess", "none")
+    with Image.open(data.image_paths[0]) as image:
+        assert output_sizes(data, data.image_paths[:1]) == {data.image_paths[0]: image.size}
 
 
 # Mistakes --------------------------------------------------------------------------------

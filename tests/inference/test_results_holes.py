@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import draw, refusal, result_images
+from conftest import TINY, draw, refusal, result_images
 from PIL import Image
-from support.holes import draw_photos, save_mask, saved_run
+from support.holes import INPAINT, draw_photos, save_mask, saved_run
 
 from inference.results import check_results_folder
 
@@ -147,6 +147,15 @@ def test_an_image_of_which_nothing_is_filled_does_not_end_a_test(
     assert result.status == 0, result.err
     assert notes().count("variants 0.0 grey levels apart") == 2
     assert notes().count("grey levels apart") == 3
+
+
+def test_whole_images_are_trained_with_masks_of_other_sizes(command: Any, tmp_path: Path) -> None:
+    root = draw_photos(tmp_path / "photos")
+    for i in range(3):
+        save_mask(tmp_path / "masks" / f"other{i}.png", size=(16 + i, 20), box=(2, 2, 9, 9))
+    flags = ["--dataroot", root, "--name", "whole", "--mask_dir", tmp_path / "masks", "--no_html"]
+    done = command("train", *TINY, *INPAINT, *flags, "--preprocess", "none")
+    assert done.status == 0, done.err
 
 
 @pytest.mark.parametrize("flag", ["--label_dir", "--mask_dir"])

@@ -25,6 +25,11 @@ BUILD = {
 FORWARD = traces("forward", "spade")
 
 
+def test_the_encoder_reads_images_of_any_channels():
+    mean, log_variance = ImageEncoder(8, 64, 16, image_nc=1)(torch.zeros(2, 1, 64, 64))
+    assert mean.shape == log_variance.shape == (2, 16)
+
+
 @pytest.mark.parametrize("name", state_dicts("spade"))
 def test_keys_and_shapes_are_those_of_the_published_weights(name: str) -> None:
     with torch.device("meta"):

@@ -257,6 +257,13 @@ def test_values_of_a_file_are_those_of_flags_before_the_run_is_found(tmp_path: P
     refusal(lambda: TrainOptions().read([*where, "--suffix", "{ngf[0]}"]), "--suffix {ngf[0]}")
 
 
+def test_a_restart_resumes_though_the_command_overwrites() -> None:
+    flags = ["--dataroot", "p", "--name", "n", "--overwrite", "--continue_train"]
+    opt = TrainOptions(restarted=True).read(flags)
+    assert opt.continue_train and not opt.overwrite
+    refusal(lambda: TrainOptions().read(flags), "--overwrite", "--continue_train")
+
+
 def test_a_number_of_hundreds_of_digits_is_no_traceback() -> None:
     refusal(lambda: TrainOptions().read(["--ngf", "9" * 400]), "--ngf", "is not a finite number")
 

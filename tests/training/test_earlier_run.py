@@ -161,6 +161,19 @@ def test_a_restart_of_the_same_launch_moves_nothing(tmp_path) -> None:
         assert list(tmp_path.glob("r.before-*"))
 
 
+def test_a_restart_of_a_launch_that_has_put_the_earlier_run_back_moves_it_again(tmp_path) -> None:
+    folder = tmp_path / "r"
+    folder.mkdir()
+    (folder / "latest_net_G.pth").write_bytes(b"earlier")
+    with pytest.raises(MemoryError), owned(folder, [LaunchInfo("7", "agent", 0)]):
+        raise MemoryError
+    assert (folder / "latest_net_G.pth").read_bytes() == b"earlier"
+    with owned(folder, [LaunchInfo("7", "agent", 1)]):
+        assert not (folder / "latest_net_G.pth").exists()
+        (old,) = tmp_path.glob("r.before-*")
+        assert (old / "latest_net_G.pth").read_bytes() == b"earlier"
+
+
 def test_of_a_link_the_folder_is_moved_on_its_own_disk(tmp_path) -> None:
     real = tmp_path / "large disk" / "r"
     real.mkdir(parents=True)

@@ -81,6 +81,12 @@ def test_a_rate_given_again_on_resume_is_used(train):
     assert train(scores(1.0), "--lr", "5e-5").rates == pytest.approx([1e-5])
 
 
+def test_a_rate_of_one_network_given_on_resume_is_used(train):
+    train(scores(*STUCK), *PLATEAU)
+    train(scores(1.0), "--lr_D", "5e-5")
+    assert rates() == {2e-4, 5e-5}
+
+
 @pytest.mark.parametrize(("first", "then"), [("L1", "PSNR"), ("PSNR", "L1"), ("SSIM", "PSNR")])
 def test_another_metric_on_resume_starts_its_own_count(train, first, then):
     train(scores(1.0, *STUCK[1:5], name=first), *PLATEAU, "--best_metric", first)

@@ -186,6 +186,21 @@ def test_the_best_weights_alone_are_nothing_to_go_on_from(run):
     assert result.status == 0 and "runs/chosen/best_net_G.pth" in result.out
 
 
+def test_a_run_that_was_killed_within_its_first_save_starts_anew(run):
+    flags = ["--model", "cycle_gan", *MODELS["cycle_gan"]]
+    run("cut", *flags)
+    for name in ("latest_state.pth", "latest_net_G_B.pth"):
+        Path("runs/cut", name).unlink()
+    result = run("cut", *flags, "--continue_train")
+    assert result.status == 0 and "stopped before its first checkpoint" in result.out
+
+
+def test_the_time_of_a_training_includes_that_before_an_interruption(run):
+    run("cut", stop_after=2)
+    progress = torch.load("runs/cut/latest_state.pth", weights_only=True)["progress"]
+    assert progress["epoch"] == 1 and progress["seconds"] > 0
+
+
 def test_without_its_state_a_run_goes_on_from_its_weights_with_its_flags(run, command):
     run("r", "--norm", "instance")
     Path("runs/r/latest_state.pth").unlink()

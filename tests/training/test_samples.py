@@ -12,6 +12,7 @@ import torch
 from conftest import TINY, draw_pairs
 from PIL import Image
 
+from training.reporting import Reporter
 from training.samples import Samples, by_inputs, name_of
 
 Command = Callable[..., SimpleNamespace]
@@ -142,6 +143,29 @@ def test_without_val_the_same_crops_of_training_images_are_shown(command: Comman
     assert [len(images) for images in inputs] == [3, 3, 3]
     for first, *later in zip(*inputs, strict=True):
         assert all(np.array_equal(first, one) for one in later)
+
+
+def test_a_bad_image_of_val_costs_that_image_alone(command: Command, caplog) -> None:
+    draw(3)
+    bad = Path("data/val/1.png")
+    bad.write_bytes(bad.read_bytes()[:200])
+    train(command, "run", "--on_bad_image", "skip")
+    assert [len(images_of("run", epoch, "real_A")) for epoch in (1, 3)] == [2, 2]
+    assert "continues without it" not in caplog.text
+
+
+def test_all_ranks_estimate_the_statistics_of_averages_before_the_page_shows_them() -> None:
+    calls: list[str] = []
+    ema = SimpleNamespace(refresh=lambda: calls.append("refresh"))
+    samples = SimpleNamespace(state=SimpleNamespace(ema=ema), translate=None)
+    visualizer = SimpleNamespace(show_samples=lambda *args: calls.append("show"))
+    for no_html, expected in ((False, ["refresh", "show"]), (True, ["show"])):
+        calls.clear()
+        reporter = SimpleNamespace(
+            samples=samples, visualizer=visualizer, opt=SimpleNamespace(no_html=no_html)
+        )
+        Reporter.show_samples(reporter, 1)
+        assert calls == expected
 
 
 def test_images_that_cannot_be_translated_cost_the_page_alone(

@@ -106,6 +106,14 @@ def test_an_error_while_waiting_passes_through(time):
         list(StepTimer().batches(broken()))
 
 
+def test_the_time_that_has_passed_is_counted_once(time):
+    timer = StepTimer()
+    time.passes(3)
+    assert timer.passed() == 3
+    time.passes(2)
+    assert timer.passed() == 2 and timer.passed() == 0
+
+
 def test_the_share_of_waiting_is_that_of_the_whole_time(time):
     timer = StepTimer()
     for _ in timer.batches(batches(time, [1, 3])):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, draw_pairs
+from conftest import TINY, draw, draw_pairs
 from PIL import Image
 from support.holes import INPAINT, draw_photos
 from support.short_trainings import on_drawn_pairs
@@ -160,6 +160,21 @@ def test_what_cannot_be_measured_is_refused_before_training(train, flags, words)
     result = train("r", *flags)
     assert result.status == 2 and all(word in result.err for word in words), result.err
     assert not Path("checkpoints/r/loss_log.txt").exists()
+
+
+def test_a_metric_that_one_small_image_lacks_is_refused_before_training(train) -> None:
+    draw((128, 8)).save(draw_pairs(Path("mixed"), count=3) / "val" / "2.png")
+    flags = ["--dataroot", "mixed", "--preprocess", "none", "--val_freq", "1"]
+    result = train("r", *flags, "--best_metric", "SSIM")
+    assert result.status == 2 and "--best_metric SSIM: not measured" in result.err
+    assert train("r", *flags, "--best_metric", "L1").status == 0
+
+
+def test_validation_images_of_which_none_can_be_read_are_one_line(train) -> None:
+    for path in (draw_pairs(Path("bad"), count=2) / "val").iterdir():
+        path.write_bytes(path.read_bytes()[:200])
+    result = train("r", "--dataroot", "bad", "--val_freq", "1", "--on_bad_image", "skip")
+    assert result.status == 2 and "--val_freq: none of the validation images" in result.err
 
 
 @pytest.mark.parametrize(
