@@ -6,7 +6,7 @@ They need the packages torchmetrics and torch-fidelity, and published weights.
 import contextlib
 import importlib.util
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def lpips(images: ImageSet, device: torch.device) -> dict[str, float]:
 
 def inception_metrics(
     images: ImageSet,
-    metrics: Iterable[str],
+    metrics: Sequence[str],
     *,
     weights: Path | None,
     subset: int,
@@ -105,6 +105,9 @@ def inception_metrics(
         require(metric)
         for files in (fake_files, real_files):
             check_count(metric, len(files), subset)
+    if len(fake_files) < len(images.fake):
+        counts = f"N = {len(fake_files)} outputs and {len(real_files)} targets"
+        images.notes.append(f"{images.name}: {', '.join(metrics)}: {counts} that do not repeat")
     net = inception(weights).to(device)
     fake, classes = features(net, fake_files, device)
     scores = {}

@@ -107,6 +107,8 @@ def test_images_that_repeat_in_a_test_of_unpaired_sets_count_once(tmp_path, monk
     metrics = ["FID", "KID", "IS"]
     found = network_metrics.inception_metrics(repeated, metrics, **how)
     assert found == network_metrics.inception_metrics(once, metrics, **how)
+    assert repeated.notes == ["r: FID, KID, IS: N = 12 outputs and 14 targets that do not repeat"]
+    assert not once.notes
     refusal(
         lambda: network_metrics.inception_metrics(repeated, ["KID"], **{**how, "subset": 13}),
         "needs at least 13 images, not 12",
