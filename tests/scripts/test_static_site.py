@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from conftest import draw, draw_pairs, refusal
+from PIL import Image
 from support.drawing import Page, draw_labels, draw_lines, png, untrained
 from support.holes import draw_photos, saved_run
 from support.label_folders import draw_label_folders
@@ -345,6 +346,17 @@ def test_a_photo_is_fitted_as_test_py_fits_it(site, tmp_path):
     assert shown(page, still(run)(page.input())) <= 2
     page.upload("text.png", b"no image")
     assert "no image" in page.message()
+
+
+@pytest.mark.slow
+def test_what_is_transparent_shows_the_paper_and_not_the_image_before(site, tmp_path):
+    page = site(untrained(tmp_path, draw_pairs(tmp_path / "photos"), "--direction", "AtoB"))
+    size = page.input().shape[1::-1]
+    image = Image.new("RGBA", size, (0, 0, 0, 0))
+    image.paste((255, 0, 0, 255), (0, 0, size[0], size[1] // 2))
+    page.upload("half.png", png(image))
+    page.until(lambda: (page.input()[5, 5] == (255, 0, 0)).all())
+    assert (page.input()[-5:] == page.input()[-1, -1]).all()  # one colour
 
 
 @pytest.mark.slow
