@@ -39,6 +39,7 @@ class AlignedDataset(BaseDataset):
             tree = f"{opt.phase}/ with A|B images, or {opt.phase}A/ and {opt.phase}B/"
             raise missing_folder(opt, tree)
         self.A_paths, self.B_paths = files
+        self.stitched = self.A_paths == self.B_paths
         self.channels = side_channels(opt, [*self.A_paths, *self.B_paths])
 
     def __len__(self) -> int:

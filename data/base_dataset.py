@@ -37,6 +37,7 @@ class BaseDataset(Dataset, ABC):
     every item with (seed, epoch, index).
     """
 
+    stitched = False  # whether its images are halves of A|B images
     reads_alpha = False  # whether items hold what the alpha channels of the files say
     only_8_bits: tuple[str, ...] = ()  # sides of files that may not have more bits a channel
 

@@ -52,15 +52,16 @@ class ColorizationDataset(BaseDataset):
         if not folder.is_dir():
             raise missing_folder(opt, f"{opt.phase}/ with images")
         self.image_paths = make_dataset(folder, opt.max_dataset_size)
-        self.photo_only = is_builtin(opt.dataroot)
+        self.stitched = is_builtin(opt.dataroot)
 
     def __len__(self) -> int:
         return len(self.image_paths)
 
     def files_by_side(self) -> dict[str, list[str]]:
-        if self.photo_only:  # A|B images
-            return {"A": self.image_paths, "B": self.image_paths}
-        return {"A": self.image_paths}
+        return {"A": self.image_paths, "B": self.image_paths}
+
+    def has_range(self, side: str) -> bool:
+        return False  # L, a and b have ranges of their own
 
     def paths(self, index: int) -> dict[str, str]:
         return {"A_paths": self.image_paths[index], "B_paths": self.image_paths[index]}
@@ -88,7 +89,7 @@ class ColorizationDataset(BaseDataset):
 
     def read(self, path: str) -> Image.Image:
         """Read a file's image in RGB."""
-        if self.photo_only:
+        if self.stitched:
             return split_pair(path)[0]
         with prefix_errors(path):
             return in_mode(eight_bits(load_image_or_array(path, self.max_pixels)), "RGB")

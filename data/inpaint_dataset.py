@@ -80,7 +80,8 @@ class InpaintDataset(BaseDataset):
                 )
         self.guided, self.training = getattr(opt, "guided", False), trains(opt)
         self.reads_alpha = not self.training  # transparent pixels are the hole
-        self.half = 0 if is_builtin(opt.dataroot) else None  # the photo of an A|B image
+        self.stitched = is_builtin(opt.dataroot)
+        self.half = 0 if self.stitched else None  # the photo of an A|B image
         folder = image_folder(opt)
         self.A_paths = image_files(folder, opt)
         self.by_stem = one_by_stem(folder, self.A_paths)

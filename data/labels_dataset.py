@@ -71,6 +71,7 @@ class LabelsDataset(BaseDataset):
             raise ValueError("--label_nc: give the number of classes of the label maps")
         self.label_paths, self.image_paths, self.instance_paths, layout = files
         self.label_side, self.image_side = "BA" if label_side(opt) == "B" else "AB"
+        self.stitched = files.stitched
         self.half = "AB".index(self.image_side) if files.stitched else None
         half, two_sides = None if self.half is None else 1 - self.half, layout == "sides"
         self.reader = LabelReader.from_options(opt, half, two_sides)

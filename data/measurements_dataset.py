@@ -47,6 +47,7 @@ class MeasurementsDataset(BaseDataset):
         parser.set_defaults(preprocess="crop")
         if not is_train:
             parser.set_defaults(batch_size=1, eval=True)
+            parser.carry("eval")  # --no_eval of the training
         add_flags(parser, is_train)
         return parser
 

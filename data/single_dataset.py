@@ -26,6 +26,7 @@ class SingleDataset(BaseDataset):
         folder = Path(opt.dataroot)
         if is_builtin(folder):
             folder, self.half = folder / opt.phase, "AB".index(self.side)
+            self.stitched = True
         try:
             self.A_paths = make_dataset(folder, opt.max_dataset_size)
         except ValueError:

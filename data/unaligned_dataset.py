@@ -30,8 +30,8 @@ class UnalignedDataset(BaseDataset):
         root = Path(opt.dataroot)
         stitched, folders = root / opt.phase, side_folders(root, opt.phase)
         sides = list(folders)
-        self.split = not sides and stitched.is_dir()
-        if self.split:
+        self.stitched = not sides and stitched.is_dir()
+        if self.stitched:
             log.info("%s: using the halves of its A|B images as two sets", stitched)
             folders, sides = dict.fromkeys("AB", stitched), ["A", "B"]
         elif not sides or (opt.isTrain and len(sides) < 2):
@@ -62,9 +62,9 @@ class UnalignedDataset(BaseDataset):
         for side in self.side_paths:
             path = self._path(side, index)
             images, size = self.load_resized(
-                path, partial(self.read, path, side), "AB" if self.split else side
+                path, partial(self.read, path, side), "AB" if self.stitched else side
             )
-            image = images["AB".index(side)] if self.split else images[0]
+            image = images["AB".index(side)] if self.stitched else images[0]
             with prefix_errors(path):
                 item[side] = self.crop_and_normalize(image, side, self.geometry.draw(size))
             item[f"{side}_paths"], item[f"{side}_size"] = path, size
@@ -75,7 +75,7 @@ class UnalignedDataset(BaseDataset):
         for side, paths in self.side_paths.items():
             path = paths[index % len(paths)]
             images = self.read(path, side)
-            images_by_side[side] = path, images["AB".index(side)] if self.split else images[0]
+            images_by_side[side] = path, images["AB".index(side)] if self.stitched else images[0]
         return images_by_side
 
     def _path(self, side: str, index: int) -> str:
@@ -88,7 +88,7 @@ class UnalignedDataset(BaseDataset):
         """Read a file's image or both halves, converted to their numbers of channels."""
         sides, images = (
             ("AB", split_pair(path, self.max_pixels))
-            if self.split
+            if self.stitched
             else (side, [load_image_or_array(path, self.max_pixels)])
         )
         with prefix_errors(path):

@@ -27,6 +27,8 @@ WHOLE = "whole.jsonl"  # the lines of tests without --num_shards
 
 # These flags set the number of images, which the manifest holds as "count".
 AMOUNT = {"num_test", "max_dataset_size"}
+# These flags decide whether an image is read, and change none.
+READING = {"on_bad_image", "max_pixels"}
 # These flags of the networks count in a training only.
 OF_TRAINING = {"netD", "ndf", "n_layers_D", "init_type", "init_gain"}
 
@@ -258,9 +260,10 @@ def different(before: dict[str, Any], now: dict[str, Any], opt: Any) -> list[str
 def different_flags(before: dict[str, Any], opt: Any) -> list[str]:
     """Return in words the flags of results that differ from `opt`.
 
-    Without those of `AMOUNT` and `OF_TRAINING`, and other names of the same folder of images.
+    Without those of `AMOUNT`, `READING` and `OF_TRAINING`, and other names of the same folder of
+    images.
     """
     flags = differences(opt, before["flags"], SAME_RESULTS)
     roots = {os.path.abspath(str(root)) for root in flags.get("dataroot", ())}
-    skip = {*AMOUNT, *OF_TRAINING, *(["dataroot"] if len(roots) == 1 else [])}
+    skip = {*AMOUNT, *READING, *OF_TRAINING, *(["dataroot"] if len(roots) == 1 else [])}
     return [f"--{name} {old}, now {new}" for name, (old, new) in flags.items() if name not in skip]

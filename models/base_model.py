@@ -235,7 +235,7 @@ class BaseModel(ABC):
 
     def learning_rates(self) -> str:
         """Return the learning rate in words, by optimizer if they differ."""
-        rates = {k: optim.param_groups[0]["lr"] for k, optim in self.optimizers.items()}
+        rates = {k: float(optim.param_groups[0]["lr"]) for k, optim in self.optimizers.items()}
         if len(set(rates.values())) == 1:
             return f"{next(iter(rates.values())):.7f}"
         return ", ".join(f"{rate:.7f} of {name}" for name, rate in rates.items())
@@ -297,14 +297,14 @@ class BaseModel(ABC):
     def save_networks(self, epoch: int | str) -> None:
         """Write `EPOCH_net_NAME.pth` for every network; EPOCH is a number, latest, best or iter_N.
 
-        The options are written with the weights, so that they match. All ranks call it, and rank
-        0 writes.
+        The options are written with the weights, so that they match; first, as they tell a run that
+        was killed within its first save. All ranks call it, and rank 0 writes.
         """
         data_parallel.average_buffers(self.nets.values())
         if not is_main_process():
             return
-        weights.write(self.nets, epoch, self.save_dir)
         write_options(self.opt, self.save_dir, "train_opt")
+        weights.write(self.nets, epoch, self.save_dir)
 
     def load_networks(self, epoch: int | str) -> None:
         """Read `EPOCH_net_NAME.pth` for every network.

@@ -40,7 +40,11 @@ class InstanceEncoder(nn.Module):
 
 
 def averaged(features: Tensor, ids: Tensor) -> Tensor:
-    """Return (C, H, W) features, each pixel's replaced by the mean over the pixels of its id."""
+    """Return (C, H, W) features, each pixel's replaced by the mean over the pixels of its id.
+
+    In float32 at least: in bf16 a sum over many pixels stops growing.
+    """
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
     _, place, counts = ids.flatten().unique(return_inverse=True, return_counts=True)
     sums = features.new_zeros(len(features), len(counts)).index_add(1, place, features.flatten(1))
     return (sums / counts)[:, place].view_as(features)

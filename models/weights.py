@@ -177,6 +177,7 @@ def check_fit(
     """Return the weights of a file as `net` takes them; ValueError names the flags that fit it."""
     expected = net.state_dict()
     loaded = without_stale_statistics(part_that_fits(weights, expected), expected)
+    loaded = with_batch_counts(loaded, expected)
     odd = mismatches(loaded, expected)
     if odd:
         if describe_discriminator(loaded) and describe_generator(expected):
@@ -191,6 +192,14 @@ def check_fit(
     if damaged := [name for name, value in loaded.items() if not value.isfinite().all()]:
         raise ValueError(f"{path}: {damaged[0]} holds NaN or infinite values; use an older epoch")
     return loaded
+
+
+def with_batch_counts(loaded: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights with the counts of batch norm, which PyTorch before 0.4.1 did not save."""
+    count, mean = "num_batches_tracked", "running_mean"
+    lacking = [key for key in expected if key.endswith(count) and key not in loaded]
+    counts = {k: expected[k] * 0 for k in lacking if k.removesuffix(count) + mean in loaded}
+    return loaded | counts
 
 
 def infer_options(run: Path) -> dict[str, Any]:

@@ -18,14 +18,13 @@ def positionals(argv: Sequence[str], switches: Collection[str]) -> tuple[list[st
     parser = FlagParser()
     add_shared_flags(parser)
     add_test_flags(parser)
-    known_switches = {f"--{name}" for name, action in parser.options().items() if action.nargs == 0}
+    known_switches = switches_of(parser)
     for package, chooser in (("models", "--model"), ("data", "--dataset_mode")):
         for name in known(package):
             with contextlib.suppress(Exception):  # a user's file may not import
                 hook = find_class(package, name, chooser).modify_commandline_options
                 hook(hook_parser := FlagParser(), False)
-                actions = hook_parser.options().items()
-                known_switches |= {f"--{name}" for name, action in actions if action.nargs == 0}
+                known_switches |= switches_of(hook_parser)
     words, flags = [], []
     rest = list(argv)
     while rest:
@@ -37,3 +36,9 @@ def positionals(argv: Sequence[str], switches: Collection[str]) -> tuple[list[st
         if "=" not in word and word not in {*known_switches, *switches, "-h", "--help"} and rest:
             flags.append(rest.pop(0))
     return words, flags
+
+
+def switches_of(parser: FlagParser) -> set[str]:
+    """Return the flags of a parser that take no value, such as --eval and --no_eval."""
+    switches = [action for action in parser._actions if action.nargs == 0]
+    return {flag for action in switches for flag in action.option_strings}

@@ -56,11 +56,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def parse(argv: Sequence[str] | None) -> tuple[Any, list[str]]:
-    """Return our own flags, and the flags for test.py with --name filled in."""
+    """Return our own flags, and the flags for test.py, which name the run."""
     parser = OneLineParser(prog="python -m scripts.draw", description=__doc__)
     add = parser.add_argument
     add("--name", help="name of the run; by default the newest in --checkpoints_dir")
-    add("--checkpoints_dir", type=Path, default=Path("checkpoints"), help="folder of all runs")
+    add("--checkpoints_dir", type=Path, help="folder of all runs, by default ./checkpoints")
     add(
         "--host",
         default="127.0.0.1",
@@ -75,8 +75,12 @@ def parse(argv: Sequence[str] | None) -> tuple[Any, list[str]]:
     add("--allow_host", nargs="+", action="extend", default=[], help="other names of this machine")
     args, test_flags = parser.parse_known_args(argv)
     args.flags = parser.flags()
-    name = args.name or newest_run(args.checkpoints_dir)
-    return args, ["--checkpoints_dir", str(args.checkpoints_dir), "--name", name, *test_flags]
+    place = {"--checkpoints_dir": args.checkpoints_dir, "--name": args.name}
+    flags = [word for flag, value in place.items() if value for word in (flag, str(value))]
+    opt = run_options([*flags, *test_flags], also=args.flags)
+    if "name" not in opt.given:  # nor in a --config file
+        flags += ["--name", newest_run(Path(opt.checkpoints_dir))]
+    return args, [*flags, *test_flags]
 
 
 def bracketed(host: str) -> str:

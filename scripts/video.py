@@ -107,7 +107,7 @@ def warn_of_pairs(source: Path) -> None:
 def frame_rate(word: str) -> Fraction:
     """Return a rate above 0, as 25, 29.97 or 30000/1001."""
     with contextlib.suppress(ValueError, ZeroDivisionError):
-        if (rate := Fraction(word)) > 0:
+        if (rate := Fraction(word).limit_denominator(100_000)) > 0:  # as files hold it
             return rate
     raise argparse.ArgumentTypeError(f"{word!r}: expected a number above 0, as 25 or 30000/1001")
 

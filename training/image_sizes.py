@@ -34,8 +34,9 @@ def check_image_sizes(dataset: Loader, model: BaseModel, opt: Any) -> None:
     local = opt.batch_size // world_size()
     for side, files in by_side.items() if local > 1 else ():
         step = local if opt.serial_batches else len(files)  # in a fixed order batches are known
-        for first in range(0, max(dataset.size, len(files)), step):
-            batch = [files[i % len(files)] for i in range(first, first + step)]
+        count = max(dataset.size, len(files))
+        for first in range(0, count, step):
+            batch = [files[i % len(files)] for i in range(first, min(first + step, count))]
             check_batch(side, [path for path in batch if path in sizes], sizes, model)
 
 
@@ -102,9 +103,7 @@ def image_files(images: BaseDataset) -> dict[str, list[str]]:
 
 def output_sizes(images: BaseDataset, files: list[str]) -> dict[str, Size]:
     """Return the sizes of images as the networks see them, of those that are found in time."""
-    by_side = image_files(images)
-    stitched = by_side.keys() == {"A", "B"} and by_side["A"] == by_side["B"]
     sizes = sizes_of(files)
-    if stitched:
+    if images.stitched:
         sizes = {path: (width // 2, height) for path, (width, height) in sizes.items()}
     return {path: images.geometry.output_size(size) for path, size in sizes.items()}

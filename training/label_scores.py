@@ -126,7 +126,7 @@ def training_pairs(opt: Any) -> Any:
     """
     flag = "--fcn_epochs" if opt.isTrain else "--metrics FCN"
     changes = {"phase": "train", "preprocess": "resize_and_crop", "load_size": opt.crop_size}
-    changes |= {"no_flip": True, "tile": None, "serial_batches": True}
+    changes |= {"no_flip": True, "tile": None, "serial_batches": True, "label_aug": 0.0}
     changes |= {} if opt.isTrain else {"max_dataset_size": float("inf")}
     options = Namespace(**{**vars(opt), **changes})
     try:

@@ -109,7 +109,8 @@ def nothing_to_resume(opt: Any, model: BaseModel) -> bool:
     """
     folder = run_folder(opt)
     tags = {path.name.partition("_net_")[0] for path in folder.glob("*_net_*.pth")}
-    begun = tags == {"latest"} == {opt.epoch} and (folder / "train_opt.json").exists()
+    latest = opt.epoch == "latest" and not opt.load_iter and not any(map(str.isdecimal, tags))
+    begun = latest and (folder / "train_opt.json").exists()  # which is written first
     whole = all((folder / f"latest_net_{name}.pth").exists() for name in generators(model.nets))
     nothing = tags <= {"best"} - {opt.epoch} or (begun and not whole)
     return (folder / "loss_log.txt").exists() and nothing

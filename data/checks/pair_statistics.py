@@ -26,7 +26,8 @@ class PairStatistics:
         A, B = found.get("A"), found.get("B")
         if A is not None and B is not None:
             self.count, self.equal = self.count + 1, self.equal + np.array_equal(A.array, B.array)
-            _keep(self.seams, seam_contrast(A.array, B.array) if A.path == B.path else None)
+            halves = A.path == B.path and A.array.shape[2] == B.array.shape[2]
+            _keep(self.seams, seam_contrast(A.array, B.array) if halves else None)
             shapes = [image.array.shape[1] / image.array.shape[0] for image in (A, B)]
             if max(shapes) > MOST_DISTORTION * min(shapes):
                 self.distorted.append((A, B))

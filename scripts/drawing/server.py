@@ -102,7 +102,8 @@ class Studio:
         def check(size: tuple[int, int]) -> None:
             self.check_size((size[0], height_of_each(size, count)))
 
-        image, *below = stacked(image_in(body, check, numbers, self.fills_holes), count)
+        alpha = self.fills_holes or self.translator.opt.alpha != "ignore"
+        image, *below = stacked(image_in(body, check, numbers, alpha), count)
         self.check_size(image.size)
         if self.fills_holes and "mask" not in parts and alpha_mask(image) is None:
             raise HTTPException(422, NO_HOLE.format(",".join(self.translator.input.parts)))

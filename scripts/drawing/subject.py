@@ -169,6 +169,11 @@ def check_shown(opt: Any) -> None:
         raise ValueError(
             f"--name {opt.name}: translates measurements, which have no page; use scripts.translate"
         )
+    if opt.direction[0] in chosen_ranges(opt, read_ranges(opt)):
+        raise ValueError(
+            f"--name {opt.name}: its inputs have a range of values (--range_{opt.direction[0]}), "
+            f"and what is drawn has 8 bits; use scripts.translate"
+        )
     for flag in ("input_nc", "output_nc"):
         if getattr(opt, flag) not in (1, 3) and opt.model != "colorization":
             raise ValueError(

@@ -131,7 +131,9 @@ def _section(path: Path, content: dict[str, Any], key: str) -> dict[Any, Any]:
 
 
 def row_options(path: Path, label: str, row: Any, common: dict[str, str]) -> dict[str, str]:
-    """Return the options of a row: a preset file, or options that may include `config`."""
+    """Return the options of a row: a preset file, or options that may include `config`; so may
+    those of all rows, `common`.
+    """
     if not re.fullmatch(r"\w[\w.+-]*", label):
         raise ValueError(f"{path}: runs: {label!r}: must be a valid folder name")
     where = f"{path}: runs: {label}"
@@ -139,11 +141,12 @@ def row_options(path: Path, label: str, row: Any, common: dict[str, str]) -> dic
         row = {"config": row} if row else {}
     own = flat(row, where)
     refuse_ours(f"{where}: ", own)
+    file = own.pop("config", common.get("config"))
     try:
-        preset = read_yaml(own.pop("config")) if "config" in own else {}
+        preset = read_yaml(file) if file else {}
     except ValueError as error:
         raise ValueError(f"{where}: {str(error).removeprefix('--config ')}") from None
-    return preset | common | own
+    return preset | {name: value for name, value in common.items() if name != "config"} | own
 
 
 def planned(label: str, seed: int, folder: Path, more: Sequence[str]) -> Run:

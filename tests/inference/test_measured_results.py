@@ -549,6 +549,14 @@ def test_runs_are_tested_and_validated_with_running_statistics(
     assert not any(module.training for module in t.model.nets["G"].modules())
 
 
+def test_a_training_without_running_statistics_is_tested_without(
+    command: Command, tmp_path: Path
+) -> None:
+    train(command, volumes(tmp_path / "data", "train"), "--no_eval")
+    t = Translator.load("checkpoints/run", gpu_ids=-1)
+    assert not t.opt.eval and Translator.load("checkpoints/run", gpu_ids=-1, eval=True).opt.eval
+
+
 def test_an_image_is_no_volume(command: Command, tmp_path: Path) -> None:
     train(command, volumes(tmp_path / "data"))
     path = tmp_path / "png" / "testA" / "a.png"

@@ -153,6 +153,7 @@ def test_results_of_other_weights_or_images_are_not_mixed(trained, pairs):
 def test_flags_of_the_work_may_differ(trained):
     assert shard(trained, 0, 2, "--batch_size", 2, "--num_test", 4).status == 0
     assert shard(trained, 1, 2, "--display_winsize", 99).status == 0
+    assert shard(trained, 1, 2, "--on_bad_image", "skip", "--max_pixels", 10**8).status == 0
     assert shard(trained, 0, 2).status == 0
     assert page(trained).count("<img ") == 21
 

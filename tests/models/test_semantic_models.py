@@ -11,7 +11,7 @@ from support.training_plans import double_batch, double_nets
 from torch import Tensor, nn
 
 from models import weights
-from models.instance_features import FeatureBank
+from models.instance_features import FeatureBank, averaged
 from models.pix2pixHD_networks import GlobalGenerator, LocalEnhancer
 from models.semantic import FromLabels, one_hot
 from models.spade_networks import SPADEGenerator
@@ -271,3 +271,9 @@ def test_an_enhancer_starts_from_the_generator_of_half_the_size(make, tmp_path, 
     other = make(*HD, "--ngf", 6)
     read = weights.read
     refusal(lambda: read(other.nets, "latest", tmp_path / "run", other.opt, grown=True), "G.pth")
+
+
+def test_means_over_many_pixels_are_not_taken_in_bf16():
+    features = torch.full((2, 300, 300), 0.4, dtype=torch.bfloat16)
+    means = averaged(features, torch.zeros(300, 300, dtype=torch.long))
+    assert torch.allclose(means, features.float(), atol=1e-3)

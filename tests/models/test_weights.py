@@ -1,12 +1,18 @@
 """The flags read off a network's weights."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from models.networks import DISCRIMINATORS, GENERATORS, define_D, define_G
-from models.weights import describe_discriminator, describe_generator, differing_flags
+from models.weights import (
+    check_fit,
+    describe_discriminator,
+    describe_generator,
+    differing_flags,
+)
 
 CHANNELS = ((3, 3), (1, 2), (4, 1))
 
@@ -135,3 +141,12 @@ def test_a_sync_norm_in_the_options_fits_the_plain_one_in_the_file():
     weights = generator_weights(netG="resnet_6blocks", norm="instance")
     assert differing_flags(weights, options(norm="sync_instance")) == ""
     assert differing_flags(weights, options(norm="sync_batch")) == "--norm instance"
+
+
+def test_weights_without_counts_of_batches_fit():
+    net = define_G(3, 3, 4, "unet_64")
+    opt = SimpleNamespace(model="pix2pix", netG="unet_64", norm="batch", ngf=4, no_dropout=True)
+    saved = {k: v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
+    loaded = check_fit(net, saved, Path("old.pth"), opt)
+    net.load_state_dict(loaded)
+    assert loaded.keys() == net.state_dict().keys()

@@ -1,6 +1,7 @@
 """python -m scripts.draw: its flags, and what it finds out about a run."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -84,6 +85,16 @@ def test_without_a_name_it_takes_the_newest_run(run, served, tmp_path, caplog):
     main(["--checkpoints_dir", str(tmp_path), "--gpu_ids", "-1", "--port", "0"])
     assert len(served) == 1 and newest_run(tmp_path) == "newest"
     assert any("draw for newest at http://127.0.0.1:" in line for line in caplog.messages)
+
+
+def test_the_run_may_be_named_in_a_file(run, served, tmp_path, caplog):
+    (tmp_path / "newer").mkdir()
+    for path in run.iterdir():
+        (tmp_path / "newer" / path.name).write_bytes(path.read_bytes())
+    file = tmp_path / "c.yaml"
+    file.write_text(f"name: {run.name}\ncheckpoints_dir: {run.parent}\n")
+    main(["--config", str(file), "--gpu_ids", "-1", "--port", "0"])
+    assert any(f"draw for {run.name} at" in line for line in caplog.messages)
 
 
 def test_flags_of_test_py_reach_the_translator(run, served):
@@ -205,6 +216,14 @@ def test_a_run_of_many_channels_is_refused(tmp_path):
     run = untrained(tmp_path, draw_pairs(tmp_path / "pairs"), "--input_nc", "5")
     t = Translator.load(run, gpu_ids=-1)
     refusal(lambda: describe_run(t), "--input_nc 5", "test.py")
+
+
+def test_a_run_with_a_range_of_its_inputs_is_refused(tmp_path):
+    run = untrained(tmp_path, draw_pairs(tmp_path / "pairs"))
+    stored = {"ending": ".png", "dtype": "uint8", "low": 0, "high": 11}
+    (run / "pixel_ranges.json").write_text(json.dumps(dict.fromkeys("AB", stored)))
+    t = Translator.load(run, gpu_ids=-1)
+    refusal(lambda: describe_run(t), "a range of values", "use scripts.translate")
 
 
 def test_images_that_cannot_be_read_are_passed_over(tmp_path):

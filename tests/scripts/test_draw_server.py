@@ -33,6 +33,20 @@ def page(tmp_path_factory: pytest.TempPathFactory):
         yield SimpleNamespace(address=address, run=run, root=root)
 
 
+@pytest.mark.parametrize(("alpha", "grey"), [("white", 255), ("black", 0)])
+def test_transparent_images_are_put_on_the_colour_of_the_run(tmp_path, alpha: str, grey: int):
+    run = untrained(tmp_path, draw_labels(tmp_path / "labels"), "--alpha", alpha)
+    image = draw((64, 64))
+    image.putalpha(Image.linear_gradient("L").resize((64, 64)))
+    background = Image.new("RGBA", (64, 64), (grey, grey, grey, 255))
+    with served(run) as address:
+        site = SimpleNamespace(address=address)
+        for what in ("open", "translate"):
+            shown = array(post(site, what, png(image)))
+            on_colour = array(post(site, what, png(Image.alpha_composite(background, image))))
+            assert np.array_equal(shown, on_colour)
+
+
 def refused(answer: requests.Response, status: int, *words: str) -> None:
     """Expect an error of one line."""
     assert answer.status_code == status, answer.text

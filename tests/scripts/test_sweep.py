@@ -124,6 +124,16 @@ def test_flags_behind_the_file_win_over_it_and_a_rows_own_over_the_common_ones(c
     assert plan.runs[0].last_epoch == 10  # of the built-in images' preset
 
 
+def test_a_preset_of_all_rows_is_read(command):
+    preset = Path("preset.yaml")
+    preset.write_text("ngf: 5\nndf: 6\nlambda_L1: 7\n")
+    rows = {"a": {}, "b": {"ngf": 8}}
+    path = written({"runs": rows, "flags": {"config": str(preset), "ndf": 9}})
+    read_plan(path, Path("checkpoints"))
+    assert read_yaml("checkpoints/plan/a.yaml") == {"ngf": "5", "ndf": "9", "lambda_L1": "7"}
+    assert read_yaml("checkpoints/plan/b.yaml") == {"ngf": "8", "ndf": "9", "lambda_L1": "7"}
+
+
 def test_a_training_that_fails_leaves_the_others_and_is_named(run):
     plan = {**PLAN, "seeds": [0], "evaluate": {"metrics": "L1", "gpu_ids": -1}}
     plan["runs"] = {"burst": {"lr": "1e30", "print_freq": 1}, "L1": PLAN["runs"]["L1"]}

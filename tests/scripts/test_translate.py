@@ -178,6 +178,7 @@ def test_values_of_flags_are_no_words() -> None:
     words, flags = positionals(line.split(), {"--overwrite"})
     assert words == ["in", "out", "-"]
     assert flags == "--name r --eval --epoch 5 --direction=BtoA --overwrite --tile 64".split()
+    assert positionals("--no_eval in out".split(), set()) == (["in", "out"], ["--no_eval"])
 
 
 def test_names_that_macos_takes_for_one_get_numbers() -> None:

@@ -155,6 +155,11 @@ def test_frames_are_taken_in_the_order_of_their_names_at_their_rate(video):
         assert apart(frame, translated(draw_frame(number))) < 12
 
 
+def test_a_rate_is_one_that_a_file_can_hold():
+    assert scripts.video.frame_rate("30000/1001") == Fraction(30000, 1001)
+    assert scripts.video.frame_rate("23.976023976") == Fraction(24000, 1001)
+
+
 def test_numbers_in_the_names_of_frames_count_by_their_values():
     names = ["a10/1.png", "a2/10.png", "a2/9.png", "b1.png", "b01.png", "10.png", "9.png", "b.png"]
     assert sorted(names, key=natural_key) == [

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import TINY, draw_pairs
+from PIL import Image
 
 from training import validation
 
@@ -74,3 +75,14 @@ def test_a_resume_says_where_it_goes_on(command, pairs, caplog) -> None:
     caplog.clear()
     trained(command, pairs, *size[:-1], 3, "--continue_train")
     assert "resuming from checkpoints/r/latest_state.pth in epoch 3, from its start" in caplog.text
+
+
+def test_the_last_batch_of_a_fixed_order_may_have_a_size_of_its_own(command, tmp_path) -> None:
+    root = draw_pairs(tmp_path / "d", count=3, size=(64, 64))
+    with Image.open(root / "train" / "2.png") as image:
+        large = image.resize((256, 128))
+    large.save(root / "train" / "2.png")
+    place = ["--dataroot", root, "--name", "r", "--no_html"]
+    fixed = ["--preprocess", "none", "--batch_size", 2, "--serial_batches"]
+    result = command("train", *SMALL, *place, *fixed)
+    assert result.status == 0, result.err

@@ -22,6 +22,7 @@ from options.train_options import TrainOptions
 from scripts.dev.torture import same as equal
 from training import trainer
 from training.state import TrainingState, read_state
+from util.checkpoint import save_weights
 from util.displays.loss_log import parse_line
 
 Command = Callable[..., SimpleNamespace]
@@ -187,10 +188,19 @@ def test_the_best_weights_alone_are_nothing_to_go_on_from(run):
 
 
 def test_a_run_that_was_killed_within_its_first_save_starts_anew(run):
-    flags = ["--model", "cycle_gan", *MODELS["cycle_gan"]]
-    run("cut", *flags)
-    for name in ("latest_state.pth", "latest_net_G_B.pth"):
-        Path("runs/cut", name).unlink()
+    class Killed(BaseException):
+        pass
+
+    def save(state: Any, path: Path) -> None:
+        if path.name == "latest_net_G_B.pth":
+            raise Killed
+        save_weights(state, path)
+
+    flags = ["--model", "cycle_gan", *MODELS["cycle_gan"], "--val_freq", "1"]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("models.weights.save_weights", save)
+        run("cut", *flags)
+    assert Path("runs/cut/latest_net_G_A.pth").exists()
     result = run("cut", *flags, "--continue_train")
     assert result.status == 0 and "stopped before its first checkpoint" in result.out
 
