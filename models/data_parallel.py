@@ -38,6 +38,8 @@ def train_together(
     flag, synchronised = with_sync_batch(nets, opt)
     if synchronised and device.type != "cuda":
         log.warning("%s: on the CPU it is that of batch, with statistics by process", flag)
+    if device.type == "cuda":
+        check_second_derivatives(flag, synchronised, opt)
     for name, net in nets.items():
         if name in synchronised and device.type == "cuda":
             use_sync_batch_norm(net)
@@ -48,6 +50,17 @@ def train_together(
     if rank():
         state = np.random.SeedSequence([opt.seed, rank()]).generate_state(2, np.uint32)
         seed_everything(int(state[0]) << 31 | int(state[1]))
+
+
+def check_second_derivatives(flag: str, synchronised: Iterable[str], opt: Any) -> None:
+    """Raise a ValueError for a gradient penalty of a D with batch norm over all ranks."""
+    penalties = {"--gan_mode wgangp": opt.gan_mode == "wgangp", "--lambda_r1": opt.lambda_r1}
+    asked = [penalty for penalty, is_asked in penalties.items() if is_asked]
+    if asked and any(name.startswith("D") for name in synchronised):
+        raise ValueError(
+            f"{flag}: has no second derivative, which {asked[0]} takes of D; use --norm batch or "
+            f"instance"
+        )
 
 
 def with_sync_batch(nets: Iterable[str], opt: Any) -> tuple[str, list[str]]:

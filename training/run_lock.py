@@ -62,8 +62,9 @@ def record_of_launch(folder: Path, launches: Sequence[LaunchInfo]) -> dict[str, 
     try:
         record = json.loads((folder / LOCK).read_text(encoding="utf-8"))
         recorded = set(record["agents"])
-        restarted = any(launch.restarts for launch in launches) or recorded.intersection(agents)
-        if record["job"] == job and restarted:
+        # torchrun calls every launch "none" that is given no id: only its agents tell these apart.
+        counted = job not in ("", "none") and any(launch.restarts for launch in launches)
+        if record["job"] == job and (counted or recorded.intersection(agents)):
             return {"job": job, "agents": sorted(recorded.union(agents)), "found": record["found"]}
     except (OSError, ValueError, KeyError, TypeError):
         pass  # no lock file of this job

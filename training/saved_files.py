@@ -24,15 +24,17 @@ class SavedFiles:
     own: list[str] = field(default_factory=list)
 
     def add(self, tag: str | int, names: Iterable[str]) -> list[str]:
-        """Record that this run has written files; return the EMA files of other weights of the tag.
+        """Record that this run has written files; return those of other weights of the tag: of a
+        run that this one replaces all, else the EMA files.
 
-        These would be loaded as the EMA of the new weights.
+        These would be loaded beside the new weights.
         """
         tag, names = str(tag), list(names)
-        before = self.by_tag.pop(tag, [])
+        before, replaces = self.by_tag.pop(tag, []), tag not in self.own
         self.by_tag[tag] = names
         self.own = [*(other for other in self.own if other != tag), tag]
-        return [name for name in before if name.endswith("_ema.pth") and name not in names]
+        others = [name for name in before if name not in names]
+        return [name for name in others if replaces or name.endswith("_ema.pth")]
 
     def drop_old_epochs(self, keep: float) -> list[str]:
         """Forget all but the last `keep` epochs that this run has written; return their files."""

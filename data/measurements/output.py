@@ -13,7 +13,6 @@ import numpy as np
 from data.files.high_depth_output import write_array
 from data.files.image_types import StoredType
 from data.measurements.grid import Grid
-from data.measurements.nifti import NiftiVolume
 from data.measurements.raster import Raster, open_raster
 from data.measurements.values import Range, from_network, in_type
 from data.measurements.volume import Volume, slices_of
@@ -57,8 +56,10 @@ class VolumeOutput(Output):
         """Return the volume as an image of nibabel."""
         import nibabel
 
-        if isinstance(self.like, NiftiVolume):
-            header = self.like.image.header.copy()
+        header = getattr(getattr(self.like, "image", None), "header", None)
+        of_nifti = isinstance(header, nibabel.Nifti1Header)  # or of version 2
+        if of_nifti:
+            header = header.copy()
             header.extensions.clear()  # what they say is about the input
             header["cal_min"] = header["cal_max"] = 0
             header["intent_code"], header["intent_name"] = 0, b""
@@ -67,9 +68,11 @@ class VolumeOutput(Output):
             header.set_xyzt_units("mm")
         header.set_data_dtype(self.array.dtype)
         header.set_slope_inter(1, 0)
-        header["descrip"] = header["db_name"] = header["aux_file"] = b""
+        for text in ("descrip", "db_name", "aux_file"):
+            if text in header:
+                header[text] = b""
         image = nibabel.Nifti1Image(self.array, self.like.affine, header)
-        if not isinstance(self.like, NiftiVolume):
+        if not of_nifti:
             image.set_sform(self.like.affine, "scanner")
             image.set_qform(self.like.affine, "scanner")
         return image
@@ -103,7 +106,7 @@ class ArrayOutput(Output):
     def save(self, path: Path) -> None:
         """Write the values as .npy, .tif or .png."""
         array = np.concatenate(self.rows)
-        if array.dtype != np.uint8 or path.suffix == ".npy":
+        if array.dtype != np.uint8 or path.suffix in (".npy", ".tif"):
             write_array(array, path)
             return
         with atomic_write(path) as file:
@@ -158,6 +161,7 @@ def raster_file(path: Path, like: Raster, channels: int, stored: StoredType) -> 
     no_data = np.nan if stored.nodata is None and "float" in stored.dtype else stored.nodata
     options |= {"nodata": no_data, "compress": "deflate", "bigtiff": "if_safer"}
     options |= {"interleave": "band"}
+    options |= {"photometric": "minisblack"} if channels == 4 else {}  # the last is no alpha
     if profile.get("tiled"):
         options |= {
             "tiled": True,

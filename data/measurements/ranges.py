@@ -36,10 +36,11 @@ def fitted_ranges(sides: dict[str, list[Grid]], opt: Any) -> dict[str, StoredRan
     for side, grids in sides.items():
         flag, rule = rule_of(side, opt)
         first = grids[0]
+        dtype = np.result_type(*(grid.dtype for grid in grids[:FILES])).name  # holds all values
         values = sample(grids, opt.nodata == "mask") if rule in ("auto", "percentile") else None
         if isinstance(rule, list):
             low, high = rule
-        elif rule == "auto" and first.dtype == "uint8":
+        elif rule == "auto" and dtype == "uint8":
             low, high = range_of_type("uint8")
         elif not len(values):
             others = " and others" if grids[1:] else ""
@@ -57,8 +58,6 @@ def fitted_ranges(sides: dict[str, list[Grid]], opt: Any) -> dict[str, StoredRan
             raise ValueError(f"--{flag}: all values of {side} are {low:g}; give --{flag} LOW,HIGH")
         if opt.phase == "train":
             warn_of_unfitting(grids, flag, (low, high))
-        dtypes = [grid.dtype for grid in grids[:FILES]]
-        dtype = next((name for name in dtypes if name.startswith("float")), first.dtype)
         bands = (first.units, first.band_names) if isinstance(first, Raster) else ()
         stored = StoredType(first.ending, dtype, first.nodata, first.channels, *bands)
         ranges[side] = stored, float(low), float(high)

@@ -77,7 +77,13 @@ def device_of(gpu_ids: tuple[int, ...]) -> torch.device:
 
 
 def protocol(results: Sequence[Result], args: Any) -> list[str]:
-    """Return lines that say how the numbers were made."""
+    """Return lines that say how the numbers were made; ValueError for results of two kinds."""
+    kinds = {result.images.values is None: result.images.name for result in results}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"--name {kinds[False]}: is a run on measurements, and {kinds[True]} one on images; "
+            f"their scores cannot be compared"
+        )
     counts = {r.images.name: len(r.images.fake) for r in results}
     counted = ", ".join(f"{name}: {count}" for name, count in counts.items()) + " images"
     if len(set(counts.values())) == 1:

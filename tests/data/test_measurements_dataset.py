@@ -71,6 +71,15 @@ def test_the_range_of_values_is_found_and_kept_with_the_run(
     assert again.dataset.reader.ranges == found.dataset.reader.ranges
 
 
+def test_the_type_of_outputs_holds_the_values_of_all_targets(tmp_path: Path) -> None:
+    root = volumes(tmp_path / "d")
+    write_nifti(root / "trainB" / "p0.nii", numbers().astype(np.uint16))
+    write_nifti(root / "trainB" / "p1.nii", (numbers() - 100).astype(np.int16))
+    data = loader(root, "--range_B", "-100,200")
+    stored, low, high = data.dataset.fitted_ranges()["B"]
+    assert (stored.dtype, low, high) == ("int32", -100, 200)
+
+
 def test_weights_keep_the_range_that_they_were_trained_for(tmp_path: Path) -> None:
     opt = loader(volumes(tmp_path), "--range_B", "0,420").opt
     for flags in (["--continue_train"], ["--continue_train", "--range_B", "0,420"]):

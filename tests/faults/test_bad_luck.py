@@ -136,7 +136,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_older_save(command, pairs, mon
     before: dict[str, bytes] = {}
     after(5, fill, monkeypatch)
     result = command("train", *FLAGS, "--dataroot", pairs, "--save_latest_freq", "1")
-    one_line(result, 1, "latest_net_G.pth: could not be written", "No space left on device")
+    one_line(result, 1, "train_opt.json: could not be written", "No space left on device")
     assert saved() == before != {}
     assert not [p for p in Path("checkpoints/r").iterdir() if p.name.startswith(".latest")]
 

@@ -13,6 +13,7 @@ import rasterio
 import torch
 from conftest import TINY
 from PIL import Image
+from rasterio.enums import ColorInterp
 from support.measured_files import affine_of, numbers, write_dicom, write_nifti, write_raster
 
 from translator import Translator
@@ -115,6 +116,29 @@ def test_a_raster_is_written_with_its_place_and_the_nodata_of_the_target(
     t = Translator.load("checkpoints/run", gpu_ids=-1, tile=128)
     array = t(root / "testA" / "s.tif")
     np.testing.assert_array_equal(array[..., 0], read.data)
+
+
+def test_four_bands_of_8_bits_have_no_alpha(command: Command, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    values = np.random.default_rng(0).integers(0, 256, (4, 64, 64), np.uint8)
+    for phase in ("train", "test"):
+        for side in "AB":
+            write_raster(root / f"{phase}{side}" / "s.tif", values, photometric="minisblack")
+    train(command, root)
+    with rasterio.open(test_run(command) / "values" / "s_fake_B.tif") as output:
+        assert output.count == 4 and ColorInterp.alpha not in output.colorinterp
+
+
+def test_images_become_tiff_files_as_their_targets_are(command: Command, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    values = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    for phase in ("train", "test"):
+        (root / f"{phase}A").mkdir(parents=True)
+        Image.fromarray(values).save(root / f"{phase}A" / "s.png")
+        write_raster(root / f"{phase}B" / "s.tif", values[None], crs=None)
+    train(command, root)
+    output = test_run(command) / "values" / "s_fake_B.tif"
+    assert np.asarray(Image.open(output)).dtype == np.uint8
 
 
 def test_the_page_of_a_training_shows_each_input_and_says_the_slices(

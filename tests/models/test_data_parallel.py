@@ -10,6 +10,7 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from conftest import step as train_step
 
 import train
 from data.sampler import EpochBatchSampler
-from models.data_parallel import global_batch_size, loss_weight
+from models.data_parallel import check_second_derivatives, global_batch_size, loss_weight
 from scripts.dev import scaling
 from training import run_lock
 from training.ema import EMA
@@ -579,3 +580,12 @@ def test_the_lock_says_what_a_run_began_with(tmp_path):
     with lock_run_folder(tmp_path / "run", {"job": "7", "found": ""}):
         kept = json.loads((tmp_path / "run/.lock").read_text())
     assert kept["job"] == "7" and kept["process"] == os.getpid()
+
+
+@pytest.mark.parametrize(("gan_mode", "lambda_r1"), [("wgangp", 0.0), ("lsgan", 0.1)])
+def test_a_gradient_penalty_needs_a_norm_with_a_second_derivative(gan_mode, lambda_r1):
+    opt = SimpleNamespace(gan_mode=gan_mode, lambda_r1=lambda_r1)
+    flag = "--norm sync_batch"
+    refusal(lambda: check_second_derivatives(flag, ["G", "D"], opt), flag, "second derivative")
+    check_second_derivatives(flag, ["G"], opt)
+    check_second_derivatives(flag, ["D"], SimpleNamespace(gan_mode="lsgan", lambda_r1=0.0))

@@ -174,6 +174,16 @@ def test_a_restart_of_a_launch_that_has_put_the_earlier_run_back_moves_it_again(
         assert (old / "latest_net_G.pth").read_bytes() == b"earlier"
 
 
+def test_without_an_id_only_the_agent_tells_a_restart(tmp_path) -> None:
+    folder = tmp_path / "r"
+    with owned(folder, [LaunchInfo("none", "agent", 0)]):
+        (folder / "latest_net_G.pth").write_bytes(b"earlier")
+    with owned(folder, [LaunchInfo("none", "agent", 1)]):
+        assert (folder / "latest_net_G.pth").exists()
+    with owned(folder, [LaunchInfo("none", "other", 1)]):  # attempt 0 came to nothing
+        assert not (folder / "latest_net_G.pth").exists()
+
+
 def test_of_a_link_the_folder_is_moved_on_its_own_disk(tmp_path) -> None:
     real = tmp_path / "large disk" / "r"
     real.mkdir(parents=True)

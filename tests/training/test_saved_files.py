@@ -186,3 +186,10 @@ def test_what_was_written_again_is_the_newest():
     assert files.drop_old_epochs(2) == ["10_net_G.pth"]
     assert files.drop_old_epochs(1) == ["7_net_G.pth"]
     assert files.drop_old_epochs(1) == [] and SavedFiles.from_state(files.state_dict()) == files
+
+
+def test_overwrite_leaves_no_network_of_the_earlier_run_under_its_own_tag():
+    files = SavedFiles({"latest": ["latest_net_G.pth", "latest_net_D.pth"]})
+    assert files.add("latest", ["latest_net_G.pth"]) == ["latest_net_D.pth"]
+    assert files.add("latest", ["latest_net_G.pth", "latest_net_E.pth"]) == []
+    assert files.add("latest", ["latest_net_G.pth"]) == []  # this run's own

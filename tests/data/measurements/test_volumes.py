@@ -65,6 +65,14 @@ def test_slices_are_those_of_the_body_in_every_order_of_voxels(
     assert not same.difference(volume) and not volume.difference(same)
 
 
+def test_volumes_of_nifti_2_become_nifti(tmp_path: Path) -> None:
+    array = numbers((4, 6, 7)).astype(np.int16)
+    nibabel.save(nibabel.Nifti2Image(array, affine_of("RAS")), tmp_path / "a.nii")
+    volume = NiftiVolume(tmp_path / "a.nii")
+    output = VolumeOutput(volume, INT16, (0.0, 1.0))
+    assert np.allclose(output.image().affine, volume.affine)
+
+
 def test_empty_tags_of_dicom_are_missing_ones(tmp_path: Path) -> None:
     array = numbers((4, 6, 7)).astype(np.int16)
     empty = {"RescaleSlope": None, "RescaleIntercept": None, "NumberOfFrames": None}
