@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     out = args.out or default_folder(args)
     for name in args.name:  # before the first of them is translated
         check_run(name, args)
-    if args.name:
+    if args.name:  # a folder that cannot be written is said before, too
         make_folder(out, "--out")
     paired = needs_pairs(args)
     if args.epoch == "all":

@@ -109,11 +109,13 @@ def nothing_to_resume(opt: Any, model: BaseModel) -> bool:
     """
     folder = run_folder(opt)
     tags = {path.name.partition("_net_")[0] for path in folder.glob("*_net_*.pth")}
-    latest = opt.epoch == "latest" and not opt.load_iter and not any(map(str.isdecimal, tags))
-    begun = latest and (folder / "train_opt.json").exists()  # which is written first
+    never_saved = tags <= {"best"} - {opt.epoch}
+    asks_for_latest = opt.epoch == "latest" and not opt.load_iter
+    no_epochs = not any(map(str.isdecimal, tags))
     whole = all((folder / f"latest_net_{name}.pth").exists() for name in generators(model.nets))
-    nothing = tags <= {"best"} - {opt.epoch} or (begun and not whole)
-    return (folder / "loss_log.txt").exists() and nothing
+    save_begun = (folder / "train_opt.json").exists()  # a save writes it first
+    killed_in_save = asks_for_latest and no_epochs and save_begun and not whole
+    return (folder / "loss_log.txt").exists() and (never_saved or killed_in_save)
 
 
 def log_resume(opt: Any, checkpoint: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ class StepTimer:
 
     def __init__(self) -> None:
         self.begun, self.waited_in_all = time.perf_counter(), 0.0
-        self.told = self.begun  # when `passed` was called last
+        self.elapsed_at = self.begun  # when `elapsed` was called last
         self.reset()
 
     def reset(self) -> None:
@@ -38,10 +38,10 @@ class StepTimer:
         """Return the share of waiting since the start, in 0..1."""
         return self.waited_in_all / max(time.perf_counter() - self.begun, 1e-12)
 
-    def passed(self) -> float:
+    def elapsed(self) -> float:
         """Return the seconds since the start, or since the last call."""
-        before, self.told = self.told, time.perf_counter()
-        return self.told - before
+        before, self.elapsed_at = self.elapsed_at, time.perf_counter()
+        return self.elapsed_at - before
 
     def lap(self) -> tuple[float, float]:
         """Return (compute, wait) seconds per image since the last lap, and start a new one."""

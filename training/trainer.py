@@ -94,10 +94,10 @@ class Trainer:
             self.visualizer.advance(count)
             self.reporter.after_step(before, clock)
             if passed(opt.save_latest_freq, before, progress.total):
-                progress.seconds += clock.passed()
+                progress.seconds += clock.elapsed()
                 self.save(f"iter_{progress.total}" if opt.save_by_iter else "latest")
             self.stop_if_asked(clock)
-        progress.seconds += clock.passed()
+        progress.seconds += clock.elapsed()
         progress.peak_memory = max(progress.peak_memory, peak_memory(self.model.device))
         if progress.iters > done:
             self.reporter.after_last_step(clock)
@@ -116,7 +116,7 @@ class Trainer:
     def stop_if_asked(self, clock: StepTimer) -> None:
         """Save and raise `RunStopped` once a signal has asked any rank to stop."""
         if signal_number := self.stop_flag.on(self.signals.received):
-            self.progress.seconds += clock.passed()
+            self.progress.seconds += clock.elapsed()
             self.save("latest")
             raise RunStopped(
                 f"stopped in epoch {self.progress.epoch} after {self.progress.iters} of its "

@@ -109,9 +109,9 @@ def test_an_error_while_waiting_passes_through(time):
 def test_the_time_that_has_passed_is_counted_once(time):
     timer = StepTimer()
     time.passes(3)
-    assert timer.passed() == 3
+    assert timer.elapsed() == 3
     time.passes(2)
-    assert timer.passed() == 2 and timer.passed() == 0
+    assert timer.elapsed() == 2 and timer.elapsed() == 0
 
 
 def test_the_share_of_waiting_is_that_of_the_whole_time(time):
