@@ -96,6 +96,7 @@ def test_a_damaged_file_is_no_limit(root: Path) -> None:
 def test_the_peak_is_that_of_this_process_alone() -> None:
     with measured_peak() as peak:
         held = bytearray(1 << 30)
-    assert 0.9 * len(held) < peak.grown < 1.1 * len(held)  # freed memory may be used again
+    # less where the system takes back pages of libraries in the meantime, which count as held
+    assert 0.5 * len(held) < peak.grown < 1.1 * len(held)
     alone = "import torch; from support.peaks import CPU, peak_memory; print(peak_memory(CPU))"
     assert peak_in_a_process(alone) < 0.8  # not the GiB of the process that started it
