@@ -22,7 +22,7 @@ from data.holes.mask_files import alpha_mask
 from data.transforms import Geometry
 from scripts.drawing.guard import Guard, refused
 from scripts.drawing.labels import ClassCanvas
-from scripts.drawing.subject import Inputs, Subject, exact, with_hole
+from scripts.drawing.subject import Inputs, Subject, shown_of, with_hole
 from scripts.drawing.uploads import (
     MOST_PIXELS,
     file_in_form,
@@ -45,11 +45,24 @@ class Studio:
     """Answers the page's requests about one run, one translation at a time."""
 
     def __init__(self, translator: Translator, subject: Subject, examples: Inputs | None):
+        """ValueError if what the page shows would be resized and cropped once more."""
         self.translator, self.subject, self.examples = translator, subject, examples
         self.geometry = Geometry.from_options(translator.opt)
+        self.check_geometry()
         self.canvas = ClassCanvas(translator.opt) if subject.classes else None
         self.fills_holes = subject.kind == "holes"
         self.turn = anyio.CapacityLimiter(1)
+
+    def check_geometry(self) -> None:
+        """Raise a ValueError if a resized and cropped image would not stay as it is."""
+        geometry = self.geometry
+        size = geometry.output_size((geometry.crop_size, geometry.crop_size))
+        if geometry.resized_size(size) != size:
+            raise ValueError(
+                f"--load_size {geometry.load_size} above --crop_size {geometry.crop_size}: the page "
+                f"shows cropped images, and would crop them once more; use --load_size "
+                f"{geometry.crop_size}"
+            )
 
     async def page(self, request: Request) -> Response:
         return FileResponse(PAGE / "index.html")
@@ -68,7 +81,7 @@ class Studio:
     async def open(self, request: Request) -> Response:
         """POST an image file: return the network's input for it, as PNG."""
         body = await self.body(request)
-        shown = self.canvas.shown if self.canvas else exact
+        shown = self.canvas.shown if self.canvas else shown_of(self.translator.opt)
         if self.fills_holes:
             return await self.answer(request, lambda: self.fitted(body))
         return await self.answer(request, lambda: shown(self.prepared(body)))

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from data.labels.palette import exact_palette, find_palette, flat_pixels
 from data.value_range import chosen_ranges, read_ranges
 from scripts.drawing.labels import SAMPLE, ClassCanvas
 from translator import Translator
+from util.color import lab_to_rgb
 from util.errors import one_line
 from util.registry import find_class
 from util.sampling import evenly_spaced
@@ -45,6 +46,7 @@ class Inputs:
         self.dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(options)
         self.dataset.ranges = chosen_ranges(opt, read_ranges(opt))
         self.canvas = ClassCanvas(opt) if opt.dataset_mode == "labels" else None
+        self.shown = shown_of(opt)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -59,13 +61,24 @@ class Inputs:
             return self.canvas.shown(item["label"])
         if isinstance(self.dataset, InpaintDataset) and self.shows_hole(item["A_paths"]):
             return with_hole(torch.cat([item["A"], item["mask"]]))
-        return exact(item[self.side] if self.side in item else item["A"])
+        return self.shown(item[self.side] if self.side in item else item["A"])
 
     def shows_hole(self, path: str) -> bool:
         """Return whether the hole of an image is where the image is transparent."""
         if self.dataset.partner(path):
             return False
         return alpha_mask(self.dataset.read_image(path)) is not None
+
+
+def shown_of(opt: Any) -> Callable[[Tensor], np.ndarray]:
+    """Return the function that shows an input image of a run (C, H, W) as (H, W, C) uint8."""
+    return grey_of_lightness if opt.dataset_mode == "colorization" else exact
+
+
+def grey_of_lightness(real: Tensor) -> np.ndarray:
+    """Return L/50 − 1 of CIE Lab, (1, H, W), as the grey (H, W, 1) uint8 of that lightness."""
+    grey = torch.cat([(real.double() + 1) * 50, torch.zeros(2, *real.shape[1:])])
+    return exact(lab_to_rgb(grey)[:1] * 2 - 1)
 
 
 def exact(real: Tensor) -> np.ndarray:

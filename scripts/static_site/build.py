@@ -105,6 +105,9 @@ class Site:
         if kind == "classes":
             count = opt.label_nc + opt.contain_dontcare_label
             settings["colours"] = shown_colours(opt)[:count].tolist()
+            of_numbers = not isinstance(opt.label_colours, list)
+            numbers = {"offset": opt.label_offset or 0, "dontcare": opt.contain_dontcare_label}
+            settings["numbers"] = numbers if of_numbers else None
         if kind == "holes":
             settings["parts"] = list(self.translator.input.parts)
         return settings

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from util.errors import one_line
+from util.files import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,8 @@ def runtime_folder(given: Path | None) -> Iterator[Path]:
             check_files(unpacked, f"npm pack {PACKAGE}@{VERSION}")
             cached.mkdir(parents=True, exist_ok=True)
             for name in HASHES:
-                shutil.copyfile(unpacked / name, cached / name)
+                with atomic_write(cached / name) as file:
+                    file.write((unpacked / name).read_bytes())
     check_files(cached, str(cached))
     yield cached
 
@@ -106,7 +108,9 @@ def pack(folder: Path) -> Path:
         )
         raise ValueError(f"--site: npm pack {wanted} failed ({last}); or {by_hand}")
     with tarfile.open(packed) as archive:
-        archive.extractall(folder, filter="data")
+        # Early 3.10 and 3.11 releases lack filters; the hashes of all files are checked.
+        safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        archive.extractall(folder, **safe)
     return folder / "package" / "dist"
 
 

@@ -22,6 +22,7 @@ from support.drawing import draw_labels, draw_lines, untrained
 
 from data import builtin_facades
 from scripts.draw import main
+from scripts.drawing.server import Studio
 from scripts.drawing.subject import classify_inputs, describe_run, newest_run
 from translator import Translator
 
@@ -240,6 +241,24 @@ def test_colorization_takes_grey_photos(tmp_path):
     run = untrained(tmp_path, tmp_path / "photos", "--model", "colorization")
     subject, examples = describe_run(Translator.load(run, gpu_ids=-1))
     assert subject.kind == "photo" and examples[0].shape == (64, 64, 1)
+
+
+def test_grey_has_the_lightness_that_the_network_gets(tmp_path):
+    (tmp_path / "photos/train").mkdir(parents=True)
+    grey = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 256, 1)
+    Image.fromarray(grey).save(tmp_path / "photos/train/0.png")
+    flags = ["--model", "colorization", "--phase", "train", "--preprocess", "none"]
+    t = Translator.load(untrained(tmp_path, tmp_path / "photos", *flags), *flags, gpu_ids=-1)
+    _, examples = describe_run(t)
+    assert np.array_equal(examples[0][..., 0], grey)
+
+
+def test_a_page_that_would_crop_what_it_shows_once_more_is_refused(tmp_path):
+    run = untrained(tmp_path, draw_labels(tmp_path / "labels"))
+    t = Translator.load(run, "--load_size", "80", "--crop_size", "64", gpu_ids=-1)
+    refusal(lambda: Studio(t, *describe_run(t)), "--load_size 80 above --crop_size 64")
+    t = Translator.load(run, "--load_size", "80", "--preprocess", "scale_width", gpu_ids=-1)
+    Studio(t, *describe_run(t))
 
 
 def test_both_sides_of_a_cyclegan_can_be_drawn(tmp_path):

@@ -205,7 +205,7 @@ def by_width(request, page, tmp_path_factory):
     root = tmp_path_factory.mktemp(request.param)
     flags = ["--preprocess", request.param]
     run = untrained(root, page.root / "labels", *flags)
-    with served(run, "--load_size", "256", "--crop_size", "64") as address:
+    with served(run, "--load_size", "256", "--crop_size", "256") as address:
         yield SimpleNamespace(address=address)
 
 

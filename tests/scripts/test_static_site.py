@@ -127,6 +127,41 @@ def test_npm_packs_the_runtime_once(package, monkeypatch):
     assert asked == [["pack", f"onnxruntime-web@{runtime.VERSION}"]]
 
 
+def test_an_interrupted_copy_of_the_runtime_is_made_again(package, monkeypatch):
+    monkeypatch.setattr(runtime, "pack", lambda folder: package / "dist")
+    with monkeypatch.context() as interrupted:
+        stop = iter([None, None, KeyboardInterrupt()])
+        write = runtime.atomic_write
+
+        def stopped(path: Path):
+            if error := next(stop):
+                raise error
+            return write(path)
+
+        interrupted.setattr(runtime, "atomic_write", stopped)
+        with pytest.raises(KeyboardInterrupt), runtime.runtime_folder(None):
+            pass
+    with runtime.runtime_folder(None) as found:
+        assert all((found / name).read_bytes() == name.encode() for name in runtime.HASHES)
+
+
+def test_the_package_is_unpacked_where_python_has_no_filters(package, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter")
+    monkeypatch.setattr(runtime.shutil, "which", lambda name: f"/bin/{name}")
+
+    def npm(line, cwd, **how):
+        with tarfile.open(Path(cwd) / "onnxruntime-web.tgz", "w:gz") as archive:
+            archive.add(package, "package")
+        return SimpleNamespace(returncode=0, stderr="")
+
+    monkeypatch.setattr(subprocess, "run", npm)
+    extract = tarfile.TarFile.extractall
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", lambda self, path: extract(self, path))
+    with runtime.runtime_folder(None) as found:
+        assert all((found / name).is_file() for name in runtime.HASHES)
+
+
 @pytest.mark.parametrize(
     ("npm", "words"),
     [
@@ -389,6 +424,27 @@ def test_classes_are_drawn_by_their_colours(site, tmp_path):
     far = np.abs(page.input()[:, :, None] - colours).sum(-1)
     assert far.min(-1).max() == 0
     assert shown(page, still(run)(far.argmin(-1))) <= 2
+
+
+@pytest.mark.slow
+def test_label_maps_of_class_numbers_are_opened(site, tmp_path):
+    data = draw_label_folders(tmp_path / "data", classes=4, size=64)
+    page = site(untrained(tmp_path, data, *SPADE))
+    colours = json.loads((tmp_path / "site/about.json").read_text())["graph"]["colours"]
+    numbers = np.kron(np.arange(4).reshape(2, 2), np.ones((32, 32))).astype(np.uint8)
+    wanted = np.array(colours)[numbers]
+    palette = Image.fromarray(numbers).convert("P")
+    palette.putpalette([9, 8, 7, 200, 0, 0, 0, 200, 0, 0, 0, 200])
+    files = {"grey.png": Image.fromarray(numbers), "palette.png": palette}
+    for name, image in files.items():
+        page.press("Clear")
+        page.upload(name, png(image))
+        page.until(lambda: np.array_equal(page.input(), wanted))
+    page.upload("other.png", png(Image.fromarray(numbers + 3)))
+    assert "class number 4; the classes here are 0 to 3" in page.message()
+    page.upload("photo.png", png(Image.new("RGB", (64, 64), (240, 90, 200))))
+    page.until(lambda: "is it a photo?" in page.message())
+    assert np.array_equal(page.input(), wanted)
 
 
 @pytest.mark.slow

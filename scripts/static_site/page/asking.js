@@ -1,6 +1,8 @@
 // What the page asks, answered in the browser: the run and its examples by files of this site,
 // opened images here, translations by the network in a worker. Nothing leaves this device.
 
+import { inColours } from "./labels.js";
+
 const about = await facts();
 const { graph } = about;
 const bar = document.createElement("progress");
@@ -93,12 +95,12 @@ function run(sheet) {
 
 // Opened images --------------------------------------------------------------------------
 
-
 // The network's input for a file: resized and cropped as test.py does it, by the browser's filter.
 async function fitted(file) {
   let bitmap;
   try {
-    bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
+    const exact = graph.kind === "classes" && { colorSpaceConversion: "none" };
+    bitmap = await createImageBitmap(file, { imageOrientation: "from-image", ...exact });
   } catch {
     throw new Error("This file is no image that the browser can read.");
   }
@@ -116,7 +118,8 @@ async function fitted(file) {
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
   context.imageSmoothingEnabled = graph.kind !== "classes";
-  context.drawImage(bitmap, -left, -top, width, height);
+  const shown = graph.kind === "classes" ? await inColours(file, bitmap, graph) : bitmap;
+  context.drawImage(shown, -left, -top, width, height);
   return canvas.convertToBlob({ type: "image/png" });
 }
 
