@@ -59,8 +59,8 @@ class Studio:
         size = geometry.output_size((geometry.crop_size, geometry.crop_size))
         if geometry.resized_size(size) != size:
             raise ValueError(
-                f"--load_size {geometry.load_size} above --crop_size {geometry.crop_size}: the page "
-                f"shows cropped images, and would crop them once more; use --load_size "
+                f"--load_size {geometry.load_size} above --crop_size {geometry.crop_size}: the "
+                f"page shows cropped images, and would crop them once more; use --load_size "
                 f"{geometry.crop_size}"
             )
 

@@ -1,5 +1,6 @@
 """Volumes and rasters translated to files, for scripts.translate."""
 
+import logging
 from pathlib import Path
 
 from tqdm import tqdm
@@ -9,6 +10,8 @@ from data.measurements.subject_input import SubjectInput
 from translator import Translator
 from util.files import make_folder
 
+log = logging.getLogger(__name__)
+
 
 def translate_measurements(
     translator: Translator, source: Path, out: Path, overwrite: bool
@@ -16,7 +19,8 @@ def translate_measurements(
     """Translate a file, a DICOM series or a folder of them; return the files that were written.
 
     Of a run with several inputs, `source` holds their folders. `out` is a file, or a folder if
-    `source` holds several or `out` has no ending. ValueError for an output that exists.
+    `source` holds several or `out` has no ending. With --on_bad_image skip, inputs that cannot be
+    translated are left out. ValueError for an output that exists.
     """
     subject_input: SubjectInput = translator.input
     files = subject_input.subjects_in(source) if source.is_dir() else {}
@@ -25,7 +29,11 @@ def translate_measurements(
         raise ValueError(f"OUT {out}: is the name of a file, but IN holds {len(files)} subjects")
     jobs = []
     for name, path in (files or {source.name: source}).items():
-        subject = subject_input.open(path)
+        try:
+            subject = subject_input.open(path)
+        except ValueError as error:
+            raise_unless_skipped(error, translator)
+            continue
         ending = subject_input.ending(subject)
         out_is_file = single and out.suffix and not out.is_dir()
         target = out if out_is_file else out / f"{subject.name if single else name}{ending}"
@@ -38,6 +46,18 @@ def translate_measurements(
         jobs.append((path, target))
     for folder in {target.parent for _, target in jobs}:
         make_folder(folder, "OUT")
+    written = []
     for path, target in tqdm(jobs, unit="file", disable=None):
-        translator.save(path, target)
-    return [target for _, target in jobs]
+        try:
+            translator.save(path, target)
+            written.append(target)
+        except ValueError as error:
+            raise_unless_skipped(error, translator)
+    return written
+
+
+def raise_unless_skipped(error: ValueError, translator: Translator) -> None:
+    """Raise the error of a file, or with --on_bad_image skip only log it."""
+    if translator.opt.on_bad_image != "skip":
+        raise error
+    log.warning("skipped: %s", error)

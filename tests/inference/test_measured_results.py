@@ -365,6 +365,26 @@ def test_translate_writes_files_of_the_same_kind(
         assert done.status == 2 and said in done.err, done.err
 
 
+def test_translate_skips_files_that_cannot_be_read(
+    command: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = volumes(tmp_path / "data")
+    train(command, root)
+    (root / "testA/a.nii").write_text("milk")  # not a volume at all
+    whole = nibabel.load(root / "testA/p0.nii.gz")
+    nibabel.save(whole, root / "testA/cut.nii")
+    cut = root / "testA/cut.nii"
+    cut.write_bytes(cut.read_bytes()[:-9])  # found when its pixels are read
+    run = ("--name", "run", "--gpu_ids", "-1")
+    done = command("scripts.translate", *run, root / "testA", "out")
+    assert done.status == 2 and "a.nii" in done.err
+    done = command("scripts.translate", *run, "--on_bad_image", "skip", root / "testA", "out")
+    assert done.status == 0, done.err
+    assert sorted(p.name for p in Path("out").iterdir()) == ["p0.nii.gz", "p1.nii.gz"]
+    skipped = [line for line in caplog.messages if line.startswith("skipped: ")]
+    assert len(skipped) == 2 and "a.nii" in skipped[0] and "cut.nii" in skipped[1]
+
+
 def test_evaluate_reports_errors_in_the_values_of_the_files(
     command: Command, tmp_path: Path
 ) -> None:
