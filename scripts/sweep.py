@@ -23,6 +23,7 @@ from options.parser import OneLineParser, flags_of, number
 from options.shared_flags import add_shared_flags
 from options.test_options import TestOptions
 from options.train_flags import add_train_flags
+from options.train_options import TrainOptions
 from scripts.evaluation.compare import Result, better, names_of
 from scripts.evaluation.feature_distances import OWN
 from scripts.evaluation.flags import needs_pairs
@@ -95,9 +96,15 @@ def how_to_evaluate(plan: Plan, args: Any) -> Any:
         flags += [f"--{name}"] if value == "true" else [f"--{name}={value}"]
     try:
         evaluation = parse_evaluation(flags)
-        TestOptions().read(evaluation.test_flags)  # now, not after the last training
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
+    for run in [run for run in plan.runs if run.seed == plan.seeds[0]]:
+        opt = TrainOptions().read(run.flags)
+        kind = ["--model", opt.model, "--dataset_mode", opt.dataset_mode]
+        try:
+            TestOptions().read([*kind, *evaluation.test_flags])  # now, not after the last training
+        except ValueError as error:
+            raise ValueError(f"{where}: {error} (in the row {run.label})") from None
     return evaluation
 
 

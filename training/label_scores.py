@@ -3,6 +3,7 @@
 """
 
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ from torch import Tensor
 
 from data.labels.class_names import named_classes
 from models.segmenter import Examples, Reader, kept_reader
+from options.config_files import read_run
 from util.distributed import all_gather, local_main_first
+from util.files import run_folder
 from util.hashes import hash_files
 from util.metrics import MIOU, PIXEL_ACCURACY
 from util.palette import shown_colours
 from util.registry import find_class
 from util.segmentation_scores import UNKNOWN, confusion, iou_by_class, largest_classes, scores
 
+FOLDERS = ("label_dir", "image_dir", "instance_dir")  # flags that name the files of a training
 SHOWN = 6  # classes whose IoU each validation tells
 
 
@@ -105,7 +109,7 @@ def reader_of_labels(opt: Any, *, epochs: int, cache: Path, device: torch.device
     colours = shown_colours(opt)  # the last one is that of unknown pixels
 
     def examples() -> Examples:
-        items = [dataset[i] for i in range(len(dataset))]
+        items = list(readable(dataset, skip=opt.on_bad_image == "skip"))
         photos = np.stack([levels(item["image"]) for item in items])
         classes = np.stack([item["label"][0].numpy() for item in items])
         return Examples(photos, np.where(classes < opt.label_nc, classes, UNKNOWN), colours[:-1])
@@ -125,9 +129,12 @@ def training_pairs(opt: Any) -> Any:
     ValueError names what is missing.
     """
     flag = "--fcn_epochs" if opt.isTrain else "--metrics FCN"
-    changes = {"phase": "train", "preprocess": "resize_and_crop", "load_size": opt.crop_size}
+    changes = {"preprocess": "resize_and_crop", "load_size": opt.crop_size}
     changes |= {"no_flip": True, "tile": None, "serial_batches": True, "label_aug": 0.0}
-    changes |= {} if opt.isTrain else {"max_dataset_size": float("inf")}
+    if not opt.isTrain:  # the test may be of other folders
+        trained = read_run(run_folder(opt))
+        changes |= {"max_dataset_size": float("inf"), "phase": trained.get("phase", "train")}
+        changes |= {name: trained.get(name) for name in FOLDERS} if trained else {}
     options = Namespace(**{**vars(opt), **changes})
     try:
         dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(options)
@@ -139,6 +146,16 @@ def training_pairs(opt: Any) -> Any:
             f"choose another folder with --dataroot"
         )
     return dataset
+
+
+def readable(dataset: Any, skip: bool) -> Iterator[dict[str, Any]]:
+    """Yield the items of a dataset; with `skip`, those that cannot be read are left out."""
+    for index in range(len(dataset)):
+        try:
+            yield dataset[index]
+        except ValueError:  # the loader has named it
+            if not skip:
+                raise
 
 
 def levels(image: Tensor) -> np.ndarray:

@@ -18,7 +18,6 @@ from data.aligned_dataset import pair_files
 from data.files.image_files import read_pair
 from data.labels.palette import find_palette
 from models.segmenter import Examples, Reader, kept_reader
-from options.config_files import read_run
 from scripts.evaluation.compare import ImageSet, pixels
 from training.label_scores import reader_of_labels
 from util.feature_distance import frechet_distance
@@ -80,11 +79,11 @@ def fcn_of_run(images: ImageSet, args: Any, device: torch.device) -> dict[str, d
     ValueError if the run's inputs are not label maps.
     """
     settings = {"epochs": args.fcn_epochs, "cache": args.checkpoints_dir, "device": device}
-    if images.options is not None and images.options.dataset_mode == "labels":
-        return fcn_scores(reader_of_labels(images.options, **settings), images)
-    opt = read_run(args.checkpoints_dir / (images.run or images.name))
-    root = Path(args.dataroot or opt.get("dataroot") or "")
-    pairs = pair_files(root, "train") if opt.get("dataset_mode", "aligned") == "aligned" else None
+    opt = images.options
+    if opt.dataset_mode == "labels":
+        return fcn_scores(reader_of_labels(opt, **settings), images)
+    root = Path(opt.dataroot)
+    pairs = pair_files(root, "train") if opt.dataset_mode == "aligned" else None
     if not pairs:
         raise ValueError(
             f"--metrics FCN: needs the training pairs of {images.name} in {root}/train "
@@ -92,8 +91,8 @@ def fcn_of_run(images: ImageSet, args: Any, device: torch.device) -> dict[str, d
         )
     reader = trained_reader(
         list(zip(*pairs, strict=True)),
-        labels_are_A=opt.get("direction", "AtoB") == "AtoB",
-        size=int(opt.get("crop_size", 256)),
+        labels_are_A=opt.direction == "AtoB",
+        size=opt.crop_size,
         **settings,
     )
     return fcn_scores(reader, images)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.efficientnet_lite import require_packages
+from options.config_files import read_yaml
 from options.parser import OneLineParser, gpu_list, nearest, number
 from scripts.evaluation.measured_values import VALUE_METRICS
 from scripts.evaluation.network_metrics import PROTOCOLS, TOGETHER
@@ -64,6 +65,8 @@ def parse(argv: Sequence[str] | None) -> Any:
     add("--num_threads", type=number(int, 0), default=os.cpu_count() or 1, help="number of threads")
     add("--no_html", action="store_true", help="write numbers only, no page")
     args, test_flags = parser.parse_known_args(argv)
+    if defaults := of_config_file(test_flags, parser.flags(), named=bool(args.name)):
+        args, test_flags = parser.parse_known_args([*defaults, *parser.words])
     args.num_threads = max(1, args.num_threads)  # 0: no further ones, as in train.py
     of_runs = {"--epoch": args.epoch != "latest", "--use_ema": args.use_ema}
     of_runs |= {"--phase": args.phase, "--dataroot": args.dataroot}
@@ -94,6 +97,24 @@ def parse(argv: Sequence[str] | None) -> Any:
     if "FCN" in args.metrics and not args.name:
         raise ValueError("--metrics FCN: needs --name, since it trains on that run's images")
     return args
+
+
+def of_config_file(test_flags: Sequence[str], own: Sequence[str], named: bool) -> list[str]:
+    """Return the flags in test.py's --config file that scripts.evaluate has, too.
+
+    `own` are all of its flags. A run that is `named` on the command line takes the file's place.
+    """
+    parser = OneLineParser(add_help=False)
+    parser.add_argument("--config")
+    file = parser.parse_known_args(test_flags)[0].config
+    values = read_yaml(file) if file else {}
+    if named:
+        values.pop("name", None)
+    words = []
+    for name, value in values.items():
+        if f"--{name}" in own and value.lower() != "false":
+            words.append(f"--{name}" if value.lower() == "true" else f"--{name}={value}")
+    return words
 
 
 def needs_pairs(args: Any) -> bool:

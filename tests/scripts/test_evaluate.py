@@ -14,6 +14,7 @@ from conftest import TINY, draw, draw_pairs
 from PIL import Image
 
 from scripts.evaluation.compare import ImageSet, Result, heat_map
+from scripts.evaluation.flags import parse
 from scripts.evaluation.page import clearly_best, write_page
 from scripts.evaluation.report import fcn_note, table
 from util.metrics import bootstrap, compare
@@ -29,6 +30,20 @@ def evaluate(command, caplog):
         return result.status, [*caplog.messages, result.err.strip()]
 
     return run
+
+
+def test_a_file_of_flags_counts_where_the_command_line_says_nothing(tmp_path):
+    file = tmp_path / "test.yaml"
+    file.write_text(
+        "name: a\nepoch: 5\nphase: val\ngpu_ids: -1\nuse_ema: true\nno_html: false\n"
+        "checkpoints_dir: runs\nresults_dir: out\nload_size: 64\n"
+    )
+    args = parse(["--config", str(file)])
+    assert (args.name, args.epoch, args.phase, args.gpu_ids) == (["a"], "5", "val", [])
+    assert args.use_ema and not args.no_html
+    assert (args.checkpoints_dir, args.results_dir) == (Path("runs"), Path("out"))
+    args = parse(["--name", "b", "--epoch", "best", "--config", str(file)])
+    assert (args.name, args.epoch, args.phase) == (["b"], "best", "val")
 
 
 @pytest.fixture

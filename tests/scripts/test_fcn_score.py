@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from support.label_maps import label_map
 from data.aligned_dataset import pair_files
 from models import segmenter
 from models.segmenter import Segmenter
+from scripts.evaluation import fcn_score
 from scripts.evaluation.compare import ImageSet
 from scripts.evaluation.fcn_score import fcn_scores, read_pairs, trained_reader
 from util.segmentation_scores import confusion, scores
@@ -132,6 +134,18 @@ def test_outputs_lie_between_one_colour_and_the_real_photos(reader, tmp_path):
         assert values["mean colour"] < values["outputs"] < values["real photos"], score
     assert found["FCN class IoU"]["real photos"] > 0.7
     assert found["FCN-FD"]["outputs"] > 0
+
+
+def test_it_reads_the_side_and_the_size_of_the_test(pairs, tmp_path, monkeypatch):
+    test = {"dataset_mode": "aligned", "dataroot": str(tmp_path)}
+    opt = SimpleNamespace(**test, direction="BtoA", crop_size=64)
+    images = ImageSet("run", {}, {}, {}, run="run", options=opt)
+    asked = []
+    monkeypatch.setattr(fcn_score, "trained_reader", lambda found, **how: asked.append(how))
+    monkeypatch.setattr(fcn_score, "fcn_scores", lambda reader, images: {})
+    args = SimpleNamespace(fcn_epochs=1, checkpoints_dir=tmp_path)  # without saved options
+    fcn_score.fcn_of_run(images, args, CPU)
+    assert asked[0]["labels_are_A"] is False and asked[0]["size"] == 64
 
 
 def test_photos_on_both_sides_are_refused(tmp_path):

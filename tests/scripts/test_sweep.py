@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from statistics import fmean, stdev
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -226,6 +227,20 @@ def test_a_wrong_file_is_refused_before_anything_is_trained(run, monkeypatch, pl
     status, lines = run(plan)
     assert status == 2 and all(word in lines[-1] for word in words), lines[-1]
     assert "\n" not in lines[-1] and "/tmp" not in lines[-1]
+
+
+def test_an_evaluation_may_have_flags_of_the_models_of_its_rows(command):
+    draw_pairs(Path("data"), count=2)
+    rows = {"a": {"model": "inpaint"}, "b": {"model": "inpaint", "ngf": 8}}
+    plan = changed(runs=rows, evaluate={"mask_dir": "masks", "gpu_ids": -1})
+    plan["flags"] = {"dataroot": "data", "no_html": True}
+    places = {"checkpoints_dir": Path("checkpoints"), "results_dir": Path("results")}
+    args = SimpleNamespace(file="plan.yaml", **places)
+    how = sweep.how_to_evaluate(read_plan(written(plan), Path("checkpoints")), args)
+    assert how.test_flags == ["--mask_dir=masks"]
+    rows["c"] = {"model": "pix2pix"}
+    with pytest.raises(ValueError, match=r"evaluate: --mask_dir: .* \(in the row c\)"):
+        sweep.how_to_evaluate(read_plan(written(plan), Path("checkpoints")), args)
 
 
 def test_wrong_flags_are_refused(command):

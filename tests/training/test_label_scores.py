@@ -20,10 +20,11 @@ from support.label_maps import SPADE
 
 from models import segmenter
 from models.segmenter import Examples, Reader, Segmenter, kept_reader
+from options.train_options import TrainOptions
 from scripts.evaluation.compare import ImageSet
 from scripts.evaluation.fcn_score import class_note, fcn_scores
 from training import label_scores
-from training.label_scores import LabelScores, reader_of_labels
+from training.label_scores import LabelScores, reader_of_labels, training_pairs
 from translator import run_options
 from util.displays.val_log import ScoreLog
 from util.palette import default_colours
@@ -111,6 +112,34 @@ def test_the_training_pairs_must_be_there(run: Path, tmp_path: Path) -> None:
         opt = options(run, "--dataroot", str(folder))
         read = partial(reader_of_labels, opt, epochs=1, cache=tmp_path, device=CPU)
         refusal(read, "--metrics FCN: needs", "training")
+
+
+def test_the_folders_of_a_test_are_no_training_pairs(run: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    folders = ["--label_dir", str(data / "test_label"), "--image_dir", str(data / "test_img")]
+    for flags in ([], folders, ["--phase", "val"]):
+        files = training_pairs(options(run, *flags)).label_paths
+        assert {Path(file).parent.name for file in files} == {"train_label"}
+    own = ["--phase", "val", "--dataset_mode", "labels", "--dataroot", str(data), "--name", "v"]
+    opt = TrainOptions().read([*TINY, *SPADE, *own])
+    assert {Path(file).parent.name for file in training_pairs(opt).label_paths} == {"val_label"}
+
+
+def test_unreadable_training_images_are_left_out_on_request(
+    run: Path, tmp_path: Path, monkeypatch
+) -> None:
+    counts = []
+
+    def train(photos, classes, count, epochs, device):
+        counts.append(len(photos))
+        return Segmenter(count)
+
+    monkeypatch.setattr(segmenter, "train", train)
+    (tmp_path / "data/train_img/1.png").write_text("milk")
+    how = {"epochs": 1, "cache": tmp_path / "cache", "device": CPU}
+    refusal(lambda: reader_of_labels(options(run), **how), "train_img/1.png")
+    reader_of_labels(options(run, "--on_bad_image", "skip"), **how)
+    assert counts == [3]
 
 
 class ReadsStripes:
