@@ -18,7 +18,7 @@ from scripts.evaluation.heat import heat_colours
 from scripts.evaluation.measured_values import MeasuredValues
 from util.feature_distance import MeasuredDistance
 from util.files import naming
-from util.hashes import hash_pixels
+from util.hashes import hash_files, hash_pixels
 from util.metrics import HOLE_METRICS, METRICS, Interval, bootstrap, compare, lower_is_better
 
 MOST_HOLE = 0.95  # of an image's pixels
@@ -47,16 +47,23 @@ class ImageSet:
         return getattr(self.options, "dataset_mode", "") == "inpaint"
 
     @property
+    def width(self) -> float:
+        """The width of the range of the targets of measurements; 0 of images."""
+        return self.values.width if self.values else 0.0
+
+    @property
     def names(self) -> list[str]:
         return sorted(self.fake)
 
     @cached_property
     def targets(self) -> dict[str, str]:
-        """The hash of each target's pixels."""
+        """The hash of each target: of its pixels, or of its file of measurements."""
+        if self.values:
+            return {name: hash_files([self.values.pairs[name][1].path]) for name in self.names}
         return {name: hash_pixels(pixels(self.real[name]).numpy()) for name in self.names}
 
     def has_targets_of(self, other: "ImageSet") -> bool:
-        """Return whether both have the same images: equal names, targets equal to the pixel."""
+        """Return whether both have the same images: equal names and equal targets."""
         return self is other or self.targets == other.targets
 
 
@@ -78,9 +85,12 @@ class Result:
     def difference(self, other: "Result", metric: str) -> Interval | None:
         """Return the mean of other - self over the shared images, with its interval.
 
-        None if `other` is self, or if their images are not the same.
+        None if `other` is self, or if their images are not the same, or their ranges, of which the
+        PSNR of measurements depends.
         """
         if not self.images.has_targets_of(other.images):
+            return None
+        if metric == "PSNR" and self.images.width != other.images.width:
             return None
         ours, theirs = self.each.get(metric, {}), other.each.get(metric, {})
         shared = sorted(ours.keys() & theirs.keys()) if other is not self else []

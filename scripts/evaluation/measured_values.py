@@ -22,7 +22,7 @@ from scripts.evaluation.heat import heat_colours
 from util.metrics import MOST_PSNR
 from util.util import save_image
 
-BRIGHTEST = 0.25  # of the target's range: the error that maps show in their brightest colour
+BRIGHTEST = 0.25  # of the widest range: the error that maps show in their brightest colour
 NO_DATA = 127  # the grey of pixels without data, as on the other images
 VALUE_METRICS = {
     "MAE": "mean |output − target|, in the values of the files, over the points with data",
@@ -121,17 +121,17 @@ def _parts(values: MeasuredValues, name: str) -> Iterator[tuple[np.ndarray, np.n
         yield fake, real
 
 
-def error_maps(values: MeasuredValues, folder: Path) -> dict[str, Path]:
+def error_maps(values: MeasuredValues, folder: Path, most: float) -> dict[str, Path]:
     """Write an image of the absolute errors of each output; return the files by name.
 
-    Colours run from black (0) to pale yellow (`BRIGHTEST` of the range, or more); grey is no data.
+    Colours run from black (0) to pale yellow (`most`, or more); grey is no data.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: folder / f"{i:05d}.png" for i, name in enumerate(sorted(values.pairs))}
     for name, file in files.items():
         output, target = values.pairs[name]
         fake, real = shown_values(output), shown_values(target)
-        share = np.abs(fake - real).mean(2) / (BRIGHTEST * values.width)
+        share = np.abs(fake - real).mean(2) / most
         lacking = ~np.isfinite(share)
         if values.reader and values.masked and not isinstance(output, Raster):
             # Whole numbers may have no nodata value: ask the inputs.

@@ -68,8 +68,9 @@ def write_page(
     `summary` is the table of a sweep, with its heading as the first row.
     """
     folders = [out / "heat" / str(i) for i in range(len(results))]
+    most = BRIGHTEST * max(result.images.width for result in results)  # one scale for all maps
     maps = [
-        error_maps(r.images.values, f) if r.images.values else heat_maps(r.images, f, threads)
+        error_maps(r.images.values, f, most) if r.images.values else heat_maps(r.images, f, threads)
         for r, f in zip(results, folders, strict=True)
     ]
     title = title or "Evaluation of " + ", ".join(result.images.name for result in results)
@@ -89,7 +90,7 @@ def write_page(
         sortable = any(result.each for result in results)
         if sortable:
             _controls(results)
-        _error_scale(results[0])
+        _error_scale(results[0], most)
         rows = [_row(i, name, results, maps, out) for i, name in enumerate(_names(results))]
         lower = {name: better(name) == "lower" for r in results for name in r.each}
         main(*rows, cls="rows", data_lower=json.dumps(lower), style=f"--row: {_width(results)}px")
@@ -190,11 +191,13 @@ def _controls(results: Sequence[Result]) -> div:
     return bar
 
 
-def _error_scale(result: Result) -> p:
-    """Add the colours of the error maps, with the numbers at both ends."""
+def _error_scale(result: Result, most_of_values: float) -> p:
+    """Add the colours of the error maps, with the numbers at both ends; of measurements
+    `most_of_values` is the upper one.
+    """
     most, text = f"{MOST_ERROR}", "|output − target|, mean of the channels"
     if values := result.images.values:
-        most = f"{BRIGHTEST * values.width:.4g}"
+        most = f"{most_of_values:.4g}"
         text += ", in the values of the files" + "; grey: no data" * values.masked
     else:
         text += "; black and white differ by 1"

@@ -101,6 +101,8 @@ def protocol(results: Sequence[Result], args: Any) -> list[str]:
             f"N = {counted}; the target's range is "
             f"{next(iter(ranges.values())) if same_range else listed}"
         ]
+        if len({result.images.width for result in results}) > 1:
+            notes[0] += ", so PSNR, which depends on it, is not comparable"
     if results[0].each:
         notes[0] += f"; mean over the {'files' if values else 'images'}"
     made = {r.images.name: r.images.made for r in results if r.images.made}

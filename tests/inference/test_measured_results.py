@@ -16,6 +16,9 @@ from PIL import Image
 from rasterio.enums import ColorInterp
 from support.measured_files import affine_of, numbers, write_dicom, write_nifti, write_raster
 
+from data.measurements.folders import open_grid
+from inference.subjects import shown_values
+from scripts.evaluation.heat import heat_colours
 from translator import Translator
 
 Command = Callable[..., SimpleNamespace]
@@ -413,6 +416,28 @@ def test_evaluate_reports_errors_in_the_values_of_the_files(
     assert "500 or more" in (folder / "index.html").read_text()
     wrong = command("scripts.evaluate", "--name", "run", "--gpu_ids", "-1", "--metrics", "SSIM")
     assert wrong.status == 2 and "--metrics SSIM: is for images" in wrong.err
+
+
+def test_runs_with_other_ranges_are_compared_in_the_values_of_the_files(
+    command: Command, tmp_path: Path
+) -> None:
+    root = volumes(tmp_path / "data")
+    for name, limits in (("narrow", "-1000,1000"), ("wide", "-1000,3000")):
+        train(command, root, "--name", name, "--range_B", limits)
+    runs = ["--name", "narrow", "wide", "--gpu_ids", "-1", "--num_threads", "1"]
+    done = command("scripts.evaluate", *runs, "--out", "out")
+    assert done.status == 0, done.err
+    notes = json.loads(Path("out/metrics.json").read_text())["protocol"]
+    assert "-1000 to 1000 (narrow), -1000 to 3000 (wide), so PSNR" in notes[0]
+    assert not any("other images" in note for note in notes)
+    page = Path("out/index.html").read_text()
+    assert "1000 or more" in page and page.count("<div><small>") == 2  # MAE and RMSE
+    target = shown_values(open_grid(root / "testB/p0.nii.gz", "axial"))
+    for n, name in enumerate(("narrow", "wide")):
+        file = Path(f"results/{name}/test_latest/values/p0_fake_B.nii.gz")
+        errors = np.abs(shown_values(open_grid(file, "axial")) - target).mean(2)
+        error_map = np.asarray(Image.open(f"out/heat/{n}/00000.png"))
+        assert np.array_equal(error_map, heat_colours((errors / 1000).clip(0, 1)))
 
 
 def test_points_without_data_do_not_count_in_an_evaluation(
