@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from options.config_files import BUILTIN_PRESET, builtin_files, read_builtin, read_yaml
+from options.config_files import BUILTIN_PRESET, NO, YES, builtin_files, read_builtin, read_yaml
 from options.parser import FlagParser, closest, flags_of
 from options.roles import SAME_RESULTS, as_flags, commas, differences
 from options.shared_flags import add_shared_flags
@@ -216,9 +216,9 @@ def _apply(parser: FlagParser, opt: Options, values: dict[str, Any], source: str
         if actions[name].nargs != 0:
             text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
             tokens.append(f"--{name}={text}")
-        elif str(value).lower() in ("true", "yes", "on", "1"):
+        elif str(value).lower() in YES:
             tokens.append(f"--{name}")
-        elif str(value).lower() in ("false", "no", "off", "0"):
+        elif str(value).lower() in NO:
             setattr(opt, name, False)
         else:
             parser.error(f"{name}: {value!r} must be true or false")

@@ -21,6 +21,7 @@ MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")  # of flags without a value
 PRESETS = Path(__file__).parent / "presets"
 # The options of a run on the built-in data, small enough for two CPU cores. An optional
 # builtin_MODEL.yaml overrides some of them for that model.

@@ -39,6 +39,10 @@ class OneLineParser(argparse.ArgumentParser):
         """Return all flags: "--name", …"""
         return list(self._option_string_actions)
 
+    def takes_value(self, flag: str) -> bool:
+        """Return whether a flag is followed by a value."""
+        return self._option_string_actions[flag].nargs != 0
+
     def error(self, message: str) -> NoReturn:
         """Raise a ValueError that starts with the flag or the file."""
         message = message.removeprefix("argument ")

@@ -11,6 +11,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/doctor.py
@@ -22,6 +23,7 @@ from data.checks.image_check import Finding, inspect
 from data.image_folder import make_dataset
 from data.value_range import chosen_ranges
 from options.base_options import Options
+from options.config_files import read_yaml
 from options.parser import FlagParser, OneLineParser, number
 from options.shared_flags import add_shared_flags
 from options.train_options import TrainOptions
@@ -89,8 +91,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     look = OF_ITEMS.get(args.dataset_mode)
     exempt, item_findings = look(options.values()) if look else (set(), [])
     findings = ignored(args.dataroot, paths)
+    only_8_bits = args.dataset_mode == "colorization"  # of others, `OF_ITEMS` says what has to
+    max_pixels = max(opt.max_pixels for opt in options.values())
+    inspect_file = partial(inspect, max_pixels=max_pixels, only_8_bits=only_8_bits)
     with worker_pool(min(max(1, args.num_threads), len(paths))) as pool:
-        results = pool.map(inspect, paths, chunksize=16)
+        results = pool.map(inspect_file, paths, chunksize=16)
         for file_findings in tqdm(results, total=len(paths), unit="img", disable=None):
             findings += [
                 finding for finding in file_findings if finding.fatal or finding.path not in exempt
@@ -132,11 +137,23 @@ def without_folder(parser: OneLineParser, more: Sequence[str]) -> str:
     return f"--dataroot: name the folder of the images: --dataroot {folder}"
 
 
-def dataset_mode_of(flags: Sequence[str]) -> str:
-    """Return the type of dataset that the --model of the flags reads; aligned without one."""
+def model_and_dataset_mode(flags: Sequence[str]) -> tuple[str | None, str | None]:
+    """Return the --model of train.py's flags, or of their --config file, and its dataset_mode."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--model")
-    model = parser.parse_known_args(flags)[0].model
+    parser.add_argument("--config")
+    given = parser.parse_known_args(flags)[0]
+    config = read_yaml(given.config) if given.config else {}
+    return given.model or config.get("model"), config.get("dataset_mode")
+
+
+def dataset_mode_of(flags: Sequence[str]) -> str:
+    """Return the type of dataset that train.py's flags choose, with --model or with a --config
+    file; aligned if they choose none.
+    """
+    model, mode = model_and_dataset_mode(flags)
+    if mode in FLAGS:
+        return mode
     if model is None:
         return "aligned"
     add_shared_flags(of_model := FlagParser())
@@ -166,7 +183,11 @@ def phase_folders(root: Path, phase: str) -> list[Path]:
 def options_of(args: argparse.Namespace, phase: str, more: Sequence[str]) -> Options:
     """Return the options with which train.py would read a phase."""
     flags = ["--dataroot", str(args.dataroot), "--dataset_mode", args.dataset_mode]
-    return TrainOptions().read([*flags, *FLAGS[args.dataset_mode], "--phase", phase, *more])
+    model, _ = model_and_dataset_mode(more)
+    chosen = ["--model", model] if model else []
+    return TrainOptions().read(
+        [*flags, *FLAGS[args.dataset_mode], *chosen, "--phase", phase, *more]
+    )
 
 
 def data_remarks(opt: Options) -> list[Remark]:

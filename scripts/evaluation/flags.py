@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.efficientnet_lite import require_packages
-from options.config_files import read_yaml
+from options.config_files import NO, YES, read_yaml
 from options.parser import OneLineParser, gpu_list, nearest, number
 from scripts.evaluation.measured_values import VALUE_METRICS
 from scripts.evaluation.network_metrics import PROTOCOLS, TOGETHER
@@ -65,7 +65,7 @@ def parse(argv: Sequence[str] | None) -> Any:
     add("--num_threads", type=number(int, 0), default=os.cpu_count() or 1, help="number of threads")
     add("--no_html", action="store_true", help="write numbers only, no page")
     args, test_flags = parser.parse_known_args(argv)
-    if defaults := of_config_file(test_flags, parser.flags(), named=bool(args.name)):
+    if defaults := of_config_file(test_flags, parser, named=bool(args.name)):
         args, test_flags = parser.parse_known_args([*defaults, *parser.words])
     args.num_threads = max(1, args.num_threads)  # 0: no further ones, as in train.py
     of_runs = {"--epoch": args.epoch != "latest", "--use_ema": args.use_ema}
@@ -99,10 +99,10 @@ def parse(argv: Sequence[str] | None) -> Any:
     return args
 
 
-def of_config_file(test_flags: Sequence[str], own: Sequence[str], named: bool) -> list[str]:
-    """Return the flags in test.py's --config file that scripts.evaluate has, too.
+def of_config_file(test_flags: Sequence[str], own: OneLineParser, named: bool) -> list[str]:
+    """Return the flags in test.py's --config file that our own parser has, too.
 
-    `own` are all of its flags. A run that is `named` on the command line takes the file's place.
+    If runs are `named` on the command line, the file's run does not count.
     """
     parser = OneLineParser(add_help=False)
     parser.add_argument("--config")
@@ -111,9 +111,13 @@ def of_config_file(test_flags: Sequence[str], own: Sequence[str], named: bool) -
     if named:
         values.pop("name", None)
     words = []
-    for name, value in values.items():
-        if f"--{name}" in own and value.lower() != "false":
-            words.append(f"--{name}" if value.lower() == "true" else f"--{name}={value}")
+    for flag, value in ((f"--{name}", value) for name, value in values.items()):
+        if flag not in own.flags():
+            continue
+        if own.takes_value(flag):
+            words.append(f"{flag}={value}")
+        elif value.lower() not in NO:
+            words.append(flag if value.lower() in YES else f"{flag}={value}")
     return words
 
 

@@ -20,6 +20,7 @@ from data.measurements.folders import open_grid
 from inference.subjects import shown_values
 from scripts.evaluation.heat import heat_colours
 from translator import Translator
+from util.util import save_image
 
 Command = Callable[..., SimpleNamespace]
 SMALL = [*TINY, "--dataset_mode", "measurements", "--crop_size", "64", "--no_html"]
@@ -434,10 +435,11 @@ def test_runs_with_other_ranges_are_compared_in_the_values_of_the_files(
     assert "1000 or more" in page and page.count("<div><small>") == 2  # MAE and RMSE
     target = shown_values(open_grid(root / "testB/p0.nii.gz", "axial"))
     for n, name in enumerate(("narrow", "wide")):
-        file = Path(f"results/{name}/test_latest/values/p0_fake_B.nii.gz")
-        errors = np.abs(shown_values(open_grid(file, "axial")) - target).mean(2)
-        error_map = np.asarray(Image.open(f"out/heat/{n}/00000.png"))
-        assert np.array_equal(error_map, heat_colours((errors / 1000).clip(0, 1)))
+        output = open_grid(Path(f"results/{name}/test_latest/values/p0_fake_B.nii.gz"), "axial")
+        errors = np.abs(shown_values(output) - target).mean(2)
+        save_image(heat_colours((errors / 1000).clip(0, 1)), "wanted.png", output.stretch)
+        wanted, error_map = map(Image.open, ("wanted.png", f"out/heat/{n}/00000.png"))
+        assert np.array_equal(wanted, error_map)
 
 
 def test_points_without_data_do_not_count_in_an_evaluation(

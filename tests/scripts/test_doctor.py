@@ -146,6 +146,39 @@ def test_gigantic_images_are_remarked_upon_or_refused(tmp_path: Path, monkeypatc
     assert refusal.fatal and "--max_pixels 100" in refusal.what
 
 
+def test_the_limit_of_the_training_counts(command: Command, tmp_path: Path, caplog) -> None:
+    make(tmp_path / "set", "plain")
+    words = ["scripts.doctor", "--dataroot", tmp_path / "set", "--num_threads", "1"]
+    small = ("--load_size", "48", "--crop_size", "32")
+    assert command(*words, *small).status == 0
+    done = command(*words, *small, "--max_pixels", "100")
+    assert done.status == 1 and "1 of 1 image would stop a training" in done.err
+    assert any("--max_pixels 100" in line for line in caplog.messages)
+
+
+def test_colorization_takes_no_more_than_8_bits(command: Command, tmp_path: Path, caplog) -> None:
+    make(tmp_path / "set", "16-bit RGB")
+    words = ["scripts.doctor", "--dataroot", tmp_path / "set", "--num_threads", "1"]
+    small = ("--load_size", "48", "--crop_size", "32")
+    done = command(*words, *small, "--model", "colorization")
+    assert done.status == 1 and "1 of 1 image would stop a training" in done.err
+
+
+def test_a_file_of_flags_chooses_the_model_and_the_dataset(
+    command: Command, tmp_path: Path, caplog
+) -> None:
+    for side in "AB":
+        for i in range(2):  # no pairs
+            save(tmp_path / "set" / f"train{side}", f"{side}{i}.png", draw((40, 30), seed=i))
+    (tmp_path / "train.yaml").write_text("model: cycle_gan\nload_size: 48\ncrop_size: 32\n")
+    (tmp_path / "mode.yaml").write_text("dataset_mode: unaligned\nload_size: 48\ncrop_size: 32\n")
+    words = ["scripts.doctor", "--dataroot", tmp_path / "set", "--num_threads", "1"]
+    for file in ("train.yaml", "mode.yaml"):
+        done = command(*words, "--config", tmp_path / file)
+        assert done.status == 0, done.err
+    assert command(*words).status == 1
+
+
 def test_pairs_that_do_not_match_are_named(command: Command, tmp_path: Path, caplog) -> None:
     root = tmp_path / "set"
     save(root / "trainA", "1.png", draw((40, 30)))
