@@ -20,7 +20,7 @@ from data.measurements.flags import (
     input_channels,
 )
 from data.measurements.folders import Subject, find_subjects
-from data.measurements.grid import Box, by
+from data.measurements.grid import Box, by, slice_ends
 from data.measurements.ranges import fitted_ranges, ranges_of
 from data.measurements.raster import Raster
 from data.measurements.reader import Reader, cache_key
@@ -239,8 +239,7 @@ def training_slices(subjects: list[Subject], opt: Any) -> list[tuple[Subject, in
     slices = []
     for subject in subjects:
         count = subject.first.count
-        first, last = getattr(opt, "slice_range", None) or (0, -1)
-        first, last = (n + count if n < 0 else n for n in (first, last))
+        first, last = slice_ends(count, getattr(opt, "slice_range", None))
         if not 0 <= first <= last < count:
             given = ",".join(map(str, opt.slice_range))
             raise ValueError(

@@ -4,7 +4,7 @@ import importlib.util
 import os
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 
 import numpy as np
@@ -92,6 +92,12 @@ class DecodedFiles:
 
 
 decoded = DecodedFiles()
+
+
+def slice_ends(count: int, slice_range: Sequence[int] | None) -> tuple[int, int]:
+    """Return the first and the last of `count` slices that --slice_range allows, by default all."""
+    first, last = (n + count if n < 0 else n for n in slice_range or (0, -1))
+    return first, last
 
 
 def require(package: str, extra: str, path: str) -> None:

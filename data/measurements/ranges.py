@@ -9,7 +9,7 @@ import numpy as np
 
 from data.checks.side_statistics import fitting_range
 from data.files.image_types import StoredType, range_of_type
-from data.measurements.grid import Grid
+from data.measurements.grid import Grid, slice_ends
 from data.measurements.raster import Raster
 from data.measurements.values import Range
 from data.value_range import PERCENTILES, StoredRange, ranges_file, rule_of
@@ -37,7 +37,9 @@ def fitted_ranges(sides: dict[str, list[Grid]], opt: Any) -> dict[str, StoredRan
         flag, rule = rule_of(side, opt)
         first = grids[0]
         dtype = np.result_type(*(grid.dtype for grid in grids[:FILES])).name  # holds all values
-        values = sample(grids, opt.nodata == "mask") if rule in ("auto", "percentile") else None
+        slices = getattr(opt, "slice_range", None)
+        looks = rule in ("auto", "percentile")
+        values = sample(grids, opt.nodata == "mask", slices) if looks else None
         if isinstance(rule, list):
             low, high = rule
         elif rule == "auto" and dtype == "uint8":
@@ -57,20 +59,23 @@ def fitted_ranges(sides: dict[str, list[Grid]], opt: Any) -> dict[str, StoredRan
         if not low < high:
             raise ValueError(f"--{flag}: all values of {side} are {low:g}; give --{flag} LOW,HIGH")
         if opt.phase == "train":
-            warn_of_unfitting(grids, flag, (low, high))
+            warn_of_unfitting(grids, flag, (low, high), slices)
         bands = (first.units, first.band_names) if isinstance(first, Raster) else ()
         stored = StoredType(first.ending, dtype, first.nodata, first.channels, *bands)
         ranges[side] = stored, float(low), float(high)
     return ranges
 
 
-def sample(grids: Sequence[Grid], masked: bool) -> np.ndarray:
+def sample(
+    grids: Sequence[Grid], masked: bool, slice_range: Sequence[int] | None = None
+) -> np.ndarray:
     """Return some values of some files, without points that have no data."""
     rng, samples = random.Random(0), [np.zeros(0)]
     for index in evenly_spaced(len(grids), FILES):
         grid = grids[index]
-        count = SLICES if min(grid.size) > EDGE else min(SLICES, grid.count)
-        for number in np.linspace(0, grid.count - 1, count).round().astype(int).tolist():
+        first, last = slice_ends(grid.count, slice_range)
+        count = SLICES if min(grid.size) > EDGE else min(SLICES, last - first + 1)
+        for number in np.linspace(first, last, count).round().astype(int).tolist():
             width, height = grid.size
             x, y = (rng.randint(0, max(0, n - EDGE)) for n in grid.size)
             box = x, y, min(x + EDGE, width), min(y + EDGE, height)
@@ -82,14 +87,16 @@ def sample(grids: Sequence[Grid], masked: bool) -> np.ndarray:
     return np.concatenate(samples)
 
 
-def warn_of_unfitting(grids: Sequence[Grid], flag: str, value_range: Range) -> bool:
+def warn_of_unfitting(
+    grids: Sequence[Grid], flag: str, value_range: Range, slice_range: Sequence[int] | None = None
+) -> bool:
     """Warn of the first file, of a few, whose values do not fit the range; return whether there is
     one.
     """
     low, high = value_range
     given = f"--{flag} {low:g},{high:g}"
     for index in evenly_spaced(len(grids), LOOKED_AT):
-        values = sample(grids[index : index + 1], masked=True)
+        values = sample(grids[index : index + 1], True, slice_range)
         outside = np.mean((values < low) | (values > high)) if len(values) else 0
         first, last = np.percentile(values, PERCENTILES) if len(values) else (low, high)
         if outside > MOST_OUTSIDE:

@@ -2,7 +2,9 @@
 
 import logging
 import os
+from collections import OrderedDict
 from pathlib import Path
+from threading import Lock, get_ident
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from data.measurements.grid import Box, Grid, by, require
 from util.errors import one_line
 
 ENDINGS = (".tif", ".tiff")
+MOST_OPEN = 128  # files of a process; systems allow about 1000
 CLOSE = 0.01  # of a pixel: how far apart two rasters' corners may lie
 
 
@@ -27,7 +30,6 @@ class Raster(Grid):
     def __init__(self, path: str | Path):
         require("rasterio", "geo", str(path))
         self.path = str(path)
-        self._opened: tuple[int, Any] | None = None
         file = self.file()
         from rasterio.enums import ColorInterp
 
@@ -54,13 +56,8 @@ class Raster(Grid):
         return band_texts if any(band_texts) else None
 
     def file(self) -> Any:
-        """Return the open file, one of each process; ValueError names it if it cannot be opened."""
-        if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = os.getpid(), open_raster(self.path)
-        return self._opened[1]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_opened": None}
+        """Return the open file; ValueError names it if it cannot be opened."""
+        return opened.get(self.path)
 
     def read(self, number: int = 0, box: Box | None = None) -> np.ndarray:
         from rasterio.windows import Window
@@ -121,6 +118,33 @@ class Raster(Grid):
         a, b, c, d, e, f = self.transform[:6]
         ends = (0, 0), (width, 0), (width, height), (0, height)
         return [(a * x + b * y + c, d * x + e * y + f) for x, y in ends]
+
+
+class OpenRasters:
+    """The raster files that were used last; each thread has its own, since GDAL needs that."""
+
+    def __init__(self, most: int = MOST_OPEN):
+        self.most, self.lock = most, Lock()
+        self.files: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+
+    def get(self, path: str) -> Any:
+        """Return a file, opened anew if it has changed; ValueError if it cannot be opened."""
+        try:
+            state = os.stat(path)
+        except OSError as error:
+            raise ValueError(f"{path}: cannot be read as a raster ({one_line(error)})") from None
+        key = os.getpid(), get_ident(), path, state.st_mtime_ns, state.st_size
+        with self.lock:
+            file = self.files.pop(key, None)
+        file = file or open_raster(path)
+        with self.lock:
+            self.files[key] = file
+            while len(self.files) > self.most:
+                self.files.popitem(last=False)  # closed when its last reader lets go of it
+        return file
+
+
+opened = OpenRasters()
 
 
 def open_raster(path: str, **how: Any) -> Any:

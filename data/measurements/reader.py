@@ -1,5 +1,6 @@
 """Slices and windows of subjects as arrays for networks."""
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -55,12 +56,13 @@ class Reader:
         cached = self.cache.get(cache_key(grid, number))
         if cached:
             return part_of(cached[0][0].array(), box)
-        # A compressed volume has been decoded as a whole: keep all of it.
+        # A compressed volume has been decoded as a whole: keep all of it that can be used.
         array = self._put(grid, side, number)
         if grid.decoded and self.cache.get(cache_key(grid, number)):
             for other in range(grid.count):
                 if self.cache.get(cache_key(grid, other)) is None:
-                    self._put(grid, side, other)
+                    with contextlib.suppress(ValueError):  # raised where the slice is wanted
+                        self._put(grid, side, other)
         return part_of(array, box)
 
     def _put(self, grid: Grid, side: str, number: int) -> np.ndarray:

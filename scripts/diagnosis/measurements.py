@@ -11,7 +11,7 @@ from tqdm import tqdm
 from data.checks.image_check import Finding
 from data.measurements.dicom import DicomVolume
 from data.measurements.folders import files_in, folders_of, names_lacking, open_grid
-from data.measurements.grid import Grid
+from data.measurements.grid import Grid, slice_ends
 from data.measurements.raster import Raster
 from data.measurements.volume import Volume
 from options.base_options import Options
@@ -61,14 +61,17 @@ def measured_findings(
 
 
 def looked_through(grid: Grid, opt: Any) -> Iterator[Finding]:
-    """Read all of a file; yield its description and how much of it has no data."""
-    lacking = sum(
-        int((~np.isfinite(grid.read(number, box))).any(2).sum()) for number, box in grid.parts()
-    )
+    """Read all of a file; yield its description and how much of what is used has no data."""
+    first, last = slice_ends(grid.count, getattr(opt, "slice_range", None))
+    lacking = points = 0
+    for number, box in grid.parts():
+        lacks = ~np.isfinite(grid.read(number, box)).all(2)
+        if first <= number <= last:
+            lacking, points = lacking + int(lacks.sum()), points + lacks.size
     if isinstance(grid, Volume | Raster):
         channels = f"{grid.channels} channel{'s' * (grid.channels != 1)}"
         yield Finding(grid.path, f"{grid.dtype}, {channels}, {grid.describe()}")
-    if share := lacking / (grid.count * grid.size[0] * grid.size[1]):
+    if share := lacking / max(1, points):
         fix = "" if opt.nodata == "mask" else "; --nodata mask leaves them out"
         text = f"{max(share, 1e-4):.2%} of its points have no data{fix}"
         fatal = share == 1 or opt.nodata == "error"

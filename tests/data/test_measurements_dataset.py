@@ -158,9 +158,27 @@ def test_neighbouring_slices_are_channels_and_the_last_ones_are_repeated(tmp_pat
 def test_slices_of_another_axis_and_of_a_range(tmp_path: Path) -> None:
     volumes(tmp_path, count=1)
     assert len(items(tmp_path, "--slice_axis", "sagittal")) == 7
-    some, whole = items(tmp_path, "--slice_range", "1,-2"), items(tmp_path)
+    limits = ("--range_A", "0,210")  # else each training finds that of its slices
+    some, whole = items(tmp_path, "--slice_range", "1,-2", *limits), items(tmp_path, *limits)
     assert len(some) == 3 and torch.equal(some[0]["A"], whole[1]["A"])
     refusal(lambda: items(tmp_path, "--slice_range", "3,9"), "--slice_range 3,9", "5 slices")
+
+
+@pytest.mark.parametrize("cache", ["ram", "none"])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_slices_outside_the_range_need_no_data_and_are_not_looked_at(
+    tmp_path: Path, cache: str, ending: str
+) -> None:
+    array = numbers().astype(np.float32)
+    array[..., 0], array[..., -1] = np.nan, 1e6  # axial slices
+    for side in "AB":
+        write_nifti(tmp_path / f"train{side}" / f"p0{ending}", array)
+    refusal(lambda: items(tmp_path, "--cache", cache), "has pixels without data")
+    training = loader(tmp_path, "--slice_range", "1,-2", "--cache", cache)
+    found = [batch["A"] for epoch in (1, 2) for batch in training]
+    assert len(found) == 2 * (array.shape[2] - 2) and all(t.isfinite().all() for t in found)
+    _, low, high = training.dataset.kept["A"]
+    assert low >= array[:, :, 1:-1].min() and high <= array[:, :, 1:-1].max()
 
 
 def test_a_validation_has_slices_of_all_volumes(tmp_path: Path) -> None:

@@ -67,6 +67,17 @@ def test_points_without_data_are_counted(look, tmp_path: Path) -> None:
     assert status == 0 and "14.29%" in said
 
 
+def test_points_of_slices_that_are_left_out_do_not_count(look, tmp_path: Path) -> None:
+    array = numbers().astype(np.float32)
+    array[..., 0] = np.nan
+    for side in "AB":
+        write_nifti(tmp_path / "d" / f"train{side}" / "p0.nii", array)
+    status, said = look(tmp_path / "d")
+    assert status == 1 and "20.00% of its points have no data" in said
+    status, said = look(tmp_path / "d", "--slice_range", "1,-1")
+    assert status == 0 and "no data" not in said
+
+
 def test_groups_in_several_phases_are_named(look, command: Command, tmp_path: Path) -> None:
     root = volumes(tmp_path / "d", names="anna_1 anna_2 ben_1")
     volumes(root, "test", "anna_3 carl_1")

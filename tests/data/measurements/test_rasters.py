@@ -7,11 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rasterio
+from conftest import refusal
 from rasterio.enums import Resampling
 from rasterio.transform import Affine
 from support.measured_files import UTM, write_raster
+from support.peaks import linux_only
 
 from data.files.image_types import StoredType
+from data.measurements import raster as raster_module
 from data.measurements.output import RasterOutput, raster_file
 from data.measurements.ranges import fitted_ranges
 from data.measurements.raster import Raster
@@ -100,6 +103,27 @@ def test_a_raster_can_go_to_another_process(tmp_path: Path) -> None:
     raster = Raster(write_raster(tmp_path / "r.tif", bands()))
     copy = pickle.loads(pickle.dumps(raster))
     np.testing.assert_array_equal(copy.read(), raster.read())
+
+
+@linux_only
+def test_more_rasters_than_may_be_open_are_read(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(raster_module.opened, "most", 4)
+    paths = [write_raster(tmp_path / f"{n}.tif", bands(1) + n) for n in range(12)]
+    rasters = [Raster(path) for path in paths]
+    for _ in range(2):
+        for n, raster in enumerate(rasters):
+            np.testing.assert_array_equal(raster.read()[..., 0], bands(1)[0] + n)
+    files = [file.resolve() for file in Path("/proc/self/fd").iterdir() if file.exists()]
+    assert sum(file.parent == tmp_path for file in files) == 4
+
+
+def test_a_raster_that_has_changed_is_opened_anew(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "r.tif", bands(1))
+    assert Raster(path).read().max() == bands(1).max()
+    write_raster(path, bands(1, (80, 50)))
+    assert Raster(path).size == (50, 80)
+    path.unlink()
+    refusal(lambda: Raster(path), f"{path}: cannot be read as a raster")
 
 
 @pytest.mark.parametrize("transform", [None, ROTATED])
