@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from data.channels import CHANNEL_MODES, to_channels
 from data.checks.side_statistics import no_data_value
 from data.files.image_files import load_image_or_array
 from data.files.image_types import HighDepthImage, ImageLike, StoredType, range_of_type
@@ -55,7 +56,7 @@ def fitted_ranges(
 ) -> dict[str, StoredRange]:
     """Return the stored type and the range that --range_A and --range_B give each side."""
     fitted = {
-        side: _fit(dataset, side, files, getattr(opt, f"range_{side}"))
+        side: _fit(dataset, side, files, opt)
         for side, files in files_by_side.items()
         if dataset.has_range(side)
     }
@@ -109,9 +110,16 @@ def chosen_ranges(opt: Any, kept: dict[str, StoredRange]) -> dict[str, tuple[flo
     return ranges
 
 
-def _fit(dataset: Any, side: str, files: list[str], rule: Any) -> StoredRange | None:
-    """Return the stored type and the range of a side; None for 8-bit images without a rule."""
+def _fit(dataset: Any, side: str, files: list[str], opt: Any) -> StoredRange | None:
+    """Return the stored type and the range of a side; None for grey or RGB images of 8 bits without
+    a rule.
+    """
+    rule = getattr(opt, f"range_{side}")
+    channels = opt.output_nc if side == opt.direction[-1] else opt.input_nc
     first = next(filter(None, map(_readable, files)), None)
+    if first is not None and channels not in CHANNEL_MODES:
+        with contextlib.suppress(ValueError):  # said where the images are read
+            first = to_channels(first, channels)
     if first is None or (rule == "auto" and not isinstance(first, HighDepthImage)):
         return None
     deep = isinstance(first, HighDepthImage)

@@ -271,6 +271,23 @@ def test_targets_of_8_bits_with_a_range_give_images_of_8_bits(
         assert image.mode == "L" and np.asarray(image).max() <= 20
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_targets_of_8_bits_keep_all_their_channels(
+    command: Command, tmp_path: Path, channels: int
+) -> None:
+    root = lay_out(tmp_path / "data", ("png", "uint8", 3), ("png", "uint8", channels), count=1)
+    flags = ["--dataroot", root, "--name", "r", "--output_nc", channels]
+    assert command("train", *TINY, *flags).status == 0
+    assert command("test", "--name", "r", "--gpu_ids", "-1", "--num_threads", "0").status == 0
+    source = root / "testA" / "0.png"
+    words = ["--name", "r", "--gpu_ids", "-1", source, "out.png"]
+    assert command("scripts.translate", *words).status == 0
+    kept = np.asarray(Image.open("results/r/test_latest/deep/0_fake_B.png"))
+    assert kept.shape[2] == channels and kept.dtype == np.uint8 and kept.std((0, 1)).min() > 0
+    assert np.array_equal(Image.open("out.png"), kept)
+    assert np.array_equal(Translator.load("checkpoints/r", gpu_ids=-1)(source), kept)
+
+
 def test_another_range_counts_once_it_has_been_trained_with(
     command: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
