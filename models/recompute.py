@@ -15,6 +15,9 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.utils.checkpoint import checkpoint
 
 
+UV = ("_u", "_v")  # how the names of their vectors end
+
+
 def recomputed(module: nn.Module, *inputs: Any) -> Tensor:
     """Run a module and keep only its inputs: what it computes is computed again when needed."""
     if not torch.is_grad_enabled():
@@ -38,32 +41,57 @@ def run_in_parts(layers: nn.Sequential, x: Tensor) -> Tensor:
     return x
 
 
+Vectors = dict[nn.Module, dict[str, Tensor]]  # u and v of spectral norms, by layer and buffer
+
+
 def _contexts(module: nn.Module) -> tuple[Any, Any]:
     """Return the contexts of the first run and of the second."""
-    return contextlib.nullcontext(), _unchanged(module)
+    vectors: Vectors = {}
+    return _remembered(module, vectors), _as_before(module, vectors)
 
 
 @contextlib.contextmanager
-def _unchanged(module: nn.Module) -> Iterator[None]:
-    """Within it, a run changes neither running statistics nor the vectors of spectral norms, which
-    the first run has moved on already.
+def _remembered(module: nn.Module, vectors: Vectors) -> Iterator[None]:
+    """After a run, put the vectors of spectral norms that it has moved, and used, into `vectors`.
+
+    A further run of the same layers, on other images, moves them on.
+    """
+    yield
+    for layer in module.modules():
+        if layer.training and has_spectral_norm(layer):
+            named = dict(layer.named_buffers(recurse=False))
+            vectors[layer] = {name: named[name].clone() for name in named if name[-2:] in UV}
+
+
+@contextlib.contextmanager
+def _as_before(module: nn.Module, vectors: Vectors) -> Iterator[None]:
+    """Within it, a run has the vectors of spectral norms of the first run, and changes neither them
+    nor running statistics, which that run has moved on already.
     """
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     norms = [norm for norm in norms if norm.training and norm.track_running_stats]
-    convs = [m for m in module.modules() if m.training and has_spectral_norm(m)]
+    now = {layer: {name: getattr(layer, name) for name in uv} for layer, uv in vectors.items()}
     states = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0  # of the new statistics in the running ones
-    for conv in convs:
-        conv.training = False
+    _put(vectors)
+    for layer in vectors:
+        layer.training = False
     try:
         yield
     finally:
         for norm, momentum, batches in states:
             norm.momentum = momentum
             norm.num_batches_tracked.copy_(batches)
-        for conv in convs:
-            conv.training = True
+        for layer in vectors:
+            layer.training = True
+        _put(now)
+
+
+def _put(vectors: Vectors) -> None:
+    for layer, uv in vectors.items():
+        for name, vector in uv.items():
+            setattr(layer, name, vector)
 
 
 def has_spectral_norm(module: nn.Module) -> bool:

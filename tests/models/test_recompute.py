@@ -81,6 +81,24 @@ def test_what_D_gives_and_learns_is_equal(name: str) -> None:
         assert torch.equal(kept[key], again[key]), key
 
 
+def judged_twice(recompute: bool) -> dict[str, Tensor]:
+    """Return the gradients and the buffers of D after a backward pass through two runs."""
+    torch.manual_seed(1)
+    net = pix2pixHD_networks.MultiscaleDiscriminator(4, 8, spectral=True).double()
+    net.recompute = recompute
+    fake, real = torch.rand(2, 1, 4, 64, 80, dtype=torch.float64)
+    values = [layer for x in (fake, real) for scale in net(x) for layer in scale]
+    sum(value.square().mean() for value in values).backward()
+    gradients = {f"{key}.grad": p.grad for key, p in net.named_parameters()}
+    return {**gradients, **dict(net.named_buffers())}
+
+
+def test_each_of_two_runs_is_computed_again_with_its_own_spectral_norms() -> None:
+    kept, again = judged_twice(recompute=False), judged_twice(recompute=True)
+    for key in kept:
+        assert torch.equal(kept[key], again[key]), key
+
+
 def saved_bytes(net: nn.Module, *inputs: Any) -> int:
     """Return the bytes that a forward pass keeps for the backward pass."""
     sizes: dict[int, int] = {}
