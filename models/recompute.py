@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.utils.checkpoint import checkpoint
 
-
 UV = ("_u", "_v")  # how the names of their vectors end
 
 

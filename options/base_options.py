@@ -138,8 +138,8 @@ class BaseOptions:
         by_hand = {**_typed(parser, config, f"{given.get('config')}: "), **given}
         defaults = {name: action.default for name, action in parser.options().items()}
         values = {**defaults, **by_hand}
-        run_name = _existing_name(values, by_hand) if values["suffix"] else values["name"]
-        saved = self.saved_options(parser, Path(values["checkpoints_dir"]) / run_name, by_hand)
+        named = _existing_name(values, by_hand, argv) if values["suffix"] else values["name"]
+        saved = self.saved_options(parser, Path(values["checkpoints_dir"]) / named, by_hand)
         builtin = not (by_hand.get("dataroot") or saved.get("dataroot"))
         model = {**values, **saved, **by_hand}["model"]
         preset = read_builtin(model) if builtin else {}
@@ -174,7 +174,8 @@ class BaseOptions:
         _apply(parser, opt, config, f"{given.get('config')}: ")
         parser.parse_args(argv, opt)
         opt.given, opt.inferred = {*config, *flags}, dict(self.inferred)
-        opt.name = run_name if saved or not self.is_train else _named(vars(opt))
+        resumed = saved and by_hand.get("continue_train")
+        opt.name = named if resumed or not self.is_train else _named(vars(opt))
         self.finish(parser, opt)
         check_unused_flags(parser, opt, flags)
         classes[0].check_options(opt)
@@ -241,7 +242,7 @@ def _given(parser: FlagParser, argv: list[str]) -> dict[str, Any]:
     return {k: v for k, v in vars(namespace).items() if v is not _MISSING}
 
 
-def _existing_name(values: dict[str, Any], by_hand: dict[str, Any]) -> str:
+def _existing_name(values: dict[str, Any], by_hand: dict[str, Any], argv: list[str]) -> str:
     """Return the name that train.py gives a run with a --suffix, by these flags alone.
 
     The run's saved options are found by this name. Without --dataroot it may be a run on the
@@ -255,6 +256,7 @@ def _existing_name(values: dict[str, Any], by_hand: dict[str, Any]) -> str:
     dataset = by_hand.get("dataset_mode", parser.get_default("dataset_mode"))
     find_class("data", dataset, "--dataset_mode").modify_commandline_options(parser, True)
     defaults = {name: action.default for name, action in parser.options().items()}
+    by_hand = {**by_hand, **_given(parser, argv)}  # with the flags of the model and the dataset
     presets = [{}] if by_hand.get("dataroot") else [{}, read_builtin(model)]
     texts = ({**preset, **by_hand} for preset in presets)
     names = [_named({**defaults, **_typed(parser, text)}) for text in texts]

@@ -78,8 +78,9 @@ def parse(argv: Sequence[str] | None) -> tuple[Any, list[str]]:
     add("--checkpoints_dir", type=Path, default=Path("./checkpoints"), help="folder of the runs")
     add("--results_dir", type=Path, default=Path("./results"), help="folder of the results")
     args, train_flags = parser.parse_known_args(argv)
-    of_train = {f"--{name}" for name in flags_of(add_shared_flags, add_train_flags)}
-    if wrong := [flag for flag in parser.mistyped() if flag not in of_train]:
+    of_train, owner_of = flags_of(add_shared_flags, add_train_flags), TrainOptions().owner_of
+    names = {flag: flag.removeprefix("--") for flag in parser.mistyped()}
+    if wrong := [flag for flag, n in names.items() if n not in of_train and not owner_of(n)]:
         raise ValueError(parser.describe_unknown(wrong))
     return args, train_flags
 
@@ -101,6 +102,8 @@ def how_to_evaluate(plan: Plan, args: Any) -> Any:
     for run in [run for run in plan.runs if run.seed == plan.seeds[0]]:
         opt = TrainOptions().read(run.flags)
         kind = ["--model", opt.model, "--dataset_mode", opt.dataset_mode]
+        kind += ["--dataroot", str(evaluation.dataroot or opt.dataroot), "--name", run.name]
+        kind += ["--checkpoints_dir", str(args.checkpoints_dir)]
         try:
             TestOptions().read([*kind, *evaluation.test_flags])  # now, not after the last training
         except ValueError as error:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from data.labels.class_names import named_classes
+from data.value_range import chosen_ranges, read_ranges
 from models.segmenter import Examples, Reader, kept_reader
 from options.config_files import read_run
 from util.distributed import all_gather, local_main_first
@@ -22,6 +23,7 @@ from util.palette import shown_colours
 from util.registry import find_class
 from util.segmentation_scores import UNKNOWN, confusion, iou_by_class, largest_classes, scores
 
+READING = ("output_nc", "alpha", "filter_A", "filter_B")  # flags that change the images
 FOLDERS = ("label_dir", "image_dir", "instance_dir")  # flags that name the files of a training
 SHOWN = 6  # classes whose IoU each validation tells
 
@@ -106,6 +108,7 @@ def reader_of_labels(opt: Any, *, epochs: int, cache: Path, device: torch.device
     dataset, size = training_pairs(opt), opt.crop_size
     content = hash_files([*dataset.label_paths, *dataset.image_paths])
     meaning = (opt.label_nc, opt.label_offset, opt.contain_dontcare_label, opt.label_colours)
+    reading = [getattr(opt, name, None) for name in READING]
     colours = shown_colours(opt)  # the last one is that of unknown pixels
 
     def examples() -> Examples:
@@ -114,7 +117,7 @@ def reader_of_labels(opt: Any, *, epochs: int, cache: Path, device: torch.device
         classes = np.stack([item["label"][0].numpy() for item in items])
         return Examples(photos, np.where(classes < opt.label_nc, classes, UNKNOWN), colours[:-1])
 
-    key = ("labels", content, meaning, size)
+    key = ("labels", content, meaning, size, reading, dataset.ranges)
     reader = kept_reader(key, examples, epochs=epochs, cache=cache, device=device)
     names = [name for _, name in named_classes(opt)]
     reader.names = [f"class {name}" if name.isdecimal() else name for name in names]
@@ -145,6 +148,7 @@ def training_pairs(opt: Any) -> Any:
             f"{flag}: needs the training images of {opt.name}, and {opt.dataroot} has none; "
             f"choose another folder with --dataroot"
         )
+    dataset.ranges = chosen_ranges(opt, read_ranges(opt))
     return dataset
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from data.aligned_dataset import pair_files
+from data.channels import to_channels
 from data.files.image_files import read_pair
 from data.labels.palette import find_palette
 from models.segmenter import Examples, Reader, kept_reader
@@ -31,18 +32,19 @@ def trained_reader(
     *,
     labels_are_A: bool,
     size: int,
+    alpha: str = "ignore",
     epochs: int,
     cache: Path,
     device: torch.device,
 ) -> Reader:
-    """Train a segmenter on pairs of files (A, B), or load it from `cache`.
+    """Train a segmenter on pairs of files (A, B), or load it from `cache`; `alpha` is --alpha.
 
     ValueError if the label maps have too many colours.
     """
     content = hash_files(dict.fromkeys(file for pair in pairs for file in pair))
 
     def examples() -> Examples:
-        photos, labels = read_pairs(pairs, labels_are_A, size)
+        photos, labels = read_pairs(pairs, labels_are_A, size, alpha)
         palette = find_palette(labels)
         if palette is None:
             raise ValueError(
@@ -52,20 +54,24 @@ def trained_reader(
         return Examples(np.stack(photos), classes, palette)
 
     settings = {"epochs": epochs, "cache": cache, "device": device}
-    return kept_reader((content, labels_are_A, size), examples, **settings)
+    return kept_reader((content, labels_are_A, size, alpha), examples, **settings)
 
 
 def read_pairs(
-    pairs: Iterable[tuple[str, str]], labels_are_A: bool, size: int
+    pairs: Iterable[tuple[str, str]], labels_are_A: bool, size: int, alpha: str = "ignore"
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return photos and label maps, (size, size, 3) uint8; labels keep their colours."""
+    """Return photos and label maps, (size, size, 3) uint8; labels keep their colours.
+
+    `alpha` says as --alpha what becomes of transparent pixels.
+    """
     photos, labels = [], []
     for paths in pairs:
-        A, B = read_pair(*paths)
-        label, photo = (A, B) if labels_are_A else (B, A)
-        for image, path in zip((A, B), paths, strict=True):
+        images = read_pair(*paths)
+        for image, path in zip(images, paths, strict=True):
             if not isinstance(image, Image.Image):
                 raise ValueError(f"--metrics FCN: {path} has more than 8 bits or 3 channels")
+        A, B = (to_channels(image, 3, alpha) for image in images)
+        label, photo = (A, B) if labels_are_A else (B, A)
         photos.append(np.array(photo.resize((size, size), Image.Resampling.BICUBIC)))
         labels.append(np.array(label.resize((size, size), Image.Resampling.NEAREST)))
     return photos, labels
@@ -93,6 +99,7 @@ def fcn_of_run(images: ImageSet, args: Any, device: torch.device) -> dict[str, d
         list(zip(*pairs, strict=True)),
         labels_are_A=opt.direction == "AtoB",
         size=opt.crop_size,
+        alpha=opt.alpha,
         **settings,
     )
     return fcn_scores(reader, images)

@@ -32,7 +32,8 @@ from util.sampling import first_of_parts
 
 FLOOR = "real images"
 OWN = "†"  # marks what cannot be the best
-OF_FILES = ("dataroot", "dataset_mode", "phase", "label_dir", "image_dir", "instance_dir")
+FOLDERS = ("label_dir", "image_dir", "instance_dir")
+OF_FILES = ("dataroot", "dataset_mode", "phase", *FOLDERS)
 PROTOCOLS = {
     FRECHET: "Fréchet distance of Gaussians fitted to the 1280 pooled features of EfficientNet-"
     "Lite0 (weights of ImageNet), images resized to 224×224 with PIL's bicubic filter, values in "
@@ -94,9 +95,10 @@ def reference_for(
         return None, "two folders have no training images: no floor"
     wanted = vars(images.options)
     of_run = {name: saved[name] for name in OF_FILES if saved.get(name)}
+    folders = dict.fromkeys(FOLDERS if saved else ())  # those of the test are not the training's
     why = ""
     for root in dict.fromkeys((of_run.get("dataroot"), wanted["dataroot"])):
-        files = {"phase": "train", **of_run, "dataroot": root}
+        files = {"phase": "train", **folders, **of_run, "dataroot": root}
         try:
             if root:
                 options = Namespace(**{**saved, **wanted, **files})

@@ -67,6 +67,8 @@ def parse(argv: Sequence[str] | None) -> Any:
     args, test_flags = parser.parse_known_args(argv)
     if defaults := of_config_file(test_flags, parser, named=bool(args.name)):
         args, test_flags = parser.parse_known_args([*defaults, *parser.words])
+    if args.fake:
+        args.fake = Path(os.path.abspath(args.fake))  # its name names the results
     args.num_threads = max(1, args.num_threads)  # 0: no further ones, as in train.py
     of_runs = {"--epoch": args.epoch != "latest", "--use_ema": args.use_ema}
     of_runs |= {"--phase": args.phase, "--dataroot": args.dataroot}

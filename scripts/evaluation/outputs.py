@@ -133,7 +133,8 @@ def seems_complete(wanted: Any, folder: Path) -> bool:
 def how_made(opt: dict[str, Any], more: list[str]) -> str:
     """Describe in words the translated images, the weights and the size."""
     first = f"the first {opt['num_test']} of " if opt["num_test"] < float("inf") else ""
-    size = "at their own size" if opt["preprocess"] == "none" else f"{opt['crop_size']} pixels wide"
+    width = opt["load_size" if opt["preprocess"] == "scale_width" else "crop_size"]
+    size = "at their own size" if opt["preprocess"] == "none" else f"{width} pixels wide"
     if opt["dataset_mode"] == "measurements":
         size = "whole files"
     average = ", EMA of G" if opt["use_ema"] else ""

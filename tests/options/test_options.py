@@ -257,6 +257,29 @@ def test_values_of_a_file_are_those_of_flags_before_the_run_is_found(tmp_path: P
     refusal(lambda: TrainOptions().read([*where, "--suffix", "{ngf[0]}"]), "--suffix {ngf[0]}")
 
 
+def test_a_suffix_of_flags_of_the_model_names_the_run_that_is_resumed(tmp_path: Path) -> None:
+    flags = ["--checkpoints_dir", str(tmp_path), "--name", "a", "--dataroot", "p"]
+    flags += ["--suffix", "L{lambda_L1}"]
+    for own, lr in ((["--lambda_L1", "10"], 0.5), ([], 0.25)):
+        trained = TrainOptions().read([*flags, *own])
+        (tmp_path / trained.name).mkdir()
+        options = json.dumps(vars(trained) | {"lr": lr})
+        (tmp_path / trained.name / "train_opt.json").write_text(options)
+    resumed = TrainOptions().read([*flags, "--lambda_L1", "10", "--continue_train"])
+    assert (resumed.name, resumed.lambda_L1, resumed.lr) == ("a_L10.0", 10, 0.5)
+    resumed = TrainOptions().read([*flags, "--continue_train"])
+    assert (resumed.name, resumed.lr) == ("a_L100.0", 0.25)
+
+
+def test_the_suffix_of_a_fine_tuned_run_has_its_own_values(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "train_opt.json").write_text(json.dumps({"netG": "unet_64", "ngf": 8}))
+    flags = ["--checkpoints_dir", str(tmp_path), "--name", "ft", "--dataroot", "p"]
+    flags += ["--init_from", str(source), "--suffix", "{netG}_{ngf}_{lambda_L1}"]
+    assert TrainOptions().read([*flags, "--lambda_L1", "50"]).name == "ft_unet_64_8_50.0"
+
+
 def test_a_restart_resumes_though_the_command_overwrites() -> None:
     flags = ["--dataroot", "p", "--name", "n", "--overwrite", "--continue_train"]
     opt = TrainOptions(restarted=True).read(flags)

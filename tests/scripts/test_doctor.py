@@ -179,6 +179,20 @@ def test_a_file_of_flags_chooses_the_model_and_the_dataset(
     assert command(*words).status == 1
 
 
+def test_one_side_of_the_test_images_is_enough(command: Command, tmp_path: Path, caplog) -> None:
+    for folder in ("trainA", "trainB", "testA"):
+        for i in range(2):
+            save(tmp_path / "set" / folder, f"{i}.png", draw((40, 30), seed=i))
+    save(tmp_path / "set" / "validation", "0.png", draw((40, 30)))
+    words = ["scripts.doctor", "--dataroot", tmp_path / "set", "--num_threads", "1"]
+    small = ("--load_size", "48", "--crop_size", "32")
+    for model in ("cycle_gan", "pix2pix"):
+        caplog.clear()
+        done = command(*words, *small, "--model", model)
+        assert done.status == 0, done.err
+        assert not any(line.startswith("BAD") for line in caplog.messages)
+
+
 def test_pairs_that_do_not_match_are_named(command: Command, tmp_path: Path, caplog) -> None:
     root = tmp_path / "set"
     save(root / "trainA", "1.png", draw((40, 30)))

@@ -15,6 +15,7 @@ from PIL import Image
 
 from scripts.evaluation.compare import ImageSet, Result, heat_map
 from scripts.evaluation.flags import parse
+from scripts.evaluation.outputs import how_made
 from scripts.evaluation.page import clearly_best, write_page
 from scripts.evaluation.report import fcn_note, table
 from util.metrics import bootstrap, compare
@@ -44,6 +45,24 @@ def test_a_file_of_flags_counts_where_the_command_line_says_nothing(tmp_path):
     assert (args.checkpoints_dir, args.results_dir) == (Path("runs"), Path("out"))
     args = parse(["--name", "b", "--epoch", "best", "--config", str(file)])
     assert (args.name, args.epoch, args.phase) == (["b"], "best", "val")
+
+
+def test_outputs_in_this_folder_are_named_by_it(folders, evaluate, tmp_path, monkeypatch):
+    fake, real = folders
+    monkeypatch.chdir(fake)
+    for _ in range(2):
+        status, lines = evaluate("--fake", ".", "--real", real)
+        assert status == 0, lines
+    (run,) = json.loads((tmp_path / "fake_evaluation/metrics.json").read_text())["runs"]
+    assert run["name"] == "fake"
+
+
+@pytest.mark.parametrize(("preprocess", "width"), [("scale_width", 1024), ("resize_and_crop", 512)])
+def test_the_protocol_says_how_wide_the_images_are(preprocess, width):
+    opt = {"num_test": float("inf"), "dataset_mode": "aligned", "use_ema": False}
+    opt |= {"dataroot": "d", "phase": "test", "direction": "AtoB", "epoch": "latest"}
+    sizes = {"preprocess": preprocess, "load_size": 1024, "crop_size": 512}
+    assert f"{preprocess}, {width} pixels wide" in how_made(opt | sizes, [])
 
 
 @pytest.fixture

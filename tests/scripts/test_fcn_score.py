@@ -138,7 +138,7 @@ def test_outputs_lie_between_one_colour_and_the_real_photos(reader, tmp_path):
 
 def test_it_reads_the_side_and_the_size_of_the_test(pairs, tmp_path, monkeypatch):
     test = {"dataset_mode": "aligned", "dataroot": str(tmp_path)}
-    opt = SimpleNamespace(**test, direction="BtoA", crop_size=64)
+    opt = SimpleNamespace(**test, direction="BtoA", crop_size=64, alpha="ignore")
     images = ImageSet("run", {}, {}, {}, run="run", options=opt)
     asked = []
     monkeypatch.setattr(fcn_score, "trained_reader", lambda found, **how: asked.append(how))
@@ -146,6 +146,19 @@ def test_it_reads_the_side_and_the_size_of_the_test(pairs, tmp_path, monkeypatch
     args = SimpleNamespace(fcn_epochs=1, checkpoints_dir=tmp_path)  # without saved options
     fcn_score.fcn_of_run(images, args, CPU)
     assert asked[0]["labels_are_A"] is False and asked[0]["size"] == 64
+
+
+def test_other_modes_are_read_as_a_training_reads_them(tmp_path):
+    clear = Image.new("RGBA", (64, 64), (200, 0, 0, 0))
+    clear.paste((0, 90, 200, 255), (0, 0, 32, 64))
+    print_colours = Image.new("CMYK", (64, 64), (0, 0, 0, 255))
+    clear.save(tmp_path / "a.png")
+    print_colours.save(tmp_path / "b.tif")
+    files = [(str(tmp_path / "a.png"), str(tmp_path / "b.tif"))]
+    for alpha, right in (("ignore", (200, 0, 0)), ("white", (255, 255, 255))):
+        (photo,), (label,) = read_pairs(files, True, 64, alpha)
+        assert photo.shape == label.shape == (64, 64, 3)
+        assert tuple(label[0, 0]) == (0, 90, 200) and tuple(label[0, 63]) == right
 
 
 def test_photos_on_both_sides_are_refused(tmp_path):

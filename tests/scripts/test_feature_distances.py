@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from models.efficientnet_lite import FeatureReader
 from scripts import sweep
+from scripts.evaluation import feature_distances
 from scripts.evaluation.compare import ImageSet, Result
 from scripts.evaluation.epochs import best_epochs
 from scripts.evaluation.feature_distances import clearly_best, warnings
@@ -142,6 +144,20 @@ def test_images_of_another_folder_are_measured_against_those_of_the_training(tra
     draw_pairs(Path("other"), count=5)
     status, lines = evaluate("--name", "r", "--dataroot", "other", "--metrics", *BOTH)
     assert status == 0 and any("6 training images (data, train)" in line for line in lines)
+
+
+def test_the_folders_of_a_test_are_not_those_of_the_training(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        feature_distances, "training_reference", lambda opt, reader: asked.append(opt)
+    )
+    test = {"dataroot": "d", "phase": "test", "label_dir": "t/labels", "image_dir": "t/images"}
+    images = ImageSet("run", {}, {}, options=Namespace(**test))
+    feature_distances.reference_for(images, {"dataroot": "d", "phase": "train"}, None)
+    assert (asked[0].phase, asked[0].label_dir, asked[0].image_dir) == ("train", None, None)
+    saved = {"dataroot": "d", "label_dir": "mine/labels", "image_dir": "mine/images"}
+    feature_distances.reference_for(images, saved, None)
+    assert (asked[1].label_dir, asked[1].image_dir) == ("mine/labels", "mine/images")
 
 
 def test_unpaired_images_that_repeat_count_once(command, evaluate):

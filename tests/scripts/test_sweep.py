@@ -12,9 +12,11 @@ from statistics import fmean, stdev
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from conftest import TINY, draw_pairs
+from support.measured_files import numbers, write_nifti
 
 from options.config_files import PRESETS, read_yaml
 from scripts import sweep
@@ -241,6 +243,25 @@ def test_an_evaluation_may_have_flags_of_the_models_of_its_rows(command):
     rows["c"] = {"model": "pix2pix"}
     with pytest.raises(ValueError, match=r"evaluate: --mask_dir: .* \(in the row c\)"):
         sweep.how_to_evaluate(read_plan(written(plan), Path("checkpoints")), args)
+
+
+def test_a_sweep_may_be_of_measurements(command):
+    for side in "AB":
+        for phase in ("train", "test"):
+            write_nifti(Path(f"data/{phase}{side}/p0.nii"), numbers().astype(np.int16))
+    flags = {"dataroot": "data", "dataset_mode": "measurements", "no_html": True}
+    plan = changed(runs={"a": {"crop_size": 64, "netG": "unet_64"}}, flags=flags)
+    places = {"checkpoints_dir": Path("checkpoints"), "results_dir": Path("results")}
+    args = SimpleNamespace(file="plan.yaml", **places)
+    plan["evaluate"] = {"metrics": ["MAE"], "gpu_ids": -1}
+    assert sweep.how_to_evaluate(read_plan(written(plan), Path("checkpoints")), args)
+
+
+def test_flags_of_a_model_or_a_dataset_may_follow_the_file():
+    for flags in (["--label_dir", "x"], ["--mask_dir", "x"], ["--checkpoint_activations"]):
+        assert sweep.parse(["plan.yaml", *flags])[1] == flags
+    with pytest.raises(ValueError, match="--job: unknown flag; did you mean --jobs?"):
+        sweep.parse(["plan.yaml", "--job", "2"])
 
 
 def test_wrong_flags_are_refused(command):
