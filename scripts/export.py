@@ -152,7 +152,8 @@ def check_flags(args: argparse.Namespace, asked: Any) -> None:
     if not args.processing:
         return
     flag = "--site" if args.site else "--processing"
-    if read_ranges(asked):
+    sides = read_ranges(asked).values()
+    if any((stored.dtype, *ends) != ("uint8", 0, 255) for stored, *ends in sides):
         raise ValueError(f"{flag}: needs 8 bits a channel, this run has more; leave it out")
     if asked.dataset_mode == "labels" and asked.label_nc + asked.contain_dontcare_label > 256:
         classes = asked.label_nc + asked.contain_dontcare_label

@@ -37,7 +37,7 @@ from scripts.pairs.splits import (
 )
 from scripts.pairs.tasks import MASKS, TASKS, make_image
 from util.command import run_command, run_line, setup_logging
-from util.files import make_folder, naming
+from util.files import atomic_write, make_folder, naming
 from util.process_pool import worker_pool
 
 log = logging.getLogger(__name__)
@@ -216,7 +216,7 @@ def remember(args: argparse.Namespace, flags: Sequence[str] = ()) -> None:
         try:
             saved = dict(json.loads(note.read_text(encoding="utf-8")))
         except (ValueError, TypeError):
-            raise ValueError(f"{note}: damaged; delete it, or use another OUT") from None
+            raise ValueError(f"{note}: damaged; use another OUT") from None
     elif any(args.out.iterdir()):
         raise ValueError(f"OUT {args.out}: holds other files; use an empty folder")
     changes = [
@@ -225,7 +225,8 @@ def remember(args: argparse.Namespace, flags: Sequence[str] = ()) -> None:
     if changes:
         raise ValueError(f"OUT {args.out}: was made with {', '.join(changes)}; use another folder")
     extra = {"train_flags": " ".join(flags)} if flags else {}
-    note.write_text(json.dumps(settings | extra, indent=1) + "\n", encoding="utf-8")
+    with atomic_write(note) as file:
+        file.write((json.dumps(settings | extra, indent=1) + "\n").encode())
     for leftover in args.out.rglob(".*.tmp"):  # left by a killed run
         leftover.unlink()
 

@@ -12,9 +12,28 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-read -ra python <<<"${PYTHON:-uv run --project $root python}"
-name=speedrun
+if [ -n "${PYTHON:-}" ]; then
+  read -ra python <<<"$PYTHON"
+else
+  python=(uv run --project "$root" python)
+fi
 start=$SECONDS
+
+last() { # FLAG DEFAULT WORDS...: prints the last value of a flag among the words
+  local flag=$1 value=$2
+  shift 2
+  while [ $# -gt 0 ]; do
+    case $1 in
+      "$flag") value=${2:-} ;;
+      "$flag="*) value=${1#*=} ;;
+    esac
+    shift
+  done
+  printf '%s\n' "$value"
+}
+
+name=$(last --name speedrun "$@")
+runs=$(last --checkpoints_dir ./checkpoints "$@")
 
 timed() { # WHAT COMMAND...
   local what=$1 since=$SECONDS
@@ -35,7 +54,7 @@ if [[ " $* " != *" --dataroot"* ]]; then
     timed download "${python[@]}" "$root/scripts/download.py" pix2pix_dataset facades
   fi
 fi
-if [ -e "checkpoints/$name/latest_state.pth" ]; then
+if [ -e "$runs/$name/latest_state.pth" ]; then
   flags+=(--continue_train)
 fi
 read -ra metrics <<<"${METRICS:-L1 SSIM FCN FD-EffLite0}"
@@ -48,5 +67,5 @@ fi
 
 timed training "${python[@]}" "$root/train.py" "${flags[@]}" "$@"
 timed "translation and scores" "${python[@]}" "$root/scripts/evaluate.py" --name "$name" \
-  --use_ema --metrics "${metrics[@]}"
+  --checkpoints_dir "$runs" --use_ema --metrics "${metrics[@]}"
 echo "speedrun.sh: in all $((SECONDS - start)) s"

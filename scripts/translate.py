@@ -213,11 +213,12 @@ def check_targets(
 def write(image: Image.Image | np.ndarray, target: Path) -> None:
     """Write an image of PIL, or an array in the values of the run's targets."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(image, Image.Image):
+    if isinstance(image, Image.Image) and target.suffix != ".npy":
         with atomic_write(target) as file:
             image.save(file, format_of(target))
     else:
-        write_array(image, target)
+        array = np.asarray(image)
+        write_array(array if array.ndim == 3 else array[..., None], target)
 
 
 def format_of(target: Path) -> str:

@@ -21,8 +21,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from data.checks.missing_folder import look_stitched
+from data.files.image_files import load_unconverted
 from data.files.large_images import LARGE
 from data.image_folder import make_dataset
+from data.labels.input import LabelInput
 from options.parser import OneLineParser
 from options.positionals import positionals
 from options.unused_flags import refuse_flags_of_test
@@ -61,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         work = Work(translator, source, args.mask, signals)
         folder = keep if film else out
         if folder:
-            prepare_folder(folder, translator, args)
+            files = source.files if isinstance(source, Images) else [args.IN]
+            prepare_folder(folder, translator, args, files)
             work.translate_into(folder)
         if file:
             count = write_film(work, file, encoder, folder, args.side_by_side)
@@ -136,6 +139,12 @@ def load(args: argparse.Namespace, source: Film | Images) -> Translator:
             f"--preprocess {opt.preprocess}: cuts frames; use none, scale_width or fixed"
         )
     translator = Translator(opt)
+    if isinstance(source, Images) and isinstance(translator.input, LabelInput):
+        source.read = load_unconverted  # keeps class numbers
+    if opt.output_nc > 4:
+        raise ValueError(
+            f"--output_nc {opt.output_nc}: a film has at most 4; use scripts.translate"
+        )
     if translator.target and translator.target[0].dtype != "uint8":
         raise ValueError(
             f"--name {opt.name}: its targets are {translator.target[0].dtype}, and a film has 8 "

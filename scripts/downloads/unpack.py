@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from data.image_folder import is_image_file
+from data.image_folder import is_hidden, is_image_file
 from util.errors import one_line
 from util.files import in_words
 
@@ -44,7 +44,7 @@ def unpack(archive: Path, target: Path) -> None:
     content.mkdir()
     try:
         (_unzip if zipfile.is_zipfile(archive) else _untar)(archive, content)
-        entries = [p for p in content.iterdir() if p.name != "__MACOSX"]
+        entries = [p for p in content.iterdir() if p.name != "__MACOSX" and not is_hidden(p.name)]
         if not entries:
             raise ValueError("the archive is empty")
         root = entries[0] if len(entries) == 1 and entries[0].is_dir() else content

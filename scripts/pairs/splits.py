@@ -61,10 +61,13 @@ def one_phase_of_each_group(
 ) -> list[str | None]:
     """Return the phases, of a group whose images are partly `made` the phase of these.
 
-    `phases` are None where the images lie in folders of their phases. ValueError if images of a
-    group are in several of them.
+    `phases` are None where the images lie in folders of their phases, which `--group` does not see.
+    ValueError if images of a group are in several of them.
     """
-    groups = groups_of(names, pattern)
+    paths = [
+        name if phase else Path(*name.parts[1:]) for name, phase in zip(names, phases, strict=True)
+    ]
+    groups = groups_of(paths, pattern)
     phase_by_group = {
         group: made[name] for name, group in zip(names, groups, strict=True) if name in made
     }

@@ -27,6 +27,8 @@ def translate_measurements(
     single = not files
     if not single and is_measured(out.name) and not out.is_dir():
         raise ValueError(f"OUT {out}: is the name of a file, but IN holds {len(files)} subjects")
+    if out.resolve() != source.resolve() and out.resolve().is_relative_to(source.resolve()):
+        raise ValueError(f"OUT {out}: lies in IN, whose files are all translated; choose another")
     jobs = []
     for name, path in (files or {source.name: source}).items():
         try:

@@ -30,13 +30,16 @@ def names_in(folder: Path) -> Iterator[Path]:
     return (folder / f"{number:06d}.png" for number in itertools.count(1))
 
 
-def prepare_folder(folder: Path, translator: Translator, args: argparse.Namespace) -> None:
-    """Make a folder for frames, and note what they are made from; ValueError if it holds frames
-    that were made from something else, unless --overwrite.
+def prepare_folder(
+    folder: Path, translator: Translator, args: argparse.Namespace, files: list[str]
+) -> None:
+    """Make a folder for frames, and note what they are made from: the `files` of IN, and flags.
+
+    ValueError if it holds frames that were made from something else, unless --overwrite.
     """
     nets = translator.model.nets
     origin = {
-        "input": [str(Path(args.IN).resolve()), hash_files([args.IN])],
+        "input": [str(Path(args.IN).resolve()), hash_files(files)],
         "mask": args.mask and [str(args.mask.resolve()), hash_files([args.mask])],
         "flags": translator.opt.non_default_flags(),
         "weights": fingerprint(net.state_dict() for net in nets.values()),

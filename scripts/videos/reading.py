@@ -115,6 +115,7 @@ class Images:
     def __init__(self, path: Path, rate: Fraction):
         """ValueError if the folder has no images, or one has another size than the first."""
         self.files = sorted(make_dataset(path, flag="IN"), key=natural_key)
+        self.read = load_image_or_array  # `load_unconverted` for label maps
         self.rate, self.time_base = rate, 1 / rate
         self.count, self.sound = len(self.files), []
         sizes = {file: image_size(file) for file in self.files}
@@ -130,7 +131,7 @@ class Images:
     def frames(self) -> Iterator[Frame]:
         """Yield all images; ValueError names one that cannot be read, or has more than 8 bits."""
         for number, file in enumerate(self.files):
-            image = load_image_or_array(file)
+            image = self.read(file)
             if isinstance(image, HighDepthImage):
                 raise ValueError(f"IN {file}: has more than 8 bits a channel; films have 8")
             yield Frame(image, number)

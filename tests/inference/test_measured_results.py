@@ -363,6 +363,7 @@ def test_translate_writes_files_of_the_same_kind(
         ([one, "-"], "-: a run on measurements translates files to files"),
         ([root / "testA", root / "testA", "--overwrite"], "is an input; choose another place"),
         ([root / "testA", "all.nii.gz"], "OUT all.nii.gz: is the name of a file"),
+        ([root / "testA", root / "testA/ct"], "lies in IN, whose files are all translated"),
         ([one, "one/x.nii/y.nii"], "OUT: one/x.nii cannot be written"),
     ):
         done = command("scripts.translate", *run, *words)

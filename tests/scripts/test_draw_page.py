@@ -309,7 +309,15 @@ def test_photos_get_a_place_to_drop_them_and_no_pen(show, tmp_path):
         assert np.array_equal(page.input(), before)
         page.upload("photo.jpg", png(draw((200, 100), 9)))
         page.until(lambda: page.page.is_enabled("#undo"))
-        assert page.input().shape == (64, 64, 3) and not np.array_equal(page.input(), before)
+        opened = page.input()
+        assert opened.shape == (64, 64, 3) and not np.array_equal(opened, before)
+        page.page.keyboard.press("Control+z")
+        page.until(lambda: np.array_equal(page.input(), before))
+        page.page.keyboard.press("Control+Shift+z")
+        page.until(lambda: np.array_equal(page.input(), opened))
+        page.until(lambda: page.page.is_enabled("#download"))
+        with page.page.expect_download():
+            page.page.keyboard.press("d")
 
 
 def test_a_run_whose_images_are_gone_has_a_page_all_the_same(browser, tmp_path):

@@ -44,6 +44,8 @@ def test_a_split_that_divides_a_group_is_refused(tmp_path: Path) -> None:
     source = draw_folder(tmp_path / "in", "train/a_1 train/b_1 test/a_2", (16, 16))
     words = ["--task", "resize", "--size", "16", f"{source}", f"{tmp_path / 'out'}", *GROUP]
     refusal(lambda: make_pairs.main(words), "--group", "a has images in train and test")
+    of_names = [*words[:-1], r"^(\w)_\d"]  # without the folder of the phase, as the doctor
+    refusal(lambda: make_pairs.main(of_names), "--group", "a has images in train and test")
     refusal(lambda: make_pairs.main([*words[:-1], "["]), "--group [: is no regular expression")
     refusal(lambda: make_pairs.main([*words[:-1], "xyz"]), "--group xyz: finds nothing in")
 

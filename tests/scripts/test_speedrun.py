@@ -29,13 +29,13 @@ def speedrun(*flags: object) -> subprocess.CompletedProcess:
 @pytest.mark.slow
 def test_a_page_with_numbers_is_there_at_the_end_and_a_second_call_resumes():
     pairs = draw_pairs(Path("pairs"), count=5)
-    flags = [*SMALL, "--dataroot", pairs]
+    flags = [*SMALL, "--dataroot", pairs, "--name", "mine", "--checkpoints_dir", "my runs"]
     first = speedrun(*flags)
     assert first.returncode == 0, first.stderr
     said = [line for line in first.stdout.splitlines() if line.startswith("speedrun.sh: ")]
     seconds = [int(re.fullmatch(r"speedrun.sh: .* (\d+) s", line)[1]) for line in said[-3:]]
     assert seconds[2] >= max(seconds[:2]) and "download" not in first.stdout
-    assert Path("checkpoints/speedrun/latest_net_G_ema.pth").exists()
+    assert Path("my runs/mine/latest_net_G_ema.pth").exists()
     (page,) = Path("results").glob("**/*evaluation/index.html")
     assert "FD-EffLite0" in page.read_text()
 

@@ -88,8 +88,9 @@ def test_without_a_top_folder_the_target_holds_all(
     assert {p.name for p in path.parent.iterdir()} == {"archive.part", "set"}
 
 
-def test_what_a_mac_adds_does_not_hide_the_only_folder(archive: Callable) -> None:
-    path = archive(zip_of(below("facades") | below("__MACOSX")))
+@pytest.mark.parametrize("more", [below("__MACOSX"), {"._facades": b"x", ".DS_Store": b"x"}])
+def test_what_a_mac_adds_does_not_hide_the_only_folder(archive: Callable, more: dict) -> None:
+    path = archive(zip_of(below("facades") | more))
     unpack(path, path.parent / "set")
     assert content_of(path.parent / "set") == UNPACKED
 

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from conftest import TINY
 from PIL import Image
-from support.drawing import a_browser
+from support.drawing import a_browser, untrained
 from support.films import SOUND, Found, draw_frame, turned, write_film
+from support.label_folders import draw_label_folders
+from support.label_maps import SPADE
 from support.sites import hosted
 
 import scripts.video
@@ -280,6 +282,28 @@ def test_another_film_of_the_same_name_is_another_film(video):
     assert done.status == 2 and "holds frames of another film, run or flags" in done.err
     assert video("film.mp4", "kept", "--overwrite").status == 0
     assert len(list(Path("kept").glob("*.png"))) == 3
+
+
+def test_what_a_system_adds_to_a_folder_of_frames_does_not_matter(video):
+    Path("walk").mkdir()
+    for number in range(2):
+        draw_frame(number).save(f"walk/{number}.png")
+    assert video("walk", "kept").status == 0
+    Path("walk/.DS_Store").write_bytes(b"x")
+    assert video("walk", "kept").status == 0
+    draw_frame(5).save("walk/5.png")
+    assert video("walk", "kept").status == 2
+
+
+def test_frames_may_be_label_maps_of_class_numbers(command, tmp_path):
+    data = draw_label_folders(tmp_path / "data", classes=4, size=64)
+    run = untrained(tmp_path, data, *SPADE)
+    place = ["--checkpoints_dir", tmp_path, "--name", "run", "--gpu_ids", "-1"]
+    done = command("scripts.video", *place, data / "test_label", "out")
+    assert done.status == 0, done.err
+    first = Translator.load(run, gpu_ids=-1, preprocess="none")
+    wanted = next(first.each([Image.open(data / "test_label/0.png")], name="film"))
+    assert apart(np.asarray(wanted), np.asarray(Image.open("out/000001.png"))) < 1
 
 
 def test_a_film_of_kept_frames_does_not_fill_the_memory(tmp_path, monkeypatch):

@@ -425,17 +425,6 @@ function listen() {
       event.preventDefault();
     });
     canvas.addEventListener("blur", () => { $("cursor").hidden = true; });
-    document.addEventListener("keydown", event => {
-      const typing = event.target.matches("input:not([type=range])");
-      const control = event.ctrlKey || event.metaKey;
-      const key = event.key.toLowerCase();
-      if (control && !typing && (key === "z" || key === "y")) {
-        step(key === "y" || event.shiftKey ? "redo" : "undo");
-        event.preventDefault();
-      } else if (!control && !event.altKey && !typing) {
-        KEYS[key]?.();
-      }
-    });
     if (about.classes) {
       canvas.addEventListener("pointermove", event => tell(place(event)));
       canvas.addEventListener("pointerleave", () => { $("under").hidden = true; });
@@ -445,6 +434,17 @@ function listen() {
     }
     $("clear").addEventListener("click", clear);
   }
+  document.addEventListener("keydown", event => {
+    const typing = event.target.matches("input:not([type=range])");
+    const control = event.ctrlKey || event.metaKey;
+    const key = event.key.toLowerCase();
+    if (control && !typing && (key === "z" || key === "y")) {
+      step(key === "y" || event.shiftKey ? "redo" : "undo");
+      event.preventDefault();
+    } else if (!control && !event.altKey && !typing && (about.kind !== "photo" || key === "d")) {
+      KEYS[key]?.();
+    }
+  });
   $("undo").addEventListener("click", () => step("undo"));
   $("redo").addEventListener("click", () => step("redo"));
   $("seed").addEventListener("input", changed);

@@ -271,6 +271,17 @@ def test_targets_of_8_bits_with_a_range_give_images_of_8_bits(
         assert image.mode == "L" and np.asarray(image).max() <= 20
 
 
+def test_arrays_of_8_bits_are_translated_to_arrays(command: Command, tmp_path: Path) -> None:
+    root = lay_out(tmp_path / "data", ("png", "uint8", 3), ("npy", "uint8", 1), count=1)
+    flags = ["--dataroot", root, "--name", "r", "--output_nc", 1]
+    assert command("train", *TINY, *flags).status == 0
+    words = ["--name", "r", "--gpu_ids", "-1", root / "testA" / "0.png", "out.npy"]
+    done = command("scripts.translate", *words)
+    assert done.status == 0, done.err
+    written = np.load("out.npy")
+    assert written.dtype == np.uint8 and written.shape == (64, 64, 1) and written.std() > 0
+
+
 @pytest.mark.parametrize("channels", [2, 4])
 def test_targets_of_8_bits_keep_all_their_channels(
     command: Command, tmp_path: Path, channels: int
