@@ -199,7 +199,9 @@ class MeasurementsDataset(BaseDataset):
             valid = np.isfinite(np.concatenate([*arrays.values()], 2)).all(2, keepdims=True)
             if valid.any():
                 break
-        arrays |= {"valid": valid.astype(np.float32)} if self.masked else {}
+        if self.masked:  # the target is 0 where an input has no data, as the output is
+            arrays[self.target_side] = np.where(valid, arrays[self.target_side], np.nan)
+            arrays["valid"] = valid.astype(np.float32)
         flip = trains(self.opt) and not self.opt.no_flip and random.random() > 0.5
         item: dict[str, Any] = paths_of(subject, self.target_side)
         item |= {"slice": number} if self.volumes else {}

@@ -42,10 +42,11 @@ def as_image(
         if image.mode not in HIGH_DEPTH_MODES:
             return image
         source = np.asarray(image)
-        if image.mode == "I":  # PIL's mode for many 16-bit images
+        if image.mode == "I" and not ranged:  # PIL's mode for many 16-bit images
             source = source.clip(0, 65535).astype(np.uint16)
     if not isinstance(source, np.ndarray):
         raise ValueError(f"expected a file, a PIL image, an array or a tensor, got {_kind(source)}")
+    source = source.astype(source.dtype.newbyteorder("="), copy=False)
     valid_type = source.dtype.kind in "uif" if ranged else _has_a_range(source.dtype)
     if source.ndim not in (2, 3) or not source.size or not valid_type:
         raise ValueError(

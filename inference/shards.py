@@ -4,6 +4,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -13,7 +14,7 @@ from data.dataset_files import input_hash, paths_of, tells_paths
 from inference.earlier_results import delete_replaced
 from inference.manifest import Entry, Manifest, made_from, naming_path, states_of
 from inference.pages import results_folder, results_page
-from util.files import short_stem
+from util.files import short_stem, shortened
 from util.html import HTML
 from util.image_rows import ImageRow
 from util.variants import variant_count
@@ -39,7 +40,11 @@ class Share:
         self.again = not (opt.num_shards or opt.skip_finished)
         files_known = not self.again or tells_paths(self.dataset)
         files = all_files(self.dataset, len(dataset)) if files_known else None
-        stems = (short_stem(naming_path(item, opt.direction)) for item in files or [])
+        subjects = getattr(self.dataset, "subjects", None) if files else None
+        if subjects:  # of measurements, whose files may lie deep in a subject's folder
+            stems = [shortened(Path(subject.name).name) for subject in subjects[: len(files)]]
+        else:
+            stems = [short_stem(naming_path(item, opt.direction)) for item in files or []]
         self.names = [page.unique_name(stem) for stem in stems]
         self.seen: set[int] = set()
         self._made_from = partial(made_from, opt, files, len(dataset), states_of(nets))

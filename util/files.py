@@ -34,7 +34,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno is not None:
             error.filename = str(path)
         raise
 
@@ -120,7 +120,13 @@ def in_words(size: int) -> str:
 
 def short_stem(path: str, most: int = 200) -> str:
     """Return the file's stem, at most `most` bytes; a longer one is cut and ends in its hash."""
-    stem = Path(path).name if os.path.isdir(path) else Path(path).stem.removesuffix(".nii")
+    return shortened(
+        Path(path).name if os.path.isdir(path) else Path(path).stem.removesuffix(".nii"), most
+    )
+
+
+def shortened(stem: str, most: int = 200) -> str:
+    """Return a file's stem, at most `most` bytes; a longer one is cut and ends in its hash."""
     if len(stem.encode("utf-8", "surrogateescape")) <= most:
         return stem
     digest = hashlib.sha256(stem.encode("utf-8", "surrogateescape")).hexdigest()[:8]

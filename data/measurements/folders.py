@@ -160,10 +160,11 @@ def folders_of(opt: Any) -> dict[str, Path]:
     lacking = {*"AB"} - {side[0] for side in folders}
     if lacking - ({opt.direction[-1]} if not opt.isTrain else set()):
         raise missing_folder(opt, f"{phase}A/ (or {phase}A1/, {phase}A2/, …) and {phase}B/")
-    if opt.direction == "BtoA" and len(folders) > 2:
+    numbered = [f"{phase}{side}/" for side in folders if side[1:]]
+    if opt.direction == "BtoA" and numbered:
         raise ValueError(
-            f"--direction BtoA: {phase}A1/ and {phase}A2/ are several inputs, which cannot be the "
-            f"target; name the folder of the target {phase}B/"
+            f"--direction BtoA: {' and '.join(numbered)} with a number cannot be the target; name "
+            f"the folder of the target {phase}B/, or the only input {phase}A/"
         )
     return folders
 

@@ -1,5 +1,6 @@
 """NIfTI volumes, .nii and .nii.gz."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class NiftiVolume(Volume):
         selection[self.stored_axis] = slice(index, index + 1)
         try:
             if self.in_memory:
-                values = self._all()[tuple(selection)]
+                values = self._kept[tuple(selection)]
             elif self.decoded:
                 values = decoded.get(self.path, self._all)[tuple(selection)]
             else:
@@ -58,6 +59,11 @@ class NiftiVolume(Volume):
 
     def _all(self) -> np.ndarray:
         return self._values(np.asanyarray(self.image.dataobj))
+
+    @cached_property
+    def _kept(self) -> np.ndarray:
+        """All values of an image of nibabel, whose file may have to be decoded."""
+        return self._all()
 
     def _values(self, array: np.ndarray) -> np.ndarray:
         array = np.asanyarray(array)

@@ -1,6 +1,7 @@
 """Outputs as files of the kind of their input: with its place, in the values of the target."""
 
 import contextlib
+import errno
 import os
 import uuid
 from abc import ABC, abstractmethod
@@ -171,6 +172,7 @@ def raster_file(path: Path, like: Raster, channels: int, stored: StoredType) -> 
     elif profile["blockysize"] < height or profile["blockxsize"] < width:
         options |= {"blockysize": profile["blockysize"]}
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tif")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         environment = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True)  # a mask is no file of its own
         with environment, naming(path), open_raster(str(unfinished), mode="w", **options) as file:
@@ -179,10 +181,25 @@ def raster_file(path: Path, like: Raster, channels: int, stored: StoredType) -> 
             if stored.band_names:
                 file.descriptions = stored.band_names
             yield file
+        check_written(unfinished, path)
         os.replace(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def check_written(unfinished: Path, path: Path) -> None:
+    """Raise an OSError with the name `path` if a written raster cannot be read: GDAL says nothing
+    of a disk that was full when the file was closed.
+    """
+    try:
+        with open_raster(str(unfinished)) as file:
+            for _, window in file.block_windows(1):
+                file.read(window=window)
+    except Exception:
+        raise OSError(
+            errno.ENOSPC, "cannot be written whole; is the disk full?", str(path)
+        ) from None
 
 
 def _zipped(content: bytes) -> bytes:

@@ -37,13 +37,20 @@ class Raster(Grid):
         self.bands = [band for band, meaning in meanings.items() if meaning != ColorInterp.alpha]
         self.alpha = [band for band, meaning in meanings.items() if meaning == ColorInterp.alpha]
         self.channels = len(self.bands)
+        if (pages := len(file.subdatasets)) > 1:
+            raise ValueError(f"{path}: has {pages} pages; save them as the bands of one")
+        if not self.bands:
+            raise ValueError(f"{path}: has an alpha band alone, and no values")
+        kinds = [file.dtypes[band - 1] for band in self.bands]
+        if odd := next((kind for kind in kinds if kind.startswith("complex")), None):
+            raise ValueError(f"{path}: holds {odd}; expected whole numbers or floats")
         self.size = file.width, file.height
         self.crs, self.transform = file.crs, file.transform
         self.scales = [(file.scales[b - 1], file.offsets[b - 1]) for b in self.bands]
         self.nodata = file.nodata
         self.units = self._of_bands(file.units)
         self.band_names = self._of_bands(file.descriptions)
-        stored = np.result_type(*(file.dtypes[band - 1] for band in self.bands))
+        stored = np.result_type(*kinds)
         if stored.kind not in "uif":
             raise ValueError(f"{path}: holds {stored}; expected whole numbers or floats")
         scaled = any(scale != (1, 0) for scale in self.scales)

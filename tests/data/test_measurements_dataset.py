@@ -2,6 +2,7 @@
 
 import pickle
 import random
+import shutil
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -277,6 +278,8 @@ def test_folders_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None
     refusal(lambda: items(root), "p1.nii", "p1.nii.gz", "have the same name")
     root = volumes(tmp_path / "several", sides="A1 A2 B")
     refusal(lambda: items(root, "--direction", "BtoA"), "--direction BtoA")
+    shutil.rmtree(root / "trainA2")
+    refusal(lambda: items(root, "--direction", "BtoA"), "--direction BtoA: trainA1/ with a number")
 
 
 def test_flags_of_another_kind_of_file_are_refused(tmp_path: Path) -> None:
@@ -353,6 +356,8 @@ def test_nan_in_an_input_is_zero_and_not_valid(tmp_path: Path, value: float) -> 
     refusal(lambda: items(tmp_path), "trainA/p0.nii: has pixels without data")
     item = items(tmp_path, "--nodata", "mask")[0]
     assert item["A"][0, 0, -1, 0] == 0 and item["valid"].sum() == 41
+    whole = items(tmp_path, "--nodata", "mask", "--range_B", "-9,420")[0]["B"][0, 0]
+    assert whole[-1, 0] == 0 and whole.count_nonzero() == 41  # nor does the target tell it
 
 
 def test_slices_smaller_than_the_crop_are_padded_with_what_has_no_data(tmp_path: Path) -> None:

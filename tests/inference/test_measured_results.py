@@ -84,12 +84,13 @@ def test_whole_volumes_have_the_place_of_the_input_and_values_of_the_target(
     assert f"slices {numbers} of {grid.count}" in page
 
 
-def test_a_series_becomes_a_nifti_volume(command: Command, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["p1", "p1/study/series"])
+def test_a_series_becomes_a_nifti_volume(command: Command, tmp_path: Path, place: str) -> None:
     root = tmp_path / "data"
     array = numbers((5, 6, 7)).astype(np.int16)
     for phase in ("train", "test"):
         for side in "AB":
-            write_dicom(root / f"{phase}{side}" / "p1", array, intercept=-100)
+            write_dicom(root / f"{phase}{side}" / place, array, intercept=-100)
     train(command, root)
     output = nibabel.load(test_run(command) / "values" / "p1_fake_B.nii.gz")
     np.testing.assert_allclose(np.diag(output.affine), (-1, -1.5, 3, 1))

@@ -247,6 +247,12 @@ def test_deep_images_come_back_in_the_values_of_their_files(tmp_path):
     assert torch.equal(t.prepare(values.astype(np.uint16)), t.prepare(path))
     assert torch.equal(t.prepare(values.astype(np.float32)), t.prepare(path))
     assert torch.equal(t.prepare(Image.open(path)), t.prepare(path))
+    assert torch.equal(t.prepare(values.astype(">u2")), t.prepare(path))
+    signed = ranges.replace("0.0", "-1000.0")
+    (run / "pixel_ranges.json").write_text(f'{{"A": {signed}, "B": {ranges}}}')
+    t, below = Translator.load(run, gpu_ids=-1), values.astype(np.int32) - 1000
+    assert torch.equal(t.prepare(Image.fromarray(below)), t.prepare(below))
+    assert t.prepare(below).min() < -0.9
 
 
 # Mistakes ---------------------------------------------------------------------------------

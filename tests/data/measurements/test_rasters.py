@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rasterio
+import tifffile
 from conftest import refusal
 from rasterio.enums import Resampling
 from rasterio.transform import Affine
@@ -15,7 +16,7 @@ from support.peaks import linux_only
 
 from data.files.image_types import StoredType
 from data.measurements import raster as raster_module
-from data.measurements.output import RasterOutput, raster_file
+from data.measurements.output import RasterOutput, check_written, raster_file
 from data.measurements.ranges import fitted_ranges
 from data.measurements.raster import Raster
 from data.measurements.values import to_network
@@ -149,6 +150,32 @@ def test_an_output_has_the_place_and_blocks_of_its_input(
         np.testing.assert_allclose(read[3:], stored[0, 3:], atol=1e-3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tif", "r.tif"]
     assert (tmp_path / "out.tif").stat().st_mode == (tmp_path / "r.tif").stat().st_mode
+
+
+def test_a_raster_that_a_full_disk_has_cut_is_not_taken_as_whole(tmp_path: Path) -> None:
+    cut = write_raster(tmp_path / "r.tif", bands(1))
+    check_written(cut, tmp_path / "out.tif")
+    cut.write_bytes(cut.read_bytes()[:-2000])
+    with pytest.raises(OSError, match="cannot be written whole") as raised:
+        check_written(cut, tmp_path / "out.tif")
+    assert raised.value.filename == str(tmp_path / "out.tif")
+
+
+def test_an_output_makes_its_folder(tmp_path: Path) -> None:
+    raster = Raster(write_raster(tmp_path / "r.tif", bands(1)))
+    kind = StoredType(".tif", "float32")
+    with raster_file(tmp_path / "new/folder/out.tif", raster, 1, kind) as file:
+        RasterOutput(file, raster, kind, (0.0, 1.0)).put(0, 0, np.zeros((70, 50, 1)))
+    assert Raster(tmp_path / "new/folder/out.tif").size == (50, 70)
+
+
+def test_pages_and_complex_numbers_are_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "pages.tif", np.zeros((5, 40, 40), np.uint16), photometric="minisblack"
+    )
+    refusal(lambda: Raster(tmp_path / "pages.tif"), "pages.tif: has 5 pages")
+    write_raster(tmp_path / "c.tif", bands(1).astype(np.complex64))
+    refusal(lambda: Raster(tmp_path / "c.tif"), "c.tif: holds complex64; expected")
 
 
 def test_an_output_that_is_not_finished_is_not_there(tmp_path: Path) -> None:
