@@ -11,6 +11,7 @@ from contextlib import nullcontext
 
 import util.installed  # noqa: F401  (names missing packages in one line)
 from data import create_dataset, create_validation_dataset
+from data.value_range import forgetting_unsaved
 from models import create_model
 from models.weights import infer_options
 from options.base_options import Options
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         opt = parse(argv, launches)
         is_main = distributed.is_main_process()
         own_folder = own_run_folder(opt, launches) if is_main else nullcontext("")
-        with own_folder as earlier_run, explain_out_of_memory(opt):
+        with own_folder as earlier_run, explain_out_of_memory(opt), forgetting_unsaved():
             distributed.barrier()  # the folder is that of this run
             train(opt, signals, earlier_run)
 

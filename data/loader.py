@@ -19,7 +19,7 @@ from data.device_images import on_device
 from data.files.image_files import BadImageError
 from data.files.large_images import LargeImage
 from data.sampler import EpochBatchSampler, SeededDataset
-from data.value_range import StoredRange, write_ranges
+from data.value_range import StoredRange, save_unsaved, write_ranges
 from data.worker_errors import allow_open_files, explained
 from util import distributed
 from util.command import run_line
@@ -123,6 +123,7 @@ class Loader:
 
     def save_new_ranges(self) -> None:
         """Save value ranges that the weights of now on are for."""
+        save_unsaved(self.opt)
         if self.new_ranges and distributed.is_main_process():
             write_ranges(self.new_ranges, self.opt)
         self.new_ranges = {}

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ OPTIONAL = {
     "band_names": tuple,
 }  # of a StoredType
 StoredRange = tuple[StoredType, float, float]
+# The ranges of a training by the file that its first save writes; until then that file, if it is
+# there, belongs to the weights of an earlier run.
+unsaved: dict[Path, dict[str, StoredRange]] = {}
 
 
 def fit_value_ranges(
@@ -38,17 +41,38 @@ def fit_value_ranges(
     """Return (low, high) of each side whose range is not that of its files' number types.
 
     Training saves the ranges and stored types of `fit` in the run's folder; --continue_train and
-    test.py read them there. See `continued_ranges` for others.
+    test.py read them there. Those of weights that are there already stay until the first save. See
+    `continued_ranges` for others.
     """
     ranges = read_ranges(opt)
     if opt.isTrain and not (opt.continue_train and ranges):
         ranges = fit()
-        if ranges and is_main_process():
-            write_ranges(ranges, opt)
-        elif is_main_process():
-            ranges_file(opt).unlink(missing_ok=True)  # from an earlier run of that name
+        if opt.continue_train and chosen_ranges(opt, ranges):
+            log.warning("--range_A, --range_B: the run was trained with the range of its files")
+        unsaved[ranges_file(opt)] = ranges
+        barrier()  # all have looked at the folder
+        if not any(run_folder(opt).glob("*_net_*.pth")):
+            save_unsaved(opt)
         barrier()
     return chosen_ranges(opt, ranges)
+
+
+def save_unsaved(opt: Any) -> None:
+    """Save the ranges that a training has fitted, and that its file does not hold yet."""
+    ranges = unsaved.pop(ranges_file(opt), None)
+    if ranges and is_main_process():
+        write_ranges(ranges, opt)
+    elif ranges is not None and is_main_process():
+        ranges_file(opt).unlink(missing_ok=True)  # from an earlier run of that name
+
+
+@contextlib.contextmanager
+def forgetting_unsaved() -> Iterator[None]:
+    """Forget the ranges of a training that ends in the block before its first save."""
+    try:
+        yield
+    finally:
+        unsaved.clear()
 
 
 def fitted_ranges(
@@ -180,6 +204,8 @@ def write_ranges(kept: dict[str, StoredRange], opt: Any) -> None:
 def read_ranges(opt: Any) -> dict[str, StoredRange]:
     """Return the stored type and range by side that training has saved."""
     path = ranges_file(opt)
+    if path in unsaved:
+        return unsaved[path]
     if not path.is_file():
         return {}
     try:

@@ -111,7 +111,8 @@ def kept_reader(
     if path.exists():
         checkpoint = load(path)
         palette = checkpoint["palette"].numpy()
-        net = Segmenter(len(palette))
+        with seeded(0):  # its first weights draw no numbers of a training
+            net = Segmenter(len(palette))
         net.load_state_dict(checkpoint["weights"])
         return Reader(net.to(device).eval(), palette, device)
     photos, classes, palette = examples()

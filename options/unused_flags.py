@@ -57,7 +57,10 @@ REFERENCE_FLAGS = {
     "netD": DISCRIMINATOR,
     "ndf": DISCRIMINATOR,
     "gan_mode": DISCRIMINATOR,
-    "pool_size": DISCRIMINATOR,
+    "pool_size": Need(
+        "--lambda_GAN above 0, and a --model other than spade and inpaint, which keep no fakes",
+        lambda opt: has_D(opt) and opt.model not in ("spade", "inpaint"),
+    ),
     "init_gain": Need("an --init_type other than kaiming", lambda opt: opt.init_type != "kaiming"),
     "aspect_ratio": Need(  # of test.py it also stretches the results
         "--preprocess fixed", lambda opt: not opt.isTrain or opt.preprocess == "fixed"

@@ -16,12 +16,12 @@ def torchrun_line(opt: Any, argv: Sequence[str]) -> str:
     return command_line([*torchrun(), processes, script("train.py"), *argv, *batch])
 
 
-def results_line(opt: Any) -> str:
-    """Return the command that shows this run's results."""
+def results_line(opt: Any, *more: str) -> str:
+    """Return the command that shows this run's results, with `more` flags."""
     words = ["--name", opt.name]
     if opt.checkpoints_dir != "./checkpoints":
         words += ["--checkpoints_dir", opt.checkpoints_dir]
-    return run_line("test.py", *words, *phase_flags(opt))
+    return run_line("test.py", *words, *phase_flags(opt), *more)
 
 
 def phase_flags(opt: Any) -> list[str]:

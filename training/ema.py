@@ -114,6 +114,7 @@ def estimate_statistics(model: SemanticModel, dataset: Loader) -> None:
     ]
     others = [net for name, net in model.nets.items() if not name.startswith("G")]
     before, momenta = dict(vars(model)), [norm.momentum for norm in norms]
+    statistics = [copy.deepcopy(dict(norm.named_buffers())) for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a mean over all passes
@@ -123,7 +124,11 @@ def estimate_statistics(model: SemanticModel, dataset: Loader) -> None:
             for batch in dataset.some_batches(STATISTICS):
                 model.set_input(batch)
                 model.synthesize()
+                statistics = []  # there are new ones
     finally:
+        for norm, buffers in zip(norms, statistics, strict=False):  # no image can be read
+            for name, buffer in buffers.items():
+                getattr(norm, name).copy_(buffer)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
         vars(model).update(before)

@@ -19,6 +19,7 @@ from training.state import (
     changed_flags,
     changes_as_hint,
     earlier_files,
+    first_save_mark,
     read_state,
     state_path,
 )
@@ -115,6 +116,8 @@ def nothing_to_resume(opt: Any, model: BaseModel) -> bool:
     whole = all((folder / f"latest_net_{name}.pth").exists() for name in generators(model.nets))
     save_begun = (folder / "train_opt.json").exists()  # a save writes it first
     killed_in_save = asks_for_latest and no_epochs and save_begun and not whole
+    if asks_for_latest and first_save_mark(opt).exists() and not state_path(opt).exists():
+        killed_in_save = True
     return (folder / "loss_log.txt").exists() and (never_saved or killed_in_save)
 
 

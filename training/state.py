@@ -16,7 +16,7 @@ from training.ema import EMA
 from training.saved_files import SavedFiles, delete
 from util import distributed
 from util.checkpoint import load, save
-from util.files import run_folder
+from util.files import make_folder, run_folder
 from util.seeding import random_states
 
 log = logging.getLogger(__name__)
@@ -106,6 +106,12 @@ class TrainingState:
         emas = self.ema.nets if self.ema else {}
         return self.model.nets | {f"{name}_ema": net for name, net in emas.items()}
 
+    def begin_save(self) -> None:
+        """Mark the first save, so that a kill within it leaves nothing that is taken as whole."""
+        if distributed.is_main_process() and not state_path(self.opt).exists():
+            make_folder(run_folder(self.opt), "--checkpoints_dir")
+            first_save_mark(self.opt).touch()
+
     def save_networks(self, tag: str | int) -> None:
         """Write `TAG_net_NAME.pth` of every network, and `TAG_net_NAME_ema.pth` of the EMA."""
         folder, names = self.model.save_dir, [f"{tag}_net_{name}.pth" for name in self.model.nets]
@@ -134,8 +140,14 @@ class TrainingState:
             if self.ema:
                 state["averages"] = self.ema.state_dict()
             save(on_cpu(state), state_path(self.opt))
+            first_save_mark(self.opt).unlink(missing_ok=True)
             delete(self.model.save_dir, old_files)
         distributed.barrier()
+
+
+def first_save_mark(opt: Any) -> Path:
+    """Return the file that is there while a run's first save is written, and after a kill in it."""
+    return run_folder(opt) / ".first_save"
 
 
 def state_path(opt: Any) -> Path:

@@ -132,6 +132,7 @@ class Trainer:
         """
         self.nan_check.check()
         check_weights(self.state.nets)
+        self.state.begin_save()
         for tag in tags:
             self.state.save_networks(tag)
         self.dataset.save_new_ranges()

@@ -11,6 +11,7 @@ from data import Loader
 from models import schedules
 from models.base_model import BaseModel
 from options.train_options import last_epoch
+from training.commands import results_line
 from training.feature_scores import FeatureScores, asked_for
 from training.health import check_weights
 from training.label_scores import LabelScores
@@ -154,8 +155,7 @@ class Validation:
         """Return which epoch is the best of a run that has ended, and how to translate with it."""
         progress, every = self.state.progress, self.opt.val_freq
         among = "all" if every == 1 else f"one in {every} and the last"
-        line = f"test.py --name {self.opt.name} --epoch best"
-        line += " --use_ema" if self.state.ema else ""
+        line = results_line(self.opt, "--epoch", "best", *["--use_ema"] * bool(self.state.ema))
         words = (
             f"best epoch by val {progress.best_metric}: {progress.best_epoch} (of {among}; {line})"
         )

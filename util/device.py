@@ -44,8 +44,7 @@ def pick_device(gpu_ids: Sequence[int]) -> torch.device:
             )
         torch.backends.cudnn.benchmark = True
         device = torch.device("cuda", ids[distributed.local_rank()])
-        if processes > 1:
-            torch.cuda.set_device(device)  # NCCL uses the current device
+        torch.cuda.set_device(device)  # whose streams are the current ones; NCCL uses it, too
         return device
     if torch.backends.mps.is_available() and distributed.world_size() == 1:
         return torch.device("mps")

@@ -35,16 +35,22 @@ def random_states() -> dict[str, Any]:
         "numpy": [kind, words.tolist(), *rest],
         "torch": torch.get_rng_state(),
         "cuda": cuda,
+        "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
     }
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """Restore random states; those of GPUs only if the number of GPUs is the same."""
+    """Restore random states; those of GPUs only if the number of GPUs is the same.
+
+    Checkpoints of earlier versions have none of Apple's GPU.
+    """
     random.setstate(states["python"])
     np.random.set_state(tuple(states["numpy"]))
     torch.set_rng_state(states["torch"])
     if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])
+    if states.get("mps") is not None and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(states["mps"])
 
 
 @contextlib.contextmanager

@@ -71,6 +71,7 @@ class Visualizer:
                 folder / "web",
                 f"{opt.name}: training",
                 settings=opt.non_default_flags(),
+                continued=opt.continue_train,
                 width=opt.display_winsize,
                 loss_log=loss_log,
                 score_log=score_log,
@@ -149,7 +150,11 @@ class Visualizer:
         close_all(self.live)
 
     def _total(self, epoch: int, iters: int) -> int:
-        return (epoch - 1) * self.epoch_size + iters
+        """Return the images of the run so far; the last batch of an epoch may count more than its
+        own, which would be those of the next epoch.
+        """
+        most = self.epoch_size or iters
+        return (epoch - 1) * self.epoch_size + min(iters, most)
 
     def _on_page(self, show: Callable[[WebPage], None]) -> None:
         # A page that failed is no longer among the displays.

@@ -178,6 +178,9 @@ def test_the_statistics_of_averaged_weights_are_their_own(make) -> None:
     found = norm.running_var.clone()
     ema.refresh()  # once a step
     assert torch.equal(norm.running_var, found)
+    estimate_statistics(model, Batches())  # no image can be read
+    now = model.nets["G"].state_dict()
+    assert all(torch.equal(now[key], live[key]) for key in live)
 
 
 def test_only_the_last_enhancer_learns_in_the_first_epochs(make) -> None:

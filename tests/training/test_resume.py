@@ -187,12 +187,13 @@ def test_the_best_weights_alone_are_nothing_to_go_on_from(run):
     assert result.status == 0 and "runs/chosen/best_net_G.pth" in result.out
 
 
-def test_a_run_that_was_killed_within_its_first_save_starts_anew(run):
+@pytest.mark.parametrize("last", ["latest_net_G_B.pth", "latest_net_D_B.pth"])
+def test_a_run_that_was_killed_within_its_first_save_starts_anew(run, last):
     class Killed(BaseException):
         pass
 
     def save(state: Any, path: Path) -> None:
-        if path.name == "latest_net_G_B.pth":
+        if path.name == last:
             raise Killed
         save_weights(state, path)
 
@@ -203,6 +204,9 @@ def test_a_run_that_was_killed_within_its_first_save_starts_anew(run):
     assert Path("runs/cut/latest_net_G_A.pth").exists()
     result = run("cut", *flags, "--continue_train")
     assert result.status == 0 and "stopped before its first checkpoint" in result.out
+    Path("runs/cut/latest_state.pth").unlink()  # by the user: the weights are whole
+    result = run("cut", *flags, "--continue_train")
+    assert "resuming from these weights" in result.out
 
 
 def test_the_time_of_a_training_includes_that_before_an_interruption(run):

@@ -1,5 +1,6 @@
 """A run deletes only files that its own record says it wrote, oldest first."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,24 @@ def test_overwrite_deletes_nothing_before_the_first_save(train, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         train("--overwrite")
     assert saved() == before
+
+
+def test_value_ranges_are_those_of_the_weights_until_the_first_save(train, monkeypatch):
+    path = RUN / "pixel_ranges.json"
+    train("--range_B", "20,235")
+    before = path.read_bytes()
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(Trainer, "train_epoch", lambda self: 1 / 0)
+        train("--overwrite", "--range_B", "0,99", "--val_freq", "1")
+    assert path.read_bytes() == before
+    train("--overwrite", "--range_B", "0,99", "--val_freq", "1")
+    assert json.loads(path.read_text())["B"]["high"] == 99
+    train("--overwrite")  # 8 bits have the range of their type
+    assert not path.exists()
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(Trainer, "train_epoch", lambda self: 1 / 0)
+        train("--continue_train", "--n_epochs", "9", "--range_B", "0,99")
+    assert not path.exists()
 
 
 def test_weights_of_which_no_record_tells_stay_and_are_named(train):

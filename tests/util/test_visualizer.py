@@ -168,6 +168,22 @@ def test_a_continued_run_shows_earlier_epochs(options, tmp_path):
     assert shown_epochs(text) == [[1, 1], [3, 1]]
 
 
+def test_images_of_a_replaced_run_are_not_shown(options, tmp_path):
+    for epoch in range(1, 6):
+        Visualizer(options()).display_current_results(visuals(), epoch)
+    page = tmp_path / "run" / "web" / "index.html"
+    Visualizer(options("--continue_train")).display_current_results(visuals(), 3)  # gone back
+    assert shown_epochs(page.read_text(encoding="utf-8")) == [[1, 1], [2, 1], [3, 1]]
+    Visualizer(options("--overwrite")).display_current_results(visuals(), 1)
+    assert shown_epochs(page.read_text(encoding="utf-8")) == [[1, 1]]
+
+
+def test_the_last_batch_of_an_epoch_counts_as_its_end(options):
+    visualizer = Visualizer(options())
+    visualizer.start_epoch(2, images=90)
+    assert visualizer._total(2, 96) == visualizer._total(2, 90) == 180
+
+
 def test_no_html_writes_no_page(options, tmp_path):
     visualizer = Visualizer(options("--no_html"))
     visualizer.print_current_losses(1, 10, LOSSES, 0.5, 0.25)

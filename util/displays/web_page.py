@@ -63,18 +63,20 @@ class WebPage(Display):
         title: str,
         *,
         settings: Sequence[str] = (),
+        continued: bool = False,
         width: int = 256,
         loss_log: LossLog,
         score_log: ScoreLog,
         best_epoch: int = 0,
         best_metric: str = "",
     ):
-        """`settings` are the run's flags that are not default; `best_metric` is the score by which
-        `best_epoch` is the best.
+        """`settings` are the run's flags that are not default; a run that is `continued` shows the
+        epochs before its own, too. `best_metric` is the score by which `best_epoch` is the best.
         """
         self.web_dir, self.title, self.settings, self.width = web_dir, title, settings, width
         self.images = web_dir / "images"
         self.images.mkdir(parents=True, exist_ok=True)
+        self.continued, self.own_epochs = continued, set[int]()
         self.loss_log, self.score_log = loss_log, score_log
         self.best_epoch, self.best_metric = best_epoch, best_metric
         self.warnings: list[str] = []
@@ -103,6 +105,7 @@ class WebPage(Display):
 
     def _save_images(self, samples: Mapping[str, Images], epoch: int) -> None:
         self.shown = dict(samples)
+        self.own_epochs.add(epoch)
         self._note_names(epoch, list(samples))
         for number, images in enumerate(samples.values(), 1):
             for label, image in images.items():
@@ -172,11 +175,14 @@ class WebPage(Display):
     def epochs(self) -> list[tuple[int, int]]:
         """Return (epoch, number of complete samples) of each epoch that has one at least.
 
-        A complete sample has a file for every label.
+        A complete sample has a file for every label. Later images of an earlier run, which has been
+        replaced or gone back, do not count.
         """
         labels = list(next(iter(self.shown.values())))
         names = {path.name for path in self.images.glob("epoch*.png")}
-        numbers = sorted({int(m[1]) for name in names if (m := re.match(r"epoch(\d+)_", name))})
+        numbers = {int(m[1]) for name in names if (m := re.match(r"epoch(\d+)_", name))}
+        before = min(self.own_epochs, default=0) if self.continued else 0
+        numbers = sorted(n for n in numbers if n < before or n in self.own_epochs)
         epochs = []
         for epoch in numbers:
             count = 0
