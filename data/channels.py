@@ -8,17 +8,20 @@ from PIL import Image
 
 from data.files.image_files import DEEP, channels_of_some, in_mode
 from data.files.image_types import KINDS, HighDepthImage, ImageArray, ImageLike
+from data.files.pixel_limit import MAX_PIXELS
 
 CHANNEL_MODES = {1: "L", 3: "RGB"}
 BACKGROUNDS = {"ignore": None, "white": 1.0, "black": 0.0}  # of --alpha, in [0, 1]
 
 
-def check_channels(channels: int, flag: str, files: Sequence[str] = ()) -> None:
+def check_channels(
+    channels: int, flag: str, files: Sequence[str] = (), max_pixels: float = MAX_PIXELS
+) -> None:
     """Raise ValueError unless images, or these `files`, can have that many channels."""
     if channels in CHANNEL_MODES:
         return
     counts = set()
-    for count in channels_of_some(files):
+    for count in channels_of_some(files, max_pixels):
         if count == channels:
             return
         counts.add(count)
@@ -70,6 +73,6 @@ def side_channels(opt: Any, files: Sequence[str]) -> dict[str, int]:
     ValueError names the flag if the files cannot have that many channels.
     """
     for flag in ("input_nc", "output_nc"):
-        check_channels(getattr(opt, flag), flag, files)
+        check_channels(getattr(opt, flag), flag, files, opt.max_pixels)
     source, target = "BA" if opt.direction == "BtoA" else "AB"
     return {source: opt.input_nc, target: opt.output_nc}

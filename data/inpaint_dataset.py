@@ -79,14 +79,16 @@ class InpaintDataset(BaseDataset):
                     f"images become RGB"
                 )
         self.guided, self.training = getattr(opt, "guided", False), trains(opt)
-        self.reads_alpha = not self.training  # transparent pixels are the hole
+        # Of targets alone, without their holes, the masks are not read.
+        draws = self.training or getattr(opt, "targets_alone", False)
+        self.reads_alpha = not draws  # transparent pixels are the hole
         self.stitched = is_builtin(opt.dataroot)
         self.half = 0 if self.stitched else None  # the photo of an A|B image
         folder = image_folder(opt)
         self.A_paths = image_files(folder, opt)
         self.by_stem = one_by_stem(folder, self.A_paths)
         self.stems = {path: stem for stem, path in self.by_stem.items()}
-        self.own = self.files_beside(MASK) if not self.training else {}
+        self.own = {} if draws else self.files_beside(MASK)
         self.sketches = self.files_beside(SKETCH) if self.guided else {}
         self.folder = mask_folder(opt)
         if self.guided and not self.sketches:

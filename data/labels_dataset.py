@@ -76,7 +76,7 @@ class LabelsDataset(BaseDataset):
         half, two_sides = None if self.half is None else 1 - self.half, layout == "sides"
         self.reader = LabelReader.from_options(opt, half, two_sides)
         check_flags(opt, self.label_side, two_sides)
-        check_channels(opt.output_nc, "output_nc", self.image_paths)
+        check_channels(opt.output_nc, "output_nc", self.image_paths, opt.max_pixels)
         self.filters = dict.fromkeys((self.label_side, INSTANCE), NEAREST)
         self.filters[self.image_side] = filter_of(opt, self.image_side)
         self.found: list[str] = []  # remarks on the label maps of all phases

@@ -31,7 +31,7 @@ class SingleDataset(BaseDataset):
             self.A_paths = make_dataset(folder, opt.max_dataset_size)
         except ValueError:
             raise missing_folder(opt, "images in it", home=None) from None
-        check_channels(opt.input_nc, "input_nc", self.A_paths)
+        check_channels(opt.input_nc, "input_nc", self.A_paths, opt.max_pixels)
 
     def __len__(self) -> int:
         return len(self.A_paths)

@@ -140,7 +140,7 @@ def _fit(dataset: Any, side: str, files: list[str], opt: Any) -> StoredRange | N
     """
     rule = getattr(opt, f"range_{side}")
     channels = opt.output_nc if side == opt.direction[-1] else opt.input_nc
-    first = next(filter(None, map(_readable, files)), None)
+    first = next(filter(None, (_readable(path, opt.max_pixels) for path in files)), None)
     if first is not None and channels not in CHANNEL_MODES:
         with contextlib.suppress(ValueError):  # said where the images are read
             first = to_channels(first, channels)
@@ -162,7 +162,7 @@ def _percentiles(dataset: Any, side: str) -> tuple[float, float]:
     for i in evenly_spaced(len(dataset), SAMPLE):
         with contextlib.suppress(ValueError, OSError):  # `--on_bad_image` handles bad images later
             if side in (images := dataset.images(i)):
-                samples.append(pixels(images[side][1]).array().ravel()[::7])
+                samples.append(pixels(images[side][1]).array().ravel()[::7].copy())
     if not samples[1:]:
         raise ValueError(f"{flag} percentile: there is no image to look at; give {flag} LOW,HIGH")
     values = np.concatenate(samples)
@@ -176,10 +176,10 @@ def _percentiles(dataset: Any, side: str) -> tuple[float, float]:
     return low, high
 
 
-def _readable(path: str) -> ImageLike | None:
+def _readable(path: str, max_pixels: float) -> ImageLike | None:
     """Read an image; None if it is bad, since `--on_bad_image` handles that later."""
     try:
-        return load_image_or_array(path)
+        return load_image_or_array(path, max_pixels)
     except ValueError:
         return None
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from data import Loader
 from data.builtin_facades import is_builtin
 from data.files.high_depth_output import write_high_depth
+from data.files.large_images import LargeImage
 from data.image_folder import side_folders
 from data.value_range import StoredRange, read_ranges
 from inference.image_writer import ImageWriter
@@ -40,6 +41,8 @@ from util.variants import (
 
 log = logging.getLogger(__name__)
 
+# The number of an image, its row of the page, and what writes its files.
+Row = tuple[int, ImageRow, list[Callable[[], None]]]
 LABEL_MODELS = ("spade", "pix2pixHD")  # tested with running statistics, and without dropout
 RESIZED = "Images do not have their original size"
 
@@ -69,7 +72,8 @@ def write_results(
             if not batch:
                 break
             inputs = dict(zip(batch["index"].tolist(), batch["input"], strict=True))
-            for number, row, jobs in islice(rows_of(batch), share.most - done):
+            rows = or_skipped(rows_of(batch), batch, opt)
+            for number, row, jobs in islice(rows, share.most - done):
                 jobs.append(partial(share.add, number, row, inputs[number], page.notes))
                 writer.run(run_all, [share.wait, *jobs])
                 share.seen.add(number)
@@ -87,6 +91,19 @@ def write_results(
     return done
 
 
+def or_skipped(rows: Iterator[Row], batch: dict[str, Any], opt: Any) -> Iterator[Row]:
+    """Yield rows; an image that is read in windows while it is translated, and cannot be read, is
+    left out with --on_bad_image skip, as the loader leaves out others.
+    """
+    try:
+        yield from rows
+    except ValueError as error:
+        large = any(isinstance(value, LargeImage) for value in batch.values())
+        if not large or opt.on_bad_image != "skip":
+            raise
+        log.warning("skipped: %s", error)
+
+
 def image_rows(
     batch: dict[str, Any],
     translator: Translator,
@@ -94,7 +111,7 @@ def image_rows(
     share: Share,
     opt: Any,
     ranges: dict[str, StoredRange],
-) -> Iterator[tuple[int, ImageRow, list[Callable[[], None]]]]:
+) -> Iterator[Row]:
     """Translate a batch of images; yield the number of each, its row of the page, and what writes
     its files.
     """
@@ -214,7 +231,7 @@ def source_of_holes(opt: Any) -> str:
     if (Path(opt.dataroot) / f"{opt.phase}_mask").is_dir():
         return f"the masks in {opt.phase}_mask/"
     by_seed = f"drawn from --seed {opt.seed} and the file's name"
-    if opt.mask_dir:
+    if opt.mask_dir and Path(opt.mask_dir).is_dir():
         return f"the masks of --mask_dir, of the same name or {by_seed}"
     return f"where an image is transparent, else {by_seed} (--masks {opt.masks})"
 

@@ -44,6 +44,7 @@ AS_TESTED = {
     "tile": None,
     "batch_size": 1,
     "num_threads": 0,
+    "targets_alone": True,  # which need no masks
 }
 
 

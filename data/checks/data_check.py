@@ -13,8 +13,9 @@ from data.channels import CHANNEL_MODES
 from data.checks.made_pairs import remark_on_made_pairs
 from data.checks.pair_statistics import PairStatistics
 from data.checks.side_statistics import SampleImage, SideStatistics, fitting_range, no_data_value
-from data.files.image_files import BadImageError, load_image_or_array, open_image
+from data.files.image_files import BadImageError, image_size, load_image_or_array, open_image
 from data.files.image_types import HighDepthImage, ImageLike
+from data.files.large_images import LARGE
 from data.sampler import SeededDataset
 from data.transforms import Geometry, pixels
 from util.sampling import evenly_spaced
@@ -64,8 +65,12 @@ def check_data(
 
 
 def sample_images(dataset: Any, index: int, opt: Any) -> dict[str, SampleImage]:
-    """Return the images of an item by side; {} if one of them cannot be read."""
+    """Return the images of an item by side; {} if one of them cannot be read, or is so large that
+    a test reads it in windows.
+    """
     try:
+        if not opt.isTrain and opt.tile and read_in_windows(dataset, index):
+            return {}
         images = dataset.images(index) if isinstance(dataset, BaseDataset) else {}
         if images:
             ranges, dropped = dataset.ranges, opt.alpha == "ignore" and not dataset.reads_alpha
@@ -80,6 +85,12 @@ def sample_images(dataset: Any, index: int, opt: Any) -> dict[str, SampleImage]:
         for side, tensor in tensors.items()
         if isinstance(tensor, Tensor) and tensor.dim() == 3
     }
+
+
+def read_in_windows(dataset: Any, index: int) -> bool:
+    """Return whether an item of a test with --tile is larger than images that are read whole."""
+    paths = dataset.paths(index).values() if isinstance(dataset, BaseDataset) else ()
+    return any(width * height > LARGE for width, height in map(image_size, filter(None, paths)))
 
 
 def of_file(
@@ -128,12 +139,12 @@ def side_remarks(side: str, of: SideStatistics, opt: Any) -> Iterator[Remark]:
     if not of.sampled:
         return
     text = range_remark(side, of) if opt.isTrain else outside_training(of)
-    if len(of.constant) == of.count:
+    if len(of.constant) == of.count and (opt.isTrain or of.alpha or text):
         yield Remark(constant_remark(side, of, text), fatal=True)
         return
     if text:
         yield Remark(f"{side}: {text}")
-    if len(of.constant) > MOST_CONSTANT * of.count:
+    if len(of.constant) > MOST_CONSTANT * of.count and opt.isTrain:
         yield Remark(
             f"{side}: {len(of.constant)} of {of.count} images are one colour, such as "
             f"{of.constant[0]}"

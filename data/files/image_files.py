@@ -117,12 +117,12 @@ def image_size(path: str | Path) -> tuple[int, int]:
         return upright_size(image)
 
 
-def channels_of_some(paths: Sequence[str | Path]) -> Iterator[int]:
+def channels_of_some(paths: Sequence[str | Path], max_pixels: float = MAX_PIXELS) -> Iterator[int]:
     """Yield the numbers of channels of some files that may hold other than grey or RGB images."""
     candidates = [path for path in paths if str(path).lower().endswith(MANY)]
     for path in candidates[:: max(1, -(-len(candidates) // LOOKED_AT))]:
         with contextlib.suppress(BadImageError):
-            image = load_image_or_array(path)
+            image = load_image_or_array(path, max_pixels)
             if not isinstance(image, HighDepthImage):
                 yield len(image.getbands())
             else:  # `with_channels` says what is wrong with channels that come first

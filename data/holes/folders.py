@@ -14,15 +14,19 @@ from data.image_parts import check_parts
 
 log = logging.getLogger(__name__)
 
+PHASES = ("train", "val", "test")
 MASK, SKETCH = "mask", "sketch"  # sides of an item, beside the image A
 
 
 def image_folder(opt: Any) -> Path:
-    """Return the folder of the images; ValueError if it is missing."""
+    """Return the folder of the images, in a test of a folder without phases that folder itself;
+    ValueError if it is missing.
+    """
     root = Path(opt.dataroot)
     if (root / opt.phase).is_dir():
         return root / opt.phase
-    if opt.isTrain or not root.is_dir():
+    has_phases = any((root / phase).is_dir() for phase in PHASES)
+    if opt.isTrain or has_phases or not root.is_dir():
         raise missing_folder(opt, f"{opt.phase}/ with images")
     return root
 

@@ -92,16 +92,22 @@ class LabelReader:
             fix = ", or give the colours in the order of the classes, --label_colours #rrggbb,…"
             raise ValueError(f"{error}{fix if self.colours_unknown else ''}") from None
         numbers = stored - self.offset
-        unknown = ((stored == UNKNOWN) | (numbers < 0)) & self.dontcare
+        unknown = (((stored == UNKNOWN) & self.unknown_is_255) | (numbers < 0)) & self.dontcare
         wrong = ((numbers < 0) | (numbers >= self.label_nc)) & ~unknown
         if wrong.any():
             raise ValueError(self.why_wrong(int(stored[wrong].max())))
         numbers[unknown] = self.label_nc
         return numbers
 
+    @property
+    def unknown_is_255(self) -> bool:
+        """Whether 255 is no class, so that it can say that a pixel is unknown."""
+        return self.label_nc + self.offset <= UNKNOWN
+
     def allows(self, number: int) -> bool:
         """Return whether a number in a file is that of a class, or unknown."""
-        unknown = self.dontcare and (number == UNKNOWN or number < self.offset)
+        is_255 = number == UNKNOWN and self.unknown_is_255
+        unknown = self.dontcare and (is_255 or number < self.offset)
         return unknown or 0 <= number - self.offset < self.label_nc
 
     def why_wrong(self, number: int) -> str:

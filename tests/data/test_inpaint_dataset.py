@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,19 @@ def test_a_training_leaves_the_masks_of_its_phase_alone(root: Path) -> None:
     for i in range(3):
         save_mask(root / "train_mask" / f"{i}.png")
     assert torch.equal(drawn, masks(root, kind=TrainOptions))
+
+
+def test_targets_alone_need_no_masks(root: Path) -> None:
+    save_mask(root / "train_mask" / "0.png")  # those of the others are missing
+    opt = options(root, "--phase", "train", kind=TestOptions)
+    refusal(lambda: create_dataset(opt), "train_mask")
+    assert len(create_dataset(Namespace(**vars(opt), targets_alone=True))) == 3
+
+
+def test_a_phase_that_is_missing_beside_others_is_refused(root: Path) -> None:
+    shutil.move(root / "test", root.parent / "alone")
+    refusal(lambda: dataset(root, kind=TestOptions), "expected test/ with images")
+    assert len(dataset(root.parent / "alone", kind=TestOptions)) == 3  # a folder of images
 
 
 def test_transparent_pixels_are_the_hole_of_a_test(root: Path) -> None:

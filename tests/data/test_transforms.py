@@ -6,6 +6,7 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from conftest import draw
 from PIL import Image, ImageOps
@@ -151,6 +152,14 @@ def test_other_channel_counts_are_refused(channels):
     with pytest.raises(ValueError, match=rf"--output_nc {channels}: .*1 \(grey\) or 3 \(RGB\)"):
         check_channels(channels, "output_nc")
     assert check_channels(1, "output_nc") is check_channels(3, "output_nc") is None
+
+
+def test_files_beyond_the_usual_limit_of_pixels_are_counted_with_that_of_the_flag(tmp_path):
+    file = tmp_path / "bands.tif"
+    tifffile.imwrite(file, np.zeros((40, 30, 5), np.uint8), planarconfig="contig")
+    check_channels(5, "input_nc", [str(file)], max_pixels=1200)
+    with pytest.raises(ValueError, match="--input_nc 5: images have"):
+        check_channels(5, "input_nc", [str(file)], max_pixels=1199)
 
 
 def test_transform_is_picklable():

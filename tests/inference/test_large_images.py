@@ -13,11 +13,14 @@ from conftest import TINY, draw, draw_pairs, near, result_images
 from PIL import Image
 from support.peaks import OF_A_SCRIPT, peak_in_a_process
 
+from data.checks import data_check
 from data.files import large_images, tiff_windows
 from data.files.image_files import image_size, load_image_or_array
 from data.files.large_images import LargeImage
 from data.files.tiff_windows import TiffWindows
+from options.test_options import TestOptions
 from translator import Translator
+from util.registry import find_class
 
 Command = Callable[..., SimpleNamespace]
 ROOT = Path(__file__).resolve().parents[2]
@@ -246,7 +249,7 @@ def test_outputs_of_more_than_8_bits_are_written_whole(
     assert deep[0].max() > 255 and np.array_equal(deep[0], deep[1])
 
 
-def test_a_damaged_large_image_is_named(command, tmp_path, monkeypatch) -> None:
+def test_a_damaged_large_image_is_named(command, tmp_path, monkeypatch, caplog) -> None:
     root = draw_pairs(tmp_path / "d", count=2, size=(100, 70))
     train(command, root, *NETS["exact tiles"])
     monkeypatch.setattr(large_images, "LARGE", 0)
@@ -254,6 +257,21 @@ def test_a_damaged_large_image_is_named(command, tmp_path, monkeypatch) -> None:
     bad.write_bytes(bad.read_bytes()[:2000])
     result = command("test", *WHOLE, "--tile", 64, "--overlap", 32)
     assert result.status == 2 and str(bad) in result.err and "Traceback" not in result.err
+    result = command("test", *WHOLE, "--tile", 64, "--overlap", 32, "--on_bad_image", "skip")
+    assert result.status == 0 and "skipped: " in caplog.text and str(bad) in caplog.text
+    assert {path.name for path in Path("results/r/test_latest/images").glob("*_fake_B.png")} == {
+        "1_fake_B.png"
+    }
+
+
+def test_large_images_are_not_read_whole_by_the_data_check(tmp_path, monkeypatch) -> None:
+    root = draw_pairs(tmp_path / "d", count=1, size=(100, 70))
+    flags = ["--dataroot", str(root), "--preprocess", "none", "--tile", "64"]
+    opt = TestOptions().read([*flags, "--checkpoints_dir", str(tmp_path)])
+    dataset = find_class("data", "aligned", "")(opt)
+    assert set(data_check.sample_images(dataset, 0, opt)) == {"A", "B"}
+    monkeypatch.setattr(data_check, "LARGE", 0)
+    assert data_check.sample_images(dataset, 0, opt) == {}
 
 
 def test_the_translator_takes_a_large_file(command, tmp_path, monkeypatch) -> None:

@@ -15,6 +15,7 @@ from support.label_maps import COLOURS
 from data import create_dataset
 from data.labels import scan
 from data.labels.class_names import class_names
+from data.labels.reader import LabelReader
 from data.labels_dataset import LabelsDataset
 from options.train_options import TrainOptions
 from util.palette import as_hex
@@ -192,3 +193,13 @@ def test_the_colours_of_the_facades_are_twelve_classes() -> None:
     data = LabelsDataset(opt)
     found = {int(number) for i in range(30) for number in data[i]["label"].unique()}
     assert data.remarks() == [] and found == set(range(12))
+
+
+def test_255_is_a_class_where_there_are_so_many() -> None:
+    stored = Image.fromarray(np.array([[0, 254, 255]], np.uint8))
+    for label_nc, offset, wanted in ((255, 0, [0, 254, 255]), (300, 0, [0, 254, 255])):
+        reader = LabelReader(label_nc, dontcare=True, offset=offset)
+        assert reader.classes(stored).tolist() == [wanted]
+        assert reader.unknown_is_255 == (label_nc == 255)
+    reader = LabelReader(300, dontcare=True, offset=1)  # 0 is unknown
+    assert reader.classes(stored).tolist() == [[300, 253, 254]]
