@@ -4,6 +4,7 @@ from pathlib import Path
 
 from dominate.tags import h1, h2, input_, main, meta, output, section
 
+from util.files import atomic_write
 from util.names import escaped, url_of, utf8
 from util.pages.captions import captions, columns_of
 from util.pages.elements import (
@@ -126,4 +127,5 @@ class HTML:
                 output(cls="found")  # a live region: what changes is read aloud
             main(*self.rows, cls="rows", style=f"--row: {row_width}")
             scripts("look.js", *(["filter.js"] if many else []))
-        self.path.write_bytes(utf8(page.render(pretty=False)))
+        with atomic_write(self.path) as file:  # a browser may read it now
+            file.write(utf8(page.render(pretty=False)))

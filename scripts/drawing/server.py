@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -198,8 +198,16 @@ def make_app(studio: Studio, hosts: list[str]) -> Starlette:
             Middleware(Guard),
             Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
         ],
-        exception_handlers={HTTPException: refused, ValueError: refused, RuntimeError: refused},
+        exception_handlers={
+            **dict.fromkeys((HTTPException, ValueError, RuntimeError), refused),
+            ClientDisconnect: gone,
+        },
     )
+
+
+async def gone(request: Request, error: Exception) -> Response:
+    """Answer a client that is no longer there."""
+    return Response(status_code=499)
 
 
 def refuse_larger(

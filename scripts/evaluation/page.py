@@ -1,5 +1,6 @@
 """The HTML page of an evaluation: a table of metrics, and sortable images with error maps."""
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ from scripts.evaluation import feature_distances
 from scripts.evaluation.compare import (
     MOST_ERROR,
     Result,
+    array,
     better,
     heat_maps,
     in_figures,
@@ -40,6 +42,7 @@ from scripts.evaluation.compare import (
 from scripts.evaluation.heat import heat_colours
 from scripts.evaluation.measured_values import BRIGHTEST, error_maps
 from scripts.evaluation.report import of_other_images, other_images_note
+from util.files import atomic_write
 from util.names import escaped, natural_key, url_of, utf8
 from util.pages.elements import (
     blank_page,
@@ -50,7 +53,9 @@ from util.pages.elements import (
     scripts,
     settings_line,
 )
+from util.util import save_image
 
+SHOWN = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif"}  # by browsers
 WIDTH = 340  # maximum width of an image on the page, in pixels
 
 
@@ -95,7 +100,8 @@ def write_page(
         lower = {name: better(name) == "lower" for r in results for name in r.each}
         main(*rows, cls="rows", data_lower=json.dumps(lower), style=f"--row: {_width(results)}px")
         scripts("look.js", *(["sort.js"] if sortable else []))
-    (out / "index.html").write_bytes(utf8(page.render(pretty=False)))
+    with atomic_write(out / "index.html") as file:
+        file.write(utf8(page.render(pretty=False)))
 
 
 def _settings(flags: dict[str, list[str] | None]) -> None:
@@ -248,5 +254,17 @@ def _row(
 
 
 def _figure(path: Path, what: str, label: str, of: str, out: Path) -> figure:
+    path = shown_file(path, out)
     source = url_of(Path(os.path.relpath(path, out)).as_posix())
     return image_figure(source, what, label=label, of=of, file=path, width=WIDTH)
+
+
+def shown_file(path: Path, out: Path) -> Path:
+    """Return a file that browsers show: an image itself, or a copy of others below OUT/shown."""
+    if path.suffix.lower() in SHOWN:
+        return path
+    name = hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:16]
+    copy = out / "shown" / f"{name}.png"
+    copy.parent.mkdir(exist_ok=True)
+    save_image(array(path), copy)
+    return copy

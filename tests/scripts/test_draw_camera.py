@@ -88,6 +88,42 @@ def test_what_the_camera_sees_is_recorded(page: Page, tmp_path: Path) -> None:
     page.press("Stop camera")
 
 
+# In Firefox a stream asks for frames, not its track.
+AS_FIREFOX = """() => {
+    const prototype = CanvasCaptureMediaStreamTrack.prototype, ask = prototype.requestFrame;
+    delete prototype.requestFrame;
+    MediaStream.prototype.requestFrame = function () { ask.call(this.getVideoTracks()[0]); };
+}"""
+
+
+def test_a_film_is_recorded_where_streams_ask_for_frames(page: Page) -> None:
+    page.page.evaluate(AS_FIREFOX)
+    page.press("Camera")
+    page.page.locator("#record").wait_for()
+    page.press("Record")
+    page.page.wait_for_timeout(1500)
+    _, content = page.download("Stop recording")
+    assert len(content) > 1000 and on(page, "camera")
+    page.press("Stop camera")
+
+
+def test_a_camera_is_asked_for_once(page: Page) -> None:
+    page.page.evaluate(
+        """() => { const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        window.asked = 0;
+        navigator.mediaDevices.getUserMedia = async how => {
+            window.asked += 1;
+            await new Promise(resolve => setTimeout(resolve, 300));
+            return ask(how);
+        }; }"""
+    )
+    page.press("Camera")
+    page.press("Camera")
+    page.page.locator("#state", has_text="frames a second").wait_for()
+    assert page.page.evaluate("window.asked") == 1 and on(page, "camera")
+    page.press("Stop camera")
+
+
 def test_another_image_stops_the_camera(page: Page) -> None:
     page.press("Camera")
     page.page.locator("#state", has_text="frames a second").wait_for()

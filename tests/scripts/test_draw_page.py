@@ -244,6 +244,26 @@ def test_the_keyboard_is_enough(show, labels):
     assert page.page.locator("#cursor").is_visible()
 
 
+def test_a_cursor_stays_on_an_image_that_is_smaller(show, tmp_path):
+    root = draw_labels(tmp_path / "labels")
+    small = Image.open(root / "test/1.png")
+    small.resize((small.width // 2, small.height // 2), Image.Resampling.NEAREST).save(
+        root / "test/1.png"
+    )
+    with served(untrained(tmp_path, root), "--preprocess", "none") as address:
+        page = show(address)
+        page.page.locator("#canvas").focus()
+        for _ in range(4):
+            page.page.keyboard.press("Shift+ArrowDown")
+        page.press("Next example")
+        page.until(lambda: page.input().shape[0] == 32)
+        page.page.locator("#canvas").focus()
+        page.page.keyboard.press("f")
+        page.page.keyboard.press("Space")
+        page.wait()
+        assert page.input().shape[0] == 32
+
+
 def test_a_finger_draws(show, labels):
     page = show(labels, has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844})
     page.press("Fill")

@@ -57,6 +57,19 @@ def test_outputs_in_this_folder_are_named_by_it(folders, evaluate, tmp_path, mon
     assert run["name"] == "fake"
 
 
+def test_images_that_browsers_do_not_show_are_copied_for_the_page(folders, evaluate, tmp_path):
+    fake, real = folders
+    for path in [*real.rglob("*.png")]:
+        Image.open(path).save(path.with_suffix(".tif"))
+        path.unlink()
+    status, lines = evaluate("--fake", fake, "--real", real, "--out", tmp_path / "o")
+    assert status == 0, lines
+    page = (tmp_path / "o/index.html").read_text()
+    shown = sorted((tmp_path / "o/shown").glob("*.png"))
+    assert len(shown) == 3 and ".tif" not in page
+    assert all(f"shown/{path.name}" in page for path in shown)
+
+
 @pytest.mark.parametrize(("preprocess", "width"), [("scale_width", 1024), ("resize_and_crop", 512)])
 def test_the_protocol_says_how_wide_the_images_are(preprocess, width):
     opt = {"num_test": float("inf"), "dataset_mode": "aligned", "use_ema": False}

@@ -29,10 +29,13 @@ def plot_curves(
     }
 
 
-def add_curves(best: str) -> None:
-    """Add the curves to the page; `best` says what the star marks, "" if there is none."""
+def add_curves(best: str, version: int) -> None:
+    """Add the curves to the page; `best` says what the star marks, "" if there is none. `version`
+    is another number each time that the plots are written.
+    """
     h2("Losses and scores by epoch")
-    wide, narrow = (f"images/{name}" for name in PLOTS)
+    # A browser keeps an image of a name that it knows; the plots change.
+    wide, narrow = (f"images/{name}?{version}" for name in PLOTS)
     with div(cls="plot curves"), picture():
         source(srcset=narrow, media=NARROW)
         img(src=wide, alt="curves of the losses and scores by epoch")

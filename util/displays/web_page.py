@@ -84,6 +84,7 @@ class WebPage(Display):
         self.data: dict[str, Any] = {}  # statistics of the data by title
         self.shown: dict[str, Images] = {}  # the last images, by the name of their input
         self.names = read_names(web_dir / "samples.json")  # (epoch, names of samples from it on)
+        self.version = 0  # of the page, whose images keep their names
         self.written = self.spent = 0.0  # when the last page was finished, and its seconds
 
     def show_data(self, remarks: list[str], sides: Mapping[str, Any], classes: Classes) -> None:
@@ -132,6 +133,7 @@ class WebPage(Display):
     def write(self, refresh: int = REFRESH) -> None:
         """Write the page; a browser reloads it after `refresh` seconds, 0: never."""
         started, entries = time.monotonic(), self.loss_log.entries()
+        self.version = time.time_ns() // 10**6
         resumes, panels = self.loss_log.resumes(), {}
         if entries:
             marks = {"resumes": resumes, "best_epoch": self.best_epoch}
@@ -150,6 +152,7 @@ class WebPage(Display):
                 self._add_images(epochs, [epoch for epoch, _ in resumes])
                 self._add_curves(bool(panels))
             run = {
+                "version": self.version,
                 "epochs": epochs,
                 "names": [(epoch, [*map(escaped, names)]) for epoch, names in self.names],
                 "best": self.best_epoch,
@@ -162,7 +165,8 @@ class WebPage(Display):
             }
             script(raw(json.dumps(run).replace("<", "\\u003c")), type="application/json", id="run")
             scripts("look.js", "epochs.js")
-        (self.web_dir / "index.html").write_bytes(utf8(page.render(pretty=False)))
+        with atomic_write(self.web_dir / "index.html") as file:  # a browser may read it now
+            file.write(utf8(page.render(pretty=False)))
         self.written = time.monotonic()
         self.spent = self.written - started
 
@@ -237,7 +241,7 @@ class WebPage(Display):
     def _add_curves(self, curves: bool) -> None:
         with section():
             if curves:
-                add_curves(self.best_in_words if self.best_epoch else "")
+                add_curves(self.best_in_words if self.best_epoch else "", self.version)
             if self.data:
                 add_values(self.data)
 

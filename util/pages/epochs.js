@@ -8,7 +8,8 @@
   let timer = 0;
 
   const file = (epoch, label, number) => "images/" + encodeURIComponent(
-    `epoch${String(epoch).padStart(3, "0")}_${label}${number ? `_${number + 1}` : ""}.png`);
+    `epoch${String(epoch).padStart(3, "0")}_${label}${number ? `_${number + 1}` : ""}.png`)
+    + (epoch === run.epochs[last][0] ? `?${run.version}` : "");  // a later one is not written again
 
   function show(at) {
     const [epoch, count] = run.epochs[at];
@@ -33,7 +34,7 @@
   }
 
   function mark(epoch) {  // in the plot that the window shows
-    const plot = curves?.querySelector("img").currentSrc.split("/").at(-1);
+    const plot = curves?.querySelector("img").currentSrc.split("/").at(-1).split("?")[0];
     curves?.querySelectorAll("i").forEach(line => line.remove());
     for (const [left, top, width, height, first, end] of run.panels[plot] ?? []) {
       const part = (epoch - first) / (end - first);

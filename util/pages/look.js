@@ -34,7 +34,11 @@
   const figuresOfRow = () => [...row.querySelectorAll("figure")];
   const captionOf = figure => figure.querySelector("figcaption").textContent;
   const imageOf = figure => figure.querySelector("img");
-  const kindOf = figure => figure.dataset.what.split(" ")[0];
+  const KINDS = { truth: "target", result: "output" };  // of filled images
+  const kindOf = figure => {
+    const word = figure.dataset.what.split(" ")[0];
+    return KINDS[word] ?? word;
+  };
 
   function show(newRow, newAt) {
     row = newRow;
@@ -46,6 +50,7 @@
     for (const [side, end] of Object.entries(ends)) {  // not disabled, which would take the focus
       find(`[name=${side}]`).setAttribute("aria-disabled", end);
     }
+    const focused = images.contains(document.activeElement);
     images.replaceChildren(...all.map((figure, i) => {
       const button = document.createElement("button");
       button.textContent = figure.dataset.what;
@@ -55,6 +60,7 @@
       return button;
     }));
     images.children[at].scrollIntoView({ block: "nearest", inline: "nearest" });
+    if (focused) images.children[at].focus();  // so that keys still work
     const before = other.value;
     other.replaceChildren(new Option("no image", ""), ...all.map((figure, i) => new Option(
       figure.dataset.what, i)).filter((_, i) => i !== at));

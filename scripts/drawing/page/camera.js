@@ -13,24 +13,28 @@ export const hasCamera = () => Boolean(navigator.mediaDevices?.getUserMedia);
 export class Camera {
   // `show` puts a frame, a canvas, on the page; `translate` resolves once the output is shown.
   constructor([width, height], show, translate) {
-    this.frame = new OffscreenCanvas(width, height);
+    this.frame = Object.assign(document.createElement("canvas"), { width, height });
     this.show = show;
     this.translate = translate;
     this.video = document.createElement("video");
     this.video.muted = this.video.playsInline = true;
     this.stream = null;
     this.rate = 0; // frames a second
+    this.starting = false; // whether the browser asks for the permission
   }
 
   get on() { return this.stream !== null; }
 
   // Ask for the camera; an Error says why there is none. Then `run` begins.
   async start() {
+    this.starting = true;
     try {
       const video = { facingMode: "environment" };
       this.stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
     } catch (error) {
       throw new Error(REASONS[error.name] ?? `The camera does not start: ${error.message}`);
+    } finally {
+      this.starting = false;
     }
     this.video.srcObject = this.stream;
     await this.video.play();
@@ -80,13 +84,14 @@ export class Recorder {
   add(image) {
     if (!this.recorder) this.start(image.naturalWidth, image.naturalHeight);
     this.context.drawImage(image, 0, 0);
-    this.track.requestFrame();
+    this.source.requestFrame();
   }
 
   start(width, height) {
     [this.canvas.width, this.canvas.height] = [width, height];
     const stream = this.canvas.captureStream(0); // of the images that `add` hands over
-    [this.track] = stream.getVideoTracks();
+    const [track] = stream.getVideoTracks();
+    this.source = track.requestFrame ? track : stream; // Firefox has it on the stream
     const mimeType = FORMATS.find(format => MediaRecorder.isTypeSupported(format));
     this.recorder = new MediaRecorder(stream, { mimeType });
     this.recorder.ondataavailable = ({ data }) => this.pieces.push(data);

@@ -283,6 +283,7 @@ function label(id, on) {
 }
 
 async function look() {
+  if (camera.starting) return;
   if (camera.on) {
     rest();
     return;
@@ -390,7 +391,7 @@ function moveCursor([dx, dy], far) {
 }
 
 function applyTool() {
-  cursor ?? moveCursor([0, 0], false);
+  moveCursor([0, 0], false); // into the canvas, which may have become smaller
   if (tool === "pick") {
     pick(cursor);
     return;
