@@ -26,6 +26,7 @@ HEAD, EACH = struct.Struct("<Iii"), struct.Struct("<iiisdd")
 TYPES = {b"u": np.dtype("uint8"), b"f": np.dtype("float32"), b"F": np.dtype("float32")}
 TYPES[b"i"] = np.dtype("int32")  # class and instance numbers
 FREE = 0.25  # fraction of the memory that --cache auto leaves free
+RESERVE_ON_DISK = 4 * 2**30  # bytes that --cache disk leaves free, for checkpoints
 CACHES = ("auto", "ram", "disk", "none")
 # The images, and the (width, height) of their file.
 CachedImages = tuple[list[ImageArray], tuple[int, int]]
@@ -45,7 +46,7 @@ class ImageCache:
         """
         self.slots = {file: i for i, file in enumerate(files)}
         self.slot = min(SLOT, LARGEST // max(1, len(files)) // 4096 * 4096)
-        self.reserve = reserve
+        self.reserve, self.on_disk = reserve, folder is not None
         if folder is None:
             self.descriptor = os.memfd_create("images")
         else:
@@ -96,6 +97,10 @@ class ImageCache:
             return
         if self.reserve and free_memory() < self.reserve:
             return
+        if self.on_disk and free_on_disk(self.descriptor) < RESERVE_ON_DISK:
+            log.warning("--cache disk: no room for more images, so that checkpoints have some")
+            self.slots = {}
+            return
         start = end = self.slots[file] * self.slot
         end += HEAD.size
         try:
@@ -109,6 +114,12 @@ class ImageCache:
         except OSError as error:
             log.warning("--cache: no room for more images (%s)", error.strerror)
             self.slots = {}
+
+
+def free_on_disk(descriptor: int) -> int:
+    """Return the bytes that are free on the disk of an open file."""
+    state = os.fstatvfs(descriptor)
+    return state.f_bavail * state.f_frsize
 
 
 def _write(descriptor: int, at: int, content: bytes | memoryview) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from util.files import atomic_write
+from util.same_names import name_key
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,9 @@ def delete_replaced(results: Path, folder: Path) -> None:
     if not (earlier := _remembered(folder)):
         return
     (folder / REMEMBERED).unlink()
-    current = set(listed_files(folder))
-    stale = [name for name in earlier if name not in current and Path(name).name == name]
+    # Names that a file system takes for one are one file.
+    current = set(map(name_key, listed_files(folder)))
+    stale = [name for name in earlier if name_key(name) not in current and Path(name).name == name]
     paths = [results / "images" / name for name in stale]
     paths += [
         file

@@ -68,7 +68,10 @@ def with_sync_batch(nets: Iterable[str], opt: Any) -> tuple[str, list[str]]:
     if hasattr(opt, "norm_G"):  # of SPADE
         generators = [name for name in nets if name.startswith("G") and "syncbatch" in opt.norm_G]
         return f"--norm_G {opt.norm_G}", generators
-    return "--norm sync_batch", list(nets) if opt.norm == "sync_batch" else []
+    if opt.norm != "sync_batch":
+        return "--norm sync_batch", []
+    own_norm = getattr(opt, "norm_D", "")  # of D, in place of --norm
+    return "--norm sync_batch", [n for n in nets if not (n.startswith("D") and own_norm)]
 
 
 @torch.no_grad()

@@ -175,7 +175,10 @@ class InpaintModel(BaseModel):
         return in_bytes(whole, whole, torch.zeros_like(whole[:, :1]))
 
     def metric_pair(self) -> tuple[Tensor, Tensor]:
-        return self.fake_B, self.real_B
+        """Return the filled and the whole image as test.py writes them, uint8."""
+        everything_stays = torch.zeros_like(self.mask)
+        whole = in_bytes(self.real_B, self.real_B, everything_stays)
+        return in_bytes(self.fake_B, self.real_B, self.mask), whole
 
     def metric_hole(self) -> Tensor:
         return self.mask

@@ -34,7 +34,7 @@ class LazyR1:
             return
         optimizer = model.optimizers["D"]
         optimizer.zero_grad(set_to_none=True)
-        self.last = 0.0
+        self.last, loss_weight = 0.0, model.loss_weight
         with frozen_but(optimizer, model.nets.values()):
             for batch, weight in zip(batches, loss_weights(batches), strict=True):
                 if batches[1:]:
@@ -42,6 +42,7 @@ class LazyR1:
                 penalty = self.penalty(model) * weight
                 (penalty * EVERY).backward()
                 self.last = self.last + penalty.detach()
+        model.loss_weight = loss_weight  # of the losses of the step, which are weighted already
         optimizer.step()
 
     def penalty(self, model: Any) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from util.checkpoint import load, save
+from util.errors import RunStopped, one_line
 from util.palette import nearest_colour
 from util.seeding import seeded
 from util.segmentation_scores import UNKNOWN
@@ -119,8 +120,11 @@ def kept_reader(
     log.info("FCN: %d classes; training on %d images", len(palette), len(photos))
     images, labels = torch.from_numpy(photos), torch.from_numpy(classes)
     net = train(images, labels, len(palette), epochs, device)
-    cache.mkdir(parents=True, exist_ok=True)
-    save({"palette": torch.from_numpy(palette), "weights": on_cpu(net.state_dict())}, path)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        save({"palette": torch.from_numpy(palette), "weights": on_cpu(net.state_dict())}, path)
+    except (RunStopped, OSError) as error:  # it only spares time
+        log.warning("FCN: its weights are not kept (%s)", one_line(error))
     return Reader(net, palette, device)
 
 

@@ -31,8 +31,11 @@ def own_run_folder(opt: Any, launches: Sequence[LaunchInfo]) -> Iterator[str]:
     folder = run_folder(opt).resolve()  # of a link, what it points to is moved
     record, aside, new = job_record(folder, launches), None, not folder.exists()
     restarted = record_of_launch(folder, launches) is not None
-    with lock_run_folder(folder, record):
-        if opt.continue_train or opt.overwrite or restarted or not holds_weights(folder):
+    stays = opt.continue_train or opt.overwrite or restarted or not holds_weights(folder)
+    # Of an earlier run that cannot be moved, the lock must not name this launch: its restart would
+    # take that run for its own.
+    with lock_run_folder(folder, record if stays else None):
+        if stays:
             with removed_unless_begun(folder) if new else contextlib.nullcontext():
                 yield ""
             return
@@ -40,7 +43,8 @@ def own_run_folder(opt: Any, launches: Sequence[LaunchInfo]) -> Iterator[str]:
         if not WINDOWS:
             aside = move_aside(folder, opt)
     aside = aside or move_aside(folder, opt)
-    with lock_run_folder(folder, record), put_back_unless_begun(aside, folder, opt):
+    # The lock file is closed first: an open one keeps some file systems from removing its folder.
+    with put_back_unless_begun(aside, folder, opt), lock_run_folder(folder, record):
         yield moved_line(aside, size, opt)
 
 
@@ -112,7 +116,7 @@ def put_back_unless_begun(aside: Path, folder: Path, opt: Any) -> Iterator[None]
         with contextlib.suppress(OSError):
             if not has_begun(folder):
                 was_logged = (folder / "loss_log.txt").exists()  # that it was moved: see train.py
-                shutil.rmtree(folder)
+                shutil.rmtree(folder, ignore_errors=True)  # the lock may have removed it
                 aside.rename(folder)
                 # It names this launch, whose restart would take the earlier run for its own.
                 (folder / LOCK).unlink(missing_ok=True)

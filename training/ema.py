@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from data import Loader
+from models.base_model import BaseModel
 from models.data_parallel import average_buffers
 from models.semantic import SemanticModel
 from models.test_time import preserved_statistics
@@ -100,7 +101,7 @@ def generators(nets: dict[str, nn.Module]) -> dict[str, nn.Module]:
     return {name: net for name, net in nets.items() if name.startswith("G")}
 
 
-def estimate_statistics(model: SemanticModel, dataset: Loader) -> None:
+def estimate_statistics(model: BaseModel, dataset: Loader) -> None:
     """Replace the running statistics of a model's generators by means over batches of the training,
     and let their spectral norms follow their weights.
 
@@ -123,7 +124,8 @@ def estimate_statistics(model: SemanticModel, dataset: Loader) -> None:
         with seeded(model.opt.seed), torch.no_grad(), unchanged, model.autocast():
             for batch in dataset.some_batches(STATISTICS):
                 model.set_input(batch)
-                model.synthesize()
+                translate = model.synthesize if isinstance(model, SemanticModel) else model.forward
+                translate()
                 statistics = []  # there are new ones
     finally:
         for norm, buffers in zip(norms, statistics, strict=False):  # no image can be read

@@ -8,7 +8,6 @@ from typing import Any
 from data import Loader
 from models import weights
 from models.base_model import BaseModel
-from models.semantic import SemanticModel
 from options.roles import differences
 from training.earlier_run import holds_weights
 from training.ema import EMA, estimate_statistics, generators
@@ -58,7 +57,7 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
     if checkpoint:
         restore(state, checkpoint)
     else:
-        state.files = earlier_files(opt)
+        state.files, state.replaces = earlier_files(opt), opt.overwrite
         state.ema = EMA(model.nets, opt.ema) if opt.ema else None
         log_start(state, weights_alone)
     return state
@@ -66,7 +65,7 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
 
 def let_ema_estimate(state: TrainingState, dataset: Loader) -> None:
     """Let the EMA of a model that is tested with running statistics estimate them on its data."""
-    if state.ema and isinstance(state.model, SemanticModel):
+    if state.ema and state.model.eval_at_test:
         state.ema.estimate = partial(estimate_statistics, state.model, dataset)
 
 

@@ -99,6 +99,7 @@ class TrainingState:
     progress: Progress
     ema: EMA | None = None
     files: SavedFiles = field(default_factory=SavedFiles)
+    replaces: bool = False  # until the first save with --overwrite
 
     @property
     def nets(self) -> dict[str, nn.Module]:
@@ -107,10 +108,14 @@ class TrainingState:
         return self.model.nets | {f"{name}_ema": net for name, net in emas.items()}
 
     def begin_save(self) -> None:
-        """Mark the first save, so that a kill within it leaves nothing that is taken as whole."""
-        if distributed.is_main_process() and not state_path(self.opt).exists():
+        """Mark the first save, so that a kill within it leaves nothing that is taken as whole: not
+        even the state of a run that --overwrite replaces.
+        """
+        replaces, self.replaces = self.replaces, False
+        if distributed.is_main_process() and (replaces or not state_path(self.opt).exists()):
             make_folder(run_folder(self.opt), "--checkpoints_dir")
             first_save_mark(self.opt).touch()
+            state_path(self.opt).unlink(missing_ok=True)
 
     def save_networks(self, tag: str | int) -> None:
         """Write `TAG_net_NAME.pth` of every network, and `TAG_net_NAME_ema.pth` of the EMA."""

@@ -63,8 +63,8 @@ class Trainer:
             stop_early = due and self.validation.should_stop()
             if epoch % self.opt.save_epoch_freq == 0:
                 self.save("latest", epoch)
-            elif epoch == last or stop_early:
-                self.save("latest")
+            elif epoch == last or stop_early or (due and self.progress.best_epoch == epoch):
+                self.save("latest")  # the state is to name the epoch of the best weights
             seconds = time.perf_counter() - started
             slow_start = epoch == first and seconds < 60  # caches, autotuning, first calls
             remaining = time_left(seconds * (last - epoch)) if trained and not slow_start else ""

@@ -10,6 +10,7 @@ from typing import Any
 from data import Loader
 from models import schedules
 from models.base_model import BaseModel
+from models.data_parallel import average_buffers
 from options.train_options import last_epoch
 from training.commands import results_line
 from training.feature_scores import FeatureScores, asked_for
@@ -48,6 +49,8 @@ def mean_scores(
             model.test()
             if features:
                 features.add(model)
+            if nothing_to_measure(model):
+                continue
             if pair := model.metric_pair():
                 fake, real = map(eight_bit, pair)
                 if labels:
@@ -58,11 +61,19 @@ def mean_scores(
                 results.append({"loss": [model.validation_loss().item()]})
     results = [scores for part in all_gather(results) for scores in part]  # each process has a part
     if not results:
-        raise ValueError("--val_freq: none of the validation images can be read")
+        raise ValueError(
+            "--val_freq: none of the validation images can be read, and has something to measure"
+        )
     names = [name for name in results[0] if all(name in scores for scores in results)]
     means = {name: fmean(chain.from_iterable(scores[name] for scores in results)) for name in names}
     means |= labels.scores() if labels else {}
     return means | (features.scores() if features else {})
+
+
+def nothing_to_measure(model: BaseModel) -> bool:
+    """Return whether a batch has no hole though the model fills holes, or no data at all."""
+    masks = (model.metric_hole(), getattr(model, "valid", None))
+    return any(mask is not None and not mask.any() for mask in masks)
 
 
 class Validation:
@@ -112,6 +123,7 @@ class Validation:
     def measure(self) -> dict[str, float]:
         """Return the mean of each metric over all images, as `NAME_ema` for the EMA."""
         model, ema = self.state.model, self.state.ema
+        average_buffers(model.nets.values())  # as the saved weights have them
         scores = mean_scores(model, self.batches, self.labels, self.features)
         if ema:
             with ema.applied():

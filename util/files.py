@@ -47,7 +47,8 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Processes of several containers have equal numbers, and may share a folder.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    name = shortened(path.name)  # a file system takes 255 bytes
+    temporary = path.with_name(f".{name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
         with naming(path), temporary.open("xb") as file:
             yield file

@@ -152,7 +152,11 @@ def lower_is_better(name: str) -> bool:
 
 
 def eight_bit(images: Tensor) -> Tensor:
-    """Return (N, C, H, W) in [-1, 1] as uint8, truncated as in PNG files (`util.tensor2im`)."""
+    """Return (N, C, H, W) in [-1, 1] as uint8, truncated as in PNG files (`util.tensor2im`); bytes
+    stay as they are.
+    """
+    if images.dtype == torch.uint8:
+        return images
     return ((images.float() + 1) / 2 * 255).clamp(0, 255).byte()
 
 

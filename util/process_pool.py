@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from util.errors import RunStopped
 
+MOST_ON_WINDOWS = 61  # processes of a pool
 # Errors at the start of a process: of memory, of processes, of /dev/shm.
 NO_START = {
     *(errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.ENOSYS),
@@ -30,7 +31,9 @@ def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     """
     pool = None
     try:
-        pool = ProcessPoolExecutor(processes, initializer=_serve, initargs=(os.getpid(),))
+        if os.name == "nt":
+            processes = min(processes, MOST_ON_WINDOWS)
+        pool = ProcessPoolExecutor(processes, initializer=_serve)
         yield pool
     except BaseException as error:
         broken = isinstance(error, BrokenProcessPool) or not isinstance(error, Exception)
@@ -70,8 +73,9 @@ def kill_children() -> None:
         process.kill()
 
 
-def _serve(parent: int) -> None:
+def _serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too and kills this
+    parent = os.getppid()  # of Python 3.14 a fork server, which ends with the command
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

@@ -21,6 +21,7 @@ from util.files import naming
 from util.hashes import hash_files, hash_pixels
 from util.metrics import HOLE_METRICS, METRICS, Interval, bootstrap, compare, lower_is_better
 
+WITHOUT = "without a hole"  # among the scores of an image
 MOST_HOLE = 0.95  # of an image's pixels
 MOST_ERROR = 0.5  # of the range [0, 1]: the error that heat maps show in their brightest colour
 
@@ -152,11 +153,22 @@ def measure(images: ImageSet, metrics: Sequence[str], processes: int) -> Result:
         flag = f"--metrics {hole_metrics[0]}: " if hole_metrics else ""
         raise ValueError(f"{flag}{error}") from None
     by_metric, definitions = {}, METRICS | (HOLE_METRICS if holes else {})
+    if empty := [n for n, values in zip(names, scores, strict=True) if holes and WITHOUT in values]:
+        images.notes.append(
+            f"images without a hole, which count in no score in holes: {len(empty)}"
+        )
     for metric in definitions:
-        if all(metric in values for values in scores):
-            by_metric[metric] = {n: values[metric] for n, values in zip(names, scores, strict=True)}
+        counted = {
+            name: values
+            for name, values in zip(names, scores, strict=True)
+            if not (metric in HOLE_METRICS and WITHOUT in values)
+        }
+        if counted and all(metric in values for values in counted.values()):
+            by_metric[metric] = {name: values[metric] for name, values in counted.items()}
         elif metric in metrics:
-            name = next(n for n, values in zip(names, scores, strict=True) if metric not in values)
+            if not counted:
+                raise ValueError(f"--metrics {metric}: none of the images has a hole")
+            name = next(name for name, values in counted.items() if metric not in values)
             raise ValueError(
                 f"--metrics {metric}: needs images of at least {definitions[metric].least} pixels "
                 f"a side; {images.fake[name]} is smaller"
@@ -181,11 +193,17 @@ def hole_of(path: Path, source: Tensor, real: Tensor, most_hole: float) -> Tenso
 
 
 def compare_files(files: tuple[Path, ...], most_hole: float = MOST_HOLE) -> dict[str, float]:
-    """Return the metrics of one output and its target, and if the input is given, in its hole."""
+    """Return the metrics of one output and its target, and if the input is given, in its hole, or
+    that it is `WITHOUT` one.
+    """
     fake, real = pixels_of_pair(*files[:2])
     source = [pixels(path) for path in files[2:]]
     hole = hole_of(files[2], source[0], real, most_hole) if source else None
-    return {name: value.item() for name, value in compare(fake, real, hole).items()}
+    without = hole is not None and not hole.any()
+    scores = compare(fake, real, None if without else hole)
+    return {name: value.item() for name, value in scores.items()} | (
+        {WITHOUT: 1.0} if without else {}
+    )
 
 
 def pixels_of_pair(fake: Path, real: Path) -> tuple[Tensor, Tensor]:

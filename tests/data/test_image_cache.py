@@ -163,3 +163,11 @@ def test_images_that_are_cut_never_change_what_is_kept(root):
     kept, size = cached.dataset.cache.get(str(root / "train/0.png"))
     assert size == (96, 80) and kept[0].array().shape == left.shape
     assert np.array_equal(kept[0].array(), np.array(Image.open(root / "train/0.png"))[:, :96])
+
+
+def test_a_cache_on_disk_leaves_room_for_checkpoints(root, monkeypatch, caplog):
+    monkeypatch.setattr(data.image_cache, "free_on_disk", lambda descriptor: 10**9)
+    cached = loader(root, "--cache", "disk")
+    assert len(epochs(cached, 1)[0]) == len(cached)
+    assert cached.dataset.cache.get(first_file(cached)) is None
+    assert caplog.text.count("no room for more images") == 1

@@ -1,5 +1,6 @@
 """A new test in the folder of an earlier one deletes what only the earlier one made."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import TINY, draw, draw_pairs
 
-from inference import results
+from inference import earlier_results, results
 from util.errors import RunStopped
 
 Command = Callable[..., SimpleNamespace]
@@ -39,6 +40,18 @@ def test_images_that_are_gone_leave_no_results(run, tmp_path, caplog) -> None:
     caplog.clear()
     assert run("test", *TEST).status == 0
     assert "deleted" not in caplog.text and stems() == {"0", "2", "7", "mine"}
+
+
+def test_a_name_that_differs_in_case_alone_may_be_the_same_file(tmp_path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/img_fake_B.png").touch()  # where case does not count, IMG_fake_B.png, too
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    earlier_results.remember(folder, ["img_fake_B.png"])
+    line = {"files": {"fake_B": "IMG_fake_B.png"}}
+    (folder / "whole.jsonl").write_text(json.dumps(line) + "\n")
+    earlier_results.delete_replaced(tmp_path, folder)
+    assert (tmp_path / "images/img_fake_B.png").exists()
 
 
 def test_fewer_images_of_the_same_test_stay(run) -> None:

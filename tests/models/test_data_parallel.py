@@ -20,7 +20,12 @@ from conftest import step as train_step
 
 import train
 from data.sampler import EpochBatchSampler
-from models.data_parallel import check_second_derivatives, global_batch_size, loss_weight
+from models.data_parallel import (
+    check_second_derivatives,
+    global_batch_size,
+    loss_weight,
+    with_sync_batch,
+)
 from scripts.dev import scaling
 from training import run_lock
 from training.ema import EMA
@@ -589,3 +594,10 @@ def test_a_gradient_penalty_needs_a_norm_with_a_second_derivative(gan_mode, lamb
     refusal(lambda: check_second_derivatives(flag, ["G", "D"], opt), flag, "second derivative")
     check_second_derivatives(flag, ["G"], opt)
     check_second_derivatives(flag, ["D"], SimpleNamespace(gan_mode="lsgan", lambda_r1=0.0))
+
+
+def test_a_norm_of_D_is_not_that_of_all_ranks() -> None:
+    nets = ["G", "D"]
+    for norm_D, synchronised in (("", ["G", "D"]), ("spectral", ["G"])):
+        opt = SimpleNamespace(norm="sync_batch", norm_D=norm_D)
+        assert with_sync_batch(nets, opt)[1] == synchronised

@@ -109,6 +109,15 @@ def test_pairs_with_holes_are_measured_in_them_on_request(command: Any, tmp_path
     ]
     wanted = np.mean([error.mean() for error in errors]) / 255
     assert found["metrics"]["hole_L1"]["mean"] == pytest.approx(wanted)
+    whole = Image.open(tmp_path / "pairs/test/2.png").crop((64, 0, 128, 64))
+    pair = np.concatenate([whole, whole], 1)
+    Image.fromarray(pair).save(tmp_path / "pairs/test/2.png")  # without a hole
+    evaluate.main(["--name", "pairs", "--metrics", "hole_L1", "L1", *CPU])
+    (found,) = json.loads((folder / "metrics.json").read_text())["runs"]
+    wanted = np.mean([error.mean() for error in errors[:2]]) / 255
+    assert found["metrics"]["hole_L1"]["mean"] == pytest.approx(wanted)
+    notes = json.loads((folder / "metrics.json").read_text())["protocol"]
+    assert "images without a hole, which count in no score in holes: 1" in notes
     assert command("train", *TINY, "--dataroot", photos_of(tmp_path), "--name", "q").status == 0
     words = "--metrics hole_L1", "is not its target with a hole"
     refusal(lambda: evaluate.main(["--name", "q", "--metrics", "hole_L1", *CPU]), *words)

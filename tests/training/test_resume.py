@@ -20,7 +20,7 @@ from support.label_folders import draw_labels
 from models.pix2pix_model import Pix2PixModel
 from options.train_options import TrainOptions
 from scripts.dev.torture import same as equal
-from training import trainer
+from training import trainer, validation
 from training.state import TrainingState, read_state
 from util.checkpoint import save_weights
 from util.displays.loss_log import parse_line
@@ -207,6 +207,41 @@ def test_a_run_that_was_killed_within_its_first_save_starts_anew(run, last):
     Path("runs/cut/latest_state.pth").unlink()  # by the user: the weights are whole
     result = run("cut", *flags, "--continue_train")
     assert "resuming from these weights" in result.out
+
+
+def test_a_kill_within_the_first_save_of_an_overwritten_run_leaves_nothing_of_both(run):
+    class Killed(BaseException):
+        pass
+
+    def save(state: Any, path: Path) -> None:
+        if path.name == "latest_net_D.pth":
+            raise Killed
+        save_weights(state, path)
+
+    run("cut", "--lr", "0.1")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("models.weights.save_weights", save)
+        run("cut", "--overwrite")
+    result = run("cut", "--continue_train")
+    assert result.status == 0 and "stopped before its first checkpoint" in result.out
+    run("whole")
+    assert equal(weights("cut"), weights("whole"))
+
+
+def test_the_state_names_the_epoch_of_the_best_weights(run, monkeypatch):
+    states = []
+    save = TrainingState.save
+
+    def noted(self: Any) -> None:
+        save(self)
+        states.append((self.progress.epoch, self.progress.best_epoch))
+
+    monkeypatch.setattr(TrainingState, "save", noted)
+    scores = iter([3.0, 2.0, 9.0, 1.0, 9.0])  # the first is measured before the training
+    monkeypatch.setattr(validation, "mean_scores", lambda *_: {"L1": next(scores)})
+    run("cut", "--val_freq", "1", "--n_epochs", "4", "--n_epochs_decay", "0")
+    ends = [state for state in states if state[0] > state[1]]  # after the epoch itself
+    assert {(2, 1), (4, 3)} <= {*ends}
 
 
 def test_the_time_of_a_training_includes_that_before_an_interruption(run):

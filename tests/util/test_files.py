@@ -2,7 +2,7 @@
 
 import pytest
 
-from util.files import make_folder
+from util.files import atomic_write, make_folder
 
 
 def test_make_folder_makes_it_and_leaves_it_empty(tmp_path):
@@ -19,3 +19,10 @@ def test_make_folder_names_the_flag_of_a_folder_that_cannot_be(tmp_path, below):
         make_folder(folder, "--results_dir")
     message = str(error.value)
     assert message.startswith(f"--results_dir: {folder} ") and "\n" not in message
+
+
+def test_a_name_as_long_as_a_file_system_takes_is_written(tmp_path):
+    path = tmp_path / f"{'图' * 80}.png"  # 244 bytes
+    with atomic_write(path) as file:
+        file.write(b"x")
+    assert path.read_bytes() == b"x" and list(tmp_path.iterdir()) == [path]

@@ -86,3 +86,17 @@ def test_a_file_in_hand_is_finished_after_an_error(tmp_path: Path) -> None:
             time.sleep(0.01)
         raise ValueError("odd")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("1.png", b"whole")]
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_workers_stay_however_they_are_started(tmp_path: Path, method: str) -> None:
+    script = tmp_path / "work.py"
+    start = f"import multiprocessing; multiprocessing.set_start_method({method!r})"
+    script.write_text(CODE.replace("    with worker", f"    {start}\n    with worker"))
+    done = subprocess.run(
+        [sys.executable, str(script), "0.001"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr

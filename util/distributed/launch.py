@@ -73,7 +73,8 @@ def _join() -> Heartbeat:
             heartbeat = Heartbeat(dist.PrefixStore("liveness", store), rank, world)
             engine = dist.PrefixStore("engine", store)
             dist.init_process_group(backend, store=engine, rank=rank, world_size=world)
-            distributed.control_group = dist.new_group(backend="gloo")
+            # Rank 0 may work alone for hours; the heartbeat tells of a rank that has died.
+            distributed.control_group = dist.new_group(backend="gloo", timeout=timedelta(days=7))
             heartbeat.start()
     except (RuntimeError, ValueError) as error:
         raise RunStopped(
