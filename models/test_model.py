@@ -34,8 +34,10 @@ class TestModel(BaseModel):
         return self.nets[self.net_name]
 
     def set_input(self, batch: dict[str, Any]) -> None:
-        self.real = self.to_device(batch, "A")
-        self.image_paths = batch["A_paths"]
+        side = self.opt.direction[0]
+        side = side if side in batch else "A"  # of --dataset_mode single
+        self.real = self.to_device(batch, side)
+        self.image_paths = batch[f"{side}_paths"]
 
     def forward(self) -> None:
         self.visuals = {"real": self.real, "fake": self.generator()(self.real)}

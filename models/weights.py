@@ -210,6 +210,7 @@ def infer_options(run: Path) -> dict[str, Any]:
     options = describe_generator(load_weights(files[0]))
     if options and files[0].stem.endswith(("_net_G_A", "_net_G_B")):
         options["model"] = "cycle_gan"
+        options.setdefault("no_dropout", True)  # as CycleGAN has it
         if files[0].stem.endswith("B"):  # it goes the other way
             options["input_nc"], options["output_nc"] = options["output_nc"], options["input_nc"]
     elif (options.get("input_nc"), options.get("output_nc")) == (1, 2):

@@ -10,7 +10,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from options.config_files import BUILTIN_PRESET, NO, YES, builtin_files, read_builtin, read_yaml
+from options.config_files import (
+    BUILTIN_PRESET,
+    NO,
+    YES,
+    builtin_files,
+    read_builtin,
+    read_run,
+    read_yaml,
+)
 from options.parser import FlagParser, closest, flags_of
 from options.roles import SAME_RESULTS, as_flags, commas, differences
 from options.shared_flags import add_shared_flags
@@ -257,6 +265,10 @@ def _existing_name(values: dict[str, Any], by_hand: dict[str, Any], argv: list[s
     find_class("data", dataset, "--dataset_mode").modify_commandline_options(parser, True)
     defaults = {name: action.default for name, action in parser.options().items()}
     by_hand = {**by_hand, **_given(parser, argv)}  # with the flags of the model and the dataset
+    if source := by_hand.get("init_from"):  # whose networks the run has
+        roles = parser.roles("train")
+        networks = {k: v for k, v in read_run(Path(source)).items() if roles.get(k) == "network"}
+        by_hand = {**networks, **by_hand}
     presets = [{}] if by_hand.get("dataroot") else [{}, read_builtin(model)]
     texts = ({**preset, **by_hand} for preset in presets)
     names = [_named({**defaults, **_typed(parser, text)}) for text in texts]

@@ -1,5 +1,6 @@
 """The options of test.py: its flags override the run's saved options."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from options.base_options import BaseOptions, Options
 from options.config_files import read_run
 from options.parser import FlagParser, flags_of
 from options.train_flags import add_train_flags
+from util.registry import find_class, known
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +84,12 @@ class TestOptions(BaseOptions):
         return super().carried_options(parser) | self.sizes
 
     def foreign_options(self, hooks: list[Callable[..., Any]]) -> set[str]:
-        # One file serves both commands: ignore flags that only train.py has.
+        # One file serves both commands: ignore flags that only train.py has, of any model, since
+        # --model may be another one here.
+        for package, flag in (("models", "--model"), ("data", "--dataset_mode")):
+            for name in known(package):
+                with contextlib.suppress(Exception):  # a user's file may not import
+                    hooks = [*hooks, find_class(package, name, flag).modify_commandline_options]
         return flags_of(add_train_flags) | flags_of(*hooks, values=(True,))
 
     def finish(self, parser: FlagParser, opt: Options) -> None:
@@ -105,12 +112,13 @@ class TestOptions(BaseOptions):
         axis, run_axis = getattr(opt, "slice_axis", None), self.of_run.get("slice_axis")
         if axis and run_axis and axis != run_axis:
             self.warn(f"--slice_axis {axis}: the run was trained on slices that are {run_axis}")
-        around, run_around = getattr(opt, "slices_around", 0), self.of_run.get("slices_around", 0)
+        around = getattr(opt, "slices_around", 0)
+        run_around = int(self.of_run.get("slices_around", 0))  # of a table it is a text
         if around != run_around and "slices_around" in self.of_run:
             parser.error(f"--slices_around {around}: the run was trained with {run_around}")
         if getattr(opt, "missing", "") == "zero" and self.of_run.get("missing") == "error":
             self.warn("--missing zero: the run was trained with all inputs of each subject")
-        if getattr(opt, "hole_noise", 0) and not self.of_run.get("hole_noise"):
+        if getattr(opt, "hole_noise", 0) and not float(self.of_run.get("hole_noise", 0)):
             self.warn(
                 f"--hole_noise {opt.hole_noise:g}: the run was trained without noise, and its G "
                 f"fills holes worse with it"

@@ -1,15 +1,19 @@
 """The options of train.py: its flags and, with --continue_train, the saved options."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from options.base_options import BaseOptions, Options
-from options.config_files import existing_run, read_run
+from options.config_files import existing_run, read_builtin, read_run
 from options.parser import FlagParser
 from options.roles import as_flags
+from options.shared_flags import add_shared_flags
+from options.train_flags import add_train_flags
 from util.files import run_folder
+from util.registry import find_class
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +120,7 @@ def check_foreign_run(
     its weights.
     """
     if "dataroot" in saved and not by_hand.get("dataroot"):
+        parser = parser_of_model(str(saved.get("model", "pix2pix")))
         roles, options = parser.roles("train"), parser.options()
         changed = {
             name: value
@@ -128,12 +133,30 @@ def check_foreign_run(
             f"--continue_train: {run} was trained by another program, whose flags have to be given "
             f"again; its train_opt.txt says {flags}"
         )
+    if not saved and not by_hand.get("dataroot") and any(run.glob("*_net_*.pth")):
+        raise ValueError(
+            f"--continue_train: {run} has weights and no saved flags; give all flags again, with "
+            f"--dataroot"
+        )
     say_other_direction(run, saved, by_hand)
+
+
+def parser_of_model(model: str) -> FlagParser:
+    """Return a parser with the flags of train.py and of a model."""
+    parser = FlagParser()
+    add_shared_flags(parser)
+    add_train_flags(parser)
+    with contextlib.suppress(ValueError):  # a model that is not here
+        find_class("models", model, "--model").modify_commandline_options(parser, True)
+    return parser
 
 
 def say_other_direction(run: Path, saved: dict[str, Any], by_hand: dict[str, Any]) -> None:
     """Warn if --direction is not the one that the weights were trained with."""
-    direction, trained = by_hand.get("direction", "AtoB"), saved.get("direction", "AtoB")
+    model = str(by_hand.get("model", saved.get("model", "pix2pix")))
+    preset = {} if by_hand.get("dataroot") else read_builtin(model)
+    direction = by_hand.get("direction", preset.get("direction", "AtoB"))
+    trained = saved.get("direction", "AtoB")
     if direction != trained and any(run.glob("*_net_*.pth")):
         log.warning(
             "--direction %s: the weights of %s are of --direction %s", direction, run, trained

@@ -18,6 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # python scripts/sweep.py
 
+from models.weights import infer_options
 from options.config_files import read_run
 from options.parser import OneLineParser, flags_of, number
 from options.shared_flags import add_shared_flags
@@ -100,7 +101,7 @@ def how_to_evaluate(plan: Plan, args: Any) -> Any:
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     for run in [run for run in plan.runs if run.seed == plan.seeds[0]]:
-        opt = TrainOptions().read(run.flags)
+        opt = TrainOptions(infer_options).read(run.flags)
         kind = ["--model", opt.model, "--dataset_mode", opt.dataset_mode]
         kind += ["--dataroot", str(evaluation.dataroot or opt.dataroot), "--name", run.name]
         kind += ["--checkpoints_dir", str(args.checkpoints_dir)]

@@ -24,7 +24,7 @@ from training.state import (
 )
 from util import distributed
 from util.errors import one_line
-from util.files import folder_size, in_words, make_folder, run_folder
+from util.files import folder_size, in_words, make_folder, run_folder, write_options
 from util.seeding import set_random_states
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,8 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
     model.setup(opt)
     if distributed.is_main_process():
         make_folder(model.save_dir, "--checkpoints_dir")
+        if not holds_weights(model.save_dir):  # those of the first save; a kill may come before it
+            write_options(opt, model.save_dir, "train_opt")
     state = TrainingState(opt, model, progress)
     if checkpoint:
         restore(state, checkpoint)

@@ -10,6 +10,7 @@ from data.labels.class_names import BUILTIN
 from data.labels.folders import find_label_files, hold_colours
 from data.labels.inferred_classes import inferred_classes
 from data.labels.scan import scan_labels
+from util.files import run_folder
 from util.palette import as_hex
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,9 @@ def derived_label_options(opt: Any) -> dict[str, Any]:
 
 def of_no_run(opt: Any) -> bool:
     """Return whether a training makes its networks anew, so that the data decide about them."""
-    return opt.isTrain and not (opt.continue_train or opt.init_from)
+    if not opt.isTrain or opt.init_from:
+        return False
+    return not (opt.continue_train and any(run_folder(opt).glob("*_net_*.pth")))
 
 
 def check_flags(opt: Any, side: str, two_sides: bool) -> None:

@@ -630,6 +630,12 @@ def test_a_training_without_running_statistics_is_tested_without(
     assert not t.opt.eval and Translator.load("checkpoints/run", gpu_ids=-1, eval=True).opt.eval
 
 
+def test_a_table_of_options_alone_is_enough(command: Command, tmp_path: Path) -> None:
+    train(command, volumes(tmp_path / "data"), "--slices_around", "1")
+    Path("checkpoints/run/train_opt.json").unlink()
+    assert len(list((test_run(command) / "values").iterdir())) == 2
+
+
 def test_an_image_is_no_volume(command: Command, tmp_path: Path) -> None:
     train(command, volumes(tmp_path / "data"))
     path = tmp_path / "png" / "testA" / "a.png"

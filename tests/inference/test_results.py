@@ -363,3 +363,15 @@ def test_the_other_direction_of_a_pix2pix_run_is_said(command, pairs, caplog) ->
         test = ["--name", "r", "--gpu_ids", "-1", "--direction", direction]
         assert command("test", *test).status == 0
         assert caplog.text.count("the run was trained BtoA") == said
+
+
+def test_model_test_translates_the_side_of_the_direction(command, pairs) -> None:
+    flags = [*TINY, "--dataroot", pairs, "--direction", "BtoA", "--no_html", "--no_dropout"]
+    assert command("train", *flags, "--name", "back").status == 0
+    place = ["--name", "back", "--gpu_ids", "-1", "--num_threads", "0"]
+    assert command("test", *place).status == 0
+    assert command("test", *place, "--model", "test", "--dataset_mode", "aligned").status == 0
+    images = Path("results/back/test_latest/images")
+    for name in ("fake", "real"):
+        wanted = np.asarray(Image.open(images / f"0_{name}_{'B' if name == 'fake' else 'A'}.png"))
+        assert np.array_equal(Image.open(images / f"0_{name}.png"), wanted)

@@ -271,13 +271,27 @@ def test_a_suffix_of_flags_of_the_model_names_the_run_that_is_resumed(tmp_path: 
     assert (resumed.name, resumed.lr) == ("a_L100.0", 0.25)
 
 
+def test_a_file_for_both_commands_may_hold_flags_of_another_model(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("model: pix2pix\nlambda_L1: 50\nlabel_aug: 0.1\nngf: 8\n")
+    flags = ["--config", str(tmp_path / "c.yaml"), "--checkpoints_dir", str(tmp_path)]
+    opt = TestOptions().read([*flags, "--model", "test", "--dataroot", "p"])
+    assert (opt.model, opt.ngf) == ("test", 8)
+    (tmp_path / "c.yaml").write_text("lambda_L3: 50\n")
+    refusal(lambda: TestOptions().read([*flags, "--dataroot", "p"]), "lambda_L3: unknown option")
+
+
 def test_the_suffix_of_a_fine_tuned_run_has_its_own_values(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "train_opt.json").write_text(json.dumps({"netG": "unet_64", "ngf": 8}))
     flags = ["--checkpoints_dir", str(tmp_path), "--name", "ft", "--dataroot", "p"]
     flags += ["--init_from", str(source), "--suffix", "{netG}_{ngf}_{lambda_L1}"]
-    assert TrainOptions().read([*flags, "--lambda_L1", "50"]).name == "ft_unet_64_8_50.0"
+    tuned = TrainOptions().read([*flags, "--lambda_L1", "50"])
+    assert tuned.name == "ft_unet_64_8_50.0"
+    (tmp_path / tuned.name).mkdir()
+    (tmp_path / tuned.name / "train_opt.json").write_text(json.dumps(vars(tuned) | {"lr": 0.5}))
+    resumed = TrainOptions().read([*flags, "--lambda_L1", "50", "--continue_train"])
+    assert (resumed.name, resumed.lr) == (tuned.name, 0.5)
 
 
 def test_a_restart_resumes_though_the_command_overwrites() -> None:

@@ -176,6 +176,17 @@ def test_a_run_that_stopped_before_its_first_save_starts_anew(run, monkeypatch):
     assert equal(weights("cut"), weights("whole"))
 
 
+def test_a_run_that_stopped_before_its_first_save_needs_no_flag_again(command, run, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(Pix2PixModel, "optimize_parameters", lambda self: 1 / 0)
+        run("cut", "--lr", "0.125")
+    place = ["--checkpoints_dir", "runs", "--name", "cut", "--gpu_ids", "-1"]
+    result = command("train", *place, "--continue_train")
+    assert result.status == 0, result.err
+    saved = json.loads(Path("runs/cut/train_opt.json").read_text())
+    assert saved["lr"] == 0.125 and "builtin" not in saved["dataroot"]
+
+
 def test_the_best_weights_alone_are_nothing_to_go_on_from(run):
     run("cut", "--val_freq", "1", "--n_epochs", "1", "--n_epochs_decay", "0")
     for path in Path("runs/cut").glob("latest_*"):  # as if it had been killed before
