@@ -116,6 +116,11 @@ class ImageCache:
             self.slots = {}
 
 
+def can_cache() -> bool:
+    """Return whether this system has what a cache needs."""
+    return hasattr(os, "memfd_create")
+
+
 def free_on_disk(descriptor: int) -> int:
     """Return the bytes that are free on the disk of an open file."""
     state = os.fstatvfs(descriptor)
@@ -153,7 +158,7 @@ def open_cache(files: Sequence[str], where: str, folder: Path) -> ImageCache | N
     if where == "none" or not files:
         return None
     try:
-        if not hasattr(os, "memfd_create"):
+        if not can_cache():
             raise OSError(0, "it needs Linux")
         if where == "disk":
             folder.mkdir(parents=True, exist_ok=True)
@@ -161,6 +166,7 @@ def open_cache(files: Sequence[str], where: str, folder: Path) -> ImageCache | N
         return ImageCache(files, None, FREE if where == "auto" else 0.0)
     except OSError as error:
         if where == "auto":
+            log.info("--cache auto: not possible here (%s); images are read again", error.strerror)
             return None
         raise ValueError(
             f"--cache {where}: not possible here ({error.strerror}); use --cache none"

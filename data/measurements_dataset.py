@@ -12,6 +12,7 @@ from torch import Tensor
 
 from data.base_dataset import BaseDataset, trains
 from data.builtin_facades import is_builtin
+from data.image_cache import can_cache
 from data.measurements.flags import (
     add_flags,
     channels_of,
@@ -162,12 +163,11 @@ class MeasurementsDataset(BaseDataset):
 
     def _decoded_again(self) -> list[str]:
         compressed = next((g for g in self.subjects[0].grids if g.decoded), None)
-        if compressed is None or self.whole or self.opt.cache != "none":
+        if compressed is None or self.whole or self.cache is not None:
             return []
-        return [
-            f"{compressed.path}: is decoded as a whole for a slice; --cache disk keeps the slices, "
-            f"or unpack the files"
-        ]
+        fix = "--cache disk keeps the slices, or unpack the files"
+        fix = fix if can_cache() else "unpack the files"
+        return [f"{compressed.path}: is decoded as a whole for a slice; {fix}"]
 
     def paths(self, index: int) -> dict[str, str]:
         if self.rasters and not self.whole:

@@ -122,6 +122,7 @@ def chosen_ranges(opt: Any, kept: dict[str, StoredRange]) -> dict[str, tuple[flo
     """Return (low, high) by side: of --range_A or --range_B as LOW,HIGH, else the saved range.
 
     A side with the range of its type is absent, since each file has that of its own type.
+    ValueError if a test lacks the range that the training has found.
     """
     ranges = {
         side: (low, high)
@@ -129,8 +130,14 @@ def chosen_ranges(opt: Any, kept: dict[str, StoredRange]) -> dict[str, tuple[flo
         if (low, high) != range_of_type(stored_type.dtype)
     }
     for side in "AB":  # in test.py too
-        if isinstance(getattr(opt, f"range_{side}"), list):
-            ranges[side] = tuple(getattr(opt, f"range_{side}"))
+        rule = getattr(opt, f"range_{side}")
+        if isinstance(rule, list):
+            ranges[side] = tuple(rule)
+        elif rule == "percentile" and side not in kept and not opt.isTrain:
+            raise ValueError(
+                f"{ranges_file(opt)}: is missing, which holds the range of {side} (--range_{side} "
+                f"percentile); copy it from the folder of the training"
+            )
     return ranges
 
 

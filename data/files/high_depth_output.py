@@ -2,6 +2,7 @@
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +33,7 @@ def write_high_depth(
 def write_array(array: np.ndarray, path: Path) -> None:
     """Write (H, W, C) as .tif or .npy, or uint8 or uint16 as .png, by the ending of the path."""
     if path.suffix == ".tif":
-        import tifffile
-
+        tifffile = require_tifffile(path)
         with atomic_write(path) as file:
             if array.shape[2] == 1:
                 tifffile.imwrite(file, array[..., 0])
@@ -46,6 +46,15 @@ def write_array(array: np.ndarray, path: Path) -> None:
             np.save(file, array, allow_pickle=False)
         else:
             file.write(png_of(array))
+
+
+def require_tifffile(path: Path) -> Any:
+    """Return the package that writes TIFF; ValueError if it is not installed."""
+    try:
+        import tifffile
+    except ImportError:
+        raise ValueError(f"{path}: needs tifffile; run `pip install tifffile`") from None
+    return tifffile
 
 
 def png_of(array: np.ndarray) -> bytes:

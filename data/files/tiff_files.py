@@ -30,7 +30,7 @@ class TiffPixels(NamedTuple):
 def read_tiff(file: BinaryIO, max_pixels: float) -> TiffPixels | None:
     """Read the first image of a TIFF file; None if PIL reads all of its bands without loss.
 
-    Pages of one size are bands. ValueError says what is wrong, or which package is missing.
+    Grey pages of one size are bands. ValueError says what is wrong, or which package is missing.
     """
     pages = _pages_if_ordinary(file)
     if pages == 1:
@@ -38,7 +38,8 @@ def read_tiff(file: BinaryIO, max_pixels: float) -> TiffPixels | None:
     with open_tiff(file) as tiff:
         series = tiff.series[0]
         page = series.keyframe
-        if pages and len(series) == 1 and page.index == 0:  # the other pages are thumbnails
+        thumbnails = len(series) == 1 and page.index == 0
+        if pages and (thumbnails or page.samplesperpixel > 1):  # of images in colour, the first
             return None
         _check_pages(tiff)
         check_pixels((page.imagewidth, page.imagelength), max_pixels, tiff.filehandle.size)

@@ -58,6 +58,7 @@ class TiffWindows:
         if self.rows * self.columns * self.samples * page.dtype.itemsize > MOST_BYTES:
             raise ValueError("has strips too large to be read one by one")
         self.kept: OrderedDict[tuple[int, int, int], np.ndarray] = OrderedDict()
+        self._segment(0, 0, 0)  # a decoder that is missing shows here
 
     def crop(self, box: tuple[int, int, int, int]) -> ImageLike:
         """Return the part of the image in (left, top, right, bottom)."""

@@ -89,7 +89,9 @@ class LabelReader:
         try:
             stored = label_numbers(image)
         except NotNumbers as error:
-            fix = ", or give the colours in the order of the classes, --label_colours #rrggbb,…"
+            fix = (
+                ", or give the colours in the order of the classes, --label_colours rrggbb,rrggbb,…"
+            )
             raise ValueError(f"{error}{fix if self.colours_unknown else ''}") from None
         numbers = stored - self.offset
         unknown = (((stored == UNKNOWN) & self.unknown_is_255) | (numbers < 0)) & self.dontcare

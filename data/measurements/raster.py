@@ -15,6 +15,7 @@ from util.errors import one_line
 
 ENDINGS = (".tif", ".tiff")
 MOST_OPEN = 128  # files of a process; systems allow about 1000
+MIDDLE = 256  # pixels of a side of the part by which an alpha band is judged
 CLOSE = 0.01  # of a pixel: how far apart two rasters' corners may lie
 
 
@@ -36,6 +37,10 @@ class Raster(Grid):
         meanings = dict(zip(file.indexes, file.colorinterp, strict=True))
         self.bands = [band for band, meaning in meanings.items() if meaning != ColorInterp.alpha]
         self.alpha = [band for band, meaning in meanings.items() if meaning == ColorInterp.alpha]
+        # GDAL takes a fourth band of 8 bits for alpha, and for a mask of the others.
+        self.no_alpha = bool(self.alpha) and holds_values(file, self.alpha[0])
+        if self.no_alpha:
+            self.bands, self.alpha = [*file.indexes], []
         self.channels = len(self.bands)
         if (pages := len(file.subdatasets)) > 1:
             raise ValueError(f"{path}: has {pages} pages; save them as the bands of one")
@@ -81,7 +86,9 @@ class Raster(Grid):
 
     def _values(self, **how: Any) -> np.ndarray:
         try:
-            masked = self.file().read(self.bands, masked=True, **how)
+            masked = self.file().read(self.bands, masked=not self.no_alpha, **how)
+            if self.no_alpha:
+                masked = np.ma.masked_array(masked, masked == self.nodata)
             lacking = np.broadcast_to(masked.mask, masked.shape)
             if self.alpha:  # of which GDAL makes a mask for some types alone
                 plane = self.file().read(
@@ -125,6 +132,18 @@ class Raster(Grid):
         a, b, c, d, e, f = self.transform[:6]
         ends = (0, 0), (width, 0), (width, height), (0, height)
         return [(a * x + b * y + c, d * x + e * y + f) for x, y in ends]
+
+
+def holds_values(file: Any, band: int) -> bool:
+    """Return whether an alpha band is none, by its middle: alpha is 0 or full."""
+    from rasterio.windows import Window
+
+    left, top = (max(0, (n - MIDDLE) // 2) for n in (file.width, file.height))
+    try:
+        values = file.read(band, window=Window(left, top, MIDDLE, MIDDLE))
+    except Exception:  # said where the pixels are read
+        return False
+    return bool(np.setdiff1d(values, (0, 255, np.iinfo(values.dtype).max)).size)
 
 
 class OpenRasters:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from data.files.high_depth_output import require_tifffile
 from data.files.image_types import StoredType
 from data.image_folder import describe
 from data.measurements.dicom import holds_series
@@ -144,6 +145,8 @@ class SubjectInput(ImageInput):
                 yield RasterOutput(file, *arguments, self.reader.masked)
             return
         volume = isinstance(subject.first, Volume)
+        if path is not None and not volume and path.suffix == ".tif":
+            require_tifffile(path)  # now, not after the translation
         output = VolumeOutput(*arguments) if volume else ArrayOutput(*arguments, self.reader.masked)
         yield output
         if path is not None:

@@ -317,3 +317,16 @@ def test_180_megapixels_take_a_few_gigabytes(command, tmp_path, kind) -> None:
     assert peak < 4.5
     (fake,) = Path("results/r/test_latest/images").glob("*fake.png")
     assert image_size(fake) == (13440, 13440)
+
+
+def test_what_cannot_be_decoded_in_windows_is_read_as_a_whole(tmp_path, monkeypatch) -> None:
+    file = tmp_path / "lzw.tif"
+    draw((120, 90)).save(file, compression="tiff_lzw")
+
+    def no_decoder(*args: Any) -> None:
+        raise ValueError("requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(TiffWindows, "_segment", no_decoder)
+    image = LargeImage(str(file), (0, 0, 120, 90), 3, 10**9)
+    with image.opened(lambda part: torch.from_numpy(np.asarray(part))) as read:
+        assert read((0, 0, 120, 90)).shape == (1, 90, 120, 3)

@@ -370,7 +370,8 @@ def test_model_test_translates_the_side_of_the_direction(command, pairs) -> None
     assert command("train", *flags, "--name", "back").status == 0
     place = ["--name", "back", "--gpu_ids", "-1", "--num_threads", "0"]
     assert command("test", *place).status == 0
-    assert command("test", *place, "--model", "test", "--dataset_mode", "aligned").status == 0
+    paired = ["--model", "test", "--dataset_mode", "aligned", "--dataroot", pairs]
+    assert command("test", *place, *paired).status == 0
     images = Path("results/back/test_latest/images")
     for name in ("fake", "real"):
         wanted = np.asarray(Image.open(images / f"0_{name}_{'B' if name == 'fake' else 'A'}.png"))

@@ -313,7 +313,7 @@ def test_weights_alone_are_not_tested_on_images_of_other_classes(command, tmp_pa
     data = draw_coloured(tmp_path / "data", stitched=False)
     result = command("test", *flags, "--label_dir", data / "testA")
     assert result.status == 2 and "is RGB, but a label map" in result.err
-    assert "in the order of the classes, --label_colours #rrggbb,…" in result.err
+    assert "in the order of the classes, --label_colours rrggbb,rrggbb,…" in result.err
 
 
 @pytest.mark.parametrize(

@@ -363,3 +363,12 @@ def test_a_damaged_note_of_ranges_is_named(command: Command, tmp_path: Path) -> 
     Path("checkpoints/r/pixel_ranges.json").write_text('{"A": 3}')
     result = command("test", "--name", "r", "--gpu_ids", "-1", "--num_threads", "0")
     assert result.status == 2 and "pixel_ranges.json: damaged" in result.err
+
+
+def test_a_percentile_of_the_training_must_be_there(command: Command, tmp_path: Path) -> None:
+    root = lay_out(tmp_path / "data", *DEEP["16-bit grey PNG"], count=1)
+    flags = ["--dataroot", root, "--name", "r", "--input_nc", 1, "--output_nc", 1]
+    assert command("train", *TINY, *flags, "--range_A", "percentile").status == 0
+    Path("checkpoints/r/pixel_ranges.json").unlink()
+    done = command("test", "--name", "r", "--gpu_ids", "-1", "--num_threads", "0")
+    assert done.status == 2 and "pixel_ranges.json: is missing" in done.err

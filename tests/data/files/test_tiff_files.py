@@ -177,3 +177,10 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr(builtins, "__import__", without)
     refusal(lambda: load_image_or_array(path), "a.tif", "pip install tifffile")
+
+
+def test_of_several_pages_in_colour_the_first_is_read(tmp_path) -> None:
+    pages = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "scan.tif", pages, photometric="rgb")
+    image = load_image_or_array(tmp_path / "scan.tif")
+    assert isinstance(image, Image.Image) and np.array_equal(image, pages[0])

@@ -216,3 +216,12 @@ def test_files_that_are_no_raster_are_refused_in_one_line(tmp_path: Path) -> Non
     cut.write_bytes(cut.read_bytes()[:9000])
     with pytest.raises(ValueError, match="cut.tif: cannot be read"):
         Raster(cut).read()
+
+
+def test_a_fourth_band_of_values_is_no_alpha(tmp_path: Path) -> None:
+    stored = np.random.default_rng(0).integers(0, 256, (4, 70, 50)).astype(np.uint8)
+    raster = Raster(write_raster(tmp_path / "nir.tif", stored))
+    assert raster.channels == 4 and np.array_equal(raster.read(), stored.transpose(1, 2, 0))
+    stored[3] = np.where(stored[3] > 20, 255, 0)
+    raster = Raster(write_raster(tmp_path / "alpha.tif", stored))
+    assert raster.channels == 3 and np.isnan(raster.read()[stored[3] == 0]).all()
