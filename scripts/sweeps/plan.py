@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from models.weights import infer_options
 from options.config_files import flat, read_mapping, read_run, read_yaml
 from options.parser import closest
 from options.roles import SAME_RESULTS, differences
@@ -101,7 +102,7 @@ def check(where: str, values: dict[str, str], more: Sequence[str], epoch: str) -
         write_yaml(values, config)
         try:
             places = ("--checkpoints_dir", folder)
-            opt = TrainOptions().read(["--config", str(config), *more, *places])
+            opt = TrainOptions(infer_options).read(["--config", str(config), *more, *places])
         except ValueError as error:
             raise ValueError(f"{where}: {str(error).removeprefix(f'{config}: ')}") from None
     if epoch == "best" and not opt.val_freq:
@@ -157,7 +158,7 @@ def planned(label: str, seed: int, folder: Path, more: Sequence[str]) -> Run:
     name = f"{folder.name}/{label}_seed{seed}"
     places = ("--name", name, "--checkpoints_dir", str(folder.parent))
     flags = ("--config", str(folder / f"{label}.yaml"), *more, "--seed", str(seed), *places)
-    opt = TrainOptions().read(flags)
+    opt = TrainOptions(infer_options).read(flags)
     run = Run(label, seed, name, folder.parent / name, flags, last_epoch(opt))
     if (run.folder / "latest_state.pth").exists():
         differing = differences(opt, read_run(run.folder), SAME_RESULTS)
