@@ -67,7 +67,7 @@ def create_dataset(
         log.warning("--batch_size %d: is more than the %s", opt.batch_size, text)
     if is_base_dataset:
         loader.classes = dataset.classes()
-    has_cache = is_base_dataset and dataset.cache is not None
+    has_cache = getattr(dataset, "cache", None) is not None
     loader.cache_kind = opt.cache if has_cache and opt.isTrain else ""
     if not repeated and not opt.no_data_check:
         loader.remarks, loader.statistics = look_at_data(dataset, opt)

@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from data.image_folder import is_hidden, is_image_file
+from data.image_folder import is_image_file
 from util.errors import one_line
 from util.files import in_words
 
@@ -44,7 +44,7 @@ def unpack(archive: Path, target: Path) -> None:
     content.mkdir()
     try:
         (_unzip if zipfile.is_zipfile(archive) else _untar)(archive, content)
-        entries = [p for p in content.iterdir() if p.name != "__MACOSX" and not is_hidden(p.name)]
+        entries = [path for path in content.iterdir() if not is_of_macos(path.name)]
         if not entries:
             raise ValueError("the archive is empty")
         root = entries[0] if len(entries) == 1 and entries[0].is_dir() else content
@@ -56,6 +56,11 @@ def unpack(archive: Path, target: Path) -> None:
         raise ValueError(f"damaged or incomplete archive ({reason})") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def is_of_macos(name: str) -> bool:
+    """Return whether macOS adds a file or folder of this name to what it packs."""
+    return name in ("__MACOSX", ".DS_Store") or name.startswith("._")
 
 
 def _untar(archive: Path, folder: Path) -> None:

@@ -70,7 +70,7 @@ def run(trained: Path, command: Command) -> Path:
 
 def pages_images(page: Path) -> list[bytes]:
     """Return the files that a page shows; each of them exists."""
-    found = [unquote_to_bytes(url) for url in re.findall(r'src="([^"]*)"', page.read_text("utf-8"))]
+    found = [unquote_to_bytes(url) for url in re.findall(r'src="([^"?]*)', page.read_text("utf-8"))]
     for path in found:
         assert os.path.exists(os.path.join(os.fsencode(page.parent), path)), path
     return found

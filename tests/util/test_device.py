@@ -116,7 +116,10 @@ def test_a_gpu_that_is_not_there_is_an_error(monkeypatch, gpu_ids):
 def test_the_first_gpu_asked_for_is_used(monkeypatch):
     gpus(monkeypatch, 2)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    current = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
     assert pick_device([1, 0]) == torch.device("cuda", 1)
+    assert current == [torch.device("cuda", 1)]  # whose streams are then the current ones
 
 
 # Seeds -----------------------------------------------------------------------------------
