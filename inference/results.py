@@ -72,7 +72,7 @@ def write_results(
             if not batch:
                 break
             inputs = dict(zip(batch["index"].tolist(), batch["input"], strict=True))
-            rows = or_skipped(rows_of(batch), batch, opt)
+            rows = skipping_unreadable(rows_of(batch), batch, opt)
             for number, row, jobs in islice(rows, share.most - done):
                 jobs.append(partial(share.add, number, row, inputs[number], page.notes))
                 writer.run(run_all, [share.wait, *jobs])
@@ -91,7 +91,7 @@ def write_results(
     return done
 
 
-def or_skipped(rows: Iterator[Row], batch: dict[str, Any], opt: Any) -> Iterator[Row]:
+def skipping_unreadable(rows: Iterator[Row], batch: dict[str, Any], opt: Any) -> Iterator[Row]:
     """Yield rows; an image that is read in windows while it is translated, and cannot be read, is
     left out with --on_bad_image skip, as the loader leaves out others.
     """

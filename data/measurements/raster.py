@@ -38,8 +38,8 @@ class Raster(Grid):
         self.bands = [band for band, meaning in meanings.items() if meaning != ColorInterp.alpha]
         self.alpha = [band for band, meaning in meanings.items() if meaning == ColorInterp.alpha]
         # GDAL takes a fourth band of 8 bits for alpha, and for a mask of the others.
-        self.no_alpha = bool(self.alpha) and holds_values(file, self.alpha[0])
-        if self.no_alpha:
+        self.alpha_is_band = bool(self.alpha) and holds_values(file, self.alpha[0])
+        if self.alpha_is_band:
             self.bands, self.alpha = [*file.indexes], []
         self.channels = len(self.bands)
         if (pages := len(file.subdatasets)) > 1:
@@ -86,8 +86,8 @@ class Raster(Grid):
 
     def _values(self, **how: Any) -> np.ndarray:
         try:
-            masked = self.file().read(self.bands, masked=not self.no_alpha, **how)
-            if self.no_alpha:
+            masked = self.file().read(self.bands, masked=not self.alpha_is_band, **how)
+            if self.alpha_is_band:
                 masked = np.ma.masked_array(masked, masked == self.nodata)
             lacking = np.broadcast_to(masked.mask, masked.shape)
             if self.alpha:  # of which GDAL makes a mask for some types alone

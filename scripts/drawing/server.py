@@ -22,7 +22,7 @@ from data.holes.mask_files import alpha_mask
 from data.transforms import Geometry
 from scripts.drawing.guard import Guard, refused
 from scripts.drawing.labels import ClassCanvas
-from scripts.drawing.subject import Inputs, Subject, shown_of, with_hole
+from scripts.drawing.subject import Inputs, Subject, function_to_show, with_hole
 from scripts.drawing.uploads import (
     MOST_PIXELS,
     file_in_form,
@@ -81,7 +81,7 @@ class Studio:
     async def open(self, request: Request) -> Response:
         """POST an image file: return the network's input for it, as PNG."""
         body = await self.body(request)
-        shown = self.canvas.shown if self.canvas else shown_of(self.translator.opt)
+        shown = self.canvas.shown if self.canvas else function_to_show(self.translator.opt)
         if self.fills_holes:
             return await self.answer(request, lambda: self.fitted(body))
         return await self.answer(request, lambda: shown(self.prepared(body)))

@@ -46,7 +46,7 @@ class Inputs:
         self.dataset = find_class("data", opt.dataset_mode, "--dataset_mode")(options)
         self.dataset.ranges = chosen_ranges(opt, read_ranges(opt))
         self.canvas = ClassCanvas(opt) if opt.dataset_mode == "labels" else None
-        self.shown = shown_of(opt)
+        self.shown = function_to_show(opt)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -70,7 +70,7 @@ class Inputs:
         return alpha_mask(self.dataset.read_image(path)) is not None
 
 
-def shown_of(opt: Any) -> Callable[[Tensor], np.ndarray]:
+def function_to_show(opt: Any) -> Callable[[Tensor], np.ndarray]:
     """Return the function that shows an input image of a run (C, H, W) as (H, W, C) uint8."""
     return grey_of_lightness if opt.dataset_mode == "colorization" else exact
 

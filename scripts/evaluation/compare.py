@@ -21,7 +21,7 @@ from util.files import naming
 from util.hashes import hash_files, hash_pixels
 from util.metrics import HOLE_METRICS, METRICS, Interval, bootstrap, compare, lower_is_better
 
-WITHOUT = "without a hole"  # among the scores of an image
+WITHOUT_HOLE = "without a hole"  # among the scores of an image
 MOST_HOLE = 0.95  # of an image's pixels
 MOST_ERROR = 0.5  # of the range [0, 1]: the error that heat maps show in their brightest colour
 
@@ -153,7 +153,9 @@ def measure(images: ImageSet, metrics: Sequence[str], processes: int) -> Result:
         flag = f"--metrics {hole_metrics[0]}: " if hole_metrics else ""
         raise ValueError(f"{flag}{error}") from None
     by_metric, definitions = {}, METRICS | (HOLE_METRICS if holes else {})
-    if empty := [n for n, values in zip(names, scores, strict=True) if holes and WITHOUT in values]:
+    if empty := [
+        n for n, values in zip(names, scores, strict=True) if holes and WITHOUT_HOLE in values
+    ]:
         images.notes.append(
             f"images without a hole, which count in no score in holes: {len(empty)}"
         )
@@ -161,7 +163,7 @@ def measure(images: ImageSet, metrics: Sequence[str], processes: int) -> Result:
         counted = {
             name: values
             for name, values in zip(names, scores, strict=True)
-            if not (metric in HOLE_METRICS and WITHOUT in values)
+            if not (metric in HOLE_METRICS and WITHOUT_HOLE in values)
         }
         if counted and all(metric in values for values in counted.values()):
             by_metric[metric] = {name: values[metric] for name, values in counted.items()}
@@ -193,8 +195,8 @@ def hole_of(path: Path, source: Tensor, real: Tensor, most_hole: float) -> Tenso
 
 
 def compare_files(files: tuple[Path, ...], most_hole: float = MOST_HOLE) -> dict[str, float]:
-    """Return the metrics of one output and its target, and if the input is given, in its hole, or
-    that it is `WITHOUT` one.
+    """Return the metrics of one output and its target, and if the input is given, in its hole; if
+    it has none, `WITHOUT_HOLE` is among them.
     """
     fake, real = pixels_of_pair(*files[:2])
     source = [pixels(path) for path in files[2:]]
@@ -202,7 +204,7 @@ def compare_files(files: tuple[Path, ...], most_hole: float = MOST_HOLE) -> dict
     without = hole is not None and not hole.any()
     scores = compare(fake, real, None if without else hole)
     return {name: value.item() for name, value in scores.items()} | (
-        {WITHOUT: 1.0} if without else {}
+        {WITHOUT_HOLE: 1.0} if without else {}
     )
 
 

@@ -65,7 +65,7 @@ def parse(argv: Sequence[str] | None) -> Any:
     add("--num_threads", type=number(int, 0), default=os.cpu_count() or 1, help="number of threads")
     add("--no_html", action="store_true", help="write numbers only, no page")
     args, test_flags = parser.parse_known_args(argv)
-    if defaults := of_config_file(test_flags, parser, named=bool(args.name)):
+    if defaults := flags_in_config_file(test_flags, parser, named=bool(args.name)):
         args, test_flags = parser.parse_known_args([*defaults, *parser.words])
     if args.fake:
         args.fake = Path(os.path.abspath(args.fake))  # its name names the results
@@ -101,7 +101,7 @@ def parse(argv: Sequence[str] | None) -> Any:
     return args
 
 
-def of_config_file(test_flags: Sequence[str], own: OneLineParser, named: bool) -> list[str]:
+def flags_in_config_file(test_flags: Sequence[str], own: OneLineParser, named: bool) -> list[str]:
     """Return the flags in test.py's --config file that our own parser has, too.
 
     If runs are `named` on the command line, the file's run does not count.
