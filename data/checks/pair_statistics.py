@@ -31,10 +31,10 @@ class PairStatistics:
             shapes = [image.array.shape[1] / image.array.shape[0] for image in (A, B)]
             if max(shapes) > MOST_DISTORTION * min(shapes):
                 self.distorted.append((A, B))
-        elif A is not None:
-            height, width = A.array.shape[:2]
+        elif (single := A if B is None else B) is not None:  # of a run from B to A it is B
+            height, width = single.array.shape[:2]
             if width % 2 == 0 and width >= 1.5 * height:
-                _keep(self.halves, seam_contrast(*np.hsplit(A.array, 2)))
+                _keep(self.halves, seam_contrast(*np.hsplit(single.array, 2)))
 
     def remarks(self, opt: Any) -> Iterator[str]:
         """Yield what is odd about the pairs."""

@@ -307,11 +307,13 @@ def test_pairs_of_other_shapes_are_remarked_on(tmp_path, size, said) -> None:
         assert f"in 6 of 6 pairs, such as {A} (48x24) and {B} (30x24)" in found[0]
 
 
-def test_pairs_that_are_translated_as_single_images_are_remarked_on(tmp_path) -> None:
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_pairs_that_are_translated_as_single_images_are_remarked_on(tmp_path, direction) -> None:
     for i in range(3):
         sides = [np.asarray(image) for image in draw_pair(np.random.default_rng(i))]
         Image.fromarray(np.hstack(sides)).save(tmp_path / f"{i}.png")
     flags = ["--dataroot", str(tmp_path), "--model", "test", "--gpu_ids", "-1"]
+    flags += ["--direction", direction, "--checkpoints_dir", str(tmp_path / "runs")]
     (said,) = create_dataset(TestOptions().read(flags)).remarks
     assert "look like A|B pairs" in said and "leave out --model test" in said
 
@@ -320,4 +322,5 @@ def test_wide_photos_are_not_taken_for_pairs(tmp_path) -> None:
     for i in range(3):
         draw((80, 40), seed=i).save(tmp_path / f"{i}.png")
     flags = ["--dataroot", str(tmp_path), "--model", "test", "--gpu_ids", "-1"]
+    flags += ["--checkpoints_dir", str(tmp_path / "runs")]
     assert create_dataset(TestOptions().read(flags)).remarks == []
