@@ -98,7 +98,9 @@ class ImageCache:
         if self.reserve and free_memory() < self.reserve:
             return
         if self.on_disk and free_on_disk(self.descriptor) < RESERVE_ON_DISK:
-            log.warning("--cache disk: no room for more images, so that checkpoints have some")
+            log.warning(
+                "--cache disk: no room for more images: the rest of the disk is for checkpoints"
+            )
             self.slots = {}
             return
         start = end = self.slots[file] * self.slot

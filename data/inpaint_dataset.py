@@ -79,7 +79,7 @@ class InpaintDataset(BaseDataset):
                     f"images become RGB"
                 )
         self.guided, self.training = getattr(opt, "guided", False), trains(opt)
-        # Of targets alone, without their holes, the masks are not read.
+        # Where only the targets are wanted, no masks are read.
         draws = self.training or getattr(opt, "targets_alone", False)
         self.reads_alpha = not draws  # transparent pixels are the hole
         self.stitched = is_builtin(opt.dataroot)

@@ -30,8 +30,8 @@ OPTIONAL = {
     "band_names": tuple,
 }  # of a StoredType
 StoredRange = tuple[StoredType, float, float]
-# The ranges of a training by the file that its first save writes; until then that file, if it is
-# there, belongs to the weights of an earlier run.
+# Value ranges that are not written yet, by the file that they go to. Until a training's first save,
+# a file that is there belongs to the weights of an earlier run.
 unsaved: dict[Path, dict[str, StoredRange]] = {}
 
 
@@ -41,8 +41,8 @@ def fit_value_ranges(
     """Return (low, high) of each side whose range is not that of its files' number types.
 
     Training saves the ranges and stored types of `fit` in the run's folder; --continue_train and
-    test.py read them there. Those of weights that are there already stay until the first save. See
-    `continued_ranges` for others.
+    test.py read them there. A file that is there beside weights is replaced only by the first save.
+    See `continued_ranges` for others.
     """
     ranges = read_ranges(opt)
     if opt.isTrain and not (opt.continue_train and ranges):

@@ -44,16 +44,15 @@ Vectors = dict[nn.Module, dict[str, Tensor]]  # u and v of spectral norms, by la
 
 
 def _contexts(module: nn.Module) -> tuple[Any, Any]:
-    """Return the contexts of the first run and of the second."""
+    """Return the contexts of the first forward pass and of its repetition."""
     vectors: Vectors = {}
-    return _remembered(module, vectors), _as_before(module, vectors)
+    return _saving_vectors(module, vectors), _with_vectors_of(module, vectors)
 
 
 @contextlib.contextmanager
-def _remembered(module: nn.Module, vectors: Vectors) -> Iterator[None]:
-    """After a run, put the vectors of spectral norms that it has moved, and used, into `vectors`.
-
-    A further run of the same layers, on other images, moves them on.
+def _saving_vectors(module: nn.Module, vectors: Vectors) -> Iterator[None]:
+    """After a forward pass, copy the u and v of spectral norms that it used into `vectors`; later
+    passes change them.
     """
     yield
     for layer in module.modules():
@@ -63,9 +62,9 @@ def _remembered(module: nn.Module, vectors: Vectors) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _as_before(module: nn.Module, vectors: Vectors) -> Iterator[None]:
-    """Within it, a run has the vectors of spectral norms of the first run, and changes neither them
-    nor running statistics, which that run has moved on already.
+def _with_vectors_of(module: nn.Module, vectors: Vectors) -> Iterator[None]:
+    """Repeat a forward pass with the u and v of the first one; update neither them nor running
+    statistics, which the first pass has updated already.
     """
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     norms = [norm for norm in norms if norm.training and norm.track_running_stats]
@@ -73,7 +72,7 @@ def _as_before(module: nn.Module, vectors: Vectors) -> Iterator[None]:
     states = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0  # of the new statistics in the running ones
-    _put(vectors)
+    _set_vectors(vectors)
     for layer in vectors:
         layer.training = False
     try:
@@ -84,10 +83,10 @@ def _as_before(module: nn.Module, vectors: Vectors) -> Iterator[None]:
             norm.num_batches_tracked.copy_(batches)
         for layer in vectors:
             layer.training = True
-        _put(now)
+        _set_vectors(now)
 
 
-def _put(vectors: Vectors) -> None:
+def _set_vectors(vectors: Vectors) -> None:
     for layer, uv in vectors.items():
         for name, vector in uv.items():
             setattr(layer, name, vector)

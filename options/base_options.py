@@ -250,17 +250,23 @@ def _given(parser: FlagParser, argv: list[str]) -> dict[str, Any]:
     return {k: v for k, v in vars(namespace).items() if v is not _MISSING}
 
 
+def train_parser(model: str) -> FlagParser:
+    """Return a parser with the flags of train.py and of a model; ValueError if it is unknown."""
+    parser = FlagParser()
+    add_shared_flags(parser)
+    add_train_flags(parser)
+    find_class("models", model, "--model").modify_commandline_options(parser, model != "test")
+    return parser
+
+
 def _existing_name(values: dict[str, Any], by_hand: dict[str, Any], argv: list[str]) -> str:
     """Return the name that train.py gives a run with a --suffix, by these flags alone.
 
     The run's saved options are found by this name. Without --dataroot it may be a run on the
     built-in images, whose preset has other defaults.
     """
-    parser = FlagParser()
-    add_shared_flags(parser)
-    add_train_flags(parser)
     model = values["model"]
-    find_class("models", model, "--model").modify_commandline_options(parser, model != "test")
+    parser = train_parser(model)
     dataset = by_hand.get("dataset_mode", parser.get_default("dataset_mode"))
     find_class("data", dataset, "--dataset_mode").modify_commandline_options(parser, True)
     defaults = {name: action.default for name, action in parser.options().items()}

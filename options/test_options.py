@@ -113,7 +113,7 @@ class TestOptions(BaseOptions):
         if axis and run_axis and axis != run_axis:
             self.warn(f"--slice_axis {axis}: the run was trained on slices that are {run_axis}")
         around = getattr(opt, "slices_around", 0)
-        run_around = int(self.of_run.get("slices_around", 0))  # of a table it is a text
+        run_around = int(self.of_run.get("slices_around", 0))  # in a table it is a text
         if around != run_around and "slices_around" in self.of_run:
             parser.error(f"--slices_around {around}: the run was trained with {run_around}")
         if getattr(opt, "missing", "") == "zero" and self.of_run.get("missing") == "error":

@@ -6,14 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from options.base_options import BaseOptions, Options
+from options.base_options import BaseOptions, Options, train_parser
 from options.config_files import existing_run, read_builtin, read_run
 from options.parser import FlagParser
 from options.roles import as_flags
-from options.shared_flags import add_shared_flags
-from options.train_flags import add_train_flags
 from util.files import run_folder
-from util.registry import find_class
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +117,8 @@ def check_foreign_run(
     its weights.
     """
     if "dataroot" in saved and not by_hand.get("dataroot"):
-        parser = parser_of_model(str(saved.get("model", "pix2pix")))
+        with contextlib.suppress(ValueError):  # a model that is not here
+            parser = train_parser(str(saved.get("model", "pix2pix")))
         roles, options = parser.roles("train"), parser.options()
         changed = {
             name: value
@@ -139,16 +137,6 @@ def check_foreign_run(
             f"--dataroot"
         )
     say_other_direction(run, saved, by_hand)
-
-
-def parser_of_model(model: str) -> FlagParser:
-    """Return a parser with the flags of train.py and of a model."""
-    parser = FlagParser()
-    add_shared_flags(parser)
-    add_train_flags(parser)
-    with contextlib.suppress(ValueError):  # a model that is not here
-        find_class("models", model, "--model").modify_commandline_options(parser, True)
-    return parser
 
 
 def say_other_direction(run: Path, saved: dict[str, Any], by_hand: dict[str, Any]) -> None:

@@ -32,8 +32,8 @@ def own_run_folder(opt: Any, launches: Sequence[LaunchInfo]) -> Iterator[str]:
     record, aside, new = job_record(folder, launches), None, not folder.exists()
     restarted = record_of_launch(folder, launches) is not None
     stays = opt.continue_train or opt.overwrite or restarted or not holds_weights(folder)
-    # Of an earlier run that cannot be moved, the lock must not name this launch: its restart would
-    # take that run for its own.
+    # If the earlier run cannot be moved aside, its lock file must not hold this launch: a restart
+    # of this launch would take the earlier run for its own.
     with lock_run_folder(folder, record if stays else None):
         if stays:
             with removed_unless_begun(folder) if new else contextlib.nullcontext():
@@ -43,7 +43,8 @@ def own_run_folder(opt: Any, launches: Sequence[LaunchInfo]) -> Iterator[str]:
         if not WINDOWS:
             aside = move_aside(folder, opt)
     aside = aside or move_aside(folder, opt)
-    # The lock file is closed first: an open one keeps some file systems from removing its folder.
+    # On an error the lock file is closed first: some file systems cannot remove a folder with an
+    # open file.
     with put_back_unless_begun(aside, folder, opt), lock_run_folder(folder, record):
         yield moved_line(aside, size, opt)
 

@@ -59,7 +59,7 @@ def resume(model: BaseModel, opt: Any) -> TrainingState:
     if checkpoint:
         restore(state, checkpoint)
     else:
-        state.files, state.replaces = earlier_files(opt), opt.overwrite
+        state.files, state.overwrites = earlier_files(opt), opt.overwrite
         state.ema = EMA(model.nets, opt.ema) if opt.ema else None
         log_start(state, weights_alone)
     return state

@@ -99,7 +99,7 @@ class TrainingState:
     progress: Progress
     ema: EMA | None = None
     files: SavedFiles = field(default_factory=SavedFiles)
-    replaces: bool = False  # until the first save with --overwrite
+    overwrites: bool = False  # whether the first save replaces an earlier run
 
     @property
     def nets(self) -> dict[str, nn.Module]:
@@ -108,11 +108,11 @@ class TrainingState:
         return self.model.nets | {f"{name}_ema": net for name, net in emas.items()}
 
     def begin_save(self) -> None:
-        """Mark the first save, so that a kill within it leaves nothing that is taken as whole: not
-        even the state of a run that --overwrite replaces.
+        """Mark that the first save has begun, so that what a kill within it leaves is not taken for
+        a complete save; with --overwrite, also delete the state of the replaced run.
         """
-        replaces, self.replaces = self.replaces, False
-        if distributed.is_main_process() and (replaces or not state_path(self.opt).exists()):
+        overwrites, self.overwrites = self.overwrites, False
+        if distributed.is_main_process() and (overwrites or not state_path(self.opt).exists()):
             make_folder(run_folder(self.opt), "--checkpoints_dir")
             first_save_mark(self.opt).touch()
             state_path(self.opt).unlink(missing_ok=True)

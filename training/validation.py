@@ -62,7 +62,8 @@ def mean_scores(
     results = [scores for part in all_gather(results) for scores in part]  # each process has a part
     if not results:
         raise ValueError(
-            "--val_freq: none of the validation images can be read, and has something to measure"
+            "--val_freq: none of the validation images can be measured: they cannot be read, or "
+            "have no hole or no data"
         )
     names = [name for name in results[0] if all(name in scores for scores in results)]
     means = {name: fmean(chain.from_iterable(scores[name] for scores in results)) for name in names}

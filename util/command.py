@@ -126,7 +126,7 @@ def run_line(what: str, *words: Any) -> str:
         return command_line([*start, *words])
     start[0] = os.path.abspath(start[0]) if os.sep in start[0] else start[0]
     words = [os.path.abspath(word) if isinstance(word, Path) else word for word in words]
-    change = ["pushd" if os.name == "nt" else "cd", ROOT]  # of another drive, too
+    change = ["pushd" if os.name == "nt" else "cd", ROOT]  # pushd also changes the drive
     return f"{command_line(change)} && {command_line([*start, *words])}"
 
 

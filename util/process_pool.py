@@ -75,7 +75,7 @@ def kill_children() -> None:
 
 def _serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too and kills this
-    parent = os.getppid()  # of Python 3.14 a fork server, which ends with the command
+    parent = os.getppid()  # on Python 3.14 a fork server, which ends with the command
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

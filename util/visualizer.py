@@ -150,8 +150,8 @@ class Visualizer:
         close_all(self.live)
 
     def _total(self, epoch: int, iters: int) -> int:
-        """Return the images of the run so far; the last batch of an epoch may count more than its
-        own, which would be those of the next epoch.
+        """Return how many images the run has trained on. The last batch of an epoch may exceed the
+        epoch's images, and counts as its end.
         """
         most = self.epoch_size or iters
         return (epoch - 1) * self.epoch_size + min(iters, most)

@@ -135,13 +135,15 @@ class Raster(Grid):
 
 
 def holds_values(file: Any, band: int) -> bool:
-    """Return whether an alpha band is none, by its middle: alpha is 0 or full."""
+    """Return whether a band that is marked as alpha holds values: whether the middle of the image
+    has others than 0 and the maximum.
+    """
     from rasterio.windows import Window
 
     left, top = (max(0, (n - MIDDLE) // 2) for n in (file.width, file.height))
     try:
         values = file.read(band, window=Window(left, top, MIDDLE, MIDDLE))
-    except Exception:  # said where the pixels are read
+    except Exception:  # reported when the pixels are read
         return False
     return bool(np.setdiff1d(values, (0, 255, np.iinfo(values.dtype).max)).size)
 
@@ -154,7 +156,7 @@ class OpenRasters:
         self.files: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
     def get(self, path: str) -> Any:
-        """Return a file, opened anew if it has changed; ValueError if it cannot be opened."""
+        """Return a file, opened again if it has changed; ValueError if it cannot be opened."""
         try:
             state = os.stat(path)
         except OSError as error:

@@ -86,8 +86,8 @@ class Result:
     def difference(self, other: "Result", metric: str) -> Interval | None:
         """Return the mean of other - self over the shared images, with its interval.
 
-        None if `other` is self, or if their images are not the same, or their ranges, of which the
-        PSNR of measurements depends.
+        None if `other` is self, or if their images differ; for PSNR also if the ranges of
+        measurements differ, on which it depends.
         """
         if not self.images.has_targets_of(other.images):
             return None

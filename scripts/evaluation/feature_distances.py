@@ -15,6 +15,7 @@ from models.efficientnet_lite import FeatureReader
 from options.config_files import read_run
 from scripts.evaluation.compare import ImageSet, Result, array, distinct, names_of
 from training.feature_scores import distances, reference_of, training_reference
+from training.label_scores import FOLDERS
 from util.feature_distance import (
     FEATURE_METRICS,
     FRECHET,
@@ -32,7 +33,6 @@ from util.sampling import first_of_parts
 
 FLOOR = "real images"
 OWN = "†"  # marks what cannot be the best
-FOLDERS = ("label_dir", "image_dir", "instance_dir")
 OF_FILES = ("dataroot", "dataset_mode", "phase", *FOLDERS)
 PROTOCOLS = {
     FRECHET: "Fréchet distance of Gaussians fitted to the 1280 pooled features of EfficientNet-"
