@@ -41,9 +41,9 @@ class InpaintDataset(BaseDataset):
     """The images in `dataroot/phase`, or at test time in `dataroot`, each with a hole.
 
     In training the holes are drawn (--masks), or taken from --mask_dir: the file of the image's
-    stem, else any. In validation and test they are those in `phase_mask/` by the same stem, where
-    the image is transparent, or drawn from --seed and the image's stem alone. Of the built-in A|B
-    images it uses the photo.
+    stem, else any. In validation and test they are those in `phase_mask/` or --mask_dir by the
+    same stem, where the image is transparent, or any of --mask_dir or drawn, by --seed and the
+    image's stem alone. Of the built-in A|B images it uses the photo.
     """
 
     only_8_bits = ("A", SKETCH)

@@ -87,7 +87,7 @@ def _add_classes(add: Any) -> None:
         type=colour_list,
         **of_network,
         help="colours of the classes in label maps of colours: auto (found in them) or "
-        "rrggbb,rrggbb,…; by default label maps in two folders or A|B images are colours",
+        "rrggbb,rrggbb,…; by default A|B images, and coloured maps in two folders, are colours",
     )
     add(
         "--label_offset",
