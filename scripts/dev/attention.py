@@ -19,6 +19,7 @@ from util.command import run_command
 from util.device import tune_malloc
 
 MOST_AT_ONCE = 512  # pixels a side; all scores of larger images take many GB
+CPU = torch.device("cpu")
 CHANNELS = 96  # of the features, at a fourth of the image's size
 
 
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print("\n| image | pass | at once | in blocks | ratio | memory of a generator |")
     print("|---|---|---|---|---|---|")
     for size in map(int, args.sizes.split(",")):
-        memory = f"{peak_memory(generator, size) / 1024:.2f} GB"
+        memory = f"{peak_memory(generator, size, device=CPU) / 1024:.2f} GB"
         for learns in (False, True):
             row = [f"{size}×{size}", "forward and backward" if learns else "forward"]
             row += times(size, learns, args.rounds)

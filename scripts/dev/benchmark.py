@@ -31,11 +31,14 @@ from scripts.dev.measure import (
     BenchmarkRow,
     Spread,
     Step,
+    bytes_of,
     in_turn,
     machine,
+    operations_of,
     seconds_of,
+    share_of_ceiling,
     side_by_side,
-    work_of,
+    timed_command,
 )
 from scripts.dev.training_steps import (
     CUDA,
@@ -46,9 +49,11 @@ from scripts.dev.training_steps import (
     memory,
     spade,
     steps,
+    training,
 )
 from util.command import run_command
 from util.device import tune_malloc
+from util.errors import one_line
 from util.files import ROOT
 
 
@@ -77,10 +82,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     sections = args.sections.replace("gpu", GPU).split(",")
     if unknown := set(sections) - set(SECTIONS):
         raise ValueError(f"--sections {','.join(unknown)}: known sections: {', '.join(SECTIONS)}")
+    if args.dataroot and not (Path(args.dataroot) / "train").is_dir():
+        raise ValueError(f"--dataroot {args.dataroot}: holds no folder train/ of A|B images")
 
     print(machine(), flush=True)
     print("\n| what | unit | plain | ours | ratio | of the ceiling |\n|---|---|---|---|---|---|")
-    rows = []
+    rows, failed = [], []
     with tempfile.TemporaryDirectory() as folder:
         args.folder = Path(folder)
         # As in normal use, commands find compiled bytecode.
@@ -91,14 +98,21 @@ def main(argv: Sequence[str] | None = None) -> None:
             write_once(args.dataroot)
         args.dataroot = str(Path(args.dataroot).resolve())
         for name in sections:
-            for row in SECTIONS[name](args):
-                rows.append(row)
-                plain, ours = show(row.plain), show(row.ours)
-                line = (row.what, row.unit, plain, ours, f"{row.ratio:.2f}", row.ceiling)
-                print(f"| {' | '.join(line)} |", flush=True)
-    if args.json:
-        content = {"machine": machine(), "rows": [row._asdict() for row in rows]}
-        Path(args.json).write_text(json.dumps(content, indent=1) + "\n")
+            try:
+                for row in SECTIONS[name](args):
+                    rows.append(row)
+                    plain, ours = show(row.plain), show(row.ours)
+                    line = (row.what, row.unit, plain, ours, f"{row.ratio:.2f}", row.ceiling)
+                    print(f"| {' | '.join(line)} |", flush=True)
+                    if args.json:  # now, so that it is there if a later section is stopped
+                        content = {"machine": machine(), "rows": [row._asdict() for row in rows]}
+                        Path(args.json).write_text(json.dumps(content, indent=1) + "\n")
+            except Exception as error:  # the other sections go on
+                failed.append(name)
+                problem = one_line(error) or type(error).__name__
+                print(f"section {name}: {problem}", file=sys.stderr, flush=True)
+    if failed:
+        raise ValueError(f"--sections {','.join(failed)}: not measured; the lines above say why")
 
 
 def show(spread: Spread) -> str:
@@ -126,7 +140,9 @@ def pipeline(args: Any) -> Iterator[BenchmarkRow]:
     moved = 2 * 256 * 256 * 3 * (1 + 4)  # bytes per pair: uint8 read, float32 written
     ceilings = {
         "first epoch": f"{rates['first epoch'].median / rates['bare'].median:.0%} (PIL)",
-        "later epochs": ceiling_of("fp32", 1 / rates["later epochs"].median, 0, moved),
+        "later epochs": share_of_ceiling(
+            1 / rates["later epochs"].median, 0, moved, torch.device("cpu"), torch.float32
+        ),
     }
     for name, ceiling in ceilings.items():
         what = f"pairs to batches of one, {name}, one core"
@@ -193,23 +209,28 @@ def testing(args: Any) -> Iterator[BenchmarkRow]:
     model.save_networks("latest")
     image = torch.zeros(1, 3, 256, 256, device=model.device)
     with torch.no_grad():
-        work = work_of(partial(model.nets["G"], image))
+        operations, moved = (
+            of(partial(model.nets["G"], image)) for of in (operations_of, bytes_of)
+        )
 
     weights, out = runs / "net" / "latest_net_G.pth", args.folder / "plain"
     plain = [sys.executable, "-m", "scripts.dev.plain_pix2pix", str(pairs), str(weights), str(out)]
     ours = [sys.executable, "test.py", *flags, "--results_dir", str(args.folder / "results")]
     commands = {"plain": plain, **{p: [*ours, "--precision", p] for p in PRECISIONS}}
     rates: dict[str, list[float]] = {name: [] for name in commands}
+    shares = {}  # what test.py says of its time in the last round, without the start
     for _ in range(max(args.rounds // 2, 1)):
         for name, command in commands.items():
             shutil.rmtree(args.folder / "results", ignore_errors=True)
-            rates[name].append(args.images / seconds_of(command, ROOT))
+            seconds, printed = timed_command(command, ROOT)
+            rates[name].append(args.images / seconds)
+            shares[name] = next((line for line in printed if "images a second" in line), "")
     spreads = {name: Spread.of(values) for name, values in rates.items()}
     for precision in PRECISIONS:
-        ceiling = ceiling_of(precision, 1 / spreads[precision].median, *work)
-        yield BenchmarkRow(
-            f"test.py, {precision}", "images/s", spreads["plain"], spreads[precision], ceiling
-        )
+        rate = spreads[precision]
+        ceiling = ceiling_of(precision, 1 / rate.median, operations, moved)
+        what = f"test.py, {precision} ({shares[precision]})"
+        yield BenchmarkRow(what, "images/s", spreads["plain"], rate, ceiling)
 
 
 def start(args: Any) -> Iterator[BenchmarkRow]:
@@ -236,11 +257,12 @@ SECTIONS: dict[str, Callable[[Any], Iterator[BenchmarkRow]]] = {
     "spade": spade,
     "inpaint": inpaint,
     "memory": memory,
+    "training": training,
     "data": pipeline,
     "test": testing,
     "start": start,
 }
-GPU = "step,cyclegan,spade,inpaint,memory,test"  # what differs on a GPU
+GPU = "step,training,test,memory,cyclegan,inpaint,spade"  # what differs on a GPU
 
 if __name__ == "__main__":
     raise SystemExit(run_command(main))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from models.losses import GANLoss
 from models.networks import define_D, define_G
 from options.parser import OneLineParser
+from scripts.dev.measure import machine
 from util.command import run_command
 from util.device import use_tf32
 
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     default = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--device", choices=["cpu", "cuda"], default=default, help="device to test")
     args = parser.parse_args(argv)
+    print(f"{machine()}\n")
     print("| network | norm | batch | layout | precision | relative error | equal signs |")
     print("|---|---|---|---|---|---|---|")
     for choice in choices(torch.device(args.device)):

@@ -7,8 +7,10 @@ import re
 import signal
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from util import memory
+from util.errors import one_line
 
 Step = Callable[[], object]
 
@@ -78,20 +81,21 @@ def in_turn(
 ) -> dict[str, Spread]:
     """Like `side_by_side`, with each step made by `make(*args)` in its own process.
 
-    Steps then cannot share settings. A measurement is the mean of `repeats` calls.
+    Steps then cannot share settings. They are made one after the other, as a GPU chooses its
+    algorithms meanwhile; one that cannot be made is left out, and stderr says so. A measurement is
+    the mean of `repeats` calls. ValueError if a step fails later.
     """
     context = multiprocessing.get_context("spawn")
-    pipes, processes, steps = [], [], {}
+    processes, steps = [], {}
     for name, (make, args) in makers.items():
         parent_pipe, child_pipe = context.Pipe()
-        process = context.Process(
-            target=_serve, args=(child_pipe, repeats, make, args), daemon=True
-        )
+        process = context.Process(target=_serve, args=(child_pipe, repeats, make, args))
         process.start()
-        pipes.append(parent_pipe)
+        child_pipe.close()  # so that its end is noticed
         processes.append(process)
-        steps[name] = partial(_ask, parent_pipe)
+        steps[name] = partial(_ask, name, parent_pipe)
     try:
+        steps = {name: step for name, step in steps.items() if _made(step)}
         times = side_by_side(steps, rounds, warm_up)
         return {name: Spread(*(s / repeats for s in times[name])) for name in times}
     finally:
@@ -99,18 +103,46 @@ def in_turn(
             process.kill()
 
 
-def _ask(pipe: Any) -> None:
-    pipe.send("go")
-    pipe.recv()
+def _made(ask: Step) -> bool:
+    try:
+        ask()
+    except ValueError as error:
+        print(f"left out: {error}", file=sys.stderr, flush=True)
+        return False
+    return True
+
+
+def _ask(name: str, pipe: Any) -> None:
+    """Let a process do its next thing: make its step, then a measurement at a time."""
+    try:
+        pipe.send("go")
+        if failure := pipe.recv():
+            raise ValueError(f"{name}: {failure}")
+    except (EOFError, OSError):
+        raise ValueError(f"{name}: its process has ended") from None
+
+
+def _next(pipe: Any) -> bool:
+    try:
+        return bool(pipe.recv())
+    except EOFError:  # the process that measures was killed
+        return False
 
 
 def _serve(pipe: Any, repeats: int, make: Callable[..., Step], args: tuple) -> None:
-    step = make(*args)
-    while pipe.recv():
-        for _ in range(repeats):
-            step()
-        synchronize()
-        pipe.send("done")
+    step = None
+    while _next(pipe):
+        try:
+            if step is None:
+                step = make(*args)
+            else:
+                for _ in range(repeats):
+                    step()
+            synchronize()
+        except Exception as error:  # whatever a step raises; the others go on
+            pipe.send(one_line(error) or type(error).__name__)
+        else:
+            pipe.send("")
 
 
 def timed(step: Step) -> float:
@@ -128,17 +160,30 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def matmul_rate(device: torch.device, dtype: torch.dtype, size: int = 2048) -> float:
+def matmul_rate(device: torch.device, dtype: torch.dtype, size: int = 0) -> float:
     """Return the floating-point operations per second of a matrix product."""
+    size = size or (8192 if device.type == "cuda" else 2048)
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in "ab")
-    return 2 * size**3 / min(timed(lambda: a @ b) for _ in range(8))
+    return 2 * size**3 / _least_seconds(lambda: a @ b, device)
 
 
-def copy_rate(device: torch.device, bytes_: int = 2**28) -> float:
+def copy_rate(device: torch.device, bytes_: int = 0) -> float:
     """Return the bytes per second that a copy reads and writes."""
+    bytes_ = bytes_ or (2**31 if device.type == "cuda" else 2**28)
     source = torch.ones(bytes_ // 4, device=device)
     target = torch.empty_like(source)
-    return 2 * bytes_ / min(timed(lambda: target.copy_(source)) for _ in range(8))
+    return 2 * bytes_ / _least_seconds(lambda: target.copy_(source), device)
+
+
+def _least_seconds(call: Step, device: torch.device) -> float:
+    """Return the seconds of the fastest call; on a GPU of several, as each takes time to start."""
+    calls = 10 if device.type == "cuda" else 1
+
+    def run() -> None:
+        for _ in range(calls):
+            call()
+
+    return min(timed(run) for _ in range(8)) / calls
 
 
 def share_of_ceiling(
@@ -165,41 +210,53 @@ class _Traffic(TorchDispatchMode):
         return result
 
 
-def work_of(step: Step) -> tuple[int, int]:
-    """Return the floating-point operations of a step, and the bytes it reads and writes."""
+def operations_of(step: Step) -> int:
+    """Return the floating-point operations of a step."""
     with FlopCounterMode(display=False) as counter:
         step()
+    return counter.get_total_flops()
+
+
+def bytes_of(step: Step) -> int:
+    """Return the bytes that the operations of a step read and write."""
     with _Traffic() as traffic:
         step()
-    return counter.get_total_flops(), traffic.bytes
+    return traffic.bytes
 
 
-def peak_memory(make: Callable[..., Step], *args: Any, calls: int = 3) -> float:
+def peak_memory(
+    make: Callable[..., Step], *args: Any, calls: int = 3, device: torch.device | None = None
+) -> float:
     """Return the peak memory in MiB of some calls of the step `make(*args)`, networks included.
 
-    The step runs in its own process.
+    The step runs in its own process; `device` is by default a GPU, if there is one.
     """
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return pool.apply(_peak, (make, args, calls))
+    with ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(_peak, make, args, calls, device).result()
 
 
-def _peak(make: Callable[..., Step], args: tuple, calls: int) -> float:
-    cpu = torch.device("cpu")
+def _peak(make: Callable[..., Step], args: tuple, calls: int, device: torch.device) -> float:
+    if device.type == "cuda":
+        step = make(*args)
+        step()
+        synchronize()
+        # Not what is allocated: the activations of a CUDA graph have memory that stays reserved.
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        for _ in range(calls):
+            step()
+        return torch.cuda.max_memory_reserved() / 2**20
     torch.zeros(1)
     memory.reset_peak()
-    before = memory.peak_memory(cpu)
+    before = memory.peak_memory(device)
     step = make(*args)
     step()
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        memory.reset_peak()
+    memory.reset_peak()
     for _ in range(calls):
         step()
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return (memory.peak_memory(cpu) - before) / 2**20
+    return (memory.peak_memory(device) - before) / 2**20
 
 
 def machine() -> str:
@@ -211,14 +268,35 @@ def machine() -> str:
     threads = torch.get_num_threads()
     parts.append(f"{threads} thread{'s' * (threads > 1)}")
     if torch.cuda.is_available():
-        parts.append(torch.cuda.get_device_name())
+        parts += [torch.cuda.get_device_name(), *_driver_and_clocks()]
+        parts += [f"CUDA {torch.version.cuda}", f"cuDNN {torch.backends.cudnn.version()}"]
     return ", ".join(
         [*parts, f"PyTorch {torch.__version__}", f"Python {platform.python_version()}"]
     )
 
 
+def _driver_and_clocks() -> list[str]:
+    """Return the driver of the GPU, and the clocks of its cores and its memory, if it tells."""
+    query = "--query-gpu=driver_version,clocks.max.sm,clocks.max.memory"
+    command = ["nvidia-smi", query, "--format=csv,noheader", "--id=0"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        driver, cores, its_memory = found.stdout.strip().split(", ")
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return []
+    return [f"driver {driver}", f"at most {cores}", f"memory at most {its_memory}"]
+
+
 def seconds_of(command: list[str], cwd: Path, until: str = "") -> float:
-    """Return the seconds until a command ends, or until it prints a line starting with `until`."""
+    """Return the seconds until a command ends, or until it prints a line starting with `until`.
+
+    ValueError if it fails, or ends before.
+    """
+    return timed_command(command, cwd, until)[0]
+
+
+def timed_command(command: list[str], cwd: Path, until: str = "") -> tuple[float, list[str]]:
+    """Like `seconds_of`; also return the lines that a command that ended has printed."""
     started = time.perf_counter()
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, cwd=cwd, start_new_session=True, **pipes)
@@ -228,10 +306,10 @@ def seconds_of(command: list[str], cwd: Path, until: str = "") -> float:
         if found:
             os.killpg(process.pid, signal.SIGKILL)  # its workers too
             process.communicate()
-            return seconds
+            return seconds, []
     out, error = process.communicate()
-    if process.returncode:
+    if process.returncode or until:
         raise ValueError(
             f"{' '.join(command)}: {error.strip() or 'ended before the expected line'}"
         )
-    return time.perf_counter() - started
+    return time.perf_counter() - started, [*out.splitlines(), *error.splitlines()]

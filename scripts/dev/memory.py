@@ -9,8 +9,11 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 
+import torch
+
 from models import create_model
 from options.parser import OneLineParser
+from scripts.dev.measure import machine
 from scripts.dev.random_batch import options_of, random_batch
 from util.command import python, run_command, words_of
 from util.memory import peak_memory
@@ -28,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.alone:
         print(peak_bytes(flags, tuple(map(int, args.size.split("x")))))
         return
+    print(machine())
     command = [*python(), "-m", "scripts.dev.memory", ALONE, *argv]
     both = hasattr(options_of(flags, "."), "checkpoint_activations")
     peaks = []
@@ -48,6 +52,8 @@ def peak_bytes(flags: Sequence[str], size: tuple[int, int]) -> int:
         model = create_model(opt)
         model.setup(opt)
         for _ in range(2):  # the second beside the optimizers' state
+            if model.device.type == "cuda":  # whose first step tries algorithms
+                torch.cuda.reset_peak_memory_stats()
             model.train_on([random_batch(opt, size)])
     return peak_memory(model.device)
 

@@ -135,13 +135,14 @@ def save(image: Tensor, path: Path) -> None:
 def main(argv: Sequence[str]) -> None:
     """Translate B to A for all pairs in a folder; write input, output and target."""
     folder, weights, out = map(Path, argv)
-    G = unet()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    G = unet().to(device)
     G.load_state_dict(dict(zip(G.state_dict(), torch.load(weights).values(), strict=True)))
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted(folder.iterdir()):
         target, real = (side[None] for side in load_pair(path, 256, 256))
         with torch.no_grad():
-            fake = G(real)
+            fake = G(real.to(device)).cpu()
         for label, image in (("real_A", real), ("fake_B", fake), ("real_B", target)):
             save(image, out / f"{path.stem}_{label}.png")
 

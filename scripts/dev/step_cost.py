@@ -40,18 +40,16 @@ def main(argv: Sequence[str] | None = None) -> None:
                 raise ValueError(f"{args.file}: {label}: {error}") from None
         makers = {label: (step_of, (flags, args.threads)) for label, flags in rows.items()}
         times = in_turn(makers, args.rounds, warm_up=1, repeats=EVERY)  # one of them has R1
-        peaks = {
-            label: peak_memory(make, *values, calls=EVERY)
-            for label, (make, values) in makers.items()
-        }
-    first = times[next(iter(rows))]
-    print(f"{machine()}; --threads {args.threads}; the median of {args.rounds}\n")
-    print("| | ms a step | relative | peak MiB |\n|---|---|---|---|")
-    for label, seconds in times.items():
-        spread = " – ".join(f"{1e3 * end:.1f}" for end in (seconds.least, seconds.most))
-        relative = seconds.median / first.median
-        time = f"{1e3 * seconds.median:.1f} ({spread})"
-        print(f"| {label} | {time} | {relative:.2f} | {peaks[label]:.0f} |")
+        first = times.get(next(iter(rows)))
+        print(f"{machine()}; --threads {args.threads}; the median of {args.rounds}\n")
+        print("| | ms a step | relative | peak MiB |\n|---|---|---|---|")
+        for label, seconds in times.items():
+            spread = " – ".join(f"{1e3 * end:.2f}" for end in (seconds.least, seconds.most))
+            relative = f"{seconds.median / first.median:.2f}" if first else ""
+            make, values = makers[label]
+            peak = peak_memory(make, *values, calls=EVERY)
+            time = f"{1e3 * seconds.median:.2f} ({spread})"
+            print(f"| {label} | {time} | {relative} | {peak:.0f} |", flush=True)
 
 
 def step_of(flags: Sequence[str], threads: int) -> Step:

@@ -1,14 +1,17 @@
 """Benchmark the training step: time and memory of plain and ours, and the peak rate."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from data import create_dataset
 from models import create_model
 from models.label_convolution import LabelConv2d
 from models.label_windows import one_hot, semantic_map
+from options.base_options import Options
 from options.train_options import TrainOptions
 from scripts.dev import plain_cyclegan, plain_pix2pix, plain_spade
 from scripts.dev.label_batches import CLASSES, SIZE, SPADE_FLAGS, label_batch
@@ -16,10 +19,11 @@ from scripts.dev.measure import (
     BenchmarkRow,
     Spread,
     Step,
+    bytes_of,
     in_turn,
+    operations_of,
     peak_memory,
     share_of_ceiling,
-    work_of,
 )
 from scripts.dev.random_batch import random_batch
 from training.cuda_graphs import enable_cuda_graphs
@@ -40,9 +44,9 @@ REPEATS = 20 if CUDA else 1
 
 def our_step(batch: int, *flags: str) -> Step:
     """Build our model, and return a training step on random images, or on label maps."""
-    place = ("--dataroot", "none", "--name", "benchmark", "--gpu_ids", "0" if CUDA else "-1")
+    place = ("--dataroot", "none", "--batch_size", str(batch))
     with tempfile.TemporaryDirectory() as folder:
-        model = create_model(TrainOptions().read([*place, *flags, "--checkpoints_dir", folder]))
+        model = create_model(options_of([*place, *flags], folder))
         model.setup(model.opt)
     enable_cuda_graphs(model, model.opt)
     tune_malloc()  # as train.py does
@@ -53,6 +57,7 @@ def our_step(batch: int, *flags: str) -> Step:
     else:
         paths = {f"{side}_paths": ["none"] * batch for side in "AB"}
         images = {**random_images(batch), **paths}
+    images = pinned(images)
 
     def step() -> None:
         model.set_input(images)
@@ -63,6 +68,19 @@ def our_step(batch: int, *flags: str) -> Step:
     return step
 
 
+def options_of(flags: Sequence[str], folder: str) -> Options:
+    """Return the options of a training whose run lies in a folder."""
+    place = ("--name", "benchmark", "--gpu_ids", "0" if CUDA else "-1")
+    return TrainOptions().read([*place, *flags, "--checkpoints_dir", folder])
+
+
+def pinned(batch: dict[str, Any]) -> dict[str, Any]:
+    """Return a batch in memory from which a GPU copies fastest, as the loader makes it."""
+    if not CUDA:
+        return batch
+    return {k: v.pin_memory() if isinstance(v, Tensor) else v for k, v in batch.items()}
+
+
 def plain_step(batch: int, kind: str = "pix2pix", dataroot: str = "none") -> Step:
     """Build the plain model, and return a training step on random images, or on label maps."""
     device = torch.device("cuda" if CUDA else "cpu")
@@ -71,7 +89,7 @@ def plain_step(batch: int, kind: str = "pix2pix", dataroot: str = "none") -> Ste
         inputs = CLASSES + 1
         nets = [plain_spade.Generator(inputs), plain_spade.Discriminator(inputs + 3)]
         model = plain_spade.SPADE(*(net.to(device) for net in nets), CLASSES)
-        images = label_batch(batch, dataroot)
+        images = pinned(label_batch(batch, dataroot))
         parts = ("label", "edges", "image")
         return lambda: model.step(*(images[part].to(device) for part in parts))
     if kind == "pix2pix":
@@ -81,7 +99,7 @@ def plain_step(batch: int, kind: str = "pix2pix", dataroot: str = "none") -> Ste
         nets = [plain_cyclegan.resnet() for _ in "AB"]
         nets += [plain_cyclegan.discriminator() for _ in "AB"]
         model = plain_cyclegan.CycleGAN(*(net.to(device) for net in nets))
-    images = random_images(batch)
+    images = pinned(random_images(batch))
     return lambda: model.step(images["A"].to(device), images["B"].to(device))
 
 
@@ -96,18 +114,23 @@ def steps(args: Any) -> Iterator[BenchmarkRow]:
 
 
 def cyclegan(args: Any) -> Iterator[BenchmarkRow]:
-    """CycleGAN: resnet_9blocks, 256×256, no image pool."""
-    flags = ("--model", "cycle_gan", "--pool_size", "0")
-    yield from compared("CycleGAN step, batch 1", args, 1, "cyclegan", flags)
+    """CycleGAN: resnet_9blocks, 256×256, no image pool; on a GPU also with its pool, beside which
+    the step is not one CUDA graph.
+    """
+    flags = ("--model", "cycle_gan")
+    pools = {"": ("--pool_size", "0")} | ({", image pool": ()} if CUDA else {})
+    for what, pool in pools.items():
+        yield from compared(f"CycleGAN step{what}, batch 1", args, 1, "cyclegan", (*flags, *pool))
 
 
 def spade(args: Any) -> Iterator[BenchmarkRow]:
     """SPADE: 183 classes and edges, 256×256, no perceptual loss; and one layer of its generator."""
     dataroot = args.labels or "none"
-    sides = {"plain": (shared_layer, (dataroot, False)), "ours": (shared_layer, (dataroot, True))}
-    times = in_turn(sides, args.rounds)
-    what = "a norm's first layer (mlp_shared) on its label map, forward and backward"
-    yield BenchmarkRow(what, "s", times["plain"], times["ours"])
+    if not CUDA:  # where both sides would be the plain layer
+        layers = {side: (shared_layer, (dataroot, side == "ours")) for side in ("plain", "ours")}
+        times = in_turn(layers, args.rounds)
+        what = "a norm's first layer (mlp_shared) on its label map, forward and backward"
+        yield BenchmarkRow(what, "s", times["plain"], times["ours"])
     flags = (*SPADE_FLAGS, "--dataroot", dataroot)
     yield from compared("SPADE step, batch 1", args, 1, "spade", flags, (dataroot,))
 
@@ -120,10 +143,44 @@ def inpaint(args: Any) -> Iterator[BenchmarkRow]:
     }
     for name, (precision, own) in VARIANTS.items():
         sides[name] = our_step, (1, *flags, "--precision", precision, *own)
-    times = in_turn(sides, args.rounds, repeats=REPEATS)
-    for name in VARIANTS:
+    times = timed_beside_plain(sides, args.rounds)
+    for name in [name for name in VARIANTS if name in times]:
         what = f"inpaint step, batch 1, {name}; plain: ours, fp32, no graphs"
         yield BenchmarkRow(what, "s", times["plain"], times[name])
+
+
+def training(args: Any) -> Iterator[BenchmarkRow]:
+    """A step of pix2pix in a training, with its data, beside the same step without."""
+    precision = "tf32" if CUDA else "fp32"
+    flags = ("--precision", precision)
+    sides = {"plain": (our_step, (1, *flags)), "ours": (step_with_data, (args.dataroot, *flags))}
+    times = timed_beside_plain(sides, args.rounds)
+    what = f"pix2pix step with its data, batch 1, {precision}; plain: without data"
+    yield BenchmarkRow(what, "s", times["plain"], times["ours"])
+
+
+def step_with_data(dataroot: str, *flags: str) -> Step:
+    """Build our loader and model, and return a training step on its next batch, as of the third
+    epoch: all images are in the cache by then, or on the GPU.
+    """
+    most = ("--max_dataset_size", "400" if CUDA else "8")
+    with tempfile.TemporaryDirectory() as folder:
+        opt = options_of(["--dataroot", dataroot, *most, *flags], folder)
+        dataset, model = create_dataset(opt), create_model(opt)
+        model.setup(opt)
+    enable_cuda_graphs(model, opt)
+    tune_malloc()
+    if CUDA:
+        dataset.keep_on(model.device)
+
+    def endless() -> Iterator[Any]:
+        while True:
+            yield from dataset
+
+    batches = endless()
+    for _ in range(2 * len(dataset)):
+        model.train_on([next(batches)])
+    return lambda: model.train_on([next(batches)])
 
 
 def shared_layer(dataroot: str, as_labels: bool) -> Step:
@@ -152,11 +209,23 @@ def compared(
         for name, (precision, own) in VARIANTS.items()
     }
     plain = {"plain": (plain_step, (batch, kind, *more))}
-    times = in_turn(plain | ours, args.rounds, repeats=REPEATS)
-    work = work_of(plain_step(batch, kind, *more))
-    for name, (precision, _) in VARIANTS.items():
-        ceiling = ceiling_of(precision, times[name].median, *work)
+    times = timed_beside_plain(plain | ours, args.rounds)
+    operations = operations_of(plain_step(batch, kind, *more))
+    eager = ("--no_graphs",) if CUDA else ()
+    for name in [name for name in ours if name in times]:
+        moved = bytes_of(our_step(*ours[name][1], *eager))
+        ceiling = ceiling_of(VARIANTS[name][0], times[name].median, operations, moved)
         yield BenchmarkRow(f"{what}, {name}", "s", times["plain"], times[name], ceiling)
+
+
+def timed_beside_plain(
+    makers: dict[str, tuple[Callable[..., Step], tuple]], rounds: int
+) -> dict[str, Spread]:
+    """Return the times of `in_turn`; ValueError without that of the plain side."""
+    times = in_turn(makers, rounds, repeats=REPEATS)
+    if "plain" not in times:
+        raise ValueError("nothing to compare with: the plain side cannot be measured")
+    return times
 
 
 def ceiling_of(precision: str, seconds: float, operations: float, moved: float) -> str:

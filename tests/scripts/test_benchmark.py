@@ -1,6 +1,7 @@
 """What the benchmark measures with; the measurements themselves are no tests."""
 
 import json
+import os
 import re
 import sys
 import time
@@ -86,11 +87,81 @@ def test_a_measurement_is_the_mean_of_its_repeats():
     assert 0.05 <= found["short"].least < 0.2 <= found["long"].least < 0.8
 
 
+def impossible() -> measure.Step:
+    raise RuntimeError("out of\nluck")
+
+
+def breaking() -> measure.Step:
+    calls = iter([None])
+    return lambda: next(calls)
+
+
+def ending() -> measure.Step:
+    os._exit(1)
+
+
+@pytest.mark.slow
+def test_a_step_that_cannot_be_made_is_left_out(capsys):
+    makers = {"odd": (impossible, ()), "short": (sleeper, (0.01,)), "gone": (ending, ())}
+    assert list(measure.in_turn(makers, rounds=1)) == ["short"]
+    assert capsys.readouterr().err.splitlines() == [
+        "left out: odd: out of luck",
+        "left out: gone: its process has ended",
+    ]
+
+
+@pytest.mark.slow
+def test_a_step_that_fails_later_is_named():
+    makers = {"short": (sleeper, (0.01,)), "weak": (breaking, ())}
+    refusal(lambda: measure.in_turn(makers, rounds=1), "weak: ", "StopIteration")
+
+
+def test_without_the_plain_side_nothing_is_compared(monkeypatch):
+    monkeypatch.setattr(training_steps, "in_turn", lambda *_, **__: {"fp32": Spread(1, 1, 1)})
+    refusal(lambda: training_steps.timed_beside_plain({}, 1), "nothing to compare with")
+
+
+def test_a_section_that_fails_leaves_the_others(pairs, tmp_path, capsys, monkeypatch):
+    def broken(args):
+        yield BenchmarkRow("a", "s", Spread(2, 2, 2), Spread(1, 1, 1))
+        raise RuntimeError("no memory left")
+
+    def sound(args):
+        yield BenchmarkRow("b", "s", Spread(3, 3, 3), Spread(1, 1, 1))
+
+    monkeypatch.setattr(benchmark, "SECTIONS", {"step": broken, "data": sound})
+    file = tmp_path / "numbers.json"
+    flags = ["--dataroot", str(pairs), "--json", str(file)]
+    refusal(lambda: benchmark.main([*flags, "--sections", "step,data"]), "--sections step: ")
+    out, err = capsys.readouterr()
+    assert [line.split(" | ")[0] for line in out.splitlines()[4:]] == ["| a", "| b"]
+    assert err == "section step: no memory left\n"
+    assert [row["what"] for row in json.loads(file.read_text())["rows"]] == ["a", "b"]
+
+
+def test_a_folder_without_pairs_is_refused_at_once(tmp_path):
+    refusal(lambda: benchmark.main(["--dataroot", str(tmp_path)]), "--dataroot", "train/")
+
+
+def test_kernels_and_operations_have_their_kinds():
+    kinds = {
+        "sm90_xmma_wgrad_implicit_gemm_bf16": "convolutions and matrix products",
+        "void cudnn::bn_fw_tr_1C11_kernel_NCHW": "normalization",
+        "multi_tensor_apply_kernel<FusedAdamMathFunctor>": "optimizer",
+        "vectorized_elementwise_kernel<4, LeakyReLU>": "elementwise",
+        "void at::native::CatArrayBatchedCopy": "copies",
+        "Memcpy HtoD (Pinned -> Device)": "copies",
+        "aten::_fused_adam_": "optimizer",
+        "aten::as_strided": profile_step.OTHERS,
+    }
+    assert {name: profile_step.kind_of(name) for name in kinds} == kinds
+
+
 def test_work_is_that_of_the_operations():
     a, b = torch.ones(10, 20), torch.ones(20, 30)
-    operations, moved = measure.work_of(lambda: (a @ b).t())  # a view moves nothing
-    assert operations == 2 * 10 * 20 * 30
-    assert moved == 4 * (10 * 20 + 20 * 30 + 10 * 30)
+    step = lambda: (a @ b).t()  # noqa: E731  (a view moves nothing)
+    assert measure.operations_of(step) == 2 * 10 * 20 * 30
+    assert measure.bytes_of(step) == 4 * (10 * 20 + 20 * 30 + 10 * 30)
 
 
 def test_rates_are_positive_and_bf16_is_another_type():
@@ -151,7 +222,9 @@ def small_ours(batch: int, *flags: str) -> measure.Step:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("section", ["step", "spade", "inpaint", "memory", "test", "start"])
+@pytest.mark.parametrize(
+    "section", ["step", "spade", "inpaint", "memory", "training", "test", "start"]
+)
 def test_every_section_measures(section, pairs, capsys, monkeypatch):
     monkeypatch.setattr(training_steps, "plain_step", small_plain)
     monkeypatch.setattr(training_steps, "our_step", small_ours)
@@ -160,6 +233,7 @@ def test_every_section_measures(section, pairs, capsys, monkeypatch):
     benchmark.main([*flags, "--dataroot", str(pairs)])
     rows = capsys.readouterr().out.splitlines()[4:]
     assert rows and all(row.count("|") == 7 for row in rows)
+    assert ("images a second: " in rows[0]) == (section == "test")  # with the shares of its time
 
 
 @pytest.mark.slow
@@ -178,7 +252,9 @@ def test_a_step_is_profiled(capsys):
     ]
     profile_step.main(["--steps", "2", "--rows", "100", *flags])
     out = capsys.readouterr().out
-    rows = [line.split(" | ") for line in out.splitlines() if " | " in line][1:]
+    kinds, operations = (part.splitlines()[1:] for part in out.split("\n\n")[1:])
+    assert any(row.startswith("| optimizer | 2.0 | ") for row in kinds)  # G's and D's
+    rows = [line.split(" | ") for line in operations[1:]]
     counts = {row[0].removeprefix("| "): float(row[1]) for row in rows}
     assert counts["aten::convolution_backward"] == 12 + 3 * 5  # G, and D three times
     total = float(re.search(r"([\d.]+) ms a step", out)[1])
