@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -17,6 +16,7 @@ from models.diffaug import DiffAugment
 from models.grad_accum import accumulate
 from models.layers import frozen_but
 from models.lazy_r1 import LazyR1
+from models.losses import stack_losses
 from models.test_time import eval_mode, prepare_for_test, test_mode
 from util.device import memory_format_for, pick_device, use_tf32
 from util.distributed import is_main_process
@@ -176,7 +176,8 @@ class BaseModel(ABC):
                 f"which --model {self.opt.model} --direction {self.opt.direction} needs"
             )
         self.loss_weight = data_parallel.loss_weight(batch)
-        return batch[name].to(self.device, non_blocking=True, memory_format=self.layout)
+        later = self.device.type == "cuda"  # elsewhere the batch may be freed before it is copied
+        return batch[name].to(self.device, non_blocking=later, memory_format=self.layout)
 
     take = to_device  # its first name, in models that users have written
 
@@ -280,8 +281,7 @@ class BaseModel(ABC):
     def get_current_losses(self) -> dict[str, float]:
         """Return the losses of the last step as numbers, means over all ranks; this waits."""
         losses = in_order(self.losses, self.loss_names)
-        values = [torch.as_tensor(value).detach().float() for value in losses.values()]
-        numbers = torch.stack(values).tolist() if values else []
+        numbers = stack_losses(losses.values()).tolist() if losses else []
         means = data_parallel.reduce_losses(numbers, self.loss_weight)
         printed = dict(zip(losses, means, strict=True))
         if self.r1.gamma:

@@ -1,6 +1,6 @@
 """What the networks learn from: GAN losses, pixel losses. Torch only, never the options."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -136,3 +136,10 @@ def middle(images: Tensor, height: int, width: int) -> Tensor:
     """Return the middle (N, C, height, width) of larger images."""
     top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
     return images[..., top : top + height, left : left + width]
+
+
+def stack_losses(losses: Iterable[Tensor | float]) -> Tensor:
+    """Return losses, tensors or plain numbers, as one tensor, on a GPU if one of them is there."""
+    values = [torch.as_tensor(loss).detach().float() for loss in losses]
+    devices = [value.device for value in values if value.device.type != "cpu"]
+    return torch.stack([value.to(devices[0]) if devices else value for value in values])

@@ -44,6 +44,8 @@ class CudaRecorder:
     def __init__(self, device: torch.device):
         self.stream = torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
+        # An eager step between replays runs on another stream than the capture, which is sound.
+        torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
 
     def run(self, method: Method) -> None:
         # Autograd remembers the stream on which a weight was first used; a capture must own it.
@@ -72,8 +74,9 @@ class CudaGraphs:
     A graph reads and writes fixed memory. So each tensor attribute that other code sets, such as
     an input or what an image pool returns, is copied into a static buffer before a graph reads it,
     and after a replay the model's attributes are those of the capture, with new values. A batch of
-    another shape (an epoch's last), a validation and a test run the plain methods; a batch with
-    fewer images than an earlier one is never what is captured.
+    another shape (an epoch's last), a validation and whatever else needs no gradients run the
+    plain methods. A step is captured right after one of its shapes; a batch with fewer images than
+    an earlier one is never what is captured.
 
     ValueError if a captured method could not see a change: of a plain value (a number, a flag), or
     of a tensor in a list or dict of the model.
@@ -83,7 +86,7 @@ class CudaGraphs:
         self.model, self.recorder = model, recorder
         self.buffers: dict[str, Tensor] = {}
         self.steps: Counter[Any] = Counter()  # by what `begin_step` compares, before the capture
-        self.shapes: Any = None  # and the loss weight, of the step that is captured
+        self.shapes: Any = None  # and the loss weight, of the last step, or of the captured one
         self.images = self.most_images = 0  # in the current batch, and in the largest
         self.step_begins, self.mode = False, "eager"
         self.modes: Counter[str] = Counter()  # of all steps
@@ -107,7 +110,7 @@ class CudaGraphs:
 
     def run_step(self, method: Method) -> None:
         """Run `optimize_parameters`: as one graph, or as its graphed methods one by one."""
-        if torch.is_inference_mode_enabled():  # a validation or a test
+        if not trains():
             method()
             return
         if self.step_begins:
@@ -125,7 +128,7 @@ class CudaGraphs:
 
     def run(self, name: str, method: Method) -> None:
         """Run a graphed method: eagerly in the first steps, then captured, then replayed."""
-        if self.within_step or torch.is_inference_mode_enabled():
+        if self.within_step or not trains():
             method()
             return
         if self.step_begins:
@@ -166,8 +169,10 @@ class CudaGraphs:
             self.mode = "eager"
         else:
             self.steps[shapes] += 1
-            self.mode = "warm up" if self.steps[shapes] <= WARM_UP else "capture"
-            self.shapes = shapes
+            # What a model keeps for the last shapes, such as tables of indices, is there now; a
+            # capture could not make it.
+            captures = self.steps[shapes] > WARM_UP and shapes == self.shapes
+            self.mode, self.shapes = "capture" if captures else "warm up", shapes
         self.step_begins = False
         self.modes[self.mode] += 1
         if self.modes.total() == LOOK_AFTER and self.modes["replay"] < LOOK_AFTER / 2:
@@ -224,6 +229,11 @@ class CudaGraphs:
                 )
 
 
+def trains() -> bool:
+    """Return whether gradients are computed, unlike in a validation or in an estimate."""
+    return torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+
 def enable_cuda_graphs(model: BaseModel, opt: Any) -> CudaGraphs | None:
     """Let a training on a GPU replay the model's `graphed` methods as CUDA graphs.
 
@@ -237,7 +247,7 @@ def enable_cuda_graphs(model: BaseModel, opt: Any) -> CudaGraphs | None:
         "--grad_accum": opt.grad_accum > 1,
         "several processes": world_size() > 1 and not opt.distributed_graphs,
         "several processes without NCCL": (
-            world_size() > 1 and opt.distributed_graphs and dist.get_backend() != "nccl"
+            world_size() > 1 and opt.distributed_graphs and "nccl" not in dist.get_backend()
         ),
         "--instance_feat": getattr(opt, "instance_feat", False),  # counts instances
         "--niter_fix_global": getattr(opt, "niter_fix_global", 0) > 0,  # other weights learn later

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.losses import stack_losses
 from util.distributed import all_gather
 from util.errors import RunStopped
 
@@ -35,7 +36,7 @@ class NanCheck:
         """Record the losses of a step and its files."""
         if not losses:
             return
-        values = torch.stack([torch.as_tensor(loss).detach().float() for loss in losses.values()])
+        values = stack_losses(losses.values())
         bad = ~torch.isfinite(values)
         if self.first is None or self.names != list(losses):
             self.names, self.first = list(losses), torch.zeros_like(bad, dtype=torch.int64)

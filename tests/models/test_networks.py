@@ -15,6 +15,7 @@ from data.channels import BACKGROUNDS
 from data.image_cache import CACHES
 from data.transforms import FILTERS, PREPROCESS
 from models import networks
+from models.losses import stack_losses
 from models.networks import DISCRIMINATORS, GENERATORS, NORMS, define_D, define_G, init_net
 from options.parser import FlagParser
 from options.shared_flags import add_shared_flags
@@ -301,3 +302,10 @@ def test_patches_around_pixels_without_data_alone_have_no_gan_loss(
     torch.testing.assert_close(masked, loss(rest, **how) * 24 / 32)
     layers = [[logits], [logits]]
     torch.testing.assert_close(loss(layers, **how, valid=valid), masked)
+
+
+def test_plain_numbers_among_losses_go_where_the_others_are():
+    """As in a model that sets a loss to 0 while its weight is 0; `meta` stands for a GPU."""
+    losses = [0, torch.zeros((), device="meta", dtype=torch.float64)]
+    assert stack_losses(losses).device.type == "meta"
+    assert stack_losses([0, torch.tensor(2)]).tolist() == [0.0, 2.0]

@@ -5,6 +5,7 @@ step train as one batch of all their images.
 import random
 import signal
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from torch import Tensor
 from models.pix2pix_model import Pix2PixModel
 from models.template_model import TemplateModel
 from training.cuda_graphs import STEP, WARM_UP, CudaRecorder, enable_cuda_graphs
+from training.ema import EMA, estimate_statistics
 from training.resume import resume
 from training.validation import mean_scores
 
@@ -166,6 +168,44 @@ def stop_after(count: int, steps: list[int]) -> Callable[[Any], None]:
             signal.raise_signal(signal.SIGINT)
 
     return step_and_stop
+
+
+@pytest.mark.parametrize("pool", ["0", "3"])
+def test_an_estimate_of_statistics_for_the_ema_is_no_step(make, pool):
+    """It translates batches without gradients, in the averages."""
+    model = make(*MODELS["pix2pix"], "--pool_size", pool)
+    stand_in, ema = graphs_of(model), EMA(model.nets, 0.9)
+    dataset = SimpleNamespace(some_batches=lambda count: [random_batch(size=4)] * count)
+    ema.estimate = partial(estimate_statistics, model, dataset)
+    for number, batch in enumerate(batches(sizes=[4] * (WARM_UP + 4))):
+        step(model, batch)
+        ema.update()
+        if number in (1, WARM_UP + 2):
+            before, replays = model.nets["G"].state_dict(), stand_in.replays
+            before = {name: value.clone() for name, value in before.items()}
+            ema.refresh()
+            assert stand_in.replays == replays
+            after = model.nets["G"].state_dict()
+            assert all(torch.equal(before[name], after[name]) for name in before)
+            own, average = (dict(nets["G"].named_buffers()) for nets in (model.nets, ema.nets))
+            mean = next(name for name in own if name.endswith("running_mean"))
+            assert average[mean].any() and not torch.equal(average[mean], own[mean])
+    assert stand_in.replays == (3 if pool == "3" else 1) * 3
+
+
+@pytest.mark.parametrize("sizes", [[64, 96] * 8, [*range(64, 74)] * 5])
+def test_a_step_is_captured_only_after_one_of_its_shapes(make, sizes):
+    """A model may have forgotten what it keeps for other shapes, which a capture cannot make."""
+    model = make("--model", "template", "--no_dropout")
+    stand_in, step_before = graphs_of(model), []
+    capture = stand_in.capture
+    stand_in.capture = lambda method: step_before.append(sizes_seen[-2:]) or capture(method)
+    sizes_seen = []
+    for size in [*sizes, 80, 80, 80, 80, 80]:
+        sizes_seen.append(size)
+        batch = random_batch()
+        step(model, batch | {n: F.interpolate(batch[n], (64, size)) for n in "AB"})
+    assert step_before == [[80, 80]] and stand_in.replays == 1
 
 
 @pytest.mark.parametrize("sizes", [[2] * 6, [1] * 6])
@@ -358,9 +398,9 @@ def test_what_cannot_be_a_graph_is_said_in_one_line(make, caplog, monkeypatch, f
 @pytest.mark.parametrize(
     ("flags", "backend", "said"),
     [
-        ([], "nccl", "no CUDA graphs with several processes:"),
+        ([], "cpu:gloo,cuda:nccl", "no CUDA graphs with several processes:"),
         (["--distributed_graphs"], "gloo", "no CUDA graphs with several processes without NCCL:"),
-        (["--distributed_graphs"], "nccl", ""),
+        (["--distributed_graphs"], "cpu:gloo,cuda:nccl", ""),  # as util/distributed names it
     ],
 )
 def test_several_processes_have_graphs_if_asked_for(

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -85,6 +86,7 @@ def _join() -> Heartbeat:
 
 
 def _leave() -> None:
+    gc.collect()  # NCCL waits for CUDA graphs of its collectives, and a model is in a cycle
     dist.destroy_process_group()
     # This ends the threads of gloo: Python aborts if one frees a tensor during shutdown.
     distributed.control_group = None
