@@ -52,7 +52,7 @@ class BaseDataset(Dataset, ABC):
     def derived_options(cls, opt: Any) -> dict[str, Any]:
         """Return options that follow from the files, such as a number of classes, to be set.
 
-        It is called once the flags are parsed; a value that was given stays.
+        It is called once the flags are parsed; `opt.given` names those that were given.
         """
         return {}
 

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from data.channels import to_channels
+from data.files.image_types import HIGH_DEPTH_MODES, HighDepthImage
 from data.transforms import Geometry, pil_filter, to_tensor
 
 
@@ -43,6 +45,11 @@ def _transform(
     convert: bool,
 ) -> Image.Image | Tensor:
     params = params or geometry.draw(image.size)
+    if image.mode == "1":
+        image = image.convert("L")
+    elif convert and image.mode in HIGH_DEPTH_MODES:  # floats in 0..1, or 16 bits, also as I
+        array = np.array(image, dtype=np.float32 if image.mode == "F" else np.uint16)
+        image = HighDepthImage.of(array, ".png")
     image = to_channels(image, 1) if grayscale else image
     image = geometry.crop_and_flip(geometry.resize(image), params)
     return to_tensor(image) if convert else image

@@ -116,7 +116,9 @@ def image_rows(
     its files.
     """
     label_maps = ("real_A",) if opt.dataset_mode == "labels" else ()
-    stretch = 1.0 if opt.preprocess == "fixed" else opt.aspect_ratio  # fixed: of the input
+    # With `fixed`, and in the training, it is that of the network's input.
+    stretch = opt.aspect_ratio if "aspect_ratio" in opt.given else 1.0
+    stretch = 1.0 if opt.preprocess == "fixed" else stretch
     if opt.num_variants == 1:
         share.begin()
     visuals = visuals_of(translator, batch)

@@ -1,7 +1,6 @@
 """Which images a command translates: all, the unfinished ones, or the unfinished of a shard."""
 
 import logging
-from argparse import Namespace
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -239,6 +238,5 @@ def images_are(count: int) -> str:
 def show_finished(opt: Any) -> None:
     """Write the page of all finished images (--page_only)."""
     made_with = Manifest(results_folder(opt)).read()["flags"]  # raises if nothing has run
-    known = {name: value for name, value in made_with.items() if name in vars(opt)}
-    opt = Namespace(**{**vars(opt), **known})
+    vars(opt).update({name: value for name, value in made_with.items() if name in vars(opt)})
     log.info("%s; results page: %s", save_page(opt), results_page(opt).path)

@@ -168,6 +168,14 @@ class BaseModel(ABC):
         """Build the Adam that trains these networks together."""
         return building.build_optimizer(self.nets, nets, self.opt, self.device)
 
+    def sides(self) -> tuple[str, str]:
+        """Return which images of a batch are the input, and which the target: "A" or "B".
+
+        --dataset_mode single has inputs alone, as A.
+        """
+        forwards = self.opt.direction == "AtoB" or self.opt.dataset_mode == "single"
+        return ("A", "B") if forwards else ("B", "A")
+
     def to_device(self, batch: dict[str, Any], name: str) -> Tensor:
         """Move the images `name` of a batch to the device; ValueError if the batch lacks them."""
         if name not in batch:
@@ -253,8 +261,16 @@ class BaseModel(ABC):
 
         Each image's noise comes from (--seed, its file's stem) alone; running statistics stay.
         """
-        with self.test_mode(self.image_paths):
+        with self.test_mode(self.names_of_images()):
             self.forward()
+
+    def names_of_images(self) -> list[str]:
+        """Return the files of the current input or, in a script that has none, their numbers."""
+        files = self.image_paths
+        if files:
+            return [files] if isinstance(files, str) else files
+        images = [v for v in vars(self).values() if isinstance(v, Tensor) and v.dim() == 4]
+        return [str(number) for number in range(max(map(len, images), default=0))]
 
     @contextlib.contextmanager
     def test_mode(self, names: Iterable[str], seed: int | None = None) -> Iterator[None]:
@@ -276,7 +292,8 @@ class BaseModel(ABC):
 
     def get_current_visuals(self) -> dict[str, Tensor]:
         """Return the images of the last forward pass, (N, C, H, W) in [-1, 1]."""
-        return in_order(self.visuals, self.visual_names)
+        visuals = in_order(self.visuals, self.visual_names)
+        return {name: normal(image) for name, image in visuals.items()}
 
     def get_current_losses(self) -> dict[str, float]:
         """Return the losses of the last step as numbers, means over all ranks; this waits."""
@@ -348,3 +365,9 @@ def in_order(values: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """Return the values whose names are not listed, then the others in the order of `names`."""
     others = [name for name in values if name not in names]
     return {name: values[name] for name in [*others, *(n for n in names if n in values)]}
+
+
+def normal(image: Any) -> Any:
+    """Return an image that autograd and in-place operations accept, unlike a test's own."""
+    inference = isinstance(image, Tensor) and image.is_inference()
+    return image.clone() if inference else image

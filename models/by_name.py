@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.base_model import BaseModel
+from models.base_model import BaseModel, normal
 from models.precision import within
 from util.image_pool import ImagePool
 
@@ -26,6 +27,11 @@ class NamedModel(BaseModel):
         self.visual_names: list[str] = []
         self.optimizers: Any = []
 
+    @staticmethod
+    def check_options(opt: Any) -> None:
+        if not opt.isTrain and "batch_size" not in opt.given:
+            opt.batch_size = 1  # code of that repository may show the first image of a batch alone
+
     def collect(self) -> None:
         """Fill the dicts of `BaseModel` from the lists of names, once."""
         if self.nets:
@@ -42,14 +48,17 @@ class NamedModel(BaseModel):
     def setup(self, opt: Any) -> None:
         self.collect()
         super().setup(opt)
-        optimize = within(self.autocast, self.optimize_parameters)
+        self.optimize_parameters = within(self.autocast, self.optimize_parameters)
 
-        def optimize_parameters() -> None:
-            optimize()
-            losses = {name: getattr(self, f"loss_{name}") for name in self.loss_names}
-            self.losses = {name: torch.as_tensor(value) for name, value in losses.items()}
+    @property
+    def losses(self) -> dict[str, Tensor]:  # type: ignore[override]
+        """The losses that have been computed so far, by name."""
+        found = {name: getattr(self, f"loss_{name}", None) for name in self.loss_names}
+        return {name: torch.as_tensor(loss) for name, loss in found.items() if loss is not None}
 
-        self.optimize_parameters = optimize_parameters
+    @losses.setter
+    def losses(self, values: dict[str, Tensor]) -> None:
+        """Do nothing: the attributes `loss_NAME` are the losses."""
 
     def generator(self) -> nn.Module:
         return next(net for name, net in self.nets.items() if name.startswith("G"))
@@ -60,5 +69,16 @@ class NamedModel(BaseModel):
             net.requires_grad_(requires_grad)
 
     def get_current_visuals(self) -> dict[str, Tensor]:
-        self.compute_visuals()
-        return {name: getattr(self, name) for name in self.visual_names}
+        with torch.inference_mode():  # it may run a network on the images of a test
+            self.compute_visuals()
+        visuals = {name: getattr(self, name) for name in self.visual_names}
+        return {name: as_images(value) for name, value in visuals.items()}
+
+
+def as_images(value: Tensor | np.ndarray) -> Tensor:
+    """Return images (N, C, H, W) in [-1, 1] of themselves, or of an array (H, W, C) in 0..255, as
+    of one image converted from Lab.
+    """
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
+    return normal(value)

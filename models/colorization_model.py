@@ -22,6 +22,11 @@ class ColorizationModel(Pix2PixModel):
         return parser
 
     def __init__(self, opt: Any):
+        if opt.dataset_mode == "single":
+            raise ValueError(
+                "--dataset_mode single: gives grey images, and --model colorization needs L; leave "
+                "it out, and put the photos into a folder test/ in --dataroot"
+            )
         if opt.direction != "AtoB":
             raise ValueError("--direction BtoA: colorization goes from L to ab only; leave it out")
         if (opt.input_nc, opt.output_nc) != (1, 2):

@@ -72,11 +72,12 @@ class CycleGANModel(BaseModel):
         return self.netG_A
 
     def set_input(self, batch: dict[str, Any]) -> None:
-        source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
-        self.image_paths = batch.get(f"{source}_paths") or batch[f"{target}_paths"]
+        source, target = self.sides()
         # Training needs both sides; at test time one side is enough.
-        self.real_A = self.to_device(batch, source) if self.isTrain or source in batch else None
+        needs_A = self.isTrain or source in batch or target not in batch
+        self.real_A = self.to_device(batch, source) if needs_A else None
         self.real_B = self.to_device(batch, target) if self.isTrain or target in batch else None
+        self.image_paths = batch.get(f"{source}_paths") or batch[f"{target}_paths"]
 
     def forward(self) -> None:
         self.visuals = {}

@@ -49,7 +49,10 @@ def get_norm_layer(norm_type: str = "instance") -> Callable[[int], nn.Module]:
 
 def _is_instance(norm_layer: Callable[[int], nn.Module]) -> bool:
     # Only beside instance norm a convolution has a bias (§6.1); beside `none` it has none either.
-    return isinstance(norm_layer(1), InstanceNorm | nn.InstanceNorm2d)
+    try:
+        return isinstance(norm_layer(1), InstanceNorm | nn.InstanceNorm2d)
+    except ValueError:  # as of group norm, whose groups do not divide one channel
+        return False
 
 
 # ---------------------------------------------------------------------------------------
@@ -415,7 +418,7 @@ def init_net(
     """Initialise weights in place: convolutions by `INITS`, batch norm N(1, gain), biases 0."""
     init = _lookup(INITS, init_type, "--init_type")
     for module in net.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
             init(module.weight, init_gain)
         elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
             nn.init.normal_(module.weight, 1.0, init_gain)

@@ -97,9 +97,9 @@ class Pix2PixModel(BaseModel):
         return self.nets["D"]
 
     def set_input(self, batch: dict[str, Any]) -> None:
-        source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
-        self.image_paths = batch[f"{source}_paths"]
+        source, target = self.sides()
         self.real_A = self.to_device(batch, source)  # (N, input_nc, H, W) in [-1, 1]
+        self.image_paths = batch[f"{source}_paths"]
         self.real_B = None  # at test time a target is only shown
         if self.isTrain or target in batch:
             self.real_B = self.to_device(batch, target)  # (N, output_nc, H, W) in [-1, 1]

@@ -22,8 +22,8 @@ def within(context: Callable[[], AbstractContextManager], method: Callable) -> C
     """Return a method that runs within a context."""
 
     @wraps(method)
-    def run(*args: Any) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Any:
         with context():
-            return method(*args)
+            return method(*args, **kwargs)
 
     return run

@@ -66,6 +66,10 @@ class SemanticModel(BaseModel):
                 f"--label_nc {opt.label_nc}: needs --dataset_mode labels; the inputs of "
                 f"{opt.dataset_mode} are images, --label_nc 0"
             )
+        if self.has_labels and opt.label_nc is None:
+            raise ValueError(
+                "--dataset_mode labels: the run was not trained on label maps; leave it out"
+            )
         self.classes = opt.label_nc + opt.contain_dontcare_label if self.has_labels else 0
         self.has_edges = self.has_labels and not opt.no_instance
         self.semantic_nc = self.classes + self.has_edges if self.has_labels else opt.input_nc
@@ -81,6 +85,11 @@ class SemanticModel(BaseModel):
             self.lambda_vgg = 0.0 if opt.no_vgg_loss else opt.lambda_vgg
             self.criterionGAN = GANLoss(opt.gan_mode)
             if self.lambda_vgg:
+                if opt.output_nc not in (1, 3):
+                    raise ValueError(
+                        f"--output_nc {opt.output_nc}: the perceptual loss needs images of 1 or 3 "
+                        f"channels; --no_vgg_loss trains without it"
+                    )
                 self.perceptual = self.make_perceptual()
 
     def make_synthesis(self) -> None:
@@ -107,13 +116,12 @@ class SemanticModel(BaseModel):
         return self.synthesis
 
     def set_input(self, batch: dict[str, Any]) -> None:
-        source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
-        source, target = ("label", "image") if self.has_labels else (source, target)
-        self.image_paths = batch[f"{source}_paths"]
+        source, target = ("label", "image") if self.has_labels else self.sides()
         self.real_B = None  # at test time an image is only shown
         if self.isTrain or target in batch:
             self.real_B = self.to_device(batch, target)
         parts = [self.to_device(batch, source)]
+        self.image_paths = batch[f"{source}_paths"]
         parts += [self.to_device(batch, "edges")] if self.has_edges else []
         dtype = torch.float32 if self.real_B is None else self.real_B.dtype
         self.labels = torch.cat([part.to(dtype) for part in parts], 1)

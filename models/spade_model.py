@@ -124,8 +124,10 @@ class SpadeModel(SemanticModel):
     def make_netG(self) -> SPADEGenerator:
         opt = self.opt
         spectral, norm, kernel = norm_of_G(opt.norm_G)
-        width = max(1, opt.crop_size // 2 ** HALVINGS[opt.num_upsampling_layers])
-        ratio = opt.aspect_ratio if opt.preprocess == "fixed" else 1.0
+        # The first feature map has the size of the training, also in a test at another size.
+        sizes = vars(opt) if self.isTrain else {**vars(opt), **getattr(opt, "saved", {})}
+        width = max(1, sizes["crop_size"] // 2 ** HALVINGS[opt.num_upsampling_layers])
+        ratio = sizes["aspect_ratio"] if sizes["preprocess"] == "fixed" else 1.0
         return SPADEGenerator(
             self.semantic_nc,
             opt.output_nc,

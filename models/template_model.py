@@ -43,7 +43,7 @@ class TemplateModel(BaseModel):
             self.updates["G"] = self.loss_G  # what --grad_accum calls for each batch
 
     def set_input(self, batch: dict[str, Any]) -> None:
-        source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
+        source, target = self.sides()  # "A" and "B", or the other way round
         self.real_A = self.to_device(batch, source)  # (N, input_nc, H, W) in [-1, 1]
         self.real_B = self.to_device(batch, target)  # (N, output_nc, H, W) in [-1, 1]
         self.image_paths = batch[f"{source}_paths"]
@@ -64,3 +64,7 @@ class TemplateModel(BaseModel):
         """One step of G."""
         self.forward()
         self.update("G", self.loss_G)
+
+    def metric_pair(self) -> tuple[Tensor, Tensor]:
+        """What a validation compares (--val_freq)."""
+        return self.fake_B, self.real_B

@@ -33,9 +33,13 @@ class TestModel(BaseModel):
     def generator(self) -> Any:
         return self.nets[self.net_name]
 
+    @property
+    def netG(self) -> Any:
+        """The generator."""
+        return self.generator()
+
     def set_input(self, batch: dict[str, Any]) -> None:
-        side = self.opt.direction[0]
-        side = side if side in batch else "A"  # of --dataset_mode single
+        side, _ = self.sides()
         self.real = self.to_device(batch, side)
         self.image_paths = batch[f"{side}_paths"]
 

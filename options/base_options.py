@@ -37,11 +37,12 @@ class Options(argparse.Namespace):
     """The parsed options as attributes.
 
     `defaults` holds each option's default value, `roles` its role (options/roles.py), `given` the
-    names of the options that the command line or a --config file has set, `inferred` what the
-    weights of a run without saved options show.
+    names of the options that the command line or a --config file has set, `saved` those that come
+    from the run, `inferred` what the weights of a run without saved options show.
     """
 
-    __slots__ = ("defaults", "roles", "given", "inferred")  # keeps them out of vars(opt)
+    # Slots keep them out of vars(opt).
+    __slots__ = ("defaults", "roles", "given", "saved", "inferred")
 
     def text(self) -> str:
         """Return a table of all options, with a mark on the non-default ones."""
@@ -122,6 +123,10 @@ class BaseOptions:
         """Return options of the other command, which a --config file may hold; they are ignored."""
         return set()
 
+    def own_values(self, parser: FlagParser, config: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of a --config file without values meant for the other command."""
+        return config
+
     def owner_of(self, flag: str) -> str:
         """Say which command, model or dataset an unknown flag belongs to; "" if none has it."""
         for command, add_flags in COMMANDS.items():
@@ -143,7 +148,7 @@ class BaseOptions:
         # First pass: the options that select the files to read and the hooks to call.
         given = _given(parser, argv)
         config = read_yaml(given["config"]) if given.get("config") else {}
-        by_hand = {**_typed(parser, config, f"{given.get('config')}: "), **given}
+        by_hand = {**typed_values(parser, config, f"{given.get('config')}: "), **given}
         defaults = {name: action.default for name, action in parser.options().items()}
         values = {**defaults, **by_hand}
         named = _existing_name(values, by_hand, argv) if values["suffix"] else values["name"]
@@ -167,6 +172,7 @@ class BaseOptions:
         carried, flags = self.carried_options(parser), _given(parser, argv)
         if builtin and (labels := {**config, **flags}.get("label_dir")):
             preset = {"dataroot": labels}  # of --dataset_mode labels: not the built-in data
+        config = self.own_values(parser, config)
         if not self.is_train:
             data_options = ("dataroot", "direction")  # a run has sizes of its own
             preset = {k: v for k, v in preset.items() if k in (data_options if saved else carried)}
@@ -182,6 +188,7 @@ class BaseOptions:
         _apply(parser, opt, config, f"{given.get('config')}: ")
         parser.parse_args(argv, opt)
         opt.given, opt.inferred = {*config, *flags}, dict(self.inferred)
+        opt.saved = typed_values(parser, saved)
         resumed = saved and by_hand.get("continue_train")
         opt.name = named if resumed or not self.is_train else _named(vars(opt))
         self.finish(parser, opt)
@@ -222,20 +229,24 @@ def _apply(parser: FlagParser, opt: Options, values: dict[str, Any], source: str
     for name, value in values.items():
         if name not in actions:
             parser.error(f"{name}: unknown option{closest(name, list(actions))}")
-        if actions[name].nargs != 0:
-            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            tokens.append(f"--{name}={text}")
-        elif str(value).lower() in YES:
-            tokens.append(f"--{name}")
-        elif str(value).lower() in NO:
-            setattr(opt, name, False)
+        action, lower = actions[name], str(value).lower()
+        several = action.nargs not in (None, 0, "?") or isinstance(action.default, list)
+        if action.nargs == 0 and action.const not in (True, False):  # store_const
+            setattr(opt, name, value)
+        elif action.nargs == 0 or action.type is bool:
+            if lower not in YES and lower not in NO:
+                parser.error(f"{name}: {value!r} must be true or false")
+            setattr(opt, name, lower in YES)
+        elif several and isinstance(value, list) and action.type in (None, int, float, str):
+            setattr(opt, name, value)
         else:
-            parser.error(f"{name}: {value!r} must be true or false")
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            tokens.append(f"{action.option_strings[0]}={text}")
     parser.parse_args(tokens, opt)
     parser.source = ""
 
 
-def _typed(parser: FlagParser, values: dict[str, Any], source: str = "") -> dict[str, Any]:
+def typed_values(parser: FlagParser, values: dict[str, Any], source: str = "") -> dict[str, Any]:
     """Return the values, the texts among them as the parser reads them if it has their options."""
     texts = {k: v for k, v in values.items() if k in parser.options() and isinstance(v, str | list)}
     opt = Options()
@@ -245,9 +256,14 @@ def _typed(parser: FlagParser, values: dict[str, Any], source: str = "") -> dict
 
 def _given(parser: FlagParser, argv: list[str]) -> dict[str, Any]:
     """Return the options given on the command line, parsed; ignore those the parser lacks."""
-    namespace = argparse.Namespace(**dict.fromkeys(parser.options(), _MISSING))
+    appends = argparse._AppendAction  # to a copy of a list
+    missing: dict[str, Any] = {
+        name: [] if isinstance(action, appends) else _MISSING
+        for name, action in parser.options().items()
+    }
+    namespace = argparse.Namespace(**missing)
     parser.parse_known_args(argv, namespace)
-    return {k: v for k, v in vars(namespace).items() if v is not _MISSING}
+    return {k: v for k, v in vars(namespace).items() if v is not missing[k]}
 
 
 def train_parser(model: str) -> FlagParser:
@@ -262,24 +278,37 @@ def train_parser(model: str) -> FlagParser:
 def _existing_name(values: dict[str, Any], by_hand: dict[str, Any], argv: list[str]) -> str:
     """Return the name that train.py gives a run with a --suffix, by these flags alone.
 
-    The run's saved options are found by this name. Without --dataroot it may be a run on the
-    built-in images, whose preset has other defaults.
+    The run's saved options are found by this name. --model test translates with a run of any other
+    model: the first name that exists is taken.
     """
     model = values["model"]
+    others = [name for name in known("models") if name not in (model, "template")]
+    names: list[str] = []
+    for trained in ["pix2pix", *others] if model == "test" else [model]:
+        with contextlib.suppress(Exception) if model == "test" else contextlib.nullcontext():
+            names += _names_of(trained, by_hand, argv)
+    existing = (name for name in names if Path(values["checkpoints_dir"], name).is_dir())
+    return next(existing, names[0])
+
+
+def _names_of(model: str, by_hand: dict[str, Any], argv: list[str]) -> list[str]:
+    """Return the names that train.py gives a run of a model; without --dataroot also that of one
+    on the built-in images, whose preset has other defaults.
+    """
+    by_hand = {**by_hand, "model": model}
     parser = train_parser(model)
     dataset = by_hand.get("dataset_mode", parser.get_default("dataset_mode"))
     find_class("data", dataset, "--dataset_mode").modify_commandline_options(parser, True)
     defaults = {name: action.default for name, action in parser.options().items()}
-    by_hand = {**by_hand, **_given(parser, argv)}  # with the flags of the model and the dataset
+    # With the flags of the model and the dataset.
+    by_hand = {**by_hand, **_given(parser, argv), "model": model}
     if source := by_hand.get("init_from"):  # whose networks the run has
         roles = parser.roles("train")
         networks = {k: v for k, v in read_run(Path(source)).items() if roles.get(k) == "network"}
         by_hand = {**networks, **by_hand}
     presets = [{}] if by_hand.get("dataroot") else [{}, read_builtin(model)]
     texts = ({**preset, **by_hand} for preset in presets)
-    names = [_named({**defaults, **_typed(parser, text)}) for text in texts]
-    existing = (name for name in names if Path(values["checkpoints_dir"], name).is_dir())
-    return next(existing, names[0])
+    return [_named({**defaults, **typed_values(parser, text)}) for text in texts]
 
 
 def _named(values: dict[str, Any]) -> str:

@@ -157,7 +157,13 @@ class FlagParser(OneLineParser):
                     f"{args[0]}: role {name!r} is unknown; known roles: {', '.join(ROLES)}"
                 )
         add = super().add_argument if self._section is None else self._section.add_argument
-        action = add(*args, **kwargs)
+        try:
+            action = add(*args, **kwargs)
+        except argparse.ArgumentError as error:
+            raise ValueError(
+                f"{args[0]}: a model or data set adds it, and train.py or test.py has it already; "
+                f"leave it out there, or rename it ({error.message})"
+            ) from None
         if role:
             self.given_roles[action.dest] = role
         if carry:

@@ -124,8 +124,8 @@ def _add_images(parser: FlagParser, add: Callable[..., Any]) -> None:
             type=number(float, 0.01, 100),
             default=1.0,
             carry=True,
-            help="width by height: of all images with --preprocess fixed; otherwise the stretch of "
-            "the result images of test.py",
+            help="width by height: of all images with --preprocess fixed; given to test.py with "
+            "another --preprocess, the stretch of the result images",
         )
         add("--load_size", type=_COUNT, default=286, help="side in pixels after resizing")
         add("--crop_size", type=_COUNT, default=256, carry=True, help="crop to this size in pixels")

@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from options.base_options import BaseOptions, Options
+from options.base_options import BaseOptions, Options, typed_values
 from options.config_files import read_run
 from options.parser import FlagParser, flags_of
 from options.train_flags import add_train_flags
 from util.registry import find_class, known
 
 log = logging.getLogger(__name__)
+
+# Flags of both commands of which test.py has defaults of its own.
+OF_LOADING = {"phase", "serial_batches", "no_flip", "load_size", "batch_size"}
 
 
 class TestOptions(BaseOptions):
@@ -91,6 +94,12 @@ class TestOptions(BaseOptions):
                 with contextlib.suppress(Exception):  # a user's file may not import
                     hooks = [*hooks, find_class(package, name, flag).modify_commandline_options]
         return flags_of(add_train_flags) | flags_of(*hooks, values=(True,))
+
+    def own_values(self, parser: FlagParser, config: dict[str, Any]) -> dict[str, Any]:
+        # A file that the run was trained with says how the training loads images.
+        of_run = {name: self.of_run.get(name) for name in OF_LOADING & config.keys()}
+        of_run, typed = (typed_values(parser, values) for values in (of_run, config))
+        return {k: v for k, v in config.items() if k not in of_run or typed[k] != of_run[k]}
 
     def finish(self, parser: FlagParser, opt: Options) -> None:
         if opt.load_size is None:

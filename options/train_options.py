@@ -8,8 +8,9 @@ from typing import Any
 
 from options.base_options import BaseOptions, Options, train_parser
 from options.config_files import existing_run, read_builtin, read_run
-from options.parser import FlagParser
+from options.parser import FlagParser, flags_of
 from options.roles import as_flags
+from options.test_flags import add_test_flags
 from util.files import run_folder
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,9 @@ class TrainOptions(BaseOptions):
             return {name for name, role in roles.items() if role != "launch"}
         names = {name for name, role in roles.items() if role == "network"} - {"precision"}
         return names | {"input_nc", "output_nc"}
+
+    def foreign_options(self, hooks: list[Callable[..., Any]]) -> set[str]:
+        return flags_of(add_test_flags) | flags_of(*hooks, values=(False,))
 
     def finish(self, parser: FlagParser, opt: Options) -> None:
         super().finish(parser, opt)

@@ -26,6 +26,12 @@ def compares_features(opt: Any) -> bool:
     return opt.lambda_vgg > 0 and not getattr(opt, "no_vgg_loss", False)
 
 
+def uses_crop_size(opt: Any) -> bool:
+    """Return whether images are cropped, or something else has that size."""
+    windows = opt.dataset_mode == "measurements"  # of rasters
+    return opt.preprocess != "none" or getattr(opt, "use_vae", False) or windows
+
+
 DISCRIMINATOR = Need("--lambda_GAN above 0", has_D)
 RESIZING = Need(
     "a --preprocess that resizes to it", lambda opt: opt.preprocess.startswith(("resize", "scale"))
@@ -34,14 +40,17 @@ OTHER_GENERATORS = ("inpaint", "spade", "global", "local")  # values of --netG
 GENERATOR = Need(
     "a ResNet, a U-Net or an encoder-decoder (--netG)", lambda opt: opt.netG not in OTHER_GENERATORS
 )
+LOCAL = Need("--netG local", lambda opt: opt.netG == "local")
+ENCODER = Need("--instance_feat", lambda opt: opt.instance_feat)
+VAE = Need("--use_vae", lambda opt: opt.use_vae)
 VISDOM = Need("--display_id above 0", lambda opt: opt.display_id > 0)
 PAGE = Need("the page, which --no_html turns off", lambda opt: not opt.no_html)
 
-# Flags that CycleGAN-and-pix2pix has too: users' scripts pass them along, so a line says that they
-# do nothing.
+# Flags that the published programs have too: users' scripts pass them along, so a line says that
+# they do nothing.
 REFERENCE_FLAGS = {
     "load_size": RESIZING,
-    "crop_size": Need("a --preprocess other than none", lambda opt: opt.preprocess != "none"),
+    "crop_size": Need("a --preprocess other than none", uses_crop_size),
     "n_layers_D": Need(
         "--netD n_layers or multiscale",
         lambda opt: opt.netD in ("n_layers", "multiscale") and has_D(opt),
@@ -79,6 +88,16 @@ REFERENCE_FLAGS = {
     "display_ncols": VISDOM,
     "wandb_project_name": Need("--use_wandb", lambda opt: opt.use_wandb),
     "update_html_freq": PAGE,
+    "n_local_enhancers": LOCAL,
+    "n_blocks_local": LOCAL,
+    "feat_num": ENCODER,
+    "n_downsample_E": ENCODER,
+    "nef": ENCODER,
+    "lambda_kld": VAE,
+    "lambda_vgg": Need(
+        "the perceptual loss, which --no_vgg_loss turns off",
+        lambda opt: not getattr(opt, "no_vgg_loss", False),
+    ),
 }
 # Flags that only this framework has: giving one that does nothing is a mistake, and an error.
 OUR_FLAGS = {
@@ -91,7 +110,12 @@ OUR_FLAGS = {
     "lr_D": DISCRIMINATOR,
     "diffaug": DISCRIMINATOR,
     "lambda_r1": DISCRIMINATOR,
-    "lambda_feat": Need("--netD multiscale", lambda opt: opt.netD == "multiscale" and has_D(opt)),
+    "lambda_feat": Need(
+        "--netD multiscale, or with --no_ganFeat_loss",
+        lambda opt: (
+            opt.netD == "multiscale" and has_D(opt) and not getattr(opt, "no_ganFeat_loss", False)
+        ),
+    ),
     "no_conditional_D": DISCRIMINATOR,
     "vgg_weights": Need(
         "--lambda_vgg above 0, or with --no_vgg_loss, or another --perceptual",
@@ -100,9 +124,10 @@ OUR_FLAGS = {
     "perceptual": Need("--lambda_vgg above 0, or with --no_vgg_loss", compares_features),
     "fcn_epochs": Need("--val_freq", lambda opt: opt.val_freq > 0 or not opt.fcn_epochs),
     "val_metrics": Need("--val_freq", lambda opt: opt.val_freq > 0),
-    "use_encoded_image": Need("--instance_feat", lambda opt: opt.instance_feat),
-    "z_dim": Need("--use_vae", lambda opt: opt.use_vae),
-    "niter_fix_global": Need("--netG local", lambda opt: opt.netG == "local"),
+    "use_encoded_image": ENCODER,
+    "z_dim": VAE,
+    "niter_fix_global": LOCAL,
+    "masks": Need("drawn holes, which --mask_dir replaces", lambda opt: not opt.mask_dir),
 }
 
 

@@ -9,9 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from conftest import TINY, draw
+from PIL import Image
+
+from options.test_options import TestOptions
+from options.train_options import TrainOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "migrating.md").read_text("utf-8")
@@ -187,3 +192,100 @@ def test_a_training_loop_of_ones_own_prints_its_losses(pairs: Path, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert "(epoch: 1, iters: 1, time: 0.100, data: 0.200" in done.stdout
     assert "network G: " in done.stdout
+
+
+OLD_STYLE = """
+import numpy as np
+import torch
+
+from models import networks
+from models.by_name import NamedModel
+
+
+class OldModel(NamedModel):
+    def __init__(self, opt):
+        NamedModel.__init__(self, opt)
+        self.loss_names, self.model_names = ["G", "rare", "zero"], ["G"]
+        self.visual_names = ["real_A", "fake_B", "twice", "colours"]
+        self.netG = networks.define_G(3, 3, 4, "unet_64", "batch")
+        self.steps, self.loss_zero = 0, 0
+        if self.isTrain:
+            self.optimizer_G = torch.optim.Adam(self.netG.parameters())
+            self.optimizers = [self.optimizer_G]
+
+    def set_input(self, input):
+        self.real_A, self.image_paths = input["A"].to(self.device), input["A_paths"]
+
+    def forward(self, again=False):
+        self.fake_B = self.netG(self.real_A)
+
+    def compute_visuals(self):
+        self.twice = self.netG(self.fake_B)
+        first = self.fake_B[0].permute(1, 2, 0).cpu().numpy()
+        self.colours = ((first + 1) * 127.5).astype(np.uint8)
+
+    def update_learning_rate(self):
+        NamedModel.update_learning_rate(self)
+
+    def optimize_parameters(self, epoch=0):
+        self.forward(again=True)
+        self.optimizer_G.zero_grad()
+        self.loss_G = self.fake_B.abs().mean()
+        self.loss_G.backward()
+        self.optimizer_G.step()
+        self.steps += 1
+        if self.steps % 3 == 0:
+            self.loss_rare = self.loss_G.detach() * 2
+"""
+
+
+def test_habits_of_old_model_files_work(
+    command: Callable[..., SimpleNamespace], drop: Callable, pairs: Path
+) -> None:
+    """Visuals that a network makes, or an array of the first image; losses of some steps; methods
+    with other arguments.
+    """
+    drop("models/old_model.py", OLD_STYLE)
+    flags = ["--dataroot", pairs, "--model", "old", "--name", "r", "--print_freq", "1"]
+    result = command("train", *TINY, *flags, "--dataset_mode", "aligned")
+    assert result.status == 0, result.err
+    lines = Path("checkpoints/r/loss_log.txt").read_text().splitlines()
+    assert "rare" not in lines[1] and re.search(r"G: \S+ rare: \S+ zero: 0.000$", lines[3])
+    result = command("test", "--name", "r", "--gpu_ids", "-1", "--num_threads", "0")
+    assert result.status == 0, result.err
+    for path in Path("results/r/test_latest/images").iterdir():
+        assert Image.open(path).size == (64, 64), path
+    fake, colours = (
+        np.asarray(Image.open(f"results/r/test_latest/images/0_{name}.png")).astype(int)
+        for name in ("fake_B", "colours")
+    )
+    assert np.abs(fake - colours).max() <= 1
+
+
+def test_steps_that_nothing_would_call_are_refused(
+    command: Callable[..., SimpleNamespace], drop: Callable, pairs: Path
+) -> None:
+    source = "from models.pix2pix_model import Pix2PixModel\n\n\nclass SubModel(Pix2PixModel):\n"
+    drop("models/sub_model.py", source + "    def backward_G(self):\n        raise SystemExit\n")
+    result = command("train", *TINY, "--dataroot", pairs, "--model", "sub")
+    assert result.status == 2 and "--model sub: nothing calls its backward_G" in result.err
+
+
+def test_a_script_without_files_translates_and_goes_on(make: Callable) -> None:
+    """Its batch may name no file; what `test` returns can be learned from and changed in place."""
+    for options in (TrainOptions, TestOptions):
+        more = [] if options is TrainOptions else ["--model", "test"]
+        model = make(*more, options=options)
+        if options is TrainOptions:
+            model.save_networks("latest")
+        for paths in (None, "", [], "a.png"):
+            model.set_input(
+                {"A": torch.zeros(1, 3, 64, 64), "B": torch.zeros(1, 3, 64, 64)}
+                | {"A_paths": paths}
+            )
+            model.test()
+            visuals = model.get_current_visuals()
+            image = visuals.get("fake_B", visuals.get("fake"))
+            image.add_(1)
+            torch.nn.Conv2d(3, 1, 1)(image).sum().backward()
+    assert model.netG is model.generator()

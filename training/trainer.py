@@ -56,7 +56,8 @@ class Trainer:
             trained = self.train_epoch()
             due = bool(self.validation) and self.validation.due(epoch)
             rates = self.model.learning_rates()
-            self.model.update_learning_rate(self.validate(epoch) if due else None)
+            scores = [self.validate(epoch)] if due else []
+            self.model.update_learning_rate(*scores)
             if trained:
                 self.reporter.show_samples(epoch)
             self.progress.epoch, self.progress.iters = epoch + 1, 0

@@ -26,6 +26,10 @@ log = logging.getLogger(__name__)
 MANY_SINCE_BEST = 5  # validations without a better one that are worth a word
 
 
+class NothingMeasuredError(ValueError):
+    """None of the images of a validation can be measured."""
+
+
 def mean_scores(
     model: BaseModel,
     batches: Iterable[dict[str, Any]],
@@ -36,7 +40,7 @@ def mean_scores(
     scores of the classes that can be read from the images, and the distances of their features.
 
     Running statistics and the random state of the training stay as they are; noise that a model
-    draws itself is the same in each validation.
+    draws itself is the same in each validation. `NothingMeasuredError` if no image can be measured.
     """
     results: list[dict[str, list[float]]] = []
     if labels:
@@ -61,7 +65,7 @@ def mean_scores(
                 results.append({"loss": [model.validation_loss().item()]})
     results = [scores for part in all_gather(results) for scores in part]  # each process has a part
     if not results:
-        raise ValueError(
+        raise NothingMeasuredError(
             "--val_freq: none of the validation images can be measured: they cannot be read, or "
             "have no hole or no data"
         )
@@ -98,7 +102,10 @@ class Validation:
         # The metrics that all images are large enough for; the first shows them if sizes are equal.
         equal = opt.preprocess.endswith("crop") and opt.dataset_mode != "measurements"
         looked_at = islice(batches, 1) if equal or not opt.best_metric else batches
-        names = list(mean_scores(state.model, looked_at, self.labels))
+        try:
+            names = list(mean_scores(state.model, looked_at, self.labels))
+        except NothingMeasuredError:  # the first alone may have no hole, or no data
+            names = list(mean_scores(state.model, batches, self.labels))
         self.features = None
         if metrics := asked_for(opt):
             self.features = FeatureScores(metrics, state.model, batches)

@@ -41,8 +41,8 @@ async def file_in_form(body: bytes, headers: Headers) -> bytes:
         form = await FormInMemory(headers, whole(), max_files=1, max_fields=0).parse()
         for _, file in form.multi_items():
             return await file.read()
-    except MultiPartException as error:
-        why = error.message.rstrip(".")
+    except (MultiPartException, ValueError) as error:  # by the version of starlette
+        why = getattr(error, "message", str(error)).rstrip(".")
     raise HTTPException(400, f"the form must be one file, as of curl -F image=@sketch.png ({why})")
 
 

@@ -68,13 +68,20 @@ class Film:
         self._open()
         streams = [self.video, *([self.sound_stream] if self.sound_stream else [])]
         count = last = 0
+        failure: ValueError | None = None  # of the last frame, perhaps: its file is cut there
         try:
             for packet in self.container.demux(streams):
                 if packet.stream is self.sound_stream:
                     if packet.dts is not None:  # else it is the empty one at the end
                         self.sound.append(packet)
                     continue
-                for frame in packet.decode():
+                if failure and packet.size:
+                    raise failure
+                try:
+                    decoded = packet.decode()
+                except self.error as error:
+                    failure, decoded = self._undecoded(count + 1, error), []
+                for frame in decoded:
                     image = frame.to_image()
                     if frame.rotation:
                         image = image.rotate(frame.rotation, expand=True)
@@ -82,15 +89,20 @@ class Film:
                     count += 1
                     yield Frame(image, last)
         except self.error as error:
-            raise ValueError(
-                f"IN {self.path}: frame {count + 1} cannot be decoded ({reason(error)})"
-            ) from None
+            raise self._undecoded(count + 1, error) from None
         if not count:
-            raise ValueError(f"IN {self.path}: has no frames")
-        self._warn_if_cut(count, float(last * self.time_base + 1 / self.rate))
+            raise failure or ValueError(f"IN {self.path}: has no frames")
+        cut = self._warn_if_cut(count, float(last * self.time_base + 1 / self.rate))
+        if failure and not cut:
+            raise failure
 
-    def _warn_if_cut(self, count: int, end: float) -> None:
-        """Warn if fewer frames came than the file announces; `end` is that of the last, in s."""
+    def _undecoded(self, number: int, error: Exception) -> ValueError:
+        return ValueError(f"IN {self.path}: frame {number} cannot be decoded ({reason(error)})")
+
+    def _warn_if_cut(self, count: int, end: float) -> bool:
+        """Warn if fewer frames came than the file announces, and return whether it is so; `end` is
+        that of the last, in s.
+        """
         cut = "the file is cut, and the film ends where the last one does"
         if self.count and count < self.count:
             log.warning(
@@ -101,6 +113,9 @@ class Film:
                 "IN %s: announces frames for %.1f s, and has them for %.1f s; %s",
                 *(self.path, self.announced, end, cut),
             )
+        else:
+            return False
+        return True
 
     def close(self) -> None:
         """Close the file."""

@@ -62,3 +62,20 @@ def test_shared_params_give_two_images_one_crop():
         assert torch.equal(one, other) and one.shape == (3, 8, 8)
         crops.add(one.numpy().tobytes())
     assert len(crops) > 1
+
+
+@pytest.mark.parametrize("mode", ["1", "F", "I;16", "I"])
+def test_images_of_other_modes_keep_their_values(mode):
+    """Floats are in 0..1, as for torchvision's ToTensor, and integers of 16 bits."""
+    shares = np.linspace(0, 1, 24 * 24).reshape(24, 24)
+    deep = np.round(shares * 65535)
+    image = {
+        "1": Image.fromarray(shares > 0.5),
+        "F": Image.fromarray(shares.astype(np.float32)),
+        "I;16": Image.fromarray(deep.astype(np.uint16)),
+        "I": Image.fromarray(deep.astype(np.int32)),
+    }[mode]
+    assert image.mode == mode
+    wanted = (shares > 0.5) if mode == "1" else shares
+    found = get_transform(options("--preprocess", "none"), grayscale=True)(image)
+    np.testing.assert_allclose(found[0].numpy(), wanted * 2 - 1, atol=1e-4)

@@ -110,6 +110,11 @@ def test_num_test_phase_epoch_and_aspect_ratio(trained: Command) -> None:
     assert images()["0_fake_B.png"].shape == (64, 96, 3)
     trained("test", "--name", "r", *TEST, "--phase", "val")
     assert Path("results/r/val_latest/index.html").is_file()
+    shape = images()["0_fake_B.png"].shape
+    file = Path("checkpoints/r/train_opt.json")  # that of a training's input is none of the results
+    file.write_text(json.dumps({**json.loads(file.read_text()), "aspect_ratio": 2.0}))
+    trained("test", "--name", "r", *TEST, "--num_test", "1")
+    assert images()["0_fake_B.png"].shape == (64, 64, 3) != shape
 
 
 def test_model_test_translates_a_folder_tree(trained: Command, tmp_path: Path) -> None:

@@ -201,3 +201,11 @@ def test_built_in_data_are_colorized_without_further_flags(command, few_builtin)
     photo = pair.crop((0, 0, builtin_facades.SIZE, builtin_facades.SIZE))
     photo = np.asarray(photo.resize((64, 64), Image.Resampling.BICUBIC), int)
     assert np.abs(images["0001_real_B_rgb.png"] - photo).max() <= 1
+
+
+def test_grey_images_are_no_lightness(make):
+    refusal(
+        lambda: make("--model", "colorization", "--dataset_mode", "single", options=TestOptions),
+        "--dataset_mode single",
+        "needs L",
+    )

@@ -13,6 +13,7 @@ from PIL import Image
 from data.files.image_files import split_pair
 from data.transforms import to_tensor
 from models import networks
+from options.test_options import TestOptions
 from translator import Translator
 from util.util import tensor2im
 
@@ -206,3 +207,20 @@ def test_the_full_test_too_gives_each_side_to_the_generator_that_reads_it(
     stems = [f"{wanted[0].lower()}{i}" for i in range(2)]
     fakes = {stem: images[f"{stem}_fake_B.png"] for stem in stems}
     assert near(fakes, by_hand(folder, net, wanted[0], channels))
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_images_alone_go_through_the_generator_of_the_direction(make, direction):
+    """--dataset_mode single calls them A, whatever they are."""
+    flags = ["--model", "cycle_gan", "--netG", "unet_64", "--direction", direction]
+    trained = make(*flags)
+    trained.save_networks("latest")
+    image = torch.rand(1, 3, 64, 64) * 2 - 1
+    outputs = []
+    for more in (["--model", "cycle_gan"], ["--model", "test"]):
+        model = make(*more, "--dataset_mode", "single", "--eval", options=TestOptions)
+        model.set_input({"A": image, "A_paths": ["a.png"]})
+        model.test()
+        visuals = model.get_current_visuals()
+        outputs.append(visuals.get("fake_B", visuals.get("fake")))
+    assert torch.equal(*outputs)

@@ -309,3 +309,16 @@ def test_plain_numbers_among_losses_go_where_the_others_are():
     losses = [0, torch.zeros((), device="meta", dtype=torch.float64)]
     assert stack_losses(losses).device.type == "meta"
     assert stack_losses([0, torch.tensor(2)]).tolist() == [0.0, 2.0]
+
+
+def test_all_kinds_of_convolutions_are_initialised():
+    net = init_net(
+        nn.Sequential(nn.Conv1d(9, 99, 3), nn.Conv3d(9, 99, 3), nn.ConvTranspose1d(9, 99, 3))
+    )
+    for layer in net:
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.1) and not layer.bias.any()
+
+
+def test_a_users_norm_need_not_fit_one_channel():
+    net = networks.UnetGenerator(3, 3, 6, 8, norm_layer=lambda count: nn.GroupNorm(8, count))
+    assert net(torch.zeros(1, 3, 64, 64)).shape == (1, 3, 64, 64)

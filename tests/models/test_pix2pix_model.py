@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import GAN_LOSSES, doubled, random_batch, step
+from conftest import GAN_LOSSES, doubled, random_batch, refusal, step
 from torch import Tensor
 
 from models.image_noise import per_image_dropout
@@ -281,3 +281,19 @@ def test_weights_of_the_other_network_are_told_so(make, tmp_path, one, other, ki
     shutil.copy(folder / f"latest_net_{one}.pth", folder / f"latest_net_{other}.pth")
     with pytest.raises(ValueError, match=f"latest_net_{other}.pth: holds a {kind} in place of a "):
         make("--continue_train")
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        (["--model", "pix2pix"], ["label"]),
+        (["--model", "cycle_gan", "--netG", "unet_64"], ["label"]),
+        (["--model", "pix2pix", "--direction", "BtoA"], ["A"]),
+        (["--model", "template"], ["B"]),
+    ],
+)
+def test_a_batch_without_the_models_images_is_one_line(make, flags, names):
+    model = make(*flags, "--dataset_mode", "aligned")
+    batch = {name: torch.zeros(1, 3, 64, 64) for name in names}
+    batch |= {f"{name}_paths": ["a.png"] for name in names}
+    refusal(lambda: model.set_input(batch), "--dataset_mode aligned: has no images", "--model")

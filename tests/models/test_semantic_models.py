@@ -280,3 +280,19 @@ def test_means_over_many_pixels_are_not_taken_in_bf16():
     features = torch.full((2, 300, 300), 0.4, dtype=torch.bfloat16)
     means = averaged(features, torch.zeros(300, 300, dtype=torch.long))
     assert torch.allclose(means, features.float(), atol=1e-3)
+
+
+def test_a_run_with_styles_is_tested_at_other_sizes(make, tmp_path) -> None:
+    """The first feature map of G has the size of the training."""
+    sizes = ["--preprocess", "fixed", "--aspect_ratio", 2, "--crop_size", 64]
+    trained = make(*SPADE, *sizes, "--use_vae", "--z_dim", 2, "--label_nc", 3)
+    trained.save_networks("latest")
+    for flags in (["--preprocess", "none"], ["--preprocess", "scale_width", "--crop_size", 32]):
+        tested = make("--label_nc", 3, *flags, options=TestOptions)
+        assert tested.nets["G"].first_size == trained.nets["G"].first_size
+
+
+@pytest.mark.parametrize("flags", [SPADE, HD])
+def test_a_perceptual_loss_of_other_channels_than_colours_is_refused(make, flags) -> None:
+    flags = [flag for flag in flags if flag != "--no_vgg_loss"]
+    refusal(lambda: make(*flags, "--output_nc", 4), "--output_nc 4: the perceptual loss")

@@ -204,9 +204,11 @@ def test_a_name_without_its_network_is_told(
 
 
 def test_plateau_without_a_validation_loss_is_refused_before_training(
-    command: Callable[..., SimpleNamespace], pairs: Path
+    command: Callable[..., SimpleNamespace], drop: Callable[[str, str], None], pairs: Path
 ) -> None:
-    flags = ["--dataroot", pairs, "--model", "template", "--lr_policy", "plateau"]
+    source = "from models.template_model import *\n\n\nclass MineModel(TemplateModel):\n"
+    drop("models/mine_model.py", source + "    metric_pair = BaseModel.metric_pair\n")
+    flags = ["--dataroot", pairs, "--model", "mine", "--lr_policy", "plateau"]
     result = command("train", *TINY, *flags)
     assert result.status == 2 and "validation_loss" in result.err
     assert not Path("checkpoints").exists()

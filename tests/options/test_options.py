@@ -426,3 +426,93 @@ def test_missing_vgg_weights_are_said_before_images_are_read(flags: str) -> None
     given = [*flags.split(), "--vgg_weights", "gone.pth"]
     refusal(lambda: TrainOptions().read(given), "--vgg_weights gone.pth", "no such file")
     assert TrainOptions().read(["--model", "spade", "--no_vgg_loss"]).vgg_weights is None
+
+
+def test_model_test_finds_a_run_with_a_suffix_of_any_model(tmp_path: Path) -> None:
+    where = ["--checkpoints_dir", str(tmp_path), "--dataroot", "p", "--suffix", "{netG}_{model}"]
+    for model in ("pix2pix", "cycle_gan", "spade"):
+        trained = TrainOptions().read([*where, "--name", model, "--model", model])
+        assert trained.name.endswith(f"_{model}")
+        (tmp_path / trained.name).mkdir()
+        tested = TestOptions().read([*where, "--name", model, "--model", "test"])
+        assert tested.name == trained.name
+
+
+def test_one_file_serves_both_commands(tmp_path: Path) -> None:
+    """What each command alone has is ignored by the other; so is how the training loads images."""
+    file = tmp_path / "c.yaml"
+    own = "name: n\ndataroot: p\nload_size: 300\nno_flip: false\nbatch_size: 3\nn_epochs: 7\n"
+    file.write_text(own + "results_dir: elsewhere\nuse_ema: true\nnum_test: 9\ncrop_size: 128\n")
+    flags = ["--checkpoints_dir", str(tmp_path), "--config", str(file)]
+    trained = TrainOptions().read(flags)
+    assert (trained.load_size, trained.no_flip, trained.batch_size) == (300, False, 3)
+    (tmp_path / "n").mkdir()
+    (tmp_path / "n" / "train_opt.json").write_text(json.dumps(vars(trained), default=str))
+    tested = TestOptions().read(flags)
+    assert (tested.load_size, tested.no_flip, tested.batch_size) == (128, True, 1)
+    assert (tested.results_dir, tested.use_ema, tested.num_test) == ("elsewhere", True, 9)
+    file.write_text(own.replace("300", "290"))  # another size is meant for the test
+    assert TestOptions().read(flags).load_size == 290
+    file.write_text("nmae: n\n")
+    refusal(lambda: TrainOptions().read(flags), "nmae: unknown option", "name")
+
+
+OWN_FLAGS = """
+import argparse
+
+from models.pix2pix_model import Pix2PixModel
+
+
+class MineModel(Pix2PixModel):
+    @staticmethod
+    def modify_commandline_options(parser, is_train):
+        parser = Pix2PixModel.modify_commandline_options(parser, is_train)
+        add = parser.add_argument
+        add("--truth", type=bool, default=False, carry=True)
+        add("--scales", nargs="+", type=int, default=[1, 2], carry=True)
+        add("--words", nargs=2, default=["a b", "c,d"], carry=True)
+        add("--more", action="append", default=[], carry=True)
+        add("--no_edge", action="store_false", dest="edge", carry=True)
+        add("--lambda-edge", type=float, default=3.0, carry=True)
+        add("--five", action="store_const", const=5, default=1, carry=True)
+        return parser
+"""
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        [
+            "--truth",
+            "yes",
+            "--scales",
+            "4",
+            "5",
+            "6",
+            "--words",
+            "x",
+            "y z",
+            "--more",
+            "1",
+            "--no_edge",
+        ]
+        + ["--lambda-edge", "0.5", "--five"],
+    ],
+    ids=["defaults", "given"],
+)
+def test_flags_of_a_users_model_come_back_as_they_were(drop, tmp_path, given) -> None:
+    drop("models/mine_model.py", OWN_FLAGS)
+    where = ["--checkpoints_dir", str(tmp_path), "--name", "n"]
+    trained = TrainOptions().read([*where, "--dataroot", "p", "--model", "mine", *given])
+    (tmp_path / "n").mkdir()
+    saved = json.loads(json.dumps(vars(trained), default=str))
+    (tmp_path / "n" / "train_opt.json").write_text(json.dumps(saved))
+    names = ("truth", "scales", "words", "more", "edge", "lambda_edge", "five")
+    for opt in (TrainOptions().read([*where, "--continue_train"]), TestOptions().read(where)):
+        assert [getattr(opt, name) for name in names] == [getattr(trained, name) for name in names]
+
+
+def test_a_flag_that_exists_is_not_added_again(drop, tmp_path) -> None:
+    drop("models/mine_model.py", OWN_FLAGS.replace("--truth", "--seed"))
+    refusal(lambda: TrainOptions().read(["--model", "mine"]), "--seed: a model or data set adds it")

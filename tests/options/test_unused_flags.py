@@ -27,6 +27,10 @@ SAID = [
     ("--model inpaint --norm batch", "--norm does nothing without a --netG other than inpaint"),
     ("--model spade --norm batch", "--norm does nothing without a --netG other than inpaint, w"),
     ("--model pix2pixHD --no_dropout", "--no_dropout does nothing without a ResNet, a U-Net or"),
+    ("--model pix2pixHD --n_blocks_local 4", "--n_blocks_local does nothing without --netG local"),
+    ("--model pix2pixHD --nef 8", "--nef does nothing without --instance_feat"),
+    ("--model spade --lambda_kld 1", "--lambda_kld does nothing without --use_vae"),
+    ("--model spade --no_vgg_loss --lambda_vgg 5", "--lambda_vgg does nothing without the perce"),
     ("--no_html --update_html_freq 9", "--update_html_freq does nothing without the page"),
 ]
 UNSAID = [
@@ -38,6 +42,8 @@ UNSAID = [
     "--model cycle_gan --pool_size 9 --netD pixel",
     "--model pix2pixHD --ngf 32 --norm batch",
     "--model spade --ngf 32",
+    "--model spade --use_vae --lambda_kld 1 --preprocess none --crop_size 64",
+    "--model pix2pixHD --netG local --n_local_enhancers 1",
     "--n_epochs 7",
 ]
 

@@ -4,17 +4,20 @@ import math
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, draw, draw_pairs
+from conftest import TINY, draw, draw_pairs, random_batch, refusal
 from PIL import Image
 from support.holes import INPAINT, draw_photos
 from support.short_trainings import on_drawn_pairs
 
 from training import validation
+from training.state import Progress
+from training.validation import Validation
 from util.checkpoint import saved_progress
 from util.displays.val_log import ScoreLog
 from util.metrics import compare
@@ -268,3 +271,16 @@ def test_few_validation_images_are_said(command, tmp_path, caplog, count, few) -
     assert command("train", *TINY, "--no_html", *flags).status == 0
     assert f"{count} validation images" in caplog.messages
     assert ("images are too few" in caplog.text) == few
+
+
+def test_a_first_image_that_cannot_be_measured_is_not_all(make, monkeypatch) -> None:
+    """As the first slice of a volume, without data, or a crop without its hole."""
+    model = make("--val_freq", 1)
+    batches = [random_batch(seed=seed) for seed in range(3)]
+    monkeypatch.setattr(
+        "training.validation.nothing_to_measure", lambda model: model.image_paths == ["first"]
+    )
+    batches[0]["A_paths"] = batches[0]["B_paths"] = ["first"]
+    state = SimpleNamespace(model=model, ema=None, progress=Progress())
+    assert Validation(model.opt, state, batches).metric == "L1"
+    refusal(lambda: Validation(model.opt, state, batches[:1]), "--val_freq: none of the validation")
