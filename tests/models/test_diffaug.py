@@ -10,7 +10,7 @@ from support.holes import SMALL, hole_batch
 from support.label_batches import label_batch
 from torch import Tensor
 
-from models.diffaug import PARTS, DiffAugment
+from models.diffaug import PARTS, DiffAugment, color
 from options.train_options import TrainOptions
 from training.cuda_graphs import WARM_UP
 from training.resume import check_model_supports
@@ -84,6 +84,12 @@ def test_colours_change_in_the_image_alone_and_by_the_paper_s_ranges() -> None:
     of_colour = spread(found[:, 2:] - grey(found[:, 2:])) / spread(x[:, 2:] - grey(x[:, 2:]))
     ratio = of_colour / of_grey
     assert ratio.min() < 0.1 and 1.9 < ratio.max() <= 2 + 1e-4  # saturation
+
+
+def test_contrast_keeps_the_mean_of_an_image_over_all_its_channels() -> None:
+    x, draws = images(count=1), torch.tensor([0.5, 0.5, 1.0]).view(3, 1, 1, 1, 1)
+    found = color(x, draws, slice(None))
+    torch.testing.assert_close(found, (x - x.mean()) * 1.5 + x.mean())
 
 
 def test_images_are_shifted_by_up_to_an_eighth_in_all_channels() -> None:

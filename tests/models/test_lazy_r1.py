@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -155,3 +156,28 @@ def test_activations_that_are_computed_again_give_the_same_penalty(make, name: s
     assert float(again.r1.last) == pytest.approx(float(plain.r1.last), rel=1e-4) != 0
     for a, b in zip(plain.nets["D"].parameters(), again.nets["D"].parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-4)
+
+
+def test_it_is_of_the_images_as_d_sees_them(make) -> None:
+    """The losses that are printed stay those of the step, and a save keeps its value."""
+    model, seen = make("--lambda_r1", "10", "--norm", "instance"), []
+    augment = model.augment
+
+    def changed(*images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        seen.append(images[0].shape)
+        return tuple(image * 0 for image in augment(*images))
+
+    changed.image = augment.image
+    of_images = model_penalty(model, random_batch())
+    model.augment = changed
+    assert model_penalty(model, random_batch()) != of_images and len(seen) == 1
+    model.r1.steps, model.loss_weight = EVERY - 1, 0.25
+    model.r1.step(model, [random_batch(0), random_batch(1)])
+    assert model.loss_weight == 0.25
+    state = model.r1.state_dict()
+    assert state == {"steps": EVERY, "last": float(model.r1.last)} and state["last"] > 0
+
+
+def model_penalty(model: Any, batch: dict[str, Any]) -> float:
+    model.set_input(batch)
+    return model.r1.penalty(model).item()

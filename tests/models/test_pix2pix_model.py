@@ -297,3 +297,35 @@ def test_a_batch_without_the_models_images_is_one_line(make, flags, names):
     batch = {name: torch.zeros(1, 3, 64, 64) for name in names}
     batch |= {f"{name}_paths": ["a.png"] for name in names}
     refusal(lambda: model.set_input(batch), "--dataset_mode aligned: has no images", "--model")
+
+
+def test_each_gan_loss_leaves_out_pixels_without_data(make):
+    """Of D on fakes and on reals, and of G; where nothing has data the metrics take the images."""
+    model, pair, seen = make(), random_batch(), []
+    criterion = model.criterionGAN
+    model.criterionGAN = lambda *a, valid, **k: (
+        seen.append(valid) or criterion(*a, valid=valid, **k)
+    )
+    valid = torch.zeros(1, 1, 64, 64)
+    valid[..., :32] = 1
+    step(model, pair | {"valid": valid})
+    assert len(seen) == 3 and all(torch.equal(of_loss, valid) for of_loss in seen)
+    model.set_input(pair | {"valid": torch.zeros(1, 1, 64, 64)})
+    model.test()
+    assert [image.shape for image in model.metric_pair()] == [pair["B"].shape] * 2
+
+
+def test_pixels_without_data_move_with_what_d_sees(make):
+    model = make("--diffaug", "translation,cutout")
+    valid = (torch.rand(2, 1, 64, 64) > 0.5).float()
+    model.set_input(random_batch(size=2) | {"valid": valid})
+    (image,), moved = model.augmented(valid.expand(-1, 6, -1, -1))
+    assert torch.equal(image[:, :1], moved) and not torch.equal(moved, valid)
+
+
+def test_layers_of_features_have_the_weight_of_pix2pixhd(make, monkeypatch):
+    """The sum over n + 1 layers, times 4 / (n + 1): as many as 4 layers weigh."""
+    monkeypatch.setattr("models.pix2pix_model.feature_matching", lambda *_: torch.tensor(3.0))
+    model = make("--netD", "multiscale", "--n_layers_D", "2", "--lambda_feat", "5")
+    step(model, random_batch())
+    assert model.losses["G_GAN_Feat"].item() == pytest.approx(5 * 4 / 3 * 3)

@@ -476,3 +476,11 @@ def test_a_model_without_updates_says_so_before_training(make, tmp_path):
     model = make("--grad_accum", "2")
     model.updates = {}
     refusal(lambda: resume(model, model.opt), "--grad_accum", "pix2pix", "updates")
+
+
+def test_accumulated_batches_query_the_pool_and_their_losses_are_whole(make):
+    model = make("--pool_size", "5", "--grad_accum", "2")
+    model.set_input(random_batch())
+    model.loss_weight = 0.25
+    model.train_on([random_batch(seed=seed) for seed in range(2)])
+    assert len(model.pools["fake_AB_pool"].images) == 2 and model.loss_weight == 1.0

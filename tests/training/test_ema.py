@@ -1,13 +1,15 @@
 """The averaged generator."""
 
 import copy
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import random_batch
 from torch import nn
 
-from training.ema import EMA
+from training.ema import EMA, estimate_statistics
 from training.validation import mean_scores
 
 
@@ -102,3 +104,22 @@ def test_every_model_is_measured_with_its_averages(make, model):
     with ema.applied():
         found = mean_scores(trained, batches)
     assert found == mean_scores(averaged, batches) != mean_scores(trained, batches)
+
+
+def test_statistics_are_estimated_once_a_step_and_are_those_of_all_batches(make):
+    """They are a mean over the passes; afterwards the training's own go on as before."""
+    model = make()
+    norm = next(m for m in model.netG.modules() if isinstance(m, nn.BatchNorm2d))
+    averages, means = EMA(model.nets, 0.9), []
+    norm.register_forward_hook(lambda _, inputs, output: means.append(inputs[0].mean((0, 2, 3))))
+    batches = [random_batch(seed=seed) for seed in range(3)]
+    dataset = SimpleNamespace(some_batches=lambda count: batches)
+    averages.estimate = partial(estimate_statistics, model, dataset)
+    with averages.applied():
+        assert len(means) == 3
+        torch.testing.assert_close(norm.running_mean, torch.stack(means).mean(0))
+    averages.refresh()
+    assert len(means) == 3  # of the same step
+    averages.update()
+    averages.refresh()
+    assert len(means) == 6 and norm.momentum == 0.1

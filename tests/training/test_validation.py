@@ -282,5 +282,11 @@ def test_a_first_image_that_cannot_be_measured_is_not_all(make, monkeypatch) -> 
     )
     batches[0]["A_paths"] = batches[0]["B_paths"] = ["first"]
     state = SimpleNamespace(model=model, ema=None, progress=Progress())
-    assert Validation(model.opt, state, batches).metric == "L1"
+    state.progress.best_metric, state.progress.validations_since_best = "SSIM", 7
+    found = Validation(model.opt, state, batches)
+    assert found.metric == "L1" and state.progress.validations_since_best == 0  # of another metric
+    averaged = []
+    monkeypatch.setattr("training.validation.average_buffers", averaged.extend)
+    found.measure()
+    assert averaged == [*model.nets.values()]  # as all ranks save them
     refusal(lambda: Validation(model.opt, state, batches[:1]), "--val_freq: none of the validation")
