@@ -7,7 +7,7 @@ from util.registry import find_class
 if TYPE_CHECKING:
     from models.base_model import BaseModel
 
-# Methods of models of the "CycleGAN and pix2pix" repository, which no model here has.
+# What optimize_parameters calls in models of the "CycleGAN and pix2pix" repository, but not here.
 STEPS = ("backward", "backward_G", "backward_D", "backward_D_A", "backward_D_B", "backward_D_basic")
 
 
@@ -22,13 +22,14 @@ def create_model(opt: Any) -> "BaseModel":
             f"--model {opt.model}: its file lists model_names; that needs NamedModel of "
             f"models/by_name.py in place of BaseModel (docs/migrating.md)"
         )
-    steps = [name for name in STEPS if hasattr(build, name)]
-    if steps and not issubclass(build, NamedModel):
-        raise ValueError(
-            f"--model {opt.model}: nothing calls its {steps[0]}; in a class of models/by_name.py's "
-            f"NamedModel optimize_parameters does, in others loss_G and loss_D take its place "
-            f"(docs/migrating.md)"
-        )
+    classes = build.__mro__
+    trains = next(i for i, c in enumerate(classes) if "optimize_parameters" in vars(c))
+    for name in STEPS:
+        if any(name in vars(c) for c in classes[:trains]):
+            raise ValueError(
+                f"--model {opt.model}: nothing calls its {name}; write optimize_parameters too, or "
+                f"loss_G and loss_D, which return the losses (docs/migrating.md)"
+            )
     model = build(opt)
     if isinstance(model, NamedModel):
         model.collect()

@@ -282,11 +282,10 @@ def _existing_name(values: dict[str, Any], by_hand: dict[str, Any], argv: list[s
     model: the first name that exists is taken.
     """
     model = values["model"]
-    others = [name for name in known("models") if name not in (model, "template")]
-    names: list[str] = []
-    for trained in ["pix2pix", *others] if model == "test" else [model]:
-        with contextlib.suppress(Exception) if model == "test" else contextlib.nullcontext():
-            names += _names_of(trained, by_hand, argv)
+    names = _names_of("pix2pix" if model == "test" else model, by_hand, argv)
+    for other in known("models") if model == "test" else ():
+        with contextlib.suppress(Exception):  # a user's file may not import, or lack an option
+            names += _names_of(other, by_hand, argv)
     existing = (name for name in names if Path(values["checkpoints_dir"], name).is_dir())
     return next(existing, names[0])
 

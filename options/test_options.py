@@ -97,9 +97,12 @@ class TestOptions(BaseOptions):
 
     def own_values(self, parser: FlagParser, config: dict[str, Any]) -> dict[str, Any]:
         # A file that the run was trained with says how the training loads images.
-        of_run = {name: self.of_run.get(name) for name in OF_LOADING & config.keys()}
-        of_run, typed = (typed_values(parser, values) for values in (of_run, config))
-        return {k: v for k, v in config.items() if k not in of_run or typed[k] != of_run[k]}
+        names = OF_LOADING & config.keys()
+        in_file, of_run = (
+            typed_values(parser, {name: values.get(name) for name in names})
+            for values in (config, self.of_run)
+        )
+        return {k: v for k, v in config.items() if k not in names or in_file[k] != of_run[k]}
 
     def finish(self, parser: FlagParser, opt: Options) -> None:
         if opt.load_size is None:

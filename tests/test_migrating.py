@@ -262,6 +262,13 @@ def test_habits_of_old_model_files_work(
     assert np.abs(fake - colours).max() <= 1
 
 
+OWN_STEP = """
+    def backward_G(self):
+        self.forward()
+        self.update_G()
+"""
+
+
 def test_steps_that_nothing_would_call_are_refused(
     command: Callable[..., SimpleNamespace], drop: Callable, pairs: Path
 ) -> None:
@@ -269,6 +276,10 @@ def test_steps_that_nothing_would_call_are_refused(
     drop("models/sub_model.py", source + "    def backward_G(self):\n        raise SystemExit\n")
     result = command("train", *TINY, "--dataroot", pairs, "--model", "sub")
     assert result.status == 2 and "--model sub: nothing calls its backward_G" in result.err
+    own = "    def optimize_parameters(self):\n        self.backward_G()\n"
+    drop("models/whole_model.py", source.replace("Sub", "Whole") + own + OWN_STEP)
+    result = command("train", *TINY, "--dataroot", pairs, "--model", "whole")
+    assert result.status == 0, result.err
 
 
 def test_a_script_without_files_translates_and_goes_on(make: Callable) -> None:

@@ -436,6 +436,8 @@ def test_model_test_finds_a_run_with_a_suffix_of_any_model(tmp_path: Path) -> No
         (tmp_path / trained.name).mkdir()
         tested = TestOptions().read([*where, "--name", model, "--model", "test"])
         assert tested.name == trained.name
+    odd = ["--name", "n", "--model", "test", "--suffix", "{odd}"]
+    refusal(lambda: TestOptions().read([*where, *odd]), "--suffix {odd}", "is not an option")
 
 
 def test_one_file_serves_both_commands(tmp_path: Path) -> None:
