@@ -69,3 +69,9 @@ def test_a_file_of_something_else_is_told_by_its_own_name(tmp_path, content, wor
 def test_a_damaged_json_is_told_by_its_own_name(tmp_path, content) -> None:
     (tmp_path / "train_opt.json").write_bytes(content)
     refusal(lambda: read_run(tmp_path), str(tmp_path / "train_opt.json"), "damaged")
+
+
+def test_yaml_that_would_make_objects_is_refused(tmp_path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("name: !!python/object/apply:os.getcwd []\n")
+    refusal(lambda: read_yaml(file), "c.yaml", "constructor for the tag")

@@ -180,3 +180,24 @@ def test_images_that_cannot_be_translated_cost_the_page_alone(
     warned = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert warned == ["WebPage: out of memory; the run continues without it"]
     assert Path("checkpoints/run/latest_net_G.pth").exists()
+
+
+def test_samples_leave_the_model_its_images_and_have_names_of_their_own(command, monkeypatch):
+    """Two photos of one name, in two folders, are two samples; noise does not depend on when."""
+    found = []
+    translate = Samples.translate
+
+    def twice(self):
+        before = self.state.model.visuals
+        self.batches = [self.batches[0], self.batches[0]]
+        torch.rand(3)
+        first, second = translate(self), translate(self)
+        found.append((before is not None and self.state.model.visuals == before, first, second))
+        return first
+
+    monkeypatch.setattr(Samples, "translate", twice)
+    draw(3)
+    train(command, "run")
+    for left, first, second in found:
+        assert left and list(first) == list(second) == ["0", "0_2"]
+        assert all(np.array_equal(first[n][k], second[n][k]) for n in first for k in first[n])

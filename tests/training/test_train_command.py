@@ -14,6 +14,7 @@ from PIL import Image
 from models.base_model import BaseModel
 from training import validation
 from training.reporting import passed
+from util.checkpoint import saved_progress
 from util.displays.loss_log import parse_line
 
 Command = Callable[..., SimpleNamespace]
@@ -59,6 +60,8 @@ def test_a_short_run_leaves_every_file_that_users_know(command: Command, pairs: 
     assert [(e.epoch, e.iters) for e in losses(run)] == [(1, 2), (2, 1), (2, 3)]
     assert equal(run / "2_net_G.pth", run / "latest_net_G.pth")
     assert not equal(run / "1_net_G.pth", run / "2_net_G.pth")
+    progress = saved_progress(run)  # a sweep shows what a training has cost
+    assert 0 < progress["seconds"] < 600 and progress["peak_memory"] > 2**20
 
 
 def test_the_last_state_is_saved_in_a_run_shorter_than_every_frequency(
