@@ -54,5 +54,6 @@ def test_a_layer_with_a_wrong_gradient_is_found():
 def test_the_table_is_printed(monkeypatch, capsys):
     monkeypatch.setattr(gradients, "NETWORKS", ("basic",))
     gradients.main(["--device", "cpu"])
-    lines = capsys.readouterr().out.splitlines()
+    machine, empty, *lines = capsys.readouterr().out.splitlines()
+    assert "PyTorch" in machine and not empty
     assert len(lines) == 2 + 24 and "| basic | instance | 1 | channels_last | fp32 |" in lines[12]
