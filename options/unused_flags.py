@@ -110,12 +110,7 @@ OUR_FLAGS = {
     "lr_D": DISCRIMINATOR,
     "diffaug": DISCRIMINATOR,
     "lambda_r1": DISCRIMINATOR,
-    "lambda_feat": Need(
-        "--netD multiscale, or with --no_ganFeat_loss",
-        lambda opt: (
-            opt.netD == "multiscale" and has_D(opt) and not getattr(opt, "no_ganFeat_loss", False)
-        ),
-    ),
+    "lambda_feat": Need("--netD multiscale", lambda opt: opt.netD == "multiscale" and has_D(opt)),
     "no_conditional_D": DISCRIMINATOR,
     "vgg_weights": Need(
         "--lambda_vgg above 0, or with --no_vgg_loss, or another --perceptual",
