@@ -116,9 +116,9 @@ def image_rows(
     its files.
     """
     label_maps = ("real_A",) if opt.dataset_mode == "labels" else ()
-    # With `fixed`, and in the training, it is that of the network's input.
-    stretch = opt.aspect_ratio if "aspect_ratio" in opt.given else 1.0
-    stretch = 1.0 if opt.preprocess == "fixed" else stretch
+    # With `fixed`, and in the training, the ratio is that of the network's input.
+    stretches = "aspect_ratio" in opt.given and opt.preprocess != "fixed"
+    stretch = opt.aspect_ratio if stretches else 1.0
     if opt.num_variants == 1:
         share.begin()
     visuals = visuals_of(translator, batch)

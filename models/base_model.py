@@ -184,8 +184,8 @@ class BaseModel(ABC):
                 f"which --model {self.opt.model} --direction {self.opt.direction} needs"
             )
         self.loss_weight = data_parallel.loss_weight(batch)
-        later = self.device.type == "cuda"  # elsewhere the batch may be freed before it is copied
-        return batch[name].to(self.device, non_blocking=later, memory_format=self.layout)
+        non_blocking = self.device.type == "cuda"  # elsewhere a batch may be freed before its copy
+        return batch[name].to(self.device, non_blocking=non_blocking, memory_format=self.layout)
 
     take = to_device  # its first name, in models that users have written
 
@@ -293,7 +293,7 @@ class BaseModel(ABC):
     def get_current_visuals(self) -> dict[str, Tensor]:
         """Return the images of the last forward pass, (N, C, H, W) in [-1, 1]."""
         visuals = in_order(self.visuals, self.visual_names)
-        return {name: normal(image) for name, image in visuals.items()}
+        return {name: normal_tensor(image) for name, image in visuals.items()}
 
     def get_current_losses(self) -> dict[str, float]:
         """Return the losses of the last step as numbers, means over all ranks; this waits."""
@@ -367,7 +367,7 @@ def in_order(values: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: values[name] for name in [*others, *(n for n in names if n in values)]}
 
 
-def normal(image: Any) -> Any:
-    """Return an image that autograd and in-place operations accept, unlike a test's own."""
+def normal_tensor(image: Any) -> Any:
+    """Return an image that autograd and in-place operations accept, unlike an inference tensor."""
     inference = isinstance(image, Tensor) and image.is_inference()
     return image.clone() if inference else image

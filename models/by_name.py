@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.base_model import BaseModel, normal
+from models.base_model import BaseModel, normal_tensor
 from models.precision import within
 from util.image_pool import ImagePool
 
@@ -81,4 +81,4 @@ def as_images(value: Tensor | np.ndarray) -> Tensor:
     """
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(value.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
-    return normal(value)
+    return normal_tensor(value)

@@ -10,27 +10,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from options.config_files import (
-    BUILTIN_PRESET,
-    NO,
-    YES,
-    builtin_files,
-    read_builtin,
-    read_run,
-    read_yaml,
-)
-from options.parser import FlagParser, closest, flags_of
+from options.config_files import BUILTIN_PRESET, builtin_files, read_builtin, read_yaml
+from options.parser import FlagParser, flags_of
 from options.roles import SAME_RESULTS, as_flags, commas, differences
+from options.run_names import existing_name, run_name
 from options.shared_flags import add_shared_flags
 from options.test_flags import add_test_flags
 from options.train_flags import add_train_flags
 from options.unused_flags import check_unused_flags
+from options.values import apply_values, given_values, typed_values
 from util.command import setup_logging, words_of, write_any_text
 from util.registry import find_class, known
 
 COMMANDS = {"train": add_train_flags, "test": add_test_flags}
 LONGEST_NAME = 220  # bytes; a file system takes 255, and an earlier run is given a longer name
-_MISSING: Any = object()
 
 
 class Options(argparse.Namespace):
@@ -123,8 +116,8 @@ class BaseOptions:
         """Return options of the other command, which a --config file may hold; they are ignored."""
         return set()
 
-    def own_values(self, parser: FlagParser, config: dict[str, Any]) -> dict[str, Any]:
-        """Return the options of a --config file without values meant for the other command."""
+    def options_of_config(self, parser: FlagParser, config: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of a --config file that are meant for this command."""
         return config
 
     def owner_of(self, flag: str) -> str:
@@ -146,12 +139,12 @@ class BaseOptions:
 
     def _read(self, parser: FlagParser, argv: list[str]) -> Options:
         # First pass: the options that select the files to read and the hooks to call.
-        given = _given(parser, argv)
+        given = given_values(parser, argv)
         config = read_yaml(given["config"]) if given.get("config") else {}
         by_hand = {**typed_values(parser, config, f"{given.get('config')}: "), **given}
         defaults = {name: action.default for name, action in parser.options().items()}
         values = {**defaults, **by_hand}
-        named = _existing_name(values, by_hand, argv) if values["suffix"] else values["name"]
+        named = existing_name(values, by_hand, argv) if values["suffix"] else values["name"]
         saved = self.saved_options(parser, Path(values["checkpoints_dir"]) / named, by_hand)
         builtin = not (by_hand.get("dataroot") or saved.get("dataroot"))
         model = {**values, **saved, **by_hand}["model"]
@@ -169,10 +162,10 @@ class BaseOptions:
         parser.owner, parser.also = self.owner_of, self.also
 
         # Second pass, strict: parse one source after another into one namespace.
-        carried, flags = self.carried_options(parser), _given(parser, argv)
+        carried, flags = self.carried_options(parser), given_values(parser, argv)
         if builtin and (labels := {**config, **flags}.get("label_dir")):
             preset = {"dataroot": labels}  # of --dataset_mode labels: not the built-in data
-        config = self.own_values(parser, config)
+        config = self.options_of_config(parser, config)
         if not self.is_train:
             data_options = ("dataroot", "direction")  # a run has sizes of its own
             preset = {k: v for k, v in preset.items() if k in (data_options if saved else carried)}
@@ -180,17 +173,17 @@ class BaseOptions:
         opt = Options()
         opt.defaults = vars(parser.parse_args([]))
         opt.roles = parser.roles(self.phase) | {"isTrain": "launch"}
-        _apply(parser, opt, preset, f"{BUILTIN_PRESET}: ")
-        _apply(parser, opt, saved, "the run's saved options: ")
+        apply_values(parser, opt, preset, f"{BUILTIN_PRESET}: ")
+        apply_values(parser, opt, saved, "the run's saved options: ")
         hooks = [cls.modify_commandline_options for cls in classes]
         foreign = self.foreign_options(hooks) - set(parser.options()) if config else set()
         config = {k: v for k, v in config.items() if k not in foreign}
-        _apply(parser, opt, config, f"{given.get('config')}: ")
+        apply_values(parser, opt, config, f"{given.get('config')}: ")
         parser.parse_args(argv, opt)
         opt.given, opt.inferred = {*config, *flags}, dict(self.inferred)
         opt.saved = typed_values(parser, saved)
         resumed = saved and by_hand.get("continue_train")
-        opt.name = named if resumed or not self.is_train else _named(vars(opt))
+        opt.name = named if resumed or not self.is_train else run_name(vars(opt))
         self.finish(parser, opt)
         check_unused_flags(parser, opt, flags)
         classes[0].check_options(opt)
@@ -220,106 +213,6 @@ class BaseOptions:
                 f"--load_size {opt.load_size}: smaller than --crop_size {opt.crop_size}; "
                 f"images are cropped after they are resized"
             )
-
-
-def _apply(parser: FlagParser, opt: Options, values: dict[str, Any], source: str) -> None:
-    """Parse `values` into `opt` as if they were flags, so that argparse checks all of them."""
-    parser.source = source
-    actions, tokens = parser.options(), []
-    for name, value in values.items():
-        if name not in actions:
-            parser.error(f"{name}: unknown option{closest(name, list(actions))}")
-        action, lower = actions[name], str(value).lower()
-        several = action.nargs not in (None, 0, "?") or isinstance(action.default, list)
-        if action.nargs == 0 and action.const not in (True, False):  # store_const
-            setattr(opt, name, value)
-        elif action.nargs == 0 or action.type is bool:
-            if lower not in YES and lower not in NO:
-                parser.error(f"{name}: {value!r} must be true or false")
-            setattr(opt, name, lower in YES)
-        elif several and isinstance(value, list) and action.type in (None, int, float, str):
-            setattr(opt, name, value)
-        else:
-            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            tokens.append(f"{action.option_strings[0]}={text}")
-    parser.parse_args(tokens, opt)
-    parser.source = ""
-
-
-def typed_values(parser: FlagParser, values: dict[str, Any], source: str = "") -> dict[str, Any]:
-    """Return the values, the texts among them as the parser reads them if it has their options."""
-    texts = {k: v for k, v in values.items() if k in parser.options() and isinstance(v, str | list)}
-    opt = Options()
-    _apply(parser, opt, texts, source)
-    return {**values, **{name: getattr(opt, name) for name in texts}}
-
-
-def _given(parser: FlagParser, argv: list[str]) -> dict[str, Any]:
-    """Return the options given on the command line, parsed; ignore those the parser lacks."""
-    appends = argparse._AppendAction  # to a copy of a list
-    missing: dict[str, Any] = {
-        name: [] if isinstance(action, appends) else _MISSING
-        for name, action in parser.options().items()
-    }
-    namespace = argparse.Namespace(**missing)
-    parser.parse_known_args(argv, namespace)
-    return {k: v for k, v in vars(namespace).items() if v is not missing[k]}
-
-
-def train_parser(model: str) -> FlagParser:
-    """Return a parser with the flags of train.py and of a model; ValueError if it is unknown."""
-    parser = FlagParser()
-    add_shared_flags(parser)
-    add_train_flags(parser)
-    find_class("models", model, "--model").modify_commandline_options(parser, model != "test")
-    return parser
-
-
-def _existing_name(values: dict[str, Any], by_hand: dict[str, Any], argv: list[str]) -> str:
-    """Return the name that train.py gives a run with a --suffix, by these flags alone.
-
-    The run's saved options are found by this name. --model test translates with a run of any other
-    model: the first name that exists is taken.
-    """
-    model = values["model"]
-    names = _names_of("pix2pix" if model == "test" else model, by_hand, argv)
-    for other in known("models") if model == "test" else ():
-        with contextlib.suppress(Exception):  # a user's file may not import, or lack an option
-            names += _names_of(other, by_hand, argv)
-    existing = (name for name in names if Path(values["checkpoints_dir"], name).is_dir())
-    return next(existing, names[0])
-
-
-def _names_of(model: str, by_hand: dict[str, Any], argv: list[str]) -> list[str]:
-    """Return the names that train.py gives a run of a model; without --dataroot also that of one
-    on the built-in images, whose preset has other defaults.
-    """
-    by_hand = {**by_hand, "model": model}
-    parser = train_parser(model)
-    dataset = by_hand.get("dataset_mode", parser.get_default("dataset_mode"))
-    find_class("data", dataset, "--dataset_mode").modify_commandline_options(parser, True)
-    defaults = {name: action.default for name, action in parser.options().items()}
-    # With the flags of the model and the dataset.
-    by_hand = {**by_hand, **_given(parser, argv), "model": model}
-    if source := by_hand.get("init_from"):  # whose networks the run has
-        roles = parser.roles("train")
-        networks = {k: v for k, v in read_run(Path(source)).items() if roles.get(k) == "network"}
-        by_hand = {**networks, **by_hand}
-    presets = [{}] if by_hand.get("dataroot") else [{}, read_builtin(model)]
-    texts = ({**preset, **by_hand} for preset in presets)
-    return [_named({**defaults, **typed_values(parser, text)}) for text in texts]
-
-
-def _named(values: dict[str, Any]) -> str:
-    """Return the run's name: --name, then --suffix with its {option} fields filled in."""
-    if not values["suffix"]:
-        return values["name"]
-    try:
-        return f"{values['name']}_{values['suffix'].format(**values)}"
-    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f"--suffix {values['suffix']}: {error} is not an option; write e.g. {{model}}_{{netG}}"
-        ) from None
 
 
 def _plain(value: Any) -> Any:

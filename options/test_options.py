@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from options.base_options import BaseOptions, Options, typed_values
+from options.base_options import BaseOptions, Options
 from options.config_files import read_run
 from options.parser import FlagParser, flags_of
 from options.train_flags import add_train_flags
+from options.values import typed_values
 from util.registry import find_class, known
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class TestOptions(BaseOptions):
                     hooks = [*hooks, find_class(package, name, flag).modify_commandline_options]
         return flags_of(add_train_flags) | flags_of(*hooks, values=(True,))
 
-    def own_values(self, parser: FlagParser, config: dict[str, Any]) -> dict[str, Any]:
+    def options_of_config(self, parser: FlagParser, config: dict[str, Any]) -> dict[str, Any]:
         # A file that the run was trained with says how the training loads images.
         names = OF_LOADING & config.keys()
         in_file, of_run = (

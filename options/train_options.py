@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from options.base_options import BaseOptions, Options, train_parser
+from options.base_options import BaseOptions, Options
 from options.config_files import existing_run, read_builtin, read_run
 from options.parser import FlagParser, flags_of
 from options.roles import as_flags
+from options.run_names import train_parser
 from options.test_flags import add_test_flags
 from util.files import run_folder
 

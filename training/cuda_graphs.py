@@ -110,7 +110,7 @@ class CudaGraphs:
 
     def run_step(self, method: Method) -> None:
         """Run `optimize_parameters`: as one graph, or as its graphed methods one by one."""
-        if not trains():
+        if not computes_gradients():
             method()
             return
         if self.step_begins:
@@ -128,7 +128,7 @@ class CudaGraphs:
 
     def run(self, name: str, method: Method) -> None:
         """Run a graphed method: eagerly in the first steps, then captured, then replayed."""
-        if self.within_step or not trains():
+        if self.within_step or not computes_gradients():
             method()
             return
         if self.step_begins:
@@ -229,7 +229,7 @@ class CudaGraphs:
                 )
 
 
-def trains() -> bool:
+def computes_gradients() -> bool:
     """Return whether gradients are computed, unlike in a validation or in an estimate."""
     return torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
 

@@ -56,7 +56,7 @@ class Trainer:
             trained = self.train_epoch()
             due = bool(self.validation) and self.validation.due(epoch)
             rates = self.model.learning_rates()
-            scores = [self.validate(epoch)] if due else []
+            scores = [self.validate(epoch)] if due else []  # a user's model may take none
             self.model.update_learning_rate(*scores)
             if trained:
                 self.reporter.show_samples(epoch)

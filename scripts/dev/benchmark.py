@@ -27,16 +27,14 @@ from models import create_model
 from options.parser import OneLineParser, number
 from options.train_options import TrainOptions
 from scripts.dev import plain_pix2pix
+from scripts.dev.ceiling import bytes_of, operations_of, share_of_ceiling
 from scripts.dev.measure import (
     BenchmarkRow,
     Spread,
     Step,
-    bytes_of,
     in_turn,
     machine,
-    operations_of,
     seconds_of,
-    share_of_ceiling,
     side_by_side,
     timed_command,
 )

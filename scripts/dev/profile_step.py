@@ -73,11 +73,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         kinds[kind_of(name)] += time
         calls_of_kind[kind_of(name)] += calls
     by_kind = {name: (time, calls_of_kind[name]) for name, time in kinds.items()}
-    for what, found, most in ((f"kind of {kind}", by_kind, len(by_kind)), (kind, times, args.rows)):
-        print(f"\n| {what} | number a step | ms a step | share |\n|---|---|---|---|")
-        for name, (time, calls) in sorted(found.items(), key=lambda item: -item[1][0])[:most]:
-            per_step, ms = calls / args.steps, time / args.steps / 1000
-            print(f"| {name[:120]} | {per_step:.1f} | {ms:.3f} | {time / args.steps / total:.0%} |")
+    print_table(f"kind of {kind}", by_kind, args.steps, total, len(by_kind))
+    print_table(kind, times, args.steps, total, args.rows)
+
+
+def print_table(
+    what: str, times: dict[str, tuple[float, int]], steps: int, total: float, rows: int
+) -> None:
+    """Print the longest times: by name microseconds and calls, both of all steps; `total` is of
+    one.
+    """
+    print(f"\n| {what} | number a step | ms a step | share |\n|---|---|---|---|")
+    for name, (time, calls) in sorted(times.items(), key=lambda item: -item[1][0])[:rows]:
+        per_step, ms = calls / steps, time / steps / 1000
+        print(f"| {name[:120]} | {per_step:.1f} | {ms:.3f} | {time / steps / total:.0%} |")
 
 
 def kind_of(name: str) -> str:

@@ -14,16 +14,14 @@ from models.label_windows import one_hot, semantic_map
 from options.base_options import Options
 from options.train_options import TrainOptions
 from scripts.dev import plain_cyclegan, plain_pix2pix, plain_spade
+from scripts.dev.ceiling import bytes_of, operations_of, share_of_ceiling
 from scripts.dev.label_batches import CLASSES, SIZE, SPADE_FLAGS, label_batch
 from scripts.dev.measure import (
     BenchmarkRow,
     Spread,
     Step,
-    bytes_of,
     in_turn,
-    operations_of,
     peak_memory,
-    share_of_ceiling,
 )
 from scripts.dev.random_batch import random_batch
 from training.cuda_graphs import enable_cuda_graphs
@@ -46,7 +44,7 @@ def our_step(batch: int, *flags: str) -> Step:
     """Build our model, and return a training step on random images, or on label maps."""
     place = ("--dataroot", "none", "--batch_size", str(batch))
     with tempfile.TemporaryDirectory() as folder:
-        model = create_model(options_of([*place, *flags], folder))
+        model = create_model(machine_options([*place, *flags], folder))
         model.setup(model.opt)
     enable_cuda_graphs(model, model.opt)
     tune_malloc()  # as train.py does
@@ -68,8 +66,8 @@ def our_step(batch: int, *flags: str) -> Step:
     return step
 
 
-def options_of(flags: Sequence[str], folder: str) -> Options:
-    """Return the options of a training whose run lies in a folder."""
+def machine_options(flags: Sequence[str], folder: str) -> Options:
+    """Return the options of a training on the GPU of this machine, if it has one."""
     place = ("--name", "benchmark", "--gpu_ids", "0" if CUDA else "-1")
     return TrainOptions().read([*place, *flags, "--checkpoints_dir", folder])
 
@@ -165,7 +163,7 @@ def step_with_data(dataroot: str, *flags: str) -> Step:
     """
     most = ("--max_dataset_size", "400" if CUDA else "8")
     with tempfile.TemporaryDirectory() as folder:
-        opt = options_of(["--dataroot", dataroot, *most, *flags], folder)
+        opt = machine_options(["--dataroot", dataroot, *most, *flags], folder)
         dataset, model = create_dataset(opt), create_model(opt)
         model.setup(opt)
     enable_cuda_graphs(model, opt)

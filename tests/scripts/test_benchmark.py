@@ -15,6 +15,7 @@ from conftest import refusal
 from scripts.dev import (
     attention,
     benchmark,
+    ceiling,
     measure,
     plain_pix2pix,
     plain_spade,
@@ -160,14 +161,14 @@ def test_kernels_and_operations_have_their_kinds():
 def test_work_is_that_of_the_operations():
     a, b = torch.ones(10, 20), torch.ones(20, 30)
     step = lambda: (a @ b).t()  # noqa: E731  (a view moves nothing)
-    assert measure.operations_of(step) == 2 * 10 * 20 * 30
-    assert measure.bytes_of(step) == 4 * (10 * 20 + 20 * 30 + 10 * 30)
+    assert ceiling.operations_of(step) == 2 * 10 * 20 * 30
+    assert ceiling.bytes_of(step) == 4 * (10 * 20 + 20 * 30 + 10 * 30)
 
 
 def test_rates_are_positive_and_bf16_is_another_type():
     cpu = torch.device("cpu")
-    assert measure.matmul_rate(cpu, torch.float32, 64) > 1e6
-    assert measure.copy_rate(cpu, 2**16) > 1e6
+    assert ceiling.matmul_rate(cpu, torch.float32, 64) > 1e6
+    assert ceiling.copy_rate(cpu, 2**16) > 1e6
 
 
 def test_a_command_is_timed_to_its_end_or_to_a_line(tmp_path):
